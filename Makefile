@@ -1,0 +1,37 @@
+# Everything sets itself up: Python 3.11 or newer and pip are all that is assumed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: bench test quick check docs clean
+
+bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
+	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
+
+test: $(READY)  ## the whole suite
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+quick: $(READY)  ## the part that takes under a minute
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+check: $(READY)  ## linters, types, the direction of imports, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/cog --check README.md docs/*.md
+
+docs: $(READY)  ## write again what the docs generate
+	$(BIN)/ruff format .
+	$(BIN)/cog -r README.md docs/*.md
+
+clean:
+	rm -rf $(VENV) dist
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnbench needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@

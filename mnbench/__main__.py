@@ -1,0 +1,5 @@
+"""`python -m mnbench`."""
+
+from mnbench.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""The command line: each command parses, makes one library call, and shows what came back.
+
+A command's module is imported when the command is used, so that help and completion need nothing but Click.
+"""
+
+from gettext import gettext as _
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mnbench import __version__
+from mnbench.errors import MnbenchError
+
+COMMANDS = {
+    "graphs": "List the architectures, or show one row by row.",
+    "devices": "List the devices, or show one.",
+    "cost": "Count params, Mult-Adds and memory access.",
+    "build": "Build and simplify ONNX models.",
+    "run": "Measure latency and append it to the results.",
+    "table": "Show the results.",
+}
+
+START = """\b
+To begin:
+  mnbench run v1 --alpha 1,0.5 --res 224,128    measure four networks on this machine
+  mnbench cost v1 --alpha 0.75                  count one, without measuring
+  mnbench build v1 --alpha 0.5 --res 160        make an ONNX file
+"""
+
+
+class Failure(click.ClickException):
+    """An error of the library, as Click shows it: what is wrong, then what to do."""
+
+    def __init__(self, error: MnbenchError) -> None:
+        super().__init__(error.message)
+        self.exit_code = error.exit_code
+        self.hint = error.hint
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401
+        """Two lines on stderr."""
+        click.echo(f"Error: {self.message}\nHint: {self.hint}", file=file, err=True)
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The commands, in the order in which one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        return import_module(f"mnbench.cli.{cmd_name}").command if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The commands with their summaries, for `--help`."""
+        with formatter.section(_("Commands")):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run the command; an error of the library ends it with one line and a hint."""
+        try:
+            return super().invoke(ctx)
+        except MnbenchError as error:
+            raise Failure(error) from error
+        except MemoryError as error:
+            raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=START,
+)
+@click.version_option(__version__, prog_name="mnbench")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Measured latency beside Mult-Adds and memory access cost, for MobileNets and ShuffleNets."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

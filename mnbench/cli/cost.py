@@ -1,0 +1,54 @@
+"""`mnbench cost`."""
+
+from typing import Any
+
+import click
+
+from mnbench.cli.options import echo_json, format_option, sources, variant_options
+
+
+@click.command(epilog="\b\nExample:\n  mnbench cost v1 --alpha 1,0.5 --res 224,160\n  mnbench cost model.onnx --layers")
+@variant_options
+@click.option("--layers", is_flag=True, help="One row a layer; with --format json, add the layers.")
+@click.option("--types", is_flag=True, help="One row a layer type, with its share.")
+@format_option()
+def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None:
+    """Count params, Mult-Adds and memory access.
+
+    GRAPH is a name, a path to a .toml table or a path to an .onnx model. Nothing is measured, and for graphs not even
+    onnx is needed. Mult-Adds are counted once and leave out bias, batch normalization and activations.
+    """
+    if layers and types:
+        raise click.UsageError("--layers and --types are two tables: give one")
+    if not selection["graphs"]:
+        raise click.UsageError("name a graph or an .onnx file: mnbench cost v1")
+    from mnbench.show import costs
+
+    counted = [_counted(source) for source in sources(**selection)]
+    if output == "json":
+        payloads = [one.payload(layers=layers) for one in counted]
+        echo_json(payloads[0] if len(payloads) == 1 else {"costs": payloads})
+        return
+    from mnbench.show.render import echo
+
+    if layers:
+        tables: list[Any] = [costs.layer_table(one) for one in counted]
+    elif types:
+        tables = [costs.type_table(one) for one in counted]
+    else:
+        tables = [costs.cost_table(counted)]
+    for table in tables:
+        echo(table, output)
+
+
+def _counted(source: Any) -> Any:  # noqa: ANN401
+    from mnbench.network.network import network
+    from mnbench.network.variant import Variant
+    from mnbench.show.costs import Counted
+
+    if isinstance(source, Variant):
+        return Counted(source=source, resolution=source.resolution, layers=network(source).layers)
+    from mnbench.model.make import make
+
+    made = make(source, simplified=False)
+    return Counted(source=source, resolution=made.resolution, layers=made.layers)

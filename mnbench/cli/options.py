@@ -1,0 +1,126 @@
+"""Arguments and options that commands share."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from mnbench.errors import BuildError
+from mnbench.network.variant import OnnxFile, Source, Variant, at_rho
+from mnbench.spec import locate
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class CommaSeparated(click.ParamType, Generic[T]):
+    """`1,0.75,0.5`: one or many."""
+
+    def __init__(self, one: Callable[[str], T], name: str) -> None:
+        self.one = one
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:  # noqa: ANN401
+        """Each part by itself."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return [self.one(part.strip()) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not {self.name}, or several with commas between", param, ctx)
+
+
+class TableName(click.ParamType):
+    """The name of a table, or a path to a file."""
+
+    def __init__(self, folder: locate.Folder, *suffixes: str) -> None:
+        self.folder: locate.Folder = folder
+        self.suffixes = suffixes
+        self.name = folder.removesuffix("s")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Names first, then files and folders."""
+        names = [CompletionItem(name) for name in locate.tables(self.folder) if name.startswith(incomplete)]
+        return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`160`, or height × width as `240x320`."""
+    height, _, width = text.lower().replace("×", "x").partition("x")
+    return int(height), int(width or height)
+
+
+FORMATS = ("rich", "md", "csv", "json")
+
+
+def format_option(*formats: str) -> Callable[[Command], Command]:
+    """`--format`, from the formats that the command knows."""
+    return click.option(
+        "--format",
+        "output",
+        type=click.Choice(formats or FORMATS),
+        default="rich",
+        show_default=True,
+        help="How to print: for people, or for programs.",
+    )
+
+
+def variant_options(command: Command) -> Command:
+    """GRAPH… with `--alpha`, and `--res` or `--rho`."""
+    for decorate in (
+        click.option(
+            "--rho", type=CommaSeparated(float, "a number"), help="Resolution multipliers, instead of --res: 0.714."
+        ),
+        click.option(
+            "--res",
+            type=CommaSeparated(_size, "a size such as 160 or 240x320 (height x width)"),
+            help="Input sizes: 224,160 or 240x320 (height x width). Default: the table's own.",
+        ),
+        click.option(
+            "--alpha", type=CommaSeparated(float, "a number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
+        ),
+        click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=TableName("graphs", ".toml", ".onnx")),
+    ):
+        command = decorate(command)
+    return command
+
+
+def sources(
+    graphs: Sequence[str],
+    alpha: Sequence[float] | None,
+    res: Sequence[tuple[int, int]] | None,
+    rho: Sequence[float] | None,
+) -> list[Source]:
+    """Every graph at every α and every resolution; every file at every resolution given.
+
+    Raises:
+        click.UsageError: options that exclude each other.
+        ArchitectureError, BuildError: a graph is unknown, an α or a resolution impossible.
+    """
+    if res and rho:
+        raise click.UsageError("--res and --rho say the same in two ways: give one")
+    found: list[Source] = []
+    for name in graphs:
+        if name.endswith(".onnx"):
+            if alpha or rho:
+                raise click.UsageError(f"{name} is a finished model: --alpha and --rho are for graphs")
+            found += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
+            continue
+        architecture = locate.architecture(name)
+        sizes = [at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
+        found += [
+            Variant(architecture=architecture, alpha=one, resolution=size) for one in alpha or [1.0] for size in sizes
+        ]
+    names = [source.name for source in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise BuildError(f"{name} is asked for twice", hint="name every variant once")
+    return found
+
+
+def echo_json(payload: Any) -> None:  # noqa: ANN401
+    """Data for programs, on stdout."""
+    click.echo(json.dumps(payload, indent=2, ensure_ascii=False))

@@ -1,0 +1,46 @@
+"""Tables with typed columns: each value in its base unit, and as the text that a person reads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+R = TypeVar("R")
+Value: TypeAlias = str | int | float | None
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column(Generic[R]):
+    """`value` is in the base unit that `name` names, `show` writes it in `unit`.
+
+    Numbers stand right and words `left`. Narrow terminals drop the column of highest `rank` first, and never rank 0.
+    """
+
+    name: str
+    value: Callable[[R], Value]
+    show: Callable[..., str] = str
+    title: str = ""
+    unit: str = ""
+    rank: int = 0
+    left: bool = False
+
+    def text(self, row: R) -> str:
+        """What a person reads in that row."""
+        value = self.value(row)
+        return ABSENT if value is None else self.show(value)
+
+    @property
+    def header(self) -> str:
+        """Title and unit, one below the other."""
+        return f"{self.title or self.name}\n{self.unit}".rstrip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Generic[R]):
+    """Rows under columns, with a title above and notes below."""
+
+    columns: Sequence[Column[R]]
+    rows: Sequence[R]
+    title: str = ""
+    notes: Sequence[str] = ()

@@ -1,0 +1,71 @@
+"""Every error a user can meet.
+
+MnbenchError                    one line "Error: …", one line "Hint: …", exit code 1
+├─ TableError                   a TOML table is wrong
+│  ├─ ArchitectureError
+│  └─ DeviceError
+├─ BuildError                   alpha, resolution or file impossible; the checker refused
+│  └─ SimplifyError             the simplified graph computes something else
+├─ RuntimeUnavailable           not installed, or its provider is missing
+├─ GatewayError                 the device cannot be reached or started
+├─ MeasureError                 crashed, timed out, wrong outputs, misplaced
+└─ RecordError                  results that cannot be read or written
+"""
+
+from pathlib import Path
+
+
+class MnbenchError(Exception):
+    """What went wrong, in one line, and what to do about it, in another."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class TableError(MnbenchError):
+    """A TOML table is wrong: `where` names the row and the key."""
+
+    def __init__(self, path: Path | str, where: str, message: str, *, hint: str) -> None:
+        super().__init__(": ".join(str(part) for part in (path, where, message) if part), hint=hint)
+        self.path = path
+        self.where = where
+
+
+class ArchitectureError(TableError):
+    """A table of `graphs/` is wrong, or there is none of that name."""
+
+
+class DeviceError(TableError):
+    """A profile of `devices/` is wrong, or there is none of that name."""
+
+
+class FileError(MnbenchError):
+    """A file cannot be read or written: no permission, no space, a folder where a file belongs."""
+
+
+class BuildError(MnbenchError):
+    """The network or the model asked for cannot be built, or the file holds none."""
+
+
+class SimplifyError(BuildError):
+    """Simplification failed, or changed what the graph computes."""
+
+
+class RuntimeUnavailable(MnbenchError):  # noqa: N818  the state, not the fault, is what the user mends
+    """A runtime is not installed, or lacks the provider; the hint is the command that installs it."""
+
+
+class GatewayError(MnbenchError):
+    """The device cannot be reached or its Python cannot be started."""
+
+
+class MeasureError(MnbenchError):
+    """One cell could not be measured: it crashed, timed out, or gave wrong outputs."""
+
+
+class RecordError(MnbenchError):
+    """Results cannot be read or written: corrupt, newer schema, disk full."""

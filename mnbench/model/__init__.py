@@ -1,0 +1,1 @@
+"""ONNX models: built from networks, simplified with proof, and read back as layers."""

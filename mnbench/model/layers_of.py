@@ -1,0 +1,119 @@
+"""Any ONNX model as layers, so that the same counter serves it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import helper, shape_inference
+
+from mnbench.errors import BuildError
+from mnbench.model.builder import first_line
+from mnbench.model.model import Model
+from mnbench.network.layer import Layer, Shape, Tensor
+
+KINDS = {
+    "Conv": "conv",
+    "BatchNormalization": "batch_norm",
+    "Gemm": "fully_connected",
+    "MatMul": "fully_connected",
+}
+
+
+def layers_of(model: Model) -> tuple[Layer, ...]:
+    """A layer for each node of the graph, in its order, with shapes by ONNX's shape inference.
+
+    Raises:
+        BuildError: a shape is not known, or the graph has control flow.
+    """
+    graph = model.proto.graph
+    weights: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    shapes = _shapes(model)
+    layers: list[Layer] = []
+    for index, node in enumerate(graph.node):
+        scope = node.name or f"{node.op_type}_{index}"
+        if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
+            raise BuildError(
+                f"{model.name}: node {scope} is control flow ({node.op_type})", hint="only plain graphs can be counted"
+            )
+        read = [name for name in node.input if name and name not in weights]
+        written = [name for name in node.output if name]
+        unknown = [name for name in (*read, *written) if name not in shapes]
+        if unknown and node.op_type != "Constant":
+            raise BuildError(
+                f"{model.name}: the shape of {unknown[0]} at node {scope} is not known",
+                hint="give the input's size with --res, or export the model with fixed shapes",
+            )
+        layers.append(
+            _layer(
+                node,
+                scope,
+                inputs=tuple(Tensor(name, shapes[name]) for name in read),
+                outputs=tuple(Tensor(name, shapes.get(name, ())) for name in written),
+                weights=[weights[name] for name in node.input if name in weights],
+            )
+        )
+    return tuple(layers)
+
+
+def _layer(
+    node: onnx.NodeProto, scope: str, *, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], weights: list[Shape]
+) -> Layer:
+    attributes: Mapping[str, Any] = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    kind = KINDS.get(node.op_type, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node.op_type).lower())
+    if node.op_type in ("Gemm", "MatMul"):
+        return Layer(
+            scope=scope,
+            kind=kind,
+            inputs=inputs,
+            outputs=outputs,
+            weights=tuple(_out_first(node.op_type, attributes, weights)),
+        )
+    if node.op_type == "Conv":
+        height, width = _pair(attributes.get("kernel_shape", weights[0][2:] if weights else ()))
+        return Layer(
+            scope=scope,
+            kind=kind,
+            inputs=inputs,
+            outputs=outputs,
+            weights=tuple(weights),
+            kernel=(height, width),
+            stride=_pair(attributes.get("strides", ())),
+            padding=tuple((*attributes.get("pads", ()), 0, 0, 0, 0)[:4]),
+            groups=attributes.get("group", 1),
+        )
+    if node.op_type == "BatchNormalization":
+        return Layer(scope=scope, kind=kind, inputs=inputs, outputs=outputs, weights=tuple(weights[:2]))
+    if node.op_type == "Clip":
+        return Layer(scope=scope, kind="relu6" if len(node.input) == 3 else "clip", inputs=inputs, outputs=outputs)
+    kernel = inputs[0].shape[2:] if node.op_type == "GlobalAveragePool" else ()
+    # A constant operand (a bias to add, a shape) is no parameter: parameters are what training moves.
+    return Layer(scope=scope, kind=kind, inputs=inputs, outputs=outputs, kernel=_pair(kernel))
+
+
+def _out_first(op: str, attributes: Mapping[str, Any], weights: list[Shape]) -> list[Shape]:
+    """Fully connected weights as (out, in): MatMul, and Gemm without transB, hold them as (in, out)."""
+    if weights and len(weights[0]) == 2 and (op == "MatMul" or not attributes.get("transB", 0)):
+        return [weights[0][::-1], *weights[1:]]
+    return weights
+
+
+def _pair(sizes: Any) -> tuple[int, int]:  # noqa: ANN401
+    """Height and width; 1-D convolutions have a width alone."""
+    return (1, 1, *sizes)[-2:]
+
+
+def _shapes(model: Model) -> dict[str, Shape]:
+    """The shape of every tensor whose sizes are all known."""
+    try:
+        graph = shape_inference.infer_shapes(model.proto, data_prop=True).graph
+    except (shape_inference.InferenceError, ValueError, RuntimeError) as failure:
+        raise BuildError(
+            f"{model.name}: its shapes contradict each other: {first_line(failure)}", hint="export the model again"
+        ) from failure
+    shapes: dict[str, Shape] = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape") and all(dimension.HasField("dim_value") for dimension in tensor.shape.dim):
+            shapes[value.name] = tuple(dimension.dim_value for dimension in tensor.shape.dim)
+    return shapes

@@ -1,0 +1,65 @@
+"""From a variant or a file to the model that is saved or measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mnbench.model.builder import build, check
+from mnbench.model.layers_of import layers_of
+from mnbench.model.model import Model
+from mnbench.model.read import input_resolution, read_model
+from mnbench.model.simplify import prove, simplify
+from mnbench.network.layer import Layer
+from mnbench.network.network import network
+from mnbench.network.variant import OnnxFile, Source, Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A checked model and where it came from.
+
+    `layers` are those of the table, or of a user's file as it was read: what is counted. `difference` is the largest
+    that simplification made to the outputs, as a share of their spread; None where nothing was simplified.
+    """
+
+    model: Model
+    layers: Sequence[Layer]
+    nodes_before: int
+    difference: float | None = None
+    architecture: str | None = None
+    alpha: float | None = None
+    resolution: tuple[int, int] | None
+
+
+def make(source: Source, *, seed: int = 0, simplified: bool = True, keep_bn: bool = False) -> Made:
+    """Build a variant's graph, or read a user's file; simplify it and prove that it computes the same, if asked to.
+
+    Raises:
+        FileError, BuildError: the file cannot be read, or the checker refuses the model.
+        SimplifyError: simplification failed, or changed what the graph computes.
+    """
+    plain = _built(source, seed) if isinstance(source, Variant) else _read(source)
+    if not simplified:
+        check(plain.model)
+        return plain
+    # Our own graphs hold no constant expressions.
+    model = simplify(plain.model, fold_constants=isinstance(source, OnnxFile), keep_bn=keep_bn)
+    check(model)
+    return replace(plain, model=model, difference=prove(plain.model, model))
+
+
+def _built(variant: Variant, seed: int) -> Made:
+    built = network(variant)
+    model = build(built, seed=seed)
+    return Made(
+        model=model,
+        layers=built.layers,
+        nodes_before=model.nodes,
+        architecture=variant.architecture.name,
+        alpha=variant.alpha,
+        resolution=variant.resolution,
+    )
+
+
+def _read(file: OnnxFile) -> Made:
+    model = replace(read_model(file.path, resolution=file.resolution), name=file.name)
+    return Made(model=model, layers=layers_of(model), nodes_before=model.nodes, resolution=input_resolution(model))

@@ -1,0 +1,1 @@
+"""Networks as layers with shapes, and what they cost. Pure: neither onnx nor numpy."""

@@ -1,0 +1,90 @@
+"""The only counter: what layers cost, wherever the layers come from."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from mnbench.network.layer import FUSED, VIEWS, Layer
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Exact integers.
+
+    `params` are trainable: weights, biases, gamma and beta. `mult_adds` are multiply-adds counted once: convolutions
+    and fully connected layers, without bias, batch normalization and activation (MobileNet paper, Section 3.1).
+    `memory_access` is ShuffleNet V2's MAC in elements: what each layer reads and writes, weights included (its
+    Section 2, G1); batch normalization, activations and biases ride along with the layer before and count nothing.
+    """
+
+    params: int = 0
+    mult_adds: int = 0
+    memory_access: int = 0
+
+    @property
+    def memory_access_bytes(self) -> int:
+        """Memory access at four bytes an element."""
+        return self.memory_access * FLOAT32_BYTES
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            params=self.params + other.params,
+            mult_adds=self.mult_adds + other.mult_adds,
+            memory_access=self.memory_access + other.memory_access,
+        )
+
+
+def layer_cost(layer: Layer) -> Cost:
+    """What one layer costs."""
+    params = sum(map(prod, layer.weights))
+    if layer.kind in FUSED or layer.kind in VIEWS:
+        return Cost(params=params)
+    moved = sum(tensor.elements for tensor in (*layer.inputs, *layer.outputs))
+    if layer.kind not in ("conv", "fully_connected"):
+        return Cost(params=params, memory_access=moved)
+    weight = layer.weights[0]
+    return Cost(
+        params=params,
+        mult_adds=layer.output.elements * prod(weight[1:]),
+        memory_access=moved + prod(weight),
+    )
+
+
+def cost(layers: Iterable[Layer]) -> Cost:
+    """What all the layers cost together."""
+    return sum(map(layer_cost, layers), Cost())
+
+
+def cost_by_type(layers: Iterable[Layer]) -> dict[str, Cost]:
+    """What the layers of each type cost, those with the most Mult-Adds first."""
+    types: dict[str, Cost] = {}
+    for layer in layers:
+        types[layer.type] = types.get(layer.type, Cost()) + layer_cost(layer)
+    return dict(sorted(types.items(), key=lambda item: (-item[1].mult_adds, -item[1].params)))
+
+
+def peak_activation_bytes(layers: Sequence[Layer]) -> int:
+    """The most that activations hold at once, in this order, at four bytes an element.
+
+    A tensor lives from the layer that writes it to the last that reads it; the network's outputs live on. A fused
+    layer or a view takes over the memory of an input that nobody reads later.
+    """
+    readers = Counter(tensor.name for layer in layers for tensor in layer.inputs)
+    written = {tensor.name for layer in layers for tensor in layer.outputs}
+    living = {tensor.name: tensor.elements for layer in layers for tensor in layer.inputs if tensor.name not in written}
+    peak = now = sum(living.values())
+    for layer in layers:
+        freed = 0
+        for tensor in layer.inputs:
+            readers[tensor.name] -= 1
+            if not readers[tensor.name]:
+                freed += living.pop(tensor.name, 0)
+        made = sum(tensor.elements for tensor in layer.outputs)
+        living.update((tensor.name, tensor.elements) for tensor in layer.outputs)
+        in_place = layer.kind in FUSED or layer.kind in VIEWS
+        peak = max(peak, now + made - (freed if in_place else 0))
+        now += made - freed
+    return peak * FLOAT32_BYTES

@@ -1,0 +1,74 @@
+"""One layer: what a node of the graph does, with every shape it touches."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+Shape: TypeAlias = tuple[int, ...]
+"""(N, C, H, W) for images, (N, features) behind the pooling."""
+
+INPUT, OUTPUT = "input", "logits"
+"""The names of a network's input and output tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named activation."""
+
+    name: str
+    shape: Shape
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One node: its scope is the node's name in the ONNX graph (`separable3/depthwise/conv`).
+
+    `weights` are the shapes of its trainable tensors: of a convolution (out, in / groups, height, width) and, if it has
+    one, its bias (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias.
+    `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right).
+    """
+
+    scope: str
+    kind: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    weights: tuple[Shape, ...] = ()
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+
+    @property
+    def output(self) -> Tensor:
+        """The output, of a layer that has one."""
+        return self.outputs[0]
+
+    @property
+    def type(self) -> str:
+        """The name by which shares are added up, as in Table 2 of the MobileNet paper."""
+        height, width = self.kernel
+        match self.kind:
+            case "conv" if 1 < self.groups == self.weights[0][0]:
+                return f"Conv DW {height}×{width}"
+            case "conv" if self.groups > 1:
+                return f"Conv {height}×{width} grouped"
+            case "conv":
+                return f"Conv {height}×{width}"
+            case "fully_connected":
+                return "Fully Connected"
+            case kind:
+                return kind.replace("_", " ").capitalize()
+
+
+FUSED = frozenset(
+    {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish"},
+)
+"""Layers that a runtime does in place while it writes the layer before: they move no memory of their own."""
+
+VIEWS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "constant", "shape"})
+"""Layers that rename a tensor: none of its numbers is read or written."""

@@ -1,0 +1,202 @@
+"""Results on disk: `<device>.jsonl`, appended to and never rewritten, and the raw samples of each visit under `raw/`."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from filelock import FileLock, Timeout
+
+from mnbench import files
+from mnbench.errors import RecordError
+from mnbench.measure.plan import Cell, Plan
+from mnbench.measure.sample import Sample
+from mnbench.records.record import SCHEMA, Record
+
+
+class Store:
+    """The results folder of a workspace, for one device."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.folder = folder
+        self.path = folder / f"{device}.jsonl"
+        self.raw = folder / "raw"
+
+    def append(self, record: Record) -> None:
+        """Add a record. It is on disk when this returns; if it cannot be, the file is as it was.
+
+        Raises:
+            FileError: no space, no permission.
+        """
+        line = msgspec.json.encode(record) + b"\n"
+        try:
+            self.raw.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.raw / f"{self.path.stem}.lock"), self.path.open("ab+") as file:
+                size = _mend(file)
+                try:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.ftruncate(file.fileno(), size)
+                    raise
+        except OSError as failure:
+            raise files.unwritable(self.path, failure) from failure
+
+    def records(self) -> list[Record]:
+        """Every whole record, oldest first. A half-written last line, from a crash or a full disk, is left out.
+
+        Raises:
+            RecordError: a line in the middle is corrupt, or was written by a newer mnbench.
+        """
+        try:
+            *lines, last = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as failure:
+            raise RecordError(
+                f"{self.path}: cannot be read ({failure.strerror})", hint="name another --results"
+            ) from failure
+        return [
+            _record(self.path, number, line) for number, line in enumerate([*lines, *_whole(last)], 1) if line.strip()
+        ]
+
+    def open_run(self, plan: Plan, *, fresh: bool = False) -> "Run":
+        """The plan's last run if it is unfinished and nobody else is at it, or else a new one."""
+        recorded = self.records()
+        try:
+            for folder in [] if fresh else sorted(self.raw.glob(f"*-{plan.id}"), reverse=True)[:1]:
+                run = Run(folder, {record.variant for record in recorded if record.run == folder.name})
+                if any(cell.variant not in run.recorded for cell in plan.cells) and run.claim():
+                    return run
+            for attempt in count():
+                started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
+                folder = self.raw / f"{started}-{plan.id}"
+                try:
+                    folder.mkdir(parents=True)
+                except FileExistsError:
+                    continue
+                run = Run(folder, set())
+                run.claim()
+                return run
+            raise AssertionError
+        except OSError as failure:
+            raise files.unwritable(self.raw, failure) from failure
+
+
+class Run:
+    """One run of a plan: the samples of its visits, each in a file of its own, and which cells have their record."""
+
+    def __init__(self, folder: Path, recorded: set[str]) -> None:
+        self.folder = folder
+        self.recorded = recorded
+        self._lock = FileLock(folder / "lock", timeout=0)
+
+    @property
+    def id(self) -> str:
+        """When it started and of which plan it is."""
+        return self.folder.name
+
+    def claim(self) -> bool:
+        """Keep others from continuing this run, until this process ends."""
+        try:
+            self._lock.acquire()
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let others continue this run."""
+        self._lock.release()
+
+    def has(self, cell: Cell, process: int) -> bool:
+        """Whether that visit was made."""
+        return self._file(cell, process).is_file()
+
+    def save(self, cell: Cell, process: int, sample: Sample) -> None:
+        """Keep a visit's sample: every nanosecond, and the facts beside them.
+
+        Raises:
+            FileError: no space, no permission.
+        """
+        from io import BytesIO  # noqa: PLC0415
+
+        facts = {
+            "first_run_ns": sample.first_run_ns,
+            "session_ns": sample.session_ns,
+            "peak_rss_bytes": sample.peak_rss_bytes,
+            "placement": sample.placement,
+            "runtime_version": sample.runtime_version,
+            "host": sample.host,
+        }
+        packed = BytesIO()
+        np.savez_compressed(
+            packed, latencies_ns=sample.latencies_ns, warmup_ns=sample.warmup_ns, facts=np.array(json.dumps(facts))
+        )
+        files.write(self._file(cell, process), packed.getvalue())
+
+    def samples(self, cell: Cell, processes: int) -> Iterator[Sample]:
+        """The samples kept of a cell, in the order of its processes."""
+        for process in range(processes):
+            if self.has(cell, process):
+                with np.load(self._file(cell, process)) as arrays:
+                    facts: dict[str, Any] = json.loads(str(arrays["facts"]))
+                    yield Sample(latencies_ns=arrays["latencies_ns"], warmup_ns=arrays["warmup_ns"], **facts)
+
+    def _file(self, cell: Cell, process: int) -> Path:
+        return self.folder / f"{cell.variant}.{process}.npz"
+
+
+def _mend(file: Any) -> int:  # noqa: ANN401
+    """Cut off what a crash left behind the last whole line; returns the size of what remains."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    data = file.read() if size else b""
+    tail = data[data.rfind(b"\n") + 1 :]
+    if tail and _whole(tail):
+        file.write(b"\n")
+        return size + 1
+    if tail:
+        size -= len(tail)
+        file.truncate(size)
+    return size
+
+
+def _whole(line: bytes) -> list[bytes]:
+    """The line in a list, if it is a whole record that only lacks its end of line."""
+    try:
+        msgspec.json.decode(line, type=Record)
+    except msgspec.DecodeError:
+        return []
+    return [line]
+
+
+def _record(path: Path, number: int, line: bytes) -> Record:
+    try:
+        record = msgspec.json.decode(line, type=Record)
+        schema = record.schema
+    except msgspec.DecodeError as failure:
+        schema = _schema(line)
+        if schema <= SCHEMA:
+            raise RecordError(
+                f"{path}: line {number} is no record: {failure}",
+                hint="restore the line from version control, or delete it",
+            ) from failure
+    else:
+        if schema <= SCHEMA:
+            return record
+    raise RecordError(
+        f"{path}: line {number} has schema {schema}, this mnbench reads up to {SCHEMA}", hint="update mnbench"
+    )
+
+
+def _schema(line: bytes) -> int:
+    try:
+        return int(msgspec.json.decode(line).get("schema", 0))
+    except (msgspec.DecodeError, AttributeError, TypeError, ValueError):
+        return 0

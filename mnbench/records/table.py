@@ -1,0 +1,147 @@
+"""Records as a table: the columns there are, and which records are the newest."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from mnbench.columns import Column, Table, Value
+from mnbench.network.variant import alpha_text, resolution_text
+from mnbench.records.record import Record
+from mnbench.units import in_giga, in_millions, in_ms, in_percent, per_s
+
+
+class LatencyColumn(Column[Record]):
+    """The headline figure: it says when there is none, and marks one that should not be trusted."""
+
+    def text(self, row: Record) -> str:
+        """`11.9`, `11.9 !` or `failed`."""
+        return "failed" if row.latency_ns is None else super().text(row) + ("" if row.trusted else " !")
+
+
+def _latency(name: str) -> Callable[[Record], Value]:
+    return lambda record: getattr(record.latency_ns, name) if record.latency_ns else None
+
+
+def _interval(record: Record) -> str | None:
+    found = record.latency_ns
+    return f"{in_ms(found.low)}–{in_ms(found.high)}" if found else None
+
+
+def _rate(record: Record) -> float | None:
+    return per_s(record.mult_adds, record.latency_ns.median) if record.latency_ns else None
+
+
+def _resolution(record: Record) -> str | None:
+    return resolution_text(record.resolution) if record.resolution else None
+
+
+def _issues(record: Record) -> str | None:
+    return ", ".join(issue.name for issue in record.issues) or None
+
+
+COLUMNS: dict[str, Column[Record]] = {
+    column.name: column
+    for column in (
+        Column[Record](name="variant", value=lambda r: r.variant, left=True),
+        Column[Record](name="graph", value=lambda r: r.architecture or r.variant, left=True),
+        Column[Record](name="alpha", title="α", value=lambda r: r.alpha, show=alpha_text),
+        Column[Record](name="resolution", title="res", value=_resolution),
+        Column[Record](name="params", unit="M", value=lambda r: r.params, show=in_millions(2), rank=1),
+        Column[Record](name="mult_adds", title="Mult-Adds", unit="M", value=lambda r: r.mult_adds, show=in_millions(1)),
+        Column[Record](
+            name="memory_access", title="memory\naccess", unit="M", value=lambda r: r.memory_access, show=in_millions(2)
+        ),
+        Column[Record](
+            name="memory_access_bytes",
+            title="memory\naccess",
+            unit="MB",
+            value=lambda r: r.memory_access_bytes,
+            show=in_millions(1),
+        ),
+        Column[Record](
+            name="peak_activation_bytes",
+            title="peak\nactivations",
+            unit="MB",
+            value=lambda r: r.peak_activation_bytes,
+            show=in_millions(2),
+        ),
+        LatencyColumn(name="latency_ns", title="latency", unit="ms", value=_latency("median"), show=in_ms),
+        Column[Record](name="interval_ns", title="interval", unit="ms", value=_interval),
+        Column[Record](name="low_ns", title="low", unit="ms", value=_latency("low"), show=in_ms),
+        Column[Record](name="high_ns", title="high", unit="ms", value=_latency("high"), show=in_ms),
+        Column[Record](name="p10_ns", title="p10", unit="ms", value=_latency("p10"), show=in_ms),
+        Column[Record](name="p90_ns", title="p90", unit="ms", value=_latency("p90"), show=in_ms),
+        Column[Record](name="min_ns", title="min", unit="ms", value=_latency("min"), show=in_ms, rank=2),
+        Column[Record](name="mult_adds_per_s", title="Mult-Adds/s", unit="10⁹", value=_rate, show=in_giga),
+        Column[Record](name="placed", value=lambda r: r.placement.mult_adds, show=in_percent, rank=1),
+        Column[Record](name="first_run_ns", title="first run", unit="ms", value=lambda r: r.first_run_ns, show=in_ms),
+        Column[Record](name="session_ns", title="session", unit="ms", value=lambda r: r.session_ns, show=in_ms),
+        Column[Record](
+            name="peak_rss_bytes", title="peak RSS", unit="MB", value=lambda r: r.peak_rss_bytes, show=in_millions(0)
+        ),
+        Column[Record](name="processes", value=lambda r: r.processes),
+        Column[Record](name="runs", value=lambda r: r.runs, show=lambda runs: f"{runs:,}"),
+        Column[Record](name="device", value=lambda r: r.device, left=True),
+        Column[Record](name="threads", value=lambda r: r.threads),
+        Column[Record](name="runtime", value=lambda r: f"{r.runtime.name} {r.runtime.version}", left=True),
+        Column[Record](name="host", value=lambda r: r.host.get("cpu"), left=True),
+        Column[Record](name="measured_at", title="measured", value=lambda r: r.measured_at, left=True),
+        Column[Record](name="issues", value=_issues, left=True),
+    )
+}
+
+DEFAULT_COLUMNS = (
+    "graph",
+    "alpha",
+    "resolution",
+    "params",
+    "mult_adds",
+    "memory_access_bytes",
+    "latency_ns",
+    "interval_ns",
+    "min_ns",
+    "p90_ns",
+    "mult_adds_per_s",
+    "placed",
+)
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """The newest record of each cell: variant, device, threads, runtime and its version, and the host's CPU.
+
+    Sorted by device, graph, falling α and falling resolution.
+    """
+    newest: dict[tuple[object, ...], Record] = {}
+    for record in records:
+        cpu = record.host.get("cpu")
+        newest[record.variant, record.device, record.threads, record.runtime.name, record.runtime.version, cpu] = record
+    return sorted(newest.values(), key=_table_order)
+
+
+def latency_table(records: Sequence[Record], columns: Sequence[str] = DEFAULT_COLUMNS) -> Table[Record]:
+    """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
+    settings = dict.fromkeys(_setting(record) for record in records if record.latency_ns)
+    notes: list[str] = []
+    for coverage, processes in dict.fromkeys((r.latency_ns.coverage, r.processes) for r in records if r.latency_ns):
+        notes.append(
+            f"latency is the median of {processes} processes' medians; with {coverage:.1%} confidence the interval holds "
+            "the median of all such processes on this host, as it was during the run. min and p90 are of all runs."
+        )
+    notes += [f"{record.variant} failed: {record.error}" for record in records if record.error]
+    notes += [f"! {record.variant} is {issue.name}: {issue.advice}" for record in records for issue in record.issues]
+    return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
+
+
+def _setting(record: Record) -> str:
+    threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
+    host = f"{record.host.get('cpu')}, {record.host.get('cores')} cores"
+    return f"{record.device}: {record.runtime.name} {record.runtime.version} {record.provider}, {threads}, {host}"
+
+
+def _table_order(record: Record) -> tuple[object, ...]:
+    height, width = record.resolution or (0, 0)
+    return (
+        record.device,
+        record.architecture or record.variant,
+        -(record.alpha or 0),
+        -height * width,
+        record.measured_at,
+    )

@@ -1,0 +1,256 @@
+"""Costs as tables: of variants, of layers, of layer types, of a graph's rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from mnbench.columns import Column, Table
+from mnbench.network.cost import Cost, cost, cost_by_type, layer_cost, peak_activation_bytes
+from mnbench.network.layer import Layer, Shape
+from mnbench.network.network import Network
+from mnbench.network.variant import Source, Variant, alpha_text, resolution_text
+from mnbench.units import in_millions, in_percent_2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A variant or file with its layers."""
+
+    source: Source
+    resolution: tuple[int, int] | None
+    layers: Sequence[Layer]
+
+    @property
+    def alpha(self) -> float | None:
+        """The width multiplier, of a variant."""
+        return self.source.alpha if isinstance(self.source, Variant) else None
+
+    @property
+    def total(self) -> Cost:
+        """What all its layers cost."""
+        return cost(self.layers)
+
+    def payload(self, *, layers: bool = False) -> dict[str, Any]:
+        """For programs."""
+        total = self.total
+        found: dict[str, Any] = {
+            "variant": self.source.name,
+            "alpha": self.alpha,
+            "resolution": self.resolution,
+            **_cost_payload(total),
+            "peak_activation_bytes": peak_activation_bytes(self.layers),
+            "types": {kind: _cost_payload(one) for kind, one in cost_by_type(self.layers).items()},
+        }
+        if layers:
+            found["layers"] = [_layer_payload(layer) for layer in self.layers]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A label, shapes and a cost: what layers, types and rows have in common."""
+
+    label: str
+    kind: str = ""
+    read: Shape = ()
+    written: Shape = ()
+    cost: Cost
+    total: Cost
+
+
+def cost_table(counted: Sequence[Counted]) -> Table[Counted]:
+    """One row a variant."""
+    columns = [
+        Column[Counted](name="variant", value=lambda c: c.source.name, left=True),
+        Column[Counted](name="alpha", title="α", value=lambda c: c.alpha, show=alpha_text),
+        Column[Counted](
+            name="resolution", title="res", value=lambda c: resolution_text(c.resolution) if c.resolution else None
+        ),
+        *_cost_columns(lambda c: c.total),
+        Column[Counted](
+            name="peak_activation_bytes",
+            title="peak\nactivations",
+            unit="MB",
+            value=lambda c: peak_activation_bytes(c.layers),
+            show=in_millions(2),
+            rank=1,
+        ),
+    ]
+    return Table(columns=columns, rows=counted)
+
+
+def layer_table(counted: Counted) -> Table[Line]:
+    """One row a layer, in the order in which they run."""
+    lines = [
+        Line(
+            label=layer.scope,
+            kind=layer.type,
+            read=layer.inputs[0].shape if layer.inputs else (),
+            written=layer.output.shape,
+            cost=layer_cost(layer),
+            total=counted.total,
+        )
+        for layer in counted.layers
+    ]
+    return _lines(f"{counted.source.name}, layer by layer", "scope", lines, shapes=True)
+
+
+def type_table(counted: Counted) -> Table[Line]:
+    """One row a layer type, as in Table 2 of the MobileNet paper."""
+    lines = [Line(label=kind, cost=one, total=counted.total) for kind, one in cost_by_type(counted.layers).items()]
+    return _lines(f"{counted.source.name}, by layer type", "type", lines, shapes=False)
+
+
+def row_table(network: Network) -> Table[Line]:
+    """One row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
+    variant, total = network.variant, cost(network.layers)
+    lines = [
+        Line(
+            label=f"{number:<4}  {_block(layers)}",
+            kind=layers[0].type + (f" s{layers[0].stride[0]}" if layers[0].kind == "conv" else ""),
+            read=layers[0].inputs[0].shape,
+            written=layers[-1].output.shape,
+            cost=cost(layers),
+            total=total,
+        )
+        for number, layers in _rows(network)
+    ]
+    architecture = variant.architecture
+    title = (
+        f"{architecture.title} at α = {alpha_text(variant.alpha)}, {resolution_text(variant.resolution)}\n"
+        f"{architecture.paper}, {architecture.table}"
+    )
+    notes = [
+        f"row {one.row}: the paper prints {one.key} = {one.printed}, used is {one.used}: {one.reason}"
+        for one in architecture.errata
+    ]
+    summed = Line(label="      total", cost=total, total=total)
+    return _lines(title, "row", [*lines, summed], shapes=True, notes=notes)
+
+
+def row_payload(network: Network) -> dict[str, Any]:
+    """For programs."""
+    variant = network.variant
+    return {
+        "variant": variant.name,
+        "alpha": variant.alpha,
+        "resolution": variant.resolution,
+        **_cost_payload(cost(network.layers)),
+        "rows": [
+            {
+                "row": number,
+                "scope": _block(layers),
+                "type": layers[0].type,
+                "stride": layers[0].stride,
+                "input": layers[0].inputs[0].shape,
+                "output": layers[-1].output.shape,
+                **_cost_payload(cost(layers)),
+            }
+            for number, layers in _rows(network)
+        ],
+    }
+
+
+def _rows(network: Network) -> list[tuple[str, list[Layer]]]:
+    """The layers of each row; of a repeated row, each time by itself."""
+    groups = groupby(zip(network.rows, network.layers, strict=True), key=itemgetter(0))
+    return [(number, [layer for _, layer in group]) for number, group in groups]
+
+
+def _block(layers: Sequence[Layer]) -> str:
+    """The scope that a row's layers share."""
+    return layers[0].scope.rpartition("/")[0] or layers[0].scope
+
+
+def _lines(title: str, label: str, lines: Sequence[Line], *, shapes: bool, notes: Sequence[str] = ()) -> Table[Line]:
+    columns = [Column[Line](name=label, value=lambda line: line.label, left=True)]
+    if shapes:
+        columns += [
+            Column[Line](name="type", value=lambda line: line.kind, left=True),
+            Column[Line](name="input", value=lambda line: _times(line.read), rank=1),
+            Column[Line](name="output", value=lambda line: _times(line.written)),
+        ]
+    columns += _cost_columns(lambda line: line.cost)
+    columns.append(
+        Column[Line](
+            name="mult_adds_share",
+            title="Mult-Adds",
+            unit="share",
+            value=lambda line: _share(line.cost.mult_adds, line.total.mult_adds),
+            show=in_percent_2,
+        )
+    )
+    if not shapes:
+        columns.append(
+            Column[Line](
+                name="params_share",
+                title="params",
+                unit="share",
+                value=lambda line: _share(line.cost.params, line.total.params),
+                show=in_percent_2,
+            )
+        )
+    return Table(columns=columns, rows=lines, title=title, notes=notes)
+
+
+def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
+    return [
+        Column[Any](name="params", unit="M", value=lambda row: of(row).params, show=in_millions(3), rank=2),
+        Column[Any](
+            name="mult_adds", title="Mult-Adds", unit="M", value=lambda row: of(row).mult_adds, show=in_millions(2)
+        ),
+        Column[Any](
+            name="memory_access",
+            title="memory\naccess",
+            unit="M",
+            value=lambda row: of(row).memory_access,
+            show=in_millions(3),
+            rank=3,
+        ),
+        Column[Any](
+            name="memory_access_bytes",
+            title="memory\naccess",
+            unit="MB",
+            value=lambda row: of(row).memory_access_bytes,
+            show=in_millions(2),
+        ),
+    ]
+
+
+def _cost_payload(one: Cost) -> dict[str, int]:
+    return {
+        "params": one.params,
+        "mult_adds": one.mult_adds,
+        "memory_access": one.memory_access,
+        "memory_access_bytes": one.memory_access_bytes,
+    }
+
+
+def _layer_payload(layer: Layer) -> dict[str, Any]:
+    return {
+        "scope": layer.scope,
+        "kind": layer.kind,
+        "type": layer.type,
+        "inputs": [tensor.shape for tensor in layer.inputs],
+        "outputs": [tensor.shape for tensor in layer.outputs],
+        "weights": layer.weights,
+        "kernel": layer.kernel,
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "groups": layer.groups,
+        **_cost_payload(layer_cost(layer)),
+    }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _times(shape: Shape) -> str:
+    """Without the batch, and in the papers' order: height × width × channels."""
+    if len(shape) == 4:
+        _, channels, height, width = shape
+        return f"{height}×{width}×{channels}"
+    return "×".join(str(side) for side in shape[1:])

@@ -1,0 +1,40 @@
+"""How far a long command is, on stderr: a bar on a terminal, a line a cell elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Step(Protocol):
+    """Tells that one more step is done; `line` is what a log should keep of it."""
+
+    def __call__(self, line: str = "") -> None:
+        """One more step."""
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Step]:
+    """Show how many of `total` steps are done and how long the rest will take."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+
+        def log(line: str = "") -> None:
+            if line:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        yield log
+        return
+    parts = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("remaining"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*parts, console=console, transient=True) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda line="": bars.advance(task)  # noqa: ARG005  the bar says it all

@@ -1,0 +1,89 @@
+"""One table in any format."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mnbench.columns import Column, Table
+
+R = TypeVar("R")
+
+PIPE_WIDTH = 100
+GAP = 2
+
+
+def echo(table: Table[Any], output: str) -> None:
+    """Print on stdout as `rich`, `md` or `csv`."""
+    if output == "md":
+        sys.stdout.write(markdown(table))
+    elif output == "csv":
+        comma_separated(table)
+    else:
+        rich(table, Console())
+
+
+def rich(table: Table[R], console: Console) -> None:
+    """Print to the terminal, leaving out what does not fit; 100 columns wide when piped."""
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    columns, dropped = _fitting(table, console.width)
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in columns:
+        justify = "left" if column.left else "right"
+        shown.add_column(column.header, justify=justify, no_wrap=True, header_style="bold", vertical="bottom")
+    for row in table.rows:
+        shown.add_row(*(Text(column.text(row)) for column in columns))
+    if table.title:
+        console.print(table.title, style="bold", markup=False, highlight=False)
+        console.print()
+    console.print(shown)
+    notes = [*table.notes]
+    if dropped:
+        notes.append(f"no room for {', '.join(column.name for column in dropped)}")
+    if notes:
+        console.print()
+    for note in notes:
+        console.print(note, style="dim", markup=False, highlight=False)
+
+
+def markdown(table: Table[Any]) -> str:
+    """A pipe table with its title above and its notes below."""
+    above = [f"{line}\n" for line in table.title.splitlines()]
+    header = _pipes([column.header.replace("\n", " ") for column in table.columns])
+    rule = _pipes(["---" if column.left else "---:" for column in table.columns])
+    rows = [_pipes([column.text(row) for column in table.columns]) for row in table.rows]
+    return "\n".join([*above, header, rule, *rows, *(f"\n{note}" for note in table.notes)]) + "\n"
+
+
+def comma_separated(table: Table[Any]) -> None:
+    """Print base units, under the columns' own names."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows([column.value(row) for column in table.columns] for row in table.rows)
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def _fitting(table: Table[R], width: int) -> tuple[list[Column[R]], list[Column[R]]]:
+    """The columns that fit, in order, and those dropped, the least important first."""
+    kept, dropped = list(table.columns), list[Column[R]]()
+    while sum(_width(column, table.rows) + GAP for column in kept) - GAP > width:
+        last = max(kept, key=lambda column: (column.rank, kept.index(column)))
+        if last.rank == 0:
+            break
+        kept.remove(last)
+        dropped.append(last)
+    return kept, dropped
+
+
+def _width(column: Column[R], rows: Sequence[R]) -> int:
+    return max(map(len, (*column.header.splitlines(), *map(column.text, rows))))

@@ -1,0 +1,1 @@
+"""Tables of text in, frozen values out."""

@@ -1,0 +1,65 @@
+"""Where tables are: the workspace's own folder first, then the built-in one; or a path to a `.toml`."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import mnbench
+from mnbench.errors import ArchitectureError, DeviceError
+from mnbench.spec.architecture import Architecture, read_architecture
+from mnbench.spec.device import Device, read_device
+
+Folder = Literal["graphs", "devices"]
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture of that name or path.
+
+    Raises:
+        ArchitectureError: there is none, or its table is wrong.
+    """
+    return read_architecture(_find(name, "graphs", ArchitectureError))
+
+
+def device(name: str) -> Device:
+    """The device of that name or path.
+
+    Raises:
+        DeviceError: there is none, or its profile is wrong.
+    """
+    return read_device(_find(name, "devices", DeviceError))
+
+
+def tables(folder: Folder) -> dict[str, Path]:
+    """Every table by name; the workspace's own hide built-in ones of the same name."""
+    found: dict[str, Path] = {}
+    for place in (built_in(folder), Path(folder)):
+        found.update((path.stem, path) for path in sorted(place.glob("*.toml")))
+    return dict(sorted(found.items()))
+
+
+def built_in(folder: Folder) -> Path:
+    """The folder inside the installed package, or beside it in a checkout."""
+    package = Path(mnbench.__file__).parent
+    inside = package / folder
+    if not inside.is_dir() and (package.parent / "pyproject.toml").is_file():
+        return package.parent / folder
+    return inside
+
+
+def _find(name: str, folder: Folder, error: type[ArchitectureError | DeviceError]) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    known = tables(folder)
+    if name in known:
+        return known[name]
+    close = get_close_matches(name, known, n=1)
+    guess = f"did you mean `{close[0]}`? " if close else ""
+    thing = folder.removesuffix("s")
+    raise error(
+        name,
+        "",
+        f"there is no {thing} of that name",
+        hint=f"{guess}known: {', '.join(known)}; a path to a .toml works too"
+        + (", and so does a path to an .onnx" if folder == "graphs" else ""),
+    )

@@ -1,0 +1,38 @@
+"""Statistics of samples: pure functions of sorted or unsorted numbers."""
+
+from collections.abc import Sequence
+from math import comb
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The `share` quantile of an ascending sequence, by linear interpolation (type 7 of Hyndman and Fan, 1996)."""
+    position = (len(ordered) - 1) * share
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle of the values, or the mean of the middle two."""
+    return quantile(sorted(values), 0.5)
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """An interval for the median of whatever the values were drawn from, with nothing assumed of its shape.
+
+    Order statistics: the true median lies between the k-th smallest and k-th largest of n values with probability
+    1 − 2·P(Binomial(n, ½) < k). The largest k that reaches `confidence` is taken, or k = 1 where none does.
+
+    Returns:
+        Low, high and the coverage reached: 6 values give their range and 96.9 %, 4 values only 87.5 %.
+    """
+    ordered = sorted(values)
+    n = len(ordered)
+    k = 1
+    while 2 * k < n and _coverage(n, k + 1) >= confidence:
+        k += 1
+    return ordered[k - 1], ordered[n - k], _coverage(n, k)
+
+
+def _coverage(n: int, k: int) -> float:
+    return max(0.0, 1 - 2 * sum(comb(n, i) for i in range(k)) / 2**n)

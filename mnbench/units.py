@@ -1,0 +1,44 @@
+"""The only place where a unit is scaled: base units in, text in the printed unit out."""
+
+from collections.abc import Callable
+
+NS_PER_S = 1e9
+
+
+def in_ms(duration_ns: float) -> str:
+    """Nanoseconds as milliseconds with three digits: 0.412, 4.12, 41.2."""
+    return digits(duration_ns / 1e6)
+
+
+def in_millions(decimals: int) -> Callable[[float], str]:
+    """A count as millions, or bytes as megabytes of 10⁶ bytes."""
+    return lambda count: f"{count / 1e6:,.{decimals}f}"
+
+
+def in_giga(rate: float) -> str:
+    """A rate a second as 10⁹ a second."""
+    return f"{rate / 1e9:,.1f}"
+
+
+def in_percent(share: float) -> str:
+    """A share of one, without decimals."""
+    return f"{share:.0%}"
+
+
+def in_percent_2(share: float) -> str:
+    """A share of one, with two decimals, as papers print it."""
+    return f"{share:.2%}"
+
+
+def per_s(count: float, duration_ns: float) -> float:
+    """A count done in so many nanoseconds, a second."""
+    return count / duration_ns * NS_PER_S
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """A number with at least that many significant digits and no exponent: 0.0413, 4.13, 41.3, 413, 4,130."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{significant - 1}e}")
+    exponent = int(f"{rounded:e}".split("e")[1])
+    return f"{value:,.{max(0, significant - 1 - exponent)}f}"

@@ -1,0 +1,1 @@
+"""One file a runtime, each with a class `Session` and a function `version`."""

@@ -1,0 +1,63 @@
+"""One visit: create a session, run it for the first time, warm it up, time it, and tell what was found."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import Any
+
+from .host import host_facts, peak_rss_bytes
+from .loop import timed_runs
+
+
+def serve(channel: Any) -> None:  # noqa: ANN401
+    """Answer one request that comes over an execnet channel.
+
+    An answer holds either `error`, with `unavailable` true where a runtime or provider is missing, or the visit.
+    """
+    request = channel.receive()
+    try:
+        runtime = import_module(f"{__package__}.runtimes.{request['runtime']}")
+    except ImportError as failure:
+        channel.send({"error": f"{request['runtime']} cannot be imported: {failure}", "unavailable": True})
+        return
+    try:
+        channel.send(visit(runtime, request))
+    except LookupError as failure:
+        channel.send({"error": str(failure.args[0]), "unavailable": True})
+    except MemoryError:
+        channel.send({"error": "out of memory", "unavailable": False})
+    except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this cell's result
+        channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": False})
+
+
+def visit(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    """One fresh session, measured by the protocol in `request`."""
+    load_before = host_facts()
+    begin_ns = time.perf_counter_ns()
+    session = runtime.Session(
+        request["model"],
+        provider=request["provider"],
+        threads=request["threads"],
+        options=request["options"],
+        seed=request["seed"],
+    )
+    session_ns = time.perf_counter_ns() - begin_ns
+    first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0)[0]
+    warmup_ns = timed_runs(session.run, min_runs=request["warmup_runs"], min_duration_ns=request["min_warmup_ns"])
+    latencies_ns = timed_runs(session.run, min_runs=request["min_runs"], min_duration_ns=request["min_duration_ns"])
+    return {
+        "session_ns": session_ns,
+        "first_run_ns": first_run_ns,
+        "warmup_ns": warmup_ns,
+        "latencies_ns": latencies_ns,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "outputs": [{"finite": bool(_finite(output)), "spread": float(output.std())} for output in session.outputs()],
+        "placement": session.placement(),
+        "runtime_version": runtime.version(),
+        "host": load_before,
+    }
+
+
+def _finite(output: Any) -> bool:  # noqa: ANN401
+    return bool((output == output).all() and (abs(output) != float("inf")).all())  # noqa: PLR0124  NaN differs from itself
