@@ -18,8 +18,6 @@ from pathlib import Path
 class MnbenchError(Exception):
     """What went wrong, in one line, and what to do about it, in another."""
 
-    exit_code = 1
-
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.message = message

@@ -30,14 +30,13 @@ To begin:
 
 
 class Failure(click.ClickException):
-    """An error of the library, as Click shows it: what is wrong, then what to do."""
+    """An error of the library, as Click shows it, with exit code 1: what is wrong, then what to do."""
 
     def __init__(self, error: MnbenchError) -> None:
         super().__init__(error.message)
-        self.exit_code = error.exit_code
         self.hint = error.hint
 
-    def show(self, file: Any = None) -> None:  # noqa: ANN401
+    def show(self, file: Any = None) -> None:
         """Two lines on stderr."""
         click.echo(f"Error: {self.message}\nHint: {self.hint}", file=file, err=True)
 
@@ -58,7 +57,7 @@ class LazyGroup(click.Group):
         with formatter.section(_("Commands")):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the library ends it with one line and a hint."""
         try:
             return super().invoke(ctx)

@@ -41,7 +41,7 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
         echo(table, output)
 
 
-def _counted(source: Any) -> Any:  # noqa: ANN401
+def _counted(source: Any) -> Any:
     from mnbench.network.network import network
     from mnbench.network.variant import Variant
     from mnbench.show.costs import Counted

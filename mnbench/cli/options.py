@@ -16,14 +16,14 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class CommaSeparated(click.ParamType, Generic[T]):
+class CommaSeparated(click.ParamType[list[T]], Generic[T]):
     """`1,0.75,0.5`: one or many."""
 
     def __init__(self, one: Callable[[str], T], name: str) -> None:
         self.one = one
         self.name = name
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
         """Each part by itself."""
         if not isinstance(value, str):
             return value
@@ -33,7 +33,7 @@ class CommaSeparated(click.ParamType, Generic[T]):
             self.fail(f"{value!r} is not {self.name}, or several with commas between", param, ctx)
 
 
-class TableName(click.ParamType):
+class TableName(click.ParamType[str]):
     """The name of a table, or a path to a file."""
 
     def __init__(self, folder: locate.Folder, *suffixes: str) -> None:
@@ -121,6 +121,6 @@ def sources(
     return found
 
 
-def echo_json(payload: Any) -> None:  # noqa: ANN401
+def echo_json(payload: Any) -> None:
     """Data for programs, on stdout."""
     click.echo(json.dumps(payload, indent=2, ensure_ascii=False))

@@ -23,7 +23,7 @@ def command(*, devices: tuple[str, ...], results: Path, columns: str | None, sor
     import msgspec
 
     from mnbench.records.store import Store
-    from mnbench.records.table import DEFAULT_COLUMNS, latency_table, latest
+    from mnbench.records.table import DEFAULT_COLUMNS, by_column, latency_table, latest
     from mnbench.show.render import echo
 
     chosen = [_column(name.strip()) for name in columns.split(",")] if columns else DEFAULT_COLUMNS
@@ -38,7 +38,7 @@ def command(*, devices: tuple[str, ...], results: Path, columns: str | None, sor
     if not records:
         raise RecordError(f"{results}: holds no results yet", hint="measure some: mnbench run v1")
     if key:
-        records = _sorted(records, key, descending=sort is not None and sort.startswith("-"))
+        records = by_column(records, key, descending=bool(sort and sort.startswith("-")))
     if output == "json":
         echo_json({"records": msgspec.to_builtins(records)})
         return
@@ -55,13 +55,3 @@ def _column(name: str) -> str:
         guess = f"; did you mean {close[0]}?" if close else ""
         raise click.UsageError(f"there is no column {name!r}{guess} Known: {', '.join(COLUMNS)}")
     return name
-
-
-def _sorted(records: list, key: str, *, descending: bool) -> list:  # type: ignore[type-arg]
-    """By a column; rows without a value come last."""
-    from mnbench.records.table import COLUMNS
-
-    value = COLUMNS[key].value
-    present = [record for record in records if value(record) is not None]
-    absent = [record for record in records if value(record) is None]
-    return sorted(present, key=lambda record: value(record), reverse=descending) + absent

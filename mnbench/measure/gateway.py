@@ -1,7 +1,7 @@
 """Starts a worker on the device, carries its source there, and asks it for one visit."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any
@@ -57,7 +57,7 @@ def channel_timeout() -> type[Exception]:
 
 
 @contextmanager
-def _gateway(device: Device) -> Iterator[Any]:
+def _gateway(device: Device) -> Generator[Any]:
     group = execnet.Group()
     try:
         yield group.makegateway(device.gateway)
@@ -72,7 +72,7 @@ def _gateway(device: Device) -> Iterator[Any]:
         group.terminate(timeout=END_S)
 
 
-def _death(gateway: Any, device: Device) -> MeasureError:  # noqa: ANN401
+def _death(gateway: Any, device: Device) -> MeasureError:
     """Why the worker's process ended, as far as this side can tell."""
     process = getattr(gateway._io, "popen", None)  # noqa: SLF001  execnet keeps the exit status nowhere else
     code = process.wait(timeout=END_S) if process else None
@@ -90,7 +90,7 @@ def _sources() -> dict[str, tuple[bool, str]]:
     """Every module of the worker: its name there, whether it is a package, and its source."""
     found: dict[str, tuple[bool, str]] = {}
 
-    def collect(folder: Any, name: str) -> None:  # noqa: ANN401  importlib's Traversable moved between versions
+    def collect(folder: Any, name: str) -> None:
         for entry in folder.iterdir():
             if entry.is_dir() and (entry / "__init__.py").is_file():
                 collect(entry, f"{name}.{entry.name}")

@@ -68,7 +68,7 @@ class Plan:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
     def visits(self) -> Iterator[tuple[Cell, int]]:
-        """Every cell once a round, in an order drawn anew for each round: slow drift of the host hits all cells alike."""
+        """Every cell once a round, in an order drawn anew each round: the host's slow drift hits all cells alike."""
         draw = random.Random(self.protocol.seed)  # noqa: S311  an order, not a secret
         for process in range(self.protocol.processes):
             yield from ((cell, process) for cell in draw.sample(self.cells, len(self.cells)))

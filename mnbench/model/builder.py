@@ -1,6 +1,7 @@
 """Networks straight to ONNX protos, one node a layer, named by its scope."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -65,7 +66,7 @@ def check(model: Model) -> None:
         BuildError: the checker refuses the model.
     """
     try:
-        onnx.checker.check_model(model.data, full_check=True)
+        onnx.checker.check_model(model.data, full_check=True)  # pyright: ignore[reportUnknownMemberType]
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as failure:
         raise BuildError(
             f"{model.name}: ONNX's checker refuses it: {first_line(failure)}", hint="export the model again"
@@ -77,8 +78,8 @@ def first_line(failure: BaseException) -> str:
     return next((line.strip() for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
 
 
-def _node(layer: Layer, epsilon: float) -> onnx.NodeProto:
-    scope, read = layer.scope, [tensor.name for tensor in layer.inputs]
+def _node(layer: Layer, epsilon: float) -> onnx.NodeProto:  # noqa: PLR0911  one return a kind
+    read = [tensor.name for tensor in layer.inputs]
     match layer.kind:
         case "conv":
             weights = ["weight", "bias"][: len(layer.weights)]
@@ -97,10 +98,10 @@ def _node(layer: Layer, epsilon: float) -> onnx.NodeProto:
         case "fully_connected":
             return _make("Gemm", layer, read, ["weight", "bias"], transB=1)
         case kind:
-            raise BuildError(f"{scope}: no node for a layer of kind {kind}", hint="report this as a defect")
+            raise BuildError(f"{layer.scope}: no node for a layer of kind {kind}", hint="report this as a defect")
 
 
-def _make(op: str, layer: Layer, read: list[str], weights: Iterable[str] = (), **attributes: object) -> onnx.NodeProto:
+def _make(op: str, layer: Layer, read: list[str], weights: Iterable[str] = (), **attributes: Any) -> onnx.NodeProto:
     inputs = [*read, *(f"{layer.scope}.{name}" for name in weights)]
     return helper.make_node(op, inputs, [tensor.name for tensor in layer.outputs], name=layer.scope, **attributes)
 

@@ -1,7 +1,7 @@
 """Any ONNX model as layers, so that the same counter serves it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -79,7 +79,7 @@ def _layer(
             weights=tuple(weights),
             kernel=(height, width),
             stride=_pair(attributes.get("strides", ())),
-            padding=tuple((*attributes.get("pads", ()), 0, 0, 0, 0)[:4]),
+            padding=_padding(attributes.get("pads", ())),
             groups=attributes.get("group", 1),
         )
     if node.op_type == "BatchNormalization":
@@ -98,9 +98,16 @@ def _out_first(op: str, attributes: Mapping[str, Any], weights: list[Shape]) -> 
     return weights
 
 
-def _pair(sizes: Any) -> tuple[int, int]:  # noqa: ANN401
+def _pair(sizes: Any) -> tuple[int, int]:
     """Height and width; 1-D convolutions have a width alone."""
-    return (1, 1, *sizes)[-2:]
+    height, width = (1, 1, *sizes)[-2:]
+    return height, width
+
+
+def _padding(pads: Sequence[int]) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right; 1-D convolutions have left and right alone."""
+    before, after = pads[: len(pads) // 2], pads[len(pads) // 2 :]
+    return (0, 0, *before)[-2], (0, *before)[-1], (0, 0, *after)[-2], (0, *after)[-1]
 
 
 def _shapes(model: Model) -> dict[str, Shape]:

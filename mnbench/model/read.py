@@ -23,7 +23,7 @@ def read_model(path: Path, *, resolution: tuple[int, int] | None = None) -> Mode
     try:
         if path.stat().st_size >= PROTOBUF_LIMIT_BYTES:
             raise BuildError(f"{path}: is larger than 2 GB", hint="such models are beyond what mnbench is for")
-        proto = onnx.load(path)
+        proto = onnx.load(path)  # pyright: ignore[reportUnknownMemberType]
     except OSError as failure:
         raise FileError(
             f"{failure.filename or path}: cannot be read ({failure.strerror})",

@@ -11,16 +11,15 @@ from mnbench.model.builder import first_line
 from mnbench.model.model import Model
 
 TOLERANCE = 1e-4
-"""Of the largest difference to the output's own standard deviation: fp32 arithmetic in another order stays under 1e-5."""
+"""Of the largest difference, as a share of the output's standard deviation."""
 
 METADATA_OF_ONNXSIM = "onnxsim."
 
 
 def simplify(model: Model, *, fold_constants: bool = True, keep_bn: bool = False) -> Model:
-    """The same function in fewer nodes: batch normalization goes into the convolution before it,
-    unless `keep_bn`.
+    """The same function in fewer nodes: batch normalization goes into the convolution before it, unless `keep_bn`.
 
-    Graphs of our own builder hold no constant expressions, and save half the time with `fold_constants=False`.
+    Graphs without constant expressions save half the time with `fold_constants=False`.
 
     Raises:
         SimplifyError: onnxsim fails.
@@ -28,7 +27,8 @@ def simplify(model: Model, *, fold_constants: bool = True, keep_bn: bool = False
     import onnxsim  # noqa: PLC0415  0.3 s, only here
 
     try:
-        proto, _ = onnxsim.simplify(model.proto, skip_constant_folding=not fold_constants, skip_fuse_bn=keep_bn)
+        library: Any = onnxsim
+        proto, _ = library.simplify(model.proto, skip_constant_folding=not fold_constants, skip_fuse_bn=keep_bn)
     except Exception as failure:  # onnxsim raises RuntimeError, ValueError and the C++ library's own
         raise SimplifyError(
             f"{model.name}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"
@@ -87,11 +87,12 @@ def _outputs(model: Model, feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         import onnxruntime  # noqa: PLC0415  0.1 s, and the one dependency that users replace
     except ImportError as failure:
         raise RuntimeUnavailable("onnxruntime is not installed", hint="pip install onnxruntime") from failure
-    options: Any = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    runtime: Any = onnxruntime
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        session: Any = onnxruntime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
         return session.run(None, feed)
     except Exception as failure:  # onnxruntime's exceptions share no public base class
         raise BuildError(

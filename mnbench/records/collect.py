@@ -1,6 +1,6 @@
 """A plan becomes records: visit by visit, each kept as soon as it is made."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from mnbench.errors import MeasureError
@@ -54,7 +54,7 @@ def _visited(plan: Plan, cell: Cell, process: int, run: Run, visit: Callable[[Pl
 
 
 @contextmanager
-def _released(run: Run) -> Iterator[None]:
+def _released(run: Run) -> Generator[None]:
     try:
         yield
     finally:

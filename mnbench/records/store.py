@@ -1,9 +1,10 @@
-"""Results on disk: `<device>.jsonl`, appended to and never rewritten, and the raw samples of each visit under `raw/`."""
+"""Results on disk: `<device>.jsonl`, only ever appended to, and the raw samples of each visit under `raw/`."""
 
 import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,6 @@ class Run:
         Raises:
             FileError: no space, no permission.
         """
-        from io import BytesIO  # noqa: PLC0415
-
         facts = {
             "first_run_ns": sample.first_run_ns,
             "session_ns": sample.session_ns,
@@ -152,7 +151,7 @@ class Run:
         return self.folder / f"{cell.variant}.{process}.npz"
 
 
-def _mend(file: Any) -> int:  # noqa: ANN401
+def _mend(file: Any) -> int:
     """Cut off what a crash left behind the last whole line; returns the size of what remains."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

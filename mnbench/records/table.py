@@ -1,6 +1,7 @@
 """Records as a table: the columns there are, and which records are the newest."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mnbench.columns import Column, Table, Value
 from mnbench.network.variant import alpha_text, resolution_text
@@ -78,7 +79,7 @@ COLUMNS: dict[str, Column[Record]] = {
             name="peak_rss_bytes", title="peak RSS", unit="MB", value=lambda r: r.peak_rss_bytes, show=in_millions(0)
         ),
         Column[Record](name="processes", value=lambda r: r.processes),
-        Column[Record](name="runs", value=lambda r: r.runs, show=lambda runs: f"{runs:,}"),
+        Column[Record](name="runs", value=lambda r: r.runs, show="{:,}".format),
         Column[Record](name="device", value=lambda r: r.device, left=True),
         Column[Record](name="threads", value=lambda r: r.threads),
         Column[Record](name="runtime", value=lambda r: f"{r.runtime.name} {r.runtime.version}", left=True),
@@ -122,12 +123,23 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = DEFAULT_CO
     notes: list[str] = []
     for coverage, processes in dict.fromkeys((r.latency_ns.coverage, r.processes) for r in records if r.latency_ns):
         notes.append(
-            f"latency is the median of {processes} processes' medians; with {coverage:.1%} confidence the interval holds "
-            "the median of all such processes on this host, as it was during the run. min and p90 are of all runs."
+            f"latency: median of {processes} processes' medians; with {coverage:.1%} confidence the interval holds the "
+            "median of all such processes, on this host as it was during the run. min, p90: of all runs"
         )
     notes += [f"{record.variant} failed: {record.error}" for record in records if record.error]
     notes += [f"! {record.variant} is {issue.name}: {issue.advice}" for record in records for issue in record.issues]
     return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
+
+
+def by_column(records: Iterable[Record], name: str, *, descending: bool = False) -> list[Record]:
+    """Sorted by the value in a column; those without a value come last."""
+    value = COLUMNS[name].value
+
+    def key(record: Record) -> tuple[bool, Any]:
+        found = value(record)
+        return (found is None) != descending, 0 if found is None else found
+
+    return sorted(records, key=key, reverse=descending)
 
 
 def _setting(record: Record) -> str:

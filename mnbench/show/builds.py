@@ -61,10 +61,8 @@ def build_table(built: Sequence[Built]) -> Table[Built]:
         ),
         Column[Built](name="nodes_before", title="nodes\nbefore", value=lambda built: built.made.nodes_before, rank=2),
         Column[Built](name="nodes", value=lambda built: built.made.model.nodes),
-        Column[Built](
-            name="difference", value=lambda built: built.made.difference, show=lambda share: f"{share:.0e}", rank=1
-        ),
-        Column[Built](name="sha256", value=lambda built: built.made.model.sha256, show=lambda sha: sha[:12], left=True),
+        Column[Built](name="difference", value=lambda built: built.made.difference, show="{:.0e}".format, rank=1),
+        Column[Built](name="sha256", value=lambda built: built.made.model.sha256, show="{:.12}".format, left=True),
     ]
     notes = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
     return Table(

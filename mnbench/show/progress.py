@@ -1,6 +1,6 @@
 """How far a long command is, on stderr: a bar on a terminal, a line a cell elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,7 +16,7 @@ class Step(Protocol):
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Step]:
+def progress(what: str, total: int) -> Generator[Step]:
     """Show how many of `total` steps are done and how long the rest will take."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -14,7 +14,7 @@ Size: TypeAlias = tuple[Count, Count, Count]
 """Height, width and channels, in the papers' order."""
 
 
-class Conv(Table, tag_field="type", tag="Conv"):
+class Conv(Table, frozen=True, tag_field="type", tag="Conv"):
     """A full convolution, batch normalization and the activation. `filter` is kernel × kernel × in × out."""
 
     s: Literal[1, 2]
@@ -26,7 +26,7 @@ class Conv(Table, tag_field="type", tag="Conv"):
         return _strided(self.input, self.s, self.filter[3])
 
 
-class ConvDepthwise(Table, tag_field="type", tag="Conv dw"):
+class ConvDepthwise(Table, frozen=True, tag_field="type", tag="Conv dw"):
     """A depthwise convolution, batch normalization and the activation. `filter` is kernel × kernel × channels."""
 
     s: Literal[1, 2]
@@ -38,7 +38,7 @@ class ConvDepthwise(Table, tag_field="type", tag="Conv dw"):
         return _strided(self.input, self.s, self.filter[2])
 
 
-class AvgPool(Table, tag_field="type", tag="Avg Pool"):
+class AvgPool(Table, frozen=True, tag_field="type", tag="Avg Pool"):
     """Global average pooling: `pool` is the whole map at ρ = 1."""
 
     s: Literal[1]
@@ -50,7 +50,7 @@ class AvgPool(Table, tag_field="type", tag="Avg Pool"):
         return (1, 1, self.input[2])
 
 
-class FullyConnected(Table, tag_field="type", tag="FC"):
+class FullyConnected(Table, frozen=True, tag_field="type", tag="FC"):
     """The classifier: `filter` is in × classes, and a bias."""
 
     s: Literal[1]
@@ -62,7 +62,7 @@ class FullyConnected(Table, tag_field="type", tag="FC"):
         return (1, 1, self.filter[1])
 
 
-class Softmax(Table, tag_field="type", tag="Softmax"):
+class Softmax(Table, frozen=True, tag_field="type", tag="Softmax"):
     """The papers' last row. Networks end at the logits before it, as every reference implementation's do."""
 
     s: Literal[1]
@@ -73,7 +73,7 @@ class Softmax(Table, tag_field="type", tag="Softmax"):
         return self.input
 
 
-class Repeat(Table, tag_field="type", tag="Repeat"):
+class Repeat(Table, frozen=True, tag_field="type", tag="Repeat"):
     """The papers' "5×" brace: the rows inside, that many times."""
 
     times: Count
@@ -83,14 +83,14 @@ class Repeat(Table, tag_field="type", tag="Repeat"):
 Row: TypeAlias = Conv | ConvDepthwise | AvgPool | FullyConnected | Softmax
 
 
-class Width(Table):
+class Width(Table, frozen=True):
     """How α reaches channels: printed × α, to a multiple of `divisor`, never under `minimum`."""
 
     divisor: Count
     minimum: Count
 
 
-class Erratum(Table):
+class Erratum(Table, frozen=True):
     """Where the table must differ from what the paper prints, and why."""
 
     row: str
@@ -100,7 +100,7 @@ class Erratum(Table):
     reason: str
 
 
-class Architecture(Table):
+class Architecture(Table, frozen=True):
     """One file of `graphs/`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]

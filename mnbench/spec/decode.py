@@ -1,9 +1,9 @@
-"""Strict TOML: a table becomes a frozen value, or an error that names the file, the row, the key and what is allowed."""
+"""Strict TOML: a table becomes a frozen value, or an error that names file, row, key and what is allowed."""
 
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -60,34 +60,39 @@ def _reworded(message: str) -> str:
     return message.replace("`list`", "a list").replace("`table`", "a table")
 
 
-def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:  # noqa: ANN401
+def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
     """What may stand at that place, told from the type itself."""
     info, value = inspect.type_info(kind), table
-    tags: list[str] = []
-    for step in [*steps, None]:
-        if isinstance(info, inspect.UnionType):
-            structs = [one for one in info.types if isinstance(one, inspect.StructType)]
-            tags = [str(one.tag) for one in structs]
-            tag = value.get(structs[0].tag_field) if structs and isinstance(value, dict) else None
-            info = next((one for one in structs if one.tag == tag), info)
-        if isinstance(info, inspect.StructType) and isinstance(step, str):
-            field = next((field for field in info.fields if field.encode_name == step), None)
-            if field is None:
-                return f"`{step}` is one of: {', '.join(tags)}" if step == info.tag_field else _keys(info)
-            info, value = field.type, value.get(step)
-        elif isinstance(info, inspect.VarTupleType) and isinstance(step, int):
-            info, value = info.item_type, value[step]
-        elif isinstance(info, inspect.UnionType) and step is not None:
-            return f"`{step}` is one of: {', '.join(tags)}"
-        elif step is not None:
+    for step in steps:
+        inner = _inside(_chosen(info, value), step)
+        if inner is None:
             break
+        info, value = inner, value[step]
+    match _chosen(info, value):
+        case inspect.StructType() as struct:
+            return _keys(struct)
+        case inspect.UnionType(types=(inspect.StructType(), *_) as structs):
+            tags = [str(struct.tag) for struct in structs if isinstance(struct, inspect.StructType)]
+            return f"every row has a `type`, one of: {', '.join(tags)}"
+        case inspect.LiteralType(values=values):
+            return f"allowed values: {', '.join(map(str, values))}"
+        case _:
+            return "mend that key; `mnbench graphs show v1` and `mnbench devices show cpu` show tables that are right"
+
+
+def _chosen(info: inspect.Type, value: Any) -> inspect.Type:
+    """Of several kinds of row, the one that the row's `type` names."""
+    if isinstance(info, inspect.UnionType) and isinstance(value, dict):
+        row = cast("dict[str, Any]", value)
+        structs = [struct for struct in info.types if isinstance(struct, inspect.StructType)]
+        return next((struct for struct in structs if struct.tag == row.get(struct.tag_field or "")), info)
+    return info
+
+
+def _inside(info: inspect.Type, step: str | int) -> inspect.Type | None:
     if isinstance(info, inspect.StructType):
-        return _keys(info)
-    if isinstance(info, inspect.LiteralType):
-        return f"allowed values: {', '.join(str(value) for value in info.values)}"
-    if isinstance(info, inspect.UnionType) and tags:
-        return f"every row has a `type`, one of: {', '.join(tags)}"
-    return "mend that key; `mnbench graphs show v1` and `mnbench devices show cpu` show tables that are right"
+        return next((field.type for field in info.fields if field.encode_name == step), None)
+    return info.item_type if isinstance(info, inspect.VarTupleType) else None
 
 
 def _keys(info: inspect.StructType) -> str:

@@ -9,7 +9,7 @@ from mnbench.errors import DeviceError
 from mnbench.spec.decode import Table, decode
 
 
-class Device(Table):
+class Device(Table, frozen=True):
     """One file of `devices/`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -19,7 +19,7 @@ class Device(Table):
     runtime: str
     provider: str
     threads: Annotated[int, msgspec.Meta(ge=1)]
-    options: dict[str, str] = {}
+    options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Session configuration entries of the runtime."""
 
 

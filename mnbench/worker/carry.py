@@ -17,7 +17,7 @@ class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:  # noqa: ANN401, ARG002
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002
         """Import what was carried, and nothing else."""
         if fullname not in self.sources:
             return None

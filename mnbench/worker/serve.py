@@ -10,7 +10,7 @@ from .host import host_facts, peak_rss_bytes
 from .loop import timed_runs
 
 
-def serve(channel: Any) -> None:  # noqa: ANN401
+def serve(channel: Any) -> None:
     """Answer one request that comes over an execnet channel.
 
     An answer holds either `error`, with `unavailable` true where a runtime or provider is missing, or the visit.
@@ -31,7 +31,7 @@ def serve(channel: Any) -> None:  # noqa: ANN401
         channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": False})
 
 
-def visit(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def visit(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
     """One fresh session, measured by the protocol in `request`."""
     load_before = host_facts()
     begin_ns = time.perf_counter_ns()
@@ -59,5 +59,5 @@ def visit(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN
     }
 
 
-def _finite(output: Any) -> bool:  # noqa: ANN401
+def _finite(output: Any) -> bool:
     return bool((output == output).all() and (abs(output) != float("inf")).all())  # noqa: PLR0124  NaN differs from itself

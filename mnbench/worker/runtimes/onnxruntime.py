@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
+import onnxruntime as _onnxruntime
+
+onnxruntime: Any = _onnxruntime  # it ships no types
 
 
 class Session:
@@ -15,7 +17,7 @@ class Session:
         available = onnxruntime.get_available_providers()
         if provider not in available:
             raise LookupError(f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}")
-        settings: Any = onnxruntime.SessionOptions()
+        settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -60,7 +62,7 @@ def version() -> str:
     return onnxruntime.__version__
 
 
-_DTYPES = {
+_DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
@@ -72,9 +74,10 @@ _DTYPES = {
 }
 
 
-def _input(value: Any, random: np.random.Generator) -> np.ndarray:  # noqa: ANN401
+def _input(value: Any, random: np.random.Generator) -> Any:
     if value.type not in _DTYPES or not all(isinstance(side, int) for side in value.shape):
         raise LookupError(f"input {value.name} is {value.type} {value.shape}: only tensors of fixed size can be filled")
     dtype = np.dtype(_DTYPES[value.type])
-    numbers = random.standard_normal(value.shape) if dtype.kind == "f" else np.zeros(value.shape)
-    return np.ascontiguousarray(numbers.astype(dtype))
+    if dtype.kind == "f":
+        return random.standard_normal(value.shape).astype(dtype)
+    return np.zeros(value.shape, dtype)
