@@ -7,8 +7,11 @@ from pathlib import Path
 from mnbench.errors import FileError
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old one or the new one, after a crash or a full disk too.
+def write(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file in one step: a reader sees the old one or the new one, whatever ends this process.
+
+    `durable` waits until the disk has it, so that a power failure changes nothing either; what can be made again need
+    not wait.
 
     Raises:
         FileError: the folder is missing or not writable, the disk is full, or the path is a folder.
@@ -21,7 +24,8 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
     except OSError as failure:
         raise unwritable(path, failure) from failure

@@ -43,7 +43,7 @@ def command(*, path: Path | None, seed: int, no_simplify: bool, keep_bn: bool, o
                 target.samefile(graph) for graph in selection["graphs"] if graph.endswith(".onnx")
             ):
                 raise FileError(f"{target}: is the model that was read", hint="name another file with -o")
-            files.write(target, made.model.data)
+            files.write(target, made.model.data, durable=False)
             built.append(builds.Built(path=target, made=made))
             step()
     if output == "json":

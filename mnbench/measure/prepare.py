@@ -12,7 +12,7 @@ from mnbench.network.cost import cost, layer_cost, peak_activation_bytes
 def prepare(made: Made, folder: Path) -> Cell:
     """Write the model into `folder` and count it."""
     path = folder / f"{made.model.sha256}.onnx"
-    files.write(path, made.model.data)
+    files.write(path, made.model.data, durable=False)
     return Cell(
         variant=made.model.name,
         architecture=made.architecture,

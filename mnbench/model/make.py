@@ -41,8 +41,7 @@ def make(source: Source, *, seed: int = 0, simplified: bool = True, keep_bn: boo
     if not simplified:
         check(plain.model)
         return plain
-    # Our own graphs hold no constant expressions.
-    model = simplify(plain.model, fold_constants=isinstance(source, OnnxFile), keep_bn=keep_bn)
+    model = simplify(plain.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
     check(model)
     return replace(plain, model=model, difference=prove(plain.model, model))
 

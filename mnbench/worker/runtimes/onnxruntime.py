@@ -77,7 +77,6 @@ _DTYPES: dict[str, Any] = {
 def _input(value: Any, random: np.random.Generator) -> Any:
     if value.type not in _DTYPES or not all(isinstance(side, int) for side in value.shape):
         raise LookupError(f"input {value.name} is {value.type} {value.shape}: only tensors of fixed size can be filled")
-    dtype = np.dtype(_DTYPES[value.type])
-    if dtype.kind == "f":
-        return random.standard_normal(value.shape).astype(dtype)
-    return np.zeros(value.shape, dtype)
+    dtype: Any = np.dtype(_DTYPES[value.type])
+    numbers: Any = random.standard_normal(value.shape) if dtype.kind == "f" else np.zeros(value.shape)
+    return numbers.astype(dtype)
