@@ -74,9 +74,9 @@ _DTYPES: dict[str, Any] = {
 }
 
 
-def _input(value: Any, random: np.random.Generator) -> Any:
+def _input(value: Any, random: Any) -> Any:
     if value.type not in _DTYPES or not all(isinstance(side, int) for side in value.shape):
         raise LookupError(f"input {value.name} is {value.type} {value.shape}: only tensors of fixed size can be filled")
-    dtype: Any = np.dtype(_DTYPES[value.type])
-    numbers: Any = random.standard_normal(value.shape) if dtype.kind == "f" else np.zeros(value.shape)
+    dtype = np.dtype(_DTYPES[value.type])
+    numbers = random.standard_normal(value.shape) if dtype.kind == "f" else np.zeros(value.shape)
     return numbers.astype(dtype)
