@@ -40,6 +40,7 @@ INTERRUPTED = 130
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
 @click.option("--no-simplify", is_flag=True, help="Measure the plain graphs.")
+@click.option("--keep-bn", is_flag=True, help="Keep batch normalization as nodes of its own.")
 @click.option("--fresh", is_flag=True, help="Measure all again, instead of continuing an unfinished run.")
 @format_option()
 def command(
@@ -50,6 +51,7 @@ def command(
     duration: float,
     seed: int,
     no_simplify: bool,
+    keep_bn: bool,
     fresh: bool,
     output: str,
     **selection: Any,
@@ -66,7 +68,7 @@ def command(
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
     chosen, profile = sources(**selection), locate.device(device)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cells = _cells(chosen, Path(folder), seed=seed, simplified=not no_simplify)
+        cells = _cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn)
         protocol = Protocol(processes=processes, min_duration_s=duration, seed=seed)
         plan = Plan(cells=tuple(cells), device=profile, protocol=protocol)
         store = Store(results, profile.name)
@@ -79,16 +81,18 @@ def command(
         )
 
 
-def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: bool) -> list["Cell"]:
+def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: bool, keep_bn: bool) -> list["Cell"]:
     from mnbench.measure.prepare import prepare
     from mnbench.model.make import make
     from mnbench.show.progress import progress
 
+    form = "-plain" if not simplified else "-bn" if keep_bn else ""
     cells: list[Cell] = []
     with progress("building", len(chosen)) as step:
         for source in chosen:
-            made = make(source, seed=seed, simplified=simplified and not isinstance(source, OnnxFile))
-            cells.append(prepare(made, folder))
+            own = not isinstance(source, OnnxFile)
+            made = make(source, seed=seed, simplified=simplified and own, keep_bn=keep_bn)
+            cells.append(prepare(made, folder, variant=source.name + form))
             step()
     return cells
 
@@ -130,3 +134,4 @@ def _show(records: Sequence["Record"], store: "Store", output: str) -> None:
     else:
         echo(latency_table(records), output)
     files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
+    click.echo(f"kept in {store.path}", err=True)

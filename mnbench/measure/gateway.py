@@ -32,9 +32,11 @@ def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[st
             channel.send(_sources())
             channel.send(request)
             answer = channel.receive(timeout_s)
+            while "expect_s" in answer:
+                answer = channel.receive(timeout_s + 2 * answer["expect_s"])
         except channel_timeout() as failure:
             raise MeasureError(
-                f"no answer within {timeout_s:g} s: the worker hangs", hint="try a smaller resolution"
+                f"no answer for {timeout_s:g} s longer than expected: the worker hangs", hint="try a smaller resolution"
             ) from failure
         except (EOFError, OSError) as failure:
             raise _death(gateway, device) from failure

@@ -9,12 +9,12 @@ from mnbench.model.make import Made
 from mnbench.network.cost import cost, layer_cost, peak_activation_bytes
 
 
-def prepare(made: Made, folder: Path) -> Cell:
-    """Write the model into `folder` and count it."""
+def prepare(made: Made, folder: Path, *, variant: str) -> Cell:
+    """Write the model into `folder` and count it; `variant` is the name that its records get."""
     path = folder / f"{made.model.sha256}.onnx"
     files.write(path, made.model.data, durable=False)
     return Cell(
-        variant=made.model.name,
+        variant=variant,
         architecture=made.architecture,
         alpha=made.alpha,
         resolution=made.resolution,

@@ -106,14 +106,15 @@ DEFAULT_COLUMNS = (
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """The newest record of each cell: variant, device, threads, runtime and its version, and the host's CPU.
+    """The newest record of each variant or file, on each device, thread count, runtime version and CPU.
 
     Sorted by device, graph, falling α and falling resolution.
     """
     newest: dict[tuple[object, ...], Record] = {}
     for record in records:
-        cpu = record.host.get("cpu")
-        newest[record.variant, record.device, record.threads, record.runtime.name, record.runtime.version, cpu] = record
+        what = record.variant, record.architecture, record.device, record.threads
+        where = record.runtime.name, record.runtime.version, record.host.get("cpu")
+        newest[what + where] = record
     return sorted(newest.values(), key=_table_order)
 
 

@@ -13,7 +13,8 @@ from .loop import timed_runs
 def serve(channel: Any) -> None:
     """Answer one request that comes over an execnet channel.
 
-    An answer holds either `error`, with `unavailable` true where a runtime or provider is missing, or the visit.
+    An answer holds `error`, with `unavailable` true where a runtime or provider is missing, or the visit. Before it
+    comes `expect_s`, once the first run has shown how long the others may take.
     """
     request = channel.receive()
     try:
@@ -22,7 +23,7 @@ def serve(channel: Any) -> None:
         channel.send({"error": f"{request['runtime']} cannot be imported: {failure}", "unavailable": True})
         return
     try:
-        channel.send(visit(runtime, request))
+        channel.send(visit(runtime, request, channel))
     except LookupError as failure:
         channel.send({"error": str(failure.args[0]), "unavailable": True})
     except MemoryError:
@@ -31,7 +32,7 @@ def serve(channel: Any) -> None:
         channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": False})
 
 
-def visit(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
+def visit(runtime: Any, request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """One fresh session, measured by the protocol in `request`."""
     load_before = host_facts()
     begin_ns = time.perf_counter_ns()
@@ -44,6 +45,8 @@ def visit(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
     )
     session_ns = time.perf_counter_ns() - begin_ns
     first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0)[0]
+    runs = request["warmup_runs"] + request["min_runs"]
+    channel.send({"expect_s": (runs * first_run_ns + request["min_warmup_ns"] + request["min_duration_ns"]) / 1e9})
     warmup_ns = timed_runs(session.run, min_runs=request["warmup_runs"], min_duration_ns=request["min_warmup_ns"])
     latencies_ns = timed_runs(session.run, min_runs=request["min_runs"], min_duration_ns=request["min_duration_ns"])
     return {
