@@ -2,46 +2,96 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from mnbench.errors import BuildError
 from mnbench.spec.architecture import Architecture
+from mnbench.spec.mobilenet_v3 import MobileNetV3
+from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
 
 MAX_ALPHA = 4
 MIN_SIDE = 32
 MAX_SIDE = 8192
 """At 8192 × 8192 V1 holds 6.4 GB of activations."""
+MAX_BATCH = 1024
+MAX_CLASSES = 1_000_000
+
+Padding: TypeAlias = Literal["torch", "same"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+ELEMENT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """`alpha` is the width multiplier; `resolution` the input's (height, width) in pixels.
+    """One network of an architecture.
+
+    `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
+    open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
+    (ShuffleNet V2) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in place of
+    h-swish, as the paper's Table 5 does.
 
     Raises:
-        BuildError: alpha outside (0, 4], or a side outside 32 to 8192.
+        BuildError: a value that cannot be built, or an option that the family does not have.
     """
 
     architecture: Architecture
     alpha: float = 1.0
     resolution: tuple[int, int]
+    batch: int | None = 1
+    classes: int | None = None
+    groups: int | None = None
+    unit: str | None = None
+    padding: Padding = "torch"
+    relu: bool = False
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= MAX_ALPHA:
-            raise BuildError(
-                f"{self.architecture.name}: alpha {self.alpha:g} is impossible",
-                hint=f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
+            self._refuse(
+                f"alpha {self.alpha:g} is impossible",
+                f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
-        for side in self.resolution:
-            if not MIN_SIDE <= side <= MAX_SIDE:
-                raise BuildError(
-                    f"{self.architecture.name}: resolution {resolution_text(self.resolution)} is impossible",
-                    hint=f"each side lies between {MIN_SIDE} and {MAX_SIDE} pixels; the papers use 96 to 224",
-                )
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in self.resolution):
+            self._refuse(
+                f"resolution {resolution_text(self.resolution)} is impossible",
+                f"each side lies between {MIN_SIDE} and {MAX_SIDE} pixels; the papers use 96 to 224",
+            )
+        if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
+            self._refuse(f"batch {self.batch} is impossible", f"1 to {MAX_BATCH}, or dynamic")
+        if self.classes is not None and not 0 <= self.classes <= MAX_CLASSES:
+            self._refuse(f"{self.classes} classes are impossible", f"1 to {MAX_CLASSES:,}, or 0 for features only")
+        self._check_family()
+
+    def _check_family(self) -> None:
+        architecture = self.architecture
+        if self.groups is not None and not (isinstance(architecture, ShuffleNetV1) and self.groups in (1, 2, 3, 4, 8)):
+            self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
+        if self.unit is not None and not (isinstance(architecture, ShuffleNetV2) and self.unit in architecture.units):
+            self._refuse(f"there is no unit {self.unit!r}", "shufflenet-v2 has `paper` and `torchvision`")
+        if self.relu and not isinstance(architecture, MobileNetV3):
+            self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")
+
+    def _refuse(self, what: str, hint: str) -> None:
+        raise BuildError(f"{self.architecture.name}: {what}", hint=hint)
 
     @property
     def name(self) -> str:
-        """`v1-a0.5-r160`; `v1-a0.5-r240x320` where height and width differ."""
-        return f"{self.architecture.name}-a{alpha_text(self.alpha)}-r{resolution_text(self.resolution)}"
+        """`v1-a0.5-r160`, and what differs from the table's own: `shufflenet-v1-g8-a1-r240x320-b4-c10-fp16`."""
+        own = f"-g{self.groups}" if self.groups else f"-{self.unit}" if self.unit else ""
+        rest = [
+            "" if self.batch == 1 else f"-b{self.batch or 'dynamic'}",
+            "" if self.classes is None else f"-c{self.classes}",
+            "" if self.padding == "torch" else f"-{self.padding}",
+            "-relu" if self.relu else "",
+            "" if self.precision == "fp32" else f"-{self.precision}",
+        ]
+        size = resolution_text(self.resolution)
+        return f"{self.architecture.name}{own}-a{alpha_text(self.alpha)}-r{size}{''.join(rest)}"
+
+    @property
+    def extended(self) -> bool:
+        """Whether the widths at this α are this project's extension, because the paper prints columns and no formula."""
+        return isinstance(self.architecture, ShuffleNetV1 | ShuffleNetV2) and self.alpha not in self.architecture.alphas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from mnbench.errors import DeviceError
 from mnbench.spec.decode import Table, decode
 
 
-class Device(Table, frozen=True):
+class Device(Table, frozen=True, kw_only=True):
     """One file of `devices/`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]

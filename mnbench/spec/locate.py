@@ -6,8 +6,9 @@ from typing import Literal
 
 import mnbench
 from mnbench.errors import ArchitectureError, DeviceError
-from mnbench.spec.architecture import Architecture, read_architecture
+from mnbench.spec.architecture import Architecture
 from mnbench.spec.device import Device, read_device
+from mnbench.spec.families import read_architecture
 
 Folder = Literal["graphs", "devices"]
 

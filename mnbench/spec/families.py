@@ -1,0 +1,25 @@
+"""The families, and how a file becomes one of their architectures."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from mnbench.errors import ArchitectureError
+from mnbench.spec.architecture import Architecture
+from mnbench.spec.decode import decode
+from mnbench.spec.mobilenet_v1 import MobileNetV1
+from mnbench.spec.mobilenet_v2 import MobileNetV2
+from mnbench.spec.mobilenet_v3 import MobileNetV3
+from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
+
+Family: TypeAlias = MobileNetV1 | MobileNetV2 | MobileNetV3 | ShuffleNetV1 | ShuffleNetV2
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Read and check one table.
+
+    Raises:
+        ArchitectureError: unknown or missing key, a value out of range, or a row that contradicts the table.
+    """
+    architecture: Architecture = decode(path, Family, ArchitectureError)
+    architecture.check(path)
+    return architecture
