@@ -24,6 +24,11 @@ class MnbenchError(Exception):
         self.hint = hint
 
 
+def first_line(failure: BaseException) -> str:
+    """The first line of a library's message, which may have many."""
+    return next((line.strip() for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
+
+
 class TableError(MnbenchError):
     """A TOML table is wrong: `where` names the row and the key."""
 

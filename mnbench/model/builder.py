@@ -1,48 +1,43 @@
 """Networks straight to ONNX protos, one node a layer, named by its scope."""
 
-from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
 import mnbench
-from mnbench.errors import BuildError
+from mnbench.errors import BuildError, first_line
+from mnbench.model.calibrate import calibrated
 from mnbench.model.model import IR_VERSION, OPSET, Model
-from mnbench.model.weights import seeded_weights
+from mnbench.model.nodes import constants, initializer, node, value
+from mnbench.model.weights import Weights, seeded_weights
 from mnbench.network.cost import cost
-from mnbench.network.layer import Layer, Tensor
-from mnbench.network.network import Network
-from mnbench.network.variant import alpha_text, resolution_text
-
-BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
+from mnbench.network.network import Network, network
+from mnbench.network.variant import Variant, alpha_text, resolution_text
 
 
-def build(network: Network, *, seed: int = 0) -> Model:
+def build(built: Network, *, seed: int = 0) -> Model:
     """The plain graph: convolution, batch normalization and activation are nodes of their own.
 
-    Input (1, 3, H, W) float32, output (1, classes) logits. Same network and seed, same bytes.
+    Input (N, 3, H, W) float32, output (N, classes) logits or (N, C) features. Same network and seed, same bytes.
+
+    Raises:
+        RuntimeUnavailable: onnxruntime, which gauges the weights, is not installed.
     """
-    variant = network.variant
-    epsilon = variant.architecture.batch_norm_epsilon
-    weights = seeded_weights(network.layers, batch_norm_epsilon=epsilon, seed=seed)
-    nodes = [_node(layer, epsilon) for layer in network.layers]
-    used = {name for node in nodes for name in node.input}
-    constants = {name: np.asarray(value) for name, value in BOUNDS.items() if name in used}
+    variant = built.variant
+    numbers = _weights(variant, seed) | constants(built.layers, open_batch=variant.batch is None)
     graph = onnx.GraphProto(
         name=variant.name,
-        node=nodes,
-        input=[_value(network.layers[0].inputs[0])],
-        output=[_value(network.layers[-1].output)],
-        initializer=[_tensor(name, value) for name, value in (weights | constants).items()],
+        node=[node(layer, variant) for layer in built.layers],
+        input=[value(built.layers[0].inputs[0], variant.batch)],
+        output=[value(built.layers[-1].output, variant.batch)],
+        initializer=[initializer(name, array) for name, array in numbers.items()],
     )
     proto = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     proto.ir_version = IR_VERSION
     proto.producer_name = "mnbench"
     proto.producer_version = mnbench.__version__
-    total = cost(network.layers)
+    total = cost(built.layers)
     helper.set_model_props(
         proto,
         {
@@ -73,47 +68,8 @@ def check(model: Model) -> None:
         ) from failure
 
 
-def first_line(failure: BaseException) -> str:
-    """The first line of a message that may have many."""
-    return next((line.strip() for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
-
-
-def _node(layer: Layer, epsilon: float) -> onnx.NodeProto:  # noqa: PLR0911  one return a kind
-    read = [tensor.name for tensor in layer.inputs]
-    match layer.kind:
-        case "conv":
-            weights = ["weight", "bias"][: len(layer.weights)]
-            return _make("Conv", layer, read, weights, kernel_shape=layer.kernel, strides=layer.stride,
-                         pads=layer.padding, group=layer.groups)  # fmt: skip
-        case "batch_norm":
-            return _make("BatchNormalization", layer, read, ["gamma", "beta", "mean", "variance"], epsilon=epsilon)
-        case "relu":
-            return _make("Relu", layer, read)
-        case "relu6":
-            return _make("Clip", layer, [*read, *BOUNDS])
-        case "global_average_pool":
-            return _make("GlobalAveragePool", layer, read)
-        case "flatten":
-            return _make("Flatten", layer, read)
-        case "fully_connected":
-            return _make("Gemm", layer, read, ["weight", "bias"], transB=1)
-        case kind:
-            raise BuildError(f"{layer.scope}: no node for a layer of kind {kind}", hint="report this as a defect")
-
-
-def _make(op: str, layer: Layer, read: list[str], weights: Iterable[str] = (), **attributes: Any) -> onnx.NodeProto:
-    inputs = [*read, *(f"{layer.scope}.{name}" for name in weights)]
-    return helper.make_node(op, inputs, [tensor.name for tensor in layer.outputs], name=layer.scope, **attributes)
-
-
-def _value(tensor: Tensor) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, tensor.shape)
-
-
-def _tensor(name: str, value: NDArray[np.float32]) -> onnx.TensorProto:
-    return onnx.TensorProto(
-        name=name,
-        dims=value.shape,
-        data_type=onnx.TensorProto.FLOAT,
-        raw_data=value.astype("<f4", copy=False).tobytes(),
-    )
+def _weights(variant: Variant, seed: int) -> Weights:
+    """The same for every batch: they are those of a batch of one."""
+    layers = network(replace(variant, batch=1)).layers
+    weights = seeded_weights(layers, batch_norm_epsilon=variant.architecture.batch_norm_epsilon, seed=seed)
+    return calibrated(layers, weights, variant, seed=seed)

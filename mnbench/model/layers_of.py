@@ -7,8 +7,7 @@ from typing import Any
 import onnx
 from onnx import helper, shape_inference
 
-from mnbench.errors import BuildError
-from mnbench.model.builder import first_line
+from mnbench.errors import BuildError, first_line
 from mnbench.model.model import Model
 from mnbench.network.layer import Layer, Shape, Tensor
 
@@ -69,15 +68,14 @@ def _layer(
             outputs=outputs,
             weights=tuple(_out_first(node.op_type, attributes, weights)),
         )
-    if node.op_type == "Conv":
-        height, width = _pair(attributes.get("kernel_shape", weights[0][2:] if weights else ()))
+    if node.op_type in ("Conv", "MaxPool", "AveragePool"):
         return Layer(
             scope=scope,
             kind=kind,
             inputs=inputs,
             outputs=outputs,
             weights=tuple(weights),
-            kernel=(height, width),
+            kernel=_pair(attributes.get("kernel_shape", weights[0][2:] if weights else ())),
             stride=_pair(attributes.get("strides", ())),
             padding=_padding(attributes.get("pads", ())),
             groups=attributes.get("group", 1),

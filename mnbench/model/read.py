@@ -5,8 +5,8 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from mnbench.errors import BuildError, FileError
-from mnbench.model.builder import check, first_line
+from mnbench.errors import BuildError, FileError, first_line
+from mnbench.model.builder import check
 from mnbench.model.model import Model
 
 PROTOBUF_LIMIT_BYTES = 2**31

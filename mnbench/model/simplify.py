@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, RuntimeUnavailable, SimplifyError
-from mnbench.model.builder import first_line
+from mnbench.errors import SimplifyError, first_line
 from mnbench.model.model import Model
+from mnbench.model.reference import run
 
 TOLERANCE = 1e-4
 """Of the largest difference, as a share of the output's standard deviation."""
@@ -54,7 +54,8 @@ def prove(reference: Model, candidate: Model, *, seed: int = 0) -> float:
     """
     feed = seeded_feed(reference.proto, seed)
     worst = 0.0
-    for expected, actual in zip(_outputs(reference, feed), _outputs(candidate, feed), strict=True):
+    expectations = run(reference.data, feed, name=reference.name)
+    for expected, actual in zip(expectations, run(candidate.data, feed, name=candidate.name), strict=True):
         spread = float(expected.std())
         if not spread > 0 or not np.isfinite(spread):
             raise SimplifyError(
@@ -83,21 +84,3 @@ def seeded_feed(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
                 random.standard_normal(shape) if np.issubdtype(kind, np.floating) else np.zeros(shape)
             ).astype(kind)
     return feed
-
-
-def _outputs(model: Model, feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    try:
-        import onnxruntime  # noqa: PLC0415  0.1 s, and the one dependency that users replace
-    except ImportError as failure:
-        raise RuntimeUnavailable("onnxruntime is not installed", hint="pip install onnxruntime") from failure
-    runtime: Any = onnxruntime
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session = runtime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
-        return session.run(None, feed)
-    except Exception as failure:  # onnxruntime's exceptions share no public base class
-        raise BuildError(
-            f"{model.name}: onnxruntime cannot run it: {first_line(failure)}", hint="export the model again"
-        ) from failure

@@ -1,20 +1,19 @@
-"""Seeded random weights that keep activations at unit scale, at every depth.
+"""Seeded random weights, and batch normalization that knows what its convolution puts out.
 
 Training gives batch normalization the mean and variance of what its convolution really puts out. Here both are
-predicted from the convolution's own weights and the moments of the activations that it reads, with every number drawn
-independently. So activations neither vanish nor explode, whatever α, resolution and depth, and nothing has to be run:
-the same seed gives the same bytes on every machine.
+predicted from the convolution's own weights and the moments of the activations that it reads, as if every number were
+drawn independently. `calibrate.py` mends the scale where they are not.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError
 from mnbench.network.layer import INPUT, Layer
 
 Weights: TypeAlias = dict[str, NDArray[np.float32]]
@@ -41,8 +40,11 @@ IMAGE = Moments(0.0, 1.0)
 NORMALIZED = Moments(0.0, 1 + GAMMA_SPREAD**2 / 3 + BETA_SPREAD**2 / 3)
 """Behind batch normalization with gamma in 1 ± 0.25 and beta in 0 ± 0.25."""
 
-ACTIVATED = {"relu": Moments(0.403, 0.358), "relu6": Moments(0.403, 0.358)}
-"""Behind an activation of NORMALIZED, by quadrature (`tests/test_weights.py` does it again)."""
+PROJECTED = Moments(0.0, 1 + BETA_SPREAD**2 / 3)
+"""Behind a layer with bias and without batch normalization."""
+
+POOLED = Moments(1.485 * math.sqrt(NORMALIZED.variance), 0.357 * NORMALIZED.variance)
+"""The largest of nine numbers behind NORMALIZED and ReLU: where all networks here have their max pooling."""
 
 
 def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int) -> Weights:
@@ -54,42 +56,85 @@ def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
     moments = {INPUT: IMAGE}
     conv: Layer | None = None
     for layer in layers:
-        read = moments[layer.inputs[0].name]
-        made = read
-        match layer.kind:
-            case "conv":
-                conv = layer
-                fan_in = math.prod(layer.weights[0][1:])
-                weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, math.sqrt(3 / fan_in))
-            case "batch_norm" if conv and layer.inputs[0] == conv.output:
-                weight = weights[f"{conv.scope}.weight"].astype(np.float64) * np.sqrt(_share_inside(conv))
-                source = moments[conv.inputs[0].name]
-                variance = source.variance * np.square(weight).sum(axis=(1, 2, 3))
-                mean = source.mean * (weight * np.sqrt(_share_inside(conv))).sum(axis=(1, 2, 3))
-                weights |= {
-                    f"{layer.scope}.gamma": 1 + _uniform(layer, "gamma", seed, GAMMA_SPREAD),
-                    f"{layer.scope}.beta": _uniform(layer, "beta", seed, BETA_SPREAD),
-                    f"{layer.scope}.mean": mean.astype(np.float32),
-                    f"{layer.scope}.variance": np.maximum(variance - batch_norm_epsilon, 0).astype(np.float32),
-                }
-                made = NORMALIZED
-            case "relu" | "relu6":
-                made = ACTIVATED[layer.kind]
-            case "global_average_pool":
-                made = Moments(read.mean, read.variance / math.prod(layer.kernel))
-            case "flatten":
-                pass
-            case "fully_connected":
-                reach = math.sqrt(3 / (layer.weights[0][1] * read.square))
-                weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, reach)
+        read = [moments[tensor.name] for tensor in layer.inputs]
+        if layer.kind in ("conv", "fully_connected"):
+            conv = layer
+            # Batch normalization takes any scale; what has none behind it should put out unit scale by itself.
+            square = read[0].square if len(layer.weights) > 1 or layer.kind == "fully_connected" else 1.0
+            fan_in = math.prod(layer.weights[0][1:])
+            weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, math.sqrt(3 / (fan_in * square)))
+            if len(layer.weights) > 1:
                 weights[f"{layer.scope}.bias"] = _uniform(layer, "bias", seed, BETA_SPREAD, tensor=1)
-                made = Moments(0.0, 1 + BETA_SPREAD**2 / 3)
-            case kind:
-                raise BuildError(
-                    f"{layer.scope}: no weights for a layer of kind {kind}", hint="report this as a defect"
-                )
-        moments[layer.output.name] = made
+        elif layer.kind == "batch_norm" and conv:
+            mean, variance = _predicted(conv, weights[f"{conv.scope}.weight"], moments[conv.inputs[0].name])
+            weights |= {
+                f"{layer.scope}.gamma": 1 + _uniform(layer, "gamma", seed, GAMMA_SPREAD),
+                f"{layer.scope}.beta": _uniform(layer, "beta", seed, BETA_SPREAD),
+                f"{layer.scope}.mean": mean.astype(np.float32),
+                f"{layer.scope}.variance": np.maximum(variance - batch_norm_epsilon, 0).astype(np.float32),
+            }
+        made = _behind(layer, read)
+        moments.update((tensor.name, made) for tensor in layer.outputs)
     return weights
+
+
+def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:
+    """The moments of what a layer puts out."""
+    first = read[0]
+    match layer.kind:
+        case "conv" | "fully_connected":
+            return PROJECTED
+        case "batch_norm":
+            return NORMALIZED
+        case "relu" | "relu6" | "hard_swish" | "hard_sigmoid":
+            return activated(layer.kind, first)
+        case "max_pool":
+            return POOLED
+        case "add":
+            return Moments(sum(one.mean for one in read), sum(one.variance for one in read))
+        case "mul":
+            mean = math.prod(one.mean for one in read)
+            return Moments(mean, math.prod(one.square for one in read) - mean**2)
+        case "concat":
+            share = [tensor.shape[1] / layer.output.shape[1] for tensor in layer.inputs]
+            mean = sum(one.mean * part for one, part in zip(read, share, strict=True))
+            return Moments(mean, sum(one.square * part for one, part in zip(read, share, strict=True)) - mean**2)
+        case _:
+            return first
+
+
+@cache
+def activated(kind: str, moments: Moments) -> Moments:
+    """The moments behind an activation of normally distributed numbers, by a sum over ± 6 standard deviations."""
+    deviations = [step / 20 for step in range(-120, 121)]
+    densities = [math.exp(-z * z / 2) for z in deviations]
+    values = [activate(kind, moments.mean + z * math.sqrt(moments.variance)) for z in deviations]
+    total = sum(densities)
+    mean = sum(map(float.__mul__, densities, values)) / total
+    square = sum(density * value**2 for density, value in zip(densities, values, strict=True)) / total
+    # Rounded, so that the last bit of some machine's exp changes no weight.
+    return Moments(round(mean, 4), round(square - mean**2, 4))
+
+
+def activate(kind: str, value: float) -> float:
+    """One number through an activation."""
+    gate = min(max(value + 3, 0.0), 6.0) / 6
+    return {
+        "relu": max(value, 0.0),
+        "relu6": min(max(value, 0.0), 6.0),
+        "hard_sigmoid": gate,
+        "hard_swish": value * gate,
+    }[kind]
+
+
+def _predicted(
+    conv: Layer, weight: NDArray[np.float32], source: Moments
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each channel that a convolution puts out."""
+    inside = _share_inside(conv)
+    exact = weight.astype(np.float64)
+    axes = (1, 2, 3)
+    return source.mean * (exact * inside).sum(axis=axes), source.variance * (exact**2 * inside).sum(axis=axes)
 
 
 def _uniform(layer: Layer, name: str, seed: int, reach: float, *, tensor: int = 0) -> NDArray[np.float32]:

@@ -19,9 +19,8 @@ def shufflenet_v1(table: spec.ShuffleNetV1, stack: Stack) -> None:
             case spec.MaxPool():
                 x = stack.max_pool(x, "max_pool", row.k, row.s)
             case spec.Stage():
-                # Its stride-2 unit adds out - in channels to those that it pools: there must be some.
-                least = 2 * x.shape[1] if row.s > 1 else width.minimum
-                out = to_multiple(row.channels(groups) * alpha, groups, least)
+                # The stride-2 unit adds out - in channels to those that it pools: there must be some at the smallest α.
+                out = to_multiple(row.channels(groups) * alpha, groups, row.s * x.shape[1])
                 for repeat in range(row.repeat):
                     scope = f"stage{row.stage}.{repeat + 1 + (row.s == 1)}"
                     # "We do not apply group convolution on the first pointwise layer" of Stage 2: it has few inputs.
@@ -49,8 +48,7 @@ def shufflenet_v2(table: spec.ShuffleNetV2, stack: Stack) -> None:
             case spec.MaxPool():
                 x = stack.max_pool(x, "max_pool", row.k, row.s)
             case spec.ScaledStage():
-                least = 2 * x.shape[1] if row.s > 1 else width.minimum
-                out = to_multiple(between(row.points(), alpha), width.divisor, least)
+                out = to_multiple(between(row.points(), alpha), width.divisor, row.s * x.shape[1])
                 for repeat in range(row.repeat):
                     scope = f"stage{row.stage}.{repeat + 1 + (row.s == 1)}"
                     x = _unit_v2(stack, x, scope) if row.s == 1 else _down_v2(stack, x, scope, out, halves=unit.halves)

@@ -178,7 +178,9 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
     """How many unless said otherwise."""
     classifier_bias: bool
     width: WidthV1
-    rows: Annotated[tuple[Image | Conv1 | MaxPool | Stage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)]
+    rows: Annotated[
+        tuple[Image | Conv1 | MaxPool | Stage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)
+    ]
 
     def outputs(self) -> list[tuple[int, Output]]:
         """Stride and printed output of each row that has one; stride 0 pools the whole map."""

@@ -1,0 +1,92 @@
+"""Layers as ONNX nodes, one node a layer, named by its scope."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from mnbench.network.layer import Layer, Tensor
+from mnbench.network.variant import Variant
+
+OPERATORS = {
+    "relu": "Relu",
+    "hard_swish": "HardSwish",
+    "global_average_pool": "GlobalAveragePool",
+    "flatten": "Flatten",
+    "add": "Add",
+    "mul": "Mul",
+}
+
+OPEN_BATCH = "N"
+
+BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
+
+
+def node(layer: Layer, variant: Variant) -> onnx.NodeProto:
+    """The node of a layer."""
+    read = [tensor.name for tensor in layer.inputs]
+    window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
+    bias = ["weight", "bias"][: len(layer.weights)]
+    match layer.kind:
+        case "conv":
+            return make("Conv", layer, read, bias, group=layer.groups, **window)
+        case "batch_norm":
+            epsilon = variant.architecture.batch_norm_epsilon
+            return make("BatchNormalization", layer, read, ["gamma", "beta", "mean", "variance"], epsilon=epsilon)
+        case "fully_connected":
+            return make("Gemm", layer, read, bias, transB=1)
+        case "relu6":
+            return make("Clip", layer, [*read, *BOUNDS])
+        case "hard_sigmoid":
+            return make("HardSigmoid", layer, read, alpha=1 / 6, beta=0.5)
+        case "max_pool":
+            return make("MaxPool", layer, read, **window)
+        case "average_pool":
+            # PyTorch counts the padding, TensorFlow does not.
+            return make("AveragePool", layer, read, count_include_pad=int(variant.padding == "torch"), **window)
+        case "concat" | "split":
+            return make(layer.kind.capitalize(), layer, read, ["sizes"] if layer.kind == "split" else [], axis=1)
+        case "reshape":
+            return make("Reshape", layer, read, ["shape"])
+        case "transpose":
+            return make("Transpose", layer, read, perm=(0, 2, 1, 3, 4))
+        case kind:
+            return make(OPERATORS[kind], layer, read)
+
+
+def constants(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray[Any]]:
+    """Operands that are no weights: bounds, and shapes, which are constant so that every converter takes them.
+
+    The 0 of an open batch copies it from the input.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for layer in layers:
+        if layer.kind == "relu6":
+            found |= {name: np.asarray(value) for name, value in BOUNDS.items()}
+        elif layer.kind == "split":
+            found[f"{layer.scope}.sizes"] = np.array([tensor.shape[1] for tensor in layer.outputs], np.int64)
+        elif layer.kind == "reshape":
+            batch, *rest = layer.output.shape
+            found[f"{layer.scope}.shape"] = np.array([0 if open_batch else batch, *rest], np.int64)
+    return found
+
+
+def make(op: str, layer: Layer, read: Sequence[str], weights: Iterable[str] = (), **attributes: Any) -> onnx.NodeProto:
+    inputs = [*read, *(f"{layer.scope}.{name}" for name in weights)]
+    return helper.make_node(op, inputs, [tensor.name for tensor in layer.outputs], name=layer.scope, **attributes)
+
+
+def value(tensor: Tensor, batch: int | None) -> onnx.ValueInfoProto:
+    """A graph's input or output; batch None leaves it open."""
+    shape = (batch or OPEN_BATCH, *tensor.shape[1:])
+    return helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
+
+
+def initializer(name: str, numbers: NDArray[Any]) -> onnx.TensorProto:
+    """A constant of the graph."""
+    kind = helper.np_dtype_to_tensor_dtype(numbers.dtype)
+    data = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes()
+    return onnx.TensorProto(name=name, dims=numbers.shape, data_type=kind, raw_data=data)
