@@ -13,10 +13,13 @@ from mnbench.errors import FileError
 @variant_options
 @click.option("-o", "--output-file", "path", type=click.Path(path_type=Path), help="Default: v1-a0.5-r160.onnx, here.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the random weights.")
+@click.option("--opset", default=17, show_default=True, type=int, help="Version of the ONNX operator set.")
 @click.option("--no-simplify", is_flag=True, help="Leave the plain graph.")
 @click.option("--keep-bn", is_flag=True, help="Keep batch normalization as nodes of its own.")
 @format_option()
-def command(*, path: Path | None, seed: int, no_simplify: bool, keep_bn: bool, output: str, **selection: Any) -> None:
+def command(
+    *, path: Path | None, seed: int, opset: int, no_simplify: bool, keep_bn: bool, output: str, **selection: Any
+) -> None:
     """Build and simplify ONNX models, with seeded random weights.
 
     GRAPH is a name, a path to a .toml table, or an .onnx model to simplify. The simplified graph is proved to compute
@@ -37,7 +40,7 @@ def command(*, path: Path | None, seed: int, no_simplify: bool, keep_bn: bool, o
     built: list[builds.Built] = []
     with progress("building", len(chosen)) as step:
         for source in chosen:
-            made = make(source, seed=seed, simplified=not no_simplify, keep_bn=keep_bn)
+            made = make(source, seed=seed, opset=opset, simplified=not no_simplify, keep_bn=keep_bn)
             target = path or Path(f"{source.name}.onnx")
             if target.exists() and any(
                 target.samefile(graph) for graph in selection["graphs"] if graph.endswith(".onnx")

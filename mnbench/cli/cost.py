@@ -47,8 +47,9 @@ def _counted(source: Any) -> Any:
     from mnbench.show.costs import Counted
 
     if isinstance(source, Variant):
-        return Counted(source=source, resolution=source.resolution, layers=network(source).layers)
+        layers = network(source).layers
+        return Counted(source=source, resolution=source.resolution, layers=layers, element_bytes=source.element_bytes)
     from mnbench.model.make import make
 
     made = make(source, simplified=False)
-    return Counted(source=source, resolution=made.resolution, layers=made.layers)
+    return Counted(source=source, resolution=made.resolution, layers=made.layers, element_bytes=made.element_bytes)

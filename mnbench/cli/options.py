@@ -1,7 +1,9 @@
 """Arguments and options that commands share."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -53,6 +55,19 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width or height)
 
 
+class Batch(click.ParamType[int | None]):
+    """A number of images, or `dynamic`."""
+
+    name = "batch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """`dynamic` leaves it open."""
+        try:
+            return None if value in (None, "dynamic") else int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor `dynamic`", param, ctx)
+
+
 FORMATS = ("rich", "md", "csv", "json")
 
 
@@ -69,8 +84,25 @@ def format_option(*formats: str) -> Callable[[Command], Command]:
 
 
 def variant_options(command: Command) -> Command:
-    """GRAPH… with `--alpha`, and `--res` or `--rho`."""
+    """GRAPH… with `--alpha`, `--res` or `--rho`, and what else makes a variant of it."""
     for decorate in (
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "fp16", "int8"]),
+            default="fp32",
+            help="Of weights and arithmetic.",
+        ),
+        click.option("--activation", type=click.Choice(["relu"]), help="In place of V3's h-swish (its Table 5)."),
+        click.option(
+            "--padding",
+            type=click.Choice(["torch", "same"]),
+            default="torch",
+            help="At stride 2: PyTorch's, or TensorFlow's SAME.",
+        ),
+        click.option("--unit", help="Form of ShuffleNet V2's stride-2 unit: paper or torchvision."),
+        click.option("--groups", type=CommaSeparated(int, "a number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
+        click.option("--classes", type=int, help="How many; 0 for features only. Default: the table's own."),
+        click.option("--batch", type=Batch(), default="1", help="How many images at once, or dynamic."),
         click.option(
             "--rho", type=CommaSeparated(float, "a number"), help="Resolution multipliers, instead of --res: 0.714."
         ),
@@ -90,11 +122,15 @@ def variant_options(command: Command) -> Command:
 
 def sources(
     graphs: Sequence[str],
+    *,
     alpha: Sequence[float] | None,
     res: Sequence[tuple[int, int]] | None,
     rho: Sequence[float] | None,
+    groups: Sequence[int] | None,
+    activation: str | None,
+    **options: Any,
 ) -> list[Source]:
-    """Every graph at every α and every resolution; every file at every resolution given.
+    """Every graph at every α, every resolution and every number of groups; every file at every resolution given.
 
     Raises:
         click.UsageError: options that exclude each other.
@@ -105,18 +141,26 @@ def sources(
     found: list[Source] = []
     for name in graphs:
         if name.endswith(".onnx"):
-            if alpha or rho:
-                raise click.UsageError(f"{name} is a finished model: --alpha and --rho are for graphs")
+            if alpha or rho or groups:
+                raise click.UsageError(f"{name} is a finished model: --alpha, --rho and --groups are for graphs")
             found += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
             continue
         architecture = locate.architecture(name)
         sizes = [at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
-        found += [
-            Variant(architecture=architecture, alpha=one, resolution=size) for one in alpha or [1.0] for size in sizes
-        ]
-    names = [source.name for source in found]
-    for name in names:
-        if names.count(name) > 1:
+        for one, size, count in product(alpha or [1.0], sizes, groups or [None]):
+            found.append(
+                Variant(
+                    architecture=architecture,
+                    alpha=one,
+                    resolution=size,
+                    groups=count,
+                    relu=activation == "relu",
+                    **options,
+                )
+            )
+    names = Counter(source.name for source in found)
+    for name, count in names.items():
+        if count > 1:
             raise BuildError(f"{name} is asked for twice", hint="name every variant once")
     return found
 

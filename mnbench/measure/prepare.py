@@ -20,7 +20,7 @@ def prepare(made: Made, folder: Path, *, variant: str) -> Cell:
         resolution=made.resolution,
         path=path,
         sha256=made.model.sha256,
-        cost=cost(made.layers),
-        peak_activation_bytes=peak_activation_bytes(made.layers),
+        cost=cost(made.layers, made.element_bytes),
+        peak_activation_bytes=peak_activation_bytes(made.layers, made.element_bytes),
         node_mult_adds={layer.scope: layer_cost(layer).mult_adds for layer in layers_of(made.model)},
     )

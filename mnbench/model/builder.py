@@ -8,7 +8,7 @@ from onnx import helper
 import mnbench
 from mnbench.errors import BuildError, first_line
 from mnbench.model.calibrate import calibrated
-from mnbench.model.model import IR_VERSION, OPSET, Model
+from mnbench.model.model import IR_VERSION, MIN_OPSET, OPSET, Model
 from mnbench.model.nodes import constants, initializer, node, value
 from mnbench.model.weights import Weights, seeded_weights
 from mnbench.network.cost import cost
@@ -16,25 +16,28 @@ from mnbench.network.network import Network, network
 from mnbench.network.variant import Variant, alpha_text, resolution_text
 
 
-def build(built: Network, *, seed: int = 0) -> Model:
+def build(built: Network, *, seed: int = 0, opset: int = OPSET) -> Model:
     """The plain graph: convolution, batch normalization and activation are nodes of their own.
 
     Input (N, 3, H, W) float32, output (N, classes) logits or (N, C) features. Same network and seed, same bytes.
 
     Raises:
+        BuildError: this onnx cannot write that opset.
         RuntimeUnavailable: onnxruntime, which gauges the weights, is not installed.
     """
-    variant = built.variant
+    variant, newest = built.variant, onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= opset <= newest:
+        raise BuildError(f"opset {opset} is impossible", hint=f"{MIN_OPSET} to {newest}; the default is {OPSET}")
+    opsets = [helper.make_opsetid("", opset)]
+    ir_version = max(IR_VERSION, helper.find_min_ir_version_for(opsets))
+    proto = onnx.ModelProto(ir_version=ir_version, opset_import=opsets)
+    graph = proto.graph
+    graph.name = variant.name
+    graph.node.extend(node(layer, variant) for layer in built.layers)
+    graph.input.append(value(built.layers[0].inputs[0], variant.batch))
+    graph.output.append(value(built.layers[-1].output, variant.batch))
     numbers = _weights(variant, seed) | constants(built.layers, open_batch=variant.batch is None)
-    graph = onnx.GraphProto(
-        name=variant.name,
-        node=[node(layer, variant) for layer in built.layers],
-        input=[value(built.layers[0].inputs[0], variant.batch)],
-        output=[value(built.layers[-1].output, variant.batch)],
-        initializer=[initializer(name, array) for name, array in numbers.items()],
-    )
-    proto = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    proto.ir_version = IR_VERSION
+    graph.initializer.extend(initializer(name, array) for name, array in numbers.items())
     proto.producer_name = "mnbench"
     proto.producer_version = mnbench.__version__
     total = cost(built.layers)

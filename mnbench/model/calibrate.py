@@ -55,17 +55,22 @@ def _exponents(
     for layer in layers:
         nodes += _gauged(layer, variant) if layer.scope in scopes else [node(layer, variant)]
     numbers = weights | constants(layers, open_batch=False) | _gauge_constants(gauged, weights)
+    # Numbers go in as inputs, which no one copies; shapes must be constant.
+    shapes = {name: array for name, array in numbers.items() if array.dtype == np.int64}
+    image = np.random.default_rng(seed).standard_normal(layers[0].inputs[0].shape).astype(np.float32)
+    feed = {INPUT: image} | {name: array for name, array in numbers.items() if name not in shapes}
     graph = onnx.GraphProto(
         name="calibration",
         node=nodes,
-        input=[value(layers[0].inputs[0], 1)],
+        input=[
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, array.shape) for name, array in feed.items()
+        ],
         output=[value(Tensor(f"{layer.scope}.exponent", (1,)), 1) for layer in gauged],
-        initializer=[initializer(name, array) for name, array in numbers.items()],
+        initializer=[initializer(name, array) for name, array in shapes.items()],
     )
     proto = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     proto.ir_version = IR_VERSION
-    image = np.random.default_rng(seed).standard_normal(layers[0].inputs[0].shape).astype(np.float32)
-    return [float(exponent[0]) for exponent in run(proto.SerializeToString(), {INPUT: image}, name=variant.name)]
+    return [float(exponent[0]) for exponent in run(proto.SerializeToString(), feed, name=variant.name)]
 
 
 def _gauged(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:

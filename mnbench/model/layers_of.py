@@ -20,7 +20,9 @@ KINDS = {
 
 
 def layers_of(model: Model) -> tuple[Layer, ...]:
-    """A layer for each node of the graph, in its order, with shapes by ONNX's shape inference.
+    """A layer for each node that computes, in the graph's order, with shapes by ONNX's shape inference.
+
+    A node that reads constants alone, such as the one that widens int8 weights, is itself a constant.
 
     Raises:
         BuildError: a shape is not known, or the graph has control flow.
@@ -35,10 +37,13 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
             raise BuildError(
                 f"{model.name}: node {scope} is control flow ({node.op_type})", hint="only plain graphs can be counted"
             )
+        if all(name in weights for name in node.input if name):
+            weights.update((name, shapes.get(name, ())) for name in node.output)
+            continue
         read = [name for name in node.input if name and name not in weights]
         written = [name for name in node.output if name]
         unknown = [name for name in (*read, *written) if name not in shapes]
-        if unknown and node.op_type != "Constant":
+        if unknown:
             raise BuildError(
                 f"{model.name}: the shape of {unknown[0]} at node {scope} is not known",
                 hint="give the input's size with --res, or export the model with fixed shapes",
@@ -48,11 +53,19 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
                 node,
                 scope,
                 inputs=tuple(Tensor(name, shapes[name]) for name in read),
-                outputs=tuple(Tensor(name, shapes.get(name, ())) for name in written),
+                outputs=tuple(Tensor(name, shapes[name]) for name in written),
                 weights=[weights[name] for name in node.input if name in weights],
             )
         )
     return tuple(layers)
+
+
+def element_bytes(model: Model) -> int:
+    """How many bytes most of its numbers take: 1 of a quantized model, 2 of fp16, else 4."""
+    if any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
+        return 1
+    halves = onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
+    return 2 if any(tensor.data_type in halves for tensor in model.proto.graph.initializer) else 4
 
 
 def _layer(

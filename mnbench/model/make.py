@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mnbench.model.builder import build, check
-from mnbench.model.layers_of import layers_of
-from mnbench.model.model import Model
+from mnbench.model.layers_of import element_bytes, layers_of
+from mnbench.model.model import OPSET, Model
+from mnbench.model.precision import converted
 from mnbench.model.read import input_resolution, read_model
 from mnbench.model.simplify import prove, simplify
 from mnbench.network.layer import Layer
@@ -24,35 +25,39 @@ class Made:
     model: Model
     layers: Sequence[Layer]
     nodes_before: int
+    element_bytes: int
     difference: float | None = None
     architecture: str | None = None
     alpha: float | None = None
     resolution: tuple[int, int] | None
 
 
-def make(source: Source, *, seed: int = 0, simplified: bool = True, keep_bn: bool = False) -> Made:
+def make(source: Source, *, seed: int = 0, opset: int = OPSET, simplified: bool = True, keep_bn: bool = False) -> Made:
     """Build a variant's graph, or read a user's file; simplify it and prove that it computes the same, if asked to.
 
     Raises:
         FileError, BuildError: the file cannot be read, or the checker refuses the model.
         SimplifyError: simplification failed, or changed what the graph computes.
     """
-    plain = _built(source, seed) if isinstance(source, Variant) else _read(source)
-    if not simplified:
-        check(plain.model)
-        return plain
-    model = simplify(plain.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
-    check(model)
-    return replace(plain, model=model, difference=prove(plain.model, model))
+    made = _built(source, seed, opset) if isinstance(source, Variant) else _read(source)
+    if simplified:
+        # Our own graphs hold no constant expressions.
+        model = simplify(made.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
+        made = replace(made, model=model, difference=prove(made.model, model))
+    if isinstance(source, Variant):
+        made = replace(made, model=converted(made.model, source.precision, seed=seed))
+    check(made.model)
+    return made
 
 
-def _built(variant: Variant, seed: int) -> Made:
+def _built(variant: Variant, seed: int, opset: int) -> Made:
     built = network(variant)
-    model = build(built, seed=seed)
+    model = build(built, seed=seed, opset=opset)
     return Made(
         model=model,
         layers=built.layers,
         nodes_before=model.nodes,
+        element_bytes=variant.element_bytes,
         architecture=variant.architecture.name,
         alpha=variant.alpha,
         resolution=variant.resolution,
@@ -61,4 +66,10 @@ def _built(variant: Variant, seed: int) -> Made:
 
 def _read(file: OnnxFile) -> Made:
     model = replace(read_model(file.path, resolution=file.resolution), name=file.name)
-    return Made(model=model, layers=layers_of(model), nodes_before=model.nodes, resolution=input_resolution(model))
+    return Made(
+        model=model,
+        layers=layers_of(model),
+        nodes_before=model.nodes,
+        element_bytes=element_bytes(model),
+        resolution=input_resolution(model),
+    )

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 OPSET = 17
 """Reads everywhere that matters: onnxruntime, OpenVINO, ncnn's and MNN's converters."""
 
+MIN_OPSET = 14
+"""The first with HardSwish."""
+
 IR_VERSION = 8
+"""The format's version that belongs to OPSET; later opsets take a later one."""
 
 
 @dataclass(frozen=True, kw_only=True)

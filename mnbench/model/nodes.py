@@ -28,7 +28,7 @@ BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
 def node(layer: Layer, variant: Variant) -> onnx.NodeProto:
     """The node of a layer."""
     read = [tensor.name for tensor in layer.inputs]
-    window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
+    window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
     bias = ["weight", "bias"][: len(layer.weights)]
     match layer.kind:
         case "conv":

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
 
 from mnbench.errors import SimplifyError, first_line
+from mnbench.model.feed import seeded_feed
 from mnbench.model.model import Model
 from mnbench.model.reference import run
 
@@ -69,18 +68,3 @@ def prove(reference: Model, candidate: Model, *, seed: int = 0) -> float:
             hint="keep the plain graph with --no-simplify, and report the model to onnxsim",
         )
     return worst
-
-
-def seeded_feed(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
-    """Standard normal numbers for every input that is not a weight; zeros where an input takes integers."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    random = np.random.default_rng(seed)
-    feed: dict[str, NDArray[Any]] = {}
-    for value in proto.graph.input:
-        if value.name not in weights:
-            shape = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            feed[value.name] = (
-                random.standard_normal(shape) if np.issubdtype(kind, np.floating) else np.zeros(shape)
-            ).astype(kind)
-    return feed

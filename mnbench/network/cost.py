@@ -14,60 +14,68 @@ FLOAT32_BYTES = 4
 class Cost:
     """Exact integers.
 
-    `params` are trainable: weights, biases, gamma and beta. `mult_adds` are multiply-adds counted once: convolutions
-    and fully connected layers, without bias, batch normalization and activation (MobileNet paper, Section 3.1).
-    `memory_access` is ShuffleNet V2's MAC in elements: what each layer reads and writes, weights included (its
-    Section 2, G1); batch normalization, activations and biases ride along with the layer before and count nothing.
+    `params` are trainable: weights, biases, gamma and beta; `weights` leaves out biases, gamma and beta. `mult_adds` are
+    multiply-adds counted once: convolutions and fully connected layers, without bias, batch normalization and activation
+    (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: what each layer reads and writes,
+    weights included (its Section 2, G1); batch normalization, activations and biases ride along with the layer before
+    and count nothing.
     """
 
     params: int = 0
+    weights: int = 0
     mult_adds: int = 0
     memory_access: int = 0
+    element_bytes: int = FLOAT32_BYTES
 
     @property
     def memory_access_bytes(self) -> int:
-        """Memory access at four bytes an element."""
-        return self.memory_access * FLOAT32_BYTES
+        """Memory access in bytes."""
+        return self.memory_access * self.element_bytes
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             params=self.params + other.params,
+            weights=self.weights + other.weights,
             mult_adds=self.mult_adds + other.mult_adds,
             memory_access=self.memory_access + other.memory_access,
+            element_bytes=self.element_bytes,
         )
 
 
-def layer_cost(layer: Layer) -> Cost:
-    """What one layer costs."""
+def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
+    """What one layer costs, with so many bytes an element."""
     params = sum(map(prod, layer.weights))
     if layer.kind in FUSED or layer.kind in VIEWS:
-        return Cost(params=params)
+        return Cost(params=params, element_bytes=element_bytes)
     moved = sum(tensor.elements for tensor in (*layer.inputs, *layer.outputs))
     if layer.kind not in ("conv", "fully_connected"):
-        return Cost(params=params, memory_access=moved)
-    weight = layer.weights[0]
+        return Cost(params=params, memory_access=moved, element_bytes=element_bytes)
+    # A product of two activations has no weight: it sums over the last side of the first.
+    weight = layer.weights[0] if layer.weights else (0, layer.inputs[0].shape[-1])
     return Cost(
         params=params,
+        weights=prod(weight),
         mult_adds=layer.output.elements * prod(weight[1:]),
         memory_access=moved + prod(weight),
+        element_bytes=element_bytes,
     )
 
 
-def cost(layers: Iterable[Layer]) -> Cost:
+def cost(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> Cost:
     """What all the layers cost together."""
-    return sum(map(layer_cost, layers), Cost())
+    return sum(map(layer_cost, layers), Cost(element_bytes=element_bytes))
 
 
-def cost_by_type(layers: Iterable[Layer]) -> dict[str, Cost]:
+def cost_by_type(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> dict[str, Cost]:
     """What the layers of each type cost, those with the most Mult-Adds first."""
     types: dict[str, Cost] = {}
     for layer in layers:
-        types[layer.type] = types.get(layer.type, Cost()) + layer_cost(layer)
+        types[layer.type] = types.get(layer.type, Cost(element_bytes=element_bytes)) + layer_cost(layer)
     return dict(sorted(types.items(), key=lambda item: (-item[1].mult_adds, -item[1].params)))
 
 
-def peak_activation_bytes(layers: Sequence[Layer]) -> int:
-    """The most that activations hold at once, in this order, at four bytes an element.
+def peak_activation_bytes(layers: Sequence[Layer], element_bytes: int = FLOAT32_BYTES) -> int:
+    """The most that activations hold at once, in this order.
 
     A tensor lives from the layer that writes it to the last that reads it; the network's outputs live on. A fused
     layer or a view takes over the memory of an input that nobody reads later.
@@ -87,4 +95,4 @@ def peak_activation_bytes(layers: Sequence[Layer]) -> int:
         in_place = layer.kind in FUSED or layer.kind in VIEWS
         peak = max(peak, now + made - (freed if in_place else 0))
         now += made - freed
-    return peak * FLOAT32_BYTES
+    return peak * element_bytes

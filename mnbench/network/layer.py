@@ -66,9 +66,10 @@ class Layer:
 
 
 FUSED = frozenset(
-    {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish"},
+    {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish"}
+    | {"cast", "quantize_linear", "dequantize_linear"}
 )
 """Layers that a runtime does in place while it writes the layer before: they move no memory of their own."""
 
-VIEWS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "constant", "shape"})
+VIEWS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "shape"})
 """Layers that rename a tensor: none of its numbers is read or written."""

@@ -14,7 +14,8 @@ def mobilenet_v1(table: v1.MobileNetV1, stack: Stack) -> None:
     x, alpha, activation = stack.input, stack.variant.alpha, table.activation
     convs = blocks = 0
     depthwise = False
-    for stack.row, row in table.numbered_rows():
+    for number, row in table.numbered_rows():
+        stack.row = number, row
         match row:
             case v1.Conv():
                 # A 1 × 1 convolution behind a depthwise one is the other half of the separable convolution.
@@ -41,7 +42,7 @@ def mobilenet_v2(table: v2.MobileNetV2, stack: Stack) -> None:
     x, alpha, width = stack.input, stack.variant.alpha, table.width
     convs = blocks = 0
     for number, row in enumerate(table.rows, 1):
-        stack.row = str(number)
+        stack.row = str(number), row
         match row:
             case v2.Conv2d():
                 convs += 1
@@ -69,7 +70,7 @@ def mobilenet_v3(table: v3.MobileNetV3, stack: Stack) -> None:
     names = {"RE": "relu", "HS": "relu"} if stack.variant.relu else ACTIVATIONS
     convs = blocks = 0
     for number, row in enumerate(table.rows, 1):
-        stack.row = str(number)
+        stack.row = str(number), row
         match row:
             case v3.Conv2d():
                 convs += 1

@@ -8,6 +8,7 @@ from mnbench.network.shufflenet import shufflenet_v1, shufflenet_v2
 from mnbench.network.stack import Stack
 from mnbench.network.variant import Variant
 from mnbench.spec.architecture import IMAGE_CHANNELS
+from mnbench.spec.decode import Table
 from mnbench.spec.mobilenet_v1 import MobileNetV1
 from mnbench.spec.mobilenet_v2 import MobileNetV2
 from mnbench.spec.mobilenet_v3 import MobileNetV3
@@ -16,11 +17,11 @@ from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A variant's layers, in the order in which they run, each with the number of the row it comes from."""
+    """A variant's layers, in the order in which they run, each with the table's row it comes from, and its number."""
 
     variant: Variant
     layers: tuple[Layer, ...]
-    rows: tuple[str, ...]
+    rows: tuple[tuple[str, Table], ...]
 
 
 def network(variant: Variant) -> Network:

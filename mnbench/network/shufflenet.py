@@ -11,7 +11,7 @@ def shufflenet_v1(table: spec.ShuffleNetV1, stack: Stack) -> None:
     x, alpha, width = stack.input, stack.variant.alpha, table.width
     groups = stack.variant.groups or table.groups
     for number, row in enumerate(table.rows, 1):
-        stack.row = str(number)
+        stack.row = str(number), row
         match row:
             case spec.Conv1():
                 out = to_multiple(between(width.conv1, alpha) * row.channels(groups) / 24, groups, width.minimum)
@@ -40,7 +40,7 @@ def shufflenet_v2(table: spec.ShuffleNetV2, stack: Stack) -> None:
     unit = table.units[stack.variant.unit or table.unit]
     convs = {1: "conv5", 3: "conv1"}
     for number, row in enumerate(table.rows, 1):
-        stack.row = str(number)
+        stack.row = str(number), row
         match row:
             case spec.ScaledConv():
                 out = to_multiple(between(row.points(), alpha), width.divisor, width.minimum)

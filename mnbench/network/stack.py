@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
 from mnbench.network.variant import Variant
+from mnbench.spec.decode import Table
 
 Kernel = int | tuple[int, int]
 
@@ -11,14 +12,14 @@ Kernel = int | tuple[int, int]
 class Stack:
     """Collects layers; each method adds one or more and returns what they put out.
 
-    `row` is the number of the table's row that the layers to come belong to.
+    `row` is the number of the table's row that the layers to come belong to, and what the row prints.
     """
 
     def __init__(self, variant: Variant, channels: int) -> None:
         self.variant = variant
         self.layers: list[Layer] = []
-        self.rows: list[str] = []
-        self.row = ""
+        self.rows: list[tuple[str, Table]] = []
+        self.row: tuple[str, Table]
         self.input = Tensor(INPUT, (variant.batch or 1, channels, *variant.resolution))
 
     def conv(

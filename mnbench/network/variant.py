@@ -89,6 +89,11 @@ class Variant:
         return f"{self.architecture.name}{own}-a{alpha_text(self.alpha)}-r{size}{''.join(rest)}"
 
     @property
+    def element_bytes(self) -> int:
+        """How many bytes a weight or an activation takes."""
+        return ELEMENT_BYTES[self.precision]
+
+    @property
     def extended(self) -> bool:
         """Whether the widths at this α are this project's extension, because the paper prints columns and no formula."""
         return isinstance(self.architecture, ShuffleNetV1 | ShuffleNetV2) and self.alpha not in self.architecture.alphas

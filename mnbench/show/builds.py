@@ -20,7 +20,8 @@ class Built:
 
     def payload(self) -> dict[str, Any]:
         """For programs."""
-        made, total = self.made, cost(self.made.layers)
+        made = self.made
+        total = cost(made.layers, made.element_bytes)
         return {
             "variant": made.model.name,
             "alpha": made.alpha,
@@ -29,7 +30,7 @@ class Built:
             "mult_adds": total.mult_adds,
             "memory_access": total.memory_access,
             "memory_access_bytes": total.memory_access_bytes,
-            "peak_activation_bytes": peak_activation_bytes(made.layers),
+            "peak_activation_bytes": peak_activation_bytes(made.layers, made.element_bytes),
             "path": str(self.path),
             "size_bytes": len(made.model.data),
             "sha256": made.model.sha256,

@@ -4,13 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from posixpath import commonpath
 from typing import Any
+
+import msgspec
 
 from mnbench.columns import Column, Table
 from mnbench.network.cost import Cost, cost, cost_by_type, layer_cost, peak_activation_bytes
 from mnbench.network.layer import Layer, Shape
 from mnbench.network.network import Network
 from mnbench.network.variant import Source, Variant, alpha_text, resolution_text
+from mnbench.spec.decode import Table as TomlRow
 from mnbench.units import in_millions, in_percent_2
 
 
@@ -21,6 +25,12 @@ class Counted:
     source: Source
     resolution: tuple[int, int] | None
     layers: Sequence[Layer]
+    element_bytes: int
+
+    @property
+    def peak(self) -> int:
+        """The bytes that activations hold at most."""
+        return peak_activation_bytes(self.layers, self.element_bytes)
 
     @property
     def alpha(self) -> float | None:
@@ -28,9 +38,14 @@ class Counted:
         return self.source.alpha if isinstance(self.source, Variant) else None
 
     @property
+    def extended(self) -> bool:
+        """Whether its widths stand in no paper, because the paper prints columns and no formula."""
+        return isinstance(self.source, Variant) and self.source.extended
+
+    @property
     def total(self) -> Cost:
         """What all its layers cost."""
-        return cost(self.layers)
+        return cost(self.layers, self.element_bytes)
 
     def payload(self, *, layers: bool = False) -> dict[str, Any]:
         """For programs."""
@@ -39,12 +54,13 @@ class Counted:
             "variant": self.source.name,
             "alpha": self.alpha,
             "resolution": self.resolution,
+            "extended": self.extended,
             **_cost_payload(total),
-            "peak_activation_bytes": peak_activation_bytes(self.layers),
-            "types": {kind: _cost_payload(one) for kind, one in cost_by_type(self.layers).items()},
+            "peak_activation_bytes": self.peak,
+            "types": {kind: _cost_payload(one) for kind, one in cost_by_type(self.layers, self.element_bytes).items()},
         }
         if layers:
-            found["layers"] = [_layer_payload(layer) for layer in self.layers]
+            found["layers"] = [_layer_payload(layer, self.element_bytes) for layer in self.layers]
         return found
 
 
@@ -73,12 +89,14 @@ def cost_table(counted: Sequence[Counted]) -> Table[Counted]:
             name="peak_activation_bytes",
             title="peak\nactivations",
             unit="MB",
-            value=lambda c: peak_activation_bytes(c.layers),
+            value=lambda c: c.peak,
             show=in_millions(2),
             rank=1,
         ),
     ]
-    return Table(columns=columns, rows=counted)
+    extended = [one.source.name for one in counted if one.extended]
+    notes = [f"not published: the widths of {', '.join(extended)} lie between or beyond the paper's columns"]
+    return Table(columns=columns, rows=counted, notes=notes if extended else ())
 
 
 def layer_table(counted: Counted) -> Table[Line]:
@@ -89,7 +107,7 @@ def layer_table(counted: Counted) -> Table[Line]:
             kind=layer.type,
             read=layer.inputs[0].shape if layer.inputs else (),
             written=layer.output.shape,
-            cost=layer_cost(layer),
+            cost=layer_cost(layer, counted.element_bytes),
             total=counted.total,
         )
         for layer in counted.layers
@@ -99,23 +117,27 @@ def layer_table(counted: Counted) -> Table[Line]:
 
 def type_table(counted: Counted) -> Table[Line]:
     """One row a layer type, as in Table 2 of the MobileNet paper."""
-    lines = [Line(label=kind, cost=one, total=counted.total) for kind, one in cost_by_type(counted.layers).items()]
+    lines = [
+        Line(label=kind, cost=one, total=counted.total)
+        for kind, one in cost_by_type(counted.layers, counted.element_bytes).items()
+    ]
     return _lines(f"{counted.source.name}, by layer type", "type", lines, shapes=False)
 
 
 def row_table(network: Network) -> Table[Line]:
     """One row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
-    variant, total = network.variant, cost(network.layers)
+    variant = network.variant
+    total = cost(network.layers, variant.element_bytes)
     lines = [
         Line(
             label=f"{number:<4}  {_block(layers)}",
-            kind=layers[0].type + (f" s{layers[0].stride[0]}" if layers[0].kind == "conv" else ""),
+            kind=_printed(row),
             read=layers[0].inputs[0].shape,
             written=layers[-1].output.shape,
-            cost=cost(layers),
+            cost=cost(layers, variant.element_bytes),
             total=total,
         )
-        for number, layers in _rows(network)
+        for (number, row), layers in _rows(network)
     ]
     architecture = variant.architecture
     title = (
@@ -126,6 +148,8 @@ def row_table(network: Network) -> Table[Line]:
         f"row {one.row}: the paper prints {one.key} = {one.printed}, used is {one.used}: {one.reason}"
         for one in architecture.errata
     ]
+    if variant.extended:
+        notes.append("not published: the widths at this α lie between or beyond the paper's columns")
     summed = Line(label="      total", cost=total, total=total)
     return _lines(title, "row", [*lines, summed], shapes=True, notes=notes)
 
@@ -137,31 +161,42 @@ def row_payload(network: Network) -> dict[str, Any]:
         "variant": variant.name,
         "alpha": variant.alpha,
         "resolution": variant.resolution,
-        **_cost_payload(cost(network.layers)),
+        **_cost_payload(cost(network.layers, variant.element_bytes)),
         "rows": [
             {
                 "row": number,
                 "scope": _block(layers),
-                "type": layers[0].type,
-                "stride": layers[0].stride,
+                "type": _printed(row),
                 "input": layers[0].inputs[0].shape,
                 "output": layers[-1].output.shape,
-                **_cost_payload(cost(layers)),
+                **_cost_payload(cost(layers, variant.element_bytes)),
             }
-            for number, layers in _rows(network)
+            for (number, row), layers in _rows(network)
         ],
     }
 
 
-def _rows(network: Network) -> list[tuple[str, list[Layer]]]:
+def _rows(network: Network) -> list[tuple[tuple[str, TomlRow], list[Layer]]]:
     """The layers of each row; of a repeated row, each time by itself."""
     groups = groupby(zip(network.rows, network.layers, strict=True), key=itemgetter(0))
-    return [(number, [layer for _, layer in group]) for number, group in groups]
+    return [(row, [layer for _, layer in group]) for row, group in groups]
 
 
 def _block(layers: Sequence[Layer]) -> str:
-    """The scope that a row's layers share."""
-    return layers[0].scope.rpartition("/")[0] or layers[0].scope
+    """The scope that a row's layers share, or the first and the last of several blocks."""
+    first, last = (layer.scope.rpartition("/")[0] or layer.scope for layer in (layers[0], layers[-1]))
+    shared = commonpath([first, last])
+    return shared or f"{first.partition('/')[0]} … {last.partition('/')[0]}"
+
+
+def _printed(row: TomlRow) -> str:
+    """The row's type and those of its columns that are neither shapes nor widths: `bottleneck t6 n2 s2`."""
+    columns = msgspec.to_builtins(row)
+    kept = [f"{key}{columns[key]}" for key in ("k", "t", "n", "repeat", "s") if columns.get(key, 1) != 1]
+    flags = [word for key, word in (("se", "SE"),) if columns.get(key)] + [
+        columns[key] for key in ("nl",) if key in columns
+    ]
+    return " ".join([columns["type"], *kept, *flags])
 
 
 def _lines(title: str, label: str, lines: Sequence[Line], *, shapes: bool, notes: Sequence[str] = ()) -> Table[Line]:
@@ -228,7 +263,7 @@ def _cost_payload(one: Cost) -> dict[str, int]:
     }
 
 
-def _layer_payload(layer: Layer) -> dict[str, Any]:
+def _layer_payload(layer: Layer, element_bytes: int) -> dict[str, Any]:
     return {
         "scope": layer.scope,
         "kind": layer.kind,
@@ -240,7 +275,7 @@ def _layer_payload(layer: Layer) -> dict[str, Any]:
         "stride": layer.stride,
         "padding": layer.padding,
         "groups": layer.groups,
-        **_cost_payload(layer_cost(layer)),
+        **_cost_payload(layer_cost(layer, element_bytes)),
     }
 
 

@@ -1,6 +1,7 @@
 """What every architecture's table holds, whatever its family's own columns are."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -27,13 +28,17 @@ class Erratum(Table, frozen=True, kw_only=True):
     reason: str
 
 
+Counts: TypeAlias = Literal["all", "convolutions"]
+Holds: TypeAlias = Literal["weights", "trainable", "trainable and means", "trainable and statistics"]
+
+
 class Published(Table, frozen=True, kw_only=True):
     """One published model: figures exactly as printed, their source, and why one that does not fit does not.
 
-    `mult_adds` and `params` keep the printed digits and the unit: "569M", "4.24M", or an exact "3504872".
-    `mult_adds_of` says what the source counts: every layer, or convolutions without the classifier, or the classifier's
-    body alone. `params_of`: trainable, or weights alone without biases and batch normalization.
-    `latency` are printed too, with the device: `{ "Pixel 1 ms" = 113 }`. Figures marked `disputed` agree with no count of ours.
+    `mult_adds` and `params` keep the printed digits and unit: "569M", "4.24M", or an exact "3504872". Sources count
+    different things: `mult_adds_of` every layer, or convolutions without the classifier; `params_of` weights alone,
+    trainable parameters, or with batch normalization's moving means, or with both its statistics. `latency` is printed
+    too: `{ "Pixel 1 ms" = 113 }`. `disputed` gives the reason for figures that no count of ours gives, by their key.
     """
 
     source: str
@@ -41,13 +46,16 @@ class Published(Table, frozen=True, kw_only=True):
     resolution: Count
     groups: Count | None = None
     unit: str | None = None
+    classes: int | None = None
     mult_adds: str | None = None
-    mult_adds_of: Literal["all", "convolutions"] = "all"
+    mult_adds_of: Counts = "all"
     params: str | None = None
-    params_of: Literal["trainable", "weights"] = "trainable"
+    params_of: Holds = "trainable"
     top1: float | None = None
     latency: dict[str, float] = msgspec.field(default_factory=dict[str, float])
-    disputed: str | None = None
+    disputed: dict[Literal["mult_adds", "params"], str] = msgspec.field(
+        default_factory=dict[Literal["mult_adds", "params"], str]
+    )
 
 
 class Printed(NamedTuple):
@@ -86,7 +94,7 @@ class Architecture(Table, frozen=True, kw_only=True, tag_field="family"):
             ArchitectureError: a row's printed input is not what the rows above it give.
         """
         rows = list(self.printed())
-        for above, row in zip(rows, rows[1:], strict=False):
+        for above, row in pairwise(rows):
             if row.given != above.output:
                 refuse(path, row.number, "input", row.given, f"the rows above it give {times(above.output)}")
 

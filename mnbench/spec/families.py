@@ -1,7 +1,7 @@
 """The families, and how a file becomes one of their architectures."""
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 from mnbench.errors import ArchitectureError
 from mnbench.spec.architecture import Architecture
@@ -20,6 +20,6 @@ def read_architecture(path: Path) -> Architecture:
     Raises:
         ArchitectureError: unknown or missing key, a value out of range, or a row that contradicts the table.
     """
-    architecture: Architecture = decode(path, Family, ArchitectureError)
+    architecture = cast("Architecture", decode(path, cast("type[Any]", Family), ArchitectureError))
     architecture.check(path)
     return architecture

@@ -86,7 +86,7 @@ class Width(Table, frozen=True, kw_only=True):
     minimum: Count
 
     def scaled(self, printed: int, alpha: float) -> int:
-        """Channels at width multiplier `alpha` (slim's mobilenet_v1.py: `max(int(d * depth_multiplier), min_depth)`)."""
+        """Channels at width multiplier `alpha` (slim: `max(int(d * depth_multiplier), min_depth)`)."""
         return max(int(printed * alpha) // self.divisor * self.divisor, self.minimum)
 
 

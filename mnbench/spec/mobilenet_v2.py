@@ -34,7 +34,7 @@ class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
     n: Literal[1]
     s: Stride
     widens_only: bool = False
-    """α under 1 leaves it as it is: "we apply width multiplier to all layers except the very last convolutional layer"."""
+    """α under 1 leaves it as it is ("to all layers except the very last convolutional layer")."""
 
     def output(self) -> Size:
         """What the row hands to the next one."""

@@ -1,6 +1,7 @@
 """Both ShuffleNets' columns: layer, output size, ksize, stride, repeat, and output channels by groups or by scale."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -18,7 +19,7 @@ def between(points: Points, alpha: float) -> float:
 
     Continuous, and monotone where the points are.
     """
-    for (alpha_low, low), (alpha_high, high) in zip(points, points[1:], strict=False):
+    for (alpha_low, low), (alpha_high, high) in pairwise(points):
         if alpha_low <= alpha <= alpha_high:
             return low + (high - low) * (alpha - alpha_low) / (alpha_high - alpha_low)
     alpha_end, end = points[0] if alpha < points[0][0] else points[-1]
@@ -132,7 +133,7 @@ class Unit(Table, frozen=True, kw_only=True):
 
 
 class WidthV1(Table, frozen=True, kw_only=True):
-    """Stages have the printed channels × α, to the nearest multiple of the groups; Conv1 goes by its published points."""
+    """Stages have the printed channels × α, to a multiple of the groups; Conv1 goes by its published points."""
 
     conv1: Annotated[tuple[tuple[float, int], ...], msgspec.Meta(min_length=2)]
     minimum: Count

@@ -1,0 +1,22 @@
+"""Seeded inputs for any model of fixed size."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+
+def seeded_feed(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
+    """Standard normal numbers for every input that is not a weight; zeros where it takes integers. An open size is 1."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    random = np.random.default_rng(seed)
+    feed: dict[str, NDArray[Any]] = {}
+    for value in proto.graph.input:
+        if value.name not in weights:
+            shape = [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
+            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            feed[value.name] = (
+                random.standard_normal(shape) if np.issubdtype(kind, np.floating) else np.zeros(shape)
+            ).astype(kind)
+    return feed
