@@ -74,7 +74,7 @@ def _exponents(
 
 
 def _gauged(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
-    """The layer, without gamma, beta and bias; its root mean square as an exponent of two; and the rest of the layer."""
+    """The layer without gamma, beta and bias, its root mean square as an exponent of two, and what was left out."""
     scope, (output,) = layer.scope, layer.outputs
     raw, exponent, shrink = f"{scope}.raw", f"{scope}.exponent", f"{scope}.shrink"
     if layer.kind == "batch_norm":

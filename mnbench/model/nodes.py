@@ -25,7 +25,7 @@ OPEN_BATCH = "N"
 BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
 
 
-def node(layer: Layer, variant: Variant) -> onnx.NodeProto:
+def node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR0911  one case a kind
     """The node of a layer."""
     read = [tensor.name for tensor in layer.inputs]
     window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
@@ -75,6 +75,7 @@ def constants(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray
 
 
 def make(op: str, layer: Layer, read: Sequence[str], weights: Iterable[str] = (), **attributes: Any) -> onnx.NodeProto:
+    """A node named after the layer, that reads `read` and the layer's own tensors `weights`."""
     inputs = [*read, *(f"{layer.scope}.{name}" for name in weights)]
     return helper.make_node(op, inputs, [tensor.name for tensor in layer.outputs], name=layer.scope, **attributes)
 

@@ -61,7 +61,8 @@ def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
             conv = layer
             # Batch normalization takes any scale; what has none behind it should put out unit scale by itself.
             square = read[0].square if len(layer.weights) > 1 or layer.kind == "fully_connected" else 1.0
-            fan_in = math.prod(layer.weights[0][1:])
+            kernel = layer.weights[0]
+            fan_in = math.prod(kernel[1:])
             weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, math.sqrt(3 / (fan_in * square)))
             if len(layer.weights) > 1:
                 weights[f"{layer.scope}.bias"] = _uniform(layer, "bias", seed, BETA_SPREAD, tensor=1)
@@ -78,7 +79,7 @@ def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
     return weights
 
 
-def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:
+def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911  one return a kind
     """The moments of what a layer puts out."""
     first = read[0]
     match layer.kind:

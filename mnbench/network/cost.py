@@ -14,11 +14,11 @@ FLOAT32_BYTES = 4
 class Cost:
     """Exact integers.
 
-    `params` are trainable: weights, biases, gamma and beta; `weights` leaves out biases, gamma and beta. `mult_adds` are
-    multiply-adds counted once: convolutions and fully connected layers, without bias, batch normalization and activation
-    (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: what each layer reads and writes,
-    weights included (its Section 2, G1); batch normalization, activations and biases ride along with the layer before
-    and count nothing.
+    `params` are trainable: weights, biases, gamma and beta; `weights` leaves out biases, gamma and beta. `mult_adds`
+    are multiply-adds counted once: convolutions and fully connected layers, without bias, batch normalization and
+    activation (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: what each layer reads
+    and writes, weights included (its Section 2, G1); batch normalization, activations and biases ride along with the
+    layer before and count nothing.
     """
 
     params: int = 0

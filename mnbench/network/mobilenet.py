@@ -123,7 +123,7 @@ def _inverted_residual(
 
 
 def _squeeze_excite(stack: Stack, x: Tensor, scope: str, squeeze: int) -> Tensor:
-    """Each channel times a gate that all channels decide on (V3, Section 5.3): hard sigmoid, biases, no normalization."""
+    """Each channel times a gate that all channels decide on (V3, Section 5.3), hard sigmoid, with biases."""
     y = stack.global_average_pool(x, f"{scope}/pool")
     y = stack.conv(y, f"{scope}/reduce/conv", squeeze, 1, bias=True)
     y = stack.activation(y, f"{scope}/reduce", "relu")

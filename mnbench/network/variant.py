@@ -27,8 +27,8 @@ class Variant:
 
     `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
     open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
-    (ShuffleNet V2) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in place of
-    h-swish, as the paper's Table 5 does.
+    (ShuffleNet V2) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
+    place of h-swish, as the paper's Table 5 does.
 
     Raises:
         BuildError: a value that cannot be built, or an option that the family does not have.
@@ -95,7 +95,7 @@ class Variant:
 
     @property
     def extended(self) -> bool:
-        """Whether the widths at this α are this project's extension, because the paper prints columns and no formula."""
+        """Whether the widths at this α stand in no paper: it prints columns and no formula."""
         return isinstance(self.architecture, ShuffleNetV1 | ShuffleNetV2) and self.alpha not in self.architecture.alphas
 
 
