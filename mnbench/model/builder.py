@@ -16,6 +16,10 @@ from mnbench.network.network import Network, network
 from mnbench.network.variant import Variant, alpha_text, resolution_text
 
 
+GAUGED_PIXELS = 224 * 224
+MOST_IMAGES = 16
+
+
 def build(built: Network, *, seed: int = 0, opset: int = OPSET) -> Model:
     """The plain graph: convolution, batch normalization and activation are nodes of their own.
 
@@ -72,7 +76,9 @@ def check(model: Model) -> None:
 
 
 def _weights(variant: Variant, seed: int) -> Weights:
-    """The same for every batch: they are those of a batch of one."""
-    layers = network(replace(variant, batch=1)).layers
+    """The same for every batch: gauged with one image, or with a few where images are small."""
+    height, width = variant.resolution
+    images = max(1, min(MOST_IMAGES, GAUGED_PIXELS // (height * width)))
+    layers = network(replace(variant, batch=images)).layers
     weights = seeded_weights(layers, batch_norm_epsilon=variant.architecture.batch_norm_epsilon, seed=seed)
     return calibrated(layers, weights, variant, seed=seed)

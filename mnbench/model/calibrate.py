@@ -25,7 +25,7 @@ SMALLEST = np.float32(1e-12)
 
 
 def calibrated(layers: Sequence[Layer], weights: Weights, variant: Variant, *, seed: int) -> Weights:
-    """The weights, with each layer's scale corrected by a power of two. `layers` have batch 1.
+    """The weights, with each layer's scale corrected by a power of two. `layers` tell how many images are run.
 
     Raises:
         RuntimeUnavailable: onnxruntime is not installed.

@@ -59,9 +59,9 @@ def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
         read = [moments[tensor.name] for tensor in layer.inputs]
         if layer.kind in ("conv", "fully_connected"):
             conv = layer
+            kernel = layer.weights[0]
             # Batch normalization takes any scale; what has none behind it should put out unit scale by itself.
             square = read[0].square if len(layer.weights) > 1 or layer.kind == "fully_connected" else 1.0
-            kernel = layer.weights[0]
             fan_in = math.prod(kernel[1:])
             weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, math.sqrt(3 / (fan_in * square)))
             if len(layer.weights) > 1:
