@@ -1,0 +1,44 @@
+"""The bare Click program that `startup.py` compares mnbench with: as many commands, and nothing behind them."""
+
+import click
+
+
+@click.group()
+def main() -> None:
+    """Say hello."""
+
+
+@main.command()
+def graphs() -> None:
+    """Say hello, graphs."""
+    click.echo("Hello, graphs!")
+
+
+@main.command()
+def devices() -> None:
+    """Say hello, devices."""
+    click.echo("Hello, devices!")
+
+
+@main.command()
+def cost() -> None:
+    """Say hello, cost."""
+    click.echo("Hello, cost!")
+
+
+@main.command()
+def build() -> None:
+    """Say hello, build."""
+    click.echo("Hello, build!")
+
+
+@main.command()
+def run() -> None:
+    """Say hello, run."""
+    click.echo("Hello, run!")
+
+
+@main.command()
+def table() -> None:
+    """Say hello, table."""
+    click.echo("Hello, table!")

@@ -1,0 +1,36 @@
+"""How long mnbench takes to start: whole processes, against a bare Click program with as many commands (`hello.py`).
+
+.venv/bin/python -m benchmarks.startup [--runs N]
+"""
+
+import argparse
+import sys
+
+from benchmarks import hello
+from benchmarks.interleaved import MNBENCH, interleaved, process
+from benchmarks.report import Comparison, Goal, report, versions
+from mnbench.cli import COMMANDS
+
+HELLO = "from benchmarks.hello import main; main()"
+"""As mnbench's own script starts it: a module that Python has compiled before."""
+
+
+def main() -> None:
+    """Time, print and log."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=40, help="rounds, each with one process of every arm")
+    runs = parser.parse_args().runs
+    assert len(hello.main.commands) == len(COMMANDS), "hello.py has as many commands as mnbench"
+    arms = {
+        "hello.py --help": process(sys.executable, "-c", HELLO, "--help"),
+        "mnbench --help": process(MNBENCH, "--help"),
+        "mnbench cost v1": process(MNBENCH, "cost", "v1"),
+        "mnbench cost v1 --format json": process(MNBENCH, "cost", "v1", "--format", "json"),
+    }
+    goal = Goal(text="goal: mnbench --help takes at most 1.5 × hello.py", arm="mnbench --help", high=1.5)
+    comparison = Comparison(title="whole process", rounds=interleaved(arms, rounds=runs), goals=[goal])
+    report("startup", [comparison], notes=[versions("mnbench", "click", "rich", "msgspec")])
+
+
+if __name__ == "__main__":
+    main()
