@@ -1,0 +1,110 @@
+"""Latency of our graphs against torchvision's own: the same networks, exported and simplified, on onnxruntime's CPU.
+
+Sessions have one thread and are made by mnbench's worker. Where a session's memory happens to lie moves its latency by
+up to a percent: so each round makes both anew, in random order, and lets them take turns.
+
+.venv/bin/python -m benchmarks.torchvision.compare [--runs N]
+
+PyTorch and torchvision are installed into `.venv-torchvision` the first time (5 GB).
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+
+from benchmarks.interleaved import MNBENCH, ROOT, Arm, Rounds, interleaved, output
+from benchmarks.report import Comparison, Goal, report, versions
+from mnbench.spec import locate
+from mnbench.units import NS_PER_S
+from mnbench.worker.loop import timed_runs
+from mnbench.worker.runtimes.onnxruntime import Session
+
+HERE = Path(__file__).parent
+VENV = ROOT / ".venv-torchvision"
+PYTHON = VENV / "bin" / "python"
+NETWORKS = {
+    "v2": ("mobilenet_v2",),
+    "v3-large": ("mobilenet_v3_large",),
+    "v3-small": ("mobilenet_v3_small",),
+    "shufflenet-v2": ("shufflenet_v2_x1_0", "--unit", "torchvision"),
+}
+TURNS = 60
+"""Of each session, in a round."""
+
+RUNS_A_TURN = 3
+"""The first of a turn finds another model's weights in the cache; medians pass over it."""
+
+
+def main() -> None:
+    """Install, export, time, print and log."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20, help="rounds, each with fresh sessions")
+    rounds = parser.parse_args().runs
+    install()
+    with tempfile.TemporaryDirectory() as folder:
+        found = [compared(name, Path(folder), rounds) for name in NETWORKS]
+    notes = [f"mnbench: {versions('mnbench', 'onnxruntime')}"]
+    notes.append(f"torchvision: {versions('torch', 'torchvision', 'onnxscript', 'onnxsim', python=PYTHON)}")
+    report("torchvision", found, notes=notes)
+
+
+def compared(name: str, folder: Path, rounds: int) -> Comparison:
+    """Both graphs of a network, whose Mult-Adds must be equal."""
+    model, *options = NETWORKS[name]
+    theirs, ours = folder / f"{model}.onnx", folder / f"{name}.onnx"
+    output(PYTHON, HERE / "torchvision_export.py", model, theirs)
+    output(MNBENCH, "build", name, *options, "-o", ours)
+    costs = [json.loads(output(MNBENCH, "cost", file, "--layers", "--format", "json")) for file in (theirs, ours)]
+    if len({cost["mult_adds"] for cost in costs}) > 1:
+        sys.exit(f"{name}: {[cost['mult_adds'] for cost in costs]} Mult-Adds: these are not the same network")
+    labels = [
+        f"{who}, {len(cost['layers'])} nodes" for who, cost in zip(("torchvision", "mnbench"), costs, strict=True)
+    ]
+    files = dict(zip(labels, (theirs, ours), strict=True))
+    goal = Goal(text="goal: mnbench's graph takes at most 1.00 × torchvision's", arm=labels[1], high=1.0)
+    return Comparison(title=name, rounds=fresh_sessions(files, rounds), goals=[goal])
+
+
+def fresh_sessions(files: Mapping[str, Path], rounds: int) -> Rounds:
+    """Every round with sessions of its own."""
+    found: Rounds = {label: [] for label in files}
+    for number in range(rounds):
+        order = random.Random(number).sample(list(files), len(files))  # noqa: S311  an order, not a secret
+        arms = {label: arm(files[label]) for label in order}
+        for label, turns in interleaved(arms, rounds=TURNS, seed=number).items():
+            found[label].append(list(chain.from_iterable(turns)))
+    return found
+
+
+def arm(file: Path) -> Arm:
+    """A session of the file, as the device `cpu` makes it."""
+    device = locate.device("cpu")
+    session = Session(
+        file.read_bytes(), provider=device.provider, threads=device.threads, options=dict(device.options), seed=0
+    )
+
+    def turn() -> list[float]:
+        latencies_ns = timed_runs(session.run, min_runs=RUNS_A_TURN, min_duration_ns=0)
+        return [latency_ns / NS_PER_S for latency_ns in latencies_ns]
+
+    return turn
+
+
+def install() -> None:
+    """Make the environment with torchvision, unless it is there whole."""
+    ready = VENV / "ready"
+    if ready.exists():
+        return
+    print(f"installing torchvision into {VENV.name}", file=sys.stderr)
+    output(sys.executable, "-m", "venv", "--clear", VENV)
+    output(PYTHON, "-m", "pip", "install", "--requirement", HERE / "requirements.txt")
+    ready.touch()
+
+
+if __name__ == "__main__":
+    main()
