@@ -67,6 +67,8 @@ def command(
 
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
     chosen, profile = sources(**selection), locate.device(device)
+    if selection["batch"] is None:
+        raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = _cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn)
         protocol = Protocol(processes=processes, min_duration_s=duration, seed=seed)

@@ -70,6 +70,8 @@ class Architecture(Table, frozen=True, kw_only=True, tag_field="family"):
     """One file of `graphs/`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    short: str | None = None
+    """Another name that it goes by."""
     title: str
     paper: str
     table: str

@@ -19,6 +19,10 @@ def architecture(name: str) -> Architecture:
     Raises:
         ArchitectureError: there is none, or its table is wrong.
     """
+    known = tables("graphs")
+    if name not in known and not name.endswith(".toml"):
+        every = map(read_architecture, known.values())
+        name = next((one.name for one in every if one.short == name and one.name in known), name)
     return read_architecture(_find(name, "graphs", ArchitectureError))
 
 
