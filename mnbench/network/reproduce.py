@@ -58,8 +58,11 @@ def reproduce(architecture: Architecture) -> Iterator[Figure]:
 
 
 def mult_adds(layers: tuple[Layer, ...], of: Counts) -> int:
-    """Mult-Adds as a source counts them: of every layer, or without the fully connected ones."""
-    return cost(layer for layer in layers if of == "all" or layer.kind == "conv").mult_adds
+    """Mult-Adds as a source counts them: of every layer, without the fully connected ones, or as fvcore does."""
+    counted = cost(layer for layer in layers if of != "convolutions" or layer.kind == "conv").mult_adds
+    if of != "all and normalization":
+        return counted
+    return counted + 2 * sum(layer.output.elements for layer in layers if layer.kind == "batch_norm")
 
 
 def params(layers: tuple[Layer, ...], of: Holds) -> int:

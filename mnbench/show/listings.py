@@ -15,9 +15,9 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
     """One row an architecture."""
     columns = [
         Column[Any](name="graph", value=lambda a: a.name, left=True),
+        Column[Any](name="short", value=lambda a: a.short, left=True),
         Column[Any](name="title", value=lambda a: a.title, left=True),
         Column[Any](name="resolution", value=lambda a: resolution_text(a.resolution), left=True),
-        Column[Any](name="rows", value=lambda a: str(len(a.rows)), left=True),
         Column[Any](name="table", value=lambda a: a.table, left=True),
     ]
     return Table(columns=columns, rows=architectures)

@@ -21,7 +21,7 @@ def figure_table(figures: Sequence[Figure], every: Sequence[Figure]) -> Table[Fi
         Column[Figure](name="verdict", value=lambda f: f.verdict, left=True),
         Column[Figure](name="top1", title="top-1", unit="%", value=lambda f: f.published.top1, rank=2),
         Column[Figure](name="latency", value=_latency, left=True, rank=4),
-        Column[Figure](name="source", value=lambda f: f.published.source, left=True, rank=1),
+        Column[Figure](name="source", value=lambda f: f.published.source, show="{:.36}".format, left=True),
     ]
     counts = tally(every)
     notes = [", ".join(f"{count} {word}" for word, count in counts.items())]
