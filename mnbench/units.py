@@ -39,6 +39,5 @@ def digits(value: float, significant: int = 3) -> str:
     """A number with at least that many significant digits and no exponent: 0.0413, 4.13, 41.3, 413, 4,130."""
     if value == 0:
         return "0"
-    rounded = float(f"{value:.{significant - 1}e}")
-    exponent = int(f"{rounded:e}".split("e")[1])
+    exponent = int(f"{value:.{significant - 1}e}".split("e")[1])
     return f"{value:,.{max(0, significant - 1 - exponent)}f}"

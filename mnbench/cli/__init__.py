@@ -3,9 +3,11 @@
 A command's module is imported when the command is used, so that help and completion need nothing but Click.
 """
 
+import os
+import sys
 from gettext import gettext as _
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -60,12 +62,25 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the library ends it with one line and a hint."""
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show ≥ or α gets a question mark and no traceback.
+            cast("Any", stream).reconfigure(errors="replace")
         try:
-            return super().invoke(ctx)
+            found = super().invoke(ctx)
+            sys.stdout.flush()
         except MnbenchError as error:
             raise Failure(error) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What is left in the buffer cannot be written either: let it go where Python may flush it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Failure(
+                MnbenchError(f"output cannot be written ({error.strerror})", hint="free some space")
+            ) from error
         except MemoryError as error:
             raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
+        return found
 
 
 @click.group(

@@ -20,9 +20,10 @@ from mnbench.errors import FileError
 def command(
     *, path: Path | None, seed: int, opset: int, no_simplify: bool, keep_bn: bool, output: str, **selection: Any
 ) -> None:
-    """Build and simplify ONNX models, with seeded random weights.
+    """Build and simplify ONNX models.
 
-    GRAPH is a name, a path to a .toml table, or an .onnx model to simplify. The simplified graph is proved to compute
+    GRAPH is a name, a path to a .toml table, or an .onnx model to simplify. Weights are seeded random numbers. The
+    simplified graph is proved to compute
     what the plain one does, and passes ONNX's full checker.
     """
     chosen = sources(**selection)

@@ -7,16 +7,17 @@ from mnbench.spec import locate
 
 
 @click.group(invoke_without_command=True, epilog="\b\nExample:\n  mnbench devices\n  mnbench devices show cpu")
+@format_option()
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, output: str) -> None:
     """List the devices, or show one."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_devices)
+        ctx.invoke(list_devices, output=output)
 
 
 @command.command("list", epilog="\b\nExample:\n  mnbench devices list --format json")
 @format_option()
-def list_devices(*, output: str = "rich") -> None:
+def list_devices(*, output: str) -> None:
     """List the devices: built in, and from ./devices."""
     from mnbench.show import listings
 

@@ -12,16 +12,17 @@ from mnbench.spec import locate
 @click.group(
     invoke_without_command=True, epilog="\b\nExample:\n  mnbench graphs\n  mnbench graphs show v1 --alpha 0.5 --res 160"
 )
+@format_option()
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, output: str) -> None:
     """List the architectures, or show one row by row."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_graphs)
+        ctx.invoke(list_graphs, output=output)
 
 
 @command.command("list", epilog="\b\nExample:\n  mnbench graphs list --format json")
 @format_option()
-def list_graphs(*, output: str = "rich") -> None:
+def list_graphs(*, output: str) -> None:
     """List the architectures: built in, and from ./graphs."""
     from mnbench.show import listings
 

@@ -51,8 +51,8 @@ class TableName(click.ParamType[str]):
 
 def _size(text: str) -> tuple[int, int]:
     """`160`, or height × width as `240x320`."""
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    return int(height), int(width or height)
+    height, cross, width = text.lower().replace("×", "x").partition("x")
+    return int(height), int(width if cross else height)
 
 
 class Batch(click.ParamType[int | None]):

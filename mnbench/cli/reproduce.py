@@ -11,9 +11,9 @@ from mnbench.spec import locate
 @click.option("--disputed", is_flag=True, help="Only the figures that no count gives, with the reason.")
 @format_option()
 def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
-    """Put each published figure beside ours: equal, truncated, or disputed with the reason.
+    """Put published figures beside ours.
 
-    Without a GRAPH, every graph. Accuracies and latencies are the sources', for reading.
+    Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and latencies are the sources', for reading.
     """
     from mnbench.network.reproduce import reproduce
     from mnbench.show import published

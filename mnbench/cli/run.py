@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from mnbench.records.store import Store
 
 INTERRUPTED = 130
+MAX_DURATION_S = 3600.0
+
+
+def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse what no range refuses."""
+    if value != value:  # noqa: PLR0124  NaN alone differs from itself
+        raise click.BadParameter("nan is no number of seconds", ctx=ctx, param=parameter)
+    return value
 
 
 @click.command(
@@ -35,7 +43,8 @@ INTERRUPTED = 130
     "--duration",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=MAX_DURATION_S),
+    callback=_no_nan,
     help="Seconds timed in each.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
+from mnbench.cli.options import TableName, echo_json, format_option
 from mnbench.errors import RecordError
 
 
 @click.command(
     epilog="\b\nExample:\n  mnbench table\n  mnbench table --columns variant,mult_adds,latency_ns --sort latency_ns"
 )
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...")
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
 )
@@ -19,7 +19,10 @@ from mnbench.errors import RecordError
 @click.option("--sort", metavar="COLUMN", help="Smallest first; -COLUMN for largest first.")
 @format_option()
 def command(*, devices: tuple[str, ...], results: Path, columns: str | None, sort: str | None, output: str) -> None:
-    """Show the results: the newest record of every cell, of every device or of those named."""
+    """Show the results.
+
+    The newest record of every cell, of every device or of those named.
+    """
     import msgspec
 
     from mnbench.records.store import Store

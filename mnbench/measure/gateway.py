@@ -48,9 +48,10 @@ def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[st
             ) from failure
     if "error" not in answer:
         return answer
+    error = " ".join(answer["error"].split())
     if answer["unavailable"]:
-        raise RuntimeUnavailable(f"device {device.name}: {answer['error']}", hint=f"pip install {device.runtime}")
-    raise MeasureError(answer["error"], hint="run the model alone to see more: mnbench run MODEL")
+        raise RuntimeUnavailable(f"device {device.name}: {error}", hint=f"pip install {device.runtime}")
+    raise MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
 def channel_timeout() -> type[Exception]:

@@ -15,7 +15,6 @@ from mnbench.network.cost import cost
 from mnbench.network.network import Network, network
 from mnbench.network.variant import Variant, alpha_text, resolution_text
 
-
 GAUGED_PIXELS = 224 * 224
 MOST_IMAGES = 16
 

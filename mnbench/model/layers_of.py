@@ -1,7 +1,8 @@
 """Any ONNX model as layers, so that the same counter serves it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import onnx
@@ -28,7 +29,7 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
         BuildError: a shape is not known, or the graph has control flow.
     """
     graph = model.proto.graph
-    weights: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    constants: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     shapes = _shapes(model)
     layers: list[Layer] = []
     for index, node in enumerate(graph.node):
@@ -37,10 +38,10 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
             raise BuildError(
                 f"{model.name}: node {scope} is control flow ({node.op_type})", hint="only plain graphs can be counted"
             )
-        if all(name in weights for name in node.input if name):
-            weights.update((name, shapes.get(name, ())) for name in node.output)
+        if all(name in constants for name in node.input if name):
+            constants.update((name, shapes.get(name, ())) for name in node.output)
             continue
-        read = [name for name in node.input if name and name not in weights]
+        read = [name for name in node.input if name and name not in constants]
         written = [name for name in node.output if name]
         unknown = [name for name in (*read, *written) if name not in shapes]
         if unknown:
@@ -48,13 +49,23 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
                 f"{model.name}: the shape of {unknown[0]} at node {scope} is not known",
                 hint="give the input's size with --res, or export the model with fixed shapes",
             )
+        attributes: Mapping[str, Any] = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        weights = _weights(node, attributes, constants)
+        windowed = node.op_type in ("Conv", "MaxPool", "AveragePool")
+        kernel = attributes.get("kernel_shape", weights[0][2:] if windowed and weights else ())
+        if node.op_type == "GlobalAveragePool":
+            kernel = shapes[node.input[0]][2:]
         layers.append(
-            _layer(
-                node,
-                scope,
+            Layer(
+                scope=scope,
+                kind=_kind(node, graph.initializer),
                 inputs=tuple(Tensor(name, shapes[name]) for name in read),
                 outputs=tuple(Tensor(name, shapes[name]) for name in written),
-                weights=[weights[name] for name in node.input if name in weights],
+                weights=weights,
+                kernel=_pair(kernel),
+                stride=_pair(attributes.get("strides", ()) if windowed else ()),
+                padding=_padding(attributes.get("pads", ()) if windowed else ()),
+                groups=attributes.get("group", 1) if windowed else 1,
             )
         )
     return tuple(layers)
@@ -68,45 +79,36 @@ def element_bytes(model: Model) -> int:
     return 2 if any(tensor.data_type in halves for tensor in model.proto.graph.initializer) else 4
 
 
-def _layer(
-    node: onnx.NodeProto, scope: str, *, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], weights: list[Shape]
-) -> Layer:
-    attributes: Mapping[str, Any] = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    kind = KINDS.get(node.op_type, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node.op_type).lower())
-    if node.op_type in ("Gemm", "MatMul"):
-        return Layer(
-            scope=scope,
-            kind=kind,
-            inputs=inputs,
-            outputs=outputs,
-            weights=tuple(_out_first(node.op_type, attributes, weights)),
-        )
-    if node.op_type in ("Conv", "MaxPool", "AveragePool"):
-        return Layer(
-            scope=scope,
-            kind=kind,
-            inputs=inputs,
-            outputs=outputs,
-            weights=tuple(weights),
-            kernel=_pair(attributes.get("kernel_shape", weights[0][2:] if weights else ())),
-            stride=_pair(attributes.get("strides", ())),
-            padding=_padding(attributes.get("pads", ())),
-            groups=attributes.get("group", 1),
-        )
-    if node.op_type == "BatchNormalization":
-        return Layer(scope=scope, kind=kind, inputs=inputs, outputs=outputs, weights=tuple(weights[:2]))
+def _kind(node: onnx.NodeProto, initializers: Iterable[onnx.TensorProto]) -> str:
     if node.op_type == "Clip":
-        return Layer(scope=scope, kind="relu6" if len(node.input) == 3 else "clip", inputs=inputs, outputs=outputs)
-    kernel = inputs[0].shape[2:] if node.op_type == "GlobalAveragePool" else ()
-    # A constant operand (a bias to add, a shape) is no parameter: parameters are what training moves.
-    return Layer(scope=scope, kind=kind, inputs=inputs, outputs=outputs, kernel=_pair(kernel))
+        bounds = {tensor.name: tensor for tensor in initializers if tensor.name in node.input[1:]}
+        values = [float(onnx.numpy_helper.to_array(bounds[name])) for name in node.input[1:] if name in bounds]
+        return "relu6" if values == [0.0, 6.0] else "clip"
+    return KINDS.get(node.op_type, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node.op_type).lower())
 
 
-def _out_first(op: str, attributes: Mapping[str, Any], weights: list[Shape]) -> list[Shape]:
-    """Fully connected weights as (out, in): MatMul, and Gemm without transB, hold them as (in, out)."""
-    if weights and len(weights[0]) == 2 and (op == "MatMul" or not attributes.get("transB", 0)):
-        return [weights[0][::-1], *weights[1:]]
-    return weights
+def _weights(node: onnx.NodeProto, attributes: Mapping[str, Any], constants: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """What training moves. Other constant operands, a shape or a number to add, are no parameters."""
+    shapes = [constants[name] for name in node.input if name in constants]
+    match node.op_type:
+        case "Conv" | "PRelu":
+            return tuple(shapes)
+        case "BatchNormalization":
+            return tuple(shapes[:2])
+        case "Gemm" | "MatMul" if node.input[0] in constants or node.input[1] in constants:
+            left = node.input[0] in constants
+            summed = _summed(node.op_type, attributes, shapes[0], left=left)
+            return ((prod(shapes[0]) // summed, summed), *shapes[1:])
+        case _:
+            return ()
+
+
+def _summed(op: str, attributes: Mapping[str, Any], weight: Shape, *, left: bool) -> int:
+    """Over how many numbers a fully connected layer sums for each that it puts out."""
+    if len(weight) == 1:
+        return weight[0]
+    turned = op == "Gemm" and bool(attributes.get("transA" if left else "transB", 0))
+    return weight[-1] if left != turned else weight[-2]
 
 
 def _pair(sizes: Any) -> tuple[int, int]:
@@ -124,7 +126,7 @@ def _padding(pads: Sequence[int]) -> tuple[int, int, int, int]:
 def _shapes(model: Model) -> dict[str, Shape]:
     """The shape of every tensor whose sizes are all known."""
     try:
-        graph = shape_inference.infer_shapes(model.proto, data_prop=True).graph
+        graph = shape_inference.infer_shapes(model.proto, check_type=True, strict_mode=True, data_prop=True).graph
     except (shape_inference.InferenceError, ValueError, RuntimeError) as failure:
         raise BuildError(
             f"{model.name}: its shapes contradict each other: {first_line(failure)}", hint="export the model again"

@@ -23,7 +23,7 @@ def read_model(path: Path, *, resolution: tuple[int, int] | None = None) -> Mode
     try:
         if path.stat().st_size >= PROTOBUF_LIMIT_BYTES:
             raise BuildError(f"{path}: is larger than 2 GB", hint="such models are beyond what mnbench is for")
-        proto = onnx.load(path)  # pyright: ignore[reportUnknownMemberType]
+        proto = onnx.load(path, format="protobuf")  # pyright: ignore[reportUnknownMemberType]
     except OSError as failure:
         raise FileError(
             f"{failure.filename or path}: cannot be read ({failure.strerror})",
@@ -69,6 +69,11 @@ def _fix_sizes(model: Model, resolution: tuple[int, int] | None) -> None:
                         hint="give height and width with --res",
                     )
                 side.dim_value = size
+            elif side.dim_value < 1:
+                raise BuildError(
+                    f"{model.name}: size {axis} of input {value.name} is {side.dim_value}",
+                    hint="export the model again",
+                )
             elif axis > 0 and size is not None and side.dim_value != size:
                 raise BuildError(
                     f"{model.name}: input {value.name} is fixed at {sides[2].dim_value}x{sides[3].dim_value}",

@@ -1,5 +1,6 @@
 """onnxsim, then proof that the simplified graph computes the same."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,24 @@ def prove(reference: Model, candidate: Model, *, seed: int = 0) -> float:
         RuntimeUnavailable: onnxruntime is not installed.
     """
     feed = seeded_feed(reference.proto, seed)
-    worst = 0.0
     expectations = run(reference.data, feed, name=reference.name)
-    for expected, actual in zip(expectations, run(candidate.data, feed, name=candidate.name), strict=True):
-        spread = float(expected.std())
-        if not spread > 0 or not np.isfinite(spread):
+    found = run(candidate.data, feed, name=candidate.name)
+    if [output.shape for output in expectations] != [output.shape for output in found]:
+        raise SimplifyError(
+            f"{reference.name}: the simplified graph has outputs of other shapes",
+            hint="keep the plain graph with --no-simplify, and report the model to onnxsim",
+        )
+    worst = 0.0
+    for expected, actual in zip(expectations, found, strict=True):
+        spread = float(expected.std(dtype=np.float64))
+        if not 0 < spread < math.inf:
             raise SimplifyError(
                 f"{reference.name}: its output on a random input has spread {spread:g}: equality would prove nothing",
                 hint="keep the plain graph with --no-simplify, and look at the weights",
             )
-        worst = max(worst, float(np.abs(expected - actual).max()) / spread)
+        difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64)).max() / spread
+        # NaN must not hide behind a smaller number.
+        worst = float(np.maximum(worst, difference))
     if not worst <= TOLERANCE:
         raise SimplifyError(
             f"{reference.name}: the simplified graph differs by {worst:.1e} of the output's spread",

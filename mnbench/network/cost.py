@@ -50,7 +50,7 @@ def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
     moved = sum(tensor.elements for tensor in (*layer.inputs, *layer.outputs))
     if layer.kind not in ("conv", "fully_connected"):
         return Cost(params=params, memory_access=moved, element_bytes=element_bytes)
-    # A product of two activations has no weight: it sums over the last side of the first.
+    # A product of two activations has no weight, and sums over the last side of the first.
     weight = layer.weights[0] if layer.weights else (0, layer.inputs[0].shape[-1])
     return Cost(
         params=params,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mnbench.errors import BuildError
 from mnbench.network.layer import Layer
 from mnbench.network.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3
 from mnbench.network.shufflenet import shufflenet_v1, shufflenet_v2
@@ -28,6 +29,9 @@ def network(variant: Variant) -> Network:
     """Every layer of the variant, from its input (N, 3, H, W) to its logits (N, classes) or features (N, C).
 
     Maps shrink as ceil(side / stride). An open batch is counted as 1.
+
+    Raises:
+        BuildError: the rows stand in an order that cannot be built.
     """
     stack = Stack(variant, IMAGE_CHANNELS)
     match variant.architecture:
@@ -43,4 +47,6 @@ def network(variant: Variant) -> Network:
             shufflenet_v2(table, stack)
         case _:
             raise AssertionError
+    if not stack.layers:
+        raise BuildError(f"{variant.architecture.name}: its table has no layer", hint="begin with a convolution")
     return Network(variant=variant, layers=tuple(stack.layers), rows=tuple(stack.rows))

@@ -1,7 +1,9 @@
 """Layers one on another: what every family's builder is written with."""
 
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
+from mnbench.errors import BuildError
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
 from mnbench.network.variant import Variant
 from mnbench.spec.decode import Table
@@ -52,7 +54,7 @@ class Stack:
 
     def global_average_pool(self, x: Tensor, scope: str) -> Tensor:
         """The mean of each channel, (N, C, 1, 1)."""
-        batch, channels, height, width = x.shape
+        batch, channels, height, width = self._map(x)
         return self.push("global_average_pool", scope, [x], (batch, channels, 1, 1), kernel=(height, width))
 
     def add(self, scope: str, x: Tensor, y: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class Stack:
 
     def halves(self, x: Tensor, scope: str) -> tuple[Tensor, Tensor]:
         """The first and the second half of the channels."""
-        batch, channels, height, width = x.shape
+        batch, channels, height, width = self._map(x)
         half = (batch, channels // 2, height, width)
         left, right = Tensor(f"{scope}/left", half), Tensor(f"{scope}/right", half)
         self._append(Layer(scope=scope, kind="split", inputs=(x,), outputs=(left, right)))
@@ -90,6 +92,8 @@ class Stack:
 
     def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
         """(N, C) to (N, out)."""
+        if len(x.shape) != 2:
+            self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
         weights: list[Shape] = [(out, x.shape[1]), *([(out,)] if bias else [])]
         return self.push("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
@@ -131,7 +135,7 @@ class Stack:
         groups: int = 1,
         weights: Iterable[Shape] = (),
     ) -> Tensor:
-        batch, _, height, width = x.shape
+        batch, _, height, width = self._map(x)
         output = Tensor(scope, (batch, out, -(-height // stride), -(-width // stride)))
         top, bottom = self._padding(height, kernel[0], stride)
         left, right = self._padding(width, kernel[1], stride)
@@ -157,6 +161,22 @@ class Stack:
         lacking = max(0, (-(-size // stride) - 1) * stride + kernel - size)
         return lacking // 2, lacking - lacking // 2
 
+    def _map(self, x: Tensor) -> tuple[int, int, int, int]:
+        """The sizes of a map.
+
+        Raises:
+            BuildError: the rows above have pooled it.
+        """
+        if len(x.shape) != 4:
+            self._refuse("needs a map, but the rows above it have pooled", "pool once, behind the last convolution")
+        batch, channels, height, width = x.shape
+        return batch, channels, height, width
+
+    def _refuse(self, what: str, hint: str) -> NoReturn:
+        raise BuildError(f"{self.variant.architecture.name}: row {self.row[0]} {what}", hint=hint)
+
     def _append(self, layer: Layer) -> None:
+        if any(layer.scope == other.scope for other in self.layers[-4:]):
+            self._refuse(f"makes {layer.scope} a second time", "a table has one of it")
         self.layers.append(layer)
         self.rows.append(self.row)

@@ -101,7 +101,8 @@ def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Rec
     latency = _latency([sorted(sample.latencies_ns.tolist()) for sample in samples])
     runs = sum(len(sample.latencies_ns) for sample in samples)
     peaks = [sample.peak_rss_bytes for sample in samples if sample.peak_rss_bytes]
-    placement = _placement(samples[0].placement, plan.device.provider, cell)
+    placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
+    placement = min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
     return msgspec.structs.replace(
         _record(plan, cell, run, samples[0].runtime_version, samples[0].host),
         latency_ns=latency,

@@ -3,11 +3,13 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import msgspec
 import numpy as np
@@ -37,15 +39,8 @@ class Store:
         line = msgspec.json.encode(record) + b"\n"
         try:
             self.raw.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.raw / f"{self.path.stem}.lock"), self.path.open("ab+") as file:
-                size = _mend(file)
-                try:
-                    file.write(line)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.ftruncate(file.fileno(), size)
-                    raise
+            with FileLock(self.raw / f"{self.path.stem}.lock"):
+                _append(self.path, line)
         except OSError as failure:
             raise files.unwritable(self.path, failure) from failure
 
@@ -112,12 +107,17 @@ class Run:
         return True
 
     def release(self) -> None:
-        """Let others continue this run."""
+        """Let others continue this run; of one that found nothing, leave nothing behind."""
         self._lock.release()
+        if not any(self.folder.glob("*.npz")):
+            (self.folder / "lock").unlink(missing_ok=True)
+            with suppress(OSError):
+                for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+                    folder.rmdir()
 
     def has(self, cell: Cell, process: int) -> bool:
-        """Whether that visit was made."""
-        return self._file(cell, process).is_file()
+        """Whether that visit was made, and what it found can be read."""
+        return is_zipfile(self._file(cell, process))
 
     def save(self, cell: Cell, process: int, sample: Sample) -> None:
         """Keep a visit's sample: every nanosecond, and the facts beside them.
@@ -151,26 +151,40 @@ class Run:
         return self.folder / f"{cell.variant}.{process}.npz"
 
 
-def _mend(file: Any) -> int:
-    """Cut off what a crash left behind the last whole line; returns the size of what remains."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    data = file.read() if size else b""
-    tail = data[data.rfind(b"\n") + 1 :]
-    if tail and _whole(tail):
-        file.write(b"\n")
-        return size + 1
-    if tail:
-        size -= len(tail)
-        file.truncate(size)
-    return size
+def _append(path: Path, line: bytes) -> None:
+    """Write the line behind the last whole one, over what a crash may have left there, and put that back on failure.
+
+    Unbuffered: nothing is left to be flushed later.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(file).st_size
+        last = os.pread(file, size, 0).rpartition(b"\n")[2]
+        start = size if not last or _whole(last) else size - len(last)
+        data = b"\n" + line if start == size and last else line
+        try:
+            _write(file, data, start)
+            os.ftruncate(file, start + len(data))
+            os.fsync(file)
+        except OSError:
+            _write(file, last[: size - start], start)
+            os.ftruncate(file, size)
+            raise
+    finally:
+        os.close(file)
+
+
+def _write(file: int, data: bytes, start: int) -> None:
+    while data:
+        written = os.pwrite(file, data, start)
+        data, start = data[written:], start + written
 
 
 def _whole(line: bytes) -> list[bytes]:
     """The line in a list, if it is a whole record that only lacks its end of line."""
     try:
         msgspec.json.decode(line, type=Record)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return []
     return [line]
 
@@ -179,7 +193,7 @@ def _record(path: Path, number: int, line: bytes) -> Record:
     try:
         record = msgspec.json.decode(line, type=Record)
         schema = record.schema
-    except msgspec.DecodeError as failure:
+    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         schema = _schema(line)
         if schema <= SCHEMA:
             raise RecordError(

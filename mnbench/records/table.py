@@ -45,7 +45,7 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="graph", value=lambda r: r.architecture or r.variant, left=True),
         Column[Record](name="alpha", title="α", value=lambda r: r.alpha, show=alpha_text),
         Column[Record](name="resolution", title="res", value=_resolution),
-        Column[Record](name="params", unit="M", value=lambda r: r.params, show=in_millions(2), rank=1),
+        Column[Record](name="params", unit="M", value=lambda r: r.params, show=in_millions(2), rank=2),
         Column[Record](name="mult_adds", title="Mult-Adds", unit="M", value=lambda r: r.mult_adds, show=in_millions(1)),
         Column[Record](
             name="memory_access", title="memory\naccess", unit="M", value=lambda r: r.memory_access, show=in_millions(2)
@@ -69,10 +69,10 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="low_ns", title="low", unit="ms", value=_latency("low"), show=in_ms),
         Column[Record](name="high_ns", title="high", unit="ms", value=_latency("high"), show=in_ms),
         Column[Record](name="p10_ns", title="p10", unit="ms", value=_latency("p10"), show=in_ms),
-        Column[Record](name="p90_ns", title="p90", unit="ms", value=_latency("p90"), show=in_ms),
-        Column[Record](name="min_ns", title="min", unit="ms", value=_latency("min"), show=in_ms, rank=2),
-        Column[Record](name="mult_adds_per_s", title="Mult-Adds/s", unit="10⁹", value=_rate, show=in_giga),
-        Column[Record](name="placed", value=lambda r: r.placement.mult_adds, show=in_percent, rank=1),
+        Column[Record](name="p90_ns", title="p90", unit="ms", value=_latency("p90"), show=in_ms, rank=1),
+        Column[Record](name="min_ns", title="min", unit="ms", value=_latency("min"), show=in_ms, rank=3),
+        Column[Record](name="mult_adds_per_s", title="Mult-Adds/s", unit="10⁹", value=_rate, show=in_giga, rank=1),
+        Column[Record](name="placed", value=lambda r: r.placement.mult_adds, show=in_percent, rank=2),
         Column[Record](name="first_run_ns", title="first run", unit="ms", value=lambda r: r.first_run_ns, show=in_ms),
         Column[Record](name="session_ns", title="session", unit="ms", value=lambda r: r.session_ns, show=in_ms),
         Column[Record](

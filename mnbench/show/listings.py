@@ -26,7 +26,7 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
 def graph_payload(architecture: Architecture) -> dict[str, Any]:
     """For programs."""
     return {"name": architecture.name, "resolution": architecture.resolution} | {
-        key: getattr(architecture, key) for key in ("title", "paper", "table", "activation")
+        key: getattr(architecture, key) for key in ("short", "title", "paper", "table")
     }
 
 

@@ -12,6 +12,8 @@ from mnbench.spec.decode import Table
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Stride: TypeAlias = Literal[1, 2]
+Kernel: TypeAlias = Literal[1, 3, 5, 7, 9, 11]
+"""Odd, so that padding by half of it keeps ceil(side / stride)."""
 Size: TypeAlias = tuple[Count, Count, Count]
 """Height, width and channels, in the papers' order."""
 

@@ -1,7 +1,7 @@
 """A device: where a worker runs, with which runtime and provider."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ class Device(Table, frozen=True, kw_only=True):
     summary: str
     gateway: str
     """An execnet gateway specification: `popen` is this Python on this machine."""
-    runtime: str
+    runtime: Literal["onnxruntime"]
     provider: str
     threads: Annotated[int, msgspec.Meta(ge=1)]
     options: dict[str, str] = msgspec.field(default_factory=dict[str, str])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.spec.architecture import Architecture, Count, Printed, Size, Stride, refuse, strided
+from mnbench.spec.architecture import Architecture, Count, Kernel, Printed, Size, Stride, refuse, strided, times
 from mnbench.spec.decode import Table
 
 
@@ -14,7 +14,7 @@ class Conv(Table, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
     """A full convolution, batch normalization and the activation. `filter` is kernel × kernel × in × out."""
 
     s: Stride
-    filter: tuple[Count, Count, Count, Count]
+    filter: tuple[Kernel, Kernel, Count, Count]
     input: Size
 
     def output(self) -> Size:
@@ -26,7 +26,7 @@ class ConvDepthwise(Table, frozen=True, kw_only=True, tag_field="type", tag="Con
     """A depthwise convolution, batch normalization and the activation. `filter` is kernel × kernel × channels."""
 
     s: Stride
-    filter: tuple[Count, Count, Count]
+    filter: tuple[Kernel, Kernel, Count]
     input: Size
 
     def output(self) -> Size:
@@ -72,8 +72,8 @@ class Softmax(Table, frozen=True, kw_only=True, tag_field="type", tag="Softmax")
 class Repeat(Table, frozen=True, kw_only=True, tag_field="type", tag="Repeat"):
     """The paper's "5×" brace: the rows inside, that many times."""
 
-    times: Count
-    rows: tuple[Conv | ConvDepthwise, ...]
+    times: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    rows: Annotated[tuple[Conv | ConvDepthwise, ...], msgspec.Meta(min_length=1)]
 
 
 Row: TypeAlias = Conv | ConvDepthwise | AvgPool | FullyConnected | Softmax
@@ -118,9 +118,11 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
             match row:
                 case Conv() | ConvDepthwise() if row.filter[2] != channels:
                     refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
+                case FullyConnected() if row.input[:2] != (1, 1):
+                    refuse(path, number, "input", row.input, "it must be pooled to 1 × 1 first")
                 case FullyConnected() if row.filter[0] != channels:
                     refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
                 case AvgPool() if row.pool != row.input[:2]:
-                    refuse(path, number, "pool", row.pool, "it must cover its whole input")
+                    refuse(path, number, "pool", row.pool, f"it must cover its whole input, {times(row.input[:2])}")
                 case _:
                     pass

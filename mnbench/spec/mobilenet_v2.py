@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.spec.architecture import Architecture, Count, Printed, Size, Stride, strided
+from mnbench.spec.architecture import Architecture, Count, Kernel, Printed, Size, Stride, strided
 from mnbench.spec.decode import Table
 
 
@@ -29,7 +29,7 @@ class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
     """A k × k convolution to c channels, batch normalization and the activation."""
 
     input: Size
-    k: Count
+    k: Kernel
     c: Count
     n: Literal[1]
     s: Stride

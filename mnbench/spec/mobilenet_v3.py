@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.spec.architecture import Architecture, Count, Printed, Size, Stride, strided
+from mnbench.spec.architecture import Architecture, Count, Kernel, Printed, Size, Stride, strided
 from mnbench.spec.decode import Table
 from mnbench.spec.mobilenet_v2 import AvgPool, Width
 
@@ -16,7 +16,7 @@ class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
     """A k × k convolution, batch normalization and the non-linearity."""
 
     input: Size
-    k: Count
+    k: Kernel
     out: Count
     nl: NonLinearity
     s: Stride
@@ -30,7 +30,7 @@ class Bneck(Table, frozen=True, kw_only=True, tag_field="type", tag="bneck"):
     """An inverted residual with `exp` channels inside, squeeze-and-excite if `se`, and `out` channels behind."""
 
     input: Size
-    k: Count
+    k: Kernel
     exp: Count
     out: Count
     se: bool

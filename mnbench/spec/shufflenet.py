@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.spec.architecture import IMAGE_CHANNELS, Architecture, Count, Printed, Stride, refuse, strided
+from mnbench.spec.architecture import IMAGE_CHANNELS, Architecture, Count, Kernel, Printed, Stride, refuse, strided
 from mnbench.spec.decode import Table
 
 Output: TypeAlias = tuple[Count, Count]
@@ -68,7 +68,7 @@ class MaxPool(Table, frozen=True, kw_only=True, tag_field="type", tag="MaxPool")
     """Max pooling."""
 
     output: Output
-    k: Count
+    k: Kernel
     s: Stride
 
 
@@ -89,7 +89,7 @@ class Conv1(ByGroups, frozen=True, kw_only=True, tag_field="type", tag="Conv1"):
     """The stem: a convolution, batch normalization and ReLU."""
 
     output: Output
-    k: Count
+    k: Kernel
     s: Stride
     repeat: Literal[1]
 
@@ -107,7 +107,7 @@ class ScaledConv(ByScale, frozen=True, kw_only=True, tag_field="type", tag="Conv
     """Conv1 or Conv5: a convolution, batch normalization and ReLU."""
 
     output: Output
-    k: Count
+    k: Kernel
     s: Stride
     repeat: Literal[1]
 

@@ -6,6 +6,8 @@ import time
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from .host import host_facts, peak_rss_bytes
 from .loop import timed_runs
 
@@ -55,12 +57,14 @@ def visit(runtime: Any, request: dict[str, Any], channel: Any) -> dict[str, Any]
         "warmup_ns": warmup_ns,
         "latencies_ns": latencies_ns,
         "peak_rss_bytes": peak_rss_bytes(),
-        "outputs": [{"finite": bool(_finite(output)), "spread": float(output.std())} for output in session.outputs()],
+        "outputs": [_told(np.asarray(output)) for output in session.outputs()],
         "placement": session.placement(),
         "runtime_version": runtime.version(),
         "host": load_before,
     }
 
 
-def _finite(output: Any) -> bool:
-    return bool((output == output).all() and (abs(output) != float("inf")).all())  # noqa: PLR0124  NaN differs from itself
+def _told(output: Any) -> dict[str, Any]:
+    """Whether an output is finite, and its standard deviation if it is."""
+    finite = bool(np.isfinite(output).all())
+    return {"finite": finite, "spread": float(output.std(dtype=np.float64)) if finite else None}

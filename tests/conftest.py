@@ -1,0 +1,229 @@
+"""What tests share: the command line in an empty folder, and measurements that need no process and no clock."""
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mnbench.cli import main
+from mnbench.measure.plan import Cell, Plan, Protocol
+from mnbench.measure.sample import Sample
+from mnbench.network.cost import Cost
+from mnbench.records.record import Latency, Placement, Record, Runtime
+from mnbench.spec.device import Device
+
+PROVIDER = "CPUExecutionProvider"
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """An empty folder, in which the test runs."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def invoke(workspace):  # noqa: ARG001  the command runs in that folder
+    """Run one command in an empty folder; its result has `exit_code`, `stdout` and `stderr`.
+
+    An exception that reaches Click's top fails the test: for a user it would be a traceback.
+    """
+
+    def run(*arguments, env=None):
+        clean = {"FORCE_COLOR": None, "NO_COLOR": None, "TTY_COMPATIBLE": None, "COLUMNS": None}
+        return CliRunner(env=clean | (env or {})).invoke(
+            main, [str(argument) for argument in arguments], prog_name="mnbench", catch_exceptions=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def make_device():
+    """A device like the built-in `cpu`, with what the test changes."""
+
+    def make(**changes):
+        device = Device(
+            name="cpu", summary="a CPU", gateway="popen", runtime="onnxruntime", provider=PROVIDER, threads=1
+        )
+        return msgspec.structs.replace(device, **changes)
+
+    return make
+
+
+@pytest.fixture
+def make_cell(tmp_path):
+    """A cell whose model file holds the bytes that the test gives."""
+
+    def make(variant="v1-a1-r224", data=b"model", **changes):
+        path = tmp_path / f"{variant}.model"
+        path.write_bytes(data)
+        facts = {
+            "architecture": "v1",
+            "alpha": 1.0,
+            "resolution": (224, 224),
+            "sha256": variant,
+            "cost": Cost(params=3, mult_adds=1_000_000, memory_access=5),
+            "peak_activation_bytes": 7,
+            "node_mult_adds": {"a": 1, "b": 3},
+        }
+        return Cell(variant=variant, path=path, **facts | changes)
+
+    return make
+
+
+@pytest.fixture
+def make_plan(make_cell, make_device):
+    """A plan for cells of these names, on the device `cpu`."""
+
+    def make(*cells, device=None, **protocol):
+        made = tuple(make_cell(cell) if isinstance(cell, str) else cell for cell in cells)
+        return Plan(cells=made, device=device or make_device(), protocol=Protocol(**protocol))
+
+    return make
+
+
+@pytest.fixture
+def make_sample():
+    """A sample with the latencies that the test gives, in nanoseconds."""
+
+    def make(latencies_ns=(100,) * 100, **changes):
+        facts = {
+            "warmup_ns": np.array([900, 800], np.int64),
+            "first_run_ns": 1000,
+            "session_ns": 2000,
+            "peak_rss_bytes": 3000,
+            "placement": {PROVIDER: ["a", "b"]},
+            "runtime_version": "1.2.3",
+            "host": {"cpu": "a CPU", "cores": 2},
+        }
+        return Sample(latencies_ns=np.array(latencies_ns, np.int64), **facts | changes)
+
+    return make
+
+
+class ScriptedVisit:
+    """A visit for `collect`: it answers from a script, and counts the visits that it made of each variant.
+
+    The script takes the plan, the cell, and how many visits were asked for before. It gives a sample, or None for one
+    like all others, or raises.
+    """
+
+    def __init__(self, script, sample):
+        self.script = script
+        self.sample = sample
+        self.asked = 0
+        self.made = Counter()
+
+    def __call__(self, plan, cell):
+        self.asked += 1
+        sample = self.script(plan, cell, self.asked - 1)
+        self.made[cell.variant] += 1
+        return sample or self.sample
+
+
+@pytest.fixture
+def scripted_visit(make_sample):
+    """A visit that follows a script; without one, every visit gives the same sample."""
+
+    def make(script=lambda *_: None):
+        return ScriptedVisit(script, make_sample())
+
+    return make
+
+
+class FakeWorker:
+    """Stands in for `ask`: answers a request with `answer`, changed by `changes`; keeps the requests."""
+
+    def __init__(self):
+        self.requests = []
+        self.changes = {}
+
+    def __call__(self, device, request, *, timeout_s):
+        self.requests.append((device, request, timeout_s))
+        answer = {
+            "session_ns": 2_000_000,
+            "first_run_ns": 1_500_000,
+            "warmup_ns": [1_100_000] * 3,
+            "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
+            "peak_rss_bytes": 50_000_000,
+            "outputs": [{"finite": True, "spread": 1.0}],
+            "placement": None,
+            "runtime_version": "1.2.3",
+            "host": {"cpu": "a CPU", "cores": 2},
+        }
+        return answer | {key: change() for key, change in self.changes.items()}
+
+
+@pytest.fixture
+def fake_worker(monkeypatch):
+    """`mnbench run` without a worker process: each visit gets a scripted answer at once."""
+    worker = FakeWorker()
+    monkeypatch.setattr("mnbench.measure.sample.ask", worker)
+    return worker
+
+
+@pytest.fixture
+def make_record():
+    """A record of V1 whose latency, in nanoseconds, is what the test gives."""
+
+    def make(alpha=1.0, side=224, median=10_000_000, **changes):
+        variant = "own" if alpha is None else f"v1-a{alpha:g}-r{side}"
+        latency = Latency(
+            median=median,
+            low=median * 97 // 100,
+            high=median * 104 // 100,
+            p10=median * 95 // 100,
+            p90=median * 110 // 100,
+            min=median * 90 // 100,
+            coverage=0.9688,
+        )
+        facts = {
+            "id": f"run/{variant}",
+            "run": "run",
+            "measured_at": "2026-01-01T00:00:00+00:00",
+            "mnbench_version": "0.1.0",
+            "variant": variant,
+            "architecture": "v1",
+            "alpha": alpha,
+            "resolution": (side, side),
+            "device": "cpu",
+            "provider": PROVIDER,
+            "runtime": Runtime(name="onnxruntime", version="1.2.3"),
+            "threads": 1,
+            "latency_ns": latency,
+            "first_run_ns": 2 * median,
+            "session_ns": 3 * median,
+            "peak_rss_bytes": 50_000_000,
+            "processes": 6,
+            "runs": 1000,
+            "params": 4_231_976,
+            "mult_adds": 568_740_352,
+            "memory_access": 14_448_000,
+            "memory_access_bytes": 57_792_000,
+            "peak_activation_bytes": 4_816_896,
+            "placement": Placement(nodes=1.0, mult_adds=1.0),
+            "model_sha256": "0" * 64,
+            "seed": 0,
+            "host": {"cpu": "AMD EPYC", "cores": 2},
+        }
+        return Record(**facts | changes)
+
+    return make
+
+
+@pytest.fixture
+def tree():
+    """What a folder holds: every path in it, with a file's bytes."""
+
+    def read(folder: Path):
+        return {
+            str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
+        }
+
+    return read

@@ -1,0 +1,404 @@
+"""Faults of real processes: what is interrupted, killed, hung or wrong costs its cell, and nothing is left behind."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from onnx import TensorProto, helper
+
+from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
+from mnbench.measure import gateway
+from mnbench.measure.sample import take
+from mnbench.records.collect import collect
+from mnbench.records.store import Store
+
+pytestmark = pytest.mark.slow
+
+RUN = [sys.executable, "-m", "mnbench", "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.2"]
+RUN += ["--processes", "3", "--format", "json"]
+CELLS = ["v1-a0.25-r32", "v1-a0.25-r64"]
+VISITS = 6
+PATIENCE_S = 30
+
+
+def processes(*, group=None, parent=None):
+    """The living processes of a group, or the children of a process, by their ids; Linux alone tells."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, above, its_group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if state != "Z" and (int(its_group) == group or int(above) == parent):
+            found.add(int(folder.name))
+    return found
+
+
+def until(reached):
+    """Wait until something has come about; its last value."""
+    end = time.monotonic() + PATIENCE_S
+    while not (value := reached()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return value
+
+
+def started(workspace):
+    """`mnbench run` in a session of its own, as in a terminal of its own."""
+    return subprocess.Popen(
+        RUN, cwd=workspace, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def visits(workspace):
+    """How many visits are kept."""
+    return len(list(workspace.glob("results/raw/*/*.npz")))
+
+
+def completed(workspace):
+    """Run the same command to its end; its records, and what it says on stderr."""
+    with started(workspace) as process:
+        stdout, stderr = process.communicate(timeout=120)
+    assert 0 == process.returncode, stderr
+    return json.loads(stdout)["records"], stderr
+
+
+def assert_complete(workspace, records):
+    """Every cell has one record with all its processes, on stdout and in a file whose every line parses."""
+    lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [json.loads(line) for line in lines]
+
+    assert CELLS == [record["variant"] for record in records]
+    assert sorted(CELLS) == sorted(record["variant"] for record in kept)
+    assert [(3, None)] * 2 == [(record["processes"], record["error"]) for record in kept]
+    assert VISITS == visits(workspace)
+
+
+# The run itself is interrupted or killed
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["mnbench alone", "whole group"])
+def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
+    """SIGINT in mid-run exits with 130 and says how to go on, leaves no process, and loses nothing that was kept."""
+    with started(workspace) as process:
+        until(lambda: visits(workspace) >= 2)
+        send(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+
+    assert 130 == process.returncode
+    assert "" == stdout
+    assert "the same command continues" in stderr
+    assert set() == until(lambda: not processes(group=process.pid)) or processes(group=process.pid)
+    kept = visits(workspace)
+    assert f"stopped: {kept} of 6 visits are kept" in stderr
+    assert 2 <= kept < VISITS
+
+    records, told = completed(workspace)
+    assert f"{kept} of 6 visits are made" in told
+    assert_complete(workspace, records)
+
+
+def test_ctrl_c_while_a_worker_starts_shows_no_traceback(workspace):
+    """A terminal sends SIGINT to workers too: whenever it comes in a worker's start, none prints a traceback."""
+    for delay in (0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1):
+        with started(workspace) as process:
+            until(lambda pid=process.pid: len(processes(group=pid)) > 1)
+            time.sleep(delay)
+            os.killpg(process.pid, signal.SIGINT)
+            _, stderr = process.communicate(timeout=PATIENCE_S)
+
+        assert (delay, 130) == (delay, process.returncode)
+        assert (delay, False) == (delay, "Traceback" in stderr)
+
+
+def test_kill_loses_at_most_the_visit_in_flight(workspace):
+    """Killed at random moments, alone or with its workers, a run is continued to one record a cell."""
+    draw = random.Random()
+    kept = 0
+    for send in (os.kill, os.killpg, os.kill, os.killpg, os.kill):
+        with started(workspace) as process:
+            time.sleep(draw.uniform(0.3, 1.8))
+            send(process.pid, signal.SIGKILL)
+            process.communicate(timeout=PATIENCE_S)
+        # A worker whose run is gone ends by itself.
+        assert until(lambda pid=process.pid: not processes(group=pid))
+        assert kept <= visits(workspace)
+        kept = visits(workspace)
+
+    records, _ = completed(workspace)
+    if kept < VISITS or len(set(workspace.glob("results/raw/*-*"))) == 1:
+        assert_complete(workspace, records)
+    else:  # so late a kill that the run was complete: the last command measured all again
+        assert CELLS == [record["variant"] for record in records]
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 6])
+def test_kill_right_after_a_visit(workspace, number):
+    """Killed as soon as a visit is kept, also the last of a cell, no record is lost and none comes twice."""
+    with started(workspace) as process:
+        until(lambda: visits(workspace) >= number or process.poll() is not None)
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+    store = Store(workspace / "results", "cpu")
+    before = Counter(record.variant for record in store.records())
+    if len(before) < len(CELLS):
+        records, _ = completed(workspace)
+        assert_complete(workspace, records)
+
+    assert dict.fromkeys(CELLS, 1) == Counter(record.variant for record in store.records())
+
+
+# Workers that misbehave: the model's bytes are the Python code that each run executes.
+
+RUNTIME = """
+import numpy as np
+
+
+class Session:
+    def __init__(self, model, **settings):
+        self.scope = {"outputs": [np.arange(3.0)]}
+        self.code = compile(model.decode(), "model", "exec")
+
+    def run(self):
+        exec(self.code, self.scope)
+
+    def outputs(self):
+        return self.scope["outputs"]
+
+    def placement(self):
+        return None
+
+
+def version():
+    return "0"
+"""
+
+
+@pytest.fixture
+def made_up_runtime(monkeypatch):
+    """Real workers, whose runtime executes models that are Python code."""
+    sources = gateway._sources() | {f"{gateway.PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
+    monkeypatch.setattr(gateway, "_sources", lambda: sources)
+    return sources
+
+
+@pytest.fixture
+def measure(make_cell, make_plan, tmp_path):
+    """Measure three cells, of which the second runs that code; the error of each."""
+
+    def run(code, **protocol):
+        cells = [make_cell(name, code.encode()) for name, code in (("first", ""), ("second", code), ("third", ""))]
+        quick = {"processes": 2, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
+        plan = make_plan(*cells, **quick | protocol)
+        store = Store(tmp_path / "results", "cpu")
+        collect(plan, store, store.open_run(plan), seen=lambda *_: None)
+        return {record.variant: record.error for record in store.records()}
+
+    return run
+
+
+def send(name):
+    """Code that kills its own process by that signal."""
+    return f"import os, signal, time; os.kill(os.getpid(), signal.{name}); time.sleep(20)"
+
+
+CRASHES = {
+    "SIGSEGV": (send("SIGSEGV"), "killed by SIGSEGV"),
+    "SIGKILL": (send("SIGKILL"), "killed by SIGKILL: out of memory?"),
+    "SIGABRT": ("import os; os.abort()", "killed by SIGABRT"),
+    "SIGTERM": (send("SIGTERM"), "killed by SIGTERM"),
+    "a signal without a name": (send("SIGRTMIN + 3"), "killed by"),
+    "exit": ("import os; os._exit(3)", "exit code 3"),
+    "exit as if all were well": ("import os; os._exit(0)", "exit code 0"),
+    "SystemExit": ("raise SystemExit(3)", "SystemExit"),
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", ""),
+    "exception": ("raise RuntimeError('bad node')", "RuntimeError: bad node"),
+    "exception of many lines": ("raise RuntimeError('bad node\\n  at line 2\\n')", "RuntimeError: bad node"),
+    "KeyError": ("raise KeyError('bad key')", "bad key"),
+    "IndexError": ("raise IndexError", "IndexError"),
+    "MemoryError": ("raise MemoryError", "out of memory"),
+    "recursion": ("def deeper(): deeper()\ndeeper()", "RecursionError"),
+    "NaN": ("import numpy as np; outputs = [np.array([1.0, np.nan])]", "not finite"),
+    "infinity": ("import numpy as np; outputs = [np.array([1.0]), np.array([-np.inf])]", "not finite"),
+    "no array": ("outputs = [[1.0, 2.0]]", ""),
+    "pipes closed": ("import os, time; os.closerange(0, 100); time.sleep(20)", ""),
+}
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_crash_costs_its_cell(measure, crash):
+    """However a worker ends, its cell's record says so in one line, the others are measured, and no process is left."""
+    code, expected = CRASHES[crash]
+    before = processes(parent=os.getpid())
+    errors = measure(code)
+
+    assert ["first", "second", "third"] == sorted(errors)
+    assert (None, None) == (errors["first"], errors["third"])
+    assert expected in errors["second"]
+    assert 1 == len(errors["second"].splitlines())
+    assert before >= processes(parent=os.getpid())
+
+
+HANGS = {
+    "asleep": "import time; time.sleep(60)",
+    "busy": "while True: pass",
+    "stopped": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+    "deaf": "import signal, time\nfor one in (signal.SIGTERM, signal.SIGINT): signal.signal(one, signal.SIG_IGN)\n"
+    "time.sleep(60)",
+}
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+@pytest.mark.parametrize("hang", HANGS)
+def test_a_hang_costs_its_cell(measure, hang):
+    """A worker that gives no answer is ended after the time-out, and the others are measured."""
+    before = processes(parent=os.getpid())
+    errors = measure(HANGS[hang], processes=1, timeout_s=1.0)
+
+    assert (None, None) == (errors["first"], errors["third"])
+    assert "the worker hangs" in errors["second"]
+    assert before >= processes(parent=os.getpid())
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+def test_a_slow_model_is_no_hang(measure):
+    """Runs that take long, as the first one showed, are waited for beyond the time-out."""
+    errors = measure("import time; time.sleep(0.2)", processes=1, timeout_s=1.0, min_duration_s=1.5)
+
+    assert {"first": None, "second": None, "third": None} == errors
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+def test_a_hang_after_the_first_run_is_ended_too(measure):
+    """A worker that runs once and then hangs is ended after what the first run let expect."""
+    errors = measure("runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))", timeout_s=1.0)
+
+    assert "the worker hangs" in errors["second"]
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+def test_what_a_runtime_prints_does_no_harm(measure, capfd):
+    """A runtime that prints does not disturb the channel, and stdout stays free for data."""
+    errors = measure("import os; print('loading'); os.write(1, b'noise')")
+
+    assert {"first": None, "second": None, "third": None} == errors
+    assert "" == capfd.readouterr().out
+
+
+def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
+    """Where a runtime cannot be imported, the hint is the command that installs it, and no process is left."""
+    sources = gateway._sources()
+    sources[f"{gateway.PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
+    monkeypatch.setattr(gateway, "_sources", lambda: sources)
+    before = processes(parent=os.getpid())
+
+    with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
+        gateway.ask(make_device(), {"runtime": "onnxruntime"}, timeout_s=20)
+    assert "pip install onnxruntime" == caught.value.hint
+    assert before >= processes(parent=os.getpid())
+
+
+def test_a_missing_provider_stops_the_run(make_plan, make_cell, make_device):
+    """A provider that the runtime lacks is named, with those that there are."""
+    plan = make_plan(make_cell(), device=make_device(provider="NonsenseExecutionProvider"))
+
+    with pytest.raises(RuntimeUnavailable, match=r"has no NonsenseExecutionProvider here, only .*CPU"):
+        take(plan, plan.cells[0])
+
+
+def test_a_model_that_the_runtime_refuses_costs_its_cell(make_plan, make_cell):
+    """Bytes that are no model are that cell's failure, in one line."""
+    plan = make_plan(make_cell(data=b"no model"))
+
+    with pytest.raises(MeasureError) as caught:
+        take(plan, plan.cells[0])
+    assert 1 == len(caught.value.message.splitlines())
+
+
+def test_a_model_that_cannot_be_fed_costs_its_cell(invoke, workspace):
+    """A model whose input onnxruntime takes but the worker cannot fill fails alone: the next is measured."""
+    for name, kind in (("int16", TensorProto.INT16), ("float", TensorProto.FLOAT)):
+        graph = helper.make_graph(
+            [helper.make_node("Cast", ["input"], ["output"], name="cast", to=TensorProto.DOUBLE)],
+            name,
+            [helper.make_tensor_value_info("input", kind, (1, 3, 4, 4))],
+            [helper.make_tensor_value_info("output", TensorProto.DOUBLE, (1, 3, 4, 4))],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        (workspace / f"{name}.onnx").write_bytes(model.SerializeToString())
+    result = invoke("run", "int16.onnx", "float.onnx", "--processes", "1", "--duration", "0.05", "--format", "json")
+    errors = {record["variant"]: record["error"] for record in json.loads(result.stdout)["records"]}
+
+    assert 1 == result.exit_code
+    assert None is errors["float"]
+    assert "int16" in errors["int16"]
+
+
+# Gateways that cannot start
+
+
+def program(folder, text):
+    """A program that stands in for a device's Python."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+GATEWAYS = {
+    "no such program": "popen//python=/nonexistent",
+    "a folder": "popen//python=/",
+    "a program that ends": "popen//python=/bin/false",
+    "no such gateway": "nonsense",
+    "no such host": "ssh=nohost.invalid",
+}
+
+
+@pytest.mark.parametrize("specification", GATEWAYS.values(), ids=GATEWAYS)
+def test_a_gateway_that_cannot_start(make_device, specification):
+    """A device that cannot be reached is one error in one line that names it, and what to mend."""
+    before = processes(parent=os.getpid())
+    with pytest.raises(GatewayError, match="device cpu: ") as caught:
+        gateway.ask(make_device(gateway=specification), {}, timeout_s=20)
+
+    assert 1 == len(caught.value.message.splitlines())
+    assert specification in caught.value.message
+    assert "mnbench devices show cpu" in caught.value.hint
+    assert before >= processes(parent=os.getpid())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "read line; exit 1",
+        "echo Welcome to this device; cat > /dev/null",
+        "echo 'python: not found' >&2; cat > /dev/null; exit 127",
+    ],
+    ids=["ends after the first line", "prints a banner", "not found"],
+)
+def test_a_program_that_is_no_python(make_device, tmp_path, text):
+    """A device whose Python is none is one error that stops the run, not the failure of every cell."""
+    device = make_device(gateway=f"popen//python={program(tmp_path, text)}")
+    with pytest.raises(GatewayError, match="device cpu: ") as caught:
+        gateway.ask(device, {"runtime": "onnxruntime"}, timeout_s=5)
+
+    assert 1 == len(caught.value.message.splitlines())
+
+
+def test_another_python_measures(make_device, make_plan, make_cell, made_up_runtime):
+    """A gateway to another interpreter, here this one by its path, carries the worker there."""
+    assert made_up_runtime
+    plan = make_plan(
+        make_cell(data=b""), device=make_device(gateway=f"popen//python={sys.executable}"), min_duration_s=0.01
+    )
+
+    assert len(take(plan, plan.cells[0]).latencies_ns) >= 10

@@ -1,0 +1,157 @@
+"""Where tables are looked for."""
+
+import pytest
+
+from mnbench.errors import ArchitectureError, DeviceError
+from mnbench.spec.locate import architecture, built_in, device, tables
+
+
+def _own(path, built_in_text, **values):
+    """A copy of a built-in table with other values under its first keys."""
+    lines = built_in_text.splitlines()
+    for key, value in values.items():
+        index = next(index for index, line in enumerate(lines) if line.startswith(f"{key} = "))
+        lines[index] = f'{key} = "{value}"'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def _own_graph(path, **values):
+    return _own(path, (built_in("graphs") / "v1.toml").read_text(encoding="utf-8"), **values)
+
+
+def _own_device(path, **values):
+    return _own(path, (built_in("devices") / "cpu.toml").read_text(encoding="utf-8"), **values)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_built_in_tables_are_found_from_any_folder():
+    """Without a workspace the built-in tables answer."""
+    expected = ("MobileNet V1", "CPUExecutionProvider")
+
+    assert expected == (architecture("v1").title, device("cpu").provider)
+
+
+def test_workspace_hides_a_built_in_graph(workspace):
+    """A graph in the workspace's own folder stands for the built-in one of its name."""
+    title = "Mine"
+    _own_graph(workspace / "graphs/v1.toml", title=title)
+
+    assert title == architecture("v1").title
+
+
+def test_workspace_hides_a_built_in_device(workspace):
+    """A device in the workspace's own folder stands for the built-in one of its name."""
+    summary = "Mine"
+    _own_device(workspace / "devices/cpu.toml", summary=summary)
+
+    assert summary == device("cpu").summary
+
+
+def test_workspace_stands_beside_the_built_in_tables(workspace):
+    """Own tables and built-in ones are listed together, in the order of their names."""
+    last = _own_graph(workspace / "graphs/zz.toml", name="zz")
+    first = _own_graph(workspace / "graphs/a.toml", name="a")
+    found = tables("graphs")
+
+    assert sorted(found) == list(found)
+    assert {"a", "v1", "zz"} <= set(found)
+    assert [first, last] == [found["a"].absolute(), found["zz"].absolute()]
+    assert found["v1"].parent == built_in("graphs")
+
+
+def test_workspace_folder_of_one_kind_does_not_hold_the_other(workspace):
+    """A graph is no device."""
+    _own_graph(workspace / "graphs/mine.toml", name="mine")
+
+    assert "mine" not in tables("devices")
+
+
+@pytest.mark.parametrize("place", ["mine.toml", "./mine.toml", "deep/in/mine.toml"])
+def test_path_to_a_graph(workspace, place):
+    """A path that ends in .toml works wherever a name does."""
+    title = "By path"
+    _own_graph(workspace / place, title=title)
+
+    assert title == architecture(place).title
+    assert title == architecture(str(workspace / place)).title
+
+
+def test_path_to_a_device(workspace):
+    """A path to a device works wherever a name does."""
+    summary = "By path"
+    _own_device(workspace / "elsewhere/mine.toml", summary=summary)
+
+    assert summary == device("elsewhere/mine.toml").summary
+
+
+@pytest.mark.usefixtures("workspace")
+def test_path_is_never_a_name():
+    """`v1.toml` is a file of the current folder and not the built-in v1."""
+    with pytest.raises(ArchitectureError, match=r"^v1\.toml: cannot be read"):
+        architecture("v1.toml")
+
+
+def test_unknown_graph_says_what_is_known(workspace):
+    """A misspelt graph gets a guess, every known name and what else may stand there."""
+    _own_graph(workspace / "graphs/own.toml", name="own")
+    known = ", ".join(tables("graphs"))
+    message = "v11: there is no graph of that name"
+    hint = f"did you mean `v1`? known: {known}; a path to a .toml works too, and so does a path to an .onnx"
+
+    with pytest.raises(ArchitectureError) as caught:
+        architecture("v11")
+
+    assert (message, hint) == (caught.value.message, caught.value.hint)
+    assert "own" in known
+
+
+def test_unknown_device_says_what_is_known(workspace):
+    """A misspelt device gets a guess and every known name, and no word of .onnx files."""
+    _own_device(workspace / "devices/own.toml", name="own")
+    known = ", ".join(tables("devices"))
+    message = "cpuu: there is no device of that name"
+    hint = f"did you mean `cpu`? known: {known}; a path to a .toml works too"
+
+    with pytest.raises(DeviceError) as caught:
+        device("cpuu")
+
+    assert (message, hint) == (caught.value.message, caught.value.hint)
+    assert "own" in known
+
+
+@pytest.mark.usefixtures("workspace")
+def test_no_guess_where_nothing_is_close():
+    """A name like no other gets the known names alone."""
+    with pytest.raises(ArchitectureError) as caught:
+        architecture("xylophone")
+
+    assert caught.value.hint.startswith("known: ")
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "graphs", "v1/", "V1", "v1 ", "\n"])
+def test_odd_names_are_unknown(name):
+    """Whatever is no name is refused as an unknown one."""
+    with pytest.raises(ArchitectureError, match="there is no graph of that name"):
+        architecture(name)
+
+
+def test_broken_table_does_not_stop_the_others(workspace):
+    """Only the table that is asked for is read."""
+    (workspace / "graphs").mkdir()
+    (workspace / "graphs/broken.toml").write_text("not = = toml", encoding="utf-8")
+    expected = "v1"
+
+    assert expected == architecture("v1").name
+    with pytest.raises(ArchitectureError, match=r"broken\.toml: is not TOML"):
+        architecture("broken")
+
+
+def test_file_in_place_of_the_folder(workspace):
+    """A file called graphs is no workspace."""
+    (workspace / "graphs").write_text("", encoding="utf-8")
+    expected = "v1"
+
+    assert expected == architecture("v1").name

@@ -1,0 +1,361 @@
+"""A user's own file: what is read, and what is refused."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from mnbench.errors import BuildError, FileError, MnbenchError
+from mnbench.model import read
+from mnbench.model.builder import build
+from mnbench.model.layers_of import layers_of
+from mnbench.model.read import input_resolution, read_model
+from mnbench.network.network import network
+from mnbench.network.variant import Variant
+from mnbench.spec.families import read_architecture
+from mnbench.spec.locate import built_in
+
+WEIGHT = np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3)
+
+
+def _proto(shape=(1, 3, 8, 8), output=None):
+    """A convolution and its activation, with a declared shape between them, as PyTorch exports it."""
+    output = output or (shape[0], 4, *shape[2:])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c"], ["y"], name="relu"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
+        [numpy_helper.from_array(WEIGHT, "w")],
+        value_info=[helper.make_tensor_value_info("c", TensorProto.FLOAT, output)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _saved(path, proto):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def _with_external_data(location, **more):
+    """The model without its weights, which stand in another file."""
+    proto = _proto()
+    weight = proto.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **more}.items():
+        weight.external_data.add(key=key, value=str(value))
+    return proto
+
+
+def _refused(path, error=BuildError, **options):
+    """The error for a file, whose message is one line."""
+    with pytest.raises(error) as caught:
+        read_model(path, **options)
+    assert "\n" not in caught.value.message + caught.value.hint
+    return caught.value
+
+
+def _refusal(path):
+    try:
+        read_model(path)
+    except MnbenchError as error:
+        return error
+    return None
+
+
+@pytest.fixture(scope="module")
+def v1_bytes():
+    """A whole file of our own."""
+    architecture = read_architecture(built_in("graphs") / "v1.toml")
+    return build(network(Variant(architecture=architecture, alpha=0.01, resolution=(32, 32)))).data
+
+
+def test_file_is_read_as_it_is(tmp_path, v1_bytes):
+    """A file with fixed sizes comes back byte for byte, named after the file."""
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(v1_bytes)
+    model = read_model(path)
+    name = "mine"
+
+    assert v1_bytes == model.data
+    assert name == model.name
+
+
+def test_our_own_files_have_our_own_layers(tmp_path):
+    """A built and saved network is counted as the network that it was."""
+    architecture = read_architecture(built_in("graphs") / "v1.toml")
+    built = network(Variant(architecture=architecture, alpha=0.25, resolution=(48, 64)))
+    path = _saved(tmp_path / "m.onnx", build(built).proto)
+
+    assert built.layers == layers_of(read_model(path))
+
+
+@given(share=st.floats(0, 0.99))
+@settings(deadline=None, max_examples=50)
+def test_truncated_file(tmp_path_factory, v1_bytes, share):
+    """A file that is cut short anywhere in its graph is refused."""
+    path = tmp_path_factory.mktemp("cut") / "m.onnx"
+    graph_end = v1_bytes.index(b"mnbench_version") - 200
+    path.write_bytes(v1_bytes[: int(graph_end * share)])
+
+    assert isinstance(_refusal(path), BuildError)
+
+
+def test_truncated_file_says_so(tmp_path, v1_bytes):
+    """The error for half a file names the file and what may have happened."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(v1_bytes[: len(v1_bytes) // 2])
+    expected = (f"{path}: is no ONNX model, or is cut short", "export or download it again")
+    error = _refused(path)
+
+    assert expected == (error.message, error.hint)
+
+
+@pytest.mark.parametrize("data", [b"", onnx.ModelProto(ir_version=8).SerializeToString()])
+def test_empty_file(tmp_path, data):
+    """A file without a graph is refused as such."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    expected = f"{path}: holds no graph"
+
+    assert expected == _refused(path).message
+
+
+@given(data=st.binary(max_size=300))
+@settings(deadline=None)
+def test_random_bytes(tmp_path_factory, data):
+    """Bytes that are no model are refused, whatever they are."""
+    path = tmp_path_factory.mktemp("random") / "m.onnx"
+    path.write_bytes(data)
+
+    assert isinstance(_refusal(path), BuildError)
+
+
+@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=200)
+def test_one_wrong_bit(tmp_path_factory, position, bit):
+    """A file with one wrong bit is read or refused, and nothing else comes of it."""
+    data = bytearray(_proto().SerializeToString())
+    data[int(position * len(data))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("bit") / "m.onnx"
+    path.write_bytes(data)
+    error = _refusal(path)
+
+    assert error is None or "\n" not in error.message
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.json", "m.textproto", "m.onnxtxt", "m"])
+def test_text_file(tmp_path, name):
+    """A text file is refused, whatever its name says that it is."""
+    path = tmp_path / name
+    path.write_text("# Not a model\n", encoding="utf-8")
+    expected = f"{path}: is no ONNX model, or is cut short"
+
+    assert expected == _refused(path).message
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none.onnx", "No such file or directory"), (".", "Is a directory"), ("a/b.onnx", "No such")]
+)
+def test_path_that_is_no_file(tmp_path, name, reason):
+    """A missing file and a folder are refused with the system's reason."""
+    path = tmp_path / name
+    error = _refused(path, FileError)
+
+    assert error.message.startswith(f"{path}: cannot be read ({reason}")
+
+
+def test_file_that_is_too_large(tmp_path, monkeypatch):
+    """A file beyond protobuf's limit is refused before it is read."""
+    path = _saved(tmp_path / "m.onnx", _proto())
+    monkeypatch.setattr(read, "PROTOBUF_LIMIT_BYTES", path.stat().st_size)
+    expected = f"{path}: is larger than 2 GB"
+
+    assert expected == _refused(path).message
+
+
+def test_graph_that_the_checker_refuses(tmp_path):
+    """A graph that reads a tensor nobody writes is refused by its file's name."""
+    proto = _proto()
+    del proto.graph.node[0]
+
+    assert _refused(_saved(tmp_path / "m.onnx", proto)).message.startswith("m: ONNX's checker refuses it: ")
+
+
+def test_shapes_that_contradict_each_other(tmp_path):
+    """A graph whose declared output is not what its nodes give is refused."""
+    path = _saved(tmp_path / "m.onnx", _proto(output=(1, 5, 8, 8)))
+
+    assert _refused(path).message.startswith("m: ONNX's checker refuses it: ")
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "sub/../../secret.bin", "{outside}/secret.bin"])
+def test_external_data_outside_the_folder(tmp_path, location):
+    """External data that points outside the model's folder is refused, though the file is there."""
+    (tmp_path / "secret.bin").write_bytes(WEIGHT.tobytes())
+    (tmp_path / "models/sub").mkdir(parents=True)
+    proto = _with_external_data(location.format(outside=tmp_path))
+    path = _saved(tmp_path / "models/m.onnx", proto)
+    hint = "keep the data in files beside the model"
+    error = _refused(path)
+
+    assert error.message.startswith(f"{path}: its external data cannot be used: ")
+    assert hint == error.hint
+
+
+def test_external_data_through_a_link(tmp_path):
+    """A link beside the model does not lead outside its folder either."""
+    (tmp_path / "secret.bin").write_bytes(WEIGHT.tobytes())
+    path = _saved(tmp_path / "models/m.onnx", _with_external_data("link.bin"))
+    (tmp_path / "models/link.bin").symlink_to(tmp_path / "secret.bin")
+
+    assert "external data cannot be used" in _refused(path).message
+
+
+@pytest.mark.parametrize("more", [{}, {"offset": 0, "length": WEIGHT.nbytes}, {"offset": 64}])
+def test_external_data_beside_the_model(tmp_path, more):
+    """External data in the model's folder comes inside."""
+    (tmp_path / "w.bin").write_bytes(bytes(more.get("offset", 0)) + WEIGHT.tobytes())
+    path = _saved(tmp_path / "m.onnx", _with_external_data("w.bin", **more))
+    model = read_model(path)
+    (weight,) = model.proto.graph.initializer
+
+    assert np.array_equal(WEIGHT, numpy_helper.to_array(weight))
+    assert not weight.external_data
+    assert WEIGHT.tobytes() in model.data
+
+
+def test_external_data_from_another_folder(tmp_path, monkeypatch):
+    """External data is looked for beside the model, wherever the current folder is."""
+    path = _saved(tmp_path / "models/m.onnx", _with_external_data("w.bin"))
+    (tmp_path / "models/w.bin").write_bytes(WEIGHT.tobytes())
+    monkeypatch.chdir(tmp_path)
+
+    assert np.array_equal(WEIGHT, numpy_helper.to_array(read_model(path).proto.graph.initializer[0]))
+
+
+@pytest.mark.parametrize(
+    ("location", "more"),
+    [
+        ("none.bin", {}),
+        ("", {}),
+        (".", {}),
+        ("w.bin", {"offset": "abc"}),
+        ("w.bin", {"offset": -5}),
+        ("w.bin", {"offset": 10**9}),
+        ("w.bin", {"length": 10}),
+        ("w.bin", {"length": 10**12}),
+    ],
+)
+def test_external_data_that_is_broken(tmp_path, location, more):
+    """External data that is missing, cut short or misplaced is refused."""
+    (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
+
+    assert _refused(_saved(tmp_path / "m.onnx", _with_external_data(location, **more)))
+
+
+@pytest.mark.parametrize("shape", [("N", 3, 8, 8), (None, 3, 8, 8)])
+def test_open_batch_becomes_one(tmp_path, shape):
+    """A batch that the file leaves open is 1, in every layer."""
+    model = read_model(_saved(tmp_path / "m.onnx", _proto(shape)))
+    expected = [(1, 3, 8, 8), (1, 4, 8, 8), (1, 4, 8, 8)]
+    first, second = layers_of(model)
+
+    assert expected == [tensor.shape for tensor in (first.inputs[0], first.output, second.output)]
+
+
+def test_fixed_batch_stays(tmp_path):
+    """A batch that the file fixes is left as it is."""
+    expected = (4, 4, 8, 8)
+
+    assert expected == layers_of(read_model(_saved(tmp_path / "m.onnx", _proto((4, 3, 8, 8)))))[-1].output.shape
+
+
+@pytest.mark.parametrize(("shape", "open_axis", "name"), [((1, 3, "H", "W"), 2, "H"), (("N", 3, 8, None), 3, "?")])
+def test_open_size_needs_a_resolution(tmp_path, shape, open_axis, name):
+    """A height or width that the file leaves open is refused without a resolution."""
+    error = _refused(_saved(tmp_path / "m.onnx", _proto(shape)))
+    expected = f"m: size {open_axis} of input x is left open ({name})"
+
+    assert expected == error.message
+    assert "--res" in error.hint
+
+
+def test_open_channels_are_refused(tmp_path):
+    """Channels that the file leaves open are not settled by a resolution."""
+    error = _refused(_saved(tmp_path / "m.onnx", _proto((1, "C", "H", "W"))), resolution=(8, 8))
+    expected = "m: size 1 of input x is left open (C)"
+
+    assert expected == error.message
+
+
+@pytest.mark.parametrize("shape", [("N", 3, "H", "W"), (1, 3, "H", 30), (None, 3, None, None)])
+def test_resolution_settles_open_sizes(tmp_path, shape):
+    """Height and width come from the resolution, in every layer and in the model's bytes."""
+    model = read_model(_saved(tmp_path / "m.onnx", _proto(shape)), resolution=(20, 30))
+    saved = onnx.load_from_string(model.data).graph.input[0].type.tensor_type.shape.dim
+    made = [(1, 4, 20, 30), (1, 4, 20, 30)]
+    taken = [1, 3, 20, 30]
+    resolution = (20, 30)
+
+    assert made == [layer.output.shape for layer in layers_of(model)]
+    assert taken == [side.dim_value for side in saved]
+    assert resolution == input_resolution(model)
+
+
+@pytest.mark.parametrize("resolution", [(9, 8), (8, 9), (224, 224)])
+def test_fixed_size_with_another_resolution(tmp_path, resolution):
+    """A size that the file fixes is not changed by a resolution."""
+    error = _refused(_saved(tmp_path / "m.onnx", _proto()), resolution=resolution)
+    expected = "m: input x is fixed at 8x8"
+
+    assert expected == error.message
+    assert "--res" in error.hint
+
+
+def test_fixed_size_with_its_own_resolution(tmp_path):
+    """A resolution that the file has anyway is no error."""
+    expected = (8, 8)
+
+    assert expected == input_resolution(read_model(_saved(tmp_path / "m.onnx", _proto()), resolution=(8, 8)))
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_size_that_is_no_size(tmp_path, size, axis):
+    """A size of 0 or -1, as some exporters write an open one, is open or refused."""
+    shape = [1, 3, 8, 8]
+    shape[axis] = size
+    path = _saved(tmp_path / "m.onnx", _proto(tuple(shape)))
+
+    assert _refusal(path) or min(layers_of(read_model(path))[0].inputs[0].shape) > 0
+
+
+def test_weights_among_the_inputs(tmp_path):
+    """A weight that the file lists among its inputs, as old exporters do, is no input."""
+    proto = _proto(("N", 3, 8, 8))
+    proto.graph.input.insert(0, helper.make_tensor_value_info("w", TensorProto.FLOAT, WEIGHT.shape))
+    expected = (8, 8)
+
+    assert expected == input_resolution(read_model(_saved(tmp_path / "m.onnx", proto)))
+
+
+def test_model_that_takes_no_image(tmp_path):
+    """A model of vectors has no resolution."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = read_model(_saved(tmp_path / "m.onnx", proto))
+
+    assert input_resolution(model) is None

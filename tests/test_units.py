@@ -1,0 +1,118 @@
+"""Numbers as text."""
+
+from math import floor, log10
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mnbench import units
+
+NUMBERS = st.floats(1e-9, 1e15) | st.floats(-1e15, -1e-9)
+SIGNIFICANT = st.integers(1, 15)
+
+
+def _number(text):
+    return float(text.replace(",", ""))
+
+
+def _significant_digits(text):
+    return text.replace(",", "").replace(".", "").lstrip("-0")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0"),
+        (0.0413, "0.0413"),
+        (0.412, "0.412"),
+        (4.13, "4.13"),
+        (4, "4.00"),
+        (41.3, "41.3"),
+        (413, "413"),
+        (4130, "4,130"),
+        (1234567, "1,234,567"),
+        (0.09996, "0.100"),
+        (9.996, "10.0"),
+        (99.96, "100"),
+        (999.6, "1,000"),
+        (-4.126, "-4.13"),
+        (1e-9, "0.00000000100"),
+    ],
+)
+def test_digits(value, expected):
+    """Three significant digits, thousands apart, and no exponent."""
+    assert expected == units.digits(value)
+
+
+@given(NUMBERS, SIGNIFICANT)
+@example(9.9999999, 8)
+def test_digits_are_within_half_a_digit(value, significant):
+    """The text is the value to half a unit of its last significant digit."""
+    unit = 10.0 ** (floor(log10(abs(value))) - significant + 1)
+
+    assert abs(_number(units.digits(value, significant)) - value) <= unit * 0.501
+
+
+@given(NUMBERS, SIGNIFICANT)
+def test_digits_are_enough(value, significant):
+    """At least so many significant digits are printed, and never an exponent."""
+    text = units.digits(value, significant)
+
+    assert len(_significant_digits(text)) >= significant
+    assert "e" not in text
+
+
+@given(NUMBERS, SIGNIFICANT)
+def test_digits_are_not_too_many(value, significant):
+    """Behind a decimal point stand only digits that are significant."""
+    text = units.digits(value, significant)
+
+    assert "." not in text or len(_significant_digits(text)) == significant
+
+
+@given(NUMBERS)
+def test_digits_are_stable(value):
+    """Printing what was printed changes nothing."""
+    text = units.digits(value)
+
+    assert text == units.digits(_number(text))
+
+
+@given(st.floats(1e-9, 1e12), st.floats(1e-9, 1e12))
+def test_digits_keep_the_order(one, other):
+    """A larger number never prints as a smaller one."""
+    low, high = sorted((one, other))
+
+    assert _number(units.digits(low)) <= _number(units.digits(high))
+
+
+@given(NUMBERS, SIGNIFICANT)
+def test_digits_keep_the_sign(value, significant):
+    """The text of a negative number is a minus sign and the text of the positive one."""
+    expected = f"-{units.digits(abs(value), significant)}"
+
+    assert expected == units.digits(-abs(value), significant)
+
+
+@pytest.mark.parametrize(
+    ("show", "value", "expected"),
+    [
+        (units.in_ms, 412_345, "0.412"),
+        (units.in_ms, 41_234_567, "41.2"),
+        (units.in_millions(2), 4_231_976, "4.23"),
+        (units.in_millions(0), 568_740_352, "569"),
+        (units.in_millions(1), 1_131_852_800, "1,131.9"),
+        (units.in_giga, 12_345_678_901, "12.3"),
+        (units.in_percent, 0.994, "99%"),
+        (units.in_percent_2, 0.94858, "94.86%"),
+    ],
+)
+def test_units(show, value, expected):
+    """Base units in, the printed unit out."""
+    assert expected == show(value)
+
+
+def test_rate_of_nanoseconds_is_a_second():
+    """A million in a millisecond is a thousand million a second."""
+    assert pytest.approx(1e9) == units.per_s(1e6, 1e6)
