@@ -107,6 +107,9 @@ def pipe_rows(text):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+BUILT_IN = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
+
+
 def at_width(width, records):
     """The lines that a terminal of that width shows of a latency table."""
     screen = StringIO()
@@ -453,8 +456,10 @@ def test_run_without_a_graph_measures_every_graph(invoke, fake_worker):
     """`mnbench run` alone measures all built-in graphs and those of `./graphs`."""
     payload = json.loads(invoke("run", *SMALL, "--processes", "1", "--format", "json").stdout)
 
-    assert ["mine-a0.25-r32", "v1-a0.25-r32"] == sorted(record["variant"] for record in payload["records"])
-    assert 2 == len(fake_worker.requests)
+    expected = sorted(f"{name}-a0.25-r32" for name in ["mine", *BUILT_IN])
+
+    assert expected == sorted(record["variant"] for record in payload["records"])
+    assert len(expected) == len(fake_worker.requests)
 
 
 def test_run_measures_a_file_as_it_is(invoke, fake_worker, workspace):
@@ -731,13 +736,13 @@ def test_lists_print_json(invoke, group, key, words):
     result = invoke(group, *words, "--format", "json")
 
     assert 0 == result.exit_code
-    assert [{"graphs": "v1", "devices": "cpu"}[key]] == [one["name"] for one in json.loads(result.stdout)[key]]
+    assert {"graphs": BUILT_IN, "devices": ["cpu"]}[key] == [one["name"] for one in json.loads(result.stdout)[key]]
 
 
 @pytest.mark.parametrize(
     ("words", "label", "first"),
     [
-        (("graphs", "list"), "graph", "v1"),
+        (("graphs", "list"), "graph", BUILT_IN[0]),
         (("graphs", "show", "v1"), "row", "1     conv1"),
         (("devices", "list"), "device", "cpu"),
         (("devices", "show", "cpu"), "key", "name"),
@@ -817,8 +822,8 @@ def test_graphs_show_of_a_file_says_what_to_type(invoke):
 @pytest.mark.parametrize("command", [("cost",), ("build",), ("run",), ("graphs", "show")], ids=" ".join)
 def test_completion_offers_graphs(command):
     """The shell completes names of built-in graphs and of the user's own."""
-    assert [("plain", "mine"), ("plain", "v1")] == completions([*command], "")
-    assert [("plain", "v1")] == completions([*command], "v")
+    assert [("plain", name) for name in sorted(["mine", *BUILT_IN])] == completions([*command], "")
+    assert [("plain", "v2")] == completions([*command], "v2")
 
 
 @pytest.mark.usefixtures("workspace")
@@ -844,6 +849,6 @@ def test_completion_offers_commands():
 
 def test_bash_gets_completions(invoke):
     """The script that bash sources calls `mnbench` with its words in the environment."""
-    words = {"_MNBENCH_COMPLETE": "bash_complete", "COMP_WORDS": "mnbench cost v", "COMP_CWORD": "2"}
+    words = {"_MNBENCH_COMPLETE": "bash_complete", "COMP_WORDS": "mnbench cost v2", "COMP_CWORD": "2"}
 
-    assert "plain,v1\n" == invoke(env=words).stdout
+    assert "plain,v2\n" == invoke(env=words).stdout

@@ -21,7 +21,11 @@ ROW_14_2 = 'type = "Conv", s = 1, filter = [1, 1, 512, 512]'
 POOL = '  { type = "Avg Pool", s = 1, pool = [7, 7], input = [7, 7, 1024] },\n'
 CLASSIFIER = '  { type = "FC", s = 1, filter = [1024, 1000], input = [1, 1, 1024] },\n'
 
-TABLE_KEYS = "allowed keys: name, title, paper, table, activation, batch_norm_epsilon, rows, width, errata (optional)"
+TABLE_KEYS = (
+    "allowed keys: family, name, short (optional), title, paper, table, batch_norm_epsilon, errata (optional), "
+    "published (optional), activation, width, rows"
+)
+FAMILIES = "a table has a `family`, one of: mobilenet-v1, mobilenet-v2, mobilenet-v3, shufflenet-v1, shufflenet-v2"
 CONV_KEYS = "allowed keys: type, s, filter, input"
 ERRATUM_KEYS = "allowed keys: row, key, printed, used, reason"
 TYPES = "every row has a `type`, one of: Conv, Conv dw, Avg Pool, FC, Softmax, Repeat"
@@ -290,7 +294,7 @@ def test_rows_are_numbered_as_in_the_paper():
         (b"\x00", "is not TOML: Invalid statement (at line 1, column 1)", "mend the file at that line"),
         ("name = 'é'".encode("latin-1"), "is not UTF-8 text", "save the file as UTF-8"),
         (b"\xff\xfen\x00", "is not UTF-8 text", "save the file as UTF-8"),
-        (b"", "misses the required key `name`", TABLE_KEYS),
+        (b"", "misses the required key `family`", FAMILIES),
     ],
 )
 def test_file_that_holds_no_table(tmp_path, data, message, hint):

@@ -52,7 +52,8 @@ def _with_weight(model, name, change):
 
 def _first_number_plus(amount):
     def change(numbers):
-        numbers.flat[0] += amount
+        # Of a classifier, one class's whole row: a single feature may be zero on this input.
+        numbers.reshape(-1, numbers.shape[-1] if numbers.ndim == 2 else 1)[0] += amount
         return numbers
 
     return change

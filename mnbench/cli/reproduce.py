@@ -13,7 +13,8 @@ from mnbench.spec import locate
 def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     """Put published figures beside ours.
 
-    Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and latencies are the sources', for reading.
+    Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and
+    latencies are the sources', for reading.
     """
     from mnbench.network.reproduce import reproduce
     from mnbench.show import published

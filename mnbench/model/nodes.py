@@ -8,6 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from mnbench.errors import BuildError
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.variant import Variant
 
@@ -53,8 +54,10 @@ def node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR09
             return make("Reshape", layer, read, ["shape"])
         case "transpose":
             return make("Transpose", layer, read, perm=(0, 2, 1, 3, 4))
-        case kind:
+        case kind if kind in OPERATORS:
             return make(OPERATORS[kind], layer, read)
+        case kind:
+            raise BuildError(f"{layer.scope}: no node for a layer of kind {kind}", hint="report this as a defect")
 
 
 def constants(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray[Any]]:

@@ -48,7 +48,7 @@ class Variant:
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= MAX_ALPHA:
             self._refuse(
-                f"alpha {alpha_text(self.alpha)} is impossible",
+                f"alpha {self.alpha:.9g} is impossible",
                 f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in self.resolution):

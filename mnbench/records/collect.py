@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from mnbench.errors import MeasureError
+from mnbench.errors import MeasureError, MnbenchError
 from mnbench.measure.plan import Cell, Plan
 from mnbench.measure.sample import Sample, take
 from mnbench.records.record import Record, failed, measured
@@ -57,5 +57,8 @@ def _visited(plan: Plan, cell: Cell, process: int, run: Run, visit: Callable[[Pl
 def _released(run: Run) -> Generator[None]:
     try:
         yield
+    except MnbenchError:
+        run.discard()
+        raise
     finally:
         run.release()

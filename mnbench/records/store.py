@@ -107,8 +107,11 @@ class Run:
         return True
 
     def release(self) -> None:
-        """Let others continue this run; of one that found nothing, leave nothing behind."""
+        """Let others continue this run."""
         self._lock.release()
+
+    def discard(self) -> None:
+        """Of a run that found nothing, leave nothing behind."""
         if not any(self.folder.glob("*.npz")):
             (self.folder / "lock").unlink(missing_ok=True)
             with suppress(OSError):

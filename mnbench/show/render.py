@@ -34,9 +34,16 @@ def rich(table: Table[R], console: Console) -> None:
         console.width = PIPE_WIDTH
     columns, dropped = _fitting(table, console.width)
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    excess = _total(columns, table.rows) - console.width
+    names = [column for column in columns if column.left]
+    longest = max(names, key=lambda column: _width(column, table.rows)) if names else None
     for column in columns:
+        # A name may be cut short where nothing else helps, a number never.
+        width = _width(column, table.rows) - (max(0, excess) if column is longest else 0)
         justify = "left" if column.left else "right"
-        shown.add_column(column.header, justify=justify, no_wrap=True, header_style="bold", vertical="bottom")
+        shown.add_column(
+            column.header, justify=justify, no_wrap=True, width=max(1, width), header_style="bold", vertical="bottom"
+        )
     for row in table.rows:
         shown.add_row(*(Text(column.text(row)) for column in columns))
     if table.title:
@@ -76,13 +83,17 @@ def _pipes(cells: Sequence[str]) -> str:
 def _fitting(table: Table[R], width: int) -> tuple[list[Column[R]], list[Column[R]]]:
     """The columns that fit, in order, and those dropped, the least important first."""
     kept, dropped = list(table.columns), list[Column[R]]()
-    while sum(_width(column, table.rows) + GAP for column in kept) - GAP > width:
+    while _total(kept, table.rows) > width:
         last = max(kept, key=lambda column: (column.rank, kept.index(column)))
         if last.rank == 0:
             break
         kept.remove(last)
         dropped.append(last)
     return kept, dropped
+
+
+def _total(columns: Sequence[Column[R]], rows: Sequence[R]) -> int:
+    return sum(_width(column, rows) + GAP for column in columns) - GAP
 
 
 def _width(column: Column[R], rows: Sequence[R]) -> int:

@@ -38,9 +38,9 @@ class Published(Table, frozen=True, kw_only=True):
     """One published model: figures exactly as printed, their source, and why one that does not fit does not.
 
     `mult_adds` and `params` keep the printed digits and unit: "569M", "4.24M", or an exact "3504872". Sources count
-    different things: `mult_adds_of` every layer, or convolutions without the classifier, or every layer and two for each
-    number that batch normalization puts out; `params_of` weights alone,
-    trainable parameters, or with batch normalization's moving means, or with both its statistics. `latency` is printed
+    different things: `mult_adds_of` every layer, or convolutions without the classifier, or every layer and two for
+    each number that batch normalization puts out; `params_of` weights alone, trainable parameters, or with batch
+    normalization's moving means, or with both its statistics. `latency` is printed
     too: `{ "Pixel 1 ms" = 113 }`. `disputed` gives the reason for figures that no count of ours gives, by their key.
     """
 

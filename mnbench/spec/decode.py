@@ -72,8 +72,9 @@ def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
         case inspect.StructType() as struct:
             return _keys(struct)
         case inspect.UnionType(types=(inspect.StructType(), *_) as structs):
-            tags = [str(struct.tag) for struct in structs if isinstance(struct, inspect.StructType)]
-            return f"every row has a `type`, one of: {', '.join(tags)}"
+            tags = ", ".join(str(struct.tag) for struct in structs if isinstance(struct, inspect.StructType))
+            field = structs[0].tag_field
+            return f"{'every row' if field == 'type' else 'a table'} has a `{field}`, one of: {tags}"
         case inspect.LiteralType(values=values):
             return f"allowed values: {', '.join(map(str, values))}"
         case _:

@@ -112,17 +112,26 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
 
     def check(self, path: Path) -> None:
         """Hold the table against itself, filters and pools included."""
-        super().check(path)
+        first, row = next(self.numbered_rows())
+        if not isinstance(row, Conv):
+            refuse(path, first, "input", row.input, "a table begins with a convolution")
+        pooled = classified = False
         for number, row in self.numbered_rows():
             channels = row.input[2]
             match row:
                 case Conv() | ConvDepthwise() if row.filter[2] != channels:
                     refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
+                case Conv() | ConvDepthwise() | AvgPool() if pooled:
+                    refuse(path, number, "input", row.input, "the rows above it have pooled already")
                 case FullyConnected() if row.input[:2] != (1, 1):
                     refuse(path, number, "input", row.input, "it must be pooled to 1 × 1 first")
                 case FullyConnected() if row.filter[0] != channels:
                     refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
                 case AvgPool() if row.pool != row.input[:2]:
                     refuse(path, number, "pool", row.pool, f"it must cover its whole input, {times(row.input[:2])}")
+                case FullyConnected() if classified:
+                    refuse(path, number, "filter", row.filter, "there is a classifier already")
                 case _:
                     pass
+            pooled, classified = pooled or isinstance(row, AvgPool), classified or isinstance(row, FullyConnected)
+        super().check(path)
