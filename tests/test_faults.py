@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,10 @@ def until(reached):
     return value
 
 
+@contextmanager
 def started(workspace):
-    """`mnbench run` in a session of its own, as in a terminal of its own."""
-    return subprocess.Popen(
+    """`mnbench run` in a session of its own, as in a terminal of its own; killed if the test ends before it."""
+    with subprocess.Popen(
         RUN,
         cwd=workspace,
         env=os.environ | {"TMPDIR": str(workspace.parent)},  # a killed process leaves its models behind
@@ -61,7 +63,12 @@ def started(workspace):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def visits(workspace):
@@ -364,11 +371,12 @@ def test_a_model_that_cannot_be_fed_costs_its_cell(invoke, workspace):
 ASK = """
 import json, sys
 from mnbench.errors import MnbenchError
-from mnbench.measure.gateway import ask
+from mnbench.measure import gateway
 from mnbench.spec.device import Device
+gateway.START_S = 2.0
 facts = {"summary": "", "runtime": "onnxruntime", "provider": "CPUExecutionProvider", "threads": 1}
 try:
-    ask(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
+    gateway.ask(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
 except MnbenchError as error:
     print(json.dumps([type(error).__name__, error.message, error.hint]))
 """

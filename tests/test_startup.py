@@ -79,11 +79,11 @@ def test_building_needs_no_gateway(tmp_path):
 
 def test_completion_imports_nothing_heavy(tmp_path):
     """A press of the tab key waits for neither ONNX nor numpy, a runtime or rich."""
-    words = {"_MNBENCH_COMPLETE": "bash_complete", "COMP_WORDS": "mnbench cost v", "COMP_CWORD": "2"}
+    words = {"_MNBENCH_COMPLETE": "bash_complete", "COMP_WORDS": "mnbench cost v2", "COMP_CWORD": "2"}
     code = IMPORTED.replace("main(sys.argv[1:])", "main(prog_name='mnbench')")
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=words, capture_output=True, text=True, check=False, timeout=60
     )
 
-    assert "plain,v1\n" == finished.stdout
+    assert "plain,v2\n" == finished.stdout
     assert set() == {name for name in json.loads(finished.stderr) if name in HEAVY} - {"msgspec"}

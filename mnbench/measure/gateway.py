@@ -1,12 +1,15 @@
 """Starts a worker on the device, carries its source there, and asks it for one visit."""
 
 import signal
+import subprocess
+import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import Any
 
 import execnet
+from execnet import gateway_bootstrap, gateway_io
 
 import mnbench.worker
 from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
@@ -14,6 +17,9 @@ from mnbench.spec.device import Device
 from mnbench.worker import carry
 
 PACKAGE = "mnbench_worker"
+START_S = 30.0
+"""How long a device may take to start a Python: boards on a slow line, emulators."""
+
 END_S = 1.0
 
 
@@ -21,37 +27,56 @@ def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[st
     """One request to a fresh process on the device.
 
     Raises:
-        GatewayError: the device's Python cannot be started.
+        GatewayError: the device's Python cannot be started, or cannot become a worker.
         RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
         MeasureError: the worker crashed, hung or failed.
     """
     with _gateway(device) as gateway:
+        channel = _worker(gateway, device)
         try:
-            channel = gateway.remote_exec(carry)
-            channel.send(PACKAGE)
-            channel.send(_sources())
             channel.send(request)
             answer = channel.receive(timeout_s)
             while "expect_s" in answer:
                 answer = channel.receive(timeout_s + 2 * answer["expect_s"])
         except channel_timeout() as failure:
             raise MeasureError(
-                f"no answer for {timeout_s:g} s longer than expected: the worker hangs", hint="try a smaller resolution"
+                f"no answer for {timeout_s:g} s longer than expected: the worker hangs",
+                hint="try a smaller resolution",
             ) from failure
         except (EOFError, OSError) as failure:
             raise _death(gateway, device) from failure
         except execnet.RemoteError as failure:
-            last = str(failure).strip().splitlines()[-1]
-            raise GatewayError(
-                f"device {device.name}: the worker cannot start: {last}",
-                hint="the device needs Python 3.9 or newer and numpy",
-            ) from failure
+            raise MeasureError(_last_line(failure), hint="run the cell alone to see whether it repeats") from failure
     if "error" not in answer:
         return answer
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
         raise RuntimeUnavailable(f"device {device.name}: {error}", hint=f"pip install {device.runtime}")
     raise MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
+
+
+def _worker(gateway: Any, device: Device) -> Any:
+    """A channel to a worker that is ready for its request.
+
+    Raises:
+        GatewayError: what runs there is no Python that can be one.
+    """
+    try:
+        channel = gateway.remote_exec(carry)
+        channel.send(PACKAGE)
+        channel.send(_sources())
+        channel.receive(START_S)
+    except (EOFError, OSError, execnet.RemoteError, channel_timeout()) as failure:
+        raise GatewayError(
+            f"device {device.name}: no worker starts behind `{device.gateway}`: {_last_line(failure)}",
+            hint="the device needs Python 3.9 or newer and numpy",
+        ) from failure
+    return channel
+
+
+def _last_line(failure: BaseException) -> str:
+    """The last line of a message, where tracebacks say what it is about."""
+    return next(reversed(str(failure).strip().splitlines()), type(failure).__name__)
 
 
 def channel_timeout() -> type[Exception]:
@@ -63,24 +88,64 @@ def channel_timeout() -> type[Exception]:
 def _gateway(device: Device) -> Generator[Any]:
     group = execnet.Group()
     try:
-        yield group.makegateway(device.gateway)
+        yield _started(group, device)
     except MnbenchError:
         raise
-    except (OSError, ValueError, EOFError, execnet.HostNotFound) as failure:
+    except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
         raise GatewayError(
-            f"device {device.name}: cannot start `{device.gateway}`: {failure}",
+            f"device {device.name}: cannot start `{device.gateway}`: {_last_line(failure)}",
             hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
         ) from failure
     finally:
         group.terminate(timeout=END_S)
 
 
+def _started(group: Any, device: Device) -> Any:
+    """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer.
+
+    SIGINT is blocked while the process is made, and stays so in the worker: Ctrl-C is for this process to handle.
+    """
+    specification = execnet.XSpec(device.gateway)
+    if not (specification.popen or specification.ssh):
+        return group.makegateway(specification)
+    specification.execmodel = specification.execmodel or group.remote_execmodel.backend
+    group.allocate_id(specification)
+    with _sigint_blocked():
+        process = gateway_io.create_io(specification, execmodel=group.execmodel)
+    watch = threading.Timer(START_S, process.kill)
+    watch.start()
+    try:
+        gateway = gateway_bootstrap.bootstrap(process, specification)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        watch.cancel()
+    gateway.spec = specification
+    group._register(gateway)  # noqa: SLF001  what makegateway does
+    return gateway
+
+
+@contextmanager
+def _sigint_blocked() -> Generator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _death(gateway: Any, device: Device) -> MeasureError:
     """Why the worker's process ended, as far as this side can tell."""
     process = getattr(gateway._io, "popen", None)  # noqa: SLF001  execnet keeps the exit status nowhere else
-    code = process.wait(timeout=END_S) if process else None
+    code = None
+    with suppress(subprocess.TimeoutExpired):
+        code = process.wait(timeout=END_S) if process else None
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         more = ": out of memory?" if name == "SIGKILL" else ""
         return MeasureError(
             f"the worker was killed by {name}{more}", hint="run the cell alone to see whether it repeats"

@@ -71,9 +71,8 @@ def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
     match _chosen(info, value):
         case inspect.StructType() as struct:
             return _keys(struct)
-        case inspect.UnionType(types=(inspect.StructType(), *_) as structs):
+        case inspect.UnionType(types=(inspect.StructType(tag_field=field), *_) as structs):
             tags = ", ".join(str(struct.tag) for struct in structs if isinstance(struct, inspect.StructType))
-            field = structs[0].tag_field
             return f"{'every row' if field == 'type' else 'a table'} has a `{field}`, one of: {tags}"
         case inspect.LiteralType(values=values):
             return f"allowed values: {', '.join(map(str, values))}"

@@ -32,4 +32,6 @@ if __name__ == "__channelexec__":
     channel: Any = globals()["channel"]  # execnet's gift to remotely executed sources
     package = channel.receive()
     sys.meta_path.insert(0, Carried(channel.receive()))
-    importlib.import_module(f"{package}.serve").serve(channel)
+    serve = importlib.import_module(f"{package}.serve").serve
+    channel.send("ready")
+    serve(channel)

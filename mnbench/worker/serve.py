@@ -10,6 +10,7 @@ import numpy as np
 
 from .host import host_facts, peak_rss_bytes
 from .loop import timed_runs
+from .runtimes import Unavailable
 
 
 def serve(channel: Any) -> None:
@@ -21,16 +22,14 @@ def serve(channel: Any) -> None:
     request = channel.receive()
     try:
         runtime = import_module(f"{__package__}.runtimes.{request['runtime']}")
+        channel.send(visit(runtime, request, channel))
     except ImportError as failure:
         channel.send({"error": f"{request['runtime']} cannot be imported: {failure}", "unavailable": True})
-        return
-    try:
-        channel.send(visit(runtime, request, channel))
-    except LookupError as failure:
-        channel.send({"error": str(failure.args[0]), "unavailable": True})
+    except Unavailable as failure:
+        channel.send({"error": str(failure), "unavailable": True})
     except MemoryError:
         channel.send({"error": "out of memory", "unavailable": False})
-    except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this cell's result
+    except BaseException as failure:  # noqa: BLE001  whatever a runtime raises is this cell's result
         channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": False})
 
 
@@ -57,7 +56,7 @@ def visit(runtime: Any, request: dict[str, Any], channel: Any) -> dict[str, Any]
         "warmup_ns": warmup_ns,
         "latencies_ns": latencies_ns,
         "peak_rss_bytes": peak_rss_bytes(),
-        "outputs": [_told(np.asarray(output)) for output in session.outputs()],
+        "outputs": [_told(output) for output in session.outputs()],
         "placement": session.placement(),
         "runtime_version": runtime.version(),
         "host": load_before,

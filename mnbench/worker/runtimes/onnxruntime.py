@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as _onnxruntime
 
+from . import Unavailable
+
 onnxruntime: Any = _onnxruntime  # it ships no types
 
 
@@ -16,7 +18,7 @@ class Session:
     def __init__(self, model: bytes, *, provider: str, threads: int, options: dict[str, str], seed: int) -> None:
         available = onnxruntime.get_available_providers()
         if provider not in available:
-            raise LookupError(f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}")
+            raise Unavailable(f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}")
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
@@ -76,7 +78,7 @@ _DTYPES: dict[str, Any] = {
 
 def _input(value: Any, random: Any) -> Any:
     if value.type not in _DTYPES or not all(isinstance(side, int) for side in value.shape):
-        raise LookupError(f"input {value.name} is {value.type} {value.shape}: only tensors of fixed size can be filled")
+        raise ValueError(f"input {value.name} is {value.type} {value.shape}: only tensors of fixed size can be filled")
     dtype = np.dtype(_DTYPES[value.type])
     numbers = random.standard_normal(value.shape) if dtype.kind == "f" else np.zeros(value.shape)
     return numbers.astype(dtype)
