@@ -1,0 +1,49 @@
+"""The documentation's examples run, and its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mnbench.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples(page):
+    """The `mnbench` command lines of a page's console blocks."""
+    blocks = [text for kind, text in FENCE.findall(page.read_text(encoding="utf-8")) if kind == "console"]
+    lines = [line.removeprefix("$ ").partition("   ")[0] for block in blocks for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("mnbench ")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page, invoke, workspace):
+    """Every example of a page runs as it stands, in their order, in one folder; measurements are cut short."""
+    for words in examples(page):
+        if "my_model.onnx" in words:
+            assert invoke("build", "v1", "--alpha", "0.25", "--res", "32", "-o", "my_model.onnx").exit_code == 0
+        short = ["--processes", "1", "--duration", "0.01"] if words[0] == "run" else []
+        result = invoke(*words, *short)
+        assert (words, 0, "") == (words, result.exit_code, result.stderr if result.exit_code else "")
+    assert workspace.is_dir()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Links to files of the repository name files that are there."""
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented(name):
+    """Each command has its section, and an example that docs or help give."""
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    section = text.partition(f"## mnbench {name}\n")[2]
+    assert "Example:" in section
