@@ -71,8 +71,8 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="p10_ns", title="p10", unit="ms", value=_latency("p10"), show=in_ms),
         Column[Record](name="p90_ns", title="p90", unit="ms", value=_latency("p90"), show=in_ms, rank=1),
         Column[Record](name="min_ns", title="min", unit="ms", value=_latency("min"), show=in_ms, rank=3),
-        Column[Record](name="mult_adds_per_s", title="Mult-Adds/s", unit="10⁹", value=_rate, show=in_giga, rank=1),
-        Column[Record](name="placed", value=lambda r: r.placement.mult_adds, show=in_percent, rank=2),
+        Column[Record](name="mult_adds_per_s", title="Mult-Adds\nper s", unit="10⁹", value=_rate, show=in_giga, rank=1),
+        Column[Record](name="placed", value=lambda r: r.placement.mult_adds, show=in_percent, rank=1),
         Column[Record](name="first_run_ns", title="first run", unit="ms", value=lambda r: r.first_run_ns, show=in_ms),
         Column[Record](name="session_ns", title="session", unit="ms", value=lambda r: r.session_ns, show=in_ms),
         Column[Record](
