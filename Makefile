@@ -18,7 +18,7 @@ quick: $(READY)  ## the part that takes under a minute
 check: $(READY)  ## linters, types, the direction of imports, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/cog --check README.md docs/*.md
 
