@@ -202,6 +202,7 @@ def test_activations_stay_at_unit_scale(name, alpha, resolution):
     assert 0.15 < logits.std() < 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.1), ("int8", 2.0)])
 def test_other_precisions_run_and_stay_near(name, precision, bound):

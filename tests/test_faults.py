@@ -24,7 +24,13 @@ from mnbench.records.store import Store
 
 pytestmark = pytest.mark.slow
 
-RUN = [sys.executable, "-m", "mnbench", "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.2"]
+# A shell's background jobs, and so tests in one, ignore SIGINT and hand that on: undo it, as a terminal would have it.
+MNBENCH = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("mnbench", run_name="__main__")
+"""
+RUN = [sys.executable, "-c", MNBENCH, "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.2"]
 RUN += ["--processes", "3", "--format", "json"]
 CELLS = ["v1-a0.25-r32", "v1-a0.25-r64"]
 VISITS = 6
@@ -121,15 +127,15 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
 
 def test_ctrl_c_while_a_worker_starts_shows_no_traceback(workspace):
     """A terminal sends SIGINT to workers too: whenever it comes in a worker's start, none prints a traceback."""
-    for delay in (0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1):
+    for delay in (0, 0, 0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08):
         with started(workspace) as process:
             until(lambda pid=process.pid: len(processes(group=pid)) > 1)
             time.sleep(delay)
             os.killpg(process.pid, signal.SIGINT)
             _, stderr = process.communicate(timeout=PATIENCE_S)
 
-        assert (delay, 130) == (delay, process.returncode)
-        assert (delay, False) == (delay, "Traceback" in stderr)
+        assert 130 == process.returncode, (delay, stderr)
+        assert "Traceback" not in stderr, (delay, stderr)
 
 
 def test_kill_loses_at_most_the_visit_in_flight(workspace):

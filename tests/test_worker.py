@@ -243,7 +243,7 @@ def test_a_runtime_that_is_not_there_is_unavailable():
     channel = FakeChannel(REQUEST | {"runtime": "nonsense", "model": b""})
     serve(channel)
 
-    assert [True] == [message["unavailable"] for message in channel.sent]
+    assert ["runtime"] == [message["unavailable"] for message in channel.sent]
     assert "nonsense" in channel.sent[0]["error"]
 
 

@@ -51,7 +51,9 @@ def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[st
         return answer
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
-        raise RuntimeUnavailable(f"device {device.name}: {error}", hint=f"pip install {device.runtime}")
+        missing = answer["unavailable"] == "runtime"
+        hint = f"pip install {device.runtime}" if missing else f"install a build of {device.runtime} that has it"
+        raise RuntimeUnavailable(f"device {device.name}: {error}", hint=hint)
     raise MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
@@ -110,32 +112,47 @@ def _started(group: Any, device: Device) -> Any:
         return group.makegateway(specification)
     specification.execmodel = specification.execmodel or group.remote_execmodel.backend
     group.allocate_id(specification)
-    with _sigint_blocked():
-        process = gateway_io.create_io(specification, execmodel=group.execmodel)
-    watch = threading.Timer(START_S, process.kill)
-    watch.start()
+    process = watch = None
     try:
+        with _sigint_blocked():
+            process = gateway_io.create_io(specification, execmodel=group.execmodel)
+            watch = threading.Timer(START_S, process.kill)
+            watch.daemon = True
+            watch.start()
         gateway = gateway_bootstrap.bootstrap(process, specification)
+        gateway.spec = specification
+        group._register(gateway)  # noqa: SLF001  what makegateway does
     except BaseException:
-        process.kill()
+        if process:
+            process.kill()
+            process.wait()
         raise
     finally:
-        watch.cancel()
-    gateway.spec = specification
-    group._register(gateway)  # noqa: SLF001  what makegateway does
+        if watch:
+            watch.cancel()
     return gateway
 
 
 @contextmanager
 def _sigint_blocked() -> Generator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
+    """Ctrl-C waits until the end. The mask goes on to the worker; the handler is for threads that have no mask."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    held: list[tuple[int, Any]] = []
+
+    def hold(number: int, frame: Any) -> None:
+        held.append((number, frame))
+
+    handler = signal.signal(signal.SIGINT, hold)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if held and callable(handler):
+            handler(*held[0])
 
 
 def _death(gateway: Any, device: Device) -> MeasureError:

@@ -123,6 +123,9 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = DEFAULT_CO
     settings = dict.fromkeys(_setting(record) for record in records if record.latency_ns)
     notes: list[str] = []
     for coverage, processes in dict.fromkeys((r.latency_ns.coverage, r.processes) for r in records if r.latency_ns):
+        if processes == 1:
+            notes.append("latency: median of one process, which has no interval. min, p90: of all runs")
+            continue
         notes.append(
             f"latency: median of {processes} processes' medians; with {coverage:.1%} confidence the interval holds the "
             "median of all such processes, on this host as it was during the run. min, p90: of all runs"

@@ -16,7 +16,7 @@ from .runtimes import Unavailable
 def serve(channel: Any) -> None:
     """Answer one request that comes over an execnet channel.
 
-    An answer holds `error`, with `unavailable` true where a runtime or provider is missing, or the visit. Before it
+    An answer holds `error`, with `unavailable` naming what is missing, runtime or provider, or the visit. Before it
     comes `expect_s`, once the first run has shown how long the others may take.
     """
     request = channel.receive()
@@ -24,13 +24,13 @@ def serve(channel: Any) -> None:
         runtime = import_module(f"{__package__}.runtimes.{request['runtime']}")
         channel.send(visit(runtime, request, channel))
     except ImportError as failure:
-        channel.send({"error": f"{request['runtime']} cannot be imported: {failure}", "unavailable": True})
+        channel.send({"error": f"{request['runtime']} cannot be imported: {failure}", "unavailable": "runtime"})
     except Unavailable as failure:
-        channel.send({"error": str(failure), "unavailable": True})
+        channel.send({"error": str(failure), "unavailable": "provider"})
     except MemoryError:
-        channel.send({"error": "out of memory", "unavailable": False})
+        channel.send({"error": "out of memory", "unavailable": None})
     except BaseException as failure:  # noqa: BLE001  whatever a runtime raises is this cell's result
-        channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": False})
+        channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": None})
 
 
 def visit(runtime: Any, request: dict[str, Any], channel: Any) -> dict[str, Any]:
