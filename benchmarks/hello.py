@@ -21,6 +21,12 @@ def devices() -> None:
 
 
 @main.command()
+def reproduce() -> None:
+    """Say hello, reproduce."""
+    click.echo("Hello, reproduce!")
+
+
+@main.command()
 def cost() -> None:
     """Say hello, cost."""
     click.echo("Hello, cost!")
