@@ -66,7 +66,7 @@ class Layer:
 
 
 FUSED = frozenset(
-    {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "p_relu", "prelu", "sigmoid", "hard_sigmoid", "hard_swish"}
+    {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid", "hard_swish"}
     | {"cast", "quantize_linear", "dequantize_linear"}
 )
 """Layers that a runtime does in place while it writes the layer before: they move no memory of their own."""
