@@ -14,12 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.interleaved import MNBENCH, ROOT, interleaved, output, process
+from benchmarks.environment import environment
+from benchmarks.interleaved import MNBENCH, interleaved, output, process
 from benchmarks.report import Comparison, Goal, report, versions
 
 HERE = Path(__file__).parent
-VENV = ROOT / ".venv-torch"
-PYTHON = VENV / "bin" / "python"
 OURS, DYNAMO, TORCHSCRIPT = "mnbench build v1", "PyTorch, dynamo (its default)", "PyTorch, torchscript (its older one)"
 GOALS = (
     Goal(text="goal: PyTorch's default takes at least 6 × mnbench", arm=DYNAMO, low=6),
@@ -27,15 +26,19 @@ GOALS = (
 )
 
 
+def python() -> Path:
+    """The other environment's Python."""
+    return environment("torch", "--requirement", HERE / "requirements.txt")
+
+
 def main() -> None:
     """Install, time, count, print and log."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=12, help="rounds, each with one process of every arm")
     runs = parser.parse_args().runs
-    install()
     with tempfile.TemporaryDirectory() as folder:
         files = {arm: Path(folder, f"{index}.onnx") for index, arm in enumerate((OURS, DYNAMO, TORCHSCRIPT))}
-        export = (PYTHON, HERE / "torch_export.py")
+        export = (python(), HERE / "torch_export.py")
         arms = {
             OURS: process(MNBENCH, "build", "v1", "-o", files[OURS]),
             DYNAMO: process(*export, files[DYNAMO], "--exporter", "dynamo"),
@@ -44,19 +47,8 @@ def main() -> None:
         comparison = Comparison(title="whole process", rounds=interleaved(arms, rounds=runs), goals=GOALS)
         made = contents(files)
     packages = ("onnx", "onnxsim", "onnxruntime", "numpy")
-    here, there = versions("mnbench", *packages), versions("torch", "onnxscript", *packages, python=PYTHON)
+    here, there = versions("mnbench", *packages), versions("torch", "onnxscript", *packages, python=python())
     report("export", [comparison], notes=[made, f"mnbench: {here}\nPyTorch: {there}"])
-
-
-def install() -> None:
-    """Make the environment with PyTorch, unless it is there whole."""
-    ready = VENV / "ready"
-    if ready.exists():
-        return
-    print(f"installing PyTorch into {VENV.name}", file=sys.stderr)
-    output(sys.executable, "-m", "venv", "--clear", VENV)
-    output(PYTHON, "-m", "pip", "install", "--requirement", HERE / "requirements.txt")
-    ready.touch()
 
 
 def contents(files: dict[str, Path]) -> str:

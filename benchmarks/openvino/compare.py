@@ -6,34 +6,36 @@ OpenVINO is installed into `.venv-openvino` the first time. The difference to on
 onnxruntime's output.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.interleaved import MNBENCH, ROOT, output
+from benchmarks.environment import environment
+from benchmarks.interleaved import MNBENCH, output
 from benchmarks.report import report, versions
 from mnbench.model.reference import run
 from mnbench.network.layer import INPUT
 from mnbench.spec import locate
 
 HERE = Path(__file__).parent
-VENV = ROOT / ".venv-openvino"
-PYTHON = VENV / "bin" / "python"
 TOLERANCE = {"fp32": 1e-3, "int8": 1.0}
+
+
+def python() -> Path:
+    """The other environment's Python."""
+    return environment("openvino", "openvino==2026.4.1")
 
 
 def main() -> None:
     """Install, build, run in both, print and log."""
-    install()
     lines = [f"{'graph':32}difference to onnxruntime"]
     with tempfile.TemporaryDirectory() as folder:
         for precision, tolerance in TOLERANCE.items():
             for name in locate.tables("graphs"):
                 found = difference(name, precision, Path(folder))
                 lines.append(f"  {name + ' ' + precision:30}{found:8.1e}{'' if found <= tolerance else '   too large'}")
-    versions_line = f"mnbench: {versions('mnbench', 'onnxruntime')} · OpenVINO: {versions('openvino', python=PYTHON)}"
+    versions_line = f"mnbench: {versions('mnbench', 'onnxruntime')} · OpenVINO: {versions('openvino', python=python())}"
     report("openvino", [], notes=["\n".join(lines), versions_line])
 
 
@@ -42,20 +44,9 @@ def difference(name: str, precision: str, folder: Path) -> float:
     model, image, result = folder / f"{name}.onnx", folder / "image.npy", folder / "output.npy"
     output(MNBENCH, "build", name, "--precision", precision, "-o", model)
     np.save(image, np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32))
-    output(PYTHON, HERE / "openvino_run.py", model, image, result)
+    output(python(), HERE / "openvino_run.py", model, image, result)
     (expected,) = run(model.read_bytes(), {INPUT: np.load(image)}, name=name)
     return float(np.abs(np.load(result) - expected).max() / expected.std())
-
-
-def install() -> None:
-    """Make the environment with OpenVINO, unless it is there whole."""
-    ready = VENV / "ready"
-    if ready.exists():
-        return
-    print(f"installing OpenVINO into {VENV.name}", file=sys.stderr)
-    output(sys.executable, "-m", "venv", "--clear", VENV)
-    output(PYTHON, "-m", "pip", "install", "openvino==2026.4.1")
-    ready.touch()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.interleaved import MNBENCH, ROOT, Arm, Rounds, interleaved, output
+from benchmarks.environment import environment
+from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
 from benchmarks.report import Comparison, Goal, report, versions
 from mnbench.spec import locate
 from mnbench.units import NS_PER_S
@@ -25,8 +26,6 @@ from mnbench.worker.loop import timed_runs
 from mnbench.worker.runtimes.onnxruntime import Session
 
 HERE = Path(__file__).parent
-VENV = ROOT / ".venv-torchvision"
-PYTHON = VENV / "bin" / "python"
 NETWORKS = {
     "v2": ("mobilenet_v2",),
     "v3-large": ("mobilenet_v3_large",),
@@ -40,16 +39,20 @@ RUNS_A_TURN = 3
 """The first of a turn finds another model's weights in the cache; medians pass over it."""
 
 
+def python() -> Path:
+    """The other environment's Python."""
+    return environment("torchvision", "--requirement", HERE / "requirements.txt")
+
+
 def main() -> None:
     """Install, export, time, print and log."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="rounds, each with fresh sessions")
     rounds = parser.parse_args().runs
-    install()
     with tempfile.TemporaryDirectory() as folder:
         found = [compared(name, Path(folder), rounds) for name in NETWORKS]
     notes = [f"mnbench: {versions('mnbench', 'onnxruntime')}"]
-    notes.append(f"torchvision: {versions('torch', 'torchvision', 'onnxscript', 'onnxsim', python=PYTHON)}")
+    notes.append(f"torchvision: {versions('torch', 'torchvision', 'onnxscript', 'onnxsim', python=python())}")
     report("torchvision", found, notes=notes)
 
 
@@ -57,7 +60,7 @@ def compared(name: str, folder: Path, rounds: int) -> Comparison:
     """Both graphs of a network, whose Mult-Adds must be equal."""
     model, *options = NETWORKS[name]
     theirs, ours = folder / f"{model}.onnx", folder / f"{name}.onnx"
-    output(PYTHON, HERE / "torchvision_export.py", model, theirs)
+    output(python(), HERE / "torchvision_export.py", model, theirs)
     output(MNBENCH, "build", name, *options, "-o", ours)
     costs = [json.loads(output(MNBENCH, "cost", file, "--layers", "--format", "json")) for file in (theirs, ours)]
     if len({cost["mult_adds"] for cost in costs}) > 1:
@@ -93,17 +96,6 @@ def arm(file: Path) -> Arm:
         return [latency_ns / NS_PER_S for latency_ns in latencies_ns]
 
     return turn
-
-
-def install() -> None:
-    """Make the environment with torchvision, unless it is there whole."""
-    ready = VENV / "ready"
-    if ready.exists():
-        return
-    print(f"installing torchvision into {VENV.name}", file=sys.stderr)
-    output(sys.executable, "-m", "venv", "--clear", VENV)
-    output(PYTHON, "-m", "pip", "install", "--requirement", HERE / "requirements.txt")
-    ready.touch()
 
 
 if __name__ == "__main__":
