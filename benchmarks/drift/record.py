@@ -1,0 +1,112 @@
+"""Repeat one small table for hours, quiet and beside a noisy neighbour: how far do a host's own runs lie apart?
+
+One line of JSON a run: of each variant, what each process found; of the host, how busy it was meanwhile.
+"""
+
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, nullcontext
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+TABLE = ("v1", "--alpha", "1,0.25", "--res", "192,128")
+
+
+@click.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--runs", default=40, help="Of each kind.")
+@click.option("--every", "every_s", default=240.0, help="Seconds from one pair of runs to the next.")
+@click.option("--duration", default="0.5", help="Seconds timed in each process.")
+def main(log: Path, runs: int, every_s: float, duration: str) -> None:
+    """Append to LOG until it holds that many runs of each kind."""
+    draw = random.Random()  # noqa: S311  an order, not a secret
+    done = len(log.read_text().splitlines()) // 2 if log.exists() else 0
+    for _ in range(done, runs):
+        begin = time.monotonic()
+        for kind in draw.sample(("quiet", "neighbour"), 2):
+            with neighbour() if kind == "neighbour" else nullcontext():
+                line = {"kind": kind, **measured(duration)}
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        time.sleep(max(0.0, every_s - (time.monotonic() - begin)))
+
+
+def measured(duration: str) -> dict[str, Any]:
+    """One run of the table."""
+    before, pressure, started = _busy(), _pressure(), time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        command = ("-m", "mnbench", "run", *TABLE, "--duration", duration, "--results", folder, "--format", "json")
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        busy = [after - first for first, after in zip(before, _busy(), strict=True)]
+        variants: dict[str, list[dict[str, float]]] = {}
+        for path in sorted(Path(folder).glob("raw/*/*.npz")):
+            with np.load(path) as arrays:
+                variants.setdefault(path.stem.rpartition(".")[0], []).append(_figures(arrays["latencies_ns"]))
+    return {
+        "started": round(started),
+        "duration_s": round(time.time() - started, 1),
+        "busy_cores": round(busy[0] / (time.time() - started), 3),
+        "steal_cores": round(busy[1] / (time.time() - started), 3),
+        "pressure": pressure,
+        "variants": variants,
+    }
+
+
+def _figures(latencies_ns: Any) -> dict[str, float]:
+    p10, median, p90 = np.quantile(latencies_ns, (0.1, 0.5, 0.9))
+    return {
+        "runs": len(latencies_ns),
+        "min": int(latencies_ns.min()),
+        "p10": round(p10),
+        "median": round(median),
+        "p90": round(p90),
+        "mean": round(latencies_ns.mean()),
+        "sd": round(latencies_ns.std(ddof=1)),
+    }
+
+
+@contextmanager
+def neighbour() -> Generator[None]:
+    """A process that streams through 64 MiB and computes, in bursts, on whatever core it gets."""
+    process = multiprocessing.get_context("spawn").Process(target=_disturb, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _disturb() -> None:
+    draw = random.Random()  # noqa: S311
+    block = np.zeros(8 * 2**20)
+    while True:
+        end = time.monotonic() + draw.expovariate(1 / 0.3)
+        while time.monotonic() < end:
+            block *= 1.0000001
+        time.sleep(draw.expovariate(1 / 0.3))
+
+
+def _busy() -> tuple[float, float]:
+    """Seconds that all cores together have worked, and that the hypervisor took."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+    return (user + nice + system + irq + softirq) / 100, steal / 100
+
+
+def _pressure() -> float | None:
+    """How many percent of the last ten seconds some task waited for a core."""
+    path = Path("/proc/pressure/cpu")
+    return float(path.read_text().split("avg10=")[1].split()[0]) if path.exists() else None
+
+
+if __name__ == "__main__":
+    main()
