@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from math import comb
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The `share` quantile of an ascending sequence, by linear interpolation (type 7 of Hyndman and Fan, 1996)."""
@@ -36,3 +39,23 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 def _coverage(n: int, k: int) -> float:
     return max(0.0, 1 - 2 * sum(comb(n, i) for i in range(k)) / 2**n)
+
+
+def effective_runs(values: ArrayLike) -> float:
+    """How many independent values tell as much as these, which followed each other.
+
+    n / (1 + 2 Σ ρ), with autocorrelations ρ summed by Geyer's initial positive sequence (Practical Markov Chain Monte
+    Carlo, 1992): pairs of neighbouring lags, until one falls below zero. Never more than n.
+    """
+    found = np.asarray(values, np.float64)
+    n = found.size
+    centred = found - found.mean() if n else found
+    if n < 2 or not centred.any():
+        return float(n)
+    spectrum = np.fft.rfft(centred, 2 * n)
+    covariance = np.fft.irfft(spectrum * spectrum.conj(), 2 * n)[:n]
+    lags = covariance / covariance[0]
+    pairs = lags[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
+    below = np.flatnonzero(pairs <= 0)
+    positive = pairs[: below[0]] if below.size else pairs
+    return float(min(n, n / max(2 * positive.sum() - 1, 1 / n)))

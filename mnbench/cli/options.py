@@ -1,11 +1,12 @@
 """Arguments and options that commands share."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -33,6 +34,46 @@ class CommaSeparated(click.ParamType[list[T]], Generic[T]):
             return [self.one(part.strip()) for part in value.split(",")]
         except ValueError:
             self.fail(f"{value!r} is not {self.name}, or several with commas between", param, ctx)
+
+
+class Share(click.ParamType[float]):
+    """`1%`, as 0.01."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A percent sign leaves no doubt."""
+        number, sign, rest = str(value).partition("%")
+        try:
+            share = float(number) / 100
+        except ValueError:
+            share = -1.0
+        if not 0 < share < 1 or not sign or rest:
+            self.fail(f"{value!r} is no share such as 1% or 0.5%", param, ctx)
+        return share
+
+
+class Duration(click.ParamType[float]):
+    """`20s`, `2m` or `500ms`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A bare number is seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
+        duration_s = float(found[1]) * {"ms": 1e-3, "s": 1, "": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+        if not 0 < duration_s < float("inf"):
+            self.fail(f"{value!r} is no duration such as 20s, 2m or 500ms", param, ctx)
+        return duration_s
+
+
+def threads(text: str) -> int | Literal["all"]:
+    """A positive number, or `all`."""
+    if text == "all":
+        return "all"
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 class TableName(click.ParamType[str]):

@@ -3,11 +3,22 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import msgspec
 
-from mnbench.cli.options import TableName, echo_json, format_option, sources, variant_options
+from mnbench.cli.options import (
+    CommaSeparated,
+    Duration,
+    Share,
+    TableName,
+    echo_json,
+    format_option,
+    sources,
+    threads,
+    variant_options,
+)
 from mnbench.errors import MnbenchError
 from mnbench.network.variant import OnnxFile, Source
 from mnbench.spec import locate
@@ -19,6 +30,16 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 MAX_DURATION_S = 3600.0
+ARGUMENTS = "mnbench.run.arguments"
+
+
+class Remembering(click.Command):
+    """Keeps the arguments as they were given, for the run to be resumed with."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ever."""
+        ctx.meta[ARGUMENTS] = [argument for argument in args if argument != "--fresh"]
+        return super().parse_args(ctx, args)
 
 
 def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -29,7 +50,8 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 
 
 @click.command(
-    epilog="\b\nExample:\n  mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128\n  mnbench run model.onnx"
+    cls=Remembering,
+    epilog="\b\nExample:\n  mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128\n  mnbench run model.onnx",
 )
 @variant_options
 @click.option(
@@ -38,7 +60,9 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
 )
-@click.option("--processes", default=6, show_default=True, type=click.IntRange(min=1), help="Fresh processes a cell.")
+@click.option(
+    "--processes", default=6, show_default=True, type=click.IntRange(min=1), help="Fresh processes a cell, at least."
+)
 @click.option(
     "--duration",
     default=1.0,
@@ -47,43 +71,84 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     callback=_no_nan,
     help="Seconds timed in each.",
 )
+@click.option(
+    "--precision-target",
+    default="1%",
+    show_default=True,
+    type=Share(),
+    help="Half the width of its interval that a cell is visited for, as a share of the median.",
+)
+@click.option(
+    "--budget",
+    default="20s",
+    show_default=True,
+    type=Duration(),
+    help="What a cell may cost in all, precise or not: 90s, 2m.",
+)
+@click.option(
+    "--threads",
+    type=CommaSeparated(threads, "a number or `all`"),
+    help="Threads of one inference: 1,2,all. Default: the device's own.",
+)
+@click.option(
+    "--cores", type=CommaSeparated(int, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
+)
+@click.option("--allow-fallback", is_flag=True, help="Measure also what does not all run on the device's own provider.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
 @click.option("--no-simplify", is_flag=True, help="Measure the plain graphs.")
 @click.option("--keep-bn", is_flag=True, help="Keep batch normalization as nodes of its own.")
 @click.option("--fresh", is_flag=True, help="Measure all again, instead of continuing an unfinished run.")
+@click.option("--resume", is_flag=True, help="Continue the last unfinished run in --results, whatever it was.")
 @format_option()
+@click.pass_context
 def command(
+    ctx: click.Context,
     *,
     device: str,
     results: Path,
     processes: int,
     duration: float,
+    precision_target: float,
+    budget: float,
+    threads: Sequence[int | Literal["all"]] | None,
+    cores: Sequence[int] | None,
+    allow_fallback: bool,
     seed: int,
     no_simplify: bool,
     keep_bn: bool,
     fresh: bool,
+    resume: bool,
     output: str,
     **selection: Any,
 ) -> None:
     """Measure latency and append it to the results.
 
     GRAPH is a name, a path to a .toml table, or an .onnx model, which is measured as it is. Without one, every graph
-    is measured. Each cell is visited by several fresh processes, in random order. What is measured is kept at once:
-    after Ctrl-C the same command continues.
+    is measured. Each cell is visited by several fresh processes, in random order, until its interval is as narrow as
+    --precision-target or --budget is spent. What is measured is kept at once: after Ctrl-C the same command continues,
+    and so does --resume.
     """
     from mnbench.measure.plan import Plan, Protocol
-    from mnbench.records.store import Store
+    from mnbench.records.store import Store, unfinished
 
+    if resume:
+        command.main(unfinished(results), prog_name=ctx.command_path, standalone_mode=False)
+        return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
     chosen, profile = sources(**selection), locate.device(device)
     if selection["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
+    protocol = Protocol(
+        processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
+    )
+    store = Store(results, profile.name)
+    records: list[Record] = []
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cells = _cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn)
-        protocol = Protocol(processes=processes, min_duration_s=duration, seed=seed)
-        plan = Plan(cells=tuple(cells), device=profile, protocol=protocol)
-        store = Store(results, profile.name)
-        records = _measured(plan, store, fresh=fresh)
+        cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
+        for count in dict.fromkeys(threads or [profile.threads]):
+            setting = msgspec.structs.replace(profile, threads=count, cores=tuple(cores or profile.cores))
+            plan = Plan(cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback)
+            records += _measured(plan, store, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
     _show(records, store, output)
     if any(record.error for record in records):
         raise MnbenchError(
@@ -103,33 +168,32 @@ def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: boo
         for source in chosen:
             own = not isinstance(source, OnnxFile)
             made = make(source, seed=seed, simplified=simplified and own, keep_bn=keep_bn)
-            cells.append(prepare(made, folder, variant=source.name + form))
+            cells.append(prepare(made, folder, variant=source.name + form, seed=seed))
             step()
     return cells
 
 
-def _measured(plan: "Plan", store: "Store", *, fresh: bool) -> list["Record"]:
+def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[str]) -> list["Record"]:
     from mnbench.records.collect import collect
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
 
-    run = store.open_run(plan, fresh=fresh)
-    total = len(plan.cells) * plan.protocol.processes
-    made = sum(run.has(cell, process) for cell, process in plan.visits())
-    if made or run.recorded:
-        click.echo(f"continuing run {run.id}: {made} of {total} visits are made (--fresh starts anew)", err=True)
-    with progress("measuring", total) as step:
+    run = store.open_run(plan, fresh=fresh, arguments=arguments)
+    if run.visits:
+        click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
+    least = plan.protocol.processes
+    with progress("measuring", len(plan.cells) * least) as step:
 
-        def seen(_cell: "Cell", _process: int, record: "Record | None") -> None:
-            step(f"{record.variant}: {COLUMNS['latency_ns'].text(record)} ms" if record else "")
+        def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
+            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)} ms" if record else ""
+            step(line, more=least - process - 1 if record else int(process + 1 >= least))
 
         try:
             return collect(plan, store, run, seen=seen)
         except KeyboardInterrupt:
             interrupted = True
     assert interrupted
-    made = sum(run.has(cell, process) for cell, process in plan.visits())
-    click.echo(f"stopped: {made} of {total} visits are kept in {run.folder}; the same command continues", err=True)
+    click.echo(f"stopped: {run.visits} visits are kept in {run.folder}; --resume continues", err=True)
     raise click.exceptions.Exit(INTERRUPTED)
 
 

@@ -51,9 +51,12 @@ def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[st
         return answer
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
-        missing = answer["unavailable"] == "runtime"
-        hint = f"pip install {device.runtime}" if missing else f"install a build of {device.runtime} that has it"
-        raise RuntimeUnavailable(f"device {device.name}: {error}", hint=hint)
+        hints = {
+            "runtime": f"pip install {device.runtime}",
+            "provider": f"install a build of {device.runtime} that has it, and what it needs",
+            "cores": "name cores that this device has and allows, with --cores",
+        }
+        raise RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
     raise MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import msgspec
+
 import mnbench
 from mnbench.network.cost import Cost
+from mnbench.network.layer import Layer
+from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
 
 
@@ -16,13 +19,18 @@ from mnbench.spec.device import Device
 class Protocol:
     """The absolute protocol of `docs/measuring.md`.
 
-    Each cell is visited by `processes` fresh processes. A visit creates a session, runs it once, warms it up, and times
-    runs until both minima are met. Six processes make the range of their medians a 96.9 % interval.
+    Each cell is visited by at least `processes` fresh processes, and by more until its interval is as narrow as
+    `precision`, a share of the median to either side, or `budget_s` is spent. A visit creates a session, runs it once,
+    warms it up, and times runs until both minima are met. Six processes make the range of their medians a 96.9 %
+    interval.
     """
 
     processes: int = 6
-    warmup_runs: int = 3
-    min_warmup_s: float = 0.05
+    precision: float = 0.01
+    budget_s: float = 20.0
+    warmup_runs: int = 2
+    min_warmup_s: float = 0.025
+    max_warmup_s: float = 2.0
     min_runs: int = 10
     min_duration_s: float = 1.0
     timeout_s: float = 120.0
@@ -31,30 +39,35 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One row of the table to come: a model file and what is known of it without running it.
+    """One row of the table to come: a model file and what is known of it without running it on the device.
 
     `alpha` and `architecture` are None for a model that did not come from a table; `resolution` is (height, width), or
-    None where the input is no image. `node_mult_adds` are the Mult-Adds of each node, by name.
+    None where the input is no image. `feed` is an .npz file: `in.NAME` is what the model is fed, `out.INDEX` what the
+    reference answers to that. `cost` is that of the graph as it was built; `layers` are the measured model's.
     """
 
     variant: str
     architecture: str | None
     alpha: float | None
     resolution: tuple[int, int] | None
+    precision: Precision
+    batch: int
     path: Path
+    feed: Path
     sha256: str
     cost: Cost
     peak_activation_bytes: int
-    node_mult_adds: Mapping[str, int] = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Cells × a device, by a protocol."""
+    """Cells × a device, by a protocol. `allow_fallback` also measures what did not all run on the device's provider."""
 
     cells: tuple[Cell, ...]
     device: Device
     protocol: Protocol
+    allow_fallback: bool = False
 
     @property
     def id(self) -> str:
@@ -62,13 +75,13 @@ class Plan:
         facts = [
             mnbench.__version__,
             asdict(self.protocol),
-            {name: getattr(self.device, name) for name in self.device.__struct_fields__},
+            msgspec.to_builtins(self.device),
+            self.allow_fallback,
             [(cell.variant, cell.sha256) for cell in self.cells],
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
-    def visits(self) -> Iterator[tuple[Cell, int]]:
-        """Every cell once a round, in an order drawn anew each round: the host's slow drift hits all cells alike."""
-        draw = random.Random(self.protocol.seed)  # noqa: S311  an order, not a secret
-        for process in range(self.protocol.processes):
-            yield from ((cell, process) for cell in draw.sample(self.cells, len(self.cells)))
+    def round(self, process: int) -> list[Cell]:
+        """Every cell, in an order drawn anew for each round of visits: the host's slow drift hits all cells alike."""
+        draw = random.Random(f"{self.protocol.seed}/{process}")  # noqa: S311  an order, not a secret
+        return draw.sample(self.cells, len(self.cells))

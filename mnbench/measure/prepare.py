@@ -1,26 +1,49 @@
-"""Made models become cells: their bytes in a folder, their costs beside them."""
+"""Made models become cells: bytes and right answers in a folder, costs beside them."""
 
+from io import BytesIO
 from pathlib import Path
+
+import numpy as np
 
 from mnbench import files
 from mnbench.measure.plan import Cell
+from mnbench.model import reference
+from mnbench.model.feed import seeded_feed
 from mnbench.model.layers_of import layers_of
 from mnbench.model.make import Made
-from mnbench.network.cost import cost, layer_cost, peak_activation_bytes
+from mnbench.network.cost import cost, peak_activation_bytes
 
 
-def prepare(made: Made, folder: Path, *, variant: str) -> Cell:
-    """Write the model into `folder` and count it; `variant` is the name that its records get."""
+def prepare(made: Made, folder: Path, *, variant: str, seed: int) -> Cell:
+    """Write the model into `folder`, with inputs and what the reference answers to them, and count it.
+
+    `variant` is the name that its records get.
+
+    Raises:
+        BuildError, RuntimeUnavailable: onnxruntime's CPU provider cannot tell the answer.
+        FileError: no space, no permission.
+    """
     path = folder / f"{made.model.sha256}.onnx"
     files.write(path, made.model.data, durable=False)
+    inputs = seeded_feed(made.model.proto, seed)
+    answers = reference.run(made.reference.data, inputs, name=variant)
+    feed = {f"in.{name}": array for name, array in inputs.items()} | {
+        f"out.{at}": one for at, one in enumerate(answers)
+    }
+    packed = BytesIO()
+    np.savez(packed, allow_pickle=False, **feed)
+    files.write(path.with_suffix(".npz"), packed.getvalue(), durable=False)
     return Cell(
         variant=variant,
         architecture=made.architecture,
         alpha=made.alpha,
         resolution=made.resolution,
+        precision=made.precision,
+        batch=next((array.shape[0] for array in inputs.values() if array.ndim), 1),
         path=path,
+        feed=path.with_suffix(".npz"),
         sha256=made.model.sha256,
         cost=cost(made.layers, made.element_bytes),
         peak_activation_bytes=peak_activation_bytes(made.layers, made.element_bytes),
-        node_mult_adds={layer.scope: layer_cost(layer).mult_adds for layer in layers_of(made.model)},
+        layers=layers_of(made.model),
     )

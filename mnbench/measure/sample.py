@@ -1,5 +1,7 @@
 """A sample: what one visit of one process found."""
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,17 +11,33 @@ from numpy.typing import NDArray
 from mnbench.errors import MeasureError
 from mnbench.measure.gateway import ask
 from mnbench.measure.plan import Cell, Plan
+from mnbench.model.reference import difference
+from mnbench.network.variant import Precision
+from mnbench.spec.device import Device
 from mnbench.units import NS_PER_S
+
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.5}
+"""How far an output may lie from the reference's, as a share of its standard deviation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """`latencies_ns` holds every timed run in order; `warmup_ns` those before; `placement` node names by provider."""
+    """What a visit found, but for its outputs, of which only `difference` from the reference is kept.
+
+    `latencies_ns` and `cpu_ns` hold every timed run in order; `warmup_ns` those before; `placement` node names by
+    provider; `copies_ns` what it takes to bring inputs to a device with memory of its own and outputs back;
+    `duration_ns` the whole visit, from the process's start to its end.
+    """
 
     latencies_ns: NDArray[np.int64]
+    cpu_ns: NDArray[np.int64]
     warmup_ns: NDArray[np.int64]
     first_run_ns: int
     session_ns: int
+    duration_ns: int
+    difference: float
+    threads: int
+    copies_ns: dict[str, int]
     peak_rss_bytes: int | None
     placement: dict[str, list[str]] | None
     runtime_version: str
@@ -30,32 +48,96 @@ def take(plan: Plan, cell: Cell) -> Sample:
     """Visit a cell with one fresh process.
 
     Raises:
-        MeasureError: the worker crashed, hung or failed, or its outputs are not finite.
+        MeasureError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran elsewhere than asked for.
         RuntimeUnavailable, GatewayError: nothing can be measured on this device.
     """
     device, protocol = plan.device, plan.protocol
     request = {
-        "runtime": device.runtime,
-        "provider": device.provider,
-        "threads": device.threads,
-        "options": dict(device.options),
-        "model": cell.path.read_bytes(),
-        "seed": protocol.seed,
+        "do": "visit",
+        **session_request(device, cell),
         "warmup_runs": protocol.warmup_runs,
         "min_warmup_ns": round(protocol.min_warmup_s * NS_PER_S),
+        "max_warmup_ns": round(protocol.max_warmup_s * NS_PER_S),
         "min_runs": protocol.min_runs,
         "min_duration_ns": round(protocol.min_duration_s * NS_PER_S),
     }
+    begin_ns = time.monotonic_ns()
     answer = ask(device, request, timeout_s=protocol.timeout_s)
-    if not all(output["finite"] for output in answer["outputs"]):
-        raise MeasureError(f"{cell.variant}: outputs are not finite", hint="look at the model's weights")
+    duration_ns = time.monotonic_ns() - begin_ns
+    if not plan.allow_fallback:
+        _placed(cell, answer["placement"], device.provider)
     return Sample(
         latencies_ns=np.array(answer["latencies_ns"], np.int64),
+        cpu_ns=np.array(answer["cpu_ns"], np.int64),
         warmup_ns=np.array(answer["warmup_ns"], np.int64),
-        first_run_ns=answer["first_run_ns"],
-        session_ns=answer["session_ns"],
-        peak_rss_bytes=answer["peak_rss_bytes"],
-        placement=answer["placement"],
-        runtime_version=answer["runtime_version"],
-        host=answer["host"],
+        duration_ns=duration_ns,
+        difference=_checked(cell, answer["outputs"]),
+        **{
+            name: answer[name]
+            for name in (
+                "first_run_ns",
+                "session_ns",
+                "threads",
+                "copies_ns",
+                "peak_rss_bytes",
+                "placement",
+                "runtime_version",
+                "host",
+            )
+        },
+    )
+
+
+def session_request(device: Device, cell: Cell) -> dict[str, Any]:
+    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them."""
+    return {
+        "runtime": device.runtime,
+        "provider": device.provider,
+        "provider_options": dict(device.provider_options),
+        "threads": 0 if device.threads == "all" else device.threads,
+        "cores": list(device.cores),
+        "options": dict(device.options),
+        "model": cell.path.read_bytes(),
+        "inputs": {
+            name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
+        },
+    }
+
+
+def _arrays(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
+    with np.load(cell.feed) as feed:
+        return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
+
+
+def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
+    """The largest difference of any output from the reference's."""
+    found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
+    if not all(np.isfinite(output).all() for output in found):
+        raise MeasureError(f"{cell.variant}: outputs are not finite", hint="look at the model's weights")
+    expected = list(_arrays(cell, "out.").values())
+    if [output.shape for output in found] != [output.shape for output in expected]:
+        raise MeasureError(f"{cell.variant}: outputs have other shapes than the reference's", hint="report the runtime")
+    worst = max(map(difference, expected, found), default=0.0)
+    tolerance = TOLERANCE[cell.precision]
+    if worst > tolerance:
+        raise MeasureError(
+            f"{cell.variant}: outputs differ from onnxruntime's CPU in fp32 by {worst:.2g} of their spread, more than "
+            f"the {tolerance:g} allowed for {cell.precision}",
+            hint="a fast wrong answer is no answer: report it to the runtime",
+        )
+    return worst
+
+
+def _placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
+    """Refuse a cell of which nodes ran elsewhere than on the provider asked for."""
+    elsewhere = {name for taken, names in (placement or {}).items() if taken != provider for name in names}
+    if not elsewhere:
+        return
+    total = sum(map(len, (placement or {}).values()))
+    kinds = dict.fromkeys(layer.kind for layer in cell.layers if layer.scope in elsewhere)
+    takers = ", ".join(sorted(taken for taken in placement or {} if taken != provider))
+    raise MeasureError(
+        f"{cell.variant}: {len(elsewhere)} of {total} nodes ran on {takers} and not on {provider}"
+        + (f": {', '.join(kinds)}" if kinds else ""),
+        hint="--allow-fallback measures it all the same, and marks it",
     )

@@ -11,6 +11,7 @@ from onnx import helper, shape_inference
 from mnbench.errors import BuildError, first_line
 from mnbench.model.model import Model
 from mnbench.network.layer import Layer, Shape, Tensor
+from mnbench.network.variant import Precision
 
 KINDS = {
     "Conv": "conv",
@@ -71,12 +72,12 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def element_bytes(model: Model) -> int:
-    """How many bytes most of its numbers take: 1 of a quantized model, 2 of fp16, else 4."""
+def precision(model: Model) -> Precision:
+    """That of most of its numbers."""
     if any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
-        return 1
+        return "int8"
     halves = onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
-    return 2 if any(tensor.data_type in halves for tensor in model.proto.graph.initializer) else 4
+    return "fp16" if any(tensor.data_type in halves for tensor in model.proto.graph.initializer) else "fp32"
 
 
 def _kind(node: onnx.NodeProto, initializers: Iterable[onnx.TensorProto]) -> str:

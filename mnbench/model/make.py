@@ -4,32 +4,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mnbench.model.builder import build, check
-from mnbench.model.layers_of import element_bytes, layers_of
+from mnbench.model.layers_of import layers_of, precision
 from mnbench.model.model import OPSET, Model
 from mnbench.model.precision import converted
 from mnbench.model.read import input_resolution, read_model
 from mnbench.model.simplify import prove, simplify
 from mnbench.network.layer import Layer
 from mnbench.network.network import network
-from mnbench.network.variant import OnnxFile, Source, Variant
+from mnbench.network.variant import ELEMENT_BYTES, OnnxFile, Precision, Source, Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """A checked model and where it came from.
 
-    `layers` are those of the table, or of a user's file as it was read: what is counted. `difference` is the largest
-    that simplification made to the outputs, as a share of their spread; None where nothing was simplified.
+    `reference` computes by definition what `model` should: the plain graph in fp32, or a user's file as it was read.
+    `layers` are those of the table, or of the file: what is counted. `difference` is the largest that simplification
+    made to the outputs, as a share of their spread; None where nothing was simplified.
     """
 
     model: Model
+    reference: Model
     layers: Sequence[Layer]
     nodes_before: int
-    element_bytes: int
+    precision: Precision
     difference: float | None = None
     architecture: str | None = None
     alpha: float | None = None
     resolution: tuple[int, int] | None
+
+    @property
+    def element_bytes(self) -> int:
+        """How many bytes a weight or an activation takes."""
+        return ELEMENT_BYTES[self.precision]
 
 
 def make(source: Source, *, seed: int = 0, opset: int = OPSET, simplified: bool = True, keep_bn: bool = False) -> Made:
@@ -55,9 +62,10 @@ def _built(variant: Variant, seed: int, opset: int) -> Made:
     model = build(built, seed=seed, opset=opset)
     return Made(
         model=model,
+        reference=model,
         layers=built.layers,
         nodes_before=model.nodes,
-        element_bytes=variant.element_bytes,
+        precision=variant.precision,
         architecture=variant.architecture.name,
         alpha=variant.alpha,
         resolution=variant.resolution,
@@ -68,8 +76,9 @@ def _read(file: OnnxFile) -> Made:
     model = replace(read_model(file.path, resolution=file.resolution), name=file.name)
     return Made(
         model=model,
+        reference=model,
         layers=layers_of(model),
         nodes_before=model.nodes,
-        element_bytes=element_bytes(model),
+        precision=precision(model),
         resolution=input_resolution(model),
     )

@@ -1,7 +1,9 @@
 """What a graph computes by definition: onnxruntime's CPU provider with its own optimizations off."""
 
+import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
@@ -29,3 +31,17 @@ def run(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) -> list[NDArra
         raise BuildError(
             f"{name}: onnxruntime cannot run it: {first_line(failure)}", hint="export the model again"
         ) from failure
+
+
+def difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """The largest difference between two outputs of one shape, as a share of the expected one's standard deviation.
+
+    Infinite where they differ and the expected one is constant, or where either is not finite.
+    """
+    exact = expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        largest = float(np.abs(exact - found.astype(np.float64)).max(initial=0))
+    spread = float(exact.std()) if exact.size else 0.0
+    if largest == 0:
+        return 0.0
+    return largest / spread if math.isfinite(largest) and 0 < spread < math.inf else math.inf

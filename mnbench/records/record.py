@@ -1,5 +1,6 @@
 """A record: everything about one measured cell, as one line of JSON."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -7,23 +8,27 @@ from statistics import median as middle
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import mnbench
 from mnbench.measure.plan import Cell, Plan
 from mnbench.measure.sample import Sample
-from mnbench.stats import median_interval, quantile
+from mnbench.network.cost import layer_cost
+from mnbench.network.variant import Precision
+from mnbench.records.issues import Issue, issues_of
+from mnbench.stats import effective_runs, median_interval
 
 SCHEMA = 1
 """Schema 1: the first."""
 
-NOISY_RATIO = 1.2
-SHORT_RUNS = 100
+P99_RUNS = 662
+"""Effective runs below which a 99th percentile tells nothing (MLPerf inference rules, early stopping)."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """Nanoseconds of one run. `median` is that of the processes' medians, between `low` and `high` with `coverage`.
 
-    `p10`, `p90` and `min` are of all runs together.
+    `p10`, `p90` and `min` are of all runs together; so is `p99`, where they are worth 662 independent ones.
     """
 
     median: int
@@ -31,8 +36,14 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     high: int
     p10: int
     p90: int
+    p99: int | None = None
     min: int
     coverage: float
+
+    @property
+    def precision(self) -> float:
+        """How far the interval's farther end lies from the median, as a share of it; of one process, infinite."""
+        return max(self.high / self.median - 1, 1 - self.low / self.median) if self.coverage else math.inf
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,15 +60,13 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     mult_adds: float | None
 
 
-class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a figure should not be trusted, and what to do."""
-
-    name: str
-    advice: str
-
-
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell. `error` says why it has no latency; `first_run_ns` and `session_ns` are medians over processes."""
+    """One cell. `error` says why it has no latency.
+
+    `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and `copies_ns` (to and from a device's own
+    memory) are medians over processes; `effective_runs` are what `runs`, which follow each other, are worth;
+    `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread.
+    """
 
     schema: int = SCHEMA
     id: str
@@ -68,6 +77,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str | None
     alpha: float | None
     resolution: tuple[int, int] | None
+    precision: Precision = "fp32"
+    batch: int = 1
     device: str
     provider: str
     runtime: Runtime
@@ -76,9 +87,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: Latency | None = None
     first_run_ns: int | None = None
     session_ns: int | None = None
+    cpu_ns: int | None = None
+    copies_ns: dict[str, int] = {}
+    difference: float | None = None
     peak_rss_bytes: int | None = None
     processes: int = 0
     runs: int = 0
+    effective_runs: int = 0
     params: int
     mult_adds: int
     memory_access: int
@@ -93,36 +108,39 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trusted(self) -> bool:
         """Whether nothing speaks against the latency."""
-        return self.latency_ns is not None and not self.issues
+        return self.latency_ns is not None and all(issue.minor for issue in self.issues)
 
 
 def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
     """The record of a cell from the samples of all its processes."""
-    latency = _latency([sorted(sample.latencies_ns.tolist()) for sample in samples])
-    runs = sum(len(sample.latencies_ns) for sample in samples)
+    found = latency(samples)
     peaks = [sample.peak_rss_bytes for sample in samples if sample.peak_rss_bytes]
     placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
     placement = min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
     return msgspec.structs.replace(
-        _record(plan, cell, run, samples[0].runtime_version, samples[0].host),
-        latency_ns=latency,
+        _record(plan, cell, run, samples),
+        latency_ns=found,
         first_run_ns=round(middle(sample.first_run_ns for sample in samples)),
         session_ns=round(middle(sample.session_ns for sample in samples)),
+        cpu_ns=round(middle(float(np.median(sample.cpu_ns)) for sample in samples)),
+        copies_ns={name: round(middle(one.copies_ns[name] for one in samples)) for name in samples[0].copies_ns},
+        difference=max(sample.difference for sample in samples),
         peak_rss_bytes=max(peaks) if peaks else None,
-        processes=len(samples),
-        runs=runs,
+        runs=sum(len(sample.latencies_ns) for sample in samples),
+        effective_runs=round(_effective_runs(samples)),
         placement=placement,
-        issues=_issues(latency, runs, placement, plan.device.provider),
+        issues=tuple(issues_of(plan, samples, found, placement)),
     )
 
 
 def failed(plan: Plan, cell: Cell, run: str, error: str, samples: Sequence[Sample]) -> Record:
     """The record of a cell that could not be measured; `samples` are those before it failed."""
-    version, host = (samples[0].runtime_version, samples[0].host) if samples else ("", {})
-    return msgspec.structs.replace(_record(plan, cell, run, version, host), error=error, processes=len(samples))
+    return msgspec.structs.replace(_record(plan, cell, run, samples), error=error)
 
 
-def _record(plan: Plan, cell: Cell, run: str, version: str, host: dict[str, Any]) -> Record:
+def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
+    first = samples[0] if samples else None
+    wanted = plan.device.threads
     return Record(
         id=f"{run}/{cell.variant}",
         run=run,
@@ -132,10 +150,13 @@ def _record(plan: Plan, cell: Cell, run: str, version: str, host: dict[str, Any]
         architecture=cell.architecture,
         alpha=cell.alpha,
         resolution=cell.resolution,
+        precision=cell.precision,
+        batch=cell.batch,
         device=plan.device.name,
         provider=plan.device.provider,
-        runtime=Runtime(name=plan.device.runtime, version=version),
-        threads=plan.device.threads,
+        runtime=Runtime(name=plan.device.runtime, version=first.runtime_version if first else ""),
+        threads=first.threads if first else 0 if wanted == "all" else wanted,
+        processes=len(samples),
         params=cell.cost.params,
         mult_adds=cell.cost.mult_adds,
         memory_access=cell.cost.memory_access,
@@ -143,49 +164,39 @@ def _record(plan: Plan, cell: Cell, run: str, version: str, host: dict[str, Any]
         peak_activation_bytes=cell.peak_activation_bytes,
         model_sha256=cell.sha256,
         seed=plan.protocol.seed,
-        host=host,
+        host=first.host if first else {},
     )
 
 
-def _latency(processes: Sequence[Sequence[int]]) -> Latency:
-    medians = [quantile(latencies, 0.5) for latencies in processes]
+def latency(samples: Sequence[Sample]) -> Latency:
+    """The figures of a cell, from one sample a process."""
+    medians = [float(np.median(sample.latencies_ns)) for sample in samples]
     low, high, coverage = median_interval(medians)
-    pooled = sorted(chain.from_iterable(processes))
+    pooled = np.concatenate([sample.latencies_ns for sample in samples])
+    p10, p90, p99 = (round(float(one)) for one in np.quantile(pooled, (0.1, 0.9, 0.99)))
     return Latency(
         median=round(middle(medians)),
         low=round(low),
         high=round(high),
-        p10=round(quantile(pooled, 0.1)),
-        p90=round(quantile(pooled, 0.9)),
-        min=pooled[0],
+        p10=p10,
+        p90=p90,
+        p99=p99 if _effective_runs(samples) >= P99_RUNS else None,
+        min=int(pooled.min()),
         coverage=round(coverage, 4),
     )
+
+
+def _effective_runs(samples: Sequence[Sample]) -> float:
+    return sum(effective_runs(sample.latencies_ns) for sample in samples)
 
 
 def _placement(nodes: dict[str, list[str]] | None, provider: str, cell: Cell) -> Placement:
     if not nodes:
         return Placement(nodes=None, mult_adds=None)
     there, every = nodes.get(provider, []), list(chain.from_iterable(nodes.values()))
-    total = sum(cell.node_mult_adds.get(name, 0) for name in every)
+    mult_adds = {layer.scope: layer_cost(layer).mult_adds for layer in cell.layers}
+    total = sum(mult_adds.get(name, 0) for name in every)
     return Placement(
         nodes=len(there) / len(every),
-        mult_adds=sum(cell.node_mult_adds.get(name, 0) for name in there) / total if total else None,
+        mult_adds=sum(mult_adds.get(name, 0) for name in there) / total if total else None,
     )
-
-
-def _issues(latency: Latency, runs: int, placement: Placement, provider: str) -> tuple[Issue, ...]:
-    issues: list[Issue] = []
-    if latency.high > NOISY_RATIO * latency.low:
-        issues.append(
-            Issue(
-                name="noisy",
-                advice=f"processes differ by {latency.high / latency.low - 1:.0%}: end other load, run again",
-            )
-        )
-    if runs < SHORT_RUNS:
-        issues.append(Issue(name="short", advice=f"only {runs} runs: give it more time with --duration"))
-    if placement.nodes is not None and placement.nodes < 1:
-        issues.append(
-            Issue(name="misplaced", advice=f"{1 - placement.nodes:.0%} of the nodes did not run on {provider}")
-        )
-    return tuple(issues)

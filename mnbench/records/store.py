@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import fields
 from datetime import UTC, datetime
+from glob import escape
 from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -20,6 +22,8 @@ from mnbench.errors import RecordError
 from mnbench.measure.plan import Cell, Plan
 from mnbench.measure.sample import Sample
 from mnbench.records.record import SCHEMA, Record
+
+ARGUMENTS = "arguments.json"
 
 
 class Store:
@@ -62,8 +66,11 @@ class Store:
             _record(self.path, number, line) for number, line in enumerate([*lines, *_whole(last)], 1) if line.strip()
         ]
 
-    def open_run(self, plan: Plan, *, fresh: bool = False) -> "Run":
-        """The plan's last run if it is unfinished and nobody else is at it, or else a new one."""
+    def open_run(self, plan: Plan, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "Run":
+        """The plan's last run if it is unfinished and nobody else is at it, or else a new one.
+
+        `arguments` are kept with a new run until it is finished, for `unfinished`.
+        """
         recorded = self.records()
         try:
             for folder in [] if fresh else sorted(self.raw.glob(f"*-{plan.id}"), reverse=True)[:1]:
@@ -77,12 +84,25 @@ class Store:
                     folder.mkdir(parents=True)
                 except FileExistsError:
                     continue
+                files.write(folder / ARGUMENTS, json.dumps(arguments).encode(), durable=False)
                 run = Run(folder, set())
                 run.claim()
                 return run
             raise AssertionError
         except OSError as failure:
             raise files.unwritable(self.raw, failure) from failure
+
+
+def unfinished(results: Path) -> list[str]:
+    """The arguments of the last run, on whatever device, that was not finished.
+
+    Raises:
+        RecordError: there is none.
+    """
+    runs = sorted(results.glob(f"raw/*/{ARGUMENTS}"))
+    if not runs:
+        raise RecordError(f"{results}: holds no unfinished run", hint="start one: mnbench run v1")
+    return json.loads(runs[-1].read_bytes())
 
 
 class Run:
@@ -110,17 +130,18 @@ class Run:
         """Let others continue this run."""
         self._lock.release()
 
+    def finish(self) -> None:
+        """Every cell has its record."""
+        (self.folder / ARGUMENTS).unlink(missing_ok=True)
+
     def discard(self) -> None:
         """Of a run that found nothing, leave nothing behind."""
-        if not any(self.folder.glob("*.npz")):
+        if not self.visits:
+            self.finish()
             (self.folder / "lock").unlink(missing_ok=True)
             with suppress(OSError):
                 for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
                     folder.rmdir()
-
-    def has(self, cell: Cell, process: int) -> bool:
-        """Whether that visit was made, and what it found can be read."""
-        return is_zipfile(self._file(cell, process))
 
     def save(self, cell: Cell, process: int, sample: Sample) -> None:
         """Keep a visit's sample: every nanosecond, and the facts beside them.
@@ -128,30 +149,33 @@ class Run:
         Raises:
             FileError: no space, no permission.
         """
-        facts = {
-            "first_run_ns": sample.first_run_ns,
-            "session_ns": sample.session_ns,
-            "peak_rss_bytes": sample.peak_rss_bytes,
-            "placement": sample.placement,
-            "runtime_version": sample.runtime_version,
-            "host": sample.host,
-        }
+        found = {field.name: getattr(sample, field.name) for field in fields(sample)}
+        arrays: dict[str, Any] = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+        facts = {name: value for name, value in found.items() if name not in arrays}
         packed = BytesIO()
-        np.savez_compressed(
-            packed, latencies_ns=sample.latencies_ns, warmup_ns=sample.warmup_ns, facts=np.array(json.dumps(facts))
-        )
-        files.write(self._file(cell, process), packed.getvalue())
+        np.savez_compressed(packed, allow_pickle=False, **arrays, facts=np.array(json.dumps(facts)))
+        files.write(self.folder / f"{cell.variant}.{process}.npz", packed.getvalue())
 
-    def samples(self, cell: Cell, processes: int) -> Iterator[Sample]:
-        """The samples kept of a cell, in the order of its processes."""
-        for process in range(processes):
-            if self.has(cell, process):
-                with np.load(self._file(cell, process)) as arrays:
-                    facts: dict[str, Any] = json.loads(str(arrays["facts"]))
-                    yield Sample(latencies_ns=arrays["latencies_ns"], warmup_ns=arrays["warmup_ns"], **facts)
+    def samples(self, cell: Cell) -> dict[int, Sample]:
+        """The samples kept of a cell that can be read, by process, in order."""
+        found: dict[int, Sample] = {}
+        for path in self.folder.glob(f"{escape(cell.variant)}.*.npz"):
+            process = path.name.removeprefix(f"{cell.variant}.").removesuffix(".npz")
+            with suppress(OSError, ValueError, KeyError, TypeError, BadZipFile):
+                found[int(process)] = _sample(path)
+        return dict(sorted(found.items()))
 
-    def _file(self, cell: Cell, process: int) -> Path:
-        return self.folder / f"{cell.variant}.{process}.npz"
+    @property
+    def visits(self) -> int:
+        """How many visits are kept."""
+        return sum(1 for _ in self.folder.glob("*.npz"))
+
+
+def _sample(path: Path) -> Sample:
+    with np.load(path) as arrays:
+        found = dict(arrays)
+    facts: dict[str, Any] = json.loads(str(found.pop("facts")))
+    return Sample(**found, **facts)
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Step(Protocol):
-    """Tells that one more step is done; `line` is what a log should keep of it."""
+    """Tells that one more step is done; `line` is what a log should keep of it, `more` how many have been added."""
 
-    def __call__(self, line: str = "") -> None:
+    def __call__(self, line: str = "", *, more: int = 0) -> None:
         """One more step."""
 
 
@@ -21,7 +21,7 @@ def progress(what: str, total: int) -> Generator[Step]:
     console = Console(stderr=True)
     if not console.is_terminal:
 
-        def log(line: str = "") -> None:
+        def log(line: str = "", *, more: int = 0) -> None:  # noqa: ARG001  a log has no end to show
             if line:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -37,4 +37,10 @@ def progress(what: str, total: int) -> Generator[Step]:
     )
     with Progress(*parts, console=console, transient=True) as bars:
         task = bars.add_task(what, total=total)
-        yield lambda line="": bars.advance(task)  # noqa: ARG005  the bar says it all
+
+        def step(line: str = "", *, more: int = 0) -> None:  # noqa: ARG001  the bar says it all
+            nonlocal total
+            total += more
+            bars.update(task, advance=1, total=total)
+
+        yield step

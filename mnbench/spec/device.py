@@ -1,12 +1,17 @@
 """A device: where a worker runs, with which runtime and provider."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from mnbench.errors import DeviceError
 from mnbench.spec.decode import Table, decode
+
+Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
+"""Of one inference; `all` is as many as the device lets the worker use: its affinity and its quota."""
+
+Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Device(Table, frozen=True, kw_only=True):
@@ -18,9 +23,12 @@ class Device(Table, frozen=True, kw_only=True):
     """An execnet gateway specification: `popen` is this Python on this machine."""
     runtime: Literal["onnxruntime"]
     provider: str
-    threads: Annotated[int, msgspec.Meta(ge=1)]
+    threads: Threads
+    cores: tuple[Core, ...] = ()
+    """Cores that the worker is bound to; none: those that the system gives it."""
     options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Session configuration entries of the runtime."""
+    provider_options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 def read_device(path: Path) -> Device:

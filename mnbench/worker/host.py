@@ -18,7 +18,7 @@ def host_facts() -> dict[str, Fact]:
     return {
         "cpu": _cpu_model(cpuinfo),
         "machine": platform.machine(),
-        "cores": _cores(),
+        "cores": allowed_cores(),
         "memory_bytes": _bytes(_read("/proc/meminfo"), "MemTotal"),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -48,7 +48,7 @@ def _cpu_model(cpuinfo: str) -> str:
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def allowed_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -4,32 +4,73 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Callable
+from statistics import median
+from typing import Callable, NamedTuple
 
 Clock = Callable[[], int]
 
+SETTLED = 0.98
+"""A block of warm-up runs whose median is above this share of the one before it has stopped getting faster."""
+
+
+class Runs(NamedTuple):
+    """Of each run, in order, the nanoseconds by the wall clock and those that this thread worked."""
+
+    latencies_ns: list[int]
+    cpu_ns: list[int]
+
 
 def timed_runs(
-    run: Callable[[], object], *, min_runs: int, min_duration_ns: int, clock: Clock = time.perf_counter_ns
-) -> list[int]:
-    """Run until both minima are met.
-
-    Returns:
-        The nanoseconds of each run, in order.
-    """
-    latencies_ns: list[int] = []
-    keep = latencies_ns.append
+    run: Callable[[], object],
+    *,
+    min_runs: int,
+    min_duration_ns: int,
+    clock: Clock = time.perf_counter_ns,
+    cpu_clock: Clock = time.thread_time_ns,
+) -> Runs:
+    """Run until both minima are met, without garbage collection. The CPU's clock is read outside the wall's."""
+    runs = Runs([], [])
+    keep, keep_cpu = runs.latencies_ns.append, runs.cpu_ns.append
     collecting = gc.isenabled()
     gc.disable()
     try:
         stop = clock() + min_duration_ns
         while True:
+            cpu_begin = cpu_clock()
             begin = clock()
             run()
             end = clock()
+            keep_cpu(cpu_clock() - cpu_begin)
             keep(end - begin)
-            if end >= stop and len(latencies_ns) >= min_runs:
-                return latencies_ns
+            if end >= stop and len(runs.latencies_ns) >= min_runs:
+                return runs
     finally:
         if collecting:
             gc.enable()
+
+
+def warm_up(
+    run: Callable[[], object],
+    *,
+    min_runs: int,
+    min_duration_ns: int,
+    max_duration_ns: int,
+    clock: Clock = time.perf_counter_ns,
+) -> list[int]:
+    """Run in blocks until one is hardly faster than the one before it, or `max_duration_ns` have passed.
+
+    Each block has at least `min_runs` runs and `min_duration_ns`.
+
+    Returns:
+        The nanoseconds of each run, in order.
+    """
+    stop = clock() + max_duration_ns
+    latencies_ns: list[int] = []
+    before = None
+    while True:
+        block = timed_runs(run, min_runs=min_runs, min_duration_ns=min_duration_ns, clock=clock).latencies_ns
+        latencies_ns += block
+        now = median(block)
+        if clock() >= stop or (before is not None and now > SETTLED * before):
+            return latencies_ns
+        before = now

@@ -2,4 +2,8 @@
 
 
 class Unavailable(Exception):  # noqa: N818  the state, not the fault, is what the user mends
-    """The runtime cannot serve this device: it is not installed, or lacks the provider."""
+    """The device cannot be measured as its profile says: `what` is missing there, or refuses to be used."""
+
+    def __init__(self, message: str, *, what: str) -> None:
+        super().__init__(message)
+        self.what = what

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import onnxruntime as _onnxruntime
@@ -11,42 +11,64 @@ from . import Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
+MEMORY = {
+    "CUDAExecutionProvider": "cuda",
+    "TensorrtExecutionProvider": "cuda",
+    "NvTensorRTRTXExecutionProvider": "cuda",
+    "DmlExecutionProvider": "dml",
+}
+"""Where a provider's tensors live, if not in the CPU's own memory."""
+
 
 class Session:
-    """One model on one provider, with its input and output memory bound once."""
+    """One model on one provider, with its input and output memory bound once, there where the provider works."""
 
-    def __init__(self, model: bytes, *, provider: str, threads: int, options: dict[str, str], seed: int) -> None:
-        available = onnxruntime.get_available_providers()
-        if provider not in available:
-            raise Unavailable(f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}")
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        settings.log_severity_level = 3
-        for key, value in {"session.record_ep_graph_assignment_info": "1", **options}.items():
-            settings.add_session_config_entry(key, value)
-        self._session: Any = onnxruntime.InferenceSession(model, settings, providers=[provider])
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        inputs: dict[str, Any],
+        provider: str,
+        provider_options: dict[str, str],
+        threads: int,
+        options: dict[str, str],
+    ) -> None:
+        self._session: Any = _session(model, provider, provider_options, threads, options)
+        self._memory = MEMORY.get(provider, "cpu")
         self._binding: Any = self._session.io_binding()
-        random = np.random.default_rng(seed)
-        # Bound inputs are read in place: they must live as long as the binding.
-        self._inputs = {value.name: _input(value, random) for value in self._session.get_inputs()}
-        for name, array in self._inputs.items():
-            self._binding.bind_cpu_input(name, array)
+        self._inputs = inputs
+        self._bound = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array, self._memory, 0) for name, array in inputs.items()
+        }
+        for name, value in self._bound.items():
+            self._binding.bind_ortvalue_input(name, value)
         for value in self._session.get_outputs():
             if all(isinstance(side, int) for side in value.shape) and value.type in _DTYPES:
                 empty = np.zeros(value.shape, _DTYPES[value.type])
-                self._binding.bind_ortvalue_output(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(empty))
+                memory = onnxruntime.OrtValue.ortvalue_from_numpy(empty, self._memory, 0)
+                self._binding.bind_ortvalue_output(value.name, memory)
             else:
-                self._binding.bind_output(value.name)
+                self._binding.bind_output(value.name, self._memory)
+        self._wait: Callable[[], None] = self._binding.synchronize_outputs
 
     def run(self) -> None:
-        """One inference."""
+        """One inference, until its outputs are there."""
         self._session.run_with_iobinding(self._binding)
+        if self._memory != "cpu":
+            self._wait()
 
     def outputs(self) -> list[Any]:
         """The last inference's outputs, as arrays."""
         return self._binding.copy_outputs_to_cpu()
+
+    def copies(self) -> dict[str, Callable[[], object]]:
+        """What an application adds to a run on a device with memory of its own: inputs to it, outputs from it."""
+        return {} if self._memory == "cpu" else {"in": self._copy_in, "out": self.outputs}
+
+    def _copy_in(self) -> None:
+        for name, value in self._bound.items():
+            value.update_inplace(self._inputs[name])
+        self._binding.synchronize_inputs()
 
     def placement(self) -> dict[str, list[str]] | None:
         """The names of the nodes that each provider took; None from versions that do not tell."""
@@ -64,6 +86,32 @@ def version() -> str:
     return onnxruntime.__version__
 
 
+def _session(
+    model: bytes, provider: str, provider_options: dict[str, str], threads: int, options: dict[str, str]
+) -> Any:
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise Unavailable(
+            f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}", what="provider"
+        )
+    if MEMORY.get(provider) == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    for key, value in {"session.record_ep_graph_assignment_info": "1", **options}.items():
+        settings.add_session_config_entry(key, value)
+    session = onnxruntime.InferenceSession(model, settings, providers=[(provider, provider_options)])
+    if provider not in session.get_providers():
+        raise Unavailable(
+            f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or a driver is missing",
+            what="provider",
+        )
+    return session
+
+
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -74,11 +122,3 @@ _DTYPES: dict[str, Any] = {
     "tensor(uint8)": np.uint8,
     "tensor(bool)": np.bool_,
 }
-
-
-def _input(value: Any, random: Any) -> Any:
-    if value.type not in _DTYPES or not all(isinstance(side, int) for side in value.shape):
-        raise ValueError(f"input {value.name} is {value.type} {value.shape}: only tensors of fixed size can be filled")
-    dtype = np.dtype(_DTYPES[value.type])
-    numbers = random.standard_normal(value.shape) if dtype.kind == "f" else np.zeros(value.shape)
-    return numbers.astype(dtype)

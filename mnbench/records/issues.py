@@ -1,0 +1,78 @@
+"""What speaks against a figure, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from mnbench.measure.plan import Plan
+from mnbench.measure.sample import Sample
+from mnbench.units import in_ms
+
+if TYPE_CHECKING:
+    from mnbench.records.record import Latency, Placement
+
+NOISY_RATIO = 1.2
+SHORT_RUNS = 100
+OUTLIER_RATIO = 1.5
+OUTLIER_SHARE = 0.05
+SLOWING_RATIO = 1.1
+SLOW_FIRST_RATIO = 10
+SLOW_FIRST_NS = 50_000_000
+
+
+class Issue(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a figure should not be trusted, and what to do. One that is `minor` is worth knowing, and no more."""
+
+    name: str
+    advice: str
+    minor: bool = False
+
+
+def issues_of(plan: Plan, samples: Sequence[Sample], latency: "Latency", placement: "Placement") -> Iterator[Issue]:
+    """Every issue of a measured cell, the gravest first."""
+    if placement.nodes is not None and placement.nodes < 1:
+        elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
+        yield Issue(name="misplaced", advice=elsewhere)
+    threads, cores = samples[0].threads, samples[0].host.get("cores")
+    if cores is not None and threads > cores:
+        yield Issue(name="oversubscribed", advice=f"{threads} threads share {cores} cores: give --threads {cores}")
+    slowing = median(map(_slowing, samples))
+    if slowing > SLOWING_RATIO:
+        slower = f"runs got {slowing - 1:.0%} slower while they were timed"
+        yield Issue(name="throttled", advice=f"{slower}: cool the device, or fix its clock")
+    if latency.high > NOISY_RATIO * latency.low:
+        apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
+        yield Issue(name="noisy", advice=f"{apart}: end other load, run again")
+    if latency.precision > plan.protocol.precision:
+        reached = f"±{latency.precision:.1%}" if len(samples) > 1 else "one process tells no interval"
+        yield Issue(
+            name="imprecise",
+            advice=f"{reached}, and ±{plan.protocol.precision:.1%} was asked for: give it more with --budget",
+        )
+    runs = sum(len(sample.latencies_ns) for sample in samples)
+    if runs < SHORT_RUNS:
+        yield Issue(name="short", advice=f"only {runs} runs: give it more time with --duration")
+    outliers = _outliers(samples)
+    if outliers > OUTLIER_SHARE:
+        often = f"{outliers:.0%} of the runs took over {OUTLIER_RATIO:g} × the median"
+        yield Issue(name="outliers", advice=f"{often}: end other load", minor=True)
+    first_run_ns = median(sample.first_run_ns for sample in samples)
+    if first_run_ns > max(SLOW_FIRST_NS, SLOW_FIRST_RATIO * latency.median):
+        took = f"the first run took {in_ms(first_run_ns)} ms"
+        yield Issue(name="first-run-slow", advice=f"{took}: warm up before you serve", minor=True)
+
+
+def _slowing(sample: Sample) -> float:
+    """How much slower the last quarter of the runs was than the first."""
+    runs = sample.latencies_ns
+    quarter = max(1, len(runs) // 4)
+    return float(np.median(runs[-quarter:]) / np.median(runs[:quarter]))
+
+
+def _outliers(samples: Sequence[Sample]) -> float:
+    """The share of runs beyond `OUTLIER_RATIO` medians of their own process."""
+    far = sum(int((sample.latencies_ns > OUTLIER_RATIO * np.median(sample.latencies_ns)).sum()) for sample in samples)
+    return far / sum(len(sample.latencies_ns) for sample in samples)
