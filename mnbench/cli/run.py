@@ -185,7 +185,8 @@ def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[
     with progress("measuring", len(plan.cells) * least) as step:
 
         def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
-            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)} ms" if record else ""
+            unit = "" if record and record.error else " ms"
+            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)}{unit}" if record else ""
             step(line, more=least - process - 1 if record else int(process + 1 >= least))
 
         try:

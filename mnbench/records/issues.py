@@ -53,7 +53,11 @@ def issues_of(plan: Plan, samples: Sequence[Sample], latency: "Latency", placeme
             advice=f"{reached}, and ±{plan.protocol.precision:.1%} was asked for: give it more with --budget",
         )
     runs = sum(len(sample.latencies_ns) for sample in samples)
-    if runs < SHORT_RUNS:
+    wanted = plan.protocol.processes
+    if len(samples) < wanted:
+        reached = f"{len(samples)} of {wanted} processes spent --budget"
+        yield Issue(name="short", advice=f"{reached}: give it more")
+    elif runs < SHORT_RUNS:
         yield Issue(name="short", advice=f"only {runs} runs: give it more time with --duration")
     outliers = _outliers(samples)
     if outliers > OUTLIER_SHARE:

@@ -10,11 +10,14 @@ from mnbench.units import in_giga, in_millions, in_ms, in_percent, per_s
 
 
 class LatencyColumn(Column[Record]):
-    """The headline figure: it says when there is none, and marks one that should not be trusted."""
+    """The headline figure: it says when there is none, and marks one that is imprecise or not to be trusted."""
 
     def text(self, row: Record) -> str:
-        """`11.9`, `11.9 !` or `failed`."""
-        return "failed" if row.latency_ns is None else super().text(row) + ("" if row.trusted else " !")
+        """`11.9`, `≈ 11.9`, `11.9 !` or `failed`."""
+        if row.latency_ns is None:
+            return "failed"
+        names = {issue.name for issue in row.issues if not issue.minor}
+        return ("≈ " if "imprecise" in names else "") + super().text(row) + (" !" if names - {"imprecise"} else "")
 
 
 def _latency(name: str) -> Callable[[Record], Value]:
@@ -78,6 +81,20 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](
             name="peak_rss_bytes", title="peak RSS", unit="MB", value=lambda r: r.peak_rss_bytes, show=in_millions(0)
         ),
+        Column[Record](name="p99_ns", title="p99", unit="ms", value=_latency("p99"), show=in_ms),
+        Column[Record](name="cpu_ns", title="thread\nCPU", unit="ms", value=lambda r: r.cpu_ns, show=in_ms),
+        Column[Record](
+            name="copy_in_ns", title="copy in", unit="ms", value=lambda r: r.copies_ns.get("in"), show=in_ms
+        ),
+        Column[Record](
+            name="copy_out_ns", title="copy out", unit="ms", value=lambda r: r.copies_ns.get("out"), show=in_ms
+        ),
+        Column[Record](name="difference", value=lambda r: r.difference, show="{:.1e}".format),
+        Column[Record](name="precision", value=lambda r: r.precision, left=True),
+        Column[Record](name="batch", value=lambda r: r.batch),
+        Column[Record](
+            name="effective_runs", title="effective\nruns", value=lambda r: r.effective_runs, show="{:,}".format
+        ),
         Column[Record](name="processes", value=lambda r: r.processes),
         Column[Record](name="runs", value=lambda r: r.runs, show="{:,}".format),
         Column[Record](name="device", value=lambda r: r.device, left=True),
@@ -122,17 +139,31 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = DEFAULT_CO
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
     settings = dict.fromkeys(_setting(record) for record in records if record.latency_ns)
     notes: list[str] = []
-    for coverage, processes in dict.fromkeys((r.latency_ns.coverage, r.processes) for r in records if r.latency_ns):
-        if processes == 1:
-            notes.append("latency: median of one process, which has no interval. min, p90: of all runs")
-            continue
-        notes.append(
-            f"latency: median of {processes} processes' medians; with {coverage:.1%} confidence the interval holds the "
-            "median of all such processes, on this host as it was during the run. min, p90: of all runs"
-        )
+    measured = [record for record in records if record.latency_ns]
+    notes += _meaning([record for record in measured if record.processes > 1])
+    if any(record.processes == 1 for record in measured):
+        notes.append("latency: where one process was all, its median, which has no interval")
     notes += [f"{record.variant} failed: {record.error}" for record in records if record.error]
-    notes += [f"! {record.variant} is {issue.name}: {issue.advice}" for record in records for issue in record.issues]
+    notes += [
+        f"{'·' if issue.minor else '≈' if issue.name == 'imprecise' else '!'} {record.variant} is {issue.name}: "
+        f"{issue.advice}"
+        for record in records
+        for issue in record.issues
+    ]
     return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
+
+
+def _meaning(records: Sequence[Record]) -> list[str]:
+    """What the figures of cells with several processes mean."""
+    if not records:
+        return []
+    fewest, most = min(record.processes for record in records), max(record.processes for record in records)
+    processes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    least = min(record.latency_ns.coverage for record in records if record.latency_ns)
+    return [
+        f"latency: median of {processes} processes' medians; with {least:.1%} confidence or more the interval holds "
+        "that of all such processes, on this host as it was during the run. min, p90: of all runs"
+    ]
 
 
 def by_column(records: Iterable[Record], name: str, *, descending: bool = False) -> list[Record]:

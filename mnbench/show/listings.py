@@ -1,7 +1,7 @@
 """Architectures and devices as lists."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -47,10 +47,16 @@ def device_payload(device: Device) -> dict[str, Any]:
 
 
 def profile_table(device: Device) -> Table[tuple[str, str]]:
-    """One row a key of the profile."""
-    flat = {key: value for key, value in device_payload(device).items() if key != "options"} | device.options
+    """One row a key of the profile that says anything."""
+    facts = device_payload(device)
+    rows: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += [(f"{key}: {name}", text) for name, text in cast("dict[str, str]", value).items()]
+        elif value:
+            rows.append((key, str(value)))
     columns = [
         Column[Any](name="key", value=lambda pair: pair[0], left=True),
         Column[Any](name="value", value=lambda pair: pair[1], left=True),
     ]
-    return Table(columns=columns, rows=[(key, str(value)) for key, value in flat.items()])
+    return Table(columns=columns, rows=rows)

@@ -23,8 +23,17 @@ def decode(path: Path, kind: type[T], error: type[TableError]) -> T:
     Raises:
         TableError: as `error`, for a file that cannot be read, is not TOML, or does not fit `kind`.
     """
+    return fit(load(path, error), path, kind, error)
+
+
+def load(path: Path, error: type[TableError]) -> dict[str, Any]:
+    """What the TOML file at `path` holds, whatever it is.
+
+    Raises:
+        TableError: as `error`, for a file that cannot be read or is not TOML.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as failure:
         raise error(
             path, "", f"cannot be read ({failure.strerror})", hint="name a .toml file that you can read"
@@ -33,6 +42,14 @@ def decode(path: Path, kind: type[T], error: type[TableError]) -> T:
         raise error(path, "", "is not UTF-8 text", hint="save the file as UTF-8") from failure
     except tomllib.TOMLDecodeError as failure:
         raise error(path, "", f"is not TOML: {failure}", hint="mend the file at that line") from failure
+
+
+def fit(table: dict[str, Any], path: Path, kind: type[T], error: type[TableError]) -> T:
+    """The table, which came from `path`, as a `kind`.
+
+    Raises:
+        TableError: as `error`, where it does not fit.
+    """
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as failure:

@@ -1,12 +1,10 @@
 """A device: where a worker runs, with which runtime and provider."""
 
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.errors import DeviceError
-from mnbench.spec.decode import Table, decode
+from mnbench.spec.decode import Table
 
 Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
 """Of one inference; `all` is as many as the device lets the worker use: its affinity and its quota."""
@@ -29,12 +27,5 @@ class Device(Table, frozen=True, kw_only=True):
     options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Session configuration entries of the runtime."""
     provider_options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-
-
-def read_device(path: Path) -> Device:
-    """Read one profile.
-
-    Raises:
-        DeviceError: unknown or missing key, or a value out of range.
-    """
-    return decode(path, Device, DeviceError)
+    tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """How far outputs may lie from the reference's, where its arithmetic is coarser than the precision asked for."""

@@ -2,15 +2,19 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import mnbench
 from mnbench.errors import ArchitectureError, DeviceError
 from mnbench.spec.architecture import Architecture
-from mnbench.spec.device import Device, read_device
+from mnbench.spec.decode import fit, load
+from mnbench.spec.device import Device
 from mnbench.spec.families import read_architecture
 
 Folder = Literal["graphs", "devices"]
+
+OPTIONS = ("options", "provider_options")
+"""Sub-tables of a profile, to which one that extends it adds."""
 
 
 def architecture(name: str) -> Architecture:
@@ -27,12 +31,32 @@ def architecture(name: str) -> Architecture:
 
 
 def device(name: str) -> Device:
-    """The device of that name or path.
+    """The device of that name or path, with what it `extends`.
 
     Raises:
         DeviceError: there is none, or its profile is wrong.
     """
-    return read_device(_find(name, "devices", DeviceError))
+    path = _find(name, "devices", DeviceError)
+    return fit(_extended(path), path, Device, DeviceError)
+
+
+def _extended(path: Path, *below: Path) -> dict[str, Any]:
+    """The profile's keys over those of the profile it extends; sub-tables are merged, the name is its own."""
+    table = load(path, DeviceError)
+    if "extends" not in table:
+        return table
+    name = str(table.pop("extends"))
+    # A workspace's `cpu` may extend the built-in one.
+    known = tables("devices") | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
+    base = known.get(name)
+    if base is None or base in (path, *below):
+        raise DeviceError(
+            path, "key `extends`", f"there is nothing to extend named {name!r}", hint=f"known: {', '.join(known)}"
+        )
+    found = _extended(base, path, *below)
+    del found["name"]
+    merged = {key: found[key] | table[key] for key in OPTIONS if key in found and key in table}
+    return found | table | merged
 
 
 def tables(folder: Folder) -> dict[str, Path]:

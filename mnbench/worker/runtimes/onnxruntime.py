@@ -11,6 +11,9 @@ from . import Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
+QUIET = 3
+"""Errors, and no warnings."""
+
 MEMORY = {
     "CUDAExecutionProvider": "cuda",
     "TensorrtExecutionProvider": "cuda",
@@ -96,11 +99,12 @@ def _session(
         )
     if MEMORY.get(provider) == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
+    onnxruntime.set_default_logger_severity(QUIET)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    settings.log_severity_level = 3
+    settings.log_severity_level = QUIET
     for key, value in {"session.record_ep_graph_assignment_info": "1", **options}.items():
         settings.add_session_config_entry(key, value)
     session = onnxruntime.InferenceSession(model, settings, providers=[(provider, provider_options)])
