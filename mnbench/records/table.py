@@ -160,9 +160,9 @@ def _meaning(records: Sequence[Record]) -> list[str]:
     fewest, most = min(record.processes for record in records), max(record.processes for record in records)
     processes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     least = min(record.latency_ns.coverage for record in records if record.latency_ns)
+    interval = f"with {least:.1%} confidence or more the interval holds that of all such processes"
     return [
-        f"latency: median of {processes} processes' medians; with {least:.1%} confidence or more the interval holds "
-        "that of all such processes, on this host as it was during the run. min, p90: of all runs"
+        f"latency: median of {processes} processes' medians; {interval}, on this host as it was then. min, p90: of all runs"
     ]
 
 
