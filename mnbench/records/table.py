@@ -161,9 +161,7 @@ def _meaning(records: Sequence[Record]) -> list[str]:
     processes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     least = min(record.latency_ns.coverage for record in records if record.latency_ns)
     interval = f"with {least:.1%} confidence or more the interval holds that of all such processes"
-    return [
-        f"latency: median of {processes} processes' medians; {interval}, on this host as it was then. min, p90: of all runs"
-    ]
+    return [f"latency: median of {processes} processes' medians; {interval}, on this host then. min, p90: of all runs"]
 
 
 def by_column(records: Iterable[Record], name: str, *, descending: bool = False) -> list[Record]:
