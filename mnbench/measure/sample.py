@@ -16,6 +16,9 @@ from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
 from mnbench.units import NS_PER_S
 
+HERE = "popen"
+"""The gateway to this Python on this machine."""
+
 TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 0.1, "int8": 1.0}
 """How far an output may lie from the reference's, as a share of its standard deviation."""
 
@@ -89,7 +92,10 @@ def take(plan: Plan, cell: Cell) -> Sample:
 
 
 def session_request(device: Device, cell: Cell) -> dict[str, Any]:
-    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them."""
+    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
+
+    A worker on this machine reads the model's file by itself.
+    """
     return {
         "runtime": device.runtime,
         "provider": device.provider,
@@ -97,7 +103,7 @@ def session_request(device: Device, cell: Cell) -> dict[str, Any]:
         "threads": 0 if device.threads == "all" else device.threads,
         "cores": list(device.cores),
         "options": dict(device.options),
-        "model": cell.path.read_bytes(),
+        "model": str(cell.path.resolve()) if device.gateway == HERE else cell.path.read_bytes(),
         "inputs": {
             name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
         },

@@ -24,11 +24,11 @@ MEMORY = {
 
 
 class Session:
-    """One model on one provider, with its input and output memory bound once, there where the provider works."""
+    """One model, in memory or a file, on one provider; input and output memory is bound once, where that works."""
 
     def __init__(
         self,
-        model: bytes,
+        model: bytes | str,
         *,
         inputs: dict[str, Any],
         provider: str,
@@ -90,7 +90,7 @@ def version() -> str:
 
 
 def _session(
-    model: bytes, provider: str, provider_options: dict[str, str], threads: int, options: dict[str, str]
+    model: bytes | str, provider: str, provider_options: dict[str, str], threads: int, options: dict[str, str]
 ) -> Any:
     available = onnxruntime.get_available_providers()
     if provider not in available:
