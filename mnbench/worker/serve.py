@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .examine import examine
 from .host import host_facts, peak_rss_bytes
 from .loop import timed_runs
 from .runtimes import Unavailable
@@ -21,6 +22,9 @@ def serve(channel: Any) -> None:
     """
     request = channel.receive()
     try:
+        if request.get("do") == "facts":
+            channel.send(examine(request))
+            return
         runtime = import_module(f"{__package__}.runtimes.{request['runtime']}")
         channel.send(visit(runtime, request, channel))
     except ImportError as failure:
