@@ -309,6 +309,21 @@ def test_an_unknown_arm_core_is_named_by_its_number(machine):
 
 
 @pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD EPYC 9B14\nflags\t: fpu\n", "AMD EPYC 9B14"),
+        ("processor\t: 0\nBogoMIPS\t: 108\n\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 4\n", "BCM2835"),
+    ],
+    ids=["x86", "arm"],
+)
+def test_the_cpu_is_named(machine, cpuinfo, expected):
+    """The CPU's name is what the kernel calls it, where its maker's numbers say nothing."""
+    machine("x86_64", [0])
+
+    assert expected == host_facts(Recorded({"proc/cpuinfo": cpuinfo}))["cpu"]
+
+
+@pytest.mark.parametrize(
     ("files", "expected"),
     [
         ({"sys/devices/system/cpu/cpufreq/boost": "1"}, True),

@@ -83,7 +83,7 @@ def noise_table(noises: Sequence[Noise]) -> Table[Noise]:
     ]
     coverage, half = min(one.coverage for one in noises), noises[0].processes // 2
     notes = [
-        f"A and B are the same model, in {half} processes each, side by side; B/A is in the interval with {coverage:.1%}",
+        f"A and B are the same model, {half} processes each, side by side; the interval holds B/A with {coverage:.1%}",
         sentence(noises),
         "That is the noise of these seconds. Another hour can differ by more: compare within one run.",
     ]
@@ -117,7 +117,7 @@ def _cores(facts: Facts) -> str:
     quota, threads, nodes = facts["cores_quota"], facts["threads_per_core"], facts["numa_nodes"]
     return _joined(
         f"{facts['cores']} to use",
-        f"allowed {facts['allowed_cpus']} of {facts['logical_cpus']} logical",
+        f"allowed {facts['allowed_cpus']} of {facts['logical_cpus'] or 'unknown'} logical",
         threads and f"{threads} {'thread' if threads == 1 else 'threads'} a core",
         f"quota {quota:g}" if quota is not None else "no quota",
         nodes and f"{nodes} NUMA {'node' if nodes == 1 else 'nodes'}",
