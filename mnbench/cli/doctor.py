@@ -1,6 +1,7 @@
 """`mnbench doctor`."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from mnbench.errors import MnbenchError
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
+    from mnbench.measure.doctor import Disturbance
     from mnbench.measure.noise import Noise
     from mnbench.measure.plan import Cell
     from mnbench.spec.device import Device
@@ -47,44 +49,30 @@ def command(*, device: str, quick: bool, output: str) -> None:
     looks = [first["before"], first["conditions"]]
     found = disturbances(first["facts"], *looks, gpu=first["gpu"])
     if output == "rich":
-        from mnbench.show import doctor
-
-        doctor.echo_facts(profile, first["facts"], first["conditions"], first["gpu"], first["runtime_version"])
-        doctor.echo_disturbances(
-            found, "what disturbs measurements here" if found else "nothing disturbs measurements here"
-        )
-    noises, reason = ([], "skipped with --quick") if quick else _noise(profile)
+        _show_look(profile, first, found)
+    noises, missing = ([], "skipped with --quick") if quick else _noise(profile)
     if noises:
-        # What happened meanwhile: stolen time, heat, swapping. The load was ours.
+        # Stolen time, heat, swapping: what one second of rest does not show. The load was our own.
         looks.append(_look(profile, rest_s=0)["conditions"])
     every = disturbances(first["facts"], *looks, gpu=first["gpu"])
-    if output == "json":
-        from mnbench.show import doctor
-
-        echo_json(
-            {
-                "device": profile.name,
-                "runtime": {"name": profile.runtime, "version": first["runtime_version"]},
-                "facts": first["facts"],
-                "conditions": looks[-1],
-                "gpu": first["gpu"],
-                "disturbances": [asdict(one) for one in every],
-                "noise": doctor.noise_payload(noises) if noises else None,
-                "noise_missing": reason,
-            }
-        )
+    if output == "rich":
+        known = {one.name for one in found}
+        _show_noise(noises, missing, [one for one in every if one.name not in known])
         return
-    from mnbench.show import doctor
-    from mnbench.show.render import echo
+    from mnbench.measure import noise
 
-    known = {one.name for one in found}
-    if later := [one for one in every if one.name not in known]:
-        doctor.echo_disturbances(later, "seen while measuring")
-    click.echo()
-    if noises:
-        echo(doctor.noise_table(noises), output)
-    else:
-        click.echo(f"no noise: {reason}")
+    echo_json(
+        {
+            "device": profile.name,
+            "runtime": {"name": profile.runtime, "version": first["runtime_version"]},
+            "facts": first["facts"],
+            "conditions": looks[-1],
+            "gpu": first["gpu"],
+            "disturbances": [asdict(one) for one in every],
+            "noise": noise.payload(noises) if noises else None,
+            "noise_missing": missing,
+        }
+    )
 
 
 def _look(profile: "Device", *, rest_s: float) -> dict[str, Any]:
@@ -120,3 +108,23 @@ def _cells(folder: Path) -> list["Cell"]:
     table = locate.architecture("v1")
     variants = [Variant(architecture=table, alpha=alpha, resolution=(side, side)) for alpha, side in MODELS]
     return [prepare(make(variant), folder, variant=variant.name) for variant in variants]
+
+
+def _show_look(profile: "Device", look: dict[str, Any], found: Sequence["Disturbance"]) -> None:
+    from mnbench.show import doctor
+
+    doctor.echo_facts(profile, look["facts"], look["conditions"], look["gpu"], look["runtime_version"])
+    doctor.echo_disturbances(found, f"{'what' if found else 'nothing'} disturbs measurements here")
+
+
+def _show_noise(noises: Sequence["Noise"], missing: str | None, later: Sequence["Disturbance"]) -> None:
+    from mnbench.show import doctor
+    from mnbench.show.render import echo
+
+    if later:
+        doctor.echo_disturbances(later, "seen while measuring")
+    click.echo()
+    if noises:
+        echo(doctor.noise_table(noises), "rich")
+    else:
+        click.echo(f"no noise: {missing}")

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import exp, log
+from typing import Any
 
 from mnbench.measure.plan import Cell, Plan
 from mnbench.measure.sample import Sample, take
@@ -99,3 +100,8 @@ def sentence(noises: Sequence[Noise]) -> str:
         f"Two runs of the same model differ here by about {in_percent_1(typical)}: "
         f"differences below {in_percent_1(limit)} between two tables mean nothing."
     )
+
+
+def payload(noises: Sequence[Noise]) -> dict[str, Any]:
+    """For programs."""
+    return {"sentence": sentence(noises), "models": [asdict(one) for one in noises]}

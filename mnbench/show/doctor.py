@@ -1,7 +1,6 @@
 """What `mnbench doctor` found: facts by groups, disturbances with how to mend them, and noise."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -88,11 +87,6 @@ def noise_table(noises: Sequence[Noise]) -> Table[Noise]:
         "That is the noise of these seconds. Another hour can differ by more: compare within one run.",
     ]
     return Table(columns=columns, rows=noises, notes=notes, title="noise: A against A")
-
-
-def noise_payload(noises: Sequence[Noise]) -> dict[str, Any]:
-    """For programs."""
-    return {"sentence": sentence(noises), "models": [asdict(one) for one in noises]}
 
 
 def _cpu(facts: Facts) -> str:
