@@ -474,9 +474,10 @@ def test_noise_is_measured_on_both_models(invoke, watched, fake_worker):
 
 def test_noise_is_told_in_a_sentence(invoke, watched, fake_worker):  # noqa: ARG001  no real worker
     """A person reads the table of noise and what it means for two tables."""
-    result = invoke("doctor")
+    result = invoke("doctor", env={"COLUMNS": "80", "TTY_COMPATIBLE": "1", "TERM": "dumb"})
 
     assert "noise: A against A" in result.stdout
+    assert "no room" not in result.stdout
     assert "v1-a0.5-r224" in result.stdout
     assert "Two runs of the same model differ here by about 0.0%" in result.stdout
 

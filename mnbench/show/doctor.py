@@ -74,14 +74,15 @@ def noise_table(noises: Sequence[Noise]) -> Table[Noise]:
         Column[Noise](name="variant", value=lambda one: one.variant, left=True),
         Column[Noise](name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, show=in_ms),
         Column[Noise](name="ratio", title="B/A", value=lambda one: one.ratio, show="{:.3f}".format),
-        Column[Noise](name="interval", value=lambda one: f"{one.low:.3f}–{one.high:.3f}", rank=3),
-        Column[Noise](name="p90", title="p90\nover median", value=lambda one: one.p90, show=in_percent_1, rank=2),
-        Column[Noise](name="spread", title="processes\ndiffer by", value=lambda one: one.spread, show=in_percent_1),
-        Column[Noise](name="typical", title="two runs\ndiffer by", value=lambda one: one.typical, show=in_percent_1),
+        Column[Noise](name="interval", value=lambda one: f"{one.low:.3f}–{one.high:.3f}", rank=2),
+        Column[Noise](name="p90", title="p90\nabove", value=lambda one: one.p90, show=in_percent_1, rank=3),
+        Column[Noise](name="spread", title="process\nspread", value=lambda one: one.spread, show=in_percent_1),
+        Column[Noise](name="typical", title="two runs\ndiffer", value=lambda one: one.typical, show=in_percent_1),
         Column[Noise](name="limit", title="19 of 20\nbelow", value=lambda one: one.limit, show=in_percent_1),
     ]
     coverage, half = min(one.coverage for one in noises), noises[0].processes // 2
     notes = [
+        "p90 above: the median of its own process; process spread: from the fastest process' median to the slowest's",
         f"A and B are the same model, {half} processes each, side by side; the interval holds B/A with {coverage:.1%}",
         sentence(noises),
         "That is the noise of these seconds. Another hour can differ by more: compare within one run.",
