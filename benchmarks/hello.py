@@ -48,3 +48,9 @@ def run() -> None:
 def table() -> None:
     """Say hello, table."""
     click.echo("Hello, table!")
+
+
+@main.command()
+def doctor() -> None:
+    """Say hello, doctor."""
+    click.echo("Hello, doctor!")

@@ -10,6 +10,7 @@ from statistics import median
 
 from benchmarks.interleaved import ROOT, Rounds, output
 from mnbench.stats import median_interval
+from mnbench.worker.conditions import conditions
 from mnbench.worker.host import host_facts
 
 LOGS = ROOT / "benchmarks" / "logs"
@@ -75,7 +76,7 @@ def report(name: str, comparisons: Sequence[Comparison], *, notes: Sequence[str]
     """Print the summaries and notes; write them with the facts of the host and every time to the log."""
     found = "\n\n".join([*(one.summary() for one in comparisons), *notes])
     print(found)
-    host = host_facts()
+    host = host_facts() | conditions()
     facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **{fact: host[fact] for fact in FACTS}}
     log = LOGS / f"{name}.txt"
     log.parent.mkdir(exist_ok=True)

@@ -15,6 +15,17 @@ def in_millions(decimals: int) -> Callable[[float], str]:
     return lambda count: f"{count / 1e6:,.{decimals}f}"
 
 
+def in_binary(size_bytes: float) -> str:
+    """Bytes as processors and systems count them: 32 KiB, 1 MiB, 23.5 GiB."""
+    unit = next((power for power in (3, 2, 1) if size_bytes >= 1024**power), 0)
+    return f"{round(size_bytes / 1024**unit, 1):,g} {('B', 'KiB', 'MiB', 'GiB')[unit]}"
+
+
+def in_ghz(frequency_hz: float) -> str:
+    """Hertz as gigahertz: 2.6 GHz."""
+    return f"{round(frequency_hz / 1e9, 2):g} GHz"
+
+
 def in_giga(rate: float) -> str:
     """A rate a second as 10⁹ a second."""
     return f"{rate / 1e9:,.1f}"
@@ -23,6 +34,11 @@ def in_giga(rate: float) -> str:
 def in_percent(share: float) -> str:
     """A share of one, without decimals."""
     return f"{share:.0%}"
+
+
+def in_percent_1(share: float) -> str:
+    """A share of one, with one decimal."""
+    return f"{share:.1%}"
 
 
 def in_percent_2(share: float) -> str:

@@ -105,6 +105,12 @@ def test_digits_keep_the_sign(value, significant):
         (units.in_millions(1), 1_131_852_800, "1,131.9"),
         (units.in_giga, 12_345_678_901, "12.3"),
         (units.in_percent, 0.994, "99%"),
+        (units.in_percent_1, 0.0317, "3.2%"),
+        (units.in_binary, 33_554_432, "32 MiB"),
+        (units.in_binary, 25_276_514_304, "23.5 GiB"),
+        (units.in_binary, 512, "512 B"),
+        (units.in_binary, 32_768, "32 KiB"),
+        (units.in_ghz, 2_596_132_000, "2.6 GHz"),
         (units.in_percent_2, 0.94858, "94.86%"),
     ],
 )

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 import mnbench.worker
 from mnbench.measure import gateway
-from mnbench.worker.host import host_facts, peak_rss_bytes
+from mnbench.worker.host import peak_rss_bytes
 from mnbench.worker.loop import timed_runs
 from mnbench.worker.serve import serve, visit
 
@@ -303,42 +303,7 @@ def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
     assert all(latency > 0 for latency in answer["latencies_ns"])
 
 
-# Facts of the host
-
-
-def test_host_facts_are_plain_values():
-    """Facts travel as JSON: text, numbers, true, false or None."""
-    facts = host_facts()
-
-    assert facts == json.loads(json.dumps(facts))
-    assert {"cpu", "cores", "machine", "system", "kernel", "python", "governor", "load_1min"} <= set(facts)
-    assert facts["cpu"]
-    assert facts["cores"] >= 1
-
-
-def test_host_facts_where_the_system_tells_nothing(monkeypatch):
-    """On a system without /proc and /sys facts are None, and nothing fails."""
-    monkeypatch.setattr("mnbench.worker.host._read", lambda _: "")
-    facts = host_facts()
-
-    assert [None] * 3 == [facts[key] for key in ("memory_bytes", "virtual", "governor")]
-    assert facts["cpu"] is not None
-    assert peak_rss_bytes() > 0
-
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "expected"),
-    [
-        ("processor\t: 0\nmodel name\t: AMD EPYC 9B14\nflags\t: fpu\n", "AMD EPYC 9B14"),
-        ("processor\t: 0\nBogoMIPS\t: 108\n\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 4\n", "BCM2835"),
-    ],
-    ids=["x86", "arm"],
-)
-def test_the_cpu_is_named(monkeypatch, cpuinfo, expected):
-    """The CPU's name is what the kernel calls it."""
-    monkeypatch.setattr("mnbench.worker.host._read", lambda path: cpuinfo if path == "/proc/cpuinfo" else "")
-
-    assert expected == host_facts()["cpu"]
+# Memory
 
 
 def test_peak_memory_is_this_processes_own():

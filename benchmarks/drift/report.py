@@ -59,8 +59,12 @@ def main(log: Path) -> None:
     for kind in ("quiet", "neighbour"):
         chosen = [run for run in runs if run["kind"] == kind]
         busy = [run["busy_cores"] for run in chosen]
-        print(f"\n{kind}: {len(chosen)} runs; cores busy in all {median(busy):.2f} (from {min(busy):.2f} to {max(busy):.2f})")
-        print(f"{'variant':16} {'estimator':26} {'sd':>6} {'max/min':>8} {'held':>6} {'half width':>10} {'with drift':>10}")
+        print(
+            f"\n{kind}: {len(chosen)} runs; cores busy in all {median(busy):.2f} (from {min(busy):.2f} to {max(busy):.2f})"
+        )
+        print(
+            f"{'variant':16} {'estimator':26} {'sd':>6} {'max/min':>8} {'held':>6} {'half width':>10} {'with drift':>10}"
+        )
         for variant in chosen[0]["variants"]:
             for name, (estimate, interval) in METHODS.items():
                 print(_line(variant, name, [run["variants"][variant] for run in chosen], estimate, interval))

@@ -29,7 +29,7 @@ class Sample:
 
     `latencies_ns` and `cpu_ns` hold every timed run in order; `warmup_ns` those before; `placement` node names by
     provider; `copies_ns` what it takes to bring inputs to a device with memory of its own and outputs back;
-    `duration_ns` the whole visit, from the process's start to its end.
+    `duration_ns` the whole visit, from the process's start to its end; `conditions` are the host's before and after.
     """
 
     latencies_ns: NDArray[np.int64]
@@ -43,8 +43,10 @@ class Sample:
     copies_ns: dict[str, int]
     peak_rss_bytes: int | None
     placement: dict[str, list[str]] | None
-    runtime_version: str
+    runtime: dict[str, str | None]
     host: dict[str, Any] = field(repr=False)
+    conditions: list[dict[str, Any]] = field(repr=False)
+    gpu: dict[str, Any] | None = field(repr=False)
 
 
 def take(plan: Plan, cell: Cell) -> Sample:
@@ -84,8 +86,10 @@ def take(plan: Plan, cell: Cell) -> Sample:
                 "copies_ns",
                 "peak_rss_bytes",
                 "placement",
-                "runtime_version",
+                "runtime",
                 "host",
+                "conditions",
+                "gpu",
             )
         },
     )
@@ -103,6 +107,7 @@ def session_request(device: Device, cell: Cell) -> dict[str, Any]:
         "threads": 0 if device.threads == "all" else device.threads,
         "cores": list(device.cores),
         "options": dict(device.options),
+        "gpu": device.nvidia,
         "model": str(cell.path.resolve()) if device.gateway == HERE else cell.path.read_bytes(),
         "inputs": {
             name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()

@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from mnbench.measure.doctor import disturbances
 from mnbench.measure.plan import Plan
 from mnbench.measure.sample import Sample
 from mnbench.units import in_ms
 
 if TYPE_CHECKING:
     from mnbench.records.record import Latency, Placement
+
+HOST_ISSUES = {
+    "emulated": "emulated",
+    "stopped by quota": "cgroup-limited",
+    "heat": "throttled",
+    "firmware limits": "throttled",
+    "GPU clocks": "throttled",
+    "swapping": "disturbed",
+    "steal": "disturbed",
+    "other load": "disturbed",
+    "CPU pressure": "disturbed",
+    "GPU load": "disturbed",
+}
+"""Disturbances of the host that are issues of a cell, and under which name."""
 
 NOISY_RATIO = 1.2
 SHORT_RUNS = 100
@@ -39,6 +54,7 @@ def issues_of(plan: Plan, samples: Sequence[Sample], latency: "Latency", placeme
     threads, cores = samples[0].threads, samples[0].host.get("cores")
     if cores is not None and threads > cores:
         yield Issue(name="oversubscribed", advice=f"{threads} threads share {cores} cores: give --threads {cores}")
+    yield from _disturbances(samples)
     slowing = median(map(_slowing, samples))
     if slowing > SLOWING_RATIO:
         slower = f"runs got {slowing - 1:.0%} slower while they were timed"
@@ -67,6 +83,18 @@ def issues_of(plan: Plan, samples: Sequence[Sample], latency: "Latency", placeme
     if first_run_ns > max(SLOW_FIRST_NS, SLOW_FIRST_RATIO * latency.median):
         took = f"the first run took {in_ms(first_run_ns)} ms"
         yield Issue(name="first-run-slow", advice=f"{took}: warm up before you serve", minor=True)
+
+
+def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
+    """What the host showed before and after a visit, where it did so in most of them."""
+    seen = [disturbances(one.host, *one.conditions, gpu=one.gpu) for one in samples]
+    told: set[str] = set()
+    for name, found in {one.name: one for visit in seen for one in visit if one.name in HOST_ISSUES}.items():
+        issue = HOST_ISSUES[name]
+        often = sum(any(one.name == name for one in visit) for visit in seen)
+        if 2 * often > len(samples) and issue not in told:
+            told.add(issue)
+            yield Issue(name=issue, advice=f"{found.found}: {found.mend}", minor=issue == "disturbed")
 
 
 def _slowing(sample: Sample) -> float:

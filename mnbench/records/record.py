@@ -47,10 +47,12 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
-    """What ran the model."""
+    """What ran the model; `library_sha256` is that of its library, by the record of the wheel it came in."""
 
     name: str
     version: str
+    build: str | None = None
+    library_sha256: str | None = None
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and `copies_ns` (to and from a device's own
     memory) are medians over processes; `effective_runs` are what `runs`, which follow each other, are worth;
-    `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread.
+    `conditions` are the host's before the first visit and after the last; `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread.
     """
 
     schema: int = SCHEMA
@@ -104,6 +106,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     model_sha256: str
     seed: int
     host: dict[str, Any]
+    conditions: list[dict[str, Any]] = []
+    gpu: dict[str, Any] | None = None
 
     @property
     def trusted(self) -> bool:
@@ -154,7 +158,7 @@ def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Reco
         batch=cell.batch,
         device=plan.device.name,
         provider=plan.device.provider,
-        runtime=Runtime(name=plan.device.runtime, version=first.runtime_version if first else ""),
+        runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if wanted == "all" else wanted,
         processes=len(samples),
         params=cell.cost.params,
@@ -165,6 +169,8 @@ def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Reco
         model_sha256=cell.sha256,
         seed=plan.protocol.seed,
         host=first.host if first else {},
+        conditions=[samples[0].conditions[0], samples[-1].conditions[-1]] if samples else [],
+        gpu=first.gpu if first else None,
     )
 
 

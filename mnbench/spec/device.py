@@ -29,3 +29,8 @@ class Device(Table, frozen=True, kw_only=True):
     provider_options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """How far outputs may lie from the reference's, where its arithmetic is coarser than the precision asked for."""
+
+    @property
+    def nvidia(self) -> bool:
+        """Whether an NVIDIA GPU computes."""
+        return self.provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider")

@@ -1,4 +1,4 @@
-"""Facts of the machine that the worker finds itself on."""
+"""Facts of the machine that the worker finds itself on: what does not change while it runs."""
 
 from __future__ import annotations
 
@@ -6,28 +6,61 @@ import os
 import platform
 import re
 import sys
-from pathlib import Path
-from typing import Union
+from typing import Any
 
-Fact = Union[str, int, float, None]
+from . import cpu
+from .cgroup import memory_limit_bytes, quota_cores
+from .files import Files, allowed_cpus, cpu_list, kib_after
+
+VIRTUAL_PRODUCTS = re.compile(
+    r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Bochs|Xen|HVM domU|Parallels|OpenStack|BHYVE"
+    r"|Google Compute Engine|Amazon EC2|Alibaba Cloud|Firecracker|Apple Virtualization"
+)
+CONTAINERS = {
+    "docker": "docker",
+    "libpod": "podman",
+    "kubepods": "kubernetes",
+    "lxc": "lxc",
+    "containerd": "containerd",
+}
 
 
-def host_facts() -> dict[str, Fact]:
+def host_facts(files: Files | None = None) -> dict[str, Any]:
     """What a reader needs to know before comparing two tables; None where the system does not tell."""
-    cpuinfo = _read("/proc/cpuinfo")
+    files = files or Files()
+    cpuinfo, meminfo = files.text("proc/cpuinfo"), files.text("proc/meminfo")
+    allowed = allowed_cpus()
+    quota = quota_cores(files)
     return {
-        "cpu": _cpu_model(cpuinfo),
+        **cpu.identity(files, cpuinfo),
         "machine": platform.machine(),
-        "cores": allowed_cores(),
-        "memory_bytes": _bytes(_read("/proc/meminfo"), "MemTotal"),
+        "cores": usable_cores(len(allowed), quota),
+        "cores_quota": quota,
+        "allowed_cpus": cpu_list(allowed),
+        "logical_cpus": os.cpu_count(),
+        **cpu.topology(files, allowed),
+        "caches": cpu.caches(files, allowed[0]),
+        **cpu.frequency(files, allowed[0]),
+        "memory_bytes": kib_after(meminfo, "MemTotal") or _physical_bytes(),
+        "memory_limit_bytes": memory_limit_bytes(files),
+        "swap_bytes": kib_after(meminfo, "SwapTotal"),
         "system": platform.system(),
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "python": platform.python_version(),
-        "virtual": " hypervisor" in cpuinfo if cpuinfo else None,
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
-        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        **_machine(files, cpuinfo),
+        "container": _container(files),
+        **_counters(files),
     }
+
+
+def usable_cores(allowed: int, quota: float | None) -> int:
+    """How many threads `all` means: as many as can run all the time.
+
+    A quota is rounded down, so that it never stops a measurement: two threads under a quota of 1.5 would both stand
+    still for a quarter of the time. Under a quota below 1 even one thread does.
+    """
+    return max(1, min(allowed, int(quota) if quota is not None else allowed))
 
 
 def peak_rss_bytes() -> int | None:
@@ -35,7 +68,7 @@ def peak_rss_bytes() -> int | None:
 
     Linux passes a parent's ru_maxrss on through exec, so its own high-water mark is read from /proc instead.
     """
-    own = _bytes(_read("/proc/self/status"), "VmHWM")
+    own = kib_after(Files().text("proc/self/status"), "VmHWM")
     if own is not None or sys.platform == "win32":
         return own
     import resource  # noqa: PLC0415  not on Windows
@@ -43,24 +76,70 @@ def peak_rss_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _cpu_model(cpuinfo: str) -> str:
-    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
-
-
-def allowed_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _bytes(text: str, key: str) -> int | None:
-    found = re.search(rf"^{key}:\s*(\d+) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
-
-
-def _read(path: str) -> str:
+def _physical_bytes() -> int | None:
+    """The memory, where no /proc tells."""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _machine(files: Files, cpuinfo: str) -> dict[str, Any]:
+    """The product, and whether it is a virtual or an emulated one. `hypervisor` is its name, where it tells one."""
+    dmi = " ".join(files.text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")).strip()
+    product = dmi or files.text("proc/device-tree/model") or None
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    told = files.text("sys/hypervisor/type") or files.text("proc/device-tree/hypervisor/compatible").replace("\0", " ")
+    named = told or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
+    if flags:
+        # Clouds put their name on machines of metal too: on x86 the processor knows better.
+        virtual: bool | None = "hypervisor" in flags.group(1).split()
+    else:
+        virtual = True if named else False if product else None
+    return {
+        "product": product,
+        "virtual": virtual,
+        "hypervisor": named or None if virtual else None,
+        "emulated": _emulated(files, cpuinfo),
+    }
+
+
+def _emulated(files: Files, cpuinfo: str) -> bool | None:
+    """Whether instructions are translated: the kernel's processor is of another kind than this process'.
+
+    QEMU shows a process it translates the host's own /sys, and before version 8 the host's /proc/cpuinfo.
+    """
+    if "QEMU TCG" in cpuinfo:
+        return True
+    kernel = files.text("sys/devices/system/cpu/modalias").partition("type:")[2].partition(",")[0].partition(":")[0]
+    if not kernel and re.search(r"^vendor_id\s*:", cpuinfo, re.MULTILINE):
+        kernel = "x86"
+    family = _family(platform.machine())
+    return _family(kernel) != family if family and _family(kernel) else None
+
+
+def _family(machine: str) -> str:
+    """Arm, x86, RISC-V …: a kernel runs processes of all widths of one family by itself."""
+    families = {"x86": r"x86|i[3-6]86|amd64", "arm": r"arm|aarch64", "riscv": r"riscv", "ppc": r"ppc", "s390": r"s390"}
+    return next((name for name, own in families.items() if re.match(own, machine.lower())), "")
+
+
+def _container(files: Files) -> str | None:
+    """What kind of container this runs in; None where nothing shows one."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    if files.text("run/.containerenv") or "containerenv" in " ".join(files.names("run")):
+        return "podman"
+    groups = files.text("proc/1/cgroup") + files.text("proc/self/cgroup")
+    found = next((kind for word, kind in CONTAINERS.items() if word in groups), None)
+    return found or ("docker" if ".dockerenv" in files.names("") else files.text("run/systemd/container") or None)
+
+
+def _counters(files: Files) -> dict[str, Any]:
+    """Whether the processor's own counters can be seen at all, and how far the kernel lets users at them."""
+    devices = files.names("sys/bus/event_source/devices")
+    known = re.compile(r"cpu|cpu_core|cpu_atom|arm\w*_pmu\w*|arm\w*cortex\w*|armv\d\w*|apple_\w+_pmu")
+    return {
+        "perf_counters": any(known.fullmatch(name) for name in devices) if devices else None,
+        "perf_event_paranoid": files.number("proc/sys/kernel/perf_event_paranoid"),
+    }

@@ -1,0 +1,128 @@
+"""`mnbench doctor`."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnbench.cli.options import TableName, echo_json, format_option
+from mnbench.errors import MnbenchError
+from mnbench.spec import locate
+
+if TYPE_CHECKING:
+    from mnbench.measure.doctor import Disturbance
+    from mnbench.measure.noise import Noise
+    from mnbench.measure.plan import Cell
+    from mnbench.spec.device import Device
+
+REST_S = 1.0
+TIMEOUT_S = 60.0
+MODELS = ((0.25, 96), (0.5, 224))
+"""α and resolution of V1: a quarter of a millisecond and several, where processors are fast."""
+
+PROCESSES = 6
+"""An arm: as many as `run` makes of a cell."""
+
+DURATION_S = 0.5
+
+
+@click.command(epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --device cpu --quick --format json")
+@click.option(
+    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to look and measure."
+)
+@click.option("--quick", is_flag=True, help="Only look: measure no noise.")
+@format_option("rich", "json")
+def command(*, device: str, quick: bool, output: str) -> None:
+    """Tell what a device is, what disturbs it, and its noise.
+
+    Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
+    two runs of the same model lie apart, in about 20 seconds.
+    """
+    from mnbench.measure.doctor import disturbances
+
+    profile = locate.device(device)
+    first = _look(profile, rest_s=REST_S)
+    looks = [first["before"], first["conditions"]]
+    found = disturbances(first["facts"], *looks, gpu=first["gpu"])
+    if output == "rich":
+        _show_look(profile, first, found)
+    noises, missing = ([], "skipped with --quick") if quick else _noise(profile)
+    if noises:
+        # Stolen time, heat, swapping: what one second of rest does not show. The load was our own.
+        looks.append(_look(profile, rest_s=0)["conditions"])
+    every = disturbances(first["facts"], *looks, gpu=first["gpu"])
+    if output == "rich":
+        known = {one.name for one in found}
+        _show_noise(noises, missing, [one for one in every if one.name not in known])
+        return
+    from mnbench.measure import noise
+
+    echo_json(
+        {
+            "device": profile.name,
+            "runtime": {"name": profile.runtime, "version": first["runtime_version"]},
+            "facts": first["facts"],
+            "conditions": looks[-1],
+            "gpu": first["gpu"],
+            "disturbances": [asdict(one) for one in every],
+            "noise": noise.payload(noises) if noises else None,
+            "noise_missing": missing,
+        }
+    )
+
+
+def _look(profile: "Device", *, rest_s: float) -> dict[str, Any]:
+    """Facts and conditions, told by a worker on the device."""
+    from mnbench.measure.gateway import ask
+
+    request = {"do": "examine", "rest_s": rest_s, "gpu": profile.nvidia, "runtime": profile.runtime}
+    return ask(profile, request, timeout_s=TIMEOUT_S)
+
+
+def _noise(profile: "Device") -> tuple[list["Noise"], str | None]:
+    """What A against A shows, or why it cannot be measured."""
+    from mnbench.measure import noise
+    from mnbench.measure.plan import Plan, Protocol
+    from mnbench.show.progress import progress
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+            protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
+            plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)
+            with progress("measuring noise", noise.visits(plan)) as step:
+                return noise.measure(plan, seen=step), None
+    except MnbenchError as failure:
+        return [], f"{failure.message} ({failure.hint})"
+
+
+def _cells(folder: Path) -> list["Cell"]:
+    from mnbench.measure.prepare import prepare
+    from mnbench.model.make import make
+    from mnbench.network.variant import Variant
+
+    table = locate.architecture("v1")
+    variants = [Variant(architecture=table, alpha=alpha, resolution=(side, side)) for alpha, side in MODELS]
+    return [prepare(make(variant), folder, variant=variant.name, seed=0) for variant in variants]
+
+
+def _show_look(profile: "Device", look: dict[str, Any], found: Sequence["Disturbance"]) -> None:
+    from mnbench.show import doctor
+
+    doctor.echo_facts(profile, look["facts"], look["conditions"], look["gpu"], look["runtime_version"])
+    doctor.echo_disturbances(found, f"{'what' if found else 'nothing'} disturbs measurements here")
+
+
+def _show_noise(noises: Sequence["Noise"], missing: str | None, later: Sequence["Disturbance"]) -> None:
+    from mnbench.show import doctor
+    from mnbench.show.render import echo
+
+    if later:
+        doctor.echo_disturbances(later, "seen while measuring")
+    click.echo()
+    if noises:
+        echo(doctor.noise_table(noises), "rich")
+    else:
+        click.echo(f"no noise: {missing}")
