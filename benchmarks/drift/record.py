@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,21 @@ def main(log: Path, runs: int, every_s: float, duration: str) -> None:
 
 def measured(duration: str) -> dict[str, Any]:
     """One run of the table."""
-    before, pressure, started = _busy(), _pressure(), time.time()
+    before, pressure, started, begin = _busy(), _pressure(), datetime.now(UTC), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         command = ("-m", "mnbench", "run", *TABLE, "--duration", duration, "--results", folder, "--format", "json")
         subprocess.run([sys.executable, *command], check=True, capture_output=True)
         busy = [after - first for first, after in zip(before, _busy(), strict=True)]
+        duration_s = time.monotonic() - begin
         variants: dict[str, list[dict[str, float]]] = {}
         for path in sorted(Path(folder).glob("raw/*/*.npz")):
             with np.load(path) as arrays:
                 variants.setdefault(path.stem.rpartition(".")[0], []).append(_figures(arrays["latencies_ns"]))
     return {
-        "started": round(started),
-        "duration_s": round(time.time() - started, 1),
-        "busy_cores": round(busy[0] / (time.time() - started), 3),
-        "steal_cores": round(busy[1] / (time.time() - started), 3),
+        "started": round(started.timestamp()),
+        "duration_s": round(duration_s, 1),
+        "busy_cores": round(busy[0] / duration_s, 3),
+        "steal_cores": round(busy[1] / duration_s, 3),
         "pressure": pressure,
         "variants": variants,
     }

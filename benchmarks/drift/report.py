@@ -60,11 +60,10 @@ def main(log: Path) -> None:
         chosen = [run for run in runs if run["kind"] == kind]
         busy = [run["busy_cores"] for run in chosen]
         print(
-            f"\n{kind}: {len(chosen)} runs; cores busy in all {median(busy):.2f} (from {min(busy):.2f} to {max(busy):.2f})"
+            f"\n{kind}: {len(chosen)} runs; {median(busy):.2f} cores busy in all ({min(busy):.2f} to {max(busy):.2f})"
         )
-        print(
-            f"{'variant':16} {'estimator':26} {'sd':>6} {'max/min':>8} {'held':>6} {'half width':>10} {'with drift':>10}"
-        )
+        head = ("variant", "estimator", "sd", "max/min", "held", "half width", "with drift")
+        print("{:16} {:26} {:>6} {:>8} {:>6} {:>10} {:>10}".format(*head))
         for variant in chosen[0]["variants"]:
             for name, (estimate, interval) in METHODS.items():
                 print(_line(variant, name, [run["variants"][variant] for run in chosen], estimate, interval))

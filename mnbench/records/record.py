@@ -67,7 +67,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and `copies_ns` (to and from a device's own
     memory) are medians over processes; `effective_runs` are what `runs`, which follow each other, are worth;
-    `conditions` are the host's before the first visit and after the last; `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread.
+    `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread;
+    `conditions` are the host's before the first visit and after the last.
     """
 
     schema: int = SCHEMA

@@ -9,6 +9,7 @@ from typing import Any, Callable
 from .conditions import conditions
 from .gpu import gpu_conditions
 from .host import host_facts, peak_rss_bytes
+from .installed import library_sha256
 from .loop import timed_runs, warm_up
 from .session import bind, packed, runtime_of, settings
 
@@ -47,7 +48,12 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "copies_ns": {name: _duration_ns(copy) for name, copy in session.copies().items()},
         "placement": session.placement(),
         "threads": chosen["threads"],
-        "runtime": runtime.facts(),
+        "runtime": {
+            "name": request["runtime"],
+            "version": runtime.version(),
+            "build": runtime.build(),
+            "library_sha256": library_sha256(request["runtime"], runtime.LIBRARY),
+        },
         "host": host,
         "conditions": [before, after],
         "gpu": gpu_conditions() if request["gpu"] else None,

@@ -1,4 +1,4 @@
-"""One file a runtime, each with a class `Session` and a function `version`."""
+"""One file a runtime, each with a class `Session`, functions `version` and `build`, and the name of its `LIBRARY`."""
 
 
 class Unavailable(Exception):  # noqa: N818  the state, not the fault, is what the user mends

@@ -7,10 +7,12 @@ from typing import Any, Callable
 import numpy as np
 import onnxruntime as _onnxruntime
 
-from ..installed import library_sha256
 from . import Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
+
+LIBRARY = "onnxruntime_pybind11_state"
+"""How the file of its library starts."""
 
 QUIET = 3
 """Errors, and no warnings."""
@@ -85,14 +87,14 @@ class Session:
         return nodes
 
 
-def facts() -> dict[str, str | None]:
-    """Version and build, and the hash of the library by the wheel's own record, where there is one."""
-    return {
-        "name": "onnxruntime",
-        "version": onnxruntime.__version__,
-        "build": onnxruntime.get_build_info(),
-        "library_sha256": library_sha256("onnxruntime", "onnxruntime_pybind11_state"),
-    }
+def version() -> str:
+    """The runtime's version."""
+    return onnxruntime.__version__
+
+
+def build() -> str:
+    """How it was built."""
+    return onnxruntime.get_build_info().removeprefix("ORT Build Info: ")
 
 
 def _session(
@@ -101,7 +103,7 @@ def _session(
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise Unavailable(
-            f"onnxruntime {onnxruntime.__version__} has no {provider} here, only {', '.join(available)}",
+            f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}",
             what="provider",
         )
     if MEMORY.get(provider) == "cuda" and hasattr(onnxruntime, "preload_dlls"):
@@ -117,7 +119,7 @@ def _session(
     session = onnxruntime.InferenceSession(model, settings, providers=[(provider, provider_options)])
     if provider not in session.get_providers():
         raise Unavailable(
-            f"onnxruntime {onnxruntime.__version__} has {provider}, but it cannot be loaded: a library or a driver is missing",
+            f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or a driver is missing",
             what="provider",
         )
     return session
