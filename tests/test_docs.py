@@ -12,6 +12,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
+FILE = re.compile(r"^```toml\n# (\S+\.toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""A file that a page shows, with its path in the first line."""
+
 
 def examples(page):
     """The `mnbench` command lines of a page's console blocks."""
@@ -24,6 +27,9 @@ def examples(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page, invoke, workspace):
     """Every example of a page runs as it stands, in their order, in one folder; measurements are cut short."""
+    for path, text in FILE.findall(page.read_text(encoding="utf-8")):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
     for words in examples(page):
         if "my_model.onnx" in words:
             assert invoke("build", "v1", "--alpha", "0.25", "--res", "32", "-o", "my_model.onnx").exit_code == 0
