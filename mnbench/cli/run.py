@@ -25,8 +25,9 @@ from mnbench.spec import locate
 
 if TYPE_CHECKING:
     from mnbench.measure.plan import Cell, Plan
+    from mnbench.measure.profile import Profile
     from mnbench.records.record import Record
-    from mnbench.records.store import Store
+    from mnbench.records.store import Run, Store
 
 INTERRUPTED = 130
 MAX_DURATION_S = 3600.0
@@ -93,6 +94,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 @click.option(
     "--cores", type=CommaSeparated(int, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
 )
+@click.option("--profile", is_flag=True, help="Show also, by layer type, where the time of each cell goes.")
 @click.option("--allow-fallback", is_flag=True, help="Measure also what does not all run on the device's own provider.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
 @click.option("--no-simplify", is_flag=True, help="Measure the plain graphs.")
@@ -112,6 +114,7 @@ def command(
     budget: float,
     threads: Sequence[int | Literal["all"]] | None,
     cores: Sequence[int] | None,
+    profile: bool,
     allow_fallback: bool,
     seed: int,
     no_simplify: bool,
@@ -135,21 +138,25 @@ def command(
         command.main(unfinished(results), prog_name=ctx.command_path, standalone_mode=False)
         return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
-    chosen, profile = sources(**selection), locate.device(device)
+    chosen, on = sources(**selection), locate.device(device)
     if selection["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     protocol = Protocol(
         processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
     )
-    store = Store(results, profile.name)
+    store = Store(results, on.name)
     records: list[Record] = []
+    profiles: list[Profile] = []
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
-        for count in dict.fromkeys(threads or [profile.threads]):
-            setting = msgspec.structs.replace(profile, threads=count, cores=tuple(cores or profile.cores))
+        for count in dict.fromkeys(threads or [on.threads]):
+            setting = msgspec.structs.replace(on, threads=count, cores=tuple(cores or on.cores))
             plan = Plan(cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback)
-            records += _measured(plan, store, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
-    _show(records, store, output)
+            run = store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
+            found = _measured(plan, store, run)
+            records += found
+            profiles += _profiled(plan, run, found) if profile else []
+    _show(records, profiles if profile else None, store, output)
     if any(record.error for record in records):
         raise MnbenchError(
             f"{sum(record.error is not None for record in records)} of {len(records)} cells could not be measured",
@@ -173,12 +180,11 @@ def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: boo
     return cells
 
 
-def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[str]) -> list["Record"]:
+def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
     from mnbench.records.collect import collect
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
 
-    run = store.open_run(plan, fresh=fresh, arguments=arguments)
     if run.visits:
         click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
     least = plan.protocol.processes
@@ -197,16 +203,41 @@ def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[
     raise click.exceptions.Exit(INTERRUPTED)
 
 
-def _show(records: Sequence["Record"], store: "Store", output: str) -> None:
+def _profiled(plan: "Plan", run: "Run", records: Sequence["Record"]) -> list["Profile"]:
+    """A profile of each cell that has a latency, kept with the run."""
+    from mnbench.errors import MeasureError
+    from mnbench.measure.profile import profile
+    from mnbench.records.profiles import keep
+    from mnbench.show.progress import progress
+
+    profiles: list[Profile] = []
+    with progress("profiling", len(records)) as step:
+        for cell, record in zip(plan.cells, records, strict=True):
+            if record.latency_ns:
+                try:
+                    profiles.append(profile(plan, cell, latency_ns=record.latency_ns.median))
+                    keep(run, profiles[-1])
+                except MeasureError as failure:
+                    click.echo(f"{cell.variant}: no profile: {failure.message}", err=True)
+            step()
+    return profiles
+
+
+def _show(records: Sequence["Record"], profiles: list["Profile"] | None, store: "Store", output: str) -> None:
     import msgspec
 
     from mnbench import files
     from mnbench.records.table import latency_table, latest
+    from mnbench.show.profiles import profile_payload, profile_table
     from mnbench.show.render import echo, markdown
 
     if output == "json":
-        echo_json({"records": msgspec.to_builtins(records)})
+        payload = {"records": msgspec.to_builtins(records)}
+        echo_json(payload if profiles is None else payload | {"profiles": [profile_payload(one) for one in profiles]})
     else:
         echo(latency_table(records), output)
+        for one in profiles or ():
+            click.echo()
+            echo(profile_table(one, "type"), output)
     files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
     click.echo(f"kept in {store.path}", err=True)

@@ -1,8 +1,9 @@
-"""One visit: create a session, run it for the first time, warm it up, time it, and tell what was found."""
+"""What a worker answers: a visit creates a session, runs it for the first time, warms it up and times it."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from importlib import import_module
 from statistics import median
@@ -17,12 +18,14 @@ from .runtimes import Unavailable
 COPIES = 20
 """How often the copies to and from a device's own memory are timed."""
 
+PROFILE_WARMUP_RUNS = 5
+
 
 def serve(channel: Any) -> None:
     """Answer one request that comes over an execnet channel.
 
-    An answer holds `error`, with `unavailable` naming what is missing, or what was found. Before that of a visit comes
-    `expect_s`, once the first run has shown how long the others may take.
+    An answer holds `error`, with `unavailable` naming what is missing, or what was found. Before that comes `expect_s`,
+    once the first run has shown how long the others may take.
     """
     request = channel.receive()
     try:
@@ -69,6 +72,37 @@ def visit(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     }
 
 
+def profile(request: dict[str, Any], channel: Any) -> dict[str, Any]:
+    """What each node takes in a session of its own. Profiling slows it down: none of its runs is a latency.
+
+    `probe` is profiled too: what the profiler itself takes shows in a model that does next to nothing.
+    """
+    runtime, settings = _runtime(request), _settings(request)
+    runs = PROFILE_WARMUP_RUNS + request["runs"]
+    nodes = {}
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        for what in ("model", "probe"):
+            inputs = _arrays(request["inputs" if what == "model" else "probe_inputs"])
+            session = runtime.Session(request[what], inputs=inputs, profile=f"{folder}/{what}", **settings)
+            first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+            channel.send({"expect_s": runs * first_run_ns / 1e9})
+            timed_runs(session.run, min_runs=runs, min_duration_ns=0)
+            nodes[what] = session.end_profile(skip=1 + PROFILE_WARMUP_RUNS)
+    return {
+        "nodes": nodes["model"],
+        "probe": nodes["probe"],
+        "threads": settings["threads"],
+        "runtime_version": runtime.version(),
+        "host": host_facts(),
+    }
+
+
+def facts(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  nothing runs for long
+    """Where a visit would find itself, without one."""
+    runtime, settings = _runtime(request), _settings(request)
+    return {"threads": settings["threads"], "runtime_version": runtime.version(), "host": host_facts()}
+
+
 def _runtime(request: dict[str, Any]) -> Any:
     try:
         return import_module(f"{__package__}.runtimes.{request['runtime']}")
@@ -101,4 +135,4 @@ def _copy_ns(copy: Any) -> int:
     return round(median(timed_runs(copy, min_runs=COPIES, min_duration_ns=0).latencies_ns))
 
 
-_ANSWERS = {"visit": visit}
+_ANSWERS = {"visit": visit, "profile": profile, "facts": facts}
