@@ -20,14 +20,15 @@ from mnbench.cli.options import (
     variant_options,
 )
 from mnbench.errors import MnbenchError
-from mnbench.network.variant import OnnxFile, Source
+from mnbench.network.variant import OnnxFile, Precision, Source
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
-    from mnbench.measure.plan import Cell, Plan
+    from mnbench.measure.plan import Ceiling, Cell, Plan
     from mnbench.measure.profile import Profile
     from mnbench.records.record import Record
     from mnbench.records.store import Run, Store
+    from mnbench.spec.device import Device
 
 INTERRUPTED = 130
 MAX_DURATION_S = 3600.0
@@ -95,6 +96,12 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     "--cores", type=CommaSeparated(int, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
 )
 @click.option("--profile", is_flag=True, help="Show also, by layer type, where the time of each cell goes.")
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    envvar="MNBENCH_ROOFLINE",
+    help="Measure the device's peak and bandwidth first, once in 30 days. Default: do.",
+)
 @click.option("--allow-fallback", is_flag=True, help="Measure also what does not all run on the device's own provider.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
 @click.option("--no-simplify", is_flag=True, help="Measure the plain graphs.")
@@ -115,6 +122,7 @@ def command(
     threads: Sequence[int | Literal["all"]] | None,
     cores: Sequence[int] | None,
     profile: bool,
+    roofline: bool,
     allow_fallback: bool,
     seed: int,
     no_simplify: bool,
@@ -151,7 +159,10 @@ def command(
         cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
         for count in dict.fromkeys(threads or [on.threads]):
             setting = msgspec.structs.replace(on, threads=count, cores=tuple(cores or on.cores))
-            plan = Plan(cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback)
+            ceilings = _ceilings(cells, setting, fresh=fresh) if roofline else {}
+            plan = Plan(
+                cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback, ceilings=ceilings
+            )
             run = store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
             found = _measured(plan, store, run)
             records += found
@@ -178,6 +189,22 @@ def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: boo
             cells.append(prepare(made, folder, variant=source.name + form, seed=seed))
             step()
     return cells
+
+
+def _ceilings(cells: Sequence["Cell"], device: "Device", *, fresh: bool) -> dict[str, "Ceiling"]:
+    """What bounds each cell from below, by variant; nothing where the device fails its probes."""
+    from mnbench.errors import MeasureError
+    from mnbench.measure.roofline import quantities, roofline
+    from mnbench.show.progress import progress
+
+    precisions: list[Precision] = [cell.precision for cell in cells]
+    try:
+        with progress("peak and bandwidth", len(quantities(precisions))) as step:
+            found = roofline(device, precisions, fresh=fresh, step=step)
+    except MeasureError as failure:
+        click.echo(f"no roofline: {failure.message}", err=True)
+        return {}
+    return {cell.variant: found.over(cell) for cell in cells}
 
 
 def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:

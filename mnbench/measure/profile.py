@@ -6,22 +6,17 @@ from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
-import onnx
-from onnx import helper
 
 from mnbench.measure.gateway import ask
 from mnbench.measure.plan import Cell, Plan
 from mnbench.measure.sample import session_request
-from mnbench.model.model import IR_VERSION, OPSET
+from mnbench.model import probes
 from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED, Layer
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.stats import median
 
 RUNS = 50
-PROBES = 16
-MANY = 9
-"""Tensors that a quantized convolution reads."""
 
 CONVERSIONS = frozenset(
     {"Cast", "DequantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear", "Transpose"}
@@ -132,7 +127,7 @@ def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int 
     request = {
         "do": "profile",
         **session_request(plan.device, cell),
-        "probe": _probe().SerializeToString(),
+        "probe": probes.idle().data,
         "probe_inputs": {"x": (str(one.dtype), one.shape, one.tobytes())},
         "runs": runs,
     }
@@ -149,20 +144,6 @@ def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int 
         latency_ns=latency_ns,
         parts=joined(without_overhead(nodes, probe), cell.layers, ELEMENT_BYTES[cell.precision]),
     )
-
-
-def _probe() -> onnx.ModelProto:
-    """Nodes that do next to nothing, half of them with few tensors and half with many."""
-    few = [helper.make_node("Neg", [f"few{at}" if at else "x"], [f"few{at + 1}"]) for at in range(PROBES)]
-    many = [helper.make_node("Concat", [f"few{at + 1}"] * MANY, [f"many{at}"], axis=0) for at in range(PROBES)]
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [*few, *many],
-        "probe",
-        [value("x", onnx.TensorProto.FLOAT, [1])],
-        [value(f"many{at}", onnx.TensorProto.FLOAT, [MANY]) for at in range(PROBES)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
 def without_overhead(nodes: Sequence[Node], probe: Sequence[Node]) -> list[Node]:

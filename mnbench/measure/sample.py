@@ -91,16 +91,23 @@ def take(plan: Plan, cell: Cell) -> Sample:
 def session_request(device: Device, cell: Cell) -> dict[str, Any]:
     """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them."""
     return {
+        **setting_request(device),
+        "model": cell.path.read_bytes(),
+        "inputs": {
+            name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
+        },
+    }
+
+
+def setting_request(device: Device) -> dict[str, Any]:
+    """How the device runs a model."""
+    return {
         "runtime": device.runtime,
         "provider": device.provider,
         "provider_options": dict(device.provider_options),
         "threads": 0 if device.threads == "all" else device.threads,
         "cores": list(device.cores),
         "options": dict(device.options),
-        "model": cell.path.read_bytes(),
-        "inputs": {
-            name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
-        },
     }
 
 
