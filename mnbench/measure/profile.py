@@ -24,6 +24,9 @@ CONVERSIONS = frozenset(
 )
 """Operators that a runtime adds between layers, to bring a tensor into another form or place."""
 
+PREFIXES = ("InsertedPrecisionFreeCast_", "fused ")
+"""What onnxruntime puts before the names of nodes that it changes."""
+
 PIECES = {"hard_swish": ("HardSigmoid", "Mul")}
 """Layers that onnxruntime takes apart where it has no kernel for them, into nodes without the layer's name."""
 
@@ -199,20 +202,21 @@ def _part(layer: Layer, nodes: Sequence[Node], element_bytes: int) -> Part:
 def _computed(layers: Sequence[Layer]) -> Callable[[Node, Layer | None], Layer | None]:
     """Finds the layer that a node computes, given the layer computed before it.
 
-    A runtime names a node that it made of others after one of them: `conv1/relu6_nchwc` is the convolution before
-    conv1/relu6, in another memory layout and with the activation in it.
+    A runtime names a node that it made of others after one of them, or after what that one writes:
+    `conv1/relu6_nchwc` is the convolution before conv1/relu6, in another memory layout and with the activation in it.
     """
-    known = {layer.scope: layer for layer in reversed(layers)}
     writers = {tensor.name: layer for layer in layers for tensor in layer.outputs}
+    known = writers | {layer.scope: layer for layer in reversed(layers)}
     apart = {layer.inputs[0].name: layer for layer in layers if layer.kind in PIECES}
-    longest_first = "|".join(re.escape(scope) for scope in sorted(known, key=len, reverse=True))
-    within = re.compile(rf"(?<![^\W_])(?:{longest_first})(?![^\W_])")
+    longest_first = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
+    begins = re.compile(rf"(?:{'|'.join(PREFIXES)})?({longest_first})(?![^\W_])")
 
     def named(node: Node) -> Layer | None:
-        if node.name in known or node.op in CONVERSIONS:
-            return known.get(node.name)
-        found = within.search(node.name)
-        layer = known[found[0]] if found else None
+        exact = known.get(node.name)
+        if exact or node.op in CONVERSIONS:
+            return exact
+        found = begins.match(node.name)
+        layer = known.get(found[1]) if found else None
         while layer and layer.kind in FUSED and not _in_place(node.op) and layer.inputs[0].name in writers:
             layer = writers[layer.inputs[0].name]
         return layer
