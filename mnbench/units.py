@@ -10,6 +10,11 @@ def in_ms(duration_ns: float) -> str:
     return digits(duration_ns / 1e6)
 
 
+def in_us(duration_ns: float) -> str:
+    """Nanoseconds as microseconds with one decimal."""
+    return f"{duration_ns / 1e3:,.1f}"
+
+
 def in_millions(decimals: int) -> Callable[[float], str]:
     """A count as millions, or bytes as megabytes of 10⁶ bytes."""
     return lambda count: f"{count / 1e6:,.{decimals}f}"

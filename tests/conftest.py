@@ -18,6 +18,13 @@ from mnbench.spec.device import Device
 PROVIDER = "CPUExecutionProvider"
 
 
+@pytest.fixture(autouse=True)
+def _no_roofline(monkeypatch, tmp_path):
+    """No run measures this machine's roofline, here or in a process that a test starts, or finds one that was kept."""
+    monkeypatch.setenv("MNBENCH_ROOFLINE", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """An empty folder, in which the test runs."""

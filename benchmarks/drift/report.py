@@ -59,9 +59,7 @@ def main(log: Path) -> None:
     for kind in ("quiet", "neighbour"):
         chosen = [run for run in runs if run["kind"] == kind]
         busy = [run["busy_cores"] for run in chosen]
-        print(
-            f"\n{kind}: {len(chosen)} runs; {median(busy):.2f} cores busy ({min(busy):.2f} to {max(busy):.2f})"
-        )
+        print(f"\n{kind}: {len(chosen)} runs; {median(busy):.2f} cores busy ({min(busy):.2f} to {max(busy):.2f})")
         head = ("variant", "estimator", "sd", "max/min", "held", "half width", "with drift")
         print("{:16} {:26} {:>6} {:>8} {:>6} {:>10} {:>10}".format(*head))
         for variant in chosen[0]["variants"]:

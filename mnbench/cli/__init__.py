@@ -22,6 +22,7 @@ COMMANDS = {
     "build": "Build and simplify ONNX models.",
     "run": "Measure latency and append it to the results.",
     "table": "Show the results.",
+    "profile": "Show where the time goes.",
     "doctor": "Tell what a device is, what disturbs it, and its noise.",
 }
 

@@ -20,13 +20,15 @@ from mnbench.cli.options import (
     variant_options,
 )
 from mnbench.errors import MnbenchError
-from mnbench.network.variant import OnnxFile, Source
+from mnbench.network.variant import OnnxFile, Precision, Source
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
-    from mnbench.measure.plan import Cell, Plan
+    from mnbench.measure.plan import Ceiling, Cell, Plan
+    from mnbench.measure.profile import Profile
     from mnbench.records.record import Record
-    from mnbench.records.store import Store
+    from mnbench.records.store import Run, Store
+    from mnbench.spec.device import Device
 
 INTERRUPTED = 130
 MAX_DURATION_S = 3600.0
@@ -93,6 +95,13 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 @click.option(
     "--cores", type=CommaSeparated(int, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
 )
+@click.option("--profile", is_flag=True, help="Show also, by layer type, where the time of each cell goes.")
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    envvar="MNBENCH_ROOFLINE",
+    help="Measure the device's peak and bandwidth first, once in 30 days. Default: do.",
+)
 @click.option("--allow-fallback", is_flag=True, help="Measure also what does not all run on the device's own provider.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
 @click.option("--no-simplify", is_flag=True, help="Measure the plain graphs.")
@@ -112,6 +121,8 @@ def command(
     budget: float,
     threads: Sequence[int | Literal["all"]] | None,
     cores: Sequence[int] | None,
+    profile: bool,
+    roofline: bool,
     allow_fallback: bool,
     seed: int,
     no_simplify: bool,
@@ -135,21 +146,28 @@ def command(
         command.main(unfinished(results), prog_name=ctx.command_path, standalone_mode=False)
         return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
-    chosen, profile = sources(**selection), locate.device(device)
+    chosen, on = sources(**selection), locate.device(device)
     if selection["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     protocol = Protocol(
         processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
     )
-    store = Store(results, profile.name)
+    store = Store(results, on.name)
     records: list[Record] = []
+    profiles: list[Profile] = []
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
-        for count in dict.fromkeys(threads or [profile.threads]):
-            setting = msgspec.structs.replace(profile, threads=count, cores=tuple(cores or profile.cores))
-            plan = Plan(cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback)
-            records += _measured(plan, store, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
-    _show(records, store, output)
+        for count in dict.fromkeys(threads or [on.threads]):
+            setting = msgspec.structs.replace(on, threads=count, cores=tuple(cores or on.cores))
+            ceilings = _ceilings(cells, setting, fresh=fresh) if roofline else {}
+            plan = Plan(
+                cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback, ceilings=ceilings
+            )
+            run = store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
+            found = _measured(plan, store, run)
+            records += found
+            profiles += _profiled(plan, run, found) if profile else []
+    _show(records, profiles if profile else None, store, output)
     if any(record.error for record in records):
         raise MnbenchError(
             f"{sum(record.error is not None for record in records)} of {len(records)} cells could not be measured",
@@ -173,12 +191,27 @@ def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: boo
     return cells
 
 
-def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[str]) -> list["Record"]:
+def _ceilings(cells: Sequence["Cell"], device: "Device", *, fresh: bool) -> dict[str, "Ceiling"]:
+    """What bounds each cell from below, by variant; nothing where the device fails its probes."""
+    from mnbench.errors import MeasureError
+    from mnbench.measure.roofline import quantities, roofline
+    from mnbench.show.progress import progress
+
+    precisions: list[Precision] = [cell.precision for cell in cells]
+    try:
+        with progress("peak and bandwidth", len(quantities(precisions))) as step:
+            found = roofline(device, precisions, fresh=fresh, step=step)
+    except MeasureError as failure:
+        click.echo(f"no roofline: {failure.message}", err=True)
+        return {}
+    return {cell.variant: found.over(cell) for cell in cells}
+
+
+def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
     from mnbench.records.collect import collect
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
 
-    run = store.open_run(plan, fresh=fresh, arguments=arguments)
     if run.visits:
         click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
     least = plan.protocol.processes
@@ -198,16 +231,41 @@ def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[
     raise click.exceptions.Exit(INTERRUPTED)
 
 
-def _show(records: Sequence["Record"], store: "Store", output: str) -> None:
+def _profiled(plan: "Plan", run: "Run", records: Sequence["Record"]) -> list["Profile"]:
+    """A profile of each cell that has a latency, kept with the run."""
+    from mnbench.errors import MeasureError
+    from mnbench.measure.profile import profile
+    from mnbench.records.profiles import keep
+    from mnbench.show.progress import progress
+
+    profiles: list[Profile] = []
+    with progress("profiling", len(records)) as step:
+        for cell, record in zip(plan.cells, records, strict=True):
+            if record.latency_ns:
+                try:
+                    profiles.append(profile(plan, cell, latency_ns=record.latency_ns.median))
+                    keep(run, profiles[-1])
+                except MeasureError as failure:
+                    click.echo(f"{cell.variant}: no profile: {failure.message}", err=True)
+            step()
+    return profiles
+
+
+def _show(records: Sequence["Record"], profiles: list["Profile"] | None, store: "Store", output: str) -> None:
     import msgspec
 
     from mnbench import files
     from mnbench.records.table import latency_table, latest
+    from mnbench.show.profiles import profile_payload, profile_table
     from mnbench.show.render import echo, markdown
 
     if output == "json":
-        echo_json({"records": msgspec.to_builtins(records)})
+        payload = {"records": msgspec.to_builtins(records)}
+        echo_json(payload if profiles is None else payload | {"profiles": [profile_payload(one) for one in profiles]})
     else:
         echo(latency_table(records), output)
+        for one in profiles or ():
+            click.echo()
+            echo(profile_table(one, "type"), output)
     files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
     click.echo(f"kept in {store.path}", err=True)

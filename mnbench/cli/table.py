@@ -26,10 +26,10 @@ def command(*, devices: tuple[str, ...], results: Path, columns: str | None, sor
     import msgspec
 
     from mnbench.records.store import Store
-    from mnbench.records.table import DEFAULT_COLUMNS, by_column, latency_table, latest
+    from mnbench.records.table import by_column, latency_table, latest
     from mnbench.show.render import echo
 
-    chosen = [_column(name.strip()) for name in columns.split(",")] if columns else DEFAULT_COLUMNS
+    chosen = [_column(name.strip()) for name in columns.split(",")] if columns else []
     key = _column(sort.removeprefix("-")) if sort else None
     known = sorted(path.stem for path in results.glob("*.jsonl"))
     for device in devices:

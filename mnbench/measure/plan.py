@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,14 +61,31 @@ class Cell:
     layers: tuple[Layer, ...] = field(repr=False)
 
 
+class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
+    """What bounds a cell from below on its device. Peak and bandwidth are None where the device could not tell.
+
+    `moved_bytes` are those that every run must move: weights, inputs and outputs, each once. `bound_ns` is the longer
+    of what its Mult-Adds take at the peak and what those bytes take at the bandwidth.
+    """
+
+    peak_mult_adds_per_s: float | None
+    bandwidth_bytes_per_s: float | None
+    moved_bytes: int
+    bound_ns: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Cells × a device, by a protocol. `allow_fallback` also measures what did not all run on the device's provider."""
+    """Cells × a device, by a protocol. `allow_fallback` also measures what did not all run on the device's provider.
+
+    `ceilings` are those of cells by variant, where they are known.
+    """
 
     cells: tuple[Cell, ...]
     device: Device
     protocol: Protocol
     allow_fallback: bool = False
+    ceilings: Mapping[str, Ceiling] = field(default_factory=dict[str, Ceiling])
 
     @property
     def id(self) -> str:

@@ -101,6 +101,17 @@ def session_request(device: Device, cell: Cell) -> dict[str, Any]:
     A worker on this machine reads the model's file by itself.
     """
     return {
+        **setting_request(device),
+        "model": str(cell.path.resolve()) if device.gateway == HERE else cell.path.read_bytes(),
+        "inputs": {
+            name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
+        },
+    }
+
+
+def setting_request(device: Device) -> dict[str, Any]:
+    """How the device runs a model."""
+    return {
         "runtime": device.runtime,
         "provider": device.provider,
         "provider_options": dict(device.provider_options),
@@ -108,10 +119,6 @@ def session_request(device: Device, cell: Cell) -> dict[str, Any]:
         "cores": list(device.cores),
         "options": dict(device.options),
         "gpu": device.nvidia,
-        "model": str(cell.path.resolve()) if device.gateway == HERE else cell.path.read_bytes(),
-        "inputs": {
-            name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
-        },
     }
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 import mnbench
-from mnbench.measure.plan import Cell, Plan
+from mnbench.measure.plan import Ceiling, Cell, Plan
 from mnbench.measure.sample import Sample
 from mnbench.network.cost import layer_cost
 from mnbench.network.variant import Precision
@@ -102,6 +102,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     memory_access: int
     memory_access_bytes: int
     peak_activation_bytes: int
+    roofline: Ceiling | None = None
     placement: Placement = Placement(nodes=None, mult_adds=None)
     issues: tuple[Issue, ...] = ()
     model_sha256: str
@@ -167,6 +168,7 @@ def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Reco
         memory_access=cell.cost.memory_access,
         memory_access_bytes=cell.cost.memory_access_bytes,
         peak_activation_bytes=cell.peak_activation_bytes,
+        roofline=plan.ceilings.get(cell.variant),
         model_sha256=cell.sha256,
         seed=plan.protocol.seed,
         host=first.host if first else {},

@@ -33,6 +33,15 @@ def _rate(record: Record) -> float | None:
     return per_s(record.mult_adds, record.latency_ns.median) if record.latency_ns else None
 
 
+def _bound_ns(record: Record) -> int | None:
+    return record.roofline.bound_ns if record.roofline else None
+
+
+def _of_bound(record: Record) -> float | None:
+    bound_ns = _bound_ns(record)
+    return bound_ns / record.latency_ns.median if bound_ns and record.latency_ns else None
+
+
 def _resolution(record: Record) -> str | None:
     return resolution_text(record.resolution) if record.resolution else None
 
@@ -75,6 +84,8 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="p90_ns", title="p90", unit="ms", value=_latency("p90"), show=in_ms, rank=1),
         Column[Record](name="min_ns", title="min", unit="ms", value=_latency("min"), show=in_ms, rank=3),
         Column[Record](name="mult_adds_per_s", title="Mult-Adds\nper s", unit="10⁹", value=_rate, show=in_giga, rank=1),
+        Column[Record](name="bound_ns", title="lower\nbound", unit="ms", value=_bound_ns, show=in_ms),
+        Column[Record](name="of_bound", title="of\nbound", value=_of_bound, show=in_percent, rank=1),
         Column[Record](name="placed", value=lambda r: r.placement.mult_adds, show=in_percent, rank=1),
         Column[Record](name="first_run_ns", title="first run", unit="ms", value=lambda r: r.first_run_ns, show=in_ms),
         Column[Record](name="session_ns", title="session", unit="ms", value=lambda r: r.session_ns, show=in_ms),
@@ -120,6 +131,7 @@ DEFAULT_COLUMNS = (
     "mult_adds_per_s",
     "placed",
 )
+"""Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it says the same, and how far it could go."""
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
@@ -135,14 +147,19 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return sorted(newest.values(), key=_table_order)
 
 
-def latency_table(records: Sequence[Record], columns: Sequence[str] = DEFAULT_COLUMNS) -> Table[Record]:
+def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Record]:
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
+    bounded = any(_bound_ns(record) for record in records)
+    better = {"mult_adds_per_s": "of_bound"} if bounded else {}
+    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS]
     settings = dict.fromkeys(_setting(record) for record in records if record.latency_ns)
     notes: list[str] = []
     measured = [record for record in records if record.latency_ns]
     notes += _meaning([record for record in measured if record.processes > 1])
     if any(record.processes == 1 for record in measured):
         notes.append("latency: where one process was all, its median, which has no interval")
+    if bounded and {"bound_ns", "of_bound"} & set(columns):
+        notes.append("bound: what its Mult-Adds, or its weights, input and output, take at the best this host reached")
     notes += [f"{record.variant} failed: {record.error}" for record in records if record.error]
     notes += [
         f"{'·' if issue.minor else '≈' if issue.name == 'imprecise' else '!'} {record.variant} is {issue.name}: "

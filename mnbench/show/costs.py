@@ -209,24 +209,10 @@ def _lines(title: str, label: str, lines: Sequence[Line], *, shapes: bool, notes
         ]
     columns += _cost_columns(lambda line: line.cost)
     columns.append(
-        Column[Line](
-            name="mult_adds_share",
-            title="Mult-Adds",
-            unit="share",
-            value=lambda line: _share(line.cost.mult_adds, line.total.mult_adds),
-            show=in_percent_2,
-        )
+        share_column("mult_adds", "Mult-Adds", lambda line: share(line.cost.mult_adds, line.total.mult_adds))
     )
     if not shapes:
-        columns.append(
-            Column[Line](
-                name="params_share",
-                title="params",
-                unit="share",
-                value=lambda line: _share(line.cost.params, line.total.params),
-                show=in_percent_2,
-            )
-        )
+        columns.append(share_column("params", "params", lambda line: share(line.cost.params, line.total.params)))
     return Table(columns=columns, rows=lines, title=title, notes=notes)
 
 
@@ -279,7 +265,13 @@ def _layer_payload(layer: Layer, element_bytes: int) -> dict[str, Any]:
     }
 
 
-def _share(part: int, whole: int) -> float:
+def share_column(name: str, title: str, value: Callable[[Any], float | None]) -> Column[Any]:
+    """A share, with two decimals, as papers print it."""
+    return Column[Any](name=f"{name}_share", title=title, unit="share", value=value, show=in_percent_2)
+
+
+def share(part: int, whole: int) -> float:
+    """A part as a share of the whole."""
     return part / whole if whole else 0.0
 
 

@@ -22,7 +22,7 @@ def runtime_of(request: dict[str, Any]) -> Any:
 def settings(request: dict[str, Any], *, cores: int) -> dict[str, Any]:
     """What a session is created with, but for its model; `cores` are those that `all` threads mean."""
     return {
-        "inputs": {name: _array(*packed) for name, packed in request["inputs"].items()},
+        "inputs": arrays(request["inputs"]),
         "provider": request["provider"],
         "provider_options": request["provider_options"],
         "threads": request["threads"] or cores,
@@ -54,6 +54,6 @@ def packed(array: Any) -> tuple[str, tuple[int, ...], bytes]:
     return str(array.dtype), array.shape, array.tobytes()
 
 
-def _array(dtype: str, shape: tuple[int, ...], data: bytes) -> Any:
-    """An array with memory of its own."""
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+def arrays(travelled: dict[str, Any]) -> dict[str, Any]:
+    """Arrays with memory of their own, as they were `packed`."""
+    return {name: np.frombuffer(data, dtype).reshape(shape).copy() for name, (dtype, shape, data) in travelled.items()}

@@ -1,0 +1,91 @@
+"""Models that ask one thing of a runtime: to multiply and add, to move memory, or next to nothing."""
+
+from collections.abc import Sequence
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from mnbench.model.model import IR_VERSION, OPSET, Model
+
+SIDE = 480
+CHAINED = 2
+COLUMNS = 1024
+IDLE_NODES = 16
+IDLE_INPUTS = 9
+"""As many as a quantized convolution reads."""
+
+
+def matmul(batch: int) -> Model:
+    """A square matrix product, 111 M Mult-Adds a batch."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="matmul")]
+    shape = (batch * SIDE, SIDE)
+    return _model("matmul", nodes, {"x": shape}, {"y": shape}, {"w": _weights(SIDE, SIDE)})
+
+
+def convolutions(kernel: int, channels: int, side: int, batch: int) -> Model:
+    """A few convolutions in a row, without activations."""
+    names = ["x", *(f"y{at}" for at in range(CHAINED))]
+    weights = {f"w{at}": _weights(channels, channels, kernel, kernel) for at in range(CHAINED)}
+    nodes = [
+        helper.make_node("Conv", [read, weight], [written], name=f"conv_{weight}", pads=[kernel // 2] * 4)
+        for read, written, weight in zip(names, names[1:], weights, strict=False)
+    ]
+    shape = (batch, channels, side, side)
+    return _model(f"conv{kernel}x{kernel}", nodes, {"x": shape}, {names[-1]: shape}, weights)
+
+
+def read(size_bytes: int) -> Model:
+    """A matrix of that size, read once, as a fully connected layer reads its weights."""
+    rows = size_bytes // 4 // COLUMNS
+    nodes = [
+        helper.make_node("Cast", ["x"], ["row"], name="cast", to=onnx.TensorProto.FLOAT),
+        _ones("matrix"),
+        helper.make_node("Gemm", ["row", "matrix"], ["y"], name="read", transB=1),
+    ]
+    size = {"size": np.array((rows, COLUMNS), np.int64)}
+    return _model("read", nodes, {"x": (1, COLUMNS)}, {"y": (1, rows)}, size, integers=True)
+
+
+def idle() -> Model:
+    """Nodes that do next to nothing, half of them with two tensors and half with many."""
+    few = [helper.make_node("Neg", [f"few{at}" if at else "x"], [f"few{at + 1}"]) for at in range(IDLE_NODES)]
+    many = [
+        helper.make_node("Concat", [f"few{at + 1}"] * IDLE_INPUTS, [f"many{at}"], axis=0) for at in range(IDLE_NODES)
+    ]
+    return _model("idle", [*few, *many], {"x": (1,)}, {f"many{at}": (IDLE_INPUTS,) for at in range(IDLE_NODES)}, {})
+
+
+def _model(
+    name: str,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: dict[str, tuple[int, ...]],
+    outputs: dict[str, tuple[int, ...]],
+    numbers: dict[str, NDArray[Any]],
+    *,
+    integers: bool = False,
+) -> Model:
+    kind = onnx.TensorProto.INT64 if integers else onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info(one, kind, shape) for one, shape in inputs.items()],
+        [helper.make_tensor_value_info(one, onnx.TensorProto.FLOAT, shape) for one, shape in outputs.items()],
+        [numpy_helper.from_array(array, one) for one, array in numbers.items()],
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    return Model(name=name, proto=helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION))
+
+
+def _ones(name: str) -> onnx.NodeProto:
+    """A large constant that needs no room in the file: a runtime computes it once, when the session is created."""
+    value = numpy_helper.from_array(np.ones(1, np.float32))
+    return helper.make_node("ConstantOfShape", ["size"], [name], name=name, value=value)
+
+
+def _weights(*shape: int) -> NDArray[np.float32]:
+    """Seeded, and such that outputs spread as inputs do."""
+    return (np.random.default_rng(0).standard_normal(shape) / sqrt(prod(shape[1:]))).astype(np.float32)
