@@ -25,7 +25,6 @@ HOST_ISSUES = {
     "steal": "disturbed",
     "other load": "disturbed",
     "CPU pressure": "disturbed",
-    "GPU load": "disturbed",
 }
 """Disturbances of the host that are issues of a cell, and under which name."""
 
@@ -89,9 +88,10 @@ def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
     """What the host showed before and after a visit, where it did so in most of them."""
     seen = [disturbances(one.host, *one.conditions, gpu=one.gpu) for one in samples]
     told: set[str] = set()
-    for name, found in {one.name: one for visit in seen for one in visit if one.name in HOST_ISSUES}.items():
+    grave = [one for visit in seen for one in visit if one.severity == "disturbs" and one.name in HOST_ISSUES]
+    for name, found in {one.name: one for one in grave}.items():
         issue = HOST_ISSUES[name]
-        often = sum(any(one.name == name for one in visit) for visit in seen)
+        often = sum(one.name == name for one in grave)
         if 2 * often > len(samples) and issue not in told:
             told.add(issue)
             yield Issue(name=issue, advice=f"{found.found}: {found.mend}", minor=issue == "disturbed")
