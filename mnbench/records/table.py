@@ -121,6 +121,8 @@ DEFAULT_COLUMNS = (
     "graph",
     "alpha",
     "resolution",
+    "precision",
+    "batch",
     "params",
     "mult_adds",
     "memory_access_bytes",
@@ -151,7 +153,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
     bounded = any(_bound_ns(record) for record in records)
     better = {"mult_adds_per_s": "of_bound"} if bounded else {}
-    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS]
+    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if _tells(name, records)]
     settings = dict.fromkeys(_setting(record) for record in records if record.latency_ns)
     notes: list[str] = []
     measured = [record for record in records if record.latency_ns]
@@ -181,6 +183,12 @@ def _meaning(records: Sequence[Record]) -> list[str]:
     return [f"latency: median of {processes} processes' medians; {interval}, on this host then. min, p90: of all runs"]
 
 
+def _tells(name: str, records: Sequence[Record]) -> bool:
+    """Whether a column that is seldom needed has anything to tell."""
+    usual = {"precision": "fp32", "batch": 1}
+    return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
+
+
 def by_column(records: Iterable[Record], name: str, *, descending: bool = False) -> list[Record]:
     """Sorted by the value in a column; those without a value come last."""
     value = COLUMNS[name].value
@@ -194,7 +202,8 @@ def by_column(records: Iterable[Record], name: str, *, descending: bool = False)
 
 def _setting(record: Record) -> str:
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
-    host = f"{record.host.get('cpu')}, {record.host.get('cores')} cores"
+    gpu = f"{record.gpu['name']}, " if record.gpu else ""
+    host = f"{gpu}{record.host.get('cpu')}, {record.host.get('cores')} cores"
     return f"{record.device}: {record.runtime.name} {record.runtime.version} {record.provider}, {threads}, {host}"
 
 
