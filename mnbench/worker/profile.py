@@ -13,7 +13,7 @@ WARMUP_RUNS = 5
 
 
 def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """The nodes of `model`, and of `probe`, a model that does next to nothing: what remains is the profiler's own work."""
+    """The nodes of `model`, and of `probe`, a model that does next to nothing: the rest is the profiler's own work."""
     bind(request["cores"])
     runtime, host = runtime_of(request), host_facts()
     chosen = settings(request, cores=host["cores"])
