@@ -5,6 +5,7 @@ from typing import Any
 
 from mnbench.columns import Column, Table, Value
 from mnbench.network.variant import alpha_text, resolution_text
+from mnbench.records.issues import Issue
 from mnbench.records.record import Record
 from mnbench.units import in_giga, in_millions, in_ms, in_percent, per_s
 
@@ -117,6 +118,9 @@ COLUMNS: dict[str, Column[Record]] = {
     )
 }
 
+FEW = 3
+"""Of one issue, so many lines are read."""
+
 DEFAULT_COLUMNS = (
     "graph",
     "alpha",
@@ -163,12 +167,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     if bounded and {"bound_ns", "of_bound"} & set(columns):
         notes.append("bound: what its Mult-Adds, or its weights, input and output, take at the best this host reached")
     notes += [f"{record.variant} failed: {record.error}" for record in records if record.error]
-    notes += [
-        f"{'·' if issue.minor else '≈' if issue.name == 'imprecise' else '!'} {record.variant} is {issue.name}: "
-        f"{issue.advice}"
-        for record in records
-        for issue in record.issues
-    ]
+    notes += _advice(records)
     return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
 
 
@@ -181,6 +180,22 @@ def _meaning(records: Sequence[Record]) -> list[str]:
     least = min(record.latency_ns.coverage for record in records if record.latency_ns)
     interval = f"with {least:.1%} confidence or more the interval holds that of all such processes"
     return [f"latency: median of {processes} processes' medians; {interval}, on this host then. min, p90: of all runs"]
+
+
+def _advice(records: Sequence[Record]) -> list[str]:
+    """A line for each issue; of one that many have, for the first alone."""
+    found: dict[str, list[tuple[Record, Issue]]] = {}
+    for record in records:
+        for issue in record.issues:
+            found.setdefault(issue.name, []).append((record, issue))
+    lines: list[str] = []
+    for name, every in found.items():
+        shown = every if len(every) <= FEW else every[:1]
+        more = f" (and so are {len(every) - 1} others)" if len(shown) < len(every) else ""
+        for record, issue in shown:
+            mark = "·" if issue.minor else "≈" if name == "imprecise" else "!"
+            lines.append(f"{mark} {record.variant} is {name}: {issue.advice}{more}")
+    return lines
 
 
 def _tells(name: str, records: Sequence[Record]) -> bool:
