@@ -7,15 +7,17 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from common import CELLS, PROCESSES, PROVIDER
 
 from mnbench.cli import main
 from mnbench.measure.plan import Cell, Plan, Protocol
 from mnbench.measure.sample import Sample
 from mnbench.network.cost import Cost
+from mnbench.records.collect import collect
 from mnbench.records.record import Latency, Placement, Record, Runtime
+from mnbench.records.store import Store
+from mnbench.spec import locate
 from mnbench.spec.device import Device
-
-PROVIDER = "CPUExecutionProvider"
 
 
 @pytest.fixture
@@ -227,3 +229,44 @@ def tree():
         }
 
     return read
+
+
+@pytest.fixture
+def mine(workspace):
+    """A graph of the user's own: V1 by another name, in `./graphs`."""
+    text = (locate.built_in("graphs") / "v1.toml").read_text(encoding="utf-8")
+    (workspace / "graphs").mkdir()
+    path = workspace / "graphs" / "mine.toml"
+    path.write_text(text.replace('name = "v1"', 'name = "mine"').replace("MobileNet V1", "Mine"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def stored(workspace, make_record):
+    """Results of three cells, in the order in which they were measured."""
+    records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, 9_000_000), make_record(0.25, 128, 300_000)]
+    for record in records:
+        Store(workspace / "results", "cpu").append(record)
+    return records
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    return Store(tmp_path / "results", "cpu")
+
+
+@pytest.fixture
+def plan(make_plan):
+    """Two cells, visited three times each."""
+    return make_plan(*CELLS, processes=PROCESSES)
+
+
+@pytest.fixture
+def measure(plan, store):
+    """Run the plan, or go on with it, as `mnbench run` does."""
+
+    def run(visit, *, seen=lambda *_: None, fresh=False):
+        return collect(plan, store, store.open_run(plan, fresh=fresh), seen=seen, visit=visit)
+
+    return run
