@@ -113,15 +113,15 @@ def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) ->
     """The largest difference of any output from the reference's."""
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
     if not all(np.isfinite(output).all() for output in found):
-        raise MeasureError(f"{cell.variant}: outputs are not finite", hint="look at the model's weights")
+        raise MeasureError("outputs are not finite", hint="look at the model's weights")
     expected = list(_arrays(cell, "out.").values())
     if [output.shape for output in found] != [output.shape for output in expected]:
-        raise MeasureError(f"{cell.variant}: outputs have other shapes than the reference's", hint="report the runtime")
+        raise MeasureError("outputs have other shapes than the reference's", hint="report the runtime")
     worst = max(map(difference, expected, found), default=0.0)
     tolerance = TOLERANCE[cell.precision]
     if worst > tolerance:
         raise MeasureError(
-            f"{cell.variant}: outputs differ from onnxruntime's CPU in fp32 by {worst:.2g} of their spread, more than "
+            f"outputs differ from onnxruntime's CPU in fp32 by {worst:.2g} of their spread, more than "
             f"the {tolerance:g} allowed for {cell.precision}",
             hint="a fast wrong answer is no answer: report it to the runtime",
         )
@@ -137,7 +137,7 @@ def _placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider:
     kinds = dict.fromkeys(layer.kind for layer in cell.layers if layer.scope in elsewhere)
     takers = ", ".join(sorted(taken for taken in placement or {} if taken != provider))
     raise MeasureError(
-        f"{cell.variant}: {len(elsewhere)} of {total} nodes ran on {takers} and not on {provider}"
+        f"{len(elsewhere)} of {total} nodes ran on {takers} and not on {provider}"
         + (f": {', '.join(kinds)}" if kinds else ""),
         hint="--allow-fallback measures it all the same, and marks it",
     )
