@@ -4,7 +4,11 @@ A command's module is imported when the command is used, so that help and comple
 """
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from gettext import gettext as _
 from importlib import import_module
 from typing import Any, cast
@@ -30,6 +34,9 @@ To begin:
   mnbench cost v1 --alpha 0.75                  count one, without measuring
   mnbench build v1 --alpha 0.5 --res 160        make an ONNX file
 """
+
+
+INTERRUPTED = 130
 
 
 class Failure(click.ClickException):
@@ -66,8 +73,12 @@ class LazyGroup(click.Group):
             # A terminal that cannot show ≥ or α gets a question mark and no traceback.
             cast("Any", stream).reconfigure(errors="replace")
         try:
-            found = super().invoke(ctx)
+            with _stopped_by_sigterm():
+                found = super().invoke(ctx)
             sys.stdout.flush()
+        except KeyboardInterrupt as interrupt:
+            click.echo("stopped", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from interrupt
         except MnbenchError as error:
             raise Failure(error) from error
         except BrokenPipeError:
@@ -81,6 +92,19 @@ class LazyGroup(click.Group):
         except MemoryError as error:
             raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
         return found
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Generator[None]:
+    """SIGTERM ends a command as Ctrl-C does: nothing it started or wrote for itself is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(
