@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
+from mnbench.cli import INTERRUPTED
 from mnbench.cli.options import (
     CommaSeparated,
     Duration,
     Share,
     TableName,
+    core,
     echo_json,
     format_option,
     sources,
@@ -26,9 +28,8 @@ from mnbench.spec import locate
 if TYPE_CHECKING:
     from mnbench.measure.plan import Cell, Plan
     from mnbench.records.record import Record
-    from mnbench.records.store import Store
+    from mnbench.records.store import Run, Store
 
-INTERRUPTED = 130
 MAX_DURATION_S = 3600.0
 ARGUMENTS = "mnbench.run.arguments"
 
@@ -91,7 +92,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     help="Threads of one inference: 1,2,all. Default: the device's own.",
 )
 @click.option(
-    "--cores", type=CommaSeparated(int, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
+    "--cores", type=CommaSeparated(core, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
 )
 @click.option("--allow-fallback", is_flag=True, help="Measure also what does not all run on the device's own provider.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
@@ -132,7 +133,8 @@ def command(
     from mnbench.records.store import Store, unfinished
 
     if resume:
-        command.main(unfinished(results), prog_name=ctx.command_path, standalone_mode=False)
+        with command.make_context(ctx.info_name, unfinished(results), parent=ctx.parent) as begun:
+            command.invoke(begun)
         return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
     chosen, profile = sources(**selection), locate.device(device)
@@ -143,12 +145,17 @@ def command(
     )
     store = Store(results, profile.name)
     records: list[Record] = []
+    runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
         for count in dict.fromkeys(threads or [profile.threads]):
             setting = msgspec.structs.replace(profile, threads=count, cores=tuple(cores or profile.cores))
             plan = Plan(cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback)
-            records += _measured(plan, store, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
+            runs.append(store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
+            records += _measured(plan, store, runs[-1])
+    # Not before: a command that is continued takes up each of its runs, the complete ones too.
+    for run in runs:
+        run.finish()
     _show(records, store, output)
     if any(record.error for record in records):
         raise MnbenchError(
@@ -173,19 +180,19 @@ def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: boo
     return cells
 
 
-def _measured(plan: "Plan", store: "Store", *, fresh: bool, arguments: Sequence[str]) -> list["Record"]:
+def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
     from mnbench.records.collect import collect
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
 
-    run = store.open_run(plan, fresh=fresh, arguments=arguments)
     if run.visits:
         click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
     least = plan.protocol.processes
     with progress("measuring", len(plan.cells) * least) as step:
 
         def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
-            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)} ms" if record else ""
+            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)}" if record else ""
+            line += " ms" if record and record.latency_ns else ""
             step(line, more=least - process - 1 if record else int(process + 1 >= least))
 
         try:

@@ -81,7 +81,7 @@ def _settings(request: dict[str, Any]) -> dict[str, Any]:
     if request["cores"]:
         try:
             os.sched_setaffinity(0, request["cores"])  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
-        except (AttributeError, OSError) as failure:
+        except (AttributeError, OSError, ValueError, OverflowError) as failure:
             wanted = ", ".join(map(str, request["cores"]))
             raise Unavailable(f"cannot be bound to cores {wanted}: {failure}", what="cores") from failure
     return {
