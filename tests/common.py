@@ -46,6 +46,7 @@ RECORD = {
 }
 SMALL = ("--alpha", "0.25", "--res", "32")
 QUICK = (*SMALL, "--processes", "2", "--duration", "0.05")
+DEVICES = sorted(path.stem for path in locate.built_in("devices").glob("*.toml"))
 BUILT_IN = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
 
 CELLS = ("v1-a1-r224", "v1-a0.5-r160")

@@ -12,7 +12,9 @@ from common import CELLS, PROCESSES, PROVIDER
 from mnbench.cli import main
 from mnbench.measure.plan import Cell, Plan, Protocol
 from mnbench.measure.sample import Sample
+from mnbench.model import reference
 from mnbench.network.cost import Cost
+from mnbench.network.layer import Layer, Tensor
 from mnbench.records.collect import collect
 from mnbench.records.record import Latency, Placement, Record, Runtime
 from mnbench.records.store import Store
@@ -58,13 +60,26 @@ def make_device():
     return make
 
 
+ANSWERS = (np.arange(3.0),)
+
+
+def layer(scope, mult_adds):
+    """A fully connected layer of that many Mult-Adds."""
+    inputs, outputs = Tensor(f"{scope}.in", (1, mult_adds)), Tensor(f"{scope}.out", (1, 1))
+    return Layer(
+        scope=scope, kind="fully_connected", inputs=(inputs,), outputs=(outputs,), weights=((1, mult_adds), (1,))
+    )
+
+
 @pytest.fixture
 def make_cell(tmp_path):
-    """A cell whose model file holds the bytes that the test gives."""
+    """A cell whose model file holds the bytes that the test gives; its right answer is 0, 1, 2 unless given."""
 
-    def make(variant="v1-a1-r224", data=b"model", **changes):
-        path = tmp_path / f"{variant}.model"
+    def make(variant="v1-a1-r224", data=b"model", answers=ANSWERS, **changes):
+        path, feed = tmp_path / f"{variant}.model", tmp_path / f"{variant}.npz"
         path.write_bytes(data)
+        outputs = {f"out.{at}": one for at, one in enumerate(answers)}
+        np.savez(feed, **{"in.input": np.ones((1, 3), np.float32)}, **outputs)
         facts = {
             "architecture": "v1",
             "alpha": 1.0,
@@ -72,9 +87,11 @@ def make_cell(tmp_path):
             "sha256": variant,
             "cost": Cost(params=3, mult_adds=1_000_000, memory_access=5),
             "peak_activation_bytes": 7,
-            "node_mult_adds": {"a": 1, "b": 3},
+            "precision": "fp32",
+            "batch": 1,
+            "layers": (layer("a", 1), layer("b", 3)),
         }
-        return Cell(variant=variant, path=path, **facts | changes)
+        return Cell(variant=variant, path=path, feed=feed, **facts | changes)
 
     return make
 
@@ -83,9 +100,14 @@ def make_cell(tmp_path):
 def make_plan(make_cell, make_device):
     """A plan for cells of these names, on the device `cpu`."""
 
-    def make(*cells, device=None, **protocol):
+    def make(*cells, device=None, allow_fallback=False, **protocol):
         made = tuple(make_cell(cell) if isinstance(cell, str) else cell for cell in cells)
-        return Plan(cells=made, device=device or make_device(), protocol=Protocol(**protocol))
+        return Plan(
+            cells=made,
+            device=device or make_device(),
+            protocol=Protocol(**protocol),
+            allow_fallback=allow_fallback,
+        )
 
     return make
 
@@ -96,7 +118,12 @@ def make_sample():
 
     def make(latencies_ns=(100,) * 100, **changes):
         facts = {
+            "cpu_ns": np.array([90] * len(latencies_ns), np.int64),
             "warmup_ns": np.array([900, 800], np.int64),
+            "duration_ns": 10**9,
+            "difference": 0.0,
+            "threads": 1,
+            "copies_ns": {},
             "first_run_ns": 1000,
             "session_ns": 2000,
             "peak_rss_bytes": 3000,
@@ -140,7 +167,7 @@ def scripted_visit(make_sample):
 
 
 class FakeWorker:
-    """Stands in for `ask`: answers a request with `answer`, changed by `changes`; keeps the requests."""
+    """Stands in for `ask`: answers a request at once and rightly, changed by `changes`; keeps the requests."""
 
     def __init__(self):
         self.requests = []
@@ -153,13 +180,24 @@ class FakeWorker:
             "first_run_ns": 1_500_000,
             "warmup_ns": [1_100_000] * 3,
             "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
+            "cpu_ns": [900_000] * 200,
             "peak_rss_bytes": 50_000_000,
-            "outputs": [{"finite": True, "spread": 1.0}],
+            "outputs": [(str(one.dtype), one.shape, one.tobytes()) for one in self.outputs(request)],
+            "copies_ns": {},
             "placement": None,
+            "threads": request["threads"] or 2,
             "runtime_version": "1.2.3",
             "host": {"cpu": "a CPU", "cores": 2},
         }
         return answer | {key: change() for key, change in self.changes.items()}
+
+    @staticmethod
+    def outputs(request):
+        """What the model answers."""
+        feed = {
+            name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in request["inputs"].items()
+        }
+        return reference.run(request["model"], feed, name="fake")
 
 
 @pytest.fixture
@@ -258,7 +296,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def plan(make_plan):
-    """Two cells, visited three times each."""
+    """Two cells, visited three times each: scripted visits are precise at once."""
     return make_plan(*CELLS, processes=PROCESSES)
 
 
@@ -266,7 +304,10 @@ def plan(make_plan):
 def measure(plan, store):
     """Run the plan, or go on with it, as `mnbench run` does."""
 
-    def run(visit, *, seen=lambda *_: None, fresh=False):
-        return collect(plan, store, store.open_run(plan, fresh=fresh), seen=seen, visit=visit)
+    def measured(visit, *, seen=lambda *_: None, fresh=False):
+        run = store.open_run(plan, fresh=fresh)
+        records = collect(plan, store, run, seen=seen, visit=visit)
+        run.finish()
+        return records
 
-    return run
+    return measured

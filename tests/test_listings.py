@@ -5,7 +5,7 @@
 import json
 
 import pytest
-from common import BUILT_IN, SMALL, csv_rows, pipe_rows
+from common import BUILT_IN, DEVICES, SMALL, csv_rows, pipe_rows
 
 # graphs and devices
 
@@ -26,7 +26,7 @@ def test_lists_print_json(invoke, group, key, words):
     result = invoke(group, *words, "--format", "json")
 
     assert 0 == result.exit_code
-    assert {"graphs": BUILT_IN, "devices": ["cpu"]}[key] == [one["name"] for one in json.loads(result.stdout)[key]]
+    assert {"graphs": BUILT_IN, "devices": DEVICES}[key] == [one["name"] for one in json.loads(result.stdout)[key]]
 
 
 @pytest.mark.parametrize(

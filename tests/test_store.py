@@ -9,11 +9,14 @@ import random
 import resource
 import subprocess
 import sys
+from dataclasses import fields
 
+import numpy as np
 import pytest
 from common import CELLS, PROCESSES, VISITS, failing_at, full, line_of
 
 from mnbench.errors import FileError, MnbenchError, RecordError
+from mnbench.measure.sample import Sample
 from mnbench.records.record import SCHEMA
 from mnbench.records.store import Store
 
@@ -191,20 +194,23 @@ def test_an_unfinished_run_is_continued(store, plan, make_sample):
     again = store.open_run(plan)
 
     assert run.id == again.id
-    assert [False, True, False] == [again.has(plan.cells[0], process) for process in range(PROCESSES)]
+    assert [1] == list(again.samples(plan.cells[0]))
+    assert {} == again.samples(plan.cells[1])
 
 
 def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
     """Every nanosecond and every fact of a visit comes back."""
     run = store.open_run(plan)
-    saved = make_sample([5, 3, 2**40], placement=None, peak_rss_bytes=None, host={"cpu": "Ünï", "cores": 2})
-    run.save(plan.cells[0], 0, saved)
-    (read,) = run.samples(plan.cells[0], PROCESSES)
+    changes = {"placement": None, "peak_rss_bytes": None, "host": {"cpu": "Ünï", "cores": 2}, "copies_ns": {"in": 7}}
+    saved = make_sample([5, 3, 2**40], difference=1.5e-7, **changes)
+    run.save(plan.cells[0], 4, saved)
+    ((process, read),) = run.samples(plan.cells[0]).items()
 
+    assert 4 == process
     assert [5, 3, 2**40] == read.latencies_ns.tolist()
-    assert saved.warmup_ns.tolist() == read.warmup_ns.tolist()
-    for fact in ("first_run_ns", "session_ns", "peak_rss_bytes", "placement", "runtime_version", "host"):
-        assert getattr(saved, fact) == getattr(read, fact)
+    for fact in fields(Sample):
+        kept, back = getattr(saved, fact.name), getattr(read, fact.name)
+        assert (fact.name, np.asarray(kept).tolist()) == (fact.name, np.asarray(back).tolist())
 
 
 def test_a_finished_run_is_not_continued(measure, scripted_visit, store):
@@ -218,14 +224,15 @@ def test_a_finished_run_is_not_continued(measure, scripted_visit, store):
 
 
 def test_fresh_starts_anew(measure, scripted_visit, store):
-    """`fresh` leaves an unfinished run alone."""
+    """`fresh` gives an unfinished run up: it makes every visit, keeps what that run holds, and nobody continues it."""
     with pytest.raises(KeyboardInterrupt):
         measure(scripted_visit(failing_at(2)))
-    visit = scripted_visit()
-    measure(visit, fresh=True)
+    visits = [scripted_visit(), scripted_visit()]
+    measure(visits[0], fresh=True)
+    measure(visits[1])
 
-    assert VISITS == visit.asked
-    assert 2 == len([folder for folder in store.raw.iterdir() if folder.is_dir()])
+    assert [VISITS, VISITS] == [visit.asked for visit in visits]
+    assert [2, VISITS, VISITS] == sorted(len(list(path.glob("*.npz"))) for path in store.raw.iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize(
@@ -266,9 +273,8 @@ def test_a_run_that_another_process_is_at_is_not_continued(store, plan):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert "held\n" == other.stdout.readline()
         mine = store.open_run(plan)
+        mine.finish()
         mine.release()
-        (mine.folder / "lock").unlink()
-        mine.folder.rmdir()
         other.kill()
         other.wait()
 
@@ -290,6 +296,21 @@ def test_collect_releases_its_run(measure, scripted_visit, store, plan):
     (folder,) = [path for path in store.raw.iterdir() if path.is_dir()]
 
     assert folder.name == store.open_run(plan).id
+
+
+def test_spoiled_samples_are_left_out(store, plan, make_sample):
+    """Whatever bytes of a kept visit are spoiled, it is read as it was or not at all."""
+    draw, run, saved = random.Random(0), store.open_run(plan), make_sample(range(1000, 1100))
+    run.save(plan.cells[0], 0, saved)
+    (path,) = run.folder.glob("*.npz")
+    whole = path.read_bytes()
+    for _ in range(500):
+        spoiled = bytearray(whole[: draw.choice([len(whole), draw.randrange(len(whole))])])
+        for _ in range(min(draw.choice([1, 3, 10]), len(spoiled))):
+            spoiled[draw.randrange(len(spoiled))] = draw.randrange(256)
+        path.write_bytes(spoiled)
+        for sample in run.samples(plan.cells[0]).values():
+            assert saved.latencies_ns.tolist() == sample.latencies_ns.tolist()
 
 
 def test_a_spoiled_sample_is_no_traceback(measure, scripted_visit, store):
