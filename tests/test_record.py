@@ -2,6 +2,8 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import math
+
 import numpy as np
 import pytest
 from common import PROVIDER
@@ -58,6 +60,67 @@ def test_the_interval_is_of_order_statistics(plan, make_sample, processes, expec
     latency = record_of(plan, plan.cells[0], samples).latency_ns
 
     assert expected == (latency.low, latency.high, latency.coverage)
+
+
+def runs(n, rho=0.0):
+    """So many runs around a millisecond, of which each keeps the share `rho` of the one before."""
+    draw = np.random.default_rng(n)
+    noise = [0.0]
+    for step in draw.standard_normal(n - 1):
+        noise.append(rho * noise[-1] + step)
+    return [round(1e6 + 1e4 * one) for one in noise]
+
+
+@pytest.mark.parametrize(("processes", "told"), [(1, False), (2, True)])
+def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes, told):
+    """The 99th percentile is told from 662 effective runs on, all processes together."""
+    monkeypatch.setattr("mnbench.records.record.effective_runs", lambda _: 331)
+    samples = [make_sample(runs(400)) for _ in range(processes)]
+    record = record_of(plan, plan.cells[0], samples)
+    pooled = np.concatenate([sample.latencies_ns for sample in samples])
+
+    assert 331 * processes == record.effective_runs
+    assert (round(np.quantile(pooled, 0.99)) if told else None) == record.latency_ns.p99
+
+
+def test_many_runs_that_follow_each_other_closely_give_no_p99(plan, make_sample):
+    """Five thousand independent runs tell the 99th percentile; as many that hang together do not."""
+    independent, together = (record_of(plan, plan.cells[0], [make_sample(runs(5000, rho))]) for rho in (0.0, 0.99))
+
+    assert (5000, 5000) == (independent.runs, together.runs)
+    assert independent.effective_runs > 4000
+    assert together.effective_runs < 200
+    assert None is not independent.latency_ns.p99
+    assert None is together.latency_ns.p99
+
+
+@pytest.mark.parametrize(
+    ("medians", "expected"),
+    [([1000, 1000, 1020], 0.02), ([970, 1000, 1020], 0.03), ([1000, 1000], 0.0), ([1000], math.inf)],
+    ids=["above", "below", "none", "one process"],
+)
+def test_precision_is_the_farther_end_of_the_interval(plan, make_sample, medians, expected):
+    """As a share of the median; of one process, which has no interval, infinite."""
+    latency = record_of(plan, plan.cells[0], [make_sample([median] * 100) for median in medians]).latency_ns
+
+    assert expected == pytest.approx(latency.precision)
+
+
+def test_work_copies_and_difference(plan, make_sample):
+    """Work of a run and copies are medians over processes; the difference is the worst of any; threads are as used."""
+    facts = zip((10, 30, 1000), (7, 9, 8), (1e-7, 3e-6, 2e-6), strict=True)
+    samples = [
+        make_sample(cpu_ns=np.array([a] * 100), copies_ns={"in": b, "out": 2 * b}, difference=c, threads=4)
+        for a, b, c in facts
+    ]
+    record = record_of(plan, plan.cells[0], samples)
+
+    assert (30, {"in": 8, "out": 16}, 3e-6, 4) == (
+        record.cpu_ns,
+        record.copies_ns,
+        record.difference,
+        record.threads,
+    )
 
 
 def test_first_run_session_and_memory(plan, make_sample):
