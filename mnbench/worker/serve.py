@@ -79,17 +79,26 @@ def _runtime(request: dict[str, Any]) -> Any:
 def _settings(request: dict[str, Any]) -> dict[str, Any]:
     """What a session is created with. Threads that it starts inherit the cores that this one is bound to."""
     if request["cores"]:
-        try:
-            os.sched_setaffinity(0, request["cores"])  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
-        except (AttributeError, OSError, ValueError, OverflowError) as failure:
-            wanted = ", ".join(map(str, request["cores"]))
-            raise Unavailable(f"cannot be bound to cores {wanted}: {failure}", what="cores") from failure
+        _bind(set(request["cores"]))
     return {
         "provider": request["provider"],
         "provider_options": request["provider_options"],
         "threads": request["threads"] or allowed_cores(),
         "options": request["options"],
     }
+
+
+def _bind(cores: set[int]) -> None:
+    """Run on these cores alone. Linux takes those of them that there are, and says nothing of the others."""
+    system: Any = os  # Linux alone has affinity
+    try:
+        system.sched_setaffinity(0, cores)
+        refused = cores - system.sched_getaffinity(0)
+        reason = "there are none such, or they are not allowed"
+    except (AttributeError, OSError, ValueError, OverflowError) as failure:
+        refused, reason = cores, str(failure)
+    if refused:
+        raise Unavailable(f"cannot be bound to cores {', '.join(map(str, sorted(refused)))}: {reason}", what="cores")
 
 
 def _arrays(packed: dict[str, Any]) -> dict[str, Any]:
