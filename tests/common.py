@@ -31,8 +31,14 @@ RECORD = {
     "runtime": {"name": str, "version": str},
     "threads": int,
     "latency_ns": {"median": int, "low": int, "high": int, "p10": int, "p90": int, "min": int},
+    "precision": str,
+    "batch": int,
     "first_run_ns": int,
     "session_ns": int,
+    "cpu_ns": int,
+    "copies_ns": dict,
+    "difference": NUMBER,
+    "effective_runs": int,
     "peak_rss_bytes": int,
     "processes": int,
     "runs": int,
@@ -45,7 +51,10 @@ RECORD = {
     "host": dict,
 }
 SMALL = ("--alpha", "0.25", "--res", "32")
-QUICK = (*SMALL, "--processes", "2", "--duration", "0.05")
+ONCE = ("--processes", "1", "--duration", "0.05", "--budget", "1ms")
+"""A visit spends more than that budget: one is made."""
+TWICE = ("--processes", "2", "--duration", "0.05", "--precision-target", "99%")
+QUICK = (*SMALL, *TWICE)
 DEVICES = sorted(path.stem for path in locate.built_in("devices").glob("*.toml"))
 BUILT_IN = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
 

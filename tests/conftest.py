@@ -167,11 +167,15 @@ def scripted_visit(make_sample):
 
 
 class FakeWorker:
-    """Stands in for `ask`: answers a request at once and rightly, changed by `changes`; keeps the requests."""
+    """Stands in for `ask`: answers a request at once, changed by `changes`, and rightly but for `perturb`.
+
+    It keeps the requests.
+    """
 
     def __init__(self):
         self.requests = []
         self.changes = {}
+        self.perturb = list
 
     def __call__(self, device, request, *, timeout_s):
         self.requests.append((device, request, timeout_s))
@@ -182,7 +186,7 @@ class FakeWorker:
             "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
             "cpu_ns": [900_000] * 200,
             "peak_rss_bytes": 50_000_000,
-            "outputs": [(str(one.dtype), one.shape, one.tobytes()) for one in self.outputs(request)],
+            "outputs": [(str(one.dtype), one.shape, one.tobytes()) for one in self.perturb(self.outputs(request))],
             "copies_ns": {},
             "placement": None,
             "threads": request["threads"] or 2,

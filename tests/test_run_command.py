@@ -4,9 +4,10 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
-from common import BUILT_IN, QUICK, RECORD, SMALL, misfits, pipe_rows
+from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
 
 from mnbench.records.store import Store
 
@@ -42,18 +43,20 @@ def test_run_keeps_records_and_renders_the_table(invoke, fake_worker, workspace)
 
 def test_run_asks_for_what_the_options_say(invoke, fake_worker):
     """`--duration`, `--seed` and the device's profile reach the worker."""
-    invoke("run", "v1", *SMALL, "--processes", "1", "--duration", "0.25", "--seed", "7")
-    device, request, _ = fake_worker.requests[0]
+    for seed in (7, 8):
+        assert 0 == invoke("run", "v1", *SMALL, *ONCE, "--duration", "0.25", "--seed", seed).exit_code
+    (device, request, _), (_, other, _) = fake_worker.requests
 
     assert ("cpu", "popen") == (device.name, device.gateway)
-    assert (250_000_000, 7) == (request["min_duration_ns"], request["seed"])
+    assert 250_000_000 == request["min_duration_ns"]
+    assert [] == [key for key in ("model", "inputs") if request[key] == other[key]]
     assert ("onnxruntime", "CPUExecutionProvider", 1) == (request["runtime"], request["provider"], request["threads"])
 
 
 @pytest.mark.usefixtures("mine")
 def test_run_without_a_graph_measures_every_graph(invoke, fake_worker):
     """`mnbench run` alone measures all built-in graphs and those of `./graphs`."""
-    payload = json.loads(invoke("run", *SMALL, "--processes", "1", "--format", "json").stdout)
+    payload = json.loads(invoke("run", *SMALL, *ONCE, "--format", "json").stdout)
 
     expected = sorted(f"{name}-a0.25-r32" for name in ["mine", *BUILT_IN])
 
@@ -64,7 +67,7 @@ def test_run_without_a_graph_measures_every_graph(invoke, fake_worker):
 def test_run_measures_a_file_as_it_is(invoke, fake_worker, workspace):
     """An `.onnx` file's bytes reach the worker, neither simplified nor renamed."""
     invoke("build", "v1", *SMALL, "--no-simplify", "-o", "own.onnx")
-    payload = json.loads(invoke("run", "own.onnx", "--processes", "1", "--format", "json").stdout)
+    payload = json.loads(invoke("run", "own.onnx", *ONCE, "--format", "json").stdout)
 
     assert "own" == payload["records"][0]["variant"]
     assert None is payload["records"][0]["alpha"]
@@ -75,9 +78,7 @@ def test_run_measures_a_file_as_it_is(invoke, fake_worker, workspace):
 def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
     """Records of plain graphs, and of graphs with batch normalization, have names of their own."""
     names = [
-        json.loads(invoke("run", "v1", *SMALL, *option, "--processes", "1", "--format", "json").stdout)["records"][0][
-            "variant"
-        ]
+        json.loads(invoke("run", "v1", *SMALL, *option, *ONCE, "--format", "json").stdout)["records"][0]["variant"]
         for option in ((), ("--no-simplify",), ("--keep-bn",))
     ]
 
@@ -87,9 +88,8 @@ def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
 
 def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_worker):
     """Infinite outputs cost their cell: its record says why, the JSON still parses, and the exit code is 1."""
-    answers = iter([False, True])
-    fake_worker.changes["outputs"] = lambda: [{"finite": next(answers), "spread": 1.0}]
-    result = invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "1", "--format", "json")
+    fake_worker.perturb = lambda outputs: [one * (np.nan if len(fake_worker.requests) == 1 else 1) for one in outputs]
+    result = invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", *ONCE, "--format", "json")
     records = json.loads(result.stdout)["records"]
 
     assert 1 == result.exit_code
@@ -113,16 +113,16 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(invoke, fake_worker):
 
     assert 130 == stopped.exit_code
     assert "" == stopped.stdout
-    assert "2 of 4 visits are kept" in stopped.stderr
-    assert "the same command continues" in stopped.stderr
+    assert "stopped: 2 visits are kept in results/raw/" in stopped.stderr
+    assert "--resume continues" in stopped.stderr
     assert 0 == continued.exit_code
-    assert "2 of 4 visits are made" in continued.stderr
+    assert ": 2 visits are made (--fresh starts anew)" in continued.stderr
     assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
     assert 5 == len(fake_worker.requests)
 
 
 def test_fresh_measures_all_again(invoke, fake_worker):
-    """`--fresh` leaves an unfinished run alone and makes every visit."""
+    """`--fresh` gives an unfinished run up and makes every visit."""
 
     def interrupt():
         if len(fake_worker.requests) == 2:
