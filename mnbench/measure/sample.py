@@ -16,8 +16,8 @@ from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
 from mnbench.units import NS_PER_S
 
-TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-2, "fp16": 0.2, "int8": 2.0}
-"""How far an output may lie from the reference's, as a share of its standard deviation."""
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-2, "fp16": 0.2, "int8": 2.5}
+"""How far an output may lie from the reference's, as a share of its standard deviation. Zeros lie 2.8 to 4 away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
