@@ -111,6 +111,8 @@ def _arrays(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
 
 def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
     """The largest difference of any output from the reference's."""
+    if any(np.dtype(dtype).kind not in "biuf" for dtype, _, _ in outputs):
+        raise MeasureError("outputs are no numbers", hint="report the runtime")
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
     if not all(np.isfinite(output).all() for output in found):
         raise MeasureError("outputs are not finite", hint="look at the model's weights")
