@@ -61,6 +61,7 @@ def make_device():
 
 
 ANSWERS = (np.arange(3.0),)
+IMAGE = np.ones((1, 3), np.float32)
 
 
 def layer(scope, mult_adds):
@@ -75,11 +76,11 @@ def layer(scope, mult_adds):
 def make_cell(tmp_path):
     """A cell whose model file holds the bytes that the test gives; its right answer is 0, 1, 2 unless given."""
 
-    def make(variant="v1-a1-r224", data=b"model", answers=ANSWERS, **changes):
+    def make(variant="v1-a1-r224", data=b"model", answers=ANSWERS, image=IMAGE, **changes):
         path, feed = tmp_path / f"{variant}.model", tmp_path / f"{variant}.npz"
         path.write_bytes(data)
         outputs = {f"out.{at}": one for at, one in enumerate(answers)}
-        np.savez(feed, **{"in.input": np.ones((1, 3), np.float32)}, **outputs)
+        np.savez(feed, **{"in.input": image}, **outputs)
         facts = {
             "architecture": "v1",
             "alpha": 1.0,

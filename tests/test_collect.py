@@ -3,6 +3,7 @@
 # ruff: noqa: SIM300  expected == actual
 
 import contextlib
+from datetime import datetime, timedelta
 from itertools import count
 
 import pytest
@@ -10,6 +11,7 @@ from common import CELLS, PROCESSES, VISITS, failing_at, full
 
 from mnbench.errors import FileError, GatewayError, MeasureError, RuntimeUnavailable
 from mnbench.records.store import Run, Store
+from mnbench.records.table import latest
 
 # Collecting
 
@@ -178,6 +180,30 @@ def test_a_run_interrupted_at_every_visit_comes_to_its_end(measure, scripted_vis
 
     assert [1] * VISITS == [visit.made.total() for visit in visits]
     assert sorted(CELLS) == sorted(record.variant for record in store.records())
+
+
+def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visit, store, monkeypatch):
+    """Where the wall clock goes back an hour at each reading, runs are still continued, and records stay in order."""
+    hours = count()
+
+    class Backwards(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) - timedelta(hours=next(hours))
+
+    for module in ("store", "record"):
+        monkeypatch.setattr(f"mnbench.records.{module}.datetime", Backwards)
+    monkeypatch.setattr("time.time", lambda: 1e9 - 3600.0 * next(hours))
+    measure(scripted_visit())
+    with pytest.raises(KeyboardInterrupt):
+        measure(scripted_visit(failing_at(4)))
+    rest = scripted_visit()
+    records = measure(rest)
+
+    assert VISITS - 4 == rest.asked
+    assert sorted(CELLS * 2) == sorted(record.variant for record in store.records())
+    assert {record.id for record in records} == {record.id for record in store.records()[len(CELLS) :]}
+    assert {record.id for record in records} == {record.id for record in latest(store.records())}
 
 
 def test_a_failed_cell_stays_failed_when_the_run_continues(measure, scripted_visit, store):

@@ -13,7 +13,9 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from common import ONCE
 from onnx import TensorProto, helper
 
 from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
@@ -31,7 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("mnbench", run_name="__main__")
 """
 RUN = [sys.executable, "-c", MNBENCH, "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.2"]
-RUN += ["--processes", "3", "--format", "json"]
+RUN += ["--processes", "3", "--precision-target", "99%", "--format", "json"]
 CELLS = ["v1-a0.25-r32", "v1-a0.25-r64"]
 VISITS = 6
 PATIENCE_S = 30
@@ -114,14 +116,14 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
 
     assert 130 == process.returncode
     assert "" == stdout
-    assert "the same command continues" in stderr
+    assert "--resume continues" in stderr
     assert until(lambda: not processes(group=process.pid))
     kept = visits(workspace)
-    assert f"stopped: {kept} of 6 visits are kept" in stderr
+    assert f"stopped: {kept} visits are kept" in stderr
     assert 2 <= kept < VISITS
 
     records, told = completed(workspace)
-    assert f"{kept} of 6 visits are made" in told
+    assert f": {kept} visits are made" in told
     assert_complete(workspace, records)
 
 
@@ -196,6 +198,9 @@ class Session:
     def outputs(self):
         return self.scope["outputs"]
 
+    def copies(self):
+        return {}
+
     def placement(self):
         return None
 
@@ -215,14 +220,14 @@ def made_up_runtime(monkeypatch):
 
 @pytest.fixture
 def measure(make_cell, make_plan, tmp_path):
-    """Measure three cells, of which the second runs that code; the error of each."""
+    """Measure three cells on that device, of which the second runs that code; the error of each."""
 
-    def run(code, **protocol):
+    def run(code, device=None, **protocol):
         quick_run = "import time; time.sleep(0.001)"
         codes = {"first": quick_run, "second": code, "third": quick_run}
         cells = [make_cell(name, code.encode()) for name, code in codes.items()]
-        quick = {"processes": 2, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
-        plan = make_plan(*cells, **quick | protocol)
+        quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
+        plan = make_plan(*cells, device=device, **quick | protocol)
         store = Store(tmp_path / "results", "cpu")
         collect(plan, store, store.open_run(plan), seen=lambda *_: None)
         return {record.variant: record.error for record in store.records()}
@@ -253,7 +258,10 @@ CRASHES = {
     "recursion": ("def deeper(): deeper()\ndeeper()", "RecursionError"),
     "NaN": ("import numpy as np; outputs = [np.array([1.0, np.nan])]", "not finite"),
     "infinity": ("import numpy as np; outputs = [np.array([1.0]), np.array([-np.inf])]", "not finite"),
-    "no array": ("outputs = [[1.0, 2.0]]", ""),
+    "no array": ("outputs = [['a', 'b', 'c']]", ""),
+    "another shape": ("import numpy as np; outputs = [np.arange(4.0)]", "other shapes"),
+    "wrong answer": ("import numpy as np; outputs = [np.array([0.0, 1.0, 2.5])]", "outputs differ"),
+    "no outputs": ("outputs = []", "other shapes"),
     "pipes closed": ("import os, time; os.closerange(0, 100); time.sleep(20)", ""),
 }
 
@@ -287,7 +295,7 @@ HANGS = {
 def test_a_hang_costs_its_cell(measure, hang):
     """A worker that gives no answer is ended after the time-out, and the others are measured."""
     before = processes(parent=os.getpid())
-    errors = measure(HANGS[hang], processes=1, timeout_s=2.0)
+    errors = measure(HANGS[hang], timeout_s=2.0, budget_s=0.001)
 
     assert (None, None) == (errors["first"], errors["third"])
     assert "the worker hangs" in errors["second"]
@@ -306,7 +314,10 @@ def test_a_slow_model_is_no_hang(make_plan, make_cell):
 def test_a_hang_after_the_first_run_is_ended_too(measure):
     """A worker that runs once and then hangs is ended after what the first run let expect."""
     errors = measure(
-        "runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))", processes=1, timeout_s=2.0
+        "runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))",
+        timeout_s=2.0,
+        budget_s=0.001,
+        max_warmup_s=0.1,
     )
 
     assert "the worker hangs" in errors["second"]
@@ -329,7 +340,7 @@ def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     before = processes(parent=os.getpid())
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        gateway.ask(make_device(), {"runtime": "onnxruntime"}, timeout_s=20)
+        gateway.ask(make_device(), {"do": "visit", "runtime": "onnxruntime"}, timeout_s=20)
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 
@@ -351,25 +362,116 @@ def test_a_model_that_the_runtime_refuses_costs_its_cell(make_plan, make_cell):
     assert 1 == len(caught.value.message.splitlines())
 
 
-def test_a_model_that_cannot_be_fed_costs_its_cell(invoke, workspace):
-    """A model whose input onnxruntime takes but the worker cannot fill fails alone: the next is measured."""
-    for name, kind in (("int16", TensorProto.INT16), ("float", TensorProto.FLOAT)):
-        graph = helper.make_graph(
-            [helper.make_node("Cast", ["input"], ["output"], name="cast", to=TensorProto.DOUBLE)],
-            name,
-            [helper.make_tensor_value_info("input", kind, (1, 3, 4, 4))],
-            [helper.make_tensor_value_info("output", TensorProto.DOUBLE, (1, 3, 4, 4))],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        (workspace / f"{name}.onnx").write_bytes(model.SerializeToString())
-    result = invoke("run", "int16.onnx", "float.onnx", "--processes", "1", "--duration", "0.05", "--format", "json")
-    records = json.loads(result.stdout)["records"] if result.stdout else []
-    errors = {record["variant"]: record["error"] for record in records}
+@pytest.mark.parametrize("kinds", [(TensorProto.STRING, TensorProto.FLOAT), (TensorProto.FLOAT, TensorProto.STRING)])
+def test_a_model_of_text_is_one_error(invoke, workspace, kinds):
+    """A model that takes or gives text cannot be compared with its reference: one line says so."""
+    result = invoke("run", cast(workspace, *kinds), *ONCE)
 
     assert 1 == result.exit_code
-    assert ["float", "int16"] == sorted(errors)
-    assert None is errors["float"]
-    assert "int16" in errors["int16"]
+    assert "Error: cast: an input or output is no number" == result.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT16, TensorProto.UINT32, TensorProto.BOOL, TensorProto.DOUBLE])
+def test_a_model_of_any_numbers_is_measured(invoke, workspace, kind):
+    """Inputs and outputs of every kind of number are fed, bound and compared."""
+    result = invoke("run", cast(workspace, TensorProto.FLOAT, kind), *ONCE, "--format", "json")
+    (record,) = json.loads(result.stdout)["records"]
+
+    assert (None, 0.0) == (record["error"], record["difference"])
+
+
+def cast(workspace, source, target):
+    """The path of a model that makes one kind of value another."""
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["input"], ["output"], name="cast", to=target)],
+        "cast",
+        [helper.make_tensor_value_info("input", source, (1, 3, 4, 4))],
+        [helper.make_tensor_value_info("output", target, (1, 3, 4, 4))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (workspace / "cast.onnx").write_bytes(model.SerializeToString())
+    return "cast.onnx"
+
+
+# Memory that runs out, in workers whose address space is limited
+
+
+@pytest.fixture
+def limited(tmp_path, make_device):
+    """A device that is this machine, where a process may have 3 GB of addresses."""
+    path = tmp_path / "limited"
+    path.write_text(f'#!/bin/sh\nulimit -v 3000000\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return make_device(gateway=f"popen//python={path}")
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+@pytest.mark.parametrize(
+    "code", ["bytearray(4 * 10**9)", "import numpy as np; np.ones(10**9)"], ids=["Python", "numpy"]
+)
+def test_a_memory_limit_costs_its_cell(measure, limited, code):
+    """Memory that a process may not have is that cell's failure, and the others are measured."""
+    errors = measure(code, device=limited)
+
+    assert {"first": None, "second": "out of memory", "third": None} == errors
+
+
+def test_a_runtime_without_memory_costs_its_cell(make_cell, make_plan, limited):
+    """A real model whose activations are too large fails with what onnxruntime says, in one line."""
+    size = helper.make_tensor("size", TensorProto.INT64, (1,), [2 * 10**9])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Expand", ["input", "size"], ["large"], name="expand"),
+            helper.make_node("ReduceSum", ["large"], ["output"], name="sum"),
+        ],
+        "large",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 1))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, (1, 1))],
+        [size],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    plan = make_plan(make_cell(data=model.SerializeToString(), image=np.ones((1, 1), np.float32)), device=limited)
+
+    with pytest.raises(MeasureError, match=r"(?i)alloc|memory") as caught:
+        take(plan, plan.cells[0])
+    assert 1 == len(caught.value.message.splitlines())
+
+
+# Clocks that jump
+
+JUMPING = """
+import itertools, time
+hours = itertools.count()
+time.time = lambda: 1e9 - 3600.0 * next(hours)
+"""
+
+
+def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measure):
+    """Where the device's wall clock goes back an hour at each reading, visits end and all is measured."""
+    made_up_runtime[f"{gateway.PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
+    errors = measure("import time; assert time.time() > time.time(); time.sleep(0.001)")
+
+    assert {"first": None, "second": None, "third": None} == errors
+
+
+# Two at once
+
+
+def test_two_runs_at_once_lose_no_record(workspace):
+    """Two processes that measure the same cells into the same file both finish, each with its own run and records."""
+    with started(workspace) as one, started(workspace) as other:
+        outputs = [process.communicate(timeout=120) for process in (one, other)]
+    records = [json.loads(stdout)["records"] for stdout, _ in outputs]
+    lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [json.loads(line) for line in lines]
+
+    assert [0, 0] == [one.returncode, other.returncode]
+    assert 2 == len({record["run"] for record in kept})
+    assert Counter(f"{record['run']}/{cell}" for record in kept for cell in [record["variant"]]) == dict.fromkeys(
+        (record["id"] for found in records for record in found), 1
+    )
+    assert 2 * len(CELLS) == len(kept)
+    assert 2 * VISITS == visits(workspace)
 
 
 # Gateways that cannot start: in a process of its own, which may hang.
