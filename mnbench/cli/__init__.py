@@ -73,12 +73,9 @@ class LazyGroup(click.Group):
             # A terminal that cannot show ≥ or α gets a question mark and no traceback.
             cast("Any", stream).reconfigure(errors="replace")
         try:
-            with _stopped_by_sigterm():
+            with _stoppable():
                 found = super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt as interrupt:
-            click.echo("stopped", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from interrupt
         except MnbenchError as error:
             raise Failure(error) from error
         except BrokenPipeError:
@@ -95,16 +92,33 @@ class LazyGroup(click.Group):
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Generator[None]:
-    """SIGTERM ends a command as Ctrl-C does: nothing it started or wrote for itself is left."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _stoppable() -> Generator[None]:
+    """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
+    stops: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:  # noqa: ARG001  what handlers are given
+        stops.append(number)
+        raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main_thread}
+    ordinary = signal.default_int_handler, signal.SIG_DFL
+    replaced = {number: handler for number, handler in handlers.items() if handler in ordinary}
+    for number in replaced:
+        signal.signal(number, stop)
     try:
         yield
+    except click.exceptions.Exit:
+        raise
+    except BaseException as error:
+        # Libraries make errors of their own of it: one that is being imported says that it cannot be.
+        if stops or isinstance(error, KeyboardInterrupt):
+            click.echo("stopped", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
 
 
 @click.group(
