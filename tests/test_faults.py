@@ -61,10 +61,10 @@ def until(reached):
 
 
 @contextmanager
-def started(workspace):
+def started(workspace, command=RUN):
     """`mnbench run` in a session of its own, as in a terminal of its own; killed if the test ends before it."""
     with subprocess.Popen(
-        RUN,
+        command,
         cwd=workspace,
         env=os.environ | {"TMPDIR": str(workspace.parent)},  # a killed process leaves its models behind
         start_new_session=True,
@@ -125,6 +125,65 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
     records, told = completed(workspace)
     assert f": {kept} visits are made" in told
     assert_complete(workspace, records)
+
+
+def temporary(workspace):
+    """The folders of models that commands have made for themselves."""
+    return list(workspace.parent.glob("mnbench-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize("delay_s", [0, 0.1, 0.3])
+def test_stopped_while_building(workspace, tree, number, delay_s):
+    """Ctrl-C or SIGTERM before anything is measured exits with 130 and one plain line, and leaves nothing."""
+    many = ",".join(str(side) for side in range(32, 1024, 32))
+    with started(workspace, [*RUN, "--res", many]) as process:
+        until(lambda: temporary(workspace))
+        time.sleep(delay_s)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+
+    assert (130, "", "stopped\n") == (process.returncode, stdout, stderr)
+    assert ([], {}) == (temporary(workspace), tree(workspace))
+    assert until(lambda: not processes(group=process.pid))
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.05, 0.15, 0.4])
+def test_sigterm_while_measuring_ends_like_ctrl_c(workspace, delay_s):
+    """SIGTERM in mid-run keeps what was measured, says how to go on, and leaves neither worker nor models."""
+    with started(workspace) as process:
+        until(lambda: visits(workspace) >= 2)
+        time.sleep(delay_s)
+        process.terminate()
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    kept = visits(workspace)
+
+    assert (130, "") == (process.returncode, stdout)
+    assert f"stopped: {kept} visits are kept in results/raw/" in stderr
+    assert "Traceback" not in stderr
+    assert [] == temporary(workspace)
+    assert until(lambda: not processes(group=process.pid))
+    assert_complete(workspace, completed(workspace)[0])
+
+
+def test_resume_after_ctrl_c_repeats_no_visit(workspace):
+    """Stopped several times, `mnbench run --resume` goes on from what is kept, to the same end."""
+    stamps = {}
+    for least in (1, 3, 5):
+        with started(workspace, RUN if least == 1 else [*RUN[: RUN.index("v1")], "--resume"]) as process:
+            until(lambda least=least: visits(workspace) >= least)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=PATIENCE_S)
+        assert 130 == process.returncode
+        found = {path: path.stat().st_mtime_ns for path in workspace.glob("results/raw/*/*.npz")}
+        assert stamps == {path: found[path] for path in stamps}
+        stamps = found
+    with started(workspace, [*RUN[: RUN.index("v1")], "--resume"]) as process:
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+
+    assert 0 == process.returncode, stderr
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    assert_complete(workspace, json.loads(stdout)["records"])
 
 
 def test_ctrl_c_while_a_worker_starts_shows_no_traceback(workspace):
