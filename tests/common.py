@@ -3,7 +3,9 @@
 import csv
 import errno
 import os
+import time
 from io import StringIO
+from pathlib import Path
 
 import msgspec
 
@@ -63,6 +65,8 @@ PROCESSES = 3
 VISITS = len(CELLS) * PROCESSES
 PROVIDER = "CPUExecutionProvider"
 
+PATIENCE_S = 30
+
 
 def misfits(value, shape, path="$"):
     """Where a JSON value lacks a key of `shape`, or holds something of another type."""
@@ -111,3 +115,24 @@ def failing_at(number, error=KeyboardInterrupt):
             raise error
 
     return script
+
+
+def processes(*, group=None, parent=None):
+    """The living processes of a group, or the children of a process, by their ids; Linux alone tells."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, above, its_group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if state != "Z" and (int(its_group) == group or int(above) == parent):
+            found.add(int(folder.name))
+    return found
+
+
+def until(reached):
+    """Wait until something has come about; its last value."""
+    end = time.monotonic() + PATIENCE_S
+    while not (value := reached()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return value
