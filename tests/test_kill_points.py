@@ -174,6 +174,7 @@ def test_a_run_killed_anywhere_and_continued_is_whole(attempt, life, tmp_path, m
         )
 
 
+@pytest.mark.slow
 def test_every_single_step_may_be_the_last(attempt, life, tmp_path):
     """Killed at each step in turn, before it, amid it and after it, a run is continued to the same end."""
     steps = steps_of(attempt, Store(tmp_path / "whole", "cpu"), life)
