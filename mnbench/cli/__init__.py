@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from gettext import gettext as _
 from importlib import import_module
+from types import FrameType
 from typing import Any, cast
 
 import click
@@ -37,6 +38,9 @@ To begin:
 
 
 INTERRUPTED = 130
+
+RETRY_S = 0.02
+"""How long an interruption waits for an import to end before it looks again."""
 
 
 class Failure(click.ClickException):
@@ -96,9 +100,13 @@ def _stoppable() -> Generator[None]:
     """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
     stops: list[int] = []
 
-    def stop(number: int, frame: Any) -> None:  # noqa: ARG001  what handlers are given
+    def stop(number: int, frame: FrameType | None) -> None:
         stops.append(number)
-        raise KeyboardInterrupt
+        if _importing(frame) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, RETRY_S)
+        else:
+            raise KeyboardInterrupt
 
     main_thread = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main_thread}
@@ -117,8 +125,17 @@ def _stoppable() -> Generator[None]:
             raise click.exceptions.Exit(INTERRUPTED) from error
         raise
     finally:
+        if stops and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in replaced.items():
             signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported, in whose midst Python drops an interruption and C++ aborts."""
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 @click.group(
