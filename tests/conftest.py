@@ -7,15 +7,19 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from common import CELLS, PROCESSES, PROVIDER
 
 from mnbench.cli import main
 from mnbench.measure.plan import Cell, Plan, Protocol
 from mnbench.measure.sample import Sample
+from mnbench.model import reference
 from mnbench.network.cost import Cost
+from mnbench.network.layer import Layer, Tensor
+from mnbench.records.collect import collect
 from mnbench.records.record import Latency, Placement, Record, Runtime
+from mnbench.records.store import Store
+from mnbench.spec import locate
 from mnbench.spec.device import Device
-
-PROVIDER = "CPUExecutionProvider"
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +67,27 @@ def make_device():
     return make
 
 
+ANSWERS = (np.arange(3.0),)
+IMAGE = np.ones((1, 3), np.float32)
+
+
+def layer(scope, mult_adds):
+    """A fully connected layer of that many Mult-Adds."""
+    inputs, outputs = Tensor(f"{scope}.in", (1, mult_adds)), Tensor(f"{scope}.out", (1, 1))
+    return Layer(
+        scope=scope, kind="fully_connected", inputs=(inputs,), outputs=(outputs,), weights=((1, mult_adds), (1,))
+    )
+
+
 @pytest.fixture
 def make_cell(tmp_path):
-    """A cell whose model file holds the bytes that the test gives."""
+    """A cell whose model file holds the bytes that the test gives; its right answer is 0, 1, 2 unless given."""
 
-    def make(variant="v1-a1-r224", data=b"model", **changes):
-        path = tmp_path / f"{variant}.model"
+    def make(variant="v1-a1-r224", data=b"model", answers=ANSWERS, image=IMAGE, **changes):
+        path, feed = tmp_path / f"{variant}.model", tmp_path / f"{variant}.npz"
         path.write_bytes(data)
+        outputs = {f"out.{at}": one for at, one in enumerate(answers)}
+        np.savez(feed, **{"in.input": image}, **outputs)
         facts = {
             "architecture": "v1",
             "alpha": 1.0,
@@ -77,9 +95,11 @@ def make_cell(tmp_path):
             "sha256": variant,
             "cost": Cost(params=3, mult_adds=1_000_000, memory_access=5),
             "peak_activation_bytes": 7,
-            "node_mult_adds": {"a": 1, "b": 3},
+            "precision": "fp32",
+            "batch": 1,
+            "layers": (layer("a", 1), layer("b", 3)),
         }
-        return Cell(variant=variant, path=path, **facts | changes)
+        return Cell(variant=variant, path=path, feed=feed, **facts | changes)
 
     return make
 
@@ -88,9 +108,14 @@ def make_cell(tmp_path):
 def make_plan(make_cell, make_device):
     """A plan for cells of these names, on the device `cpu`."""
 
-    def make(*cells, device=None, **protocol):
+    def make(*cells, device=None, allow_fallback=False, **protocol):
         made = tuple(make_cell(cell) if isinstance(cell, str) else cell for cell in cells)
-        return Plan(cells=made, device=device or make_device(), protocol=Protocol(**protocol))
+        return Plan(
+            cells=made,
+            device=device or make_device(),
+            protocol=Protocol(**protocol),
+            allow_fallback=allow_fallback,
+        )
 
     return make
 
@@ -101,7 +126,12 @@ def make_sample():
 
     def make(latencies_ns=(100,) * 100, **changes):
         facts = {
+            "cpu_ns": np.array([90] * len(latencies_ns), np.int64),
             "warmup_ns": np.array([900, 800], np.int64),
+            "duration_ns": 10**9,
+            "difference": 0.0,
+            "threads": 1,
+            "copies_ns": {},
             "first_run_ns": 1000,
             "session_ns": 2000,
             "peak_rss_bytes": 3000,
@@ -145,11 +175,15 @@ def scripted_visit(make_sample):
 
 
 class FakeWorker:
-    """Stands in for `ask`: answers a request with `answer`, changed by `changes`; keeps the requests."""
+    """Stands in for `ask`: answers a request at once, changed by `changes`, and rightly but for `perturb`.
+
+    It keeps the requests.
+    """
 
     def __init__(self):
         self.requests = []
         self.changes = {}
+        self.perturb = list
 
     def __call__(self, device, request, *, timeout_s):
         self.requests.append((device, request, timeout_s))
@@ -158,13 +192,24 @@ class FakeWorker:
             "first_run_ns": 1_500_000,
             "warmup_ns": [1_100_000] * 3,
             "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
+            "cpu_ns": [900_000] * 200,
             "peak_rss_bytes": 50_000_000,
-            "outputs": [{"finite": True, "spread": 1.0}],
+            "outputs": [(str(one.dtype), one.shape, one.tobytes()) for one in self.perturb(self.outputs(request))],
+            "copies_ns": {},
             "placement": None,
+            "threads": request["threads"] or 2,
             "runtime_version": "1.2.3",
             "host": {"cpu": "a CPU", "cores": 2},
         }
         return answer | {key: change() for key, change in self.changes.items()}
+
+    @staticmethod
+    def outputs(request):
+        """What the model answers."""
+        feed = {
+            name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in request["inputs"].items()
+        }
+        return reference.run(request["model"], feed, name="fake")
 
 
 @pytest.fixture
@@ -206,6 +251,9 @@ def make_record():
             "latency_ns": latency,
             "first_run_ns": 2 * median,
             "session_ns": 3 * median,
+            "cpu_ns": median,
+            "difference": 1e-6,
+            "effective_runs": 900,
             "peak_rss_bytes": 50_000_000,
             "processes": 6,
             "runs": 1000,
@@ -234,3 +282,47 @@ def tree():
         }
 
     return read
+
+
+@pytest.fixture
+def mine(workspace):
+    """A graph of the user's own: V1 by another name, in `./graphs`."""
+    text = (locate.built_in("graphs") / "v1.toml").read_text(encoding="utf-8")
+    (workspace / "graphs").mkdir()
+    path = workspace / "graphs" / "mine.toml"
+    path.write_text(text.replace('name = "v1"', 'name = "mine"').replace("MobileNet V1", "Mine"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def stored(workspace, make_record):
+    """Results of three cells, in the order in which they were measured."""
+    records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, 9_000_000), make_record(0.25, 128, 300_000)]
+    for record in records:
+        Store(workspace / "results", "cpu").append(record)
+    return records
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    return Store(tmp_path / "results", "cpu")
+
+
+@pytest.fixture
+def plan(make_plan):
+    """Two cells, visited three times each: scripted visits are precise at once."""
+    return make_plan(*CELLS, processes=PROCESSES)
+
+
+@pytest.fixture
+def measure(plan, store):
+    """Run the plan, or go on with it, as `mnbench run` does."""
+
+    def measured(visit, *, seen=lambda *_: None, fresh=False):
+        run = store.open_run(plan, fresh=fresh)
+        records = collect(plan, store, run, seen=seen, visit=visit)
+        run.finish()
+        return records
+
+    return measured

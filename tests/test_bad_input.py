@@ -8,10 +8,8 @@ import sys
 
 import onnx
 import pytest
+from common import ONCE, SMALL
 from onnx import TensorProto, helper
-
-SMALL = ("--alpha", "0.25", "--res", "32")
-QUICK = (*SMALL, "--processes", "1", "--duration", "0.05")
 
 
 def model(*, data_at=None):
@@ -62,10 +60,14 @@ def spoiled(workspace):
 def command_of(text):
     """The words of a command line, with the options that make a run short."""
     first, *rest = text.split()
-    return [first, *(("--processes", "1", "--duration", "0.05") if first == "run" else ()), *rest]
+    return [first, *(ONCE if first == "run" else ()), *rest]
 
 
 FAILURES = {
+    "run v1 --alpha 0.25 --res 32 --cores 99": "device cpu: cannot be bound to cores 99",
+    "run v1 --alpha 0.25 --res 32 --cores 0,1000000": "device cpu: cannot be bound to cores 1000000",
+    "run --resume": "results: holds no unfinished run",
+    "run --resume --results file": "file: holds no unfinished run",
     # α
     "cost v1 --alpha 0": "alpha 0 is impossible",
     "cost v1 --alpha -1": "alpha -1 is impossible",
@@ -148,6 +150,27 @@ USAGE_ERRORS = {
     "run v1 --duration nan": "nan",
     "run v1 --duration inf": "inf",
     "run v1 --seed -1": "-1 is not in the range",
+    "run v1 --budget 0s": "'0s' is no duration",
+    "run v1 --budget -1s": "'-1s' is no duration",
+    "run v1 --budget soon": "'soon' is no duration",
+    "run v1 --budget 20x": "'20x' is no duration",
+    "run v1 --budget nan": "'nan' is no duration",
+    "run v1 --budget inf": "'inf' is no duration",
+    "run v1 --budget 1e999s": "'1e999s' is no duration",
+    "run v1 --precision-target 1": "'1' is no share",
+    "run v1 --precision-target 0%": "'0%' is no share",
+    "run v1 --precision-target 100%": "'100%' is no share",
+    "run v1 --precision-target -1%": "'-1%' is no share",
+    "run v1 --precision-target nan%": "'nan%' is no share",
+    "run v1 --precision-target 1%%": "'1%%' is no share",
+    "run v1 --precision-target small": "'small' is no share",
+    "run v1 --threads 0": "'0' is not a number or `all`",
+    "run v1 --threads -1": "'-1' is not a number or `all`",
+    "run v1 --threads many": "'many' is not a number or `all`",
+    "run v1 --threads 1,,2": "'1,,2' is not a number or `all`",
+    "run v1 --cores -1": "'-1' is not the number of a core",
+    "run v1 --cores one": "'one' is not the number of a core",
+    "run v1 --batch dynamic": "a measurement needs a batch of fixed size",
     "build v1 --seed -1": "-1 is not in the range",
     "table --columns latnecy_ns": "did you mean latency_ns?",
     "table --columns nonsense": "there is no column 'nonsense'",
@@ -209,7 +232,7 @@ def test_results_that_are_a_folder(invoke, workspace):
     """A folder in the place of `cpu.jsonl` is an error of `table` and of `run`."""
     (workspace / "results" / "cpu.jsonl").mkdir(parents=True)
     (workspace / "own.onnx").write_bytes(model())
-    for words in (("table",), ("run", "own.onnx", "--processes", "1")):
+    for words in (("table",), ("run", "own.onnx", *ONCE)):
         result = invoke(*words)
         assert 1 == result.exit_code
         assert "Error: results/cpu.jsonl: cannot be read (Is a directory)" == result.stderr.splitlines()[0]
@@ -242,7 +265,7 @@ def without_onnxruntime(tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [("build", "v1", *SMALL), ("run", "v1", *QUICK), ("run", "own.onnx", "--processes", "1")],
+    [("build", "v1", *SMALL), ("run", "v1", *SMALL, *ONCE), ("run", "own.onnx", *ONCE)],
     ids=["build", "run", "run file"],
 )
 def test_onnxruntime_not_installed(workspace, without_onnxruntime, words):
@@ -290,7 +313,7 @@ def test_a_device_that_cannot_be_used(invoke, workspace, changes, expected):
     """A device whose Python, gateway, runtime or provider there is not gives one line and a hint."""
     (workspace / "other.toml").write_text(profile(**changes))
     (workspace / "own.onnx").write_bytes(model())
-    result = invoke("run", "own.onnx", "--device", "other.toml", "--processes", "1")
+    result = invoke("run", "own.onnx", "--device", "other.toml", *ONCE)
     error, hint = result.stderr.splitlines()
 
     assert 1 == result.exit_code
@@ -303,7 +326,7 @@ def test_no_command_installs_a_runtime_that_mnbench_does_not_know(invoke, worksp
     """A profile with an unknown runtime is told which ones there are, and not to install something of that name."""
     (workspace / "other.toml").write_text(profile(runtime="nonsense"))
     (workspace / "own.onnx").write_bytes(model())
-    result = invoke("run", "own.onnx", "--device", "other.toml", "--processes", "1")
+    result = invoke("run", "own.onnx", "--device", "other.toml", *ONCE)
 
     assert 1 == result.exit_code
     assert "pip install nonsense" not in result.stderr
@@ -316,7 +339,7 @@ def test_a_run_that_cannot_start_leaves_nothing(invoke, workspace, tree):
     (workspace / "own.onnx").write_bytes(model())
     before = tree(workspace)
 
-    assert 1 == invoke("run", "own.onnx", "--device", "other.toml", "--processes", "1").exit_code
+    assert 1 == invoke("run", "own.onnx", "--device", "other.toml", *ONCE).exit_code
     assert before == tree(workspace)
 
 
@@ -396,8 +419,9 @@ def test_build_on_a_disk_that_takes_nothing(workspace, options, reason):
 
 
 RUN_ON_A_SMALL_DISK = """
-run() { "$0" -m mnbench run v1 --alpha 0.25 --res 32,64 --processes 3 --duration 0.05 --format json; }
-"$0" -m mnbench run v1 --alpha 0.25 --res 48 --processes 1 --duration 0.05 --format json > /dev/null 2>&1
+measure() { "$0" -m mnbench run v1 --alpha 0.25 --duration 0.05 --format json "$@"; }
+run() { measure --res 32,64 --processes 3 --precision-target 99%; }
+measure --res 48 --budget 1ms > /dev/null 2>&1
 cat results/cpu.jsonl; echo; head -c 1m /dev/zero > filler 2> /dev/null
 truncate -s -8k filler
 run > ../first.json 2> ../first; echo $? >> ../first

@@ -339,9 +339,11 @@ def test_any_line_replaced_is_read_or_refused(tmp_path_factory, line, junk):
     ("old", "new", "where", "what", "hint"),
     [
         ("threads = 1", "threads = 0", "key `threads`", "a whole number >= 1", EXAMPLES),
-        ("threads = 1", 'threads = "all"', "key `threads`", "a whole number, got text", EXAMPLES),
+        ("threads = 1", 'threads = "many"', "key `threads`", "'many'", EXAMPLES),
         ('runtime = "onnxruntime"\n', "", "", "misses the required key `runtime`", "allowed keys: name, summary,"),
-        ("threads = 1", "threads = 1\ncores = 4", "", "has an unknown key `cores`", "allowed keys: name, summary,"),
+        ("threads = 1", "threads = 1\ncore = 4", "", "has an unknown key `core`", "allowed keys: name, summary,"),
+        ("threads = 1", "threads = 1\ncores = 4", "key `cores`", "a list", EXAMPLES),
+        ("threads = 1", "threads = 1\ncores = [-1]", "key `cores`", "a whole number >= 0", EXAMPLES),
         ('name = "cpu"', 'name = "../cpu"', "key `name`", "Expected text matching", EXAMPLES),
         ('intra_op.allow_spinning" = "0"', 'intra_op.allow_spinning" = 0', "key `options`", "Expected text", EXAMPLES),
     ],
@@ -354,3 +356,13 @@ def test_wrong_device(tmp_path, old, new, where, what, hint):
     assert error.message.startswith(f"{path}: {where}")
     assert what in error.message
     assert error.hint.startswith(hint)
+
+
+def test_threads_cores_and_provider_options(tmp_path):
+    """A profile may leave threads to the device, bind cores, and set what its provider understands."""
+    path = tmp_path / "x.toml"
+    text = _changed(CPU, "threads = 1", 'threads = "all"\ncores = [0, 2]')
+    path.write_text(text + '[provider_options]\ndevice_id = "1"\n', encoding="utf-8")
+    device = read_device(path)
+
+    assert (device.threads, device.cores, device.provider_options) == ("all", (0, 2), {"device_id": "1"})

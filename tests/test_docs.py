@@ -33,7 +33,7 @@ def test_examples_run(page, invoke, workspace):
     for words in examples(page):
         if "my_model.onnx" in words:
             assert invoke("build", "v1", "--alpha", "0.25", "--res", "32", "-o", "my_model.onnx").exit_code == 0
-        short = ["--processes", "1", "--duration", "0.01"] if words[0] == "run" else []
+        short = ["--processes", "1", "--duration", "0.01", "--budget", "1ms"] if words[0] == "run" else []
         result = invoke(*words, *short)
         assert (words, 0, "") == (words, result.exit_code, result.stderr if result.exit_code else "")
     assert workspace.is_dir()

@@ -140,7 +140,9 @@ def test_to_multiple_is_the_nearest_that_reaches_the_minimum(channels, divisor, 
     assert abs(found - channels) <= divisor / 2 or found - divisor < minimum
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "v1-conv" else []) for name in FAMILIES]
+)
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_table_layers_equal_onnx_layers(name, data):

@@ -1,19 +1,16 @@
-"""Faults of real processes: what is interrupted, killed, hung or wrong costs its cell, and nothing is left behind."""
+"""Faults of real workers: what is killed, hung, wrong or out of memory costs its cell, and nothing is left behind."""
 
 # ruff: noqa: SIM300  expected == actual
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
-from collections import Counter
-from contextlib import contextmanager
-from pathlib import Path
 
+import numpy as np
 import pytest
+from common import ONCE, processes, until
 from onnx import TensorProto, helper
 
 from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
@@ -23,161 +20,6 @@ from mnbench.records.collect import collect
 from mnbench.records.store import Store
 
 pytestmark = pytest.mark.slow
-
-# A shell's background jobs, and so tests in one, ignore SIGINT and hand that on: undo it, as a terminal would have it.
-MNBENCH = """
-import runpy, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-runpy.run_module("mnbench", run_name="__main__")
-"""
-RUN = [sys.executable, "-c", MNBENCH, "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.2"]
-RUN += ["--processes", "3", "--format", "json"]
-CELLS = ["v1-a0.25-r32", "v1-a0.25-r64"]
-VISITS = 6
-PATIENCE_S = 30
-
-
-def processes(*, group=None, parent=None):
-    """The living processes of a group, or the children of a process, by their ids; Linux alone tells."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, above, its_group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if state != "Z" and (int(its_group) == group or int(above) == parent):
-            found.add(int(folder.name))
-    return found
-
-
-def until(reached):
-    """Wait until something has come about; its last value."""
-    end = time.monotonic() + PATIENCE_S
-    while not (value := reached()) and time.monotonic() < end:
-        time.sleep(0.01)
-    return value
-
-
-@contextmanager
-def started(workspace):
-    """`mnbench run` in a session of its own, as in a terminal of its own; killed if the test ends before it."""
-    with subprocess.Popen(
-        RUN,
-        cwd=workspace,
-        env=os.environ | {"TMPDIR": str(workspace.parent)},  # a killed process leaves its models behind
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def visits(workspace):
-    """How many visits are kept."""
-    return len(list(workspace.glob("results/raw/*/*.npz")))
-
-
-def completed(workspace):
-    """Run the same command to its end; its records, and what it says on stderr."""
-    with started(workspace) as process:
-        stdout, stderr = process.communicate(timeout=120)
-    assert 0 == process.returncode, stderr
-    return json.loads(stdout)["records"], stderr
-
-
-def assert_complete(workspace, records):
-    """Every cell has one record with all its processes, on stdout and in a file whose every line parses."""
-    lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [json.loads(line) for line in lines]
-
-    assert CELLS == [record["variant"] for record in records]
-    assert sorted(CELLS) == sorted(record["variant"] for record in kept)
-    assert [(3, None)] * 2 == [(record["processes"], record["error"]) for record in kept]
-    assert VISITS == visits(workspace)
-
-
-# The run itself is interrupted or killed
-
-
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["mnbench alone", "whole group"])
-def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
-    """SIGINT in mid-run exits with 130 and says how to go on, leaves no process, and loses nothing that was kept."""
-    with started(workspace) as process:
-        until(lambda: visits(workspace) >= 2)
-        send(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=PATIENCE_S)
-
-    assert 130 == process.returncode
-    assert "" == stdout
-    assert "the same command continues" in stderr
-    assert until(lambda: not processes(group=process.pid))
-    kept = visits(workspace)
-    assert f"stopped: {kept} of 6 visits are kept" in stderr
-    assert 2 <= kept < VISITS
-
-    records, told = completed(workspace)
-    assert f"{kept} of 6 visits are made" in told
-    assert_complete(workspace, records)
-
-
-def test_ctrl_c_while_a_worker_starts_shows_no_traceback(workspace):
-    """A terminal sends SIGINT to workers too: whenever it comes in a worker's start, none prints a traceback."""
-    for delay in (0, 0, 0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08):
-        with started(workspace) as process:
-            until(lambda pid=process.pid: len(processes(group=pid)) > 1)
-            time.sleep(delay)
-            os.killpg(process.pid, signal.SIGINT)
-            _, stderr = process.communicate(timeout=PATIENCE_S)
-
-        assert 130 == process.returncode, (delay, stderr)
-        assert "Traceback" not in stderr, (delay, stderr)
-
-
-def test_kill_loses_at_most_the_visit_in_flight(workspace):
-    """Killed at random moments, alone or with its workers, a run is continued to one record a cell."""
-    draw = random.Random()
-    kept = 0
-    for send in (os.kill, os.killpg, os.kill, os.killpg, os.kill):
-        with started(workspace) as process:
-            time.sleep(draw.uniform(0.3, 1.8))
-            send(process.pid, signal.SIGKILL)
-            process.communicate(timeout=PATIENCE_S)
-        # A worker whose run is gone ends by itself.
-        assert until(lambda pid=process.pid: not processes(group=pid))
-        assert kept <= visits(workspace)
-        kept = visits(workspace)
-    completed(workspace)
-    records = Store(workspace / "results", "cpu").records()
-    runs = {path.name for path in workspace.glob("results/raw/*-*")}
-
-    # A kill may come so late that the run is complete: then the next one is another run.
-    assert dict.fromkeys(((run, cell) for run in runs for cell in CELLS), 1) == Counter(
-        (record.run, record.variant) for record in records
-    )
-    assert {(3, None)} == {(record.processes, record.error) for record in records}
-    assert VISITS * len(runs) == visits(workspace)
-
-
-@pytest.mark.parametrize("number", [2, 5, 6])
-def test_kill_right_after_a_visit(workspace, number):
-    """Killed as soon as a visit is kept, also the last of a cell, no record is lost and none comes twice."""
-    with started(workspace) as process:
-        until(lambda: visits(workspace) >= number or process.poll() is not None)
-        process.kill()
-        process.communicate(timeout=PATIENCE_S)
-    store = Store(workspace / "results", "cpu")
-    before = Counter(record.variant for record in store.records())
-    if len(before) < len(CELLS):
-        records, _ = completed(workspace)
-        assert_complete(workspace, records)
-
-    assert dict.fromkeys(CELLS, 1) == Counter(record.variant for record in store.records())
-
 
 # Workers that misbehave: the model's bytes are the Python code that each run executes.
 
@@ -195,6 +37,9 @@ class Session:
 
     def outputs(self):
         return self.scope["outputs"]
+
+    def copies(self):
+        return {}
 
     def placement(self):
         return None
@@ -215,14 +60,14 @@ def made_up_runtime(monkeypatch):
 
 @pytest.fixture
 def measure(make_cell, make_plan, tmp_path):
-    """Measure three cells, of which the second runs that code; the error of each."""
+    """Measure three cells on that device, of which the second runs that code; the error of each."""
 
-    def run(code, **protocol):
+    def run(code, device=None, **protocol):
         quick_run = "import time; time.sleep(0.001)"
         codes = {"first": quick_run, "second": code, "third": quick_run}
         cells = [make_cell(name, code.encode()) for name, code in codes.items()]
-        quick = {"processes": 2, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
-        plan = make_plan(*cells, **quick | protocol)
+        quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
+        plan = make_plan(*cells, device=device, **quick | protocol)
         store = Store(tmp_path / "results", "cpu")
         collect(plan, store, store.open_run(plan), seen=lambda *_: None)
         return {record.variant: record.error for record in store.records()}
@@ -253,7 +98,10 @@ CRASHES = {
     "recursion": ("def deeper(): deeper()\ndeeper()", "RecursionError"),
     "NaN": ("import numpy as np; outputs = [np.array([1.0, np.nan])]", "not finite"),
     "infinity": ("import numpy as np; outputs = [np.array([1.0]), np.array([-np.inf])]", "not finite"),
-    "no array": ("outputs = [[1.0, 2.0]]", ""),
+    "no array": ("outputs = [['a', 'b', 'c']]", ""),
+    "another shape": ("import numpy as np; outputs = [np.arange(4.0)]", "other shapes"),
+    "wrong answer": ("import numpy as np; outputs = [np.array([0.0, 1.0, 2.5])]", "outputs differ"),
+    "no outputs": ("outputs = []", "other shapes"),
     "pipes closed": ("import os, time; os.closerange(0, 100); time.sleep(20)", ""),
 }
 
@@ -287,7 +135,7 @@ HANGS = {
 def test_a_hang_costs_its_cell(measure, hang):
     """A worker that gives no answer is ended after the time-out, and the others are measured."""
     before = processes(parent=os.getpid())
-    errors = measure(HANGS[hang], processes=1, timeout_s=2.0)
+    errors = measure(HANGS[hang], timeout_s=2.0, budget_s=0.001)
 
     assert (None, None) == (errors["first"], errors["third"])
     assert "the worker hangs" in errors["second"]
@@ -306,7 +154,10 @@ def test_a_slow_model_is_no_hang(make_plan, make_cell):
 def test_a_hang_after_the_first_run_is_ended_too(measure):
     """A worker that runs once and then hangs is ended after what the first run let expect."""
     errors = measure(
-        "runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))", processes=1, timeout_s=2.0
+        "runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))",
+        timeout_s=2.0,
+        budget_s=0.001,
+        max_warmup_s=0.1,
     )
 
     assert "the worker hangs" in errors["second"]
@@ -329,7 +180,7 @@ def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     before = processes(parent=os.getpid())
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        gateway.ask(make_device(), {"runtime": "onnxruntime"}, timeout_s=20)
+        gateway.ask(make_device(), {"do": "visit", "runtime": "onnxruntime"}, timeout_s=20)
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 
@@ -351,25 +202,96 @@ def test_a_model_that_the_runtime_refuses_costs_its_cell(make_plan, make_cell):
     assert 1 == len(caught.value.message.splitlines())
 
 
-def test_a_model_that_cannot_be_fed_costs_its_cell(invoke, workspace):
-    """A model whose input onnxruntime takes but the worker cannot fill fails alone: the next is measured."""
-    for name, kind in (("int16", TensorProto.INT16), ("float", TensorProto.FLOAT)):
-        graph = helper.make_graph(
-            [helper.make_node("Cast", ["input"], ["output"], name="cast", to=TensorProto.DOUBLE)],
-            name,
-            [helper.make_tensor_value_info("input", kind, (1, 3, 4, 4))],
-            [helper.make_tensor_value_info("output", TensorProto.DOUBLE, (1, 3, 4, 4))],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        (workspace / f"{name}.onnx").write_bytes(model.SerializeToString())
-    result = invoke("run", "int16.onnx", "float.onnx", "--processes", "1", "--duration", "0.05", "--format", "json")
-    records = json.loads(result.stdout)["records"] if result.stdout else []
-    errors = {record["variant"]: record["error"] for record in records}
+@pytest.mark.parametrize("kinds", [(TensorProto.STRING, TensorProto.FLOAT), (TensorProto.FLOAT, TensorProto.STRING)])
+def test_a_model_of_text_is_one_error(invoke, workspace, kinds):
+    """A model that takes or gives text cannot be compared with its reference: one line says so."""
+    result = invoke("run", cast(workspace, *kinds), *ONCE)
 
     assert 1 == result.exit_code
-    assert ["float", "int16"] == sorted(errors)
-    assert None is errors["float"]
-    assert "int16" in errors["int16"]
+    assert "Error: cast: an input or output is no number" == result.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT16, TensorProto.UINT32, TensorProto.BOOL, TensorProto.DOUBLE])
+def test_a_model_of_any_numbers_is_measured(invoke, workspace, kind):
+    """Inputs and outputs of every kind of number are fed, bound and compared."""
+    result = invoke("run", cast(workspace, TensorProto.FLOAT, kind), *ONCE, "--format", "json")
+    (record,) = json.loads(result.stdout)["records"]
+
+    assert (None, 0.0) == (record["error"], record["difference"])
+
+
+def cast(workspace, source, target):
+    """The path of a model that makes one kind of value another."""
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["input"], ["output"], name="cast", to=target)],
+        "cast",
+        [helper.make_tensor_value_info("input", source, (1, 3, 4, 4))],
+        [helper.make_tensor_value_info("output", target, (1, 3, 4, 4))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (workspace / "cast.onnx").write_bytes(model.SerializeToString())
+    return "cast.onnx"
+
+
+# Memory that runs out, in workers whose address space is limited
+
+
+@pytest.fixture
+def limited(tmp_path, make_device):
+    """A device that is this machine, where a process may have 3 GB of addresses."""
+    path = tmp_path / "limited"
+    path.write_text(f'#!/bin/sh\nulimit -v 3000000\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return make_device(gateway=f"popen//python={path}")
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+@pytest.mark.parametrize(
+    "code", ["bytearray(4 * 10**9)", "import numpy as np; np.ones(10**9)"], ids=["Python", "numpy"]
+)
+def test_a_memory_limit_costs_its_cell(measure, limited, code):
+    """Memory that a process may not have is that cell's failure, and the others are measured."""
+    errors = measure(code, device=limited)
+
+    assert {"first": None, "second": "out of memory", "third": None} == errors
+
+
+def test_a_runtime_without_memory_costs_its_cell(make_cell, make_plan, limited):
+    """A real model whose activations are too large fails with what onnxruntime says, in one line."""
+    size = helper.make_tensor("size", TensorProto.INT64, (1,), [2 * 10**9])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Expand", ["input", "size"], ["large"], name="expand"),
+            helper.make_node("ReduceSum", ["large"], ["output"], name="sum"),
+        ],
+        "large",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 1))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, (1, 1))],
+        [size],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    plan = make_plan(make_cell(data=model.SerializeToString(), image=np.ones((1, 1), np.float32)), device=limited)
+
+    with pytest.raises(MeasureError, match=r"(?i)alloc|memory") as caught:
+        take(plan, plan.cells[0])
+    assert 1 == len(caught.value.message.splitlines())
+
+
+# Clocks that jump
+
+JUMPING = """
+import itertools, time
+hours = itertools.count()
+time.time = lambda: 1e9 - 3600.0 * next(hours)
+"""
+
+
+def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measure):
+    """Where the device's wall clock goes back an hour at each reading, visits end and all is measured."""
+    made_up_runtime[f"{gateway.PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
+    errors = measure("import time; assert time.time() > time.time(); time.sleep(0.001)")
+
+    assert {"first": None, "second": None, "third": None} == errors
 
 
 # Gateways that cannot start: in a process of its own, which may hang.

@@ -90,7 +90,7 @@ def test_an_installed_wheel_works_anywhere(wheel, tmp_path):
     built = json.loads(done(mnbench, "build", *small, "--format", "json", cwd=empty))
     assert built["simplified"]
     assert ["v1-a0.25-r32.onnx"] == [path.name for path in empty.iterdir()]
-    run = ("run", *small, "--processes", "1", "--duration", "0.05", "--format", "json")
+    run = ("run", *small, "--processes", "1", "--duration", "0.05", "--budget", "1ms", "--format", "json")
     (record,) = json.loads(done(mnbench, *run, cwd=empty))["records"]
     assert built["sha256"] == record["model_sha256"]
     assert 1 == record["placement"]["nodes"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbench.stats import median, median_interval, quantile
+from mnbench.stats import effective_runs, median, median_interval, quantile
 
 DURATIONS = st.lists(st.floats(0, 1e12), min_size=1, max_size=50)
 
@@ -98,3 +98,53 @@ def test_median_interval_at_a_lower_confidence_is_narrower():
 
     assert wide_low < low < high < wide_high
     assert wide > coverage >= 0.5
+
+
+def autoregressive(rho, n, seed=0):
+    """Values of which each keeps the share `rho` of the one before."""
+    steps = np.random.default_rng(seed).standard_normal(n)
+    values = np.zeros(n)
+    for index in range(1, n):
+        values[index] = rho * values[index - 1] + steps[index]
+    return values
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, 0.6, 0.9, 0.99])
+def test_effective_runs_of_an_autoregressive_process(rho):
+    """Where each run keeps the share ρ of the one before, n runs are worth n (1 − ρ) / (1 + ρ)."""
+    n = 40_000
+    found = [effective_runs(autoregressive(rho, n, seed)) for seed in range(5)]
+
+    assert n * (1 - rho) / (1 + rho) == pytest.approx(np.mean(found), rel=0.15)
+
+
+def test_runs_that_alternate_are_worth_no_more_than_there_are():
+    """Neighbours that contradict each other would be worth more than independent ones; none are counted twice."""
+    assert effective_runs(autoregressive(-0.8, 1000)) == 1000
+
+
+@given(st.lists(st.floats(0, 1e12), max_size=200))
+def test_effective_runs_are_some_and_never_more_than_there_are(values):
+    """Whatever the values, as many as there are at most, and above none."""
+    found = effective_runs(values)
+
+    assert found <= len(values)
+    assert found > 0 or not values
+
+
+@pytest.mark.parametrize("values", [[], [5], [5, 5], [5] * 1000], ids=["none", "one", "two", "constant"])
+def test_effective_runs_of_values_that_do_not_differ(values):
+    """Values that are all the same tell nothing of how they follow each other."""
+    assert len(values) == effective_runs(values)
+
+
+@pytest.mark.parametrize("values", [[1, 2], [1, 2, 3], [3, 1, 2, 4]], ids=len)
+def test_effective_runs_of_few(values):
+    """Of few runs it is a number like any other."""
+    assert 0 < effective_runs(values) <= len(values)
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=2, max_size=50), st.integers(1, 1000))
+def test_effective_runs_need_no_unit(values, factor):
+    """Nanoseconds or milliseconds: runs are worth the same."""
+    assert effective_runs(values) == pytest.approx(effective_runs([factor * value for value in values]), rel=1e-3)

@@ -1,14 +1,12 @@
-"""The worker: its timed loop, what it imports, and the Python that it needs."""
+"""The worker: what it is asked for and answers, what it imports, and the Python that it needs."""
 
 # ruff: noqa: SIM300  expected == actual
 
 import ast
-import gc
 import json
 import subprocess
 import sys
 from importlib import resources
-from itertools import count
 
 import numpy as np
 import pytest
@@ -17,8 +15,9 @@ from onnx import TensorProto, helper
 import mnbench.worker
 from mnbench.measure import gateway
 from mnbench.worker.host import peak_rss_bytes
-from mnbench.worker.loop import timed_runs
-from mnbench.worker.serve import serve, visit
+from mnbench.worker.serve import serve
+from mnbench.worker.visit import COPIES
+from mnbench.worker.visit import answer as visit
 
 SOURCES = gateway._sources()
 REQUEST = {
@@ -26,118 +25,16 @@ REQUEST = {
     "provider": "CPUExecutionProvider",
     "threads": 1,
     "options": {},
-    "seed": 0,
+    "do": "visit",
+    "provider_options": {},
+    "cores": [],
+    "inputs": {},
     "warmup_runs": 2,
     "min_warmup_ns": 1,
+    "max_warmup_ns": 10**9,
     "min_runs": 3,
     "min_duration_ns": 1,
 }
-
-
-class FakeTime:
-    """A clock that stands still but for runs, which take what the script says."""
-
-    def __init__(self, *durations):
-        self.now = 10**15
-        self.durations = iter(durations)
-        self.runs = 0
-
-    def clock(self):
-        """What the time is."""
-        return self.now
-
-    def run(self):
-        """One run."""
-        self.runs += 1
-        self.now += next(self.durations)
-
-
-# The timed loop
-
-
-def test_runs_until_the_number_of_runs_is_met():
-    """Where the time is short, the number of runs decides."""
-    time = FakeTime(*[7, 5, 3, 9])
-
-    assert [7, 5, 3, 9] == timed_runs(time.run, min_runs=4, min_duration_ns=1, clock=time.clock)
-
-
-def test_runs_until_the_time_is_up():
-    """Where runs are few, the time decides: the run that reaches it is the last."""
-    time = FakeTime(*[10] * 100)
-
-    assert [10] * 10 == timed_runs(time.run, min_runs=1, min_duration_ns=100, clock=time.clock)
-    assert 10 == time.runs
-
-
-def test_the_time_must_be_reached_and_not_approached():
-    """One nanosecond short of the time takes one more run."""
-    time = FakeTime(*[10] * 100)
-
-    assert [10] * 11 == timed_runs(time.run, min_runs=1, min_duration_ns=101, clock=time.clock)
-
-
-def test_both_minima_must_be_met():
-    """Neither many runs nor a long time alone ends the loop."""
-    slow, fast = FakeTime(*[1000] * 5), FakeTime(*[1] * 50)
-
-    assert 5 == len(timed_runs(slow.run, min_runs=5, min_duration_ns=1000, clock=slow.clock))
-    assert 50 == len(timed_runs(fast.run, min_runs=5, min_duration_ns=50, clock=fast.clock))
-
-
-def test_there_is_always_one_run():
-    """With both minima at zero, one run is timed."""
-    time = FakeTime(4)
-
-    assert [4] == timed_runs(time.run, min_runs=0, min_duration_ns=0, clock=time.clock)
-
-
-def test_only_the_run_is_between_the_clock_readings():
-    """Of each latency the clock is read once before and once after, and nothing else is run between."""
-    calls = []
-    ticks = count()
-
-    def clock():
-        calls.append("clock")
-        return next(ticks)
-
-    timed_runs(lambda: calls.append("run"), min_runs=3, min_duration_ns=0, clock=clock)
-
-    assert ["clock", *["clock", "run", "clock"] * 3] == calls
-
-
-@pytest.fixture
-def collecting():
-    """Garbage collection as it was, after the test."""
-    before = gc.isenabled()
-    yield
-    (gc.enable if before else gc.disable)()
-
-
-@pytest.mark.usefixtures("collecting")
-@pytest.mark.parametrize("enabled", [True, False], ids=["on", "off"])
-def test_garbage_collection_is_off_while_timing_and_as_before_afterwards(enabled):
-    """No collection falls into a latency; afterwards it is on where it was on."""
-    (gc.enable if enabled else gc.disable)()
-    during = []
-    timed_runs(lambda: during.append(gc.isenabled()), min_runs=2, min_duration_ns=0)
-
-    assert [False, False] == during
-    assert enabled == gc.isenabled()
-
-
-@pytest.mark.usefixtures("collecting")
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_garbage_collection_is_restored_when_a_run_fails(error):
-    """A run that raises ends the loop, and garbage collection is on again."""
-    gc.enable()
-
-    def run():
-        raise error
-
-    with pytest.raises(error):
-        timed_runs(run, min_runs=2, min_duration_ns=0)
-    assert gc.isenabled()
 
 
 # A visit, with a runtime that is made up
@@ -158,6 +55,9 @@ class FakeSession:
     def outputs(self):
         return [self.result]
 
+    def copies(self):
+        return {}
+
     def placement(self):
         return {"CPUExecutionProvider": ["a"]}
 
@@ -165,13 +65,13 @@ class FakeSession:
 class FakeRuntime:
     """A runtime whose one session can be looked at."""
 
-    def __init__(self, result=None):
-        self.result = result
+    def __init__(self, **changes):
+        self.changes = changes
 
     def Session(self, model, **settings):  # noqa: N802  a class in a runtime's module
         self.session = FakeSession(model, **settings)
-        if self.result is not None:
-            self.session.result = self.result
+        for name, value in self.changes.items():
+            setattr(self.session, name, value)
         return self.session
 
     @staticmethod
@@ -193,49 +93,104 @@ class FakeChannel:
         self.sent.append(message)
 
 
-def test_a_visit_creates_runs_first_warms_up_and_times():
+@pytest.fixture
+def visited(monkeypatch):
+    """A visit of that runtime: its answer, and what it told before."""
+
+    def run(runtime, **changes):
+        channel = FakeChannel()
+        monkeypatch.setattr("mnbench.worker.serve._runtime", lambda _: runtime)
+        return visit(REQUEST | {"model": b"model"} | changes, channel), channel.sent
+
+    return run
+
+
+def test_a_visit_creates_runs_first_warms_up_and_times(visited):
     """A visit makes one first run, the warm-up and the timed runs, each kept apart."""
-    runtime, channel = FakeRuntime(), FakeChannel()
-    answer = visit(runtime, REQUEST | {"model": b"model"}, channel)
+    runtime = FakeRuntime()
+    answer, _ = visited(runtime)
 
     assert 1 + len(answer["warmup_ns"]) + len(answer["latencies_ns"]) == runtime.session.runs
-    assert len(answer["warmup_ns"]) >= 2
+    assert len(answer["warmup_ns"]) >= 4
     assert len(answer["latencies_ns"]) >= 3
+    assert len(answer["latencies_ns"]) == len(answer["cpu_ns"])
+    assert ("9.9", {"CPUExecutionProvider": ["a"]}, 1) == tuple(
+        answer[key] for key in ("runtime_version", "placement", "threads")
+    )
+
+
+def test_a_session_is_created_as_the_request_says(visited):
+    """Model, inputs, provider, its options, threads and session options reach the session."""
+    runtime = FakeRuntime()
+    image = np.arange(6, dtype=np.float16).reshape(1, 2, 3)
+    asked = {"provider_options": {"device_id": "1"}, "options": {"a": "b"}, "threads": 3}
+    visited(runtime, inputs={"image": ("float16", (1, 2, 3), image.tobytes())}, **asked)
+    inputs = runtime.session.settings.pop("inputs")
+
     assert b"model" == runtime.session.model
-    assert {key: REQUEST[key] for key in ("provider", "threads", "options", "seed")} == runtime.session.settings
-    assert ("9.9", {"CPUExecutionProvider": ["a"]}) == (answer["runtime_version"], answer["placement"])
-    assert [{"finite": True, "spread": 1.0}] == answer["outputs"]
+    assert asked | {"provider": "CPUExecutionProvider"} == runtime.session.settings
+    assert ["image"] == list(inputs)
+    assert (image.dtype, image.tolist()) == (inputs["image"].dtype, inputs["image"].tolist())
+    assert inputs["image"].flags.writeable
 
 
-def test_a_visit_tells_how_long_it_will_take():
+def test_all_threads_are_as_many_as_the_cores_allowed(visited, monkeypatch):
+    """Where the request leaves threads to the worker, it uses each core that it may, and says how many."""
+    monkeypatch.setattr("mnbench.worker.serve.allowed_cores", lambda: 5)
+    runtime = FakeRuntime()
+    answer, _ = visited(runtime, threads=0)
+
+    assert (5, 5) == (answer["threads"], runtime.session.settings["threads"])
+
+
+@pytest.mark.parametrize("cores", [[99_999], [-1], [2**70]], ids=["none such", "negative", "huge"])
+def test_cores_that_cannot_be_bound_are_unavailable(cores):
+    """A core that is not there, or that is no core's number, is answered as what the user mends."""
+    channel = FakeChannel(REQUEST | {"model": b"", "cores": cores})
+    serve(channel)
+
+    assert ["cores"] == [message["unavailable"] for message in channel.sent]
+    assert str(cores[0]) in channel.sent[0]["error"]
+
+
+def test_a_visit_tells_how_long_it_will_take(visited):
     """After the first run the worker says how many seconds to expect, warm-up and timed runs included."""
-    channel = FakeChannel()
-    visit(FakeRuntime(), REQUEST | {"model": b"", "min_warmup_ns": 10**6, "min_duration_ns": 2 * 10**6}, channel)
+    _, sent = visited(FakeRuntime(), max_warmup_ns=10**6, min_duration_ns=2 * 10**6)
 
-    assert ["expect_s"] == [key for message in channel.sent for key in message]
-    assert 0.003 <= channel.sent[0]["expect_s"]
+    assert ["expect_s"] == [key for message in sent for key in message]
+    assert 0.003 <= sent[0]["expect_s"]
 
 
 @pytest.mark.parametrize(
-    ("result", "finite"),
+    "result",
     [
-        (np.array([1.0, 2.0]), True),
-        (np.array([1.0, np.nan]), False),
-        (np.array([1.0, np.inf]), False),
-        (np.array([1.0, -np.inf]), False),
-        (np.array([1, 2], np.int64), True),
-        (np.array([True, False]), True),
-        (np.array([1.0, 60000.0], np.float16), True),
-        (np.array([1.0, np.inf], np.float16), False),
-        (np.float32(2.0), True),
+        np.array([[1.0, np.nan], [np.inf, -2.0]]),
+        np.array([1, 2], np.int64),
+        np.array([True, False]),
+        np.array([1.0, 60000.0], np.float16),
+        np.float32(2.0),
+        np.zeros((0, 3), np.float32),
     ],
-    ids=["finite", "nan", "inf", "-inf", "int", "bool", "half", "half inf", "scalar"],
+    ids=["double", "int", "bool", "half", "scalar", "empty"],
 )
-def test_outputs_that_are_not_finite_are_told(result, finite):
-    """NaN and infinity in any output are told, in numbers of any kind."""
-    answer = visit(FakeRuntime(result), REQUEST | {"model": b""}, FakeChannel())
+def test_outputs_come_back_as_they_are(visited, result):
+    """Outputs of any kind and shape come back bit by bit, to be compared."""
+    answer, _ = visited(FakeRuntime(result=result))
+    ((dtype, shape, data),) = answer["outputs"]
+    found = np.frombuffer(data, dtype).reshape(shape)
 
-    assert [finite] == [output["finite"] for output in answer["outputs"]]
+    assert (result.dtype, result.shape, result.tobytes()) == (found.dtype, found.shape, found.tobytes())
+
+
+def test_copies_are_timed_apart(visited):
+    """What brings inputs to a device's own memory and outputs back is timed beside the runs."""
+    done = []
+    runtime = FakeRuntime(copies=lambda: {"in": lambda: done.append("in"), "out": lambda: done.append("out")})
+    answer, _ = visited(runtime)
+
+    assert ["in"] * COPIES + ["out"] * COPIES == done
+    assert {"in", "out"} == set(answer["copies_ns"])
+    assert {} == visited(FakeRuntime())[0]["copies_ns"]
 
 
 def test_a_runtime_that_is_not_there_is_unavailable():
@@ -264,6 +219,8 @@ def small_model(kind=TensorProto.FLOAT):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+FEED = {"input": ("float32", (1, 3, 4, 4), bytes(4 * 48))}
+
 IMPORTED = """
 
 def version():
@@ -278,7 +235,7 @@ def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(mak
     """In a worker there is nothing of mnbench, and no package that numpy and onnxruntime do not bring themselves."""
     name = f"{gateway.PACKAGE}.runtimes.onnxruntime"
     monkeypatch.setattr(gateway, "_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
-    answer = gateway.ask(make_device(), REQUEST | {"model": small_model()}, timeout_s=30)
+    answer = gateway.ask(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
     there = {name.partition(".")[0] for name in json.loads(answer["runtime_version"])}
     bare = subprocess.run([sys.executable, "-c", ALLOWED], capture_output=True, text=True, check=True).stdout
     allowed = {name.partition(".")[0] for name in json.loads(bare)} | set(sys.stdlib_module_names)
@@ -288,19 +245,21 @@ def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(mak
     assert "mnbench" not in there
 
 
-@pytest.mark.parametrize(
-    "kind", [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.UINT8]
-)
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64, np.int64, np.uint8])
 def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
-    """Inputs of floats are filled with random numbers, those of integers with zeros; every node is placed."""
-    answer = gateway.ask(make_device(), REQUEST | {"model": small_model(kind)}, timeout_s=30)
-    floats = kind in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    """Inputs of floats and of integers are fed as they were sent; every node is placed."""
+    image = np.arange(48).reshape(1, 3, 4, 4).astype(kind) / kind(50)
+    image = image.astype(kind)
+    feed = {"inputs": {"input": (str(image.dtype), image.shape, image.tobytes())}}
+    model = small_model(helper.np_dtype_to_tensor_dtype(image.dtype))
+    answer = gateway.ask(make_device(), REQUEST | feed | {"model": model}, timeout_s=30)
+    ((dtype, shape, data),) = answer["outputs"]
 
-    assert [True] == [output["finite"] for output in answer["outputs"]]
-    assert floats == (answer["outputs"][0]["spread"] > 0)
+    assert np.allclose(np.exp(image.astype(np.float32)), np.frombuffer(data, dtype).reshape(shape), rtol=1e-4)
     assert ["CPUExecutionProvider"] == list(answer["placement"])
     assert "exp" in answer["placement"]["CPUExecutionProvider"]
     assert all(latency > 0 for latency in answer["latencies_ns"])
+    assert len(answer["latencies_ns"]) == len(answer["cpu_ns"])
 
 
 # Memory

@@ -4,9 +4,14 @@ A command's module is imported when the command is used, so that help and comple
 """
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from gettext import gettext as _
 from importlib import import_module
+from types import FrameType
 from typing import Any, cast
 
 import click
@@ -32,6 +37,12 @@ To begin:
   mnbench cost v1 --alpha 0.75                  count one, without measuring
   mnbench build v1 --alpha 0.5 --res 160        make an ONNX file
 """
+
+
+INTERRUPTED = 130
+
+RETRY_S = 0.02
+"""How long an interruption waits for an import to end before it looks again."""
 
 
 class Failure(click.ClickException):
@@ -68,7 +79,8 @@ class LazyGroup(click.Group):
             # A terminal that cannot show ≥ or α gets a question mark and no traceback.
             cast("Any", stream).reconfigure(errors="replace")
         try:
-            found = super().invoke(ctx)
+            with _stoppable():
+                found = super().invoke(ctx)
             sys.stdout.flush()
         except MnbenchError as error:
             raise Failure(error) from error
@@ -83,6 +95,49 @@ class LazyGroup(click.Group):
         except MemoryError as error:
             raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
         return found
+
+
+@contextmanager
+def _stoppable() -> Generator[None]:
+    """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
+    stops: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stops.append(number)
+        if _importing(frame) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, RETRY_S)
+        else:
+            raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main_thread}
+    ordinary = signal.default_int_handler, signal.SIG_DFL
+    replaced = {number: handler for number, handler in handlers.items() if handler in ordinary}
+    for number in replaced:
+        signal.signal(number, stop)
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except BaseException as error:
+        # Libraries make errors of their own of it: one that is being imported says that it cannot be.
+        if stops or isinstance(error, KeyboardInterrupt):
+            click.echo("stopped", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from error
+        raise
+    finally:
+        if stops and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported, in whose midst Python drops an interruption and C++ aborts."""
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 @click.group(

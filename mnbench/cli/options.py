@@ -76,6 +76,13 @@ def threads(text: str) -> int | Literal["all"]:
     return int(text)
 
 
+def core(text: str) -> int:
+    """The number of a core, from 0."""
+    if int(text) < 0:
+        raise ValueError(text)
+    return int(text)
+
+
 class TableName(click.ParamType[str]):
     """The name of a table, or a path to a file."""
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
+from mnbench.cli import INTERRUPTED
 from mnbench.cli.options import (
     CommaSeparated,
     Duration,
     Share,
     TableName,
+    core,
     echo_json,
     format_option,
     sources,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from mnbench.records.store import Run, Store
     from mnbench.spec.device import Device
 
-INTERRUPTED = 130
 MAX_DURATION_S = 3600.0
 ARGUMENTS = "mnbench.run.arguments"
 
@@ -93,7 +94,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     help="Threads of one inference: 1,2,all. Default: the device's own.",
 )
 @click.option(
-    "--cores", type=CommaSeparated(int, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
+    "--cores", type=CommaSeparated(core, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
 )
 @click.option("--profile", is_flag=True, help="Show also, by layer type, where the time of each cell goes.")
 @click.option(
@@ -143,7 +144,8 @@ def command(
     from mnbench.records.store import Store, unfinished
 
     if resume:
-        command.main(unfinished(results), prog_name=ctx.command_path, standalone_mode=False)
+        with command.make_context(ctx.info_name, unfinished(results), parent=ctx.parent) as begun:
+            command.invoke(begun)
         return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
     chosen, on = sources(**selection), locate.device(device)
@@ -155,6 +157,7 @@ def command(
     store = Store(results, on.name)
     records: list[Record] = []
     profiles: list[Profile] = []
+    runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
         for count in dict.fromkeys(threads or [on.threads]):
@@ -163,10 +166,13 @@ def command(
             plan = Plan(
                 cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback, ceilings=ceilings
             )
-            run = store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
-            found = _measured(plan, store, run)
+            runs.append(store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
+            found = _measured(plan, store, runs[-1])
             records += found
-            profiles += _profiled(plan, run, found) if profile else []
+            profiles += _profiled(plan, runs[-1], found) if profile else []
+    # Not before: a command that is continued takes up each of its runs, the complete ones too.
+    for run in runs:
+        run.finish()
     _show(records, profiles if profile else None, store, output)
     if any(record.error for record in records):
         raise MnbenchError(
@@ -218,8 +224,8 @@ def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
     with progress("measuring", len(plan.cells) * least) as step:
 
         def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
-            unit = "" if record and record.error else " ms"
-            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)}{unit}" if record else ""
+            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)}" if record else ""
+            line += " ms" if record and record.latency_ns else ""
             step(line, more=least - process - 1 if record else int(process + 1 >= least))
 
         try:

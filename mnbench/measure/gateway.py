@@ -108,7 +108,7 @@ def _gateway(device: Device) -> Generator[Any]:
 def _started(group: Any, device: Device) -> Any:
     """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer.
 
-    SIGINT is blocked while the process is made, and stays so in the worker: Ctrl-C is for this process to handle.
+    While the process is made signals wait. SIGINT stays blocked in the worker: Ctrl-C is for this process to handle.
     """
     specification = execnet.XSpec(device.gateway)
     if not (specification.popen or specification.ssh):
@@ -117,7 +117,7 @@ def _started(group: Any, device: Device) -> Any:
     group.allocate_id(specification)
     process = watch = None
     try:
-        with _sigint_blocked():
+        with _signals_held():
             process = gateway_io.create_io(specification, execmodel=group.execmodel)
             watch = threading.Timer(START_S, process.kill)
             watch.daemon = True
@@ -137,8 +137,8 @@ def _started(group: Any, device: Device) -> Any:
 
 
 @contextmanager
-def _sigint_blocked() -> Generator[None]:
-    """Ctrl-C waits until the end. The mask goes on to the worker; the handler is for threads that have no mask."""
+def _signals_held() -> Generator[None]:
+    """Ctrl-C and SIGTERM wait until the end. SIGINT's mask goes on to the worker; threads without it need handlers."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -147,15 +147,19 @@ def _sigint_blocked() -> Generator[None]:
     def hold(number: int, frame: Any) -> None:
         held.append((number, frame))
 
-    handler = signal.signal(signal.SIGINT, hold)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, hold)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        signal.signal(signal.SIGINT, handler)
-        if held and callable(handler):
-            handler(*held[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in held[:1]:
+            handlers[signal.Signals(number)](number, frame)
 
 
 def _death(gateway: Any, device: Device) -> MeasureError:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mnbench import files
+from mnbench.errors import BuildError
 from mnbench.measure.plan import Cell
 from mnbench.model import reference
 from mnbench.model.feed import seeded_feed
@@ -27,6 +28,8 @@ def prepare(made: Made, folder: Path, *, variant: str, seed: int) -> Cell:
     files.write(path, made.model.data, durable=False)
     inputs = seeded_feed(made.model.proto, seed)
     answers = reference.run(made.reference.data, inputs, name=variant)
+    if any(array.dtype.kind not in "biuf" for array in (*inputs.values(), *answers)):
+        raise BuildError(f"{variant}: an input or output is no number", hint="cut the model down to its numeric part")
     feed = {f"in.{name}": array for name, array in inputs.items()} | {
         f"out.{at}": one for at, one in enumerate(answers)
     }

@@ -19,8 +19,8 @@ from mnbench.units import NS_PER_S
 HERE = "popen"
 """The gateway to this Python on this machine."""
 
-TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 0.1, "int8": 1.0}
-"""How far an output may lie from the reference's, as a share of its standard deviation."""
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 0.2, "int8": 2.5}
+"""How far an output may lie from the reference's, as a share of its standard deviation. Zeros lie 2.8 to 4 away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,8 @@ def _arrays(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
 
 def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]], tolerance: float) -> float:
     """The largest difference of any output from the reference's."""
+    if any(np.dtype(dtype).kind not in "biuf" for dtype, _, _ in outputs):
+        raise MeasureError("outputs are no numbers", hint="report the runtime")
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
     if not all(np.isfinite(output).all() for output in found):
         raise MeasureError("outputs are not finite", hint="look at the model's weights")

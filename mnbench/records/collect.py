@@ -40,7 +40,6 @@ def collect(
                     store.append(record)
                     run.recorded.add(cell.variant)
                 seen(cell, process, record)
-        run.finish()
     order = {cell.variant: index for index, cell in enumerate(plan.cells)}
     mine = {record.variant: record for record in store.records() if record.run == run.id}
     return sorted(mine.values(), key=lambda record: order[record.variant])

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from mnbench.measure.doctor import disturbances
-from mnbench.measure.plan import Plan
+from mnbench.measure.plan import Plan, Protocol
 from mnbench.measure.sample import Sample
 from mnbench.units import in_ms
 
@@ -61,18 +61,10 @@ def issues_of(plan: Plan, samples: Sequence[Sample], latency: "Latency", placeme
     if latency.high > NOISY_RATIO * latency.low:
         apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
         yield Issue(name="noisy", advice=f"{apart}: end other load, run again")
-    if latency.precision > plan.protocol.precision:
-        reached = f"±{latency.precision:.1%}" if len(samples) > 1 else "one process tells no interval"
-        yield Issue(
-            name="imprecise",
-            advice=f"{reached}, and ±{plan.protocol.precision:.1%} was asked for: give it more with --budget",
-        )
+    if lack := _lack(plan.protocol, len(samples), latency):
+        yield Issue(name="imprecise", advice=f"{lack}: give it more with --budget")
     runs = sum(len(sample.latencies_ns) for sample in samples)
-    wanted = plan.protocol.processes
-    if len(samples) < wanted:
-        reached = f"{len(samples)} of {wanted} processes spent --budget"
-        yield Issue(name="short", advice=f"{reached}: give it more")
-    elif runs < SHORT_RUNS:
+    if runs < SHORT_RUNS:
         yield Issue(name="short", advice=f"only {runs} runs: give it more time with --duration")
     outliers = _outliers(samples)
     if outliers > OUTLIER_SHARE:
@@ -95,6 +87,17 @@ def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
         if 2 * often > len(samples) and issue not in told:
             told.add(issue)
             yield Issue(name=issue, advice=f"{found.found}: {found.mend}", minor=issue == "disturbed")
+
+
+def _lack(protocol: Protocol, processes: int, latency: "Latency") -> str:
+    """What the budget did not reach of what was asked for."""
+    if processes == 1:
+        return "one process tells no interval"
+    if processes < protocol.processes:
+        return f"only {processes} of {protocol.processes} processes were within the budget"
+    if latency.precision > protocol.precision:
+        return f"±{latency.precision:.1%}, and ±{protocol.precision:.1%} was asked for"
+    return ""
 
 
 def _slowing(sample: Sample) -> float:

@@ -11,7 +11,6 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -67,16 +66,20 @@ class Store:
         ]
 
     def open_run(self, plan: Plan, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "Run":
-        """The plan's last run if it is unfinished and nobody else is at it, or else a new one.
+        """The plan's last unfinished run that nobody else is at, or else a new one. `fresh` gives the unfinished up.
 
         `arguments` are kept with a new run until it is finished, for `unfinished`.
         """
         recorded = self.records()
         try:
-            for folder in [] if fresh else sorted(self.raw.glob(f"*-{plan.id}"), reverse=True)[:1]:
+            for folder in _unfinished(self.raw, f"*-{plan.id}"):
                 run = Run(folder, {record.variant for record in recorded if record.run == folder.name})
-                if any(cell.variant not in run.recorded for cell in plan.cells) and run.claim():
+                if not run.claim():
+                    continue
+                if not fresh:
                     return run
+                run.finish()
+                run.release()
             for attempt in count():
                 started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
                 folder = self.raw / f"{started}-{plan.id}"
@@ -94,15 +97,22 @@ class Store:
 
 
 def unfinished(results: Path) -> list[str]:
-    """The arguments of the last run, on whatever device, that was not finished.
+    """The arguments of the last run, on whatever device, that was not finished and that nobody is at.
 
     Raises:
         RecordError: there is none.
     """
-    runs = sorted(results.glob(f"raw/*/{ARGUMENTS}"))
-    if not runs:
-        raise RecordError(f"{results}: holds no unfinished run", hint="start one: mnbench run v1")
-    return json.loads(runs[-1].read_bytes())
+    for folder in _unfinished(results / "raw", "*"):
+        run = Run(folder, set())
+        if run.claim():
+            run.release()
+            return json.loads((folder / ARGUMENTS).read_bytes())
+    raise RecordError(f"{results}: holds no unfinished run", hint="start one: mnbench run v1")
+
+
+def _unfinished(raw: Path, pattern: str) -> list[Path]:
+    """The folders of unfinished runs, the last first."""
+    return sorted((path.parent for path in raw.glob(f"{pattern}/{ARGUMENTS}")), reverse=True)
 
 
 class Run:
@@ -131,7 +141,7 @@ class Run:
         self._lock.release()
 
     def finish(self) -> None:
-        """Every cell has its record."""
+        """The command that began this run is done: nobody continues it."""
         (self.folder / ARGUMENTS).unlink(missing_ok=True)
 
     def discard(self) -> None:
@@ -161,7 +171,7 @@ class Run:
         found: dict[int, Sample] = {}
         for path in self.folder.glob(f"{escape(cell.variant)}.*.npz"):
             process = path.name.removeprefix(f"{cell.variant}.").removesuffix(".npz")
-            with suppress(OSError, ValueError, KeyError, TypeError, BadZipFile):
+            with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
                 found[int(process)] = _sample(path)
         return dict(sorted(found.items()))
 
@@ -172,7 +182,7 @@ class Run:
 
 
 def _sample(path: Path) -> Sample:
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:
         found = dict(arrays)
     facts: dict[str, Any] = json.loads(str(found.pop("facts")))
     return Sample(**found, **facts)

@@ -1,5 +1,7 @@
 """One file a runtime, each with a class `Session`, functions `version` and `build`, and the name of its `LIBRARY`."""
 
+from __future__ import annotations
+
 
 class Unavailable(Exception):  # noqa: N818  the state, not the fault, is what the user mends
     """The device cannot be measured as its profile says: `what` is missing there, or refuses to be used."""

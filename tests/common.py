@@ -1,0 +1,138 @@
+"""What several files of tests compare with, and how they read what commands print."""
+
+import csv
+import errno
+import os
+import time
+from io import StringIO
+from pathlib import Path
+
+import msgspec
+
+from mnbench.spec import locate
+
+NUMBER = (int, float)
+SIZE = [int, int]
+COST = {
+    "variant": str,
+    "alpha": NUMBER,
+    "resolution": SIZE,
+    "params": int,
+    "mult_adds": int,
+    "memory_access": int,
+    "memory_access_bytes": int,
+    "peak_activation_bytes": int,
+}
+BUILD = COST | {"path": str, "sha256": str, "nodes": int, "nodes_before": int, "opset": int, "simplified": bool}
+RECORD = {
+    "variant": str,
+    "alpha": NUMBER,
+    "resolution": SIZE,
+    "device": str,
+    "provider": str,
+    "runtime": {"name": str, "version": str},
+    "threads": int,
+    "latency_ns": {"median": int, "low": int, "high": int, "p10": int, "p90": int, "min": int},
+    "precision": str,
+    "batch": int,
+    "first_run_ns": int,
+    "session_ns": int,
+    "cpu_ns": int,
+    "copies_ns": dict,
+    "difference": NUMBER,
+    "effective_runs": int,
+    "peak_rss_bytes": int,
+    "processes": int,
+    "runs": int,
+    "mult_adds": int,
+    "memory_access_bytes": int,
+    "params": int,
+    "placement": {"nodes": NUMBER, "mult_adds": NUMBER},
+    "issues": list,
+    "model_sha256": str,
+    "host": dict,
+}
+SMALL = ("--alpha", "0.25", "--res", "32")
+ONCE = ("--processes", "1", "--duration", "0.05", "--budget", "1ms")
+"""A visit spends more than that budget: one is made."""
+TWICE = ("--processes", "2", "--duration", "0.05", "--precision-target", "99%")
+QUICK = (*SMALL, *TWICE)
+DEVICES = sorted(path.stem for path in locate.built_in("devices").glob("*.toml"))
+BUILT_IN = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
+
+CELLS = ("v1-a1-r224", "v1-a0.5-r160")
+PROCESSES = 3
+VISITS = len(CELLS) * PROCESSES
+PROVIDER = "CPUExecutionProvider"
+
+PATIENCE_S = 30
+
+
+def misfits(value, shape, path="$"):
+    """Where a JSON value lacks a key of `shape`, or holds something of another type."""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return [path]
+        missing = [f"{path}.{key}" for key in shape if key not in value]
+        return missing + [
+            found for key in shape if key in value for found in misfits(value[key], shape[key], f"{path}.{key}")
+        ]
+    if isinstance(shape, list):
+        if not isinstance(value, list) or len(value) != len(shape):
+            return [path]
+        pairs = enumerate(zip(value, shape, strict=True))
+        return [found for index, (one, kind) in pairs for found in misfits(one, kind, f"{path}[{index}]")]
+    right = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
+    return [] if right else [path]
+
+
+def csv_rows(text):
+    """Each row of a csv table, by its columns' names."""
+    return list(csv.DictReader(StringIO(text)))
+
+
+def pipe_rows(text):
+    """The cells of each line of a markdown table, its header and rule included."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def line_of(record):
+    """A record as it stands in the file."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def full(*_, **__):
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def failing_at(number, error=KeyboardInterrupt):
+    """A script for visits: those before `number` succeed, and that one raises."""
+
+    def script(_plan, _cell, before):
+        if before == number:
+            raise error
+
+    return script
+
+
+def processes(*, group=None, parent=None):
+    """The living processes of a group, or the children of a process, by their ids; Linux alone tells."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, above, its_group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if state != "Z" and (int(its_group) == group or int(above) == parent):
+            found.add(int(folder.name))
+    return found
+
+
+def until(reached):
+    """Wait until something has come about; its last value."""
+    end = time.monotonic() + PATIENCE_S
+    while not (value := reached()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return value

@@ -1,0 +1,395 @@
+"""`mnbench run`: what it asks of workers, keeps, and prints."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
+from filelock import FileLock
+
+from mnbench.records.store import Store
+
+# run
+
+
+def test_run_json_holds_the_contract(invoke, fake_worker):
+    """`run --format json` has every key of a record, and stderr holds the rest."""
+    fake_worker.changes["placement"] = lambda: {"CPUExecutionProvider": ["conv1/conv", "fc"]}
+    result = invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "2", "--format", "json")
+    payload = json.loads(result.stdout)
+
+    assert 0 == result.exit_code
+    assert ["records"] == list(payload)
+    assert ["v1-a0.25-r32", "v1-a0.25-r64"] == [record["variant"] for record in payload["records"]]
+    assert [] == [misfit for record in payload["records"] for misfit in misfits(record, RECORD)]
+    assert "results/cpu.jsonl" in result.stderr
+    assert 1_009_950 == payload["records"][0]["latency_ns"]["median"]
+
+
+def test_run_keeps_records_and_renders_the_table(invoke, fake_worker, workspace):
+    """`run` appends to `results/cpu.jsonl` and writes `results/cpu.md` from all of it."""
+    for side in (32, 64):
+        assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", side, "--processes", "2").exit_code
+
+    records = Store(workspace / "results", "cpu").records()
+    _, _, *rows = pipe_rows((workspace / "results" / "cpu.md").read_text(encoding="utf-8"))
+
+    assert ["v1-a0.25-r32", "v1-a0.25-r64"] == [record.variant for record in records]
+    assert [["v1", "0.25", "64"], ["v1", "0.25", "32"]] == [row[:3] for row in rows]
+    assert 4 == len(fake_worker.requests)
+
+
+def test_run_asks_for_what_the_options_say(invoke, fake_worker):
+    """`--duration`, `--seed` and the device's profile reach the worker."""
+    for seed in (7, 8):
+        assert 0 == invoke("run", "v1", *SMALL, *ONCE, "--duration", "0.25", "--seed", seed).exit_code
+    (device, request, _), (_, other, _) = fake_worker.requests
+
+    assert ("cpu", "popen") == (device.name, device.gateway)
+    assert 250_000_000 == request["min_duration_ns"]
+    assert [] == [key for key in ("model", "inputs") if request[key] == other[key]]
+    assert ("onnxruntime", "CPUExecutionProvider", 1) == (request["runtime"], request["provider"], request["threads"])
+
+
+@pytest.mark.usefixtures("mine")
+def test_run_without_a_graph_measures_every_graph(invoke, fake_worker):
+    """`mnbench run` alone measures all built-in graphs and those of `./graphs`."""
+    payload = json.loads(invoke("run", *SMALL, *ONCE, "--format", "json").stdout)
+
+    expected = sorted(f"{name}-a0.25-r32" for name in ["mine", *BUILT_IN])
+
+    assert expected == sorted(record["variant"] for record in payload["records"])
+    assert len(expected) == len(fake_worker.requests)
+
+
+def test_run_measures_a_file_as_it_is(invoke, fake_worker, workspace):
+    """An `.onnx` file's bytes reach the worker, neither simplified nor renamed."""
+    invoke("build", "v1", *SMALL, "--no-simplify", "-o", "own.onnx")
+    payload = json.loads(invoke("run", "own.onnx", *ONCE, "--format", "json").stdout)
+
+    assert "own" == payload["records"][0]["variant"]
+    assert None is payload["records"][0]["alpha"]
+    sent = onnx.load_from_string(fake_worker.requests[0][1]["model"])
+    assert onnx.load(workspace / "own.onnx").graph.node == sent.graph.node
+
+
+def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
+    """Records of plain graphs, and of graphs with batch normalization, have names of their own."""
+    names = [
+        json.loads(invoke("run", "v1", *SMALL, *option, *ONCE, "--format", "json").stdout)["records"][0]["variant"]
+        for option in ((), ("--no-simplify",), ("--keep-bn",))
+    ]
+
+    assert 3 == len(set(names))
+    assert 3 == len({len(request["model"]) for _, request, _ in fake_worker.requests})
+
+
+def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_worker):
+    """Infinite outputs cost their cell: its record says why, the JSON still parses, and the exit code is 1."""
+    fake_worker.perturb = lambda outputs: [one * (np.nan if len(fake_worker.requests) == 1 else 1) for one in outputs]
+    result = invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", *ONCE, "--format", "json")
+    records = json.loads(result.stdout)["records"]
+
+    assert 1 == result.exit_code
+    assert [False, True] == sorted(record["latency_ns"] is None for record in records)
+    assert ["not finite" in record["error"] for record in records if record["error"]] == [True]
+    assert "Error: 1 of 2 cells could not be measured\nHint: " in result.stderr
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_so(invoke, fake_worker):
+    """Ctrl-C ends `run` with 130 and the line that says how to go on; the same command continues."""
+
+    def interrupt():
+        if len(fake_worker.requests) == 3:
+            raise KeyboardInterrupt
+        return 1_500_000
+
+    fake_worker.changes["first_run_ns"] = interrupt
+    command = ("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "2", "--format", "json")
+    stopped = invoke(*command)
+    continued = invoke(*command)
+
+    assert 130 == stopped.exit_code
+    assert "" == stopped.stdout
+    assert "stopped: 2 visits are kept in results/raw/" in stopped.stderr
+    assert "--resume continues" in stopped.stderr
+    assert 0 == continued.exit_code
+    assert ": 2 visits are made (--fresh starts anew)" in continued.stderr
+    assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
+    assert 5 == len(fake_worker.requests)
+
+
+def test_fresh_measures_all_again(invoke, fake_worker):
+    """`--fresh` gives an unfinished run up and makes every visit."""
+
+    def interrupt():
+        if len(fake_worker.requests) == 2:
+            raise KeyboardInterrupt
+        return 1_500_000
+
+    fake_worker.changes["first_run_ns"] = interrupt
+    assert 130 == invoke("run", "v1", *SMALL, "--processes", "3").exit_code
+    assert 0 == invoke("run", "v1", *SMALL, "--processes", "3", "--fresh").exit_code
+    assert 5 == len(fake_worker.requests)
+
+
+def test_a_real_run_measures_with_a_real_worker(invoke):
+    """One run through a worker process gives positive times, counts that add up, and full placement."""
+    result = invoke("run", "v1", *QUICK, "--format", "json")
+    record = json.loads(result.stdout)["records"][0]
+    latency = record["latency_ns"]
+
+    assert [] == misfits(record, RECORD)
+    assert 0 < latency["min"] <= latency["p10"] <= latency["p90"]
+    assert latency["low"] <= latency["median"] <= latency["high"]
+    assert 0 < record["first_run_ns"]
+    assert 0 < record["session_ns"]
+    assert 0 < record["peak_rss_bytes"]
+    assert {"nodes": 1, "mult_adds": 1} == record["placement"]
+    assert 2 == record["processes"]
+    assert 20 <= record["runs"]
+    assert record["host"]["cpu"]
+    assert 1 <= record["host"]["cores"]
+
+
+# Budget and precision
+
+
+@pytest.mark.parametrize(("text", "budget_s"), [("20s", 20), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("1.5", 1.5)])
+def test_budget_and_precision_reach_the_protocol(invoke, fake_worker, monkeypatch, text, budget_s):
+    """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
+    plans = []
+    monkeypatch.setattr("mnbench.records.store.Store.open_run", lambda _, plan, **__: plans.append(plan) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        invoke("run", "v1", *SMALL, "--budget", text, "--precision-target", "0.5%")
+
+    assert (pytest.approx(budget_s), pytest.approx(0.005)) == (
+        plans[0].protocol.budget_s,
+        plans[0].protocol.precision,
+    )
+    assert [] == fake_worker.requests
+
+
+def test_a_cell_that_its_budget_cannot_make_precise_is_marked(invoke, fake_worker):
+    """Processes that disagree are visited until the budget is spent, and the latency is marked, with advice."""
+    fake_worker.changes["latencies_ns"] = lambda: [1_000_000 + 400_000 * (len(fake_worker.requests) % 2)] * 200
+    result = invoke("run", "v1", *SMALL, "--processes", "3", "--budget", "300ms")
+    shown = next(line for line in result.stdout.splitlines() if line.startswith("v1 "))
+
+    assert 0 == result.exit_code
+    assert 3 < len(fake_worker.requests)
+    assert " ! " in shown
+    assert "! v1-a0.25-r32 is imprecise: ±" in result.stdout
+    assert "--budget" in result.stdout
+
+
+# Threads, cores and placement
+
+
+def test_threads_are_measured_one_after_another(invoke, fake_worker, workspace):
+    """`--threads 1,2,all` gives a record for each, of the threads that were really used."""
+    result = invoke("run", "v1", *SMALL, *ONCE, "--threads", "1,2,all,1", "--format", "json")
+    asked = [request["threads"] for _, request, _ in fake_worker.requests]
+
+    assert 0 == result.exit_code
+    assert [1, 2, 0] == asked
+    assert [1, 2, 2] == [record["threads"] for record in json.loads(result.stdout)["records"]]
+    assert [1, 2, 2] == [record.threads for record in Store(workspace / "results", "cpu").records()]
+
+
+def test_cores_reach_the_worker(invoke, fake_worker):
+    """`--cores 0,1` asks to be bound to both; without it, to none."""
+    invoke("run", "v1", *SMALL, *ONCE, "--cores", "0,1")
+    invoke("run", "v1", *SMALL, *ONCE)
+
+    assert [[0, 1], []] == [request["cores"] for _, request, _ in fake_worker.requests]
+
+
+def test_what_ran_elsewhere_fails_or_is_marked(invoke, fake_worker):
+    """Nodes on another provider cost the cell, unless `--allow-fallback` has it measured and marked."""
+    fake_worker.changes["placement"] = lambda: {"CPUExecutionProvider": ["conv1/conv"], "Other": ["fc"]}
+    refused, allowed = (
+        invoke("run", "v1", *SMALL, *ONCE, *option, "--format", "json") for option in ((), ("--allow-fallback",))
+    )
+    (failed,), (marked,) = (json.loads(one.stdout)["records"] for one in (refused, allowed))
+
+    assert (1, 0) == (refused.exit_code, allowed.exit_code)
+    assert "1 of 2 nodes ran on Other and not on CPUExecutionProvider: fully_connected" == failed["error"]
+    assert None is marked["error"]
+    assert 0.5 == marked["placement"]["nodes"]
+    assert 0.1 < marked["placement"]["mult_adds"] < 1
+    assert "misplaced" in [issue["name"] for issue in marked["issues"]]
+
+
+# --resume
+
+
+@pytest.fixture
+def interrupt(fake_worker):
+    """Have the worker's request of that number interrupted, as by Ctrl-C."""
+
+    def at(number):
+        def first_run_ns():
+            if len(fake_worker.requests) == number:
+                raise KeyboardInterrupt
+            return 1_500_000
+
+        fake_worker.changes["first_run_ns"] = first_run_ns
+
+    return at
+
+
+TWO = ("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "2", "--format", "json")
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_resume_continues_the_last_run(invoke, fake_worker, interrupt, number):
+    """`--resume` alone takes up the command as it was given, and repeats no visit."""
+    interrupt(number)
+    stopped = invoke(*TWO)
+    continued = invoke("run", "--resume")
+
+    assert (130, 0) == (stopped.exit_code, continued.exit_code)
+    assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
+    assert 5 == len(fake_worker.requests)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_resume_repeats_no_thread_count(invoke, fake_worker, interrupt, workspace, number):
+    """Interrupted anywhere among several thread counts, the ones that are complete are not measured again."""
+    interrupt(number)
+    stopped = invoke(*TWO, "--threads", "1,2")
+    continued = invoke("run", "--resume")
+    records = json.loads(continued.stdout)["records"]
+
+    assert (130, 0) == (stopped.exit_code, continued.exit_code)
+    assert [1, 1, 2, 2] == [record["threads"] for record in records]
+    assert 9 == len(fake_worker.requests)
+    assert sorted(record["id"] for record in records) == sorted(
+        record.id for record in Store(workspace / "results", "cpu").records()
+    )
+
+
+def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
+    """Interrupted again it is 130, with a failed cell 1, and nothing is left to resume after that."""
+    interrupt(2)
+    first = invoke(*TWO)
+    interrupt(4)
+    second = invoke("run", "--resume")
+    fake_worker.changes["outputs"] = list
+    third = invoke("run", "--resume")
+    last = invoke("run", "--resume")
+
+    assert [130, 130, 1, 1] == [one.exit_code for one in (first, second, third, last)]
+    assert "" == second.stdout
+    assert "cells could not be measured" in third.stderr
+    assert "holds no unfinished run" in last.stderr
+
+
+def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkeypatch):
+    """Stopped when all is measured but not shown, the run is shown from what it kept."""
+    with monkeypatch.context() as stopping:
+        stopping.setattr("mnbench.records.store.Run.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopped = invoke(*TWO)
+    continued = invoke("run", "--resume")
+
+    assert (130, 0) == (stopped.exit_code, continued.exit_code)
+    assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
+    assert 4 == len(fake_worker.requests)
+
+
+def test_resume_finds_results_elsewhere(invoke, fake_worker, interrupt, workspace):
+    """`--results` tells where the unfinished run is; a run that was finished is none."""
+    interrupt(2)
+    invoke(*TWO, "--results", "elsewhere")
+
+    assert 1 == invoke("run", "--resume").exit_code
+    assert 0 == invoke("run", "--resume", "--results", "elsewhere").exit_code
+    assert 1 == invoke("run", "--resume", "--results", "elsewhere").exit_code
+    assert 5 == len(fake_worker.requests)
+    assert not (workspace / "results").exists()
+
+
+def test_resume_passes_over_a_run_that_another_process_is_at(invoke, interrupt, workspace):
+    """While a run is measured, there is nothing to resume of it."""
+    interrupt(2)
+    invoke(*TWO)
+    (marker,) = workspace.glob("results/raw/*/arguments.json")
+    with FileLock(marker.with_name("lock")):
+        held = invoke("run", "--resume")
+
+    assert (1, True) == (held.exit_code, "holds no unfinished run" in held.stderr)
+
+
+# Real runs
+
+
+@pytest.mark.slow
+def test_a_provider_that_takes_nothing_fails_or_is_marked(invoke, workspace):
+    """Onnxruntime's Azure provider, of stock wheels, takes no node: the cell fails, or is measured and marked."""
+    profile = "\n".join(
+        f'{key} = "{value}"'
+        for key, value in {
+            "name": "azure",
+            "summary": "a provider that takes nothing",
+            "gateway": "popen",
+            "runtime": "onnxruntime",
+            "provider": "AzureExecutionProvider",
+        }.items()
+    )
+    (workspace / "azure.toml").write_text(f"{profile}\nthreads = 1\n")
+    command = ("run", "v1", *QUICK, "--device", "azure.toml", "--format", "json")
+    refused, allowed = invoke(*command), invoke(*command, "--allow-fallback")
+    (failed,), (marked,) = (json.loads(one.stdout)["records"] for one in (refused, allowed))
+
+    assert (1, 0) == (refused.exit_code, allowed.exit_code)
+    assert "57 of 57 nodes ran on CPUExecutionProvider and not on AzureExecutionProvider: conv" in failed["error"]
+    assert {"nodes": 0, "mult_adds": 0} == marked["placement"]
+    assert "misplaced" in [issue["name"] for issue in marked["issues"]]
+    assert 0 < marked["latency_ns"]["median"]
+
+
+BOUND = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv.pop(1))})
+from mnbench.cli import main
+main()
+"""
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that it may choose from")
+def test_all_threads_respect_affinity(workspace):
+    """Where mnbench may use one core of several, `--threads all` is one thread, and the record says one core."""
+    command = ("run", "v1", *QUICK, "--threads", "all,2", "--format", "json")
+    finished = subprocess.run(
+        [sys.executable, "-c", BOUND, str(CORES[1]), *command],
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    one, two = json.loads(finished.stdout)["records"]
+
+    assert [(1, 1), (2, 1)] == [(record["threads"], record["host"]["cores"]) for record in (one, two)]
+    assert "oversubscribed" not in [issue["name"] for issue in one["issues"]]
+    assert "oversubscribed" in [issue["name"] for issue in two["issues"]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that it may choose from")
+def test_cores_bind_the_worker(invoke):
+    """`--cores` binds the worker, all of its threads, and not mnbench itself."""
+    result = invoke("run", "v1", *QUICK, "--threads", "all", "--cores", CORES[0], "--format", "json")
+    (record,) = json.loads(result.stdout)["records"]
+
+    assert (1, 1) == (record["threads"], record["host"]["cores"])
+    assert CORES == sorted(os.sched_getaffinity(0))

@@ -1,0 +1,216 @@
+"""A visit's sample: right answers, the right place, and what is asked of a worker."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import numpy as np
+import pytest
+from common import PROVIDER
+
+from mnbench.errors import MeasureError
+from mnbench.measure.plan import Plan, Protocol
+from mnbench.measure.prepare import prepare
+from mnbench.measure.sample import TOLERANCE, take
+from mnbench.model.make import make
+from mnbench.network.variant import Variant
+from mnbench.records.record import measured
+from mnbench.spec import locate
+
+GRAPHS = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
+SPREAD = float(np.arange(3.0).std())
+
+
+@pytest.fixture
+def answered(fake_worker, make_plan, make_cell):
+    """The sample of a visit whose worker gives these outputs; the right ones are 0, 1, 2 unless given."""
+
+    def visit(*outputs, answers=None, placement=None, device=None, allow_fallback=False, **cell):
+        fake_worker.outputs = lambda _: [np.asarray(one) for one in outputs or [np.arange(3.0)]]
+        fake_worker.changes["placement"] = lambda: placement
+        cell = make_cell(**cell | ({"answers": answers} if answers else {}))
+        plan = make_plan(cell, device=device, allow_fallback=allow_fallback)
+        return take(plan, cell)
+
+    return visit
+
+
+# Right answers
+
+
+def test_right_outputs_have_no_difference(answered):
+    """An output equal to the reference's differs by 0."""
+    assert 0.0 == answered([0.0, 1.0, 2.0]).difference
+
+
+def test_the_difference_is_a_share_of_the_outputs_own_spread(answered):
+    """It is the largest of any number, divided by the standard deviation of the right output, and it is recorded."""
+    sample = answered([0.001, 1.0, 2.002])
+
+    assert 0.002 / SPREAD == pytest.approx(sample.difference)
+
+
+def test_the_difference_is_that_of_the_worst_output(answered):
+    """Of several outputs, each is compared in its own scale, and the worst counts."""
+    small = np.arange(3.0) / 1000
+    sample = answered(np.arange(3.0), small + 1e-6, answers=[np.arange(3.0), small])
+
+    assert 1e-3 / SPREAD == pytest.approx(sample.difference)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_a_wrong_output_costs_the_cell(answered, precision):
+    """Just inside the tolerance of its precision an output passes, just outside it does not."""
+    allowed = TOLERANCE[precision] * SPREAD
+
+    assert answered([0.0, 1.0, 2.0 + 0.99 * allowed], precision=precision).difference < TOLERANCE[precision]
+    with pytest.raises(MeasureError, match=rf"differ .* allowed for {precision}") as caught:
+        answered([0.0, 1.0, 2.0 + 1.01 * allowed], precision=precision)
+    assert "report it" in caught.value.hint
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros(1000), np.ones(1000), np.random.default_rng(1).standard_normal(1000)],
+    ids=["zeros", "ones", "another answer"],
+)
+def test_what_has_nothing_to_do_with_the_answer_never_passes(answered, precision, wrong):
+    """A thousand zeros, or a thousand numbers of the right scale, are refused in every precision."""
+    right = np.random.default_rng(0).standard_normal(1000)
+
+    assert answered(right, answers=[right]).difference == 0
+    with pytest.raises(MeasureError, match="outputs differ"):
+        answered(wrong, answers=[right], precision=precision)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_outputs_that_are_not_finite_cost_the_cell(answered, value, kind):
+    """One NaN or infinity among right numbers is no answer."""
+    with pytest.raises(MeasureError, match="outputs are not finite"):
+        answered(np.array([0, value, 2], kind))
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [([0.0, 1.0],), ([[0.0, 1.0, 2.0]],), ([0.0, 1.0, 2.0], [0.0])],
+    ids=["shorter", "other rank", "one more"],
+)
+def test_outputs_of_other_shapes_cost_the_cell(answered, outputs):
+    """Right numbers in another shape, or an output too many, are no answer."""
+    with pytest.raises(MeasureError, match="other shapes"):
+        answered(*outputs)
+
+
+def test_a_constant_answer_must_be_met_exactly(answered):
+    """Where the right output has no spread there is no scale to forgive by."""
+    right = [np.full(3, 7.0)]
+
+    assert 0.0 == answered([7.0, 7.0, 7.0], answers=right).difference
+    with pytest.raises(MeasureError, match="outputs differ"):
+        answered([7.0, 7.0, 7.000001], answers=right)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.bool_, np.uint8])
+def test_outputs_of_integers_are_compared_too(answered, kind):
+    """Classes and masks are numbers as well."""
+    right = [np.array([0, 1, 1], kind)]
+
+    assert 0.0 == answered(right[0], answers=right).difference
+    with pytest.raises(MeasureError, match="outputs differ"):
+        answered(np.array([1, 0, 0], kind), answers=right)
+
+
+# Where nodes ran
+
+
+def test_nodes_elsewhere_cost_the_cell(answered):
+    """The error names how many nodes, who took them, and what kinds they are."""
+    with pytest.raises(MeasureError) as caught:
+        answered(placement={PROVIDER: ["a"], "Other": ["b", "its own"], "Another": ["c"]})
+
+    assert f"3 of 4 nodes ran on Another, Other and not on {PROVIDER}: fully_connected" == caught.value.message
+    assert "--allow-fallback" in caught.value.hint
+
+
+@pytest.mark.parametrize("placement", [None, {}, {PROVIDER: ["a", "b"]}], ids=["not told", "empty", "all"])
+def test_nodes_in_their_place_cost_nothing(answered, placement):
+    """A runtime that does not tell is not refused."""
+    assert placement == answered(placement=placement).placement
+
+
+def test_fallback_is_measured_where_allowed_and_marked(answered, make_plan, make_cell):
+    """With `allow_fallback` the cell is measured, and its record says what share ran in its place."""
+    sample = answered(placement={PROVIDER: ["b"], "Other": ["a"]}, allow_fallback=True)
+    record = measured(make_plan(make_cell(), processes=1), make_cell(), "run", [sample])
+
+    assert (0.5, 0.75) == (record.placement.nodes, record.placement.mult_adds)
+    assert "misplaced" in [issue.name for issue in record.issues]
+    assert not record.trusted
+
+
+# What a worker is asked for
+
+
+def test_the_request_says_what_device_and_protocol_say(answered, fake_worker, make_device):
+    """Every setting of the device and of the protocol is in the request."""
+    device = make_device(
+        threads="all", cores=(1, 0), options={"a": "b"}, provider_options={"device_id": "0"}, provider="P"
+    )
+    answered(device=device, allow_fallback=True)
+    ((_, request, timeout_s),) = fake_worker.requests
+    protocol = Protocol()
+
+    assert ("visit", "onnxruntime", "P", 0) == tuple(request[key] for key in ("do", "runtime", "provider", "threads"))
+    assert ([1, 0], {"a": "b"}, {"device_id": "0"}) == tuple(
+        request[key] for key in ("cores", "options", "provider_options")
+    )
+    assert (protocol.warmup_runs, protocol.min_runs) == (request["warmup_runs"], request["min_runs"])
+    assert [25_000_000, 2_000_000_000, 1_000_000_000] == [
+        request[f"{key}_ns"] for key in ("min_warmup", "max_warmup", "min_duration")
+    ]
+    assert ("float32", (1, 3), np.ones(3, np.float32).tobytes()) == request["inputs"]["input"]
+    assert b"model" == request["model"]
+    assert protocol.timeout_s == timeout_s
+
+
+def test_a_sample_holds_what_the_worker_found(answered, fake_worker):
+    """Latencies, work, threads and copies of the answer are in the sample, and how long the visit took."""
+    fake_worker.changes |= {"copies_ns": lambda: {"in": 5}, "threads": lambda: 3}
+    sample = answered()
+
+    assert (200, 200) == (len(sample.latencies_ns), len(sample.cpu_ns))
+    assert ({"in": 5}, 3) == (sample.copies_ns, sample.threads)
+    assert 0 < sample.duration_ns
+
+
+# Real workers
+
+
+def real(graph, precision, folder):
+    """A plan for one small graph of that precision, on this machine."""
+    variant = Variant(architecture=locate.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
+    cell = prepare(make(variant), folder, variant=variant.name, seed=0)
+    return Plan(cells=(cell,), device=locate.device("cpu"), protocol=Protocol(min_duration_s=0.01))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_graph_answers_rightly_in_every_precision(graph, precision, tmp_path):
+    """Onnxruntime's answers lie well within the tolerance of their precision, and none is equal by accident."""
+    plan = real(graph, precision, tmp_path)
+    sample = take(plan, plan.cells[0])
+
+    assert 0 < sample.difference < 0.6 * TOLERANCE[precision]
+    assert precision == plan.cells[0].precision
+
+
+@pytest.mark.slow
+def test_a_model_of_other_weights_answers_wrongly(tmp_path):
+    """The answers of a network with other weights, of the same shape and scale, are refused by a real worker."""
+    plan = real("v1", "fp32", tmp_path)
+    variant = Variant(architecture=locate.architecture("v1"), alpha=0.25, resolution=(96, 96))
+    plan.cells[0].path.write_bytes(make(variant, seed=1).model.data)
+
+    with pytest.raises(MeasureError, match="outputs differ"):
+        take(plan, plan.cells[0])

@@ -1,0 +1,229 @@
+"""The latency table: its rows, its columns, and the room they take."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+from io import StringIO
+
+import msgspec
+import pytest
+from common import RECORD, csv_rows, misfits, pipe_rows
+from rich.console import Console
+
+from mnbench.records.record import Issue
+from mnbench.records.store import Store
+from mnbench.records.table import latency_table, latest
+from mnbench.show.render import rich
+
+PAPER = [(alpha, side) for alpha in (1.0, 0.75, 0.5, 0.25) for side in (224, 192, 160, 128)]
+
+
+def at_width(width, records):
+    """The lines that a terminal of that width shows of a latency table."""
+    screen = StringIO()
+    rich(latency_table(records), Console(width=width, force_terminal=True, color_system=None, file=screen))
+    return screen.getvalue().splitlines()
+
+
+# table
+
+
+def test_table_json_holds_the_contract(invoke, stored):
+    """`table --format json` has every key of a record, in the order of the paper's tables."""
+    result = invoke("table", "--format", "json")
+    payload = json.loads(result.stdout)
+
+    assert ["records"] == list(payload)
+    assert [] == [misfit for record in payload["records"] for misfit in misfits(record, RECORD)]
+    assert [1, 0.5, 0.25] == [record["alpha"] for record in payload["records"]]
+    assert len(stored) == len(payload["records"])
+    assert "" == result.stderr
+
+
+def test_table_shows_the_newest_record_of_a_cell(invoke, workspace, stored, make_record):
+    """A cell measured twice has one row: the newer."""
+    Store(workspace / "results", "cpu").append(make_record(1.0, 224, 8_000_000))
+    payload = json.loads(invoke("table", "--format", "json").stdout)
+
+    assert 8_000_000 == payload["records"][0]["latency_ns"]["median"]
+    assert len(stored) == len(payload["records"])
+
+
+@pytest.mark.usefixtures("stored")
+def test_table_columns_are_those_asked_for_in_that_order(invoke):
+    """`--columns` chooses and orders the columns."""
+    rows = csv_rows(invoke("table", "--columns", "latency_ns, variant", "--format", "csv").stdout)
+
+    assert ["latency_ns", "variant"] == list(rows[0])
+    assert {"latency_ns": "9000000", "variant": "v1-a1-r224"} == rows[0]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [("latency_ns", [0.25, 0.5, 1]), ("-latency_ns", [1, 0.5, 0.25]), ("variant", [0.25, 0.5, 1])],
+)
+def test_table_sorts(invoke, sort, expected):
+    """`--sort COLUMN` puts the smallest first, `-COLUMN` the largest."""
+    payload = json.loads(invoke("table", "--sort", sort, "--format", "json").stdout)
+
+    assert expected == [record["alpha"] for record in payload["records"]]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("sort", ["latency_ns", "-latency_ns"])
+def test_table_sorts_cells_without_a_value_last(invoke, workspace, make_record, sort):
+    """A failed cell comes last, whichever way the others are sorted."""
+    failed = make_record(0.75, 192, latency_ns=None, error="the worker was killed by SIGSEGV")
+    Store(workspace / "results", "cpu").append(failed)
+    payload = json.loads(invoke("table", "--sort", sort, "--format", "json").stdout)
+
+    assert 0.75 == payload["records"][-1]["alpha"]
+
+
+@pytest.mark.usefixtures("stored")
+def test_table_prints_md_csv_and_rich(invoke):
+    """The results print as a pipe table, as base units and as a table for people."""
+    _, _, *pipes = pipe_rows(invoke("table", "--format", "md").stdout)
+    rows = csv_rows(invoke("table", "--format", "csv").stdout)
+    shown = invoke("table").stdout
+
+    assert [["v1", "1", "224"], ["v1", "0.5", "160"], ["v1", "0.25", "128"]] == [row[:3] for row in pipes]
+    assert ["9000000", "2000000", "300000"] == [row["latency_ns"] for row in rows]
+    assert ["9.00", "2.00", "0.300"] == [line.split()[6] for line in shown.splitlines() if line.startswith("v1 ")]
+
+
+@pytest.mark.usefixtures("stored")
+def test_table_of_a_device(invoke, workspace, make_record):
+    """Devices named choose among the results; without a name all are shown."""
+    Store(workspace / "results", "gpu").append(make_record(device="gpu"))
+    devices = {
+        names: [
+            record["device"] for record in json.loads(invoke("table", *names, "--format", "json").stdout)["records"]
+        ]
+        for names in ((), ("gpu",), ("cpu", "gpu"))
+    }
+
+    assert {(): ["cpu"] * 3 + ["gpu"], ("gpu",): ["gpu"], ("cpu", "gpu"): ["cpu"] * 3 + ["gpu"]} == devices
+
+
+def test_a_failed_or_untrusted_latency_is_marked(invoke, workspace, make_record):
+    """A cell without latency says `failed`, one with an issue has an exclamation mark, and notes say why."""
+    store = Store(workspace / "results", "cpu")
+    store.append(make_record(0.5, 160, latency_ns=None, error="no answer"))
+    store.append(make_record(issues=(Issue(name="noisy", advice="end other load"),)))
+    shown = invoke("table").stdout
+
+    assert "10.0 !" in shown
+    assert " failed " in shown
+    assert "v1-a0.5-r160 failed: no answer" in shown
+    assert "! v1-a1-r224 is noisy: end other load" in shown
+
+
+# How wide tables are
+
+
+def paper_records(make_record, **changes):
+    """The sixteen networks, with latencies as a fast machine has them."""
+    return [make_record(alpha, side, int(12.3e6 * alpha**2 * (side / 224) ** 2), **changes) for alpha, side in PAPER]
+
+
+def test_the_latency_table_fits_100_columns(make_record):
+    """All columns of the sixteen networks fit 100 columns, and none is cut."""
+    lines = at_width(100, paper_records(make_record))
+
+    assert max(map(len, lines)) <= 100
+    assert [] == [line for line in lines if "no room" in line or "…" in line]
+    assert 16 == sum(line.startswith("v1 ") for line in lines)
+
+
+def test_the_latency_table_drops_columns_on_80_columns_and_says_so(make_record):
+    """At 80 columns the least important columns go, a note names them, and what stays is whole."""
+    lines = at_width(80, paper_records(make_record))
+
+    assert max(map(len, lines)) <= 80
+    assert "no room for min_ns, params, placed" == lines[-1].strip()
+    assert [] == [line for line in lines if "…" in line]
+    assert 16 == sum(line.startswith("v1 ") for line in lines)
+    assert ["placed", "min"] == [word for word in ("placed", "min", "latency") if word not in " ".join(lines[:6])]
+
+
+@pytest.mark.parametrize("median", [66_900, 98_700_000, 1_234_000_000], ids=["67 us", "99 ms", "1.2 s"])
+def test_no_latency_is_cut_on_80_columns(make_record, median):
+    """From microseconds to seconds, marked as noisy, every latency and its interval stay readable at 80 columns."""
+    issues = (Issue(name="noisy", advice="end other load"),)
+    records = [make_record(0.25, side, median, issues=issues, mult_adds=1_100_000) for side in (224, 32)]
+    lines = at_width(80, records)
+
+    assert max(map(len, lines)) <= 80
+    assert [] == [line for line in lines if "…" in line]
+    assert 2 == sum(" ! " in line for line in lines if line.startswith("v1 "))
+
+
+@pytest.mark.parametrize("width", [100, 80])
+def test_the_table_of_a_long_file_name_fits(make_record, width):
+    """A user's own file with a long name takes its room from columns that matter less, or is shortened itself."""
+    record = make_record(
+        architecture=None, alpha=None, variant="mobilenet_v3_large_100_ra-f55367f5_simplified", resolution=(224, 224)
+    )
+    lines = at_width(width, [record])
+
+    assert max(map(len, lines)) <= width
+    assert 1 == sum("10.0" in line and "9.70–10.4" in line for line in lines)
+
+
+def test_every_table_fits_100_columns_when_piped(invoke):
+    """What is piped is at most 100 columns wide, whatever the terminal."""
+    for arguments in (
+        ("cost", "v1", "--layers"),
+        ("cost", "v1", "--types"),
+        ("cost", "v1", "--alpha", "0.333", "--res", "240x320"),
+        ("graphs",),
+        ("graphs", "show", "v1"),
+        ("devices",),
+        ("devices", "show", "cpu"),
+    ):
+        lines = invoke(*arguments).stdout.splitlines()
+        assert (arguments, True) == (arguments, max(map(len, lines)) <= 100)
+
+
+# The newest records
+
+
+def test_latest_keeps_the_newest_of_each_cell(make_record):
+    """Of records of one cell the last counts; another host, runtime version, threads or device is another cell."""
+    old, new = make_record(median=1), make_record(median=2)
+    others = [
+        make_record(device="gpu"),
+        make_record(threads=2),
+        make_record(host={"cpu": "another"}),
+        make_record(runtime=msgspec.structs.replace(old.runtime, version="2.0")),
+        make_record(architecture=None),
+    ]
+    found = latest([old, *others, new])
+
+    assert 1 + len(others) == len(found)
+    assert new in found
+    assert old not in found
+
+
+def test_latest_is_sorted_as_the_papers_tables(make_record):
+    """By device, then graph, then falling α and resolution."""
+    records = [
+        make_record(alpha, side, device=device)
+        for device in ("gpu", "cpu")
+        for alpha, side in ((0.5, 224), (1.0, 128), (1.0, 224))
+    ]
+
+    assert [
+        (device, alpha, (side, side))
+        for device in ("cpu", "gpu")
+        for alpha, side in ((1.0, 224), (1.0, 128), (0.5, 224))
+    ] == [(record.device, record.alpha, record.resolution) for record in latest(records)]
+
+
+def test_latest_of_files_without_alpha(make_record):
+    """A user's own files, with neither α nor resolution, have their place too."""
+    own = make_record(None, variant="own", architecture=None, resolution=None)
+
+    assert [own, make_record()] == latest([make_record(), own])
