@@ -136,7 +136,9 @@ def make_sample():
             "session_ns": 2000,
             "peak_rss_bytes": 3000,
             "placement": {PROVIDER: ["a", "b"]},
-            "runtime_version": "1.2.3",
+            "runtime": {"name": "onnxruntime", "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
+            "conditions": [{"at_ns": 0}, {"at_ns": 10**9}],
+            "gpu": None,
             "host": {"cpu": "a CPU", "cores": 2},
         }
         return Sample(latencies_ns=np.array(latencies_ns, np.int64), **facts | changes)
@@ -177,7 +179,7 @@ def scripted_visit(make_sample):
 class FakeWorker:
     """Stands in for `ask`: answers a request at once, changed by `changes`, and rightly but for `perturb`.
 
-    It keeps the requests.
+    It keeps the requests, with the models themselves in place of their paths.
     """
 
     def __init__(self):
@@ -186,6 +188,7 @@ class FakeWorker:
         self.perturb = list
 
     def __call__(self, device, request, *, timeout_s):
+        request["model"] = Path(request["model"]).read_bytes()
         self.requests.append((device, request, timeout_s))
         answer = {
             "session_ns": 2_000_000,
@@ -198,7 +201,9 @@ class FakeWorker:
             "copies_ns": {},
             "placement": None,
             "threads": request["threads"] or 2,
-            "runtime_version": "1.2.3",
+            "runtime": {"name": "onnxruntime", "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
+            "conditions": [{"at_ns": 0}, {"at_ns": 10**9}],
+            "gpu": None,
             "host": {"cpu": "a CPU", "cores": 2},
         }
         return answer | {key: change() for key, change in self.changes.items()}

@@ -14,7 +14,7 @@ from mnbench.errors import MeasureError
 from mnbench.measure import noise
 from mnbench.measure.doctor import disturbances
 from mnbench.spec import locate
-from mnbench.worker.examine import examine
+from mnbench.worker.examine import answer as examine
 
 QUIET = {
     "cpu": "Intel(R) Xeon(R) Gold 6148",
@@ -385,7 +385,7 @@ def watched(monkeypatch):
 
     def ask(device, request, *, timeout_s):
         requests.append((device.name, request, timeout_s))
-        told = examine(request | {"rest_s": 0})
+        told = examine(request | {"rest_s": 0}, None)
         return told | {
             "facts": QUIET | ask.facts,
             "before": REST,
@@ -412,7 +412,7 @@ def test_a_quick_look_measures_nothing(invoke, watched, fake_worker):
     assert [] == told["disturbances"]
     assert (None, "skipped with --quick") == (told["noise"], told["noise_missing"])
     assert [] == fake_worker.requests
-    assert ["facts"] == [request["do"] for _, request, _ in watched.requests]
+    assert ["examine"] == [request["do"] for _, request, _ in watched.requests]
 
 
 def test_disturbances_are_told_with_what_mends_them(invoke, watched):

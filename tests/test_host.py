@@ -16,7 +16,7 @@ from mnbench.worker import conditions as conditions_module
 from mnbench.worker import gpu
 from mnbench.worker.cgroup import memory_limit_bytes, quota_cores, throttled
 from mnbench.worker.conditions import conditions
-from mnbench.worker.examine import examine
+from mnbench.worker.examine import answer
 from mnbench.worker.files import Files, cpu_list, cpus_in, integer, number, size_bytes
 from mnbench.worker.host import host_facts, usable_cores
 
@@ -768,7 +768,7 @@ def test_no_tool_no_gpu(tmp_path, monkeypatch):
 
 def test_this_machine():
     """On the machine that runs the test facts are plain and small, and conditions follow each other."""
-    found = examine({"rest_s": 0, "gpu": False, "runtime": "onnxruntime"})
+    found = answer({"rest_s": 0, "gpu": False, "runtime": "onnxruntime"}, None)
 
     assert found == json.loads(json.dumps(found))
     assert len(json.dumps(found["facts"])) < 5000
@@ -780,4 +780,4 @@ def test_this_machine():
 
 def test_a_runtime_that_is_missing_has_no_version():
     """Asking for a runtime that is not installed is no error."""
-    assert examine({"rest_s": 0, "gpu": False, "runtime": "no-such-runtime"})["runtime_version"] is None
+    assert answer({"rest_s": 0, "gpu": False, "runtime": "no-such-runtime"}, None)["runtime_version"] is None

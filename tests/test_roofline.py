@@ -23,7 +23,7 @@ from mnbench.records.record import Record
 from mnbench.records.table import latency_table
 from mnbench.spec import locate
 
-FACTS = {"threads": 1, "runtime_version": "1.2.3", "host": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}}
+FACTS = {"runtime_version": "1.2.3", "facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}}
 RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--duration", "0.01")
 
 
@@ -108,12 +108,11 @@ def test_each_figure_is_measured_once(measured, make_device, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"threads": 2},
         {"runtime_version": "1.2.4"},
-        {"host": FACTS["host"] | {"cpu": "another"}},
-        {"host": FACTS["host"] | {"cores": 4}},
+        {"facts": FACTS["facts"] | {"cpu": "another"}},
+        {"facts": FACTS["facts"] | {"cores": 4}},
     ],
-    ids=["threads", "runtime", "cpu", "cores"],
+    ids=["runtime", "cpu", "cores"],
 )
 def test_another_host_is_measured_anew(measured, make_device, tmp_path, monkeypatch, change):
     """What the worker finds there is part of what a figure is kept under."""
@@ -126,7 +125,7 @@ def test_another_host_is_measured_anew(measured, make_device, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     "change",
-    [{"provider": "Other"}, {"options": {"a": "1"}}, {"provider_options": {"a": "1"}}, {"cores": (1,)}],
+    [{"provider": "Other"}, {"threads": 2}, {"options": {"a": "1"}}, {"provider_options": {"a": "1"}}, {"cores": (1,)}],
     ids=lambda change: next(iter(change)),
 )
 def test_another_setting_is_measured_anew(measured, make_device, tmp_path, change):

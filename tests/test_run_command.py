@@ -87,7 +87,7 @@ def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
     ]
 
     assert 3 == len(set(names))
-    assert 3 == len({len(request["model"]) for _, request, _ in fake_worker.requests})
+    assert 3 == len({request["model"] for _, request, _ in fake_worker.requests})
 
 
 def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_worker):
@@ -185,7 +185,7 @@ def test_a_cell_that_its_budget_cannot_make_precise_is_marked(invoke, fake_worke
     assert 0 == result.exit_code
     assert 3 < len(fake_worker.requests)
     assert " ! " in shown
-    assert "! v1-a0.25-r32 is imprecise: ±" in result.stdout
+    assert "≈ v1-a0.25-r32 is imprecise: ±" in result.stdout
     assert "--budget" in result.stdout
 
 

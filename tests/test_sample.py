@@ -43,17 +43,17 @@ def test_right_outputs_have_no_difference(answered):
 
 def test_the_difference_is_a_share_of_the_outputs_own_spread(answered):
     """It is the largest of any number, divided by the standard deviation of the right output, and it is recorded."""
-    sample = answered([0.001, 1.0, 2.002])
+    sample = answered([0.0001, 1.0, 2.0002])
 
-    assert 0.002 / SPREAD == pytest.approx(sample.difference)
+    assert 0.0002 / SPREAD == pytest.approx(sample.difference)
 
 
 def test_the_difference_is_that_of_the_worst_output(answered):
     """Of several outputs, each is compared in its own scale, and the worst counts."""
     small = np.arange(3.0) / 1000
-    sample = answered(np.arange(3.0), small + 1e-6, answers=[np.arange(3.0), small])
+    sample = answered(np.arange(3.0), small + 1e-7, answers=[np.arange(3.0), small])
 
-    assert 1e-3 / SPREAD == pytest.approx(sample.difference)
+    assert 1e-4 / SPREAD == pytest.approx(sample.difference)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

@@ -27,6 +27,7 @@ REQUEST = {
     "options": {},
     "do": "visit",
     "provider_options": {},
+    "gpu": False,
     "cores": [],
     "inputs": {},
     "warmup_runs": 2,
@@ -74,9 +75,15 @@ class FakeRuntime:
             setattr(self.session, name, value)
         return self.session
 
+    LIBRARY = "libfake"
+
     @staticmethod
     def version():
         return "9.9"
+
+    @staticmethod
+    def build():
+        return "Release"
 
 
 class FakeChannel:
@@ -99,7 +106,7 @@ def visited(monkeypatch):
 
     def run(runtime, **changes):
         channel = FakeChannel()
-        monkeypatch.setattr("mnbench.worker.serve._runtime", lambda _: runtime)
+        monkeypatch.setattr("mnbench.worker.visit.runtime_of", lambda _: runtime)
         return visit(REQUEST | {"model": b"model"} | changes, channel), channel.sent
 
     return run
@@ -114,9 +121,8 @@ def test_a_visit_creates_runs_first_warms_up_and_times(visited):
     assert len(answer["warmup_ns"]) >= 4
     assert len(answer["latencies_ns"]) >= 3
     assert len(answer["latencies_ns"]) == len(answer["cpu_ns"])
-    assert ("9.9", {"CPUExecutionProvider": ["a"]}, 1) == tuple(
-        answer[key] for key in ("runtime_version", "placement", "threads")
-    )
+    assert ("9.9", "Release") == (answer["runtime"]["version"], answer["runtime"]["build"])
+    assert ({"CPUExecutionProvider": ["a"]}, 1) == (answer["placement"], answer["threads"])
 
 
 def test_a_session_is_created_as_the_request_says(visited):
@@ -136,7 +142,7 @@ def test_a_session_is_created_as_the_request_says(visited):
 
 def test_all_threads_are_as_many_as_the_cores_allowed(visited, monkeypatch):
     """Where the request leaves threads to the worker, it uses each core that it may, and says how many."""
-    monkeypatch.setattr("mnbench.worker.serve.allowed_cores", lambda: 5)
+    monkeypatch.setattr("mnbench.worker.visit.host_facts", lambda: {"cores": 5})
     runtime = FakeRuntime()
     answer, _ = visited(runtime, threads=0)
 
@@ -236,7 +242,7 @@ def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(mak
     name = f"{gateway.PACKAGE}.runtimes.onnxruntime"
     monkeypatch.setattr(gateway, "_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
     answer = gateway.ask(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
-    there = {name.partition(".")[0] for name in json.loads(answer["runtime_version"])}
+    there = {name.partition(".")[0] for name in json.loads(answer["runtime"]["version"])}
     bare = subprocess.run([sys.executable, "-c", ALLOWED], capture_output=True, text=True, check=True).stdout
     allowed = {name.partition(".")[0] for name in json.loads(bare)} | set(sys.stdlib_module_names)
 

@@ -115,7 +115,7 @@ def frequency(files: Files, cpu: int) -> dict[str, Any]:
 def khz(files: Files, path: str) -> int | None:
     """The kernel's kilohertz as hertz."""
     value = files.number(path)
-    return None if value is None else value * 1000
+    return None if value is None or value < 0 else value * 1000
 
 
 def _turbo(files: Files, folder: str) -> bool | None:
