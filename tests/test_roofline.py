@@ -14,6 +14,7 @@ from mnbench.measure import roofline
 from mnbench.measure.plan import Ceiling, Plan, Protocol
 from mnbench.measure.prepare import prepare
 from mnbench.measure.roofline import Kept, Roofline, compulsory_bytes
+from mnbench.measure.setting import cache_folder
 from mnbench.model import probes
 from mnbench.model.layers_of import layers_of
 from mnbench.model.make import make
@@ -83,23 +84,23 @@ def measured(monkeypatch):
         asked.append(quantity)
         return float(len(asked))
 
-    monkeypatch.setattr(roofline, "ask", lambda *_, **__: FACTS)
+    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: FACTS)
     monkeypatch.setattr(roofline, "measure", measure)
     return asked
 
 
-def test_each_figure_is_measured_once(measured, make_device, tmp_path):
+def test_each_figure_is_measured_once(measured, make_device):
     """The second time all comes from the folder; another precision adds its peak alone."""
     steps = []
-    first = roofline.roofline(make_device(), ["fp32", "fp32"], folder=tmp_path, step=lambda: steps.append(1))
+    first = roofline.roofline(make_device(), ["fp32", "fp32"], step=lambda: steps.append(1))
     assert [*roofline.SIZES_BYTES, "fp32"] == measured
     assert len(measured) == len(steps) == len(roofline.quantities(["fp32", "fp32"]))
     assert 5.0 == first.peaks["fp32"]
 
-    assert first == roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
+    assert first == roofline.roofline(make_device(), ["fp32"])
     assert 5 == len(measured)
 
-    both = roofline.roofline(make_device(), ["int8", "fp32"], folder=tmp_path)
+    both = roofline.roofline(make_device(), ["int8", "fp32"])
     assert "int8" == measured[-1]
     assert {"int8": 6.0, "fp32": 5.0} == both.peaks
     assert first.bandwidths == both.bandwidths
@@ -114,11 +115,11 @@ def test_each_figure_is_measured_once(measured, make_device, tmp_path):
     ],
     ids=["runtime", "cpu", "cores"],
 )
-def test_another_host_is_measured_anew(measured, make_device, tmp_path, monkeypatch, change):
+def test_another_host_is_measured_anew(measured, make_device, monkeypatch, change):
     """What the worker finds there is part of what a figure is kept under."""
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
-    monkeypatch.setattr(roofline, "ask", lambda *_, **__: FACTS | change)
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
+    roofline.roofline(make_device(), ["fp32"])
+    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: FACTS | change)
+    roofline.roofline(make_device(), ["fp32"])
 
     assert 10 == len(measured)
 
@@ -128,19 +129,19 @@ def test_another_host_is_measured_anew(measured, make_device, tmp_path, monkeypa
     [{"provider": "Other"}, {"threads": 2}, {"options": {"a": "1"}}, {"provider_options": {"a": "1"}}, {"cores": (1,)}],
     ids=lambda change: next(iter(change)),
 )
-def test_another_setting_is_measured_anew(measured, make_device, tmp_path, change):
+def test_another_setting_is_measured_anew(measured, make_device, change):
     """How the device runs a model is part of what a figure is kept under; its name is not."""
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
-    roofline.roofline(make_device(name="other"), ["fp32"], folder=tmp_path)
+    roofline.roofline(make_device(), ["fp32"])
+    roofline.roofline(make_device(name="other"), ["fp32"])
     assert 5 == len(measured)
 
-    roofline.roofline(make_device(**change), ["fp32"], folder=tmp_path)
+    roofline.roofline(make_device(**change), ["fp32"])
     assert 10 == len(measured)
 
 
-def rewritten(folder, change):
+def rewritten(change):
     """Change every kept figure."""
-    for path in folder.glob("roofline-*.json"):
+    for path in cache_folder().glob("roofline-*.json"):
         path.write_bytes(change(path.read_bytes()))
 
 
@@ -167,42 +168,43 @@ def aged(age):
     ],
     ids=["29 days", "31 days", "tomorrow", "cut off", "no text", "empty", "about another"],
 )
-def test_what_cannot_be_relied_on_is_measured_again(measured, make_device, tmp_path, change, again):
+def test_what_cannot_be_relied_on_is_measured_again(measured, make_device, change, again):
     """Old, unreadable or foreign files are replaced."""
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
-    rewritten(tmp_path, change)
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
+    roofline.roofline(make_device(), ["fp32"])
+    rewritten(change)
+    roofline.roofline(make_device(), ["fp32"])
     assert (10 if again else 5) == len(measured)
 
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
+    roofline.roofline(make_device(), ["fp32"])
     assert (10 if again else 5) == len(measured)
 
 
-def test_fresh_measures_again(measured, make_device, tmp_path):
+def test_fresh_measures_again(measured, make_device):
     """And what it finds is kept."""
-    roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
-    fresh = roofline.roofline(make_device(), ["fp32"], folder=tmp_path, fresh=True)
+    roofline.roofline(make_device(), ["fp32"])
+    fresh = roofline.roofline(make_device(), ["fp32"], fresh=True)
 
     assert 10 == len(measured)
-    assert fresh == roofline.roofline(make_device(), ["fp32"], folder=tmp_path)
+    assert fresh == roofline.roofline(make_device(), ["fp32"])
 
 
-def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, tmp_path):
+def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, tmp_path, monkeypatch):
     """Each run measures, and none fails."""
     (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):
-        roofline.roofline(make_device(), ["fp32"], folder=tmp_path / "file")
+        roofline.roofline(make_device(), ["fp32"])
 
     assert 10 == len(measured)
 
 
-def test_what_no_probe_could_tell_is_kept_too(make_device, tmp_path, monkeypatch):
+def test_what_no_probe_could_tell_is_kept_too(make_device, monkeypatch):
     """A device without int8 is not asked for it at every run."""
     asked = []
-    monkeypatch.setattr(roofline, "ask", lambda *_, **__: FACTS)
+    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: FACTS)
     monkeypatch.setattr(roofline, "measure", lambda *_: asked.append(1))
     for _ in range(2):
-        found = roofline.roofline(make_device(), ["int8"], folder=tmp_path)
+        found = roofline.roofline(make_device(), ["int8"])
 
     assert 5 == len(asked)
     assert {"int8": None} == found.peaks
@@ -211,11 +213,11 @@ def test_what_no_probe_could_tell_is_kept_too(make_device, tmp_path, monkeypatch
 def test_caches_are_where_the_system_keeps_them(monkeypatch, tmp_path):
     """XDG_CACHE_HOME, or ~/.cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert tmp_path / "mnbench" == roofline.cache_folder()
+    assert tmp_path / "mnbench" == cache_folder()
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert tmp_path / ".cache" / "mnbench" == roofline.cache_folder()
+    assert tmp_path / ".cache" / "mnbench" == cache_folder()
 
 
 def test_a_short_probe_grows_until_it_is_long_enough(make_device, monkeypatch):
@@ -359,7 +361,7 @@ def test_a_device_that_fails_its_probes_is_measured_all_the_same(invoke, monkeyp
     def crash(*_, **__):
         raise MeasureError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr(roofline, "ask", crash)
+    monkeypatch.setattr("mnbench.measure.setting.ask", crash)
     done = invoke(*RUN, "--roofline", "--format", "json")
 
     assert 0 == done.exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import TableName, echo_json, format_option
+from mnbench.cli.options import Duration, TableName, echo_json, format_option
 from mnbench.errors import MnbenchError
 from mnbench.spec import locate
 
@@ -27,15 +27,24 @@ PROCESSES = 6
 """An arm: as many as `run` makes of a cell."""
 
 DURATION_S = 0.5
+RUNS = 24
+"""Of a calibration."""
 
 
-@click.command(epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --device cpu --quick --format json")
+@click.command(
+    epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --quick --format json\n  mnbench doctor --calibrate 2h"
+)
 @click.option(
     "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to look and measure."
 )
 @click.option("--quick", is_flag=True, help="Only look: measure no noise.")
+@click.option(
+    "--calibrate",
+    type=Duration(),
+    help="Measure for so long how far runs lie apart, and keep it for the intervals of later runs: 2h.",
+)
 @format_option("rich", "json")
-def command(*, device: str, quick: bool, output: str) -> None:
+def command(*, device: str, quick: bool, calibrate: float | None, output: str) -> None:
     """Tell what a device is, what disturbs it, and its noise.
 
     Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
@@ -44,6 +53,9 @@ def command(*, device: str, quick: bool, output: str) -> None:
     from mnbench.measure.doctor import disturbances
 
     profile = locate.device(device)
+    if calibrate:
+        _calibrate(profile, calibrate, output)
+        return
     first = _look(profile, rest_s=REST_S)
     looks = [first["before"], first["conditions"]]
     found = disturbances(first["facts"], *looks, gpu=first["gpu"])
@@ -80,6 +92,28 @@ def _look(profile: "Device", *, rest_s: float) -> dict[str, Any]:
 
     request = {"do": "examine", "rest_s": rest_s, "gpu": profile.nvidia, "runtime": profile.runtime}
     return ask(profile, request, timeout_s=TIMEOUT_S)
+
+
+def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
+    """Runs all through the time given; what an interrupted calibration found is kept."""
+    import msgspec
+
+    from mnbench.measure.drift import calibrate, drift
+    from mnbench.measure.plan import Plan, Protocol
+    from mnbench.show.doctor import drift_table
+    from mnbench.show.progress import progress
+    from mnbench.show.render import echo
+
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
+        plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)
+        with progress("calibrating", RUNS) as step:
+            kept = calibrate(plan, runs=RUNS, every_s=duration_s / RUNS, seen=step)
+    found = drift(kept)
+    if output == "json":
+        echo_json(msgspec.to_builtins({"runs": kept.runs, "drift": found}))
+    elif found:
+        echo(drift_table(found, len(kept.runs)), "rich")
 
 
 def _noise(profile: "Device") -> tuple[list["Noise"], str | None]:

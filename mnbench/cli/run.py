@@ -140,6 +140,7 @@ def command(
     --precision-target or --budget is spent. What is measured is kept at once: after Ctrl-C the same command continues,
     and so does --resume.
     """
+    from mnbench.measure.drift import drift_of
     from mnbench.measure.plan import Plan, Protocol
     from mnbench.records.store import Store, unfinished
 
@@ -164,7 +165,12 @@ def command(
             setting = msgspec.structs.replace(on, threads=count, cores=tuple(cores or on.cores))
             ceilings = _ceilings(cells, setting, fresh=fresh) if roofline else {}
             plan = Plan(
-                cells=cells, device=setting, protocol=protocol, allow_fallback=allow_fallback, ceilings=ceilings
+                cells=cells,
+                device=setting,
+                protocol=protocol,
+                allow_fallback=allow_fallback,
+                ceilings=ceilings,
+                drift=drift_of(setting),
             )
             runs.append(store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
             found = _measured(plan, store, runs[-1])

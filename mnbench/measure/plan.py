@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import exp, log
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
 from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
+from mnbench.stats import quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,18 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     bound_ns: int | None
 
 
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """How far runs of one host have lain apart: by a model's latency in ns, the log ratios of runs to their median."""
+
+    deviations: dict[int, list[float]]
+
+    def around(self, latency_ns: float) -> tuple[float, float]:
+        """Factors below and above 1 between which 95 % of runs lay, of the model whose latency is nearest."""
+        nearest = min(self.deviations, key=lambda one: abs(log(one / latency_ns)))
+        ordered = sorted(self.deviations[nearest])
+        return exp(quantile(ordered, 0.025)), exp(quantile(ordered, 0.975))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Cells × a device, by a protocol. `allow_fallback` also measures what did not all run on the device's provider.
@@ -86,6 +100,7 @@ class Plan:
     protocol: Protocol
     allow_fallback: bool = False
     ceilings: Mapping[str, Ceiling] = field(default_factory=dict[str, Ceiling])
+    drift: Drift | None = None
 
     @property
     def id(self) -> str:

@@ -3,9 +3,6 @@
 Samuel Williams, Andrew Waterman, David Patterson: Roofline, an insightful visual performance model (2009).
 """
 
-import hashlib
-import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,10 +15,10 @@ import msgspec
 
 from mnbench import files
 from mnbench.errors import BuildError, FileError, MeasureError
-from mnbench.measure.gateway import ask
 from mnbench.measure.plan import Ceiling, Cell, Plan, Protocol
 from mnbench.measure.prepare import prepare
 from mnbench.measure.sample import take
+from mnbench.measure.setting import kept_in, setting_of
 from mnbench.model import probes
 from mnbench.model.layers_of import layers_of
 from mnbench.model.make import Made
@@ -100,22 +97,20 @@ def roofline(
     precisions: Iterable[Precision],
     *,
     fresh: bool = False,
-    folder: Path | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> Roofline:
-    """A device's roofline, each figure from `folder` if it was measured in the last 30 days, or else measured now.
+    """A device's roofline, each figure as it was kept if it was measured in the last 30 days, or else measured now.
 
     `step` is called after each of the `quantities`.
 
     Raises:
         RuntimeUnavailable, GatewayError: nothing can be measured on this device.
     """
-    request = {"do": "examine", "rest_s": 0, "gpu": False, "runtime": device.runtime}
-    facts = ask(device, request, timeout_s=PROTOCOL.timeout_s)
+    where = setting_of(device)
     found: dict[Quantity, float | None] = {}
     for quantity in quantities(precisions):
-        setting = _setting(device, facts, quantity)
-        path = (folder or cache_folder()) / f"roofline-{_digest(setting)}.json"
+        setting = {"roofline": VERSION, "quantity": quantity, **where}
+        path = kept_in("roofline", setting)
         kept = None if fresh else _read(path, setting)
         found[quantity] = kept.per_s if kept else _keep(path, setting, measure(device, quantity))
         step()
@@ -173,31 +168,6 @@ def _rate(device: Device, model: Model, work: int, precision: Precision = "fp32"
         except (MeasureError, BuildError):
             return None
     return per_s(work, int(found.latencies_ns.min()))
-
-
-def cache_folder() -> Path:
-    """Where a user's caches are kept, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnbench"
-
-
-def _setting(device: Device, facts: Mapping[str, Any], quantity: Quantity) -> dict[str, Any]:
-    """All that a figure depends on."""
-    return {
-        "roofline": VERSION,
-        "quantity": quantity,
-        "gateway": device.gateway,
-        **{name: facts["facts"][name] for name in ("cpu", "machine", "cores")},
-        "runtime": f"{device.runtime} {facts['runtime_version']}",
-        "provider": device.provider,
-        "provider_options": device.provider_options,
-        "options": device.options,
-        "threads": device.threads,
-        "bound_to": list(device.cores),
-    }
-
-
-def _digest(setting: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _read(path: Path, setting: dict[str, Any]) -> Kept | None:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 import mnbench
-from mnbench.measure.plan import Ceiling, Cell, Plan
+from mnbench.measure.plan import Ceiling, Cell, Drift, Plan
 from mnbench.measure.sample import Sample
 from mnbench.network.cost import layer_cost
 from mnbench.network.variant import Precision
@@ -29,6 +29,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """Nanoseconds of one run. `median` is that of the processes' medians, between `low` and `high` with `coverage`.
 
     `p10`, `p90` and `min` are of all runs together; so is `p99`, where they are worth 662 independent ones.
+    `low_with_drift` and `high_with_drift` include the host's own drift, where `mnbench doctor --calibrate` measured it.
     """
 
     median: int
@@ -39,6 +40,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p99: int | None = None
     min: int
     coverage: float
+    low_with_drift: int | None = None
+    high_with_drift: int | None = None
 
     @property
     def precision(self) -> float:
@@ -125,7 +128,7 @@ def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Rec
     placement = min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
     return msgspec.structs.replace(
         _record(plan, cell, run, samples),
-        latency_ns=found,
+        latency_ns=_with_drift(found, plan.drift),
         first_run_ns=round(middle(sample.first_run_ns for sample in samples)),
         session_ns=round(middle(sample.session_ns for sample in samples)),
         cpu_ns=round(middle(float(np.median(sample.cpu_ns)) for sample in samples)),
@@ -192,6 +195,16 @@ def latency(samples: Sequence[Sample]) -> Latency:
         p99=p99 if _effective_runs(samples) >= P99_RUNS else None,
         min=int(pooled.min()),
         coverage=round(coverage, 4),
+    )
+
+
+def _with_drift(found: Latency, drift: Drift | None) -> Latency:
+    """The interval as wide as the host's runs lie apart: this run may be any of them."""
+    if drift is None:
+        return found
+    below, above = drift.around(found.median)
+    return msgspec.structs.replace(
+        found, low_with_drift=round(found.low / above), high_with_drift=round(found.high / below)
     )
 
 

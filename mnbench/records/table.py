@@ -26,8 +26,12 @@ def _latency(name: str) -> Callable[[Record], Value]:
 
 
 def _interval(record: Record) -> str | None:
+    """With the host's drift, where it is known."""
     found = record.latency_ns
-    return f"{in_ms(found.low)}–{in_ms(found.high)}" if found else None
+    if not found:
+        return None
+    low, high = found.low_with_drift or found.low, found.high_with_drift or found.high
+    return f"{in_ms(low)}–{in_ms(high)}"
 
 
 def _rate(record: Record) -> float | None:
@@ -127,6 +131,7 @@ DEFAULT_COLUMNS = (
     "resolution",
     "precision",
     "batch",
+    "threads",
     "params",
     "mult_adds",
     "memory_access_bytes",
@@ -178,8 +183,11 @@ def _meaning(records: Sequence[Record]) -> list[str]:
     fewest, most = min(record.processes for record in records), max(record.processes for record in records)
     processes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     least = min(record.latency_ns.coverage for record in records if record.latency_ns)
-    interval = f"with {least:.1%} confidence or more the interval holds that of all such processes"
-    return [f"latency: median of {processes} processes' medians; {interval}, on this host then. min, p90: of all runs"]
+    drifts = [bool(record.latency_ns.low_with_drift) for record in records if record.latency_ns]
+    when = "on this host as it was then" if not all(drifts) else "in another hour too, by the host's calibrated drift"
+    when += ", and where its drift was calibrated in another hour too" if any(drifts) and not all(drifts) else ""
+    held = f"with {least:.1%} confidence or more the interval holds that of all such processes, {when}"
+    return [f"latency: median of {processes} processes' medians; {held}. min, p90: of all runs"]
 
 
 def _advice(records: Sequence[Record]) -> list[str]:
@@ -200,7 +208,7 @@ def _advice(records: Sequence[Record]) -> list[str]:
 
 def _tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
-    usual = {"precision": "fp32", "batch": 1}
+    usual = {"precision": "fp32", "batch": 1, "threads": records[0].threads if records else None}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
 
 

@@ -1,6 +1,7 @@
 """What `mnbench doctor` found: facts by groups, disturbances with how to mend them, and noise."""
 
 from collections.abc import Mapping, Sequence
+from math import exp
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from mnbench.columns import Column, Table
 from mnbench.measure.doctor import Disturbance
 from mnbench.measure.noise import Noise, sentence
+from mnbench.measure.plan import Drift
 from mnbench.show.render import PIPE_WIDTH
 from mnbench.spec.device import Device
 from mnbench.units import in_binary, in_ghz, in_ms, in_percent_1
@@ -195,3 +197,16 @@ def _runtime(device: Device, version: str | None) -> str:
 def _joined(*parts: Any) -> str:
     """The parts that there are, with commas between."""
     return ", ".join(part for part in parts if part)
+
+
+def drift_table(drift: Drift, runs: int) -> Table[int]:
+    """How far runs lay apart, a row for each calibrated model."""
+    columns = [
+        Column[int](name="latency", unit="ms", value=lambda one: one, show=in_ms),
+        Column[int](name="slowest", value=lambda one: exp(max(drift.deviations[one])) - 1, show="{:+.1%}".format),
+        Column[int](name="fastest", value=lambda one: exp(min(drift.deviations[one])) - 1, show="{:+.1%}".format),
+        Column[int](name="95 % above", value=lambda one: drift.around(one)[0] - 1, show="{:+.1%}".format),
+        Column[int](name="95 % below", value=lambda one: drift.around(one)[1] - 1, show="{:+.1%}".format),
+    ]
+    notes = [f"{runs} runs are kept; the intervals of later runs in this setting include what they show"]
+    return Table(columns=columns, rows=sorted(drift.deviations), title="how far runs lie apart", notes=notes)

@@ -1,0 +1,157 @@
+"""The host's own drift: calibrated, kept, and part of later intervals."""
+
+import json
+from dataclasses import replace
+from math import log
+
+import msgspec
+import pytest
+
+from mnbench.measure import drift as drifts
+from mnbench.measure.plan import Drift
+from mnbench.measure.setting import cache_folder
+from mnbench.records.record import measured
+
+FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_version": "1.2.3"}
+
+
+@pytest.fixture(autouse=True)
+def host(monkeypatch):
+    """A host that needs no worker to be known; the test may change what it is."""
+    facts = msgspec.json.decode(json.dumps(FACTS))
+    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: facts)
+    return facts
+
+
+@pytest.fixture
+def calibrated(make_plan, make_sample):
+    """Calibrations whose runs find these latencies of their one model, one after another."""
+
+    def run(*latencies_ns, device=None, seen=lambda: None, every_s=0.0, wait=lambda _: None):
+        plan = make_plan("a", processes=2, device=device)
+        visits = iter([found for found in latencies_ns for _ in range(2)])
+        return drifts.calibrate(
+            plan,
+            runs=len(latencies_ns),
+            every_s=every_s,
+            seen=seen,
+            visit=lambda *_: make_sample((next(visits),) * 10),
+            wait=wait,
+        )
+
+    return run
+
+
+def test_a_run_is_the_median_of_its_processes_medians(make_plan, make_sample):
+    """As `mnbench run` tells it."""
+    plan = make_plan("a", "b", processes=3)
+    medians = {"a": iter([100, 300, 200]), "b": iter([7, 7, 9])}
+    kept = drifts.calibrate(
+        plan,
+        runs=1,
+        every_s=0,
+        seen=lambda: None,
+        visit=lambda _, cell: make_sample((1, next(medians[cell.variant]), 10**6)),
+    )
+
+    assert kept.runs[0].latencies_ns == {"a": 200, "b": 7}
+
+
+def test_runs_are_spread_over_the_time(calibrated):
+    """One starts every so many seconds; after the last nobody waits."""
+    waited = []
+    steps = []
+    calibrated(1, 1, 1, every_s=60.0, wait=waited.append, seen=lambda: steps.append(1))
+
+    assert [59 < pause <= 60 for pause in waited] == [True, True]
+    assert len(steps) == 3
+
+
+def test_calibrations_add_up(calibrated, make_device):
+    """A second calibration adds to the first; what is too old goes."""
+    calibrated(*[100] * 4)
+    assert None is drifts.drift_of(make_device())
+    calibrated(*[100] * 6)
+    assert drifts.drift_of(make_device()).deviations == {100: [0.0] * 10}
+
+    calibrated(*[200] * drifts.MOST)
+    assert drifts.drift_of(make_device()).deviations == {200: [0.0] * drifts.MOST}
+
+
+def test_an_interrupted_calibration_keeps_its_runs(calibrated, make_device):
+    """Each run is kept as soon as it is made."""
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrated(100, 100, wait=stop)
+    assert len(drifts.kept_for(make_device()).runs) == 1
+
+
+@pytest.mark.parametrize("change", [{"threads": 2}, {"provider": "Other"}, {"cores": (0,)}], ids=str)
+def test_another_setting_has_its_own_drift(calibrated, make_device, change):
+    """What one thread showed says nothing of two."""
+    calibrated(*[100] * 10)
+
+    assert drifts.drift_of(make_device()) is not None
+    assert None is drifts.drift_of(make_device(**change))
+
+
+def test_another_host_has_its_own_drift(calibrated, make_device, host):
+    """Nor does what one CPU showed say anything of another."""
+    calibrated(*[100] * 10)
+    host["facts"]["cpu"] = "another CPU"
+
+    assert None is drifts.drift_of(make_device())
+
+
+@pytest.mark.parametrize("spoiled", [b"", b"{}", b"\xff", b'{"setting": {}, "runs": 3}'])
+def test_a_spoiled_file_is_no_calibration(calibrated, make_device, spoiled):
+    """What cannot be read is as if it were not there."""
+    calibrated(*[100] * 10)
+    for path in cache_folder().glob("drift-*.json"):
+        path.write_bytes(spoiled)
+
+    assert None is drifts.drift_of(make_device())
+
+
+def test_without_any_calibration_no_worker_is_asked(make_device, monkeypatch):
+    """Those who never calibrate pay nothing."""
+    monkeypatch.setattr(drifts, "setting_of", lambda _: pytest.fail("asked"))
+
+    assert None is drifts.drift_of(make_device())
+
+
+def test_the_nearest_model_speaks():
+    """Short runs and long ones drift differently: the one whose latency is nearest counts, by its ratio."""
+    drift = Drift(deviations={100: [log(0.9), 0.0, log(1.1)], 10_000: [log(0.5), 0.0, log(2.0)]})
+
+    assert pytest.approx(drift.around(900), rel=0.02) == (0.9, 1.1)
+    assert pytest.approx(drift.around(1100), rel=0.05) == (0.5, 2.0)
+
+
+def test_an_interval_includes_the_drift(make_plan, make_cell, make_sample):
+    """A run that was among the slowest had a truth below it, and one among the fastest above it."""
+    drift = Drift(deviations={100: [log(0.8)] * 50 + [log(1.25)] * 50})
+    plan = make_plan("a", processes=2)
+    samples = [make_sample((90,) * 100), make_sample((110,) * 100)]
+    plain = measured(plan, make_cell("a"), "run", samples).latency_ns
+    wide = measured(replace(plan, drift=drift), make_cell("a"), "run", samples).latency_ns
+
+    assert (plain.low_with_drift, plain.high_with_drift) == (None, None)
+    assert (wide.low, wide.high) == (90, 110)
+    assert (round(90 / 1.25), round(110 / 0.8)) == (wide.low_with_drift, wide.high_with_drift)
+
+
+@pytest.mark.usefixtures("fake_worker")
+def test_the_command_says_what_it_found(invoke, monkeypatch):
+    """`mnbench doctor --calibrate` ends with a table; a run after it says what its interval includes."""
+    monkeypatch.setattr("mnbench.cli.doctor.RUNS", 10)
+    shown = invoke("doctor", "--calibrate", "1ms").stdout
+    payload = json.loads(invoke("doctor", "--calibrate", "1ms", "--format", "json").stdout)
+    table = invoke("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "2").stdout
+
+    assert "10 runs are kept" in shown
+    assert len(payload["runs"]) == 20
+    assert "in another hour too" in table
