@@ -165,7 +165,7 @@ def test_the_request_says_what_device_and_protocol_say(answered, fake_worker, ma
         request[key] for key in ("cores", "options", "provider_options")
     )
     assert (protocol.warmup_runs, protocol.min_runs) == (request["warmup_runs"], request["min_runs"])
-    assert [25_000_000, 2_000_000_000, 1_000_000_000] == [
+    assert [25_000_000, 2_000_000_000, 1_500_000_000] == [
         request[f"{key}_ns"] for key in ("min_warmup", "max_warmup", "min_duration")
     ]
     assert ("float32", (1, 3), np.ones(3, np.float32).tobytes()) == request["inputs"]["input"]

@@ -68,7 +68,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 )
 @click.option(
     "--duration",
-    default=1.0,
+    default=1.5,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True, max=MAX_DURATION_S),
     callback=_no_nan,

@@ -35,7 +35,7 @@ class Protocol:
     min_warmup_s: float = 0.025
     max_warmup_s: float = 2.0
     min_runs: int = 10
-    min_duration_s: float = 1.0
+    min_duration_s: float = 1.5
     timeout_s: float = 120.0
     seed: int = 0
 
