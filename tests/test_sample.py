@@ -62,7 +62,7 @@ def test_a_wrong_output_costs_the_cell(answered, precision):
     allowed = TOLERANCE[precision] * SPREAD
 
     assert answered([0.0, 1.0, 2.0 + 0.99 * allowed], precision=precision).difference < TOLERANCE[precision]
-    with pytest.raises(MeasureError, match=rf"differ .* allowed for {precision}") as caught:
+    with pytest.raises(MeasureError, match=rf"differ .*for {precision}.* allowed") as caught:
         answered([0.0, 1.0, 2.0 + 1.01 * allowed], precision=precision)
     assert "report it" in caught.value.hint
 
@@ -80,6 +80,19 @@ def test_what_has_nothing_to_do_with_the_answer_never_passes(answered, precision
     assert answered(right, answers=[right]).difference == 0
     with pytest.raises(MeasureError, match="outputs differ"):
         answered(wrong, answers=[right], precision=precision)
+
+
+def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fake_worker, tmp_path):
+    """What rounding excuses against fp32 is not excused against what the graph itself says."""
+    right = np.random.default_rng(0).standard_normal(1000)
+    np.savez(tmp_path / "feed.npz", **{"in.input": np.ones((1, 3), np.float32), "out.0": right, "own.0": right + 1})
+    cell = make_cell(precision="int8", feed=tmp_path / "feed.npz")
+    fake_worker.outputs = lambda _: [right + 1.1]
+    assert 1.1 == pytest.approx(take(make_plan(cell), cell).difference, rel=0.05)
+
+    fake_worker.outputs = lambda _: [right]
+    with pytest.raises(MeasureError, match="differ from the quantized graph's own definition"):
+        take(make_plan(cell), cell)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
