@@ -82,11 +82,11 @@ def test_what_has_nothing_to_do_with_the_answer_never_passes(answered, precision
         answered(wrong, answers=[right], precision=precision)
 
 
-def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fake_worker, tmp_path):
+def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fake_worker):
     """What rounding excuses against fp32 is not excused against what the graph itself says."""
     right = np.random.default_rng(0).standard_normal(1000)
-    np.savez(tmp_path / "feed.npz", **{"in.input": np.ones((1, 3), np.float32), "out.0": right, "own.0": right + 1})
-    cell = make_cell(precision="int8", feed=tmp_path / "feed.npz")
+    cell = make_cell(precision="int8")
+    np.savez(cell.feed, **{"in.input": np.ones((1, 3), np.float32), "out.0": right, "own.0": right + 1})
     fake_worker.outputs = lambda _: [right + 1.1]
     assert 1.1 == pytest.approx(take(make_plan(cell), cell).difference, rel=0.05)
 

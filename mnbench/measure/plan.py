@@ -46,7 +46,8 @@ class Cell:
 
     `alpha` and `architecture` are None for a model that did not come from a table; `resolution` is (height, width), or
     None where the input is no image. `feed` is an .npz file: `in.NAME` is what the model is fed, `out.INDEX` what the
-    reference answers to that, `own.INDEX` what a quantized graph answers by its own definition. `cost` is that of the graph as it was built; `layers` are the measured model's.
+    reference answers to that, `own.INDEX` what a quantized graph answers by its own definition. `cost` is that of the
+    graph as it was built; `layers` are the measured model's.
     """
 
     variant: str
