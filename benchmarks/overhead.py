@@ -21,10 +21,9 @@ from statistics import median
 from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
 from benchmarks.plain import plain_loop
 from benchmarks.report import Comparison, Goal, report, versions
-from mnbench.spec import locate
+from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
 from mnbench.worker.loop import timed_runs
-from mnbench.worker.runtimes.onnxruntime import Session
 
 PLAIN, LOOP, REPORTED = "plain loop", "mnbench's timed loop", "mnbench run"
 BLOCK_RUNS = 2
@@ -77,14 +76,11 @@ def compared(case: Case, folder: Path, rounds: int) -> Iterator[Comparison]:
 
 def one_process(model: Path, rounds: int) -> Rounds:
     """Both loops over one session; a round is several blocks of each, after one to warm up."""
-    device = locate.device("cpu")
-    session = Session(
-        model.read_bytes(), provider=device.provider, threads=device.threads, options=device.options, seed=0
-    )
+    session = session_of(model)
     raw, binding = session._session, session._binding  # noqa: SLF001  the plain loop runs the very same session
     loops = {
         PLAIN: seconds(lambda: plain_loop(raw, binding, BLOCK_RUNS)),
-        LOOP: seconds(lambda: timed_runs(session.run, min_runs=BLOCK_RUNS, min_duration_ns=0)),
+        LOOP: seconds(lambda: timed_runs(session.run, min_runs=BLOCK_RUNS, min_duration_ns=0).latencies_ns),
     }
     found = [interleaved(loops, rounds=BLOCKS, seed=number) for number in range(rounds)]
     return {arm: [list(chain.from_iterable(blocks[arm])) for blocks in found] for arm in loops}
@@ -97,10 +93,11 @@ def plain_process(model: Path, runs: int) -> Arm:
 
 def reported(case: Case, model: Path, results: Path) -> Arm:
     """The median that `mnbench run` reports of one process, for the very same model."""
-    command = (MNBENCH, "run", *case.selection, "--results", results, "--format", "json")
+    protocol = ("--processes", "1", "--budget", "1ms", "--duration", str(DURATION_S), "--fresh", "--no-roofline")
+    command = (MNBENCH, "run", *case.selection, *protocol, "--results", results, "--format", "json")
 
     def latency() -> list[float]:
-        (record,) = json.loads(output(*command, "--processes", "1", "--duration", str(DURATION_S)))["records"]
+        (record,) = json.loads(output(*command))["records"]
         assert record["model_sha256"] == sha256(model.read_bytes()).hexdigest()
         return [record["latency_ns"]["median"]]
 

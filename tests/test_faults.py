@@ -30,7 +30,7 @@ import numpy as np
 class Session:
     def __init__(self, model, **settings):
         self.scope = {"outputs": [np.arange(3.0)]}
-        self.code = compile(model.decode(), "model", "exec")
+        self.code = compile(open(model).read() if isinstance(model, str) else model.decode(), "model", "exec")
 
     def run(self):
         exec(self.code, self.scope)
@@ -45,8 +45,15 @@ class Session:
         return None
 
 
+LIBRARY = "none"
+
+
 def version():
     return "0"
+
+
+def build():
+    return "none"
 """
 
 
@@ -180,7 +187,7 @@ def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     before = processes(parent=os.getpid())
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        gateway.ask(make_device(), {"do": "visit", "runtime": "onnxruntime"}, timeout_s=20)
+        gateway.ask(make_device(), {"do": "visit", "runtime": "onnxruntime", "cores": []}, timeout_s=20)
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 

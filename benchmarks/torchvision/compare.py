@@ -20,10 +20,9 @@ from pathlib import Path
 from benchmarks.environment import environment
 from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
 from benchmarks.report import Comparison, Goal, report, versions
-from mnbench.spec import locate
+from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
 from mnbench.worker.loop import timed_runs
-from mnbench.worker.runtimes.onnxruntime import Session
 
 HERE = Path(__file__).parent
 NETWORKS = {
@@ -87,13 +86,10 @@ def fresh_sessions(files: Mapping[str, Path], rounds: int) -> Rounds:
 
 def arm(file: Path) -> Arm:
     """A session of the file, as the device `cpu` makes it."""
-    device = locate.device("cpu")
-    session = Session(
-        file.read_bytes(), provider=device.provider, threads=device.threads, options=dict(device.options), seed=0
-    )
+    session = session_of(file)
 
     def turn() -> list[float]:
-        latencies_ns = timed_runs(session.run, min_runs=RUNS_A_TURN, min_duration_ns=0)
+        latencies_ns = timed_runs(session.run, min_runs=RUNS_A_TURN, min_duration_ns=0).latencies_ns
         return [latency_ns / NS_PER_S for latency_ns in latencies_ns]
 
     return turn
