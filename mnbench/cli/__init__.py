@@ -22,6 +22,7 @@ COMMANDS = {
     "build": "Build and simplify ONNX models.",
     "run": "Measure latency and append it to the results.",
     "table": "Show the results.",
+    "compare": "Tell whether one of two is slower.",
 }
 
 START = """\b

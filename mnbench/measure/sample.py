@@ -54,7 +54,7 @@ def take(plan: Plan, cell: Cell) -> Sample:
     device, protocol = plan.device, plan.protocol
     request = {
         "do": "visit",
-        **session_request(device, cell),
+        **session_request(device, cell, cell.path.read_bytes()),
         "warmup_runs": protocol.warmup_runs,
         "min_warmup_ns": round(protocol.min_warmup_s * NS_PER_S),
         "max_warmup_ns": round(protocol.max_warmup_s * NS_PER_S),
@@ -65,13 +65,13 @@ def take(plan: Plan, cell: Cell) -> Sample:
     answer = ask(device, request, timeout_s=protocol.timeout_s)
     duration_ns = time.monotonic_ns() - begin_ns
     if not plan.allow_fallback:
-        _placed(cell, answer["placement"], device.provider)
+        placed(cell, answer["placement"], device.provider)
     return Sample(
         latencies_ns=np.array(answer["latencies_ns"], np.int64),
         cpu_ns=np.array(answer["cpu_ns"], np.int64),
         warmup_ns=np.array(answer["warmup_ns"], np.int64),
         duration_ns=duration_ns,
-        difference=_checked(cell, answer["outputs"], device.tolerance or TOLERANCE[cell.precision]),
+        difference=checked(device, cell, answer["outputs"]),
         **{
             name: answer[name]
             for name in (
@@ -88,8 +88,11 @@ def take(plan: Plan, cell: Cell) -> Sample:
     )
 
 
-def session_request(device: Device, cell: Cell) -> dict[str, Any]:
-    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them."""
+def session_request(device: Device, cell: Cell, model: bytes | str) -> dict[str, Any]:
+    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
+
+    `model` is the file's bytes, or its path where the worker can read it.
+    """
     return {
         "runtime": device.runtime,
         "provider": device.provider,
@@ -97,7 +100,7 @@ def session_request(device: Device, cell: Cell) -> dict[str, Any]:
         "threads": 0 if device.threads == "all" else device.threads,
         "cores": list(device.cores),
         "options": dict(device.options),
-        "model": cell.path.read_bytes(),
+        "model": model,
         "inputs": {
             name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
         },
@@ -109,8 +112,13 @@ def _arrays(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
         return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
 
 
-def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]], tolerance: float) -> float:
-    """The largest difference of any output from the reference's."""
+def checked(device: Device, cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
+    """The largest difference of any output from the reference's.
+
+    Raises:
+        MeasureError: it is larger than the tolerance.
+    """
+    tolerance = device.tolerance or TOLERANCE[cell.precision]
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
     if not all(np.isfinite(output).all() for output in found):
         raise MeasureError("outputs are not finite", hint="look at the model's weights")
@@ -127,8 +135,12 @@ def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]], to
     return worst
 
 
-def _placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
-    """Refuse a cell of which nodes ran elsewhere than on the provider asked for."""
+def placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
+    """Refuse a cell of which nodes ran elsewhere than on the provider asked for.
+
+    Raises:
+        MeasureError: some did.
+    """
     elsewhere = {name for taken, names in (placement or {}).items() if taken != provider for name in names}
     if not elsewhere:
         return

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Union
+from zlib import crc32
 
 Fact = Union[str, int, float, None]
 
@@ -17,6 +18,7 @@ def host_facts() -> dict[str, Fact]:
     cpuinfo = _read("/proc/cpuinfo")
     return {
         "cpu": _cpu_model(cpuinfo),
+        "cpu_id": _cpu_id(cpuinfo),
         "machine": platform.machine(),
         "cores": allowed_cores(),
         "memory_bytes": _bytes(_read("/proc/meminfo"), "MemTotal"),
@@ -28,6 +30,20 @@ def host_facts() -> dict[str, Fact]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def busy(limits: dict[str, float]) -> str | None:
+    """Why this machine is too busy to measure on; None where it is not, or does not tell.
+
+    `pressure` is the share of the last ten seconds in which some task waited for a core; `load` how many more tasks
+    than cores want to run.
+    """
+    waiting = re.search(r"^some avg10=([\d.]+)", _read("/proc/pressure/cpu"), re.MULTILINE)
+    if waiting and float(waiting.group(1)) > 100 * limits["pressure"]:
+        return f"tasks waited for a core {float(waiting.group(1)):.0f} % of the last ten seconds"
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    cores = os.cpu_count() or 1
+    return f"the load is {load:.1f} on {cores} cores" if load > cores + limits["load"] else None
 
 
 def peak_rss_bytes() -> int | None:
@@ -46,6 +62,24 @@ def peak_rss_bytes() -> int | None:
 def _cpu_model(cpuinfo: str) -> str:
     found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def _cpu_id(cpuinfo: str) -> str | None:
+    """What makes two CPUs of one name differ: family, model, stepping, and a sum over what they can do."""
+    facts = dict(re.findall(r"^([\w ]+?)\s*:[ ]?(.*)$", cpuinfo.partition("\n\n")[0], re.MULTILINE))
+    names = (
+        "vendor_id",
+        "cpu family",
+        "model",
+        "stepping",
+        "CPU implementer",
+        "CPU part",
+        "CPU variant",
+        "CPU revision",
+    )
+    parts = [facts[name] for name in names if name in facts]
+    flags = " ".join(sorted(facts.get("flags", facts.get("Features", "")).split()))
+    return "/".join([*parts, f"{crc32(flags.encode()):08x}"]) if parts else None
 
 
 def allowed_cores() -> int:

@@ -1,18 +1,17 @@
-"""One visit: create a session, run it for the first time, warm it up, time it, and tell what was found."""
+"""Answers one request; a visit creates a session, runs it for the first time, warms it up, times it, and tells."""
 
 from __future__ import annotations
 
-import os
 import time
-from importlib import import_module
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from .host import allowed_cores, host_facts, peak_rss_bytes
+from .host import host_facts, peak_rss_bytes
 from .loop import timed_runs, warm_up
+from .opened import arrays, packed, runtime_of, settings_of
+from .pairs import pairs
 from .runtimes import Unavailable
+from .turns import turns
 
 COPIES = 20
 """How often the copies to and from a device's own memory are timed."""
@@ -37,10 +36,10 @@ def serve(channel: Any) -> None:
 
 def visit(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """One fresh session, measured by the protocol in `request`."""
-    runtime, settings = _runtime(request), _settings(request)
+    runtime, settings = runtime_of(request), settings_of(request)
     host = host_facts()
     begin_ns = time.perf_counter_ns()
-    session = runtime.Session(request["model"], inputs=_arrays(request["inputs"]), **settings)
+    session = runtime.Session(request["model"], inputs=arrays(request["inputs"]), **settings)
     session_ns = time.perf_counter_ns() - begin_ns
     first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
     runs = 2 * request["warmup_runs"] + request["min_runs"]
@@ -60,7 +59,7 @@ def visit(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "latencies_ns": timed.latencies_ns,
         "cpu_ns": timed.cpu_ns,
         "peak_rss_bytes": peak_rss_bytes(),
-        "outputs": [(str(array.dtype), array.shape, array.tobytes()) for array in map(np.asarray, session.outputs())],
+        "outputs": packed(session.outputs()),
         "copies_ns": {name: _copy_ns(copy) for name, copy in session.copies().items()},
         "placement": session.placement(),
         "threads": settings["threads"],
@@ -69,36 +68,8 @@ def visit(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     }
 
 
-def _runtime(request: dict[str, Any]) -> Any:
-    try:
-        return import_module(f"{__package__}.runtimes.{request['runtime']}")
-    except ImportError as failure:
-        raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", what="runtime") from failure
-
-
-def _settings(request: dict[str, Any]) -> dict[str, Any]:
-    """What a session is created with. Threads that it starts inherit the cores that this one is bound to."""
-    if request["cores"]:
-        try:
-            os.sched_setaffinity(0, request["cores"])  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
-        except (AttributeError, OSError) as failure:
-            wanted = ", ".join(map(str, request["cores"]))
-            raise Unavailable(f"cannot be bound to cores {wanted}: {failure}", what="cores") from failure
-    return {
-        "provider": request["provider"],
-        "provider_options": request["provider_options"],
-        "threads": request["threads"] or allowed_cores(),
-        "options": request["options"],
-    }
-
-
-def _arrays(packed: dict[str, Any]) -> dict[str, Any]:
-    """Arrays of their own memory, from name → (type, shape, bytes)."""
-    return {name: np.frombuffer(data, dtype).reshape(shape).copy() for name, (dtype, shape, data) in packed.items()}
-
-
 def _copy_ns(copy: Any) -> int:
     return round(median(timed_runs(copy, min_runs=COPIES, min_duration_ns=0).latencies_ns))
 
 
-_ANSWERS = {"visit": visit}
+_ANSWERS = {"visit": visit, "pairs": pairs, "turns": turns}

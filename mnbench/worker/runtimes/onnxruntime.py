@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 import numpy as np
 import onnxruntime as _onnxruntime
@@ -28,7 +28,7 @@ class Session:
 
     def __init__(
         self,
-        model: bytes,
+        model: Union[bytes, str],
         *,
         inputs: dict[str, Any],
         provider: str,
@@ -90,7 +90,7 @@ def version() -> str:
 
 
 def _session(
-    model: bytes, provider: str, provider_options: dict[str, str], threads: int, options: dict[str, str]
+    model: Union[bytes, str], provider: str, provider_options: dict[str, str], threads: int, options: dict[str, str]
 ) -> Any:
     available = onnxruntime.get_available_providers()
     if provider not in available:

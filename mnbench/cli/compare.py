@@ -1,0 +1,191 @@
+"""`mnbench compare`."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mnbench.cli.options import Duration, Share, TableName, echo_json, format_option, sources, variant_options
+from mnbench.cli.run import INTERRUPTED
+from mnbench.errors import MnbenchError
+from mnbench.spec import locate
+
+if TYPE_CHECKING:
+    from mnbench.gate.contest import Settings
+    from mnbench.gate.judge import Judgement
+    from mnbench.gate.sides import Pairing
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_CODES = {"pass": 0, "slower": 3, "inconclusive": 4}
+ALLOWED = ("busy", "cpu", "fallback", "missing", "shapes", "threads")
+
+
+def judging_options(command: Command) -> Command:
+    """By which rules a table is judged, and what may be spent on it."""
+    for decorate in (
+        click.option("--self-check", is_flag=True, help="Compare the base with itself: is this machine fit to judge?"),
+        click.option(
+            "--allow", multiple=True, type=click.Choice(ALLOWED), help="Do not refuse because of this. Repeatable."
+        ),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights and order."),
+        click.option(
+            "--processes",
+            default=12,
+            show_default=True,
+            type=click.IntRange(min=4, max=64),
+            help="Fresh processes a row, at most.",
+        ),
+        click.option(
+            "--budget",
+            default="120s",
+            show_default=True,
+            type=Duration(),
+            help="What measuring may cost in all, decided or not: 90s, 2m.",
+        ),
+        click.option(
+            "--alpha-level",
+            default="1%",
+            show_default=True,
+            type=Share(),
+            help="The chance that any innocent row of the table is called slower.",
+        ),
+        click.option(
+            "--tolerance",
+            default="2%",
+            show_default=True,
+            type=Share(),
+            help="A row is the same once it is beyond doubt less than this slower.",
+        ),
+        click.option(
+            "--margin",
+            default="0.5%",
+            show_default=True,
+            type=Share(),
+            help="A row is slower only if it is so by more than this beyond doubt, …",
+        ),
+        click.option(
+            "--min-effect",
+            default="1%",
+            show_default=True,
+            type=Share(),
+            help="… and by this at least by estimate.",
+        ),
+        click.option(
+            "--results",
+            default="results",
+            show_default=True,
+            type=click.Path(path_type=Path),
+            help="Folder of the results: every pair is kept in its raw/.",
+        ),
+        click.option(
+            "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to measure."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command(
+    epilog="\b\nExample:\n  mnbench compare old.onnx new.onnx\n  mnbench compare v1-a0.5-r160 v2-a0.5-r160"
+    "\n  mnbench compare fp32 int8 v1 --alpha 1,0.5\n  mnbench compare onnxruntime==1.30.0 onnxruntime v1"
+    "\n  mnbench compare default session.intra_op.allow_spinning=1 v1"
+)
+@click.argument("base")
+@click.argument("candidate")
+@variant_options
+@judging_options
+@format_option()
+def command(
+    *,
+    base: str,
+    candidate: str,
+    device: str,
+    results: Path,
+    output: str,
+    min_effect: float,
+    margin: float,
+    tolerance: float,
+    alpha_level: float,
+    processes: int,
+    **rest: Any,
+) -> None:
+    """Tell whether one of two is slower.
+
+    BASE and CANDIDATE are two .onnx files, two folders of them, two variants, or two precisions, runtimes or settings
+    with the graphs to compare them with. Both are measured beside each other, run by run, in fresh processes, until
+    every row is decided. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
+    """
+    from mnbench.gate.contest import Settings
+    from mnbench.gate.judge import Rules
+    from mnbench.gate.sides import pairings, side
+
+    judging = {name: rest.pop(name) for name in ("budget", "seed", "allow", "self_check")}
+    settings = Settings(
+        rules=Rules(alpha=alpha_level, margin=margin, min_effect=min_effect, tolerance=tolerance, processes=processes),
+        budget_s=judging["budget"],
+        seed=judging["seed"],
+        allow=frozenset(judging["allow"]),
+        self_check=judging["self_check"],
+    )
+    if rest["batch"] is None:
+        raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
+    chosen = pairings(side(base), side(candidate), sources(**rest))
+    judgement = judged(
+        chosen, settings, device=device, results=results, names=(base, base if settings.self_check else candidate)
+    )
+    shown(judgement, results, output)
+
+
+def judged(
+    chosen: Sequence["Pairing"], settings: "Settings", *, device: str, results: Path, names: tuple[str, str]
+) -> "Judgement":
+    """Make the models, measure the rows, judge the table. Ctrl-C leaves nothing behind."""
+    from mnbench.gate import kept
+    from mnbench.gate.compare import Preparation, compare
+    from mnbench.show.progress import progress
+
+    profile = locate.device(device)
+    folder = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="mnbench-") as models:
+            preparation = Preparation(profile, Path(models), settings)
+            with progress("building", len(chosen)) as step:
+                for pairing in chosen:
+                    preparation.add(pairing, alone=len(chosen) == 1)
+                    step()
+            folder = kept.new_folder(results)
+            with progress("comparing", settings.rules.processes) as step:
+                return compare(preparation.rows, preparation.known, settings, names=names, folder=folder, seen=step)
+    except KeyboardInterrupt:
+        _remove(folder)
+        click.echo("stopped: nothing is kept of a comparison that is not finished", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except MnbenchError:
+        _remove(folder)
+        raise
+
+
+def shown(judgement: "Judgement", results: Path, output: str) -> None:
+    """Print the judgement and exit as it says."""
+    from mnbench.show.findings import findings_table, judgement_payload
+    from mnbench.show.render import echo
+
+    if output == "json":
+        echo_json(judgement_payload(judgement))
+    else:
+        echo(findings_table(judgement), output)
+    click.echo(f"kept in {results / 'raw' / str(judgement.run)}", err=True)
+    if EXIT_CODES[judgement.verdict]:
+        raise click.exceptions.Exit(EXIT_CODES[judgement.verdict])
+
+
+def _remove(folder: Path | None) -> None:
+    from mnbench.gate import kept
+
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        kept.discard(folder)

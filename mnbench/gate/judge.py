@@ -1,0 +1,201 @@
+"""What pairs of runs prove, at one error level for a whole table. Pure: pairs in, findings out.
+
+A row's effect in a process is a trimmed mean of log(candidate / base). Processes, not pairs, are what is counted: where
+a session lies in memory makes a difference that no number of its runs averages out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import exp, log1p, sqrt
+from statistics import fmean, median, variance
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mnbench.stats import student_bound, trimmed_mean
+
+Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive", "missing", "incomparable", "identical"]
+
+LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
+MIN_PROCESSES = 4
+MIN_PAIRS = 30
+PRIOR_FREEDOM = 4
+"""How many degrees of freedom the other rows' median variance is worth."""
+
+SPENT = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
+"""Of all processes that a comparison may have, the share made, and the share of alpha spent by then."""
+
+
+class Effect(NamedTuple):
+    """What one process found of a row, from so many pairs."""
+
+    log_ratio: float
+    pairs: int
+
+
+Effects: TypeAlias = Mapping[str, Sequence[Effect]]
+"""Of each row, one effect a process that measured it."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """When a row is what.
+
+    `alpha` is the chance that any innocent row of the table is called slower; the same for faster, and for a row that
+    is called the same and is slower than `tolerance`. A row is slower if that lies beyond doubt above `margin`, and is
+    `min_effect` at least by estimate. All four are shares.
+    """
+
+    alpha: float = 0.01
+    margin: float = 0.005
+    min_effect: float = 0.01
+    tolerance: float = 0.02
+    processes: int = 12
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """After how many processes the table is looked at."""
+        return (*(look for look in LOOKS if look < self.processes), self.processes)
+
+    def spent(self, processes: int, *, last: bool) -> float:
+        """The share of alpha spent by a look after so many processes; the last one spends what is left."""
+        return 1.0 if last else float(np.interp(processes / self.processes, *SPENT))
+
+
+class Estimate(NamedTuple):
+    """A row's log ratio between bounds, each of which holds for the whole table at the level of its look."""
+
+    mean: float
+    low: float
+    high: float
+    processes: int
+    pairs: int
+
+
+class Decision(NamedTuple):
+    """What a row was found to be, at the look that decided it; None where no look has."""
+
+    verdict: Verdict | None
+    estimate: Estimate
+
+
+def effect(first: NDArray[np.int64], base_ns: NDArray[np.int64], candidate_ns: NDArray[np.int64]) -> Effect:
+    """The effect in one process; which arm ran `first` in each pair is a difference of its own, and taken out."""
+    ratios = np.log(candidate_ns) - np.log(base_ns)
+    halves = [ratios[first == side] for side in (0, 1)]
+    return Effect(fmean(trimmed_mean(half) for half in halves if half.size), ratios.size)
+
+
+def decide(
+    effects: Effects, rules: Rules, *, ended: bool, rows: int = 0, prior: Sequence[float] = ()
+) -> dict[str, Decision]:
+    """Look at the table as often as its processes allow; a row keeps the first verdict that it gets.
+
+    `ended` says that no more processes come, so that the last look may spend what is left of alpha. `rows` is over how
+    many rows alpha is spread, if not over these; `prior` are variances of other rows to lean on.
+    """
+    made = max(map(len, effects.values()), default=0)
+    looks = [look for look in rules.looks if look <= made]
+    if ended and made >= MIN_PROCESSES and made not in looks:
+        looks.append(made)
+    shares = [rules.spent(look, last=look == rules.processes or (ended and look == looks[-1])) for look in looks]
+    decided: dict[str, Decision] = {}
+    for look, (before, share) in zip(looks, pairwise((0.0, *shares)), strict=True):
+        level = rules.alpha * (share - before) / (rows or len(effects))
+        found = estimates({row: each[:look] for row, each in effects.items()}, level, prior)
+        last = share == 1.0
+        for row, estimate in found.items():
+            if row not in decided or decided[row].verdict is None:
+                decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
+    return decided
+
+
+def estimates(effects: Effects, level: float, prior: Sequence[float] = ()) -> dict[str, Estimate]:
+    """Every row's estimate from the processes it has, with bounds that fail one by one with probability `level`.
+
+    A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
+    t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
+    """
+    own = {row: variance(one.log_ratio for one in each) for row, each in effects.items() if len(each) > 1}
+    found: dict[str, Estimate] = {}
+    for row, each in effects.items():
+        if row not in own:
+            continue
+        others = [*prior, *(value for other, value in own.items() if other != row)]
+        weight = min(PRIOR_FREEDOM, len(others))
+        freedom = len(each) - 1 + weight
+        pooled = (weight * median(others or [0.0]) + (len(each) - 1) * own[row]) / freedom
+        reach = student_bound(level, freedom) * sqrt(pooled / len(each))
+        mean = fmean(one.log_ratio for one in each)
+        found[row] = Estimate(mean, mean - reach, mean + reach, len(each), sum(one.pairs for one in each))
+    return found
+
+
+def variances(effects: Effects) -> list[float]:
+    """How each row varies from process to process."""
+    return [variance(one.log_ratio for one in each) for each in effects.values() if len(each) > 1]
+
+
+def _verdict(estimate: Estimate, rules: Rules, *, last: bool) -> Verdict | None:
+    margin, least, tolerance = (log1p(share) for share in (rules.margin, rules.min_effect, rules.tolerance))
+    if estimate.pairs >= MIN_PAIRS:
+        if estimate.low > margin and estimate.mean >= least:
+            return "slower"
+        if estimate.high < -margin and estimate.mean <= -least:
+            return "faster"
+        # What may still turn out to be faster is worth another look, and no accusation.
+        if estimate.high < tolerance and (last or estimate.low > -tolerance):
+            return "same"
+    return "inconclusive" if last else None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. `ratio` is candidate / base, between `low` and `high`, which hold for all rows of the table at once."""
+
+    variant: str
+    device: str
+    verdict: Verdict
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    processes: int = 0
+    pairs: int = 0
+    reason: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison found, and by which rules."""
+
+    verdict: Literal["pass", "slower", "inconclusive"]
+    base: str
+    candidate: str
+    findings: tuple[Finding, ...]
+    rules: Rules
+    seed: int
+    run: str | None = None
+    duration_s: float = 0.0
+
+
+def overall(findings: Iterable[Finding]) -> Literal["pass", "slower", "inconclusive"]:
+    """A row that is slower fails the table; so does one of which nobody can tell. No rows at all prove nothing."""
+    verdicts = {finding.verdict for finding in findings}
+    if "slower" in verdicts:
+        return "slower"
+    return "pass" if verdicts and verdicts <= {"faster", "same", "identical"} else "inconclusive"
+
+
+def finding(variant: str, device: str, decision: Decision, reason: str = "") -> Finding:
+    """A decision as a row of the report."""
+    estimate = decision.estimate
+    return Finding(
+        variant=variant,
+        device=device,
+        verdict=decision.verdict or "inconclusive",
+        ratio=exp(estimate.mean),
+        low=exp(estimate.low),
+        high=exp(estimate.high),
+        processes=estimate.processes,
+        pairs=estimate.pairs,
+        reason=reason,
+    )
