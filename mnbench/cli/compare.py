@@ -177,7 +177,7 @@ def shown(judgement: "Judgement", results: Path, output: str) -> None:
     if output == "json":
         echo_json(judgement_payload(judgement))
     else:
-        echo(findings_table(judgement), output)
+        echo(findings_table(judgement, beside=output == "csv"), output)
     click.echo(f"kept in {results / 'raw' / str(judgement.run)}", err=True)
     if EXIT_CODES[judgement.verdict]:
         raise click.exceptions.Exit(EXIT_CODES[judgement.verdict])

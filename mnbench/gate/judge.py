@@ -21,6 +21,9 @@ Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive", "missin
 LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 MIN_PROCESSES = 4
 MIN_PAIRS = 30
+DISTURBED, DISTURBED_NS = 1.02, 20_000
+"""A run that took longer than its thread worked, by this factor and so much more, was interrupted."""
+
 PRIOR_FREEDOM = 4
 """How many degrees of freedom the other rows' median variance is worth."""
 
@@ -80,10 +83,23 @@ class Decision(NamedTuple):
     estimate: Estimate
 
 
-def effect(first: NDArray[np.int64], base_ns: NDArray[np.int64], candidate_ns: NDArray[np.int64]) -> Effect:
-    """The effect in one process; which arm ran `first` in each pair is a difference of its own, and taken out."""
-    ratios = np.log(candidate_ns) - np.log(base_ns)
-    halves = [ratios[first == side] for side in (0, 1)]
+def effect(columns: Mapping[str, NDArray[np.int64]], *, waits: bool) -> Effect:
+    """The effect in one process, from the columns of its pairs.
+
+    A pair counts by the wall's clock, unless the system took the core away from one of its runs: then it counts by
+    the time that the thread worked. Of an arm that `waits` by itself that would tell too little. Which arm ran first
+    makes a difference of its own: both orders count alike.
+    """
+    base, candidate, base_cpu, candidate_cpu = (
+        columns[name].astype(np.float64) for name in ("base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
+    )
+    ratios = np.log(candidate / base)
+    if not waits:
+        disturbed = (base > DISTURBED * base_cpu + DISTURBED_NS) | (
+            candidate > DISTURBED * candidate_cpu + DISTURBED_NS
+        )
+        ratios[disturbed] = np.log(candidate_cpu / base_cpu)[disturbed]
+    halves = [ratios[columns["first"] == side] for side in (0, 1)]
     return Effect(fmean(trimmed_mean(half) for half in halves if half.size), ratios.size)
 
 

@@ -54,7 +54,7 @@ class Kept:
             for variant in pairs.variants:
                 columns = pairs.of(variant)
                 if variant in found and variant not in pairs.failed and columns["first"].size:
-                    found[variant].append(effect(columns["first"], columns["base_ns"], columns["candidate_ns"]))
+                    found[variant].append(effect(columns, waits=pairs.waits(variant)))
         return found
 
     def write(self, context: Context) -> None:

@@ -79,6 +79,10 @@ class Pairs:
         mine = self.columns["row"] == self.variants.index(variant)
         return {name: values[mine] for name, values in self.columns.items()}
 
+    def waits(self, variant: str) -> bool:
+        """Whether a side of the row waits for anything while it runs, or may do so unseen."""
+        return any(self.facts["arms"][f"{variant} {side}"]["waits"] for side in SIDES)
+
 
 def take_pairs(rows: Sequence[Row], dose: Dose, *, heard: Callable[[float], object]) -> Pairs:
     """Measure the rows in one fresh process, or in one a side where their runtimes cannot share one.
@@ -227,7 +231,7 @@ def _arm_facts(arm: Arm, answer: dict[str, Any], *, allow_fallback: bool) -> dic
         raise MeasureError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
     if not allow_fallback:
         placed(arm.cell, answer["placement"], arm.device.provider)
-    kept = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version")}
+    kept = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
     return kept | {"difference": checked(arm.device, arm.cell, answer["outputs"]), "sha256": arm.cell.sha256}
 
 

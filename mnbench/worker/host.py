@@ -46,6 +46,16 @@ def busy(limits: dict[str, float]) -> str | None:
     return f"the load is {load:.1f} on {cores} cores" if load > cores + limits["load"] else None
 
 
+def waits() -> int | None:
+    """How often this thread has given its core away to wait for something; None where the system does not tell."""
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw  # of Linux alone
+    except (ImportError, AttributeError):
+        return None
+
+
 def peak_rss_bytes() -> int | None:
     """The most memory that this process has held.
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, NamedTuple
 
 import numpy as np
 
-from .host import allowed_cores
+from .host import allowed_cores, waits
 from .loop import timed_runs
 from .runtimes import Unavailable
 
@@ -32,7 +32,9 @@ def open_arm(request: dict[str, Any]) -> Opened:
         session = runtime.Session(request["model"], inputs=arrays(request["inputs"]), **settings)
         session_ns = time.perf_counter_ns() - begin_ns
         first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+        before = waits()
         warm = timed_runs(session.run, min_runs=WARM_UP_RUNS, min_duration_ns=0).latencies_ns
+        waited = before is None or (waits() or 0) - before >= WARM_UP_RUNS
     except Unavailable:
         raise
     except MemoryError:
@@ -41,6 +43,7 @@ def open_arm(request: dict[str, Any]) -> Opened:
         return Opened(_nothing, 0, {"error": f"{type(failure).__name__}: {failure}"})
     facts = {
         "session_ns": session_ns,
+        "waits": waited,
         "first_run_ns": first_run_ns,
         "outputs": packed(session.outputs()),
         "placement": session.placement(),
