@@ -1,6 +1,5 @@
 """`mnbench compare`."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -161,11 +160,13 @@ def judged(
             with progress("comparing", settings.rules.processes) as step:
                 return compare(preparation.rows, preparation.known, settings, names=names, folder=folder, seen=step)
     except KeyboardInterrupt:
-        _remove(folder)
+        if folder:
+            kept.discard(folder)
         click.echo("stopped: nothing is kept of a comparison that is not finished", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except MnbenchError:
-        _remove(folder)
+        if folder:
+            kept.discard(folder)
         raise
 
 
@@ -181,11 +182,3 @@ def shown(judgement: "Judgement", results: Path, output: str) -> None:
     click.echo(f"kept in {results / 'raw' / str(judgement.run)}", err=True)
     if EXIT_CODES[judgement.verdict]:
         raise click.exceptions.Exit(EXIT_CODES[judgement.verdict])
-
-
-def _remove(folder: Path | None) -> None:
-    from mnbench.gate import kept
-
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
-        kept.discard(folder)

@@ -133,15 +133,13 @@ def estimates(effects: Effects, level: float, prior: Sequence[float] = ()) -> di
     A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
     t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
     """
-    own = {row: variance(one.log_ratio for one in each) for row, each in effects.items() if len(each) > 1}
+    own = {row: _variance(each) for row, each in effects.items() if len(each) >= MIN_PROCESSES}
     found: dict[str, Estimate] = {}
-    for row, each in effects.items():
-        if row not in own:
-            continue
-        others = [*prior, *(value for other, value in own.items() if other != row)]
+    for row, scatter in own.items():
+        each, others = effects[row], [*prior, *(value for other, value in own.items() if other != row)]
         weight = min(PRIOR_FREEDOM, len(others))
         freedom = len(each) - 1 + weight
-        pooled = (weight * median(others or [0.0]) + (len(each) - 1) * own[row]) / freedom
+        pooled = (weight * median(others or [0.0]) + (len(each) - 1) * scatter) / freedom
         reach = student_bound(level, freedom) * sqrt(pooled / len(each))
         mean = fmean(one.log_ratio for one in each)
         found[row] = Estimate(mean, mean - reach, mean + reach, len(each), sum(one.pairs for one in each))
@@ -150,7 +148,11 @@ def estimates(effects: Effects, level: float, prior: Sequence[float] = ()) -> di
 
 def variances(effects: Effects) -> list[float]:
     """How each row varies from process to process."""
-    return [variance(one.log_ratio for one in each) for each in effects.values() if len(each) > 1]
+    return [_variance(each) for each in effects.values() if len(each) >= MIN_PROCESSES]
+
+
+def _variance(each: Sequence[Effect]) -> float:
+    return variance(one.log_ratio for one in each)
 
 
 def _verdict(estimate: Estimate, rules: Rules, *, last: bool) -> Verdict | None:

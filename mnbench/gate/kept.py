@@ -1,6 +1,7 @@
 """Every pair of a comparison, kept beside the records: any verdict can be computed again."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,10 +101,11 @@ def judged_again(folder: Path, rules: Rules | None = None) -> tuple[Finding, ...
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a comparison that found nothing, and those above it if they are empty."""
+    """Remove the folder of a comparison that was not finished, and those above it if they are empty."""
+    shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
-        for one in (folder, folder.parent, folder.parent.parent):
-            one.rmdir()
+        for above in (folder.parent, folder.parent.parent):
+            above.rmdir()
 
 
 def _load(path: Path) -> tuple[Stage, Pairs]:
