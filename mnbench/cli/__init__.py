@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Measure latency and append it to the results.",
     "table": "Show the results.",
     "compare": "Tell whether one of two is slower.",
+    "gate": "Tell whether a table has become slower.",
 }
 
 START = """\b

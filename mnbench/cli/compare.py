@@ -14,11 +14,12 @@ from mnbench.spec import locate
 
 if TYPE_CHECKING:
     from mnbench.gate.contest import Settings
-    from mnbench.gate.judge import Judgement
+    from mnbench.gate.judge import Finding, Judgement
     from mnbench.gate.sides import Pairing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+JUDGING = ("min_effect", "margin", "tolerance", "alpha_level", "processes", "budget", "seed", "allow", "self_check")
 EXIT_CODES = {"pass": 0, "slower": 3, "inconclusive": 4}
 ALLOWED = ("busy", "cpu", "fallback", "missing", "shapes", "threads")
 
@@ -81,7 +82,9 @@ def judging_options(command: Command) -> Command:
             help="Folder of the results: every pair is kept in its raw/.",
         ),
         click.option(
-            "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to measure."
+            "--device",
+            type=TableName("devices", ".toml"),
+            help="Where to measure. Default: cpu, or what the table is named after.",
         ),
     ):
         command = decorate(command)
@@ -102,14 +105,9 @@ def command(
     *,
     base: str,
     candidate: str,
-    device: str,
+    device: str | None,
     results: Path,
     output: str,
-    min_effect: float,
-    margin: float,
-    tolerance: float,
-    alpha_level: float,
-    processes: int,
     **rest: Any,
 ) -> None:
     """Tell whether one of two is slower.
@@ -118,31 +116,57 @@ def command(
     with the graphs to compare them with. Both are measured beside each other, run by run, in fresh processes, until
     every row is decided. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
     """
-    from mnbench.gate.contest import Settings
-    from mnbench.gate.judge import Rules
     from mnbench.gate.sides import pairings, side
 
-    judging = {name: rest.pop(name) for name in ("budget", "seed", "allow", "self_check")}
-    settings = Settings(
-        rules=Rules(alpha=alpha_level, margin=margin, min_effect=min_effect, tolerance=tolerance, processes=processes),
-        budget_s=judging["budget"],
-        seed=judging["seed"],
-        allow=frozenset(judging["allow"]),
-        self_check=judging["self_check"],
-    )
+    settings = settings_of(**{name: rest.pop(name) for name in JUDGING})
     if rest["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     chosen = pairings(side(base), side(candidate), sources(**rest))
-    judgement = judged(
-        chosen, settings, device=device, results=results, names=(base, base if settings.self_check else candidate)
-    )
+    names = (base, base if settings.self_check else candidate)
+    judgement = finished(chosen, settings, device=device or "cpu", results=results, names=names)
     shown(judgement, results, output)
 
 
-def judged(
-    chosen: Sequence["Pairing"], settings: "Settings", *, device: str, results: Path, names: tuple[str, str]
+def settings_of(
+    *,
+    min_effect: float,
+    margin: float,
+    tolerance: float,
+    alpha_level: float,
+    processes: int,
+    budget: float,
+    seed: int,
+    allow: Sequence[str],
+    self_check: bool,
+    **_: Any,
+) -> "Settings":
+    """What `judging_options` ask for."""
+    from mnbench.gate.contest import Settings
+    from mnbench.gate.judge import Rules
+
+    return Settings(
+        rules=Rules(alpha=alpha_level, margin=margin, min_effect=min_effect, tolerance=tolerance, processes=processes),
+        budget_s=budget,
+        seed=seed,
+        allow=frozenset(allow),
+        self_check=self_check,
+    )
+
+
+def finished(
+    chosen: Sequence["Pairing"],
+    settings: "Settings",
+    *,
+    device: str,
+    results: Path,
+    names: tuple[str, str],
+    known: Sequence["Finding"] = (),
+    alone: bool | None = None,
 ) -> "Judgement":
-    """Make the models, measure the rows, judge the table. Ctrl-C leaves nothing behind."""
+    """Make the models, measure the rows, judge the table. Ctrl-C leaves nothing behind.
+
+    An `alone` row, as the only one is, fails with the error that another would get for a reason.
+    """
     from mnbench.gate import kept
     from mnbench.gate.compare import Preparation, compare
     from mnbench.show.progress import progress
@@ -154,11 +178,13 @@ def judged(
             preparation = Preparation(profile, Path(models), settings)
             with progress("building", len(chosen)) as step:
                 for pairing in chosen:
-                    preparation.add(pairing, alone=len(chosen) == 1)
+                    preparation.add(pairing, alone=len(chosen) == 1 if alone is None else alone)
                     step()
-            folder = kept.new_folder(results)
+            folder = kept.new_folder(results) if preparation.rows else None
             with progress("comparing", settings.rules.processes) as step:
-                return compare(preparation.rows, preparation.known, settings, names=names, folder=folder, seen=step)
+                return compare(
+                    preparation.rows, [*preparation.known, *known], settings, names=names, folder=folder, seen=step
+                )
     except KeyboardInterrupt:
         if folder:
             kept.discard(folder)
@@ -179,6 +205,7 @@ def shown(judgement: "Judgement", results: Path, output: str) -> None:
         echo_json(judgement_payload(judgement))
     else:
         echo(findings_table(judgement, beside=output == "csv"), output)
-    click.echo(f"kept in {results / 'raw' / str(judgement.run)}", err=True)
+    if judgement.run:
+        click.echo(f"every pair is kept in {results / 'raw' / judgement.run}", err=True)
     if EXIT_CODES[judgement.verdict]:
         raise click.exceptions.Exit(EXIT_CODES[judgement.verdict])

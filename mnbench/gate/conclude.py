@@ -43,9 +43,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 0
 
 
-def suspects(first: Effects, rules: Rules) -> list[str]:
-    """The rows that are to be measured once more, alone."""
-    return [row for row, one in decide(first, rules, ended=True).items() if one.verdict == "slower"]
+def suspects(first: Effects, rules: Rules, rows: int) -> list[str]:
+    """Of so many rows, those that are to be measured once more, alone."""
+    return [row for row, one in decide(first, rules, ended=True, rows=rows).items() if one.verdict == "slower"]
 
 
 def repeated(again: Effects, first: Effects, rules: Rules, *, ended: bool) -> dict[str, Decision]:
@@ -56,7 +56,7 @@ def repeated(again: Effects, first: Effects, rules: Rules, *, ended: bool) -> di
 def conclude(first: Effects, again: Effects, context: Context) -> tuple[Finding, ...]:
     """A finding a row: those measured in their order, then those that were not."""
     able = {row: each for row, each in first.items() if row not in context.failed}
-    decided = decide(able, context.rules, ended=True)
+    decided = decide(able, context.rules, ended=True, rows=len(context.measured))
     doubtful = [row for row, one in decided.items() if one.verdict == "slower"]
     second = repeated({row: again[row] for row in doubtful if again.get(row)}, able, context.rules, ended=True)
     findings: list[Finding] = []

@@ -77,12 +77,14 @@ class Contest:
 
     def held(self, base: str, candidate: str, known: Sequence[Finding] = ()) -> tuple[Context, tuple[Finding, ...]]:
         """Measure all rows, and again what looks slower; `known` are findings of rows that need no measuring."""
-        rules, stopped = self.settings.rules, Stopped("")
+        rules, stopped, rows = self.settings.rules, Stopped(""), len(self.rows)
         try:
             if self.rows:
-                self._stage("first", self.rows, lambda effects: decide(effects, rules, ended=False), FIRST_SHARE)
+                self._stage(
+                    "first", self.rows, lambda effects: decide(effects, rules, ended=False, rows=rows), FIRST_SHARE
+                )
             first = self._effects("first")
-            doubtful = [] if self.settings.self_check else suspects(first, rules)
+            doubtful = [] if self.settings.self_check else suspects(first, rules, rows)
             if doubtful:
                 self._stage("again", doubtful, lambda effects: repeated(effects, first, rules, ended=False), 1.0)
         except Stopped as reason:
