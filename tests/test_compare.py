@@ -215,6 +215,7 @@ def make_row(tmp_path, make_device):
     """A row that nothing measures."""
 
     def make(variant):
+        (tmp_path / "model").touch()
         cell = Cell(
             variant=variant,
             architecture=None,
@@ -267,7 +268,7 @@ def nothing(busy=None, failed=None):
 def test_a_table_without_change_takes_four_processes(held):
     """Each with all rows and a seed of its own."""
     processes, _, found = held({"a": 0, "b": 0})
-    assert [(f"0/first/{at}", ["a", "b"]) for at in range(4)] == processes.asked
+    assert [(f"0/first/{at}/0", ["a", "b"]) for at in range(4)] == processes.asked
     assert {"same"} == {one.verdict for one in found.values()}
 
 
@@ -275,7 +276,7 @@ def test_suspects_are_measured_again_alone(held):
     """With new seeds; the innocent is not."""
     processes, _, found = held({"a": 3, "b": 0})
     assert [["a", "b"]] * 4 + [["a"]] * 4 == [rows for _, rows in processes.asked]
-    assert [f"0/again/{at}" for at in range(4)] == [seed for seed, _ in processes.asked[4:]]
+    assert [f"0/again/{at}/0" for at in range(4)] == [seed for seed, _ in processes.asked[4:]]
     assert ("slower", "same") == (found["a"].verdict, found["b"].verdict)
 
 
@@ -290,7 +291,7 @@ def test_only_undecided_rows_are_measured_on(held):
     """After four processes the quiet rows are decided; the doubtful one has all twelve."""
 
     def doubtful(seed):
-        return (0, 8)[int(seed.rpartition("/")[2]) % 2]
+        return (0, 8)[int(seed.split("/")[2]) % 2]
 
     processes, _, found = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
     assert ["a", "b", "c", "d"] == processes.asked[0][1]
@@ -301,7 +302,7 @@ def test_only_undecided_rows_are_measured_on(held):
 
 def test_the_budget_ends_it(held):
     """Seventy percent of it may pass before suspects are measured again; what was measured is judged."""
-    processes, _, found = held({"a": lambda seed: (0, 8)[int(seed[-1]) % 2], "b": 0}, seconds=10, budget_s=80)
+    processes, _, found = held({"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80)
     assert 5 == len(processes.asked)
     assert ("inconclusive", 5) == (found["a"].verdict, found["a"].processes)
     processes, _, found = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
@@ -346,6 +347,14 @@ def test_a_row_that_crashes_costs_itself(held):
     assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
     assert ("missing", "the candidate fails: killed by SIGSEGV") == (found["a"].verdict, found["a"].reason)
     assert "same" == found["b"].verdict
+
+
+def test_a_large_table_takes_several_processes(held):
+    """In place of one, each with rows drawn anew; every row has its four."""
+    processes, _, found = held({f"row {at}": 0 for at in range(40)}, budget_s=1000)
+    assert [32, 8] * 4 == [len(rows) for _, rows in processes.asked]
+    assert processes.asked[1][1] != processes.asked[3][1]
+    assert {("same", 4)} == {(one.verdict, one.processes) for one in found.values()}
 
 
 def test_the_verdict_can_be_computed_again(held, tmp_path):

@@ -43,12 +43,12 @@ class Baseline:
             self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
             return
         try:
-            before = self._base(record, candidate, base)
+            sha256, before = self._base(record, candidate, base)
         except MnbenchError as failure:
             self._know(record, "incomparable", failure.message)
             return
         same_runtime = record.runtime.version in ("", self._version) or base is not None
-        if before.sha256 == candidate.sha256 and same_runtime and not self._every:
+        if sha256 == candidate.sha256 and same_runtime and not self._every:
             self._know(record, "identical", "the same model and runtime")
             return
         threads = {"threads": str(record.threads)}
@@ -57,16 +57,17 @@ class Baseline:
             Pairing(
                 variant=record.variant,
                 base=(self._file(before), Setup(requirement=runtime, settings=threads)),
-                candidate=(self._file(candidate), Setup(settings=threads)),
+                candidate=(self._file(_drawn(candidate)), Setup(settings=threads)),
             )
         )
 
-    def _base(self, record: Record, candidate: Model, base: Path | None) -> Model:
-        """What the row was measured with: at hand, or what is there now, or made again from what is kept."""
+    def _base(self, record: Record, candidate: Model, base: Path | None) -> tuple[str, Model]:
+        """What the row was measured with, and its hash: at hand, what is there now, or made again from what is kept."""
         if base is not None:
-            return make(OnnxFile(path=base), simplified=False).model
+            model = make(OnnxFile(path=base), simplified=False).model
+            return model.sha256, _drawn(model)
         if candidate.sha256 == record.model_sha256:
-            return candidate
+            return candidate.sha256, _drawn(candidate)
         path = path_of(self._results, record.model_sha256)
         try:
             data = path.read_bytes()
@@ -75,11 +76,9 @@ class Baseline:
                 f"its graph has changed, and that of the table is not kept ({path})",
                 hint="keep it while it is there: mnbench gate --keep",
             ) from failure
-        return refilled(data, record.variant)
+        return record.model_sha256, refilled(data, record.variant)
 
-    def _file(self, model: Model) -> OnnxFile:
-        """The model with weights drawn anew, so that both sides have the same kind of numbers."""
-        drawn = refilled(skeleton(model), model.name)
+    def _file(self, drawn: Model) -> OnnxFile:
         path = self._folder / f"{drawn.sha256}.onnx"
         if not path.exists():
             files.write(path, drawn.data, durable=False)
@@ -91,6 +90,11 @@ class Baseline:
 
     def _know(self, record: Record, verdict: Verdict, reason: str) -> None:
         self.known.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
+
+
+def _drawn(model: Model) -> Model:
+    """The model with weights drawn anew, so that both sides have the same kind of numbers."""
+    return refilled(skeleton(model), model.name)
 
 
 def current(record: Record, own: Mapping[str, Path] | None = None) -> Model:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -13,6 +14,7 @@ from mnbench.gate.conclude import Context, conclude, repeated, suspects
 from mnbench.gate.judge import Decision, Effects, Finding, Rules, decide
 from mnbench.gate.kept import Kept, Stage
 from mnbench.measure.pairs import Dose, Pairs, Row, take_pairs
+from mnbench.measure.plan import Cell
 
 ROW_S = 0.35
 LEAST_S = 1.0
@@ -20,6 +22,9 @@ LEAST_S = 1.0
 
 FIRST_SHARE = 0.7
 """How much of the budget may pass before suspects are measured again."""
+
+GROUP_ROWS, GROUP_BYTES = 32, 4 * 2**30
+"""What one process holds at once, of rows and of memory; larger tables take several processes in its place."""
 
 PAUSE_S = 5.0
 PATIENCE_S = 30.0
@@ -120,17 +125,18 @@ class Contest:
             if not left or self._spent_s + self._longest_s[stage] > share * self.settings.budget_s:
                 return
             begin = self._clock()
-            self._measured(stage, process, left)
+            for number, group in enumerate(self._groups(left, f"{self.settings.seed}/{stage}/{process}")):
+                self._measured(stage, f"{self.settings.seed}/{stage}/{process}/{number}", group)
             self._longest_s[stage] = max(self._longest_s[stage], self._clock() - begin)
             effects = {row: each for row, each in self._effects(stage).items() if row in effects}
             self._seen(f"process {process + 1}: {len(left)} rows")
 
-    def _measured(self, stage: Stage, process: int, left: list[str]) -> None:
+    def _measured(self, stage: Stage, seed: str, left: list[str]) -> None:
         """One process, begun anew without what makes it crash, and when the machine is quiet enough."""
         while left:
             pairs = self._take(
                 [self.rows[row] for row in left],
-                self._dose(f"{self.settings.seed}/{stage}/{process}", len(left)),
+                self._dose(seed, len(left)),
                 heard=_ignored,
             )
             if pairs.busy:
@@ -143,6 +149,19 @@ class Contest:
                 self.kept.add(stage, pairs)
                 self._steady(pairs)
                 return
+
+    def _groups(self, rows: Sequence[str], seed: str) -> list[list[str]]:
+        """The rows, drawn anew into as few groups as fit into a process each."""
+        groups: list[list[str]] = []
+        held = 0
+        for row in Random(seed).sample(rows, len(rows)):  # noqa: S311  an order, not a secret
+            need = sum(_held_bytes(arm.cell) for arm in self.rows[row].arms)
+            if not groups or len(groups[-1]) >= GROUP_ROWS or held + need > GROUP_BYTES:
+                groups.append([])
+                held = 0
+            groups[-1].append(row)
+            held += need
+        return [[row for row in rows if row in group] for group in groups]
 
     def _dose(self, seed: str, rows: int) -> Dose:
         dose = Dose(duration_s=max(LEAST_S, ROW_S * rows), seed=seed, allow_fallback="fallback" in self.settings.allow)
@@ -178,6 +197,11 @@ class Contest:
     @property
     def _spent_s(self) -> float:
         return self._clock() - self._begin
+
+
+def _held_bytes(cell: Cell) -> int:
+    """What a session of the model holds, roughly: its weights, also as the runtime packs them, and its activations."""
+    return 2 * (cell.path.stat().st_size + cell.peak_activation_bytes)
 
 
 def _ignored(_left_s: float) -> None:

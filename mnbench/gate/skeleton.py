@@ -33,9 +33,13 @@ def skeleton(model: Model) -> bytes:
     """The model without its large weights, compressed; it knows the hash of what `refilled` makes of it."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
+    # A runtime fuses quantized operators only where scales and zero points fit each other.
+    scaled = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    exact = {name for node in scaled for name in node.input[1:]}
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.size > KEPT_EXACTLY and values.dtype.kind in "fiu" and values.dtype.itemsize <= 4:
+        large = values.size > KEPT_EXACTLY and values.dtype.kind in "fiu" and values.dtype.itemsize <= 4
+        if large and tensor.name not in exact:
             _empty(tensor, values)
     filled = onnx.ModelProto()
     filled.CopyFrom(proto)
