@@ -117,8 +117,8 @@ def table(
     stored = last.with_name(f"{last.name}.{kind.partition('+')[0]}.npz")
     before = dict(np.load(stored)) if stored.exists() else {}
     for name, row in rows.items():
-        row |= {key: row[key] and round(row[key], 5) for key in ("ratio", "low", "high")}
-        row |= figures(raw[name], before.get(name))
+        row.update({key: row[key] and round(row[key], 5) for key in ("ratio", "low", "high")})
+        row.update(figures(raw[name], before.get(name)))
     np.savez(stored, **{name: np.concatenate([one["base_ns"] for one in each]) for name, each in raw.items()})
     return {
         "kind": kind,

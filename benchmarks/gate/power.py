@@ -1,4 +1,4 @@
-"""From the log of `aa.py`: false alarms and power, with exact binomial bounds, of the gate and of what people use now."""
+"""From the log of `aa.py`: false alarms and power, with exact bounds, of the gate and of what people use now."""
 
 import json
 from collections.abc import Callable
@@ -56,9 +56,8 @@ def line(gate: str, host: str, tables: list[dict[str, Any]], accuses: Callable[[
     found, out_of = sum(guilty), len(guilty)
     most = f"{upper(false, of):.1%}" if of else "–"
     least = f"{1 - upper(out_of - found, out_of):.1%}" if out_of else "–"
-    print(
-        f"| {gate} | {host} | {sum(innocent)} / {len(innocent)} | {false} / {of} | {most} | {found} / {out_of} | {least} |"
-    )
+    rows = f"{sum(innocent)} / {len(innocent)}"
+    print(f"| {gate} | {host} | {rows} | {false} / {of} | {most} | {found} / {out_of} | {least} |")
 
 
 def upper(count: int, of: int, certainty: float = 0.95) -> float:
