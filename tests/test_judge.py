@@ -144,15 +144,24 @@ def test_a_decided_row_keeps_its_verdict():
     assert ("slower", 4) == (last.verdict, last.estimate.processes)
 
 
+def test_what_is_decided_is_not_judged_again_when_measuring_ends():
+    """The last look spends what is left of alpha on undecided rows alone: its bounds are narrower."""
+    table = effects([[0.1, -0.1, 0.3, -0.3]] * 4 + [[3, -1, 0, 1]])
+    live, ended = decide(table, Rules(), ended=False), decide(table, Rules(), ended=True)
+    assert ["same"] * 4 + [None] == [one.verdict for one in live.values()]
+    assert live["row 0"] == ended["row 0"]
+    assert "inconclusive" == ended["row 4"].verdict
+    assert ended["row 4"].estimate.high < live["row 4"].estimate.high
+
+
 def test_alpha_is_spent_once():
     """By tenths after 4, 6, 8 and 12 processes; a smaller cap has fewer looks, and its last spends the rest."""
     rules = Rules()
     assert (4, 6, 8, 12) == rules.looks
-    assert [0.1, 0.3, 0.6, 1.0] == pytest.approx([rules.spent(look, last=False) for look in rules.looks])
+    assert [0.1, 0.3, 0.6, 1.0] == pytest.approx([rules.spent(look) for look in rules.looks])
     assert (4, 6) == Rules(processes=6).looks
     assert (4,) == Rules(processes=4).looks
-    assert 1.0 == Rules(processes=4).spent(4, last=False)
-    assert 1.0 == rules.spent(5, last=True)
+    assert 1.0 == Rules(processes=4).spent(4)
 
 
 def test_fewer_than_four_processes_decide_nothing():

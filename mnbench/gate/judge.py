@@ -61,9 +61,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         """After how many processes the table is looked at."""
         return (*(look for look in LOOKS if look < self.processes), self.processes)
 
-    def spent(self, processes: int, *, last: bool) -> float:
-        """The share of alpha spent by a look after so many processes; the last one spends what is left."""
-        return 1.0 if last else float(np.interp(processes / self.processes, *SPENT))
+    def spent(self, processes: int) -> float:
+        """The share of alpha spent by a look after so many processes."""
+        return float(np.interp(processes / self.processes, *SPENT))
 
 
 class Estimate(NamedTuple):
@@ -108,22 +108,25 @@ def decide(
 ) -> dict[str, Decision]:
     """Look at the table as often as its processes allow; a row keeps the first verdict that it gets.
 
-    `ended` says that no more processes come, so that the last look may spend what is left of alpha. `rows` is over how
-    many rows alpha is spread, if not over these; `prior` are variances of other rows to lean on.
+    `ended` says that no more processes come: a last look at what is undecided spends what is left of alpha. `rows` is
+    over how many rows alpha is spread, if not over these; `prior` are variances of other rows to lean on.
     """
     made = max(map(len, effects.values()), default=0)
-    looks = [look for look in rules.looks if look <= made]
-    if ended and made >= MIN_PROCESSES and made not in looks:
-        looks.append(made)
-    shares = [rules.spent(look, last=look == rules.processes or (ended and look == looks[-1])) for look in looks]
     decided: dict[str, Decision] = {}
-    for look, (before, share) in zip(looks, pairwise((0.0, *shares)), strict=True):
-        level = rules.alpha * (share - before) / (rows or len(effects))
-        found = estimates({row: each[:look] for row, each in effects.items()}, level, prior)
-        last = share == 1.0
+
+    def look(processes: int, share: float, *, last: bool) -> None:
+        level = rules.alpha * share / (rows or len(effects))
+        found = estimates({row: each[:processes] for row, each in effects.items()}, level, prior)
         for row, estimate in found.items():
             if row not in decided or decided[row].verdict is None:
                 decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
+
+    for before, processes in pairwise((0, *rules.looks)):
+        if processes <= made:
+            look(processes, rules.spent(processes) - rules.spent(before), last=processes == rules.processes)
+    if ended and made >= MIN_PROCESSES:
+        before = max((processes for processes in rules.looks if processes < made), default=0)
+        look(made, 1 - rules.spent(before), last=True)
     return decided
 
 
