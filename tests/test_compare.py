@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbench.errors import ArchitectureError, BuildError, MnbenchError, RecordError, RuntimeUnavailable
+from mnbench.errors import ArchitectureError, BuildError, MeasureError, MnbenchError, RecordError, RuntimeUnavailable
 from mnbench.gate.compare import Preparation
 from mnbench.gate.contest import Contest, Settings
 from mnbench.gate.judge import Judgement, Rules, overall
@@ -122,6 +122,13 @@ def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeyp
     assert "popen//python=/cache/onnxruntime==1.30.0/python" == found.gateway
 
 
+def test_a_runtime_is_not_installed_on_other_machines(make_device):
+    """A gateway to another machine, or into a container, has the runtime that it has."""
+    for gateway in ("ssh=board", "popen//python=docker run -i image python3"):
+        with pytest.raises(RuntimeUnavailable, match="is not installed on other machines"):
+            Setup(requirement="onnxruntime==1.30.0").device(make_device(gateway=gateway))
+
+
 def test_folders_are_paired_by_file_name(tmp_path):
     """One-sided files are there with one side."""
     for name in ("a/x.onnx", "b/x.onnx", "a/old.onnx", "b/new.onnx", "a/deep/y.onnx", "b/deep/y.onnx", "a/other.txt"):
@@ -182,6 +189,8 @@ class FakeProcesses:
         answer = self.answers.pop(len(self.asked) - 1, None)
         if isinstance(answer, Pairs):
             return answer
+        if isinstance(answer, Exception):
+            raise answer
         heard(1.0)
         self.now += self.seconds
         draw = random.Random(dose.seed)
@@ -347,6 +356,15 @@ def test_a_row_that_crashes_costs_itself(held):
     assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
     assert ("missing", "the candidate fails: killed by SIGSEGV") == (found["a"].verdict, found["a"].reason)
     assert "same" == found["b"].verdict
+
+
+def test_a_process_that_dies_while_it_measures_ends_it(held):
+    """What was measured is judged; the rest is inconclusive, with the reason."""
+    dead = MeasureError("the worker was killed by SIGKILL: out of memory?", hint="")
+    processes, context, found = held({"a": 0, "b": 0}, answers={2: dead})
+    assert 3 == len(processes.asked)
+    assert "a process failed: the worker was killed by SIGKILL: out of memory?" == context.stopped
+    assert f"2 of at least 4 processes: {context.stopped}" == found["a"].reason
 
 
 def test_a_large_table_takes_several_processes(held):

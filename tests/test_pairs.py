@@ -4,6 +4,7 @@
 
 import random
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from subprocess import CompletedProcess
 
@@ -235,6 +236,29 @@ def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypa
     pairs = take_pairs(rows, dose(), heard=id)
     assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
     assert 0 == pairs.columns["row"].size
+
+
+def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
+    """Of two that take turns; a model whose session ends the process."""
+
+    class Dying:
+        def __init__(self):
+            self.answers = [{"expect_s": 0.0, "at": 1}, None]
+
+        def send(self, _message):
+            pass
+
+        def receive(self):
+            answer = self.answers.pop(0)
+            if answer is None:
+                raise MeasureError("the worker was killed by SIGSEGV", hint="")
+            return answer
+
+    monkeypatch.setattr("mnbench.measure.pairs.conversation", lambda *_, **__: nullcontext(Dying()))
+    gateway = f"popen//python={sys.executable}"
+    rows = [row(cells, "v1-a0.25-r32", name, gateway=gateway) for name in ("v1-a0.25-r32", "v1-a0.5-r32")]
+    ((variant, (_, message)),) = take_pairs(rows, dose(), heard=id).failed.items()
+    assert (rows[1].variant, "the worker was killed by SIGSEGV") == (variant, message)
 
 
 def test_a_busy_machine_is_not_measured_on(cells):

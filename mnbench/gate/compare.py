@@ -94,7 +94,6 @@ def compare(
 
     Raises:
         RuntimeUnavailable, GatewayError: nothing can be measured on this device.
-        MeasureError: a worker crashed while it measured.
         FileError: the pairs cannot be kept.
     """
     begin = time.monotonic()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mnbench.errors import MeasureError
 from mnbench.gate.conclude import Context, conclude, repeated, suspects
 from mnbench.gate.judge import Decision, Effects, Finding, Rules, decide
 from mnbench.gate.kept import Kept, Stage
@@ -134,11 +135,10 @@ class Contest:
     def _measured(self, stage: Stage, seed: str, left: list[str]) -> None:
         """One process, begun anew without what makes it crash, and when the machine is quiet enough."""
         while left:
-            pairs = self._take(
-                [self.rows[row] for row in left],
-                self._dose(seed, len(left)),
-                heard=_ignored,
-            )
+            try:
+                pairs = self._take([self.rows[row] for row in left], self._dose(seed, len(left)), heard=_ignored)
+            except MeasureError as failure:
+                raise Stopped(f"a process failed: {failure.message}") from failure
             if pairs.busy:
                 self._wait(pairs.busy)
                 continue

@@ -9,8 +9,9 @@ from typing import TypeAlias, cast, get_args
 
 import msgspec
 
-from mnbench.errors import BuildError, FileError
+from mnbench.errors import BuildError, FileError, RuntimeUnavailable
 from mnbench.measure.environment import environment
+from mnbench.measure.gateway import shares_files
 from mnbench.network.variant import OnnxFile, Precision, Source, Variant, named
 from mnbench.spec.device import Device
 
@@ -32,7 +33,7 @@ class Setup:
         """The device, set up so.
 
         Raises:
-            RuntimeUnavailable: the runtime's build cannot be installed.
+            RuntimeUnavailable: the runtime's build cannot be installed, or not there.
         """
         options, provider_options = dict(device.options), dict(device.provider_options)
         threads = device.threads
@@ -45,6 +46,11 @@ class Setup:
                 options[key] = value
         gateway = device.gateway
         if self.requirement:
+            if not shares_files(device):
+                raise RuntimeUnavailable(
+                    f"device {device.name}: {self.requirement} is not installed on other machines",
+                    hint="give a profile a `gateway` to a Python that has it, or compare on this machine",
+                )
             gateway = f"popen//python={shlex.quote(str(environment(self.requirement, 'numpy')))}"
         return msgspec.structs.replace(
             device, options=options, provider_options=provider_options, threads=threads, gateway=gateway

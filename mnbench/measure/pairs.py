@@ -134,9 +134,15 @@ def _by_turns(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object])
             arms = [row.arms[side] for row in rows]
             worker = stack.enter_context(conversation(arms[0].device, timeout_s=dose.timeout_s))
             worker.send(_request("turns", arms, dose))
-            answer = worker.receive()
+            answer: dict[str, Any] = {"expect_s": 0.0}
             while "expect_s" in answer:
-                answer = worker.receive()
+                try:
+                    answer = worker.receive()
+                except MeasureError as failure:
+                    if "at" not in answer:
+                        raise
+                    at = int(answer["at"])
+                    return _nothing(rows, failed={rows[at].variant: (SIDES[side], failure.message)})
             if "busy" in answer:
                 return _nothing(rows, busy=answer["busy"])
             workers.insert(side, worker)
