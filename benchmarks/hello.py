@@ -54,3 +54,15 @@ def table() -> None:
 def doctor() -> None:
     """Say hello, doctor."""
     click.echo("Hello, doctor!")
+
+
+@main.command()
+def compare() -> None:
+    """Say hello, compare."""
+    click.echo("Hello, compare!")
+
+
+@main.command()
+def gate() -> None:
+    """Say hello, gate."""
+    click.echo("Hello, gate!")

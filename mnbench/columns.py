@@ -15,6 +15,7 @@ class Column(Generic[R]):
     """`value` is in the base unit that `name` names, `show` writes it in `unit`.
 
     Numbers stand right and words `left`. Narrow terminals drop the column of highest `rank` first, and never rank 0.
+    `style` is how a terminal with colours sets a row's text apart.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Column(Generic[R]):
     unit: str = ""
     rank: int = 0
     left: bool = False
+    style: Callable[[R], str] | None = None
 
     def text(self, row: R) -> str:
         """What a person reads in that row."""

@@ -29,6 +29,8 @@ COMMANDS = {
     "table": "Show the results.",
     "profile": "Show where the time goes.",
     "doctor": "Tell what a device is, what disturbs it, and its noise.",
+    "compare": "Tell whether one of two is slower.",
+    "gate": "Tell whether a table has become slower.",
 }
 
 START = """\b

@@ -1,12 +1,15 @@
-"""Starts a worker on the device, carries its source there, and asks it for one visit."""
+"""Starts a worker on the device, carries its source there, and asks it what it is for."""
 
+import shlex
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import execnet
 from execnet import gateway_bootstrap, gateway_io
@@ -23,32 +26,91 @@ START_S = 30.0
 END_S = 1.0
 
 
-def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """One request to a fresh process on the device.
+def ask(
+    device: Device,
+    request: dict[str, Any],
+    *,
+    timeout_s: float,
+    heard: Callable[[dict[str, Any]], object] | None = None,
+) -> dict[str, Any]:
+    """One request to a fresh process on the device. `heard` is told what comes before the answer.
 
     Raises:
         GatewayError: the device's Python cannot be started, or cannot become a worker.
         RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
         MeasureError: the worker crashed, hung or failed.
     """
-    with _gateway(device) as gateway:
-        channel = _worker(gateway, device)
+    with conversation(device, timeout_s=timeout_s) as worker:
+        worker.send(request)
+        answer: dict[str, Any] = worker.receive()
+        while "expect_s" in answer:
+            if heard:
+                heard(answer)
+            answer = worker.receive(answer["expect_s"])
+    return answer
+
+
+class Worker:
+    """A worker that is ready for its request, or in the midst of one."""
+
+    def __init__(self, gateway: Any, device: Device, timeout_s: float) -> None:
+        self._gateway = gateway
+        self._device = device
+        self._timeout_s = timeout_s
+        self._channel = _worker(gateway, device)
+
+    def send(self, message: Any) -> None:
+        """Tell it something.
+
+        Raises:
+            MeasureError: it has ended.
+        """
         try:
-            channel.send(request)
-            answer = channel.receive(timeout_s)
-            while "expect_s" in answer:
-                answer = channel.receive(timeout_s + 2 * answer["expect_s"])
+            self._channel.send(message)
+        except OSError as failure:
+            raise _death(self._gateway, self._device) from failure
+
+    def receive(self, expect_s: float = 0.0) -> Any:
+        """What it tells next; it is expected to need so long.
+
+        Raises:
+            RuntimeUnavailable, MeasureError: it lacks the runtime; it crashed, hung or failed.
+        """
+        try:
+            answer = self._channel.receive(self._timeout_s + 2 * expect_s)
         except channel_timeout() as failure:
             raise MeasureError(
-                f"no answer for {timeout_s:g} s longer than expected: the worker hangs",
+                f"no answer for {self._timeout_s:g} s longer than expected: the worker hangs",
                 hint="try a smaller resolution",
             ) from failure
         except (EOFError, OSError) as failure:
-            raise _death(gateway, device) from failure
+            raise _death(self._gateway, self._device) from failure
         except execnet.RemoteError as failure:
             raise MeasureError(_last_line(failure), hint="run the cell alone to see whether it repeats") from failure
-    if "error" not in answer:
-        return answer
+        if isinstance(answer, dict) and "error" in answer:
+            raise _refused(cast("dict[str, Any]", answer), self._device)
+        return cast("Any", answer)
+
+
+@contextmanager
+def conversation(device: Device, *, timeout_s: float) -> Generator[Worker]:
+    """A fresh process on the device, which ends with the block.
+
+    Raises:
+        GatewayError: the device's Python cannot be started, or cannot become a worker.
+    """
+    with _gateway(device) as gateway:
+        yield Worker(gateway, device, timeout_s)
+
+
+def shares_files(device: Device) -> bool:
+    """Whether the worker sees the files of this process: it is a Python of this machine, and no container."""
+    specification = execnet.XSpec(device.gateway)
+    command = shlex.split(specification.python or sys.executable)
+    return bool(specification.popen and not specification.chdir and len(command) == 1 and Path(command[0]).is_file())
+
+
+def _refused(answer: dict[str, Any], device: Device) -> MnbenchError:
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
         hints = {
@@ -56,8 +118,8 @@ def ask(device: Device, request: dict[str, Any], *, timeout_s: float) -> dict[st
             "provider": f"install a build of {device.runtime} that has it, and what it needs",
             "cores": "name cores that this device has and allows, with --cores",
         }
-        raise RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
-    raise MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
+        return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
+    return MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
 def _worker(gateway: Any, device: Device) -> Any:

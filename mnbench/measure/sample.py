@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.errors import MeasureError
-from mnbench.measure.gateway import ask
+from mnbench.measure.gateway import ask, shares_files
 from mnbench.measure.plan import Cell, Plan
 from mnbench.model.reference import difference
 from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
 from mnbench.units import NS_PER_S
-
-HERE = "popen"
-"""The gateway to this Python on this machine."""
 
 TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 0.2, "int8": 2.5}
 """How far an output may lie from the reference's, as a share of its standard deviation. Zeros lie 2.8 to 4 away."""
@@ -73,13 +70,13 @@ def take(plan: Plan, cell: Cell) -> Sample:
     answer = ask(device, request, timeout_s=protocol.timeout_s)
     duration_ns = time.monotonic_ns() - begin_ns
     if not plan.allow_fallback:
-        _placed(cell, answer["placement"], device.provider)
+        placed(cell, answer["placement"], device.provider)
     return Sample(
         latencies_ns=np.array(answer["latencies_ns"], np.int64),
         cpu_ns=np.array(answer["cpu_ns"], np.int64),
         warmup_ns=np.array(answer["warmup_ns"], np.int64),
         duration_ns=duration_ns,
-        difference=_checked(cell, answer["outputs"], device.tolerance or TOLERANCE[cell.precision]),
+        difference=checked(device, cell, answer["outputs"]),
         **{
             name: answer[name]
             for name in (
@@ -101,11 +98,11 @@ def take(plan: Plan, cell: Cell) -> Sample:
 def session_request(device: Device, cell: Cell) -> dict[str, Any]:
     """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
 
-    A worker on this machine reads the model's file by itself.
+    A worker that sees our files reads the model's by itself.
     """
     return {
         **setting_request(device),
-        "model": str(cell.path.resolve()) if device.gateway == HERE else cell.path.read_bytes(),
+        "model": str(cell.path.resolve()) if shares_files(device) else cell.path.read_bytes(),
         "inputs": {
             name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
         },
@@ -130,8 +127,13 @@ def _arrays(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
         return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
 
 
-def _checked(cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]], tolerance: float) -> float:
-    """The largest difference of any output from the reference's."""
+def checked(device: Device, cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
+    """The largest difference of any output from the reference's.
+
+    Raises:
+        MeasureError: it is larger than the tolerance, or the outputs are no finite numbers.
+    """
+    tolerance = device.tolerance or TOLERANCE[cell.precision]
     if any(np.dtype(dtype).kind not in "biuf" for dtype, _, _ in outputs):
         raise MeasureError("outputs are no numbers", hint="report the runtime")
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
@@ -157,8 +159,12 @@ def _within(found: Sequence[NDArray[Any]], answers: Mapping[str, NDArray[Any]], 
     return worst
 
 
-def _placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
-    """Refuse a cell of which nodes ran elsewhere than on the provider asked for."""
+def placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
+    """Refuse a cell of which nodes ran elsewhere than on the provider asked for.
+
+    Raises:
+        MeasureError: some did.
+    """
     elsewhere = {name for taken, names in (placement or {}).items() if taken != provider for name in names}
     if not elsewhere:
         return

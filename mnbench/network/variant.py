@@ -1,10 +1,12 @@
 """What can be built, counted or measured: an architecture at one α and one resolution, or a user's own file."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from mnbench.errors import BuildError
+from mnbench.spec import locate
 from mnbench.spec.architecture import Architecture
 from mnbench.spec.mobilenet_v3 import MobileNetV3
 from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -97,6 +99,51 @@ class Variant:
     def extended(self) -> bool:
         """Whether the widths at this α stand in no paper: it prints columns and no formula."""
         return isinstance(self.architecture, ShuffleNetV1 | ShuffleNetV2) and self.alpha not in self.architecture.alphas
+
+
+NAME = re.compile(
+    r"(?P<own>.+)-a(?P<alpha>[0-9.e-]+)-r(?P<height>\d+)(?:x(?P<width>\d+))?"
+    r"(?:-b(?P<batch>\d+|dynamic))?(?:-c(?P<classes>\d+))?(?P<same>-same)?(?P<relu>-relu)?(?:-(?P<precision>fp16|int8))?"
+)
+"""What `Variant.name` makes."""
+
+
+def named(name: str) -> Variant:
+    """The variant of that name: `v1-a0.5-r160`.
+
+    Raises:
+        BuildError: it is no variant's name, or the variant cannot be built.
+        ArchitectureError: its table is wrong.
+    """
+    found = NAME.fullmatch(name)
+    if not found:
+        raise BuildError(f"{name!r} is no variant's name", hint="a variant's name is like v1-a0.5-r160")
+    try:
+        alpha, height = float(found["alpha"]), int(found["height"])
+    except ValueError as failure:
+        raise BuildError(f"{name!r} has no number behind -a", hint="a variant's name is like v1-a0.5-r160") from failure
+    return Variant(
+        **_owned(found["own"]),
+        alpha=alpha,
+        resolution=(height, int(found["width"] or height)),
+        batch=None if found["batch"] == "dynamic" else int(found["batch"] or 1),
+        classes=None if found["classes"] is None else int(found["classes"]),
+        padding="same" if found["same"] else "torch",
+        relu=bool(found["relu"]),
+        precision=cast("Precision", found["precision"] or "fp32"),
+    )
+
+
+def _owned(own: str) -> dict[str, Any]:
+    """The architecture, and what its family alone has: `shufflenet-v1-g8`, `shufflenet-v2-torchvision`."""
+    head, _, last = own.rpartition("-")
+    if own in locate.tables("graphs") or not head:
+        return {"architecture": locate.architecture(own)}
+    if re.fullmatch(r"g\d+", last):
+        return {"architecture": locate.architecture(head), "groups": int(last[1:])}
+    if head in locate.tables("graphs"):
+        return {"architecture": locate.architecture(head), "unit": last}
+    return {"architecture": locate.architecture(own)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

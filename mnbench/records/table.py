@@ -85,7 +85,7 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="interval_ns", title="interval", unit="ms", value=_interval),
         Column[Record](name="low_ns", title="low", unit="ms", value=_latency("low"), show=in_ms),
         Column[Record](name="high_ns", title="high", unit="ms", value=_latency("high"), show=in_ms),
-        Column[Record](name="p10_ns", title="p10", unit="ms", value=_latency("p10"), show=in_ms),
+        Column[Record](name="p10_ns", title="p10", unit="ms", value=_latency("p10"), show=in_ms, rank=3),
         Column[Record](name="p90_ns", title="p90", unit="ms", value=_latency("p90"), show=in_ms, rank=1),
         Column[Record](name="min_ns", title="min", unit="ms", value=_latency("min"), show=in_ms, rank=3),
         Column[Record](name="mult_adds_per_s", title="Mult-Adds\nper s", unit="10⁹", value=_rate, show=in_giga, rank=1),
@@ -137,7 +137,7 @@ DEFAULT_COLUMNS = (
     "memory_access_bytes",
     "latency_ns",
     "interval_ns",
-    "min_ns",
+    "p10_ns",
     "p90_ns",
     "mult_adds_per_s",
     "placed",
@@ -187,7 +187,7 @@ def _meaning(records: Sequence[Record]) -> list[str]:
     when = "on this host as it was then" if not all(drifts) else "in another hour too, by the host's calibrated drift"
     when += ", and where its drift was calibrated in another hour too" if any(drifts) and not all(drifts) else ""
     held = f"with {least:.1%} confidence or more the interval holds that of all such processes, {when}"
-    return [f"latency: median of {processes} processes' medians; {held}. min, p90: of all runs"]
+    return [f"latency: median of {processes} processes' medians; {held}. p10, p90: of all runs"]
 
 
 def _advice(records: Sequence[Record]) -> list[str]:

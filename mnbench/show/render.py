@@ -45,7 +45,7 @@ def rich(table: Table[R], console: Console) -> None:
             column.header, justify=justify, no_wrap=True, width=max(1, width), header_style="bold", vertical="bottom"
         )
     for row in table.rows:
-        shown.add_row(*(Text(column.text(row)) for column in columns))
+        shown.add_row(*(Text(column.text(row), style=column.style(row) if column.style else "") for column in columns))
     if table.title:
         console.print(table.title, style="bold", markup=False, highlight=False)
         console.print()

@@ -48,6 +48,29 @@ def conditions(files: Files | None = None) -> dict[str, Any]:
     }
 
 
+def busy(limits: dict[str, float], files: Files | None = None) -> str | None:
+    """Why this machine is too busy to measure on; None where it is not, or does not tell.
+
+    `pressure` is the share of the last ten seconds in which some task waited for a core; `load` how many more tasks
+    than cores want to run.
+    """
+    waiting = _pressure(files or Files(), "cpu")["cpu_pressure_10s"] or 0.0
+    if waiting > limits["pressure"]:
+        return f"tasks waited for a core {100 * waiting:.0f} % of the last ten seconds"
+    load, cores = _load()["load_1min"] or 0.0, os.cpu_count() or 1
+    return f"the load is {load:.1f} on {cores} cores" if load > cores + limits["load"] else None
+
+
+def waits() -> int | None:
+    """How often this thread has given its core away to wait for something; None where the system does not tell."""
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw  # of Linux alone
+    except (ImportError, AttributeError):
+        return None
+
+
 def _some(cpus: list[int]) -> list[int]:
     """Evenly chosen CPUs, not too many."""
     return cpus[:: -(-len(cpus) // MOST_CPUS)]

@@ -1,0 +1,173 @@
+"""Tables in which nothing has changed, and tables in which some graphs do more work: what does `mnbench compare` say?
+
+One line of JSON a table is appended to a log, and a log that is long enough is left alone, so the same command goes on
+where it stopped. Each row also has what people who keep a number would compare: this table's candidate with the base of
+the table before, of the same kind.
+"""
+
+import json
+import math
+import random
+import subprocess
+import sys
+import tempfile
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from benchmarks.drift.record import neighbour
+from mnbench.model.layers_of import layers_of
+from mnbench.model.model import Model
+from mnbench.network.cost import layer_cost
+from mnbench.stats import trimmed_mean
+
+GRID = ("v1", "--alpha", "1,0.75,0.5,0.25", "--res", "224,192,160,128")
+MNBENCH = (sys.executable, "-m", "mnbench")
+
+
+@click.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--tables", default=100, help="Of each kind.")
+@click.option("--kinds", default="quiet,neighbour,quiet+slower,neighbour+slower", help="Which, with commas between.")
+@click.option("--slower", "share", default=0.03, help="How much more work a slower graph does, as a share.")
+@click.option("--guilty", default=5, help="How many rows of a `slower` table are.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def main(log: Path, tables: int, kinds: str, share: float, guilty: int, options: tuple[str, ...]) -> None:
+    """Append to LOG until it holds that many tables of each kind; OPTIONS go to `mnbench compare`."""
+    done = [json.loads(line)["kind"] for line in log.read_text().splitlines()] if log.exists() else []
+    todo = [kind for kind in kinds.split(",") for _ in range(tables - done.count(kind))]
+    random.shuffle(todo)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, slower = built(Path(folder), share)
+        for number, kind in enumerate(todo, len(done)):
+            with neighbour() if kind.startswith("neighbour") else nullcontext():
+                line = table(Path(folder), plain, slower, kind, guilty, number, options, log.with_suffix(".last"))
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(number, kind, line["verdict"], f"{line['duration_s']} s", line["guilty"], file=sys.stderr)
+
+
+def built(folder: Path, share: float) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The sixteen graphs, and beside each one that does more work."""
+    (folder / "plain").mkdir()
+    (folder / "slower").mkdir()
+    subprocess.run([*MNBENCH, "build", *GRID], cwd=folder / "plain", check=True, capture_output=True)
+    plain = {path.stem: path for path in sorted((folder / "plain").glob("*.onnx"))}
+    slower: dict[str, Path] = {}
+    for name, path in plain.items():
+        slower[name] = folder / "slower" / path.name
+        onnx.save(with_branch(onnx.load(path), share), slower[name])
+    return plain, slower
+
+
+def with_branch(proto: onnx.ModelProto, share: float) -> onnx.ModelProto:
+    """The graph with one 1 × 1 convolution done twice, with other weights: that whose share is nearest."""
+    cost = {layer.scope: layer_cost(layer).mult_adds for layer in layers_of(Model(name="", proto=proto))}
+    total = sum(cost.values())
+    pointwise = {node.name for node in proto.graph.node if node.op_type == "Conv" and "depthwise" not in node.name}
+    name = min(pointwise, key=lambda one: abs(cost[one] / total - share))
+    at, node = next((at, node) for at, node in enumerate(proto.graph.node) if node.name == name)
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == node.input[1])
+    values = numpy_helper.to_array(weight)
+    proto.graph.initializer.append(numpy_helper.from_array(values[::-1] * np.float32(0.1), f"{weight.name}.branch"))
+    result = node.output[0]
+    node.output[0] = f"{result}.trunk"
+    branch = onnx.NodeProto()
+    branch.CopyFrom(node)
+    branch.name, branch.input[1], branch.output[0] = f"{name}/branch", f"{weight.name}.branch", f"{result}.branch"
+    both = onnx.helper.make_node("Add", [node.output[0], branch.output[0]], [result], name=f"{name}/sum")
+    proto.graph.node.insert(at + 1, branch)
+    proto.graph.node.insert(at + 2, both)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def table(
+    folder: Path,
+    plain: dict[str, Path],
+    slower: dict[str, Path],
+    kind: str,
+    guilty: int,
+    seed: int,
+    options: tuple[str, ...],
+    last: Path,
+) -> dict[str, Any]:
+    """One table: what was found of each row, and whether it was guilty."""
+    chosen = random.sample(sorted(plain), guilty) if kind.endswith("slower") else []
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        candidate = Path(place) / "candidate"
+        candidate.mkdir()
+        for name, path in plain.items():
+            (candidate / path.name).symlink_to(slower[name] if name in chosen else path)
+        command = (*MNBENCH, "compare", folder / "plain", candidate, "--seed", seed, "--allow", "busy", *options)
+        said = subprocess.run(
+            [*map(str, command), "--format", "json", "--results", place], check=False, capture_output=True, text=True
+        )
+        if said.returncode not in (0, 3, 4):
+            raise click.ClickException(said.stderr)
+        judgement = json.loads(said.stdout)
+        raw = loaded(Path(place) / "raw" / judgement["run"])
+    rows = {one.pop("variant"): one for one in judgement["findings"]}
+    stored = last.with_name(f"{last.name}.{kind.partition('+')[0]}.npz")
+    before = dict(np.load(stored)) if stored.exists() else {}
+    for name, row in rows.items():
+        row.update({key: row[key] and round(row[key], 5) for key in ("ratio", "low", "high")})
+        row.update(figures(raw[name], before.get(name)))
+    np.savez(stored, **{name: np.concatenate([one["base_ns"] for one in each]) for name, each in raw.items()})
+    return {
+        "kind": kind,
+        "guilty": chosen,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verdict": judgement["verdict"],
+        "duration_s": judgement["duration_s"],
+        "rules": judgement["rules"],
+        "rows": rows,
+    }
+
+
+def loaded(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Of each row, the columns of every process, but for those that measured suspects again."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for at in range(len(list(folder.glob("pairs.*.npz")))):
+        with np.load(folder / f"pairs.{at}.npz") as arrays:
+            columns = dict(arrays)
+        facts = json.loads(str(columns.pop("facts")))
+        for number, variant in enumerate(facts["variants"] if facts["stage"] == "first" else ()):
+            mine = columns["row"] == number
+            found.setdefault(variant, []).append({name: values[mine] for name, values in columns.items()})
+    return found
+
+
+def figures(each: list[dict[str, Any]], before: Any) -> dict[str, Any]:
+    """A row's effects by other estimators, and what comparisons with a stored number would make of it."""
+    base, candidate = (np.concatenate([one[f"{side}_ns"] for one in each]) for side in ("base", "candidate"))
+    found: dict[str, Any] = {
+        "base_ns": round(float(np.median(base))),
+        "wall": [round(trimmed_mean(np.log(one["candidate_ns"] / one["base_ns"])), 5) for one in each],
+        "cpu": [round(trimmed_mean(np.log(one["candidate_cpu_ns"] / one["base_cpu_ns"])), 5) for one in each],
+    }
+    if before is not None:
+        found["stored_median"] = round(float(np.median(candidate) / np.median(before)), 4)
+        found["stored_mean"] = round(float(candidate.mean() / before.mean()), 4)
+        found["stored_p"] = mann_whitney(before, candidate)
+    return found
+
+
+def mann_whitney(base: Any, candidate: Any) -> float:
+    """The one-sided p that the candidate is slower, by the normal approximation."""
+    both = np.concatenate([base, candidate])
+    _, kinds, counts = np.unique(both, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[kinds]
+    n, m = len(base), len(candidate)
+    score = ranks[n:].sum() - m * (m + 1) / 2
+    return 0.5 * math.erfc((score - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12) / math.sqrt(2))
+
+
+if __name__ == "__main__":
+    main()

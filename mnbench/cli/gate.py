@@ -1,0 +1,113 @@
+"""`mnbench gate`."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnbench.cli.compare import finished, judging_options, settings_of, shown
+from mnbench.cli.options import format_option
+from mnbench.errors import MnbenchError, RecordError
+
+if TYPE_CHECKING:
+    from mnbench.gate.baseline import Baseline
+    from mnbench.records.record import Record
+
+
+@click.command(
+    epilog="\b\nExample:\n  mnbench gate results/cpu.jsonl\n  mnbench gate results/cpu.jsonl --base-ref main"
+    "\n  mnbench gate results/cpu.jsonl --keep"
+)
+@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
+@click.option("--base-ref", metavar="REV", help="Take table, graphs and tool of the base from another git revision.")
+@click.option("--all", "every", is_flag=True, help="Measure also rows in which nothing has changed.")
+@click.option("--keep", is_flag=True, help="Keep the graphs of the table beside it, for a later gate; measure nothing.")
+@judging_options
+@format_option()
+def command(
+    *,
+    table: Path,
+    models: tuple[Path, ...],
+    base_ref: str | None,
+    every: bool,
+    keep: bool,
+    results: Path,
+    output: str,
+    **judging: Any,
+) -> None:
+    """Tell whether any row of a latency table has become slower.
+
+    TABLE is a file that `mnbench run` has written: results/cpu.jsonl. What each row was measured with is made again
+    and measured beside what is there now; its number is not used. Rows in which nothing has changed cost no time.
+    MODEL names .onnx files of your own that have rows. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
+    """
+    from mnbench.gate.baseline import Baseline, keep_all
+    from mnbench.network.variant import OnnxFile
+
+    settings = settings_of(**judging)
+    own = {OnnxFile(path=path).name: path for path in models}
+    if keep:
+        kept = keep_all(table.parent, _records(table), own)
+        click.echo(f"{len(kept)} graphs are kept in {table.parent / 'graphs'}", err=True)
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
+        baseline = Baseline(table.parent, folder, version=_version(), own=own, every=every or settings.self_check)
+        if base_ref:
+            _from_revision(stack, baseline, base_ref, table, folder)
+        else:
+            for record in _records(table):
+                baseline.add(record)
+        judgement = finished(
+            baseline.pairings,
+            settings,
+            device=judging["device"] or table.stem,
+            results=results,
+            names=(f"{table} at {base_ref}" if base_ref else str(table), "now"),
+            known=baseline.known,
+            alone=False,
+        )
+    shown(judgement, results, output)
+
+
+def _from_revision(stack: ExitStack, baseline: "Baseline", ref: str, table: Path, folder: Path) -> None:
+    """The rows of the table as it was there, each with the model that the tool of then makes."""
+    from mnbench.gate.baseline import built_there, prefix, revision
+
+    tree = stack.enter_context(revision(ref)) / prefix()
+    for record in _records(tree / os.path.relpath(table)):
+        try:
+            base = built_there(tree, record, folder)
+        except MnbenchError as failure:
+            baseline.refuse(record, failure)
+        else:
+            baseline.add(record, base)
+
+
+def _records(table: Path) -> Sequence["Record"]:
+    """The newest record of each row that has a latency.
+
+    Raises:
+        RecordError: there is none, or the table is broken.
+    """
+    from mnbench.records.store import Store
+    from mnbench.records.table import latest
+
+    if not table.exists():
+        raise RecordError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
+    found = [one for one in latest(Store(table.parent, table.stem).records()) if one.latency_ns]
+    if not found:
+        raise RecordError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
+    return found
+
+
+def _version() -> str:
+    """Of the onnxruntime that is installed here."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,0 +1,213 @@
+"""The rows of a latency table as pairings: what each was measured with, made again, beside what is there now."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mnbench import files
+from mnbench.errors import MnbenchError, RecordError, first_line
+from mnbench.gate.judge import Finding, Verdict
+from mnbench.gate.sides import Pairing, Setup
+from mnbench.gate.skeleton import keep, path_of, refilled, skeleton
+from mnbench.model.make import make
+from mnbench.model.model import Model
+from mnbench.network.variant import OnnxFile, Variant, named
+from mnbench.records.record import Record
+
+FORMS = ("-plain", "-bn")
+"""What `mnbench run` adds to the names of graphs that are not simplified, or keep their batch normalization."""
+
+
+class Baseline:
+    """A table's rows on their way to pairings; models are written into `folder`."""
+
+    def __init__(
+        self, results: Path, folder: Path, *, version: str, own: Mapping[str, Path], every: bool = False
+    ) -> None:
+        self.pairings: list[Pairing] = []
+        self.known: list[Finding] = []
+        self._results = results
+        self._folder = folder
+        self._version = version
+        self._own = own
+        self._every = every
+
+    def add(self, record: Record, base: Path | None = None) -> None:
+        """Make a row's two models, or a finding that says why not; `base` is the base's file, if it is at hand."""
+        try:
+            candidate = current(record, self._own)
+        except MnbenchError as failure:
+            self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
+            return
+        try:
+            sha256, before = self._base(record, candidate, base)
+        except MnbenchError as failure:
+            self._know(record, "incomparable", failure.message)
+            return
+        same_runtime = record.runtime.version in ("", self._version) or base is not None
+        if sha256 == candidate.sha256 and same_runtime and not self._every:
+            self._know(record, "identical", "the same model and runtime")
+            return
+        threads = {"threads": str(record.threads)}
+        runtime = "" if same_runtime else f"{record.runtime.name}=={record.runtime.version}"
+        self.pairings.append(
+            Pairing(
+                variant=record.variant,
+                base=(self._file(before), Setup(requirement=runtime, settings=threads)),
+                candidate=(self._file(_drawn(candidate)), Setup(settings=threads)),
+            )
+        )
+
+    def _base(self, record: Record, candidate: Model, base: Path | None) -> tuple[str, Model]:
+        """What the row was measured with, and its hash: at hand, what is there now, or made again from what is kept."""
+        if base is not None:
+            model = make(OnnxFile(path=base), simplified=False).model
+            return model.sha256, _drawn(model)
+        if candidate.sha256 == record.model_sha256:
+            return candidate.sha256, _drawn(candidate)
+        path = path_of(self._results, record.model_sha256)
+        try:
+            data = path.read_bytes()
+        except OSError as failure:
+            raise RecordError(
+                f"its graph has changed, and that of the table is not kept ({path})",
+                hint="keep it while it is there: mnbench gate --keep",
+            ) from failure
+        return record.model_sha256, refilled(data, record.variant)
+
+    def _file(self, drawn: Model) -> OnnxFile:
+        path = self._folder / f"{drawn.sha256}.onnx"
+        if not path.exists():
+            files.write(path, drawn.data, durable=False)
+        return OnnxFile(path=path)
+
+    def refuse(self, record: Record, failure: MnbenchError) -> None:
+        """A row whose base cannot be made."""
+        self._know(record, "incomparable", failure.message)
+
+    def _know(self, record: Record, verdict: Verdict, reason: str) -> None:
+        self.known.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
+
+
+def _drawn(model: Model) -> Model:
+    """The model with weights drawn anew, so that both sides have the same kind of numbers."""
+    return refilled(skeleton(model), model.name)
+
+
+def current(record: Record, own: Mapping[str, Path] | None = None) -> Model:
+    """The model that a record's variant is now.
+
+    Raises:
+        MnbenchError: it cannot be built, or is a user's file that is not named.
+    """
+    if record.architecture is None:
+        path = (own or {}).get(record.variant)
+        if path is None:
+            raise RecordError(
+                "it is a file of your own that is not named", hint="mnbench gate results/cpu.jsonl my_model.onnx"
+            )
+        return make(OnnxFile(path=path), simplified=False).model
+    name, form = record.variant, ""
+    for one in FORMS:
+        if name.endswith(one):
+            name, form = name.removesuffix(one), one
+    return make(named(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn").model
+
+
+def keep_all(results: Path, records: Sequence[Record], own: Mapping[str, Path]) -> list[Path]:
+    """Keep the graphs of all rows that can still be made as they were measured.
+
+    Raises:
+        FileError: no space, no permission.
+    """
+    kept: list[Path] = []
+    for record in records:
+        try:
+            model = current(record, own)
+        except MnbenchError:
+            continue
+        if model.sha256 == record.model_sha256:
+            kept.append(keep(results, model))
+    return kept
+
+
+def prefix() -> str:
+    """Where in its repository this folder is.
+
+    Raises:
+        RecordError: it is in none.
+    """
+    return _git("rev-parse", "--show-prefix").strip()
+
+
+@contextmanager
+def revision(ref: str) -> Generator[Path]:
+    """The files of another git revision, in a folder that is gone afterwards.
+
+    Raises:
+        RecordError: there is no such revision, or no repository here.
+    """
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        tree = Path(folder) / "tree"
+        _git("worktree", "add", "--detach", str(tree), ref)
+        try:
+            yield tree
+        finally:
+            subprocess.run(  # noqa: S603
+                ["git", "worktree", "remove", "--force", str(tree)],  # noqa: S607
+                check=False,
+                capture_output=True,
+            )
+
+
+def built_there(tree: Path, record: Record, folder: Path) -> Path:
+    """The record's model, built by the tool of that tree if it has one, or else by this one with that tree's tables.
+
+    Raises:
+        RecordError: it cannot be built there.
+    """
+    name, form = record.variant, ""
+    for one in FORMS:
+        if name.endswith(one):
+            name, form = name.removesuffix(one), one
+    path = folder / f"{record.variant}.base.onnx"
+    flags = {"-plain": ["--no-simplify"], "-bn": ["--keep-bn"]}.get(form, [])
+    command = [sys.executable, "-m", "mnbench", "build", *_arguments(named(name)), *flags]
+    done = subprocess.run(  # noqa: S603
+        [*command, "--seed", str(record.seed), "-o", str(path)], cwd=tree, check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if line.startswith("Error")), done.stderr.strip())
+        raise RecordError(f"the base cannot be built: {said[:200]}", hint="name another --base-ref")
+    return path
+
+
+def _arguments(variant: Variant) -> list[str]:
+    """What `mnbench build` is told to make a variant."""
+    height, width = variant.resolution
+    found = [variant.architecture.name, "--alpha", repr(variant.alpha), "--res", f"{height}x{width}"]
+    options = {
+        "--batch": "dynamic" if variant.batch is None else variant.batch,
+        "--classes": variant.classes,
+        "--groups": variant.groups,
+        "--unit": variant.unit,
+        "--padding": variant.padding,
+        "--activation": "relu" if variant.relu else None,
+        "--precision": variant.precision,
+    }
+    return found + [str(word) for option, value in options.items() if value is not None for word in (option, value)]
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607
+    except FileNotFoundError as failure:
+        raise RecordError("git is not installed", hint="--base-ref needs it") from failure
+    except subprocess.CalledProcessError as failure:
+        raise RecordError(
+            f"git {arguments[0]}: {first_line(Exception(failure.stderr))}", hint="name a revision of this repository"
+        ) from failure
+    return done.stdout

@@ -1,0 +1,41 @@
+"""What is not compared unless asked for, with the reason."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from mnbench.measure.pairs import Row
+
+Allowed: TypeAlias = Literal["busy", "cpu", "fallback", "missing", "shapes", "threads"]
+ALLOWED: tuple[str, ...] = get_args(Allowed)
+
+
+def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
+    """Why the sides of a row are not to be compared; empty if nothing speaks against it.
+
+    Of two files of `same_kind` nobody has said that their shapes differ.
+    """
+    threads = [arm.device.threads for arm in row.arms]
+    if "threads" not in allow and threads != [1, 1]:
+        return f"{_both(*map(str, threads))} threads: their latency scatters too much to judge by (--allow threads)"
+    if "shapes" not in allow and same_kind:
+        base, candidate = (_shapes(arm.cell.feed) for arm in row.arms)
+        different = [name for name in sorted({*base, *candidate}) if base.get(name) != candidate.get(name)]
+        if different:
+            name = different[0]
+            what = name.replace("in.", "input ").replace("out.", "output ")
+            return f"{what} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
+    return ""
+
+
+def _both(base: str, candidate: str) -> str:
+    return base if base == candidate else f"{base} and {candidate}"
+
+
+def _shapes(feed: Path) -> dict[str, str]:
+    """Shape and type of every input and output."""
+    with np.load(feed) as arrays:
+        found: dict[str, Any] = {name: arrays[name] for name in arrays.files}
+    return {name: f"{one.dtype} {'x'.join(map(str, one.shape))}" for name, one in found.items()}

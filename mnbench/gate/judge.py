@@ -1,0 +1,222 @@
+"""What pairs of runs prove, at one error level for a whole table. Pure: pairs in, findings out.
+
+A row's effect in a process is a trimmed mean of log(candidate / base). Processes, not pairs, are what is counted: where
+a session lies in memory makes a difference that no number of its runs averages out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import exp, log1p, sqrt
+from statistics import fmean, median, variance
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mnbench.stats import student_bound, trimmed_mean
+
+Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive", "missing", "incomparable", "identical"]
+
+LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
+MIN_PROCESSES = 4
+MIN_PAIRS = 30
+DISTURBED, DISTURBED_NS = 1.02, 20_000
+"""A run that took longer than its thread worked, by this factor and so much more, was interrupted."""
+
+PRIOR_FREEDOM = 4
+"""How many degrees of freedom the other rows' median variance is worth."""
+
+SPENT = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
+"""Of all processes that a comparison may have, the share made, and the share of alpha spent by then."""
+
+
+class Effect(NamedTuple):
+    """What one process found of a row, from so many pairs."""
+
+    log_ratio: float
+    pairs: int
+
+
+Effects: TypeAlias = Mapping[str, Sequence[Effect]]
+"""Of each row, one effect a process that measured it."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """When a row is what.
+
+    `alpha` is the chance that any innocent row of the table is called slower; the same for faster, and for a row that
+    is called the same and is slower than `tolerance`. A row is slower if that lies beyond doubt above `margin`, and is
+    `min_effect` at least by estimate. All four are shares.
+    """
+
+    alpha: float = 0.01
+    margin: float = 0.005
+    min_effect: float = 0.01
+    tolerance: float = 0.02
+    processes: int = 12
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """After how many processes the table is looked at."""
+        return (*(look for look in LOOKS if look < self.processes), self.processes)
+
+    def spent(self, processes: int) -> float:
+        """The share of alpha spent by a look after so many processes."""
+        return float(np.interp(processes / self.processes, *SPENT))
+
+
+class Estimate(NamedTuple):
+    """A row's log ratio between bounds, each of which holds for the whole table at the level of its look."""
+
+    mean: float
+    low: float
+    high: float
+    processes: int
+    pairs: int
+
+
+class Decision(NamedTuple):
+    """What a row was found to be, at the look that decided it; None where no look has."""
+
+    verdict: Verdict | None
+    estimate: Estimate
+
+
+def effect(columns: Mapping[str, NDArray[np.int64]], *, waits: bool) -> Effect:
+    """The effect in one process, from the columns of its pairs.
+
+    A pair counts by the wall's clock, unless the system took the core away from one of its runs: then it counts by
+    the time that the thread worked. Of an arm that `waits` by itself that would tell too little. Which arm ran first
+    makes a difference of its own: both orders count alike.
+    """
+    base, candidate, base_cpu, candidate_cpu = (
+        columns[name].astype(np.float64) for name in ("base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
+    )
+    ratios = np.log(candidate / base)
+    if not waits:
+        disturbed = (base > DISTURBED * base_cpu + DISTURBED_NS) | (
+            candidate > DISTURBED * candidate_cpu + DISTURBED_NS
+        )
+        ratios[disturbed] = np.log(candidate_cpu / base_cpu)[disturbed]
+    halves = [ratios[columns["first"] == side] for side in (0, 1)]
+    return Effect(fmean(trimmed_mean(half) for half in halves if half.size), ratios.size)
+
+
+def decide(
+    effects: Effects, rules: Rules, *, ended: bool, rows: int = 0, prior: Sequence[float] = ()
+) -> dict[str, Decision]:
+    """Look at the table as often as its processes allow; a row keeps the first verdict that it gets.
+
+    `ended` says that no more processes come: a last look at what is undecided spends what is left of alpha. `rows` is
+    over how many rows alpha is spread, if not over these; `prior` are variances of other rows to lean on.
+    """
+    made = max(map(len, effects.values()), default=0)
+    decided: dict[str, Decision] = {}
+
+    def look(processes: int, share: float, *, last: bool) -> None:
+        level = rules.alpha * share / (rows or len(effects))
+        found = estimates({row: each[:processes] for row, each in effects.items()}, level, prior)
+        for row, estimate in found.items():
+            if row not in decided or decided[row].verdict is None:
+                decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
+
+    for before, processes in pairwise((0, *rules.looks)):
+        if processes <= made:
+            look(processes, rules.spent(processes) - rules.spent(before), last=processes == rules.processes)
+    if ended and made >= MIN_PROCESSES:
+        before = max((processes for processes in rules.looks if processes < made), default=0)
+        look(made, 1 - rules.spent(before), last=True)
+    return decided
+
+
+def estimates(effects: Effects, level: float, prior: Sequence[float] = ()) -> dict[str, Estimate]:
+    """Every row's estimate from the processes it has, with bounds that fail one by one with probability `level`.
+
+    A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
+    t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
+    """
+    own = {row: _variance(each) for row, each in effects.items() if len(each) >= MIN_PROCESSES}
+    found: dict[str, Estimate] = {}
+    for row, scatter in own.items():
+        each, others = effects[row], [*prior, *(value for other, value in own.items() if other != row)]
+        weight = min(PRIOR_FREEDOM, len(others))
+        freedom = len(each) - 1 + weight
+        pooled = (weight * median(others or [0.0]) + (len(each) - 1) * scatter) / freedom
+        reach = student_bound(level, freedom) * sqrt(pooled / len(each))
+        mean = fmean(one.log_ratio for one in each)
+        found[row] = Estimate(mean, mean - reach, mean + reach, len(each), sum(one.pairs for one in each))
+    return found
+
+
+def variances(effects: Effects) -> list[float]:
+    """How each row varies from process to process."""
+    return [_variance(each) for each in effects.values() if len(each) >= MIN_PROCESSES]
+
+
+def _variance(each: Sequence[Effect]) -> float:
+    return variance(one.log_ratio for one in each)
+
+
+def _verdict(estimate: Estimate, rules: Rules, *, last: bool) -> Verdict | None:
+    margin, least, tolerance = (log1p(share) for share in (rules.margin, rules.min_effect, rules.tolerance))
+    if estimate.pairs >= MIN_PAIRS:
+        if estimate.low > margin and estimate.mean >= least:
+            return "slower"
+        if estimate.high < -margin and estimate.mean <= -least:
+            return "faster"
+        # What may still turn out to be faster is worth another look, and no accusation.
+        if estimate.high < tolerance and (last or estimate.low > -tolerance):
+            return "same"
+    return "inconclusive" if last else None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. `ratio` is candidate / base, between `low` and `high`, which hold for all rows of the table at once."""
+
+    variant: str
+    device: str
+    verdict: Verdict
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    processes: int = 0
+    pairs: int = 0
+    reason: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison found, and by which rules."""
+
+    verdict: Literal["pass", "slower", "inconclusive"]
+    base: str
+    candidate: str
+    findings: tuple[Finding, ...]
+    rules: Rules
+    seed: int
+    run: str | None = None
+    duration_s: float = 0.0
+
+
+def overall(findings: Iterable[Finding]) -> Literal["pass", "slower", "inconclusive"]:
+    """A row that is slower fails the table; so does one of which nobody can tell. No rows at all prove nothing."""
+    verdicts = {finding.verdict for finding in findings}
+    if "slower" in verdicts:
+        return "slower"
+    return "pass" if verdicts and verdicts <= {"faster", "same", "identical"} else "inconclusive"
+
+
+def finding(variant: str, device: str, decision: Decision, reason: str = "") -> Finding:
+    """A decision as a row of the report."""
+    estimate = decision.estimate
+    return Finding(
+        variant=variant,
+        device=device,
+        verdict=decision.verdict or "inconclusive",
+        ratio=exp(estimate.mean),
+        low=exp(estimate.low),
+        high=exp(estimate.high),
+        processes=estimate.processes,
+        pairs=estimate.pairs,
+        reason=reason,
+    )

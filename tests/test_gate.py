@@ -1,0 +1,314 @@
+"""`mnbench gate`: graphs without weights, the rows of a table as pairings, and real gates over a changed graph."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import lzma
+import re
+import subprocess
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from mnbench.errors import RecordError
+from mnbench.gate.baseline import Baseline, keep_all
+from mnbench.gate.skeleton import KEPT_EXACTLY, keep, path_of, refilled, skeleton
+from mnbench.model.feed import seeded_feed
+from mnbench.model.make import make
+from mnbench.model.reference import run
+from mnbench.network.variant import named
+from mnbench.records.record import Record
+from mnbench.spec.locate import built_in
+
+VARIANT = "v1-a0.25-r64"
+COMMITTED = Path(__file__).parent.parent / "results" / "cpu.jsonl"
+
+# Graphs without weights
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small model, made once."""
+    return make(named(VARIANT)).model
+
+
+def weights(proto):
+    """Every weight by name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+
+
+def test_a_skeleton_is_small_and_refills_to_the_same_graph(model):
+    """Nodes, names, shapes and types are the model's own; numbers are others, as large and as scattered."""
+    data = skeleton(model)
+    assert len(data) < 6_000 < len(model.data) / 100
+    found = refilled(data, model.name)
+    assert list(model.proto.graph.node) == list(found.proto.graph.node)
+    onnx.checker.check_model(found.proto, full_check=True)
+    old, new = weights(model.proto), weights(found.proto)
+    assert set(old) == set(new)
+    for name, one in old.items():
+        other = new[name]
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        if one.size <= KEPT_EXACTLY:
+            assert (one == other).all()
+        else:
+            assert not (one == other).all()
+            assert one.min() - 1e-5 <= other.min() <= other.max() <= one.max() + 1e-5
+            if one.size > 5_000:
+                assert other.std() == pytest.approx(one.std(), rel=0.15)
+
+
+def test_refilling_always_gives_the_same(model):
+    """On every machine: the hash is known."""
+    found = refilled(skeleton(model), "x")
+    assert found.sha256 == refilled(skeleton(model), "y").sha256
+    assert skeleton(model) == skeleton(make(named(VARIANT)).model)
+
+
+@pytest.mark.parametrize("name", ["v1-a0.25-r32", "v3-small-a0.25-r32", "shufflenet-v1-g8-a0.5-r32-fp16"])
+def test_a_refilled_graph_computes_finite_numbers(name):
+    """Neither zeros nor overflow: a network of those would be measured as something that it is not."""
+    found = refilled(skeleton(make(named(name)).model), name)
+    for output in run(found.data, seeded_feed(found.proto, 0), name=name):
+        assert np.isfinite(output).all()
+        assert 0.01 < output.astype(np.float64).std() < 10_000
+
+
+def test_scales_of_a_quantized_graph_are_kept():
+    """What a runtime must find to fuse operators."""
+    model = make(named("v1-a0.25-r32-int8")).model
+    old, new = weights(model.proto), weights(refilled(skeleton(model), "x").proto)
+    scaled = {
+        name for node in model.proto.graph.node if node.op_type.endswith("quantizeLinear") for name in node.input[1:]
+    } | {name for node in model.proto.graph.node if node.op_type == "QuantizeLinear" for name in node.input[1:]}
+    assert any(old[name].size > KEPT_EXACTLY for name in scaled)
+    assert all((old[name] == new[name]).all() for name in scaled)
+
+
+def test_a_broken_skeleton_is_told(model):
+    """Cut short, no skeleton at all, or with another hash than it says."""
+    data = skeleton(model)
+    for broken in (b"", b"no skeleton", data[:-9], lzma.compress(model.data)):
+        with pytest.raises(RecordError, match="cannot be read"):
+            refilled(broken, "row")
+    plain = lzma.decompress(data)
+    other = re.sub(rb'"?\[(-?\d\.\d+)', lambda found: found[0][:-1] + (b"1" if found[0][-1:] != b"1" else b"2"), plain)
+    assert len(other) == len(plain)
+    assert other != plain
+    with pytest.raises(RecordError, match="the hash of the graph that is kept is"):
+        refilled(lzma.compress(other), "row")
+
+
+# The rows of a table
+
+
+@pytest.fixture
+def make_row(model):
+    """A record of the small model, measured with the runtime that is installed, but for what the test changes."""
+
+    def make_record(**changes):
+        line = COMMITTED.read_text(encoding="utf-8").splitlines()[0]
+        record = msgspec.json.decode(line, type=Record)
+        runtime = msgspec.structs.replace(record.runtime, version=onnxruntime.__version__)
+        facts = {"variant": VARIANT, "model_sha256": model.sha256, "runtime": runtime, "seed": 0, "architecture": "v1"}
+        return msgspec.structs.replace(record, **facts | changes)
+
+    return make_record
+
+
+@pytest.fixture
+def baseline(tmp_path):
+    """A table's rows on their way."""
+
+    def make_baseline(**changes):
+        (tmp_path / "models").mkdir(exist_ok=True)
+        facts = {"version": onnxruntime.__version__, "own": {}}
+        return Baseline(tmp_path / "results", tmp_path / "models", **facts | changes)
+
+    return make_baseline
+
+
+def known(baseline):
+    """Verdicts and reasons of the rows that need no measuring."""
+    return [(one.verdict, one.reason) for one in baseline.known]
+
+
+def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
+    """The same model and runtime; measured all the same if asked to."""
+    found = baseline()
+    found.add(make_row())
+    assert ([("identical", "the same model and runtime")], []) == (known(found), found.pairings)
+    found = baseline(every=True)
+    found.add(make_row())
+    (pairing,) = found.pairings
+    assert pairing.base == pairing.candidate
+
+
+def test_another_runtime_is_installed_beside(baseline, make_row):
+    """The base runs with the version that the table was measured with."""
+    found = baseline()
+    row = make_row()
+    found.add(msgspec.structs.replace(row, runtime=msgspec.structs.replace(row.runtime, version="1.30.0")))
+    (pairing,) = found.pairings
+    assert "onnxruntime==1.30.0" == pairing.base[1].requirement
+    assert "" == pairing.candidate[1].requirement
+    assert pairing.base[0] == pairing.candidate[0]
+
+
+def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path):
+    """Without it nobody can tell; with it both sides are measured; if it is broken, the row says so."""
+    before = make(named("v1-a0.5-r64")).model
+    row = make_row(model_sha256=before.sha256)
+    found = baseline()
+    found.add(row)
+    ((verdict, reason),) = known(found)
+    assert "incomparable" == verdict
+    assert "its graph has changed, and that of the table is not kept" in reason
+
+    path = keep(tmp_path / "results", before)
+    found = baseline()
+    found.add(row)
+    (pairing,) = found.pairings
+    assert pairing.base[0].path.stem == refilled(skeleton(before), "x").sha256
+    assert pairing.base != pairing.candidate
+
+    path.write_bytes(path.read_bytes()[:-5])
+    found = baseline()
+    found.add(row)
+    assert [("incomparable", f"{VARIANT}: the graph that is kept cannot be read")] == known(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"variant": "gone-a1-r64"}, "there is no graph of that name"),
+        ({"variant": "nonsense"}, "is no variant's name"),
+        ({"variant": "mine", "architecture": None}, "a file of your own that is not named"),
+    ],
+)
+def test_a_row_that_has_vanished_is_missing(baseline, make_row, changes, reason):
+    """It cannot be made any more."""
+    found = baseline()
+    found.add(make_row(**changes))
+    ((verdict, told),) = known(found)
+    assert ("missing", True) == (verdict, reason in told)
+
+
+def test_graphs_are_kept_while_they_are_there(make_row, tmp_path):
+    """Of rows that are made as they were measured; the others' cannot be known any more."""
+    model = make(named(VARIANT)).model
+    kept = keep_all(tmp_path, [make_row(), make_row(model_sha256="0" * 64), make_row(variant="gone-a1-r64")], {})
+    assert [path_of(tmp_path, model.sha256)] == kept
+    assert refilled(kept[0].read_bytes(), "x").nodes == model.nodes
+
+
+def test_forms_of_a_graph_are_made_again(baseline, make_row):
+    """Plain graphs, and graphs with their batch normalization."""
+    for form, options in (("-plain", {"simplified": False}), ("-bn", {"keep_bn": True})):
+        found = baseline()
+        model = make(named(VARIANT), **options).model
+        found.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
+        assert ["identical"] == [verdict for verdict, _ in known(found)], form
+
+
+# The command
+
+
+@pytest.fixture
+def table(workspace, make_row):
+    """A table of two rows in the workspace, the second of which the test may change."""
+
+    def write(**changes):
+        path = workspace / "results" / "cpu.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        other = make(named("v1-a0.25-r32")).model
+        rows = [make_row(), make_row(**{"variant": "v1-a0.25-r32", "model_sha256": other.sha256} | changes)]
+        path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        return path
+
+    return write
+
+
+def slower_table(workspace):
+    """V1 with nine of its five repeated blocks."""
+    (workspace / "graphs").mkdir(exist_ok=True)
+    text = (built_in("graphs") / "v1.toml").read_text(encoding="utf-8")
+    assert "times = 5" in text
+    (workspace / "graphs" / "v1.toml").write_text(text.replace("times = 5", "times = 9"), encoding="utf-8")
+
+
+def test_an_unchanged_table_passes_at_once(invoke, table, workspace):
+    """Nothing is measured and nothing is written."""
+    path = table()
+    result = invoke("gate", path, "--format", "json")
+    payload = json.loads(result.stdout)
+    assert (0, "pass", None) == (result.exit_code, payload["verdict"], payload["run"])
+    assert ["identical", "identical"] == [one["verdict"] for one in payload["findings"]]
+    assert ["cpu.jsonl"] == [one.name for one in (workspace / "results").iterdir()]
+
+
+def test_a_missing_row_fails(invoke, table):
+    """Exit 4, although the other row is identical."""
+    result = invoke("gate", table(variant="gone-a1-r64"))
+    assert 4 == result.exit_code
+    assert "missing" in result.stdout
+    assert "COULD NOT TELL" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "there is no such table"), (b"", "holds no latencies"), (b"{}\n{}\n", "line 1 is no record")],
+)
+def test_a_broken_table_is_told(invoke, workspace, content, message):
+    """In a line."""
+    if content is not None:
+        (workspace / "cpu.jsonl").write_bytes(content)
+    result = invoke("gate", "cpu.jsonl")
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert message in result.stderr
+
+
+def test_a_revision_that_is_not_there_is_told(invoke, table):
+    """No repository, or no such revision."""
+    result = invoke("gate", table(), "--base-ref", "nowhere")
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "Error: git worktree" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_graph_that_does_more_is_slower_than_the_one_kept(invoke, table, workspace):
+    """Nine blocks for five, measured by the graph beside the table."""
+    path = table()
+    assert 0 == invoke("gate", path, "--keep").exit_code
+    assert 2 == len(list((workspace / "results" / "graphs").iterdir()))
+    slower_table(workspace)
+    result = invoke("gate", path, "--allow", "busy", "--format", "json")
+    payload = json.loads(result.stdout)
+    assert (3, "slower") == (result.exit_code, payload["verdict"])
+    assert all(1.05 < one["ratio"] < 2 for one in payload["findings"])
+
+
+@pytest.mark.slow
+def test_a_graph_that_does_more_is_slower_than_another_revisions(invoke, table, workspace):
+    """The table and its graphs as they were committed; no worktree is left behind."""
+
+    def git(*arguments):
+        named_by = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        return subprocess.run(
+            ["git", *named_by, *arguments], cwd=workspace, check=True, capture_output=True, text=True
+        ).stdout
+
+    path = table()
+    git("init", "--quiet")
+    git("add", "results")
+    git("commit", "--quiet", "-m", "base")
+    slower_table(workspace)
+    result = invoke("gate", path.relative_to(workspace), "--base-ref", "HEAD", "--allow", "busy", "--format", "json")
+    payload = json.loads(result.stdout)
+    assert (3, ["slower", "slower"]) == (result.exit_code, [one["verdict"] for one in payload["findings"]])
+    assert 1 == len(git("worktree", "list").splitlines())

@@ -1,0 +1,312 @@
+"""Statistics of a judgement: tails and bounds of Student's t, effects of pairs, looks, error rates, reasons."""
+
+# ruff: noqa: SIM300  expected == actual
+
+from math import comb, exp, log1p
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnbench.gate.conclude import Context, conclude
+from mnbench.gate.judge import (
+    Decision,
+    Effect,
+    Estimate,
+    Finding,
+    Rules,
+    decide,
+    effect,
+    estimates,
+    finding,
+    overall,
+)
+from mnbench.stats import student_bound, student_tail, trimmed_mean
+
+# Student's t
+
+
+@pytest.mark.parametrize(
+    ("freedom", "tail", "bound"),
+    [
+        # by SciPy 1.16, t.isf
+        (1, 0.25, 1.0),
+        (2, 0.05, 2.919985580355516),
+        (3, 0.001, 10.214531852407385),
+        (7, 6.25e-05, 7.612264450529458),
+        (7, 0.000625, 5.2021888395072295),
+        (11, 0.001, 4.024701037630739),
+        (15, 0.00025, 4.4166128303509895),
+    ],
+)
+def test_bounds_are_those_of_an_independent_library(freedom, tail, bound):
+    """Quantiles at the degrees of freedom and levels that a gate meets."""
+    assert student_bound(tail, freedom) == pytest.approx(bound, rel=1e-9)
+
+
+@given(st.integers(1, 200), st.floats(1e-7, 0.5))
+def test_a_bound_has_its_tail(freedom, tail):
+    """The tail beyond the bound is the tail asked for."""
+    assert student_tail(student_bound(tail, freedom), freedom) == pytest.approx(tail, rel=1e-6)
+
+
+@given(st.integers(1, 200), st.floats(-50, 50))
+def test_tails_of_both_signs_make_one(freedom, t):
+    """T is symmetric."""
+    assert student_tail(t, freedom) + student_tail(-t, freedom) == pytest.approx(1)
+
+
+def test_trimmed_mean_leaves_out_a_fifth_at_each_end():
+    """Of ten values two at each end are left out."""
+    assert 5.5 == trimmed_mean([-1e9, 2, 3, 4, 5, 6, 7, 8, 9, 1e9])
+    assert 3 == trimmed_mean([3])
+
+
+# The effect in a process
+
+
+def columns(first, base, candidate, base_cpu=None, candidate_cpu=None):
+    """The columns of a row's pairs, in nanoseconds; where nothing else is said, the thread worked all the time."""
+    named = {
+        "first": first,
+        "base_ns": base,
+        "candidate_ns": candidate,
+        "base_cpu_ns": base_cpu or base,
+        "candidate_cpu_ns": candidate_cpu or candidate,
+    }
+    return {name: np.array(values, np.int64) for name, values in named.items()}
+
+
+def test_effect_is_the_log_ratio():
+    """A candidate that takes 3 % longer in every pair."""
+    found = effect(columns([0, 1] * 5, [1_000_000] * 10, [1_030_000] * 10), waits=False)
+    assert found.pairs == 10
+    assert found.log_ratio == pytest.approx(log1p(0.03))
+
+
+def test_which_arm_ran_first_is_no_effect():
+    """The second run of a pair takes 4 % longer; seven pairs begin with the base and three with the candidate."""
+    first = [0] * 7 + [1] * 3
+    base = [1_000_000 if one == 0 else 1_040_000 for one in first]
+    candidate = [1_040_000 if one == 0 else 1_000_000 for one in first]
+    assert effect(columns(first, base, candidate), waits=False).log_ratio == pytest.approx(0, abs=1e-12)
+
+
+def test_an_interrupted_run_counts_by_the_time_that_the_thread_worked():
+    """The system takes the core away for 5 ms in most runs of the candidate, which works 1 % more."""
+    wall = [1_010_000, 6_010_000, 6_010_000, 6_010_000]
+    interrupted = columns([0, 1, 0, 1], [1_000_000] * 4, wall, None, [1_010_000] * 4)
+    assert effect(interrupted, waits=False).log_ratio == pytest.approx(log1p(0.01))
+    assert effect(interrupted, waits=True).log_ratio > 1
+
+
+# Decisions
+
+
+def effects(table, pairs=300):
+    """Effects of rows × processes, given in percent."""
+    return {f"row {at}": [Effect(log1p(one / 100), pairs) for one in row] for at, row in enumerate(table)}
+
+
+@pytest.mark.parametrize(
+    ("percent", "verdict"),
+    [(3, "slower"), (-3, "faster"), (0, "same"), (0.8, "same"), (1.2, "slower"), (-0.8, "same")],
+)
+def test_verdict_of_what_is_certain(percent, verdict):
+    """Without scatter the estimate is the truth, and `min_effect` decides."""
+    decided = decide(effects([[percent] * 4] * 3), Rules(), ended=False)
+    assert {verdict} == {one.verdict for one in decided.values()}
+
+
+def test_slower_needs_certainty_and_size():
+    """Beyond doubt above the margin and too small is not slower; large and doubtful is not either."""
+    small = decide(effects([[0.80, 0.81, 0.79, 0.80]] * 5), Rules(tolerance=0.005), ended=True)
+    doubtful = decide(effects([[0, 8, -1, 9]] * 5), Rules(), ended=True)
+    assert {"inconclusive"} == {one.verdict for one in (*small.values(), *doubtful.values())}
+
+
+def test_undecided_rows_wait_for_the_next_look():
+    """A table is not looked at between looks, and what no look has decided has no verdict yet."""
+    wide = [[0, 5, -5, 4, -4, 3]]
+    assert {} == decide(effects([row[:3] for row in wide]), Rules(), ended=False)
+    found = decide(effects([row[:5] for row in wide]), Rules(), ended=False)["row 0"]
+    assert (None, 4) == (found.verdict, found.estimate.processes)
+    assert 6 == decide(effects(wide), Rules(), ended=False)["row 0"].estimate.processes
+
+
+def test_a_decided_row_keeps_its_verdict():
+    """Slower after four processes, and measured no more."""
+    table = effects([[3, 3.1, 2.9, 3]] * 3 + [[0, 5, -5, 4, -4, 3]])
+    first = decide({row: each[:4] for row, each in table.items()}, Rules(), ended=False)["row 0"]
+    assert ("slower", 4) == (first.verdict, first.estimate.processes)
+    last = decide(table, Rules(), ended=True)["row 0"]
+    assert ("slower", 4) == (last.verdict, last.estimate.processes)
+
+
+def test_what_is_decided_is_not_judged_again_when_measuring_ends():
+    """The last look spends what is left of alpha on undecided rows alone: its bounds are narrower."""
+    table = effects([[0.1, -0.1, 0.3, -0.3]] * 4 + [[3, -1, 0, 1]])
+    live, ended = decide(table, Rules(), ended=False), decide(table, Rules(), ended=True)
+    assert ["same"] * 4 + [None] == [one.verdict for one in live.values()]
+    assert live["row 0"] == ended["row 0"]
+    assert "inconclusive" == ended["row 4"].verdict
+    assert ended["row 4"].estimate.high < live["row 4"].estimate.high
+
+
+def test_alpha_is_spent_once():
+    """By tenths after 4, 6, 8 and 12 processes; a smaller cap has fewer looks, and its last spends the rest."""
+    rules = Rules()
+    assert (4, 6, 8, 12) == rules.looks
+    assert [0.1, 0.3, 0.6, 1.0] == pytest.approx([rules.spent(look) for look in rules.looks])
+    assert (4, 6) == Rules(processes=6).looks
+    assert (4,) == Rules(processes=4).looks
+    assert 1.0 == Rules(processes=4).spent(4)
+
+
+def test_fewer_than_four_processes_decide_nothing():
+    """However certain three of them look."""
+    assert {} == decide(effects([[5, 5, 5]] * 3), Rules(), ended=True)
+
+
+def test_too_few_pairs_decide_nothing():
+    """Four processes with 29 pairs in all, of a row that is 5 % slower."""
+    table = {"row": [Effect(log1p(0.05), pairs) for pairs in (7, 7, 7, 8)]}
+    assert "inconclusive" == decide(table, Rules(), ended=True)["row"].verdict
+
+
+def test_moderated_bounds_agree_with_a_calculation_by_hand():
+    """Three rows, four processes, each row's variance drawn to the others' median by two degrees of freedom."""
+    table = {
+        "a": [Effect(one, 50) for one in (0.010, 0.020, 0.030, 0.040)],
+        "b": [Effect(one, 50) for one in (0.00, 0.01, 0.00, 0.01)],
+        "c": [Effect(one, 50) for one in (0.00, 0.02, 0.00, 0.02)],
+    }
+    found = estimates(table, 0.001)["a"]
+    own, others = 0.0005 / 3, (0.0001 / 3 + 0.0004 / 3) / 2
+    pooled = (2 * others + 3 * own) / 5
+    # t with 5 degrees of freedom, 0.1 % to one side: 5.893 in printed tables
+    reach = 5.893429 * (pooled / 4) ** 0.5
+    assert (0.025, 4, 200) == (pytest.approx(found.mean), found.processes, found.pairs)
+    assert [0.025 - reach, 0.025 + reach] == pytest.approx([found.low, found.high], rel=1e-6)
+
+
+def test_a_single_row_has_only_its_own_variance():
+    """Three degrees of freedom from four processes, and none from anywhere else."""
+    found = estimates({"a": [Effect(one, 50) for one in (0.01, 0.02, 0.03, 0.04)]}, 0.001)["a"]
+    assert found.high - found.mean == pytest.approx(10.214532 * (0.0005 / 3 / 4) ** 0.5)
+
+
+def simulated(draw, rows, processes, shifts=0.0, sd=0.0055):
+    """A table whose effects scatter from process to process as real ones of half a second a row do."""
+    found = draw.normal(0, sd, (rows, processes)) + np.broadcast_to(shifts, (rows,))[:, None]
+    return {f"row {at}": [Effect(float(one), 300) for one in each] for at, each in enumerate(found)}
+
+
+def most(count, share, certainty=1e-4):
+    """How many of `count` happen at most, each with probability `share`, but for that chance."""
+    tail, at = 1.0, 0
+    while tail > certainty:
+        tail -= comb(count, at) * share**at * (1 - share) ** (count - at)
+        at += 1
+    return at
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_innocent_tables_are_accused_no_more_often_than_alpha_says(rows):
+    """With no margin and no least effect, so that nothing but the bounds protects the innocent."""
+    draw, tables = np.random.default_rng(rows), 300
+    rules = Rules(alpha=0.05, margin=1e-9, min_effect=1e-9, processes=6)
+    accused = sum(
+        any(one.verdict == "slower" for one in decide(simulated(draw, rows, 6), rules, ended=True).values())
+        for _ in range(tables)
+    )
+    assert accused <= most(tables, 0.05)
+
+
+def test_three_percent_are_found():
+    """Five of sixteen rows are 3 % slower: they all are found, and no other, in fifty tables."""
+    draw, guilty = np.random.default_rng(0), {f"row {at}" for at in range(5)}
+    shifts = [log1p(0.03)] * 5 + [0.0] * 11
+    for _ in range(50):
+        decided = decide(simulated(draw, 16, 12, shifts), Rules(), ended=True)
+        assert guilty == {row for row, one in decided.items() if one.verdict == "slower"}
+
+
+# Findings
+
+
+def context(first, **changes):
+    """What was compared, for effects of these rows."""
+    facts = {"base": "a", "candidate": "b", "rules": Rules(), "seed": 0, "measured": dict.fromkeys(first, "cpu")}
+    return Context(**facts | changes)
+
+
+def test_a_row_is_accused_only_if_it_is_slower_again():
+    """Two rows look slower: one is so again, the other is not."""
+    first = effects([[3, 3.1, 2.9, 3], [4, 4.1, 3.9, 4], [0, 0.1, -0.1, 0]])
+    again = {"row 0": effects([[3, 3.1, 2.9, 3]])["row 0"], "row 1": effects([[0, 0.1, -0.1, 0]])["row 0"]}
+    found = conclude(first, again, context(first))
+    assert ["slower", "same", "same"] == [one.verdict for one in found]
+    assert "+3.0 % when measured again, alone" == found[0].reason
+    assert "looked +4.0 % at first" == found[1].reason
+
+
+def test_what_could_not_be_measured_again_is_not_accused():
+    """The budget ended before."""
+    first = effects([[3, 3.1, 2.9, 3]] * 2)
+    found = conclude(first, {}, context(first, stopped="too busy"))
+    assert ["inconclusive"] * 2 == [one.verdict for one in found]
+    assert "looks slower, and could not be measured again: too busy" == found[0].reason
+
+
+def test_findings_tell_why():
+    """Each row that is neither slower nor not has its reason."""
+    first = effects([[0, 0, 0, 0]] * 3 + [[0, 9, -9, 0], [3, 3], []])
+    told = {"row 5": ("candidate", "it crashed")}
+    ok, _, _, wide, few, broken = conclude(first, {}, context(first, failed=told))
+    assert ("same", "") == (ok.verdict, ok.reason)
+    assert ("inconclusive", 4) == (wide.verdict, wide.processes)
+    assert "may be slower, may be the same" in wide.reason
+    assert ("inconclusive", "2 of at least 4 processes: give more --budget") == (few.verdict, few.reason)
+    assert ("missing", "the candidate fails: it crashed") == (broken.verdict, broken.reason)
+    (base,) = conclude({"row": []}, {}, context(["row"], failed={"row": ("base", "it crashed")}))
+    assert "incomparable" == base.verdict
+
+
+def test_another_cpu_makes_all_rows_incomparable():
+    """Whatever was measured before."""
+    first = effects([[0, 0, 0, 0]])
+    (one,) = conclude(first, {}, context(first, incomparable="another CPU"))
+    assert ("incomparable", "another CPU") == (one.verdict, one.reason)
+
+
+@pytest.mark.parametrize(("percent", "verdict"), [(0.1, "same"), (1.5, "inconclusive"), (-1.5, "inconclusive")])
+def test_a_machine_on_which_a_row_differs_from_itself_is_not_fit(percent, verdict):
+    """Beyond 1 %, to either side."""
+    first = effects([[percent] * 4])
+    (one,) = conclude(first, {}, context(first, self_check=True))
+    assert verdict == one.verdict
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict"),
+    [
+        (["same", "faster", "identical"], "pass"),
+        (["same", "slower", "missing"], "slower"),
+        (["same", "missing"], "inconclusive"),
+        (["same", "incomparable"], "inconclusive"),
+        (["inconclusive"], "inconclusive"),
+        ([], "inconclusive"),
+    ],
+)
+def test_verdict_of_the_table(verdicts, verdict):
+    """One slower row fails it; a row that nobody can tell of does not pass; nothing proves nothing."""
+    found = [Finding(variant=f"row {at}", device="cpu", verdict=one) for at, one in enumerate(verdicts)]
+    assert verdict == overall(found)
+
+
+def test_a_finding_shows_ratios():
+    """And not their logarithms."""
+    shown = finding("row", "cpu", Decision("slower", Estimate(0.03, 0.02, 0.04, 4, 99)))
+    assert [exp(0.03), exp(0.02), exp(0.04)] == [shown.ratio, shown.low, shown.high]

@@ -1,0 +1,342 @@
+"""Pairs: the sweeps of a worker with clocks that are faked, and real workers, together and by turns."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import random
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from subprocess import CompletedProcess
+
+import msgspec
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from mnbench.errors import MeasureError, RuntimeUnavailable
+from mnbench.measure.environment import environment
+from mnbench.measure.pairs import Arm, Dose, Row, take_pairs
+from mnbench.measure.plan import Cell
+from mnbench.measure.prepare import prepare
+from mnbench.model.make import make
+from mnbench.network.variant import OnnxFile, named
+from mnbench.spec.locate import device as find_device
+from mnbench.worker.conditions import busy
+from mnbench.worker.pairs import COLUMNS, burst, orders, sweeps
+
+QUICK = {"pressure": 1e9, "load": 1e9}
+
+
+class FakeTime:
+    """A wall clock and a CPU clock that stand still but for runs."""
+
+    def __init__(self):
+        self.now = 10**15
+        self.worked = 10**9
+        self.ran = []
+
+    def clock(self):
+        """The wall's time."""
+        return self.now
+
+    def cpu_clock(self):
+        """The time that the thread has worked."""
+        return self.worked
+
+    def arm(self, name, wall_ns, cpu_ns):
+        """A run that takes so long."""
+
+        def run():
+            self.ran.append(name)
+            self.now += wall_ns
+            self.worked += cpu_ns
+
+        return run
+
+
+def swept(time, rows, bursts, duration_ns, seed=0):
+    """The columns of a sweep by that time, as arrays, and what was told."""
+    told = []
+    found = sweeps(
+        rows,
+        bursts,
+        duration_ns=duration_ns,
+        draw=random.Random(seed),
+        tell=told.append,
+        clock=time.clock,
+        cpu_clock=time.cpu_clock,
+    )
+    assert set(COLUMNS) == set(found)
+    return {name: np.array(values) for name, values in found.items()}, told
+
+
+def test_every_run_is_told_to_its_arm():
+    """Whatever the order, each column holds the times of its own arm."""
+    time = FakeTime()
+    rows = {3: (time.arm("base", 100, 90), time.arm("candidate", 200, 150))}
+    found, _ = swept(time, rows, {3: 10}, 0)
+    assert {100} == set(found["base_ns"])
+    assert {200} == set(found["candidate_ns"])
+    assert {90} == set(found["base_cpu_ns"])
+    assert {150} == set(found["candidate_cpu_ns"])
+    expected = [arm for first in found["first"] for arm in (("base", "candidate"), ("candidate", "base"))[first]]
+    assert expected == time.ran
+
+
+def test_each_row_is_visited_at_least_once_and_then_until_the_time_is_out():
+    """Of three rows whose visits take 2 µs each: one sweep where no time is given, more where there is."""
+    for duration_ns, pairs in ((0, 30), (6_000, 30), (6_001, 40), (18_000, 90)):
+        time = FakeTime()
+        rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(3)}
+        found, _ = swept(time, rows, dict.fromkeys(rows, 10), duration_ns)
+        assert pairs == len(found["row"]), duration_ns
+        assert {0, 1, 2} == set(found["row"][:30])
+
+
+def test_rows_come_in_another_order_in_every_sweep():
+    """And the same seed gives the same schedule."""
+
+    def schedule(seed):
+        time = FakeTime()
+        rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(8)}
+        found, _ = swept(time, rows, dict.fromkeys(rows, 5), 100_000, seed)
+        return found["row"].tolist(), found["first"].tolist()
+
+    rows, first = schedule(1)
+    each = [tuple(rows[at : at + 40 : 5]) for at in range(0, len(rows) - 39, 40)]
+    assert len(set(each)) == len(each) > 5
+    assert (rows, first) == schedule(1)
+    assert schedule(2) != schedule(1)
+
+
+def test_both_orders_are_as_frequent_in_every_burst():
+    """But for one pair, where their number is odd."""
+    draw = random.Random(0)
+    for count in range(1, 40):
+        found = orders(count, draw)
+        assert count == len(found)
+        assert abs(2 * sum(found) - count) <= count % 2
+    assert len({tuple(orders(6, draw)) for _ in range(50)}) > 10
+
+
+def test_a_burst_is_sixty_milliseconds_and_five_pairs_at_least():
+    """By what a pair takes."""
+    assert 60 == burst(1_000_000, duration_ns=60_000_000, min_pairs=5)
+    assert 5 == burst(100_000_000, duration_ns=60_000_000, min_pairs=5)
+
+
+def test_the_other_side_hears_every_half_second():
+    """How much time is left, never less than none."""
+    time = FakeTime()
+    rows = {0: (time.arm("a", 10_000_000, 1), time.arm("b", 10_000_000, 1))}
+    _, told = swept(time, rows, {0: 5}, 2_000_000_000)
+    assert [1_500_000_000, 1_000_000_000, 500_000_000] == told
+
+
+# Real workers
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """Tiny models, made once."""
+    folder, made = tmp_path_factory.mktemp("cells"), {}
+
+    def cell(name) -> Cell:
+        if name not in made:
+            made[name] = prepare(make(named(name)), folder, variant=name, seed=0)
+        return made[name]
+
+    return cell
+
+
+def row(cells, base, candidate, device=None, **changes):
+    """A row of two variants on this machine's CPU; the candidate's device may differ."""
+    cpu = find_device("cpu")
+    other = device or msgspec.structs.replace(cpu, **changes)
+    return Row(
+        variant=f"{base} {candidate}",
+        base=Arm(cell=cells(base), device=cpu),
+        candidate=Arm(cell=cells(candidate), device=other),
+    )
+
+
+def dose(duration_s=0.2, **changes):
+    """A short measurement on a machine that may be busy."""
+    return Dose(duration_s=duration_s, seed="0", **QUICK | changes)
+
+
+def assert_found(pairs, rows, least=5):
+    """Every row has its pairs, all of them plausible, and its arms' facts."""
+    assert (None, {}) == (pairs.busy, pairs.failed)
+    for one in rows:
+        columns = pairs.of(one.variant)
+        assert len(columns["first"]) >= least
+        assert set(columns) == set(COLUMNS)
+        assert all((columns[name] > 0).all() for name in ("base_ns", "candidate_ns", "base_cpu_ns"))
+        facts = pairs.facts["arms"][f"{one.variant} candidate"]
+        assert one.candidate.cell.sha256 == facts["sha256"]
+        assert facts["difference"] < 1
+
+
+def test_arms_of_different_models_and_settings_share_a_process(cells):
+    """Two rows, one whose models differ and one whose session options do."""
+    spinning = {"session.intra_op.allow_spinning": "1"}
+    rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32"), row(cells, "v1-a0.25-r32", "v1-a0.25-r32", options=spinning)]
+    heard = []
+    pairs = take_pairs(rows, dose(), heard=heard.append)
+    assert_found(pairs, rows)
+    assert heard
+    assert np.median(pairs.of(rows[0].variant)["candidate_ns"]) > np.median(pairs.of(rows[0].variant)["base_ns"])
+    assert pairs.facts["host"]["cpu"]
+
+
+def test_arms_with_pythons_of_their_own_take_turns(cells):
+    """The same interpreter by another name is another gateway, and so another process."""
+    rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32", gateway=f"popen//python={sys.executable}")]
+    pairs = take_pairs(rows, dose(), heard=lambda _: None)
+    assert_found(pairs, rows)
+    assert {"host", "candidate_host"} <= set(pairs.facts)
+    assert np.median(pairs.of(rows[0].variant)["candidate_ns"]) > np.median(pairs.of(rows[0].variant)["base_ns"])
+
+
+@pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"])
+def test_a_broken_arm_costs_its_row_alone(cells, tmp_path, gateway):
+    """The runtime refuses a candidate; the other row is measured."""
+    broken = msgspec.structs.replace(find_device("cpu"), gateway=gateway)
+    good = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", device=broken)
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    bad = replace(good, variant="bad", candidate=Arm(cell=replace(good.base.cell, path=path), device=broken))
+    pairs = take_pairs([bad, good], dose(), heard=lambda _: None)
+    side, message = pairs.failed["bad"]
+    assert "candidate" == side
+    assert "Protobuf parsing failed" in message or "INVALID_PROTOBUF" in message
+    assert pairs.of("bad")["first"].size == 0
+    assert pairs.of(good.variant)["first"].size >= 5
+
+
+def test_wrong_outputs_fail_the_row(cells):
+    """A candidate that answers to another model's feed."""
+    one = row(cells, "v1-a0.25-r32", "v1-a0.25-r32")
+    wrong = replace(one.candidate.cell, path=cells("v1-a0.5-r32").path)
+    pairs = take_pairs([replace(one, candidate=Arm(cell=wrong, device=one.candidate.device))], dose(), heard=id)
+    side, message = pairs.failed[one.variant]
+    assert ("candidate", True) == (side, "outputs differ" in message)
+
+
+def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypatch):
+    """The row at which it was last heard has failed."""
+
+    def ask(_device, _request, *, timeout_s, heard):  # noqa: ARG001
+        heard({"expect_s": 0.0, "at": 3})
+        raise MeasureError("the worker was killed by SIGSEGV", hint="")
+
+    monkeypatch.setattr("mnbench.measure.pairs.ask", ask)
+    rows = [row(cells, "v1-a0.25-r32", "v1-a0.25-r32"), row(cells, "v1-a0.25-r32", "v1-a0.5-r32")]
+    pairs = take_pairs(rows, dose(), heard=id)
+    assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
+    assert 0 == pairs.columns["row"].size
+
+
+def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
+    """Of two that take turns; a model whose session ends the process."""
+
+    class Dying:
+        def __init__(self):
+            self.answers = [{"expect_s": 0.0, "at": 1}, None]
+
+        def send(self, _message):
+            pass
+
+        def receive(self):
+            answer = self.answers.pop(0)
+            if answer is None:
+                raise MeasureError("the worker was killed by SIGSEGV", hint="")
+            return answer
+
+    monkeypatch.setattr("mnbench.measure.pairs.conversation", lambda *_, **__: nullcontext(Dying()))
+    gateway = f"popen//python={sys.executable}"
+    rows = [row(cells, "v1-a0.25-r32", name, gateway=gateway) for name in ("v1-a0.25-r32", "v1-a0.5-r32")]
+    ((variant, (_, message)),) = take_pairs(rows, dose(), heard=id).failed.items()
+    assert (rows[1].variant, "the worker was killed by SIGSEGV") == (variant, message)
+
+
+def test_a_busy_machine_is_not_measured_on(cells):
+    """Where the limits are none, any load is too much; the answer says so and holds no pairs."""
+    pairs = take_pairs([row(cells, "v1-a0.25-r32", "v1-a0.25-r32")], dose(load=-1e9), heard=id)
+    assert "the load is" in pairs.busy
+    assert 0 == pairs.columns["row"].size
+    assert busy({"pressure": 1e9, "load": 1e9}) is None
+
+
+def test_a_model_of_any_kind_is_paired(tmp_path):
+    """No image, several inputs and outputs, integers."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["a", "a"], ["b"]), helper.make_node("Mul", ["c", "c"], ["d"])],
+        "own",
+        [
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, [2, 3]),
+            helper.make_tensor_value_info("c", TensorProto.INT64, [4]),
+        ],
+        [
+            helper.make_tensor_value_info("b", TensorProto.FLOAT, [2, 3]),
+            helper.make_tensor_value_info("d", TensorProto.INT64, [4]),
+        ],
+    )
+    path = tmp_path / "own.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    cell = prepare(make(OnnxFile(path=path), simplified=False), tmp_path, variant="own", seed=0)
+    arm = Arm(cell=cell, device=find_device("cpu"))
+    pairs = take_pairs([Row(variant="own", base=arm, candidate=arm)], dose(0.01), heard=id)
+    assert_found(pairs, [Row(variant="own", base=arm, candidate=arm)])
+
+
+# Environments
+
+
+class Installer:
+    """Stands in for the programs that make environments: keeps their commands, and fails where it is told to."""
+
+    def __init__(self, fails=""):
+        self.commands = []
+        self.fails = fails
+
+    def __call__(self, command, **_):
+        self.commands.append(command)
+        failed = self.fails and any(self.fails in word for word in command)
+        return CompletedProcess(
+            command, int(bool(failed)), "", "warning: x\nERROR: no such version\n" if failed else ""
+        )
+
+
+@pytest.mark.parametrize("uv", [None, "/bin/uv"])
+def test_an_environment_is_made_once(tmp_path, monkeypatch, uv):
+    """By uv where it is there, or else by venv and pip; what is whole is not made again."""
+    installer = Installer()
+    monkeypatch.setattr("mnbench.measure.environment.shutil.which", lambda _: uv)
+    monkeypatch.setattr("mnbench.measure.environment.subprocess.run", installer)
+    monkeypatch.setattr("mnbench.measure.environment.Path.write_text", _written)
+    python = environment("onnxruntime==1.30.0", "numpy", folder=tmp_path)
+    assert 2 == len(installer.commands)
+    assert all((uv in command) == bool(uv) for command in installer.commands)
+    assert ("onnxruntime==1.30.0", "numpy") == tuple(installer.commands[-1][-2:])
+    assert python == environment("numpy", "onnxruntime==1.30.0", folder=tmp_path)
+    assert 2 == len(installer.commands)
+    assert python != environment("onnxruntime==1.31.1", "numpy", folder=tmp_path)
+
+
+def _written(path, text):
+    """The installer makes no folder, so it is made here."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode())
+    return len(text)
+
+
+def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    """The installer's own error, and no half environment."""
+    monkeypatch.setattr("mnbench.measure.environment.shutil.which", lambda _: None)
+    monkeypatch.setattr("mnbench.measure.environment.subprocess.run", Installer(fails="onnxruntime==9"))
+    with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 cannot be installed: ERROR: no such version"):
+        environment("onnxruntime==9", folder=tmp_path)
+    assert [] == [path for path in tmp_path.iterdir() if path.is_dir()]
