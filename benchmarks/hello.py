@@ -51,6 +51,12 @@ def table() -> None:
 
 
 @main.command()
+def profile() -> None:
+    """Say hello, profile."""
+    click.echo("Hello, profile!")
+
+
+@main.command()
 def doctor() -> None:
     """Say hello, doctor."""
     click.echo("Hello, doctor!")

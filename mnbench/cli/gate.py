@@ -40,7 +40,7 @@ def command(
     output: str,
     **judging: Any,
 ) -> None:
-    """Tell whether any row of a latency table has become slower.
+    """Tell whether a table has become slower.
 
     TABLE is a file that `mnbench run` has written: results/cpu.jsonl. What each row was measured with is made again
     and measured beside what is there now; its number is not used. Rows in which nothing has changed cost no time.
