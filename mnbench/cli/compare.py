@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.options import Duration, Share, TableName, echo_json, format_option, sources, variant_options
 from mnbench.cli import INTERRUPTED
+from mnbench.cli.options import Duration, Share, TableName, echo_json, format_option, sources, variant_options
 from mnbench.errors import MnbenchError
 from mnbench.spec import locate
 
