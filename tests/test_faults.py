@@ -45,7 +45,7 @@ class Session:
         return None
 
 
-LIBRARY = "none"
+BINARY = "none"
 
 
 def version():

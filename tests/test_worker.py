@@ -75,7 +75,7 @@ class FakeRuntime:
             setattr(self.session, name, value)
         return self.session
 
-    LIBRARY = "libfake"
+    BINARY = "libfake"
 
     @staticmethod
     def version():

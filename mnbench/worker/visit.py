@@ -52,7 +52,7 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
             "name": request["runtime"],
             "version": runtime.version(),
             "build": runtime.build(),
-            "library_sha256": library_sha256(request["runtime"], runtime.LIBRARY),
+            "library_sha256": library_sha256(request["runtime"], runtime.BINARY),
         },
         "host": host,
         "conditions": [before, after],

@@ -14,8 +14,8 @@ from . import Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
-LIBRARY = "onnxruntime_pybind11_state"
-"""How the file of its library starts."""
+BINARY = "onnxruntime_pybind11_state"
+"""How the name of its file starts, which holds the code."""
 
 QUIET = 3
 """Errors, and no warnings."""
