@@ -1,4 +1,4 @@
-"""One file a runtime, each with a class `Session`, functions `version` and `build`, and how the name of its `BINARY` starts."""
+"""One file a runtime: a class `Session`, functions `version` and `build`, and how the name of its `BINARY` starts."""
 
 from __future__ import annotations
 
