@@ -423,7 +423,7 @@ measure() { "$0" -m mnbench run v1 --alpha 0.25 --duration 0.05 --format json "$
 run() { measure --res 32,64 --processes 3 --precision-target 99%; }
 measure --res 48 --budget 1ms > /dev/null 2>&1
 cat results/cpu.jsonl; echo; head -c 1m /dev/zero > filler 2> /dev/null
-truncate -s -8k filler
+truncate -s -20k filler
 run > ../first.json 2> ../first; echo $? >> ../first
 cat results/cpu.jsonl; echo
 rm filler

@@ -98,7 +98,9 @@ def effect(columns: Mapping[str, NDArray[np.int64]], *, waits: bool) -> Effect:
         disturbed = (base > DISTURBED * base_cpu + DISTURBED_NS) | (
             candidate > DISTURBED * candidate_cpu + DISTURBED_NS
         )
-        ratios[disturbed] = np.log(candidate_cpu / base_cpu)[disturbed]
+        # A clock that ticks coarsely may not have ticked in a short run.
+        disturbed &= (base_cpu > 0) & (candidate_cpu > 0)
+        ratios[disturbed] = np.log(candidate_cpu[disturbed] / base_cpu[disturbed])
     halves = [ratios[columns["first"] == side] for side in (0, 1)]
     return Effect(fmean(trimmed_mean(half) for half in halves if half.size), ratios.size)
 
