@@ -56,6 +56,7 @@ def _with_relu(path):
     return read_architecture(path)
 
 
+@pytest.mark.slow
 @given(st.floats(0, 1, exclude_min=True), SIDES, SIDES, st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=10)
 def test_same_input_same_bytes(alpha, height, width, seed):

@@ -547,6 +547,7 @@ def test_this_machine_is_looked_at_by_a_real_worker(invoke):
     assert {one["severity"] for one in told["disturbances"]} <= {"disturbs", "good to know"}
 
 
+@pytest.mark.slow
 def test_noise_of_this_machine_is_measured_by_real_workers(invoke, monkeypatch):
     """A against A through real processes, cut short."""
     monkeypatch.setattr("mnbench.cli.doctor.PROCESSES", 2)
@@ -559,6 +560,7 @@ def test_noise_of_this_machine_is_measured_by_real_workers(invoke, monkeypatch):
     assert models[0]["latency_ns"] < models[1]["latency_ns"]
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_missing_costs_the_noise_alone(invoke, workspace):
     """Where the runtime lacks the provider, facts are told all the same, with what to install."""
     (workspace / "devices").mkdir()

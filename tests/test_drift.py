@@ -144,6 +144,7 @@ def test_an_interval_includes_the_drift(make_plan, make_cell, make_sample):
     assert (round(90 / 1.25), round(110 / 0.8)) == (wide.low_with_drift, wide.high_with_drift)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake_worker")
 def test_the_command_says_what_it_found(invoke, monkeypatch):
     """`mnbench doctor --calibrate` ends with a table; a run after it says what its interval includes."""

@@ -42,8 +42,8 @@ def known(values: Iterable[T | None]) -> list[T]:
 
 
 def integer(text: str | None) -> int | None:
-    """A whole number as the kernel writes one, in tens or as 0x…; None for anything else."""
-    if not text or not re.fullmatch(r"-?[0-9]{1,19}|0x[0-9a-fA-F]{1,16}", text):
+    """A whole number as the kernel writes one, in tens or as 0x…, or the -1 of no limit; None for anything else."""
+    if not text or not re.fullmatch(r"-1|[0-9]{1,19}|0x[0-9a-fA-F]{1,16}", text):
         return None
     return int(text, 0) if "x" in text else int(text)
 
