@@ -52,7 +52,8 @@ def effective_runs(values: ArrayLike) -> float:
     centred = found - found.mean() if n else found
     if n < 2 or not centred.any():
         return float(n)
-    spectrum = np.fft.rfft(centred, 2 * n)
+    # Squares of the smallest numbers are zero; the scale makes no difference.
+    spectrum = np.fft.rfft(centred / np.abs(centred).max(), 2 * n)
     covariance = np.fft.irfft(spectrum * spectrum.conj(), 2 * n)[:n]
     lags = covariance / covariance[0]
     pairs = lags[: n // 2 * 2].reshape(-1, 2).sum(axis=1)

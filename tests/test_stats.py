@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mnbench.stats import effective_runs, median, median_interval, quantile
@@ -123,6 +123,7 @@ def test_runs_that_alternate_are_worth_no_more_than_there_are():
     assert effective_runs(autoregressive(-0.8, 1000)) == 1000
 
 
+@example([0.0, 3.8e-217])
 @given(st.lists(st.floats(0, 1e12), max_size=200))
 def test_effective_runs_are_some_and_never_more_than_there_are(values):
     """Whatever the values, as many as there are at most, and above none."""
