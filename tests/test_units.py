@@ -51,7 +51,7 @@ def test_digits_are_within_half_a_digit(value, significant):
     """The text is the value to half a unit of its last significant digit."""
     unit = 10.0 ** (floor(log10(abs(value))) - significant + 1)
 
-    assert abs(_number(units.digits(value, significant)) - value) <= unit * 0.501
+    assert abs(_number(units.digits(value, significant)) - value) <= unit * 0.501 + abs(value) * 2**-51
 
 
 @given(NUMBERS, SIGNIFICANT)
