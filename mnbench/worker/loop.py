@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import contextmanager
 from statistics import median
-from typing import Callable, Iterable, NamedTuple
+from typing import Callable, Generator, Iterable, NamedTuple
 
 Clock = Callable[[], int]
 
@@ -31,9 +32,7 @@ def timed_runs(
     """Run until both minima are met, without garbage collection. The CPU's clock is read outside the wall's."""
     runs = Runs([], [])
     keep, keep_cpu = runs.latencies_ns.append, runs.cpu_ns.append
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _no_collection():
         stop = clock() + min_duration_ns
         while True:
             cpu_begin = cpu_clock()
@@ -44,9 +43,6 @@ def timed_runs(
             keep(end - begin)
             if end >= stop and len(runs.latencies_ns) >= min_runs:
                 return runs
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def timed_each(
@@ -58,9 +54,7 @@ def timed_each(
     """Time each of these runs once, in their order, without garbage collection."""
     found = Runs([], [])
     keep, keep_cpu = found.latencies_ns.append, found.cpu_ns.append
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _no_collection():
         for run in runs:
             cpu_begin = cpu_clock()
             begin = clock()
@@ -68,10 +62,7 @@ def timed_each(
             end = clock()
             keep_cpu(cpu_clock() - cpu_begin)
             keep(end - begin)
-        return found
-    finally:
-        if collecting:
-            gc.enable()
+    return found
 
 
 def warm_up(
@@ -99,3 +90,15 @@ def warm_up(
         if clock() >= stop or (before is not None and now > SETTLED * before):
             return latencies_ns
         before = now
+
+
+@contextmanager
+def _no_collection() -> Generator[None, None, None]:
+    """Garbage waits until the end, if it is collected at all."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
