@@ -205,9 +205,10 @@ def tally(found: Iterable[Found], falls: Sequence[str]) -> str:
         outputs = [one.outputs for one in ones if one.outputs]
         means = [mean for output in outputs for mean, _ in output.values()]
         spreads = [spreads_of(outputs, precision) for precision in PRECISIONS]
+        middle = f"{min(means):+.2f} to {max(means):+.2f}" if means else f"{'-':14}"
         lines.append(
-            f"{graph:18}{len(ones):8}{max(one.difference for one in ones):12.1e}{len(outputs):6}"
-            f"  {min(means):+.2f} to {max(means):+.2f}  " + "  ".join(spreads)
+            f"{graph:18}{len(ones):8}{max(one.difference for one in ones):12.1e}{len(outputs):6}  {middle}  "
+            + "  ".join(spreads)
         )
     faults = [f"{one.variant}: {fault}" for one in chain.from_iterable(graphs.values()) for fault in one.faults]
     lines.append(f"{sum(map(len, graphs.values()))} variants, {len(faults)} faults, {len(falls)} falls of the cost")
