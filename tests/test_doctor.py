@@ -41,6 +41,7 @@ QUIET = {
     "memory_bytes": 16 * 2**30,
     "memory_limit_bytes": None,
     "swap_bytes": 0,
+    "huge_pages": "madvise",
     "system": "Linux",
     "kernel": "6.1.0",
     "libc": "glibc 2.36",
@@ -158,6 +159,7 @@ def test_nothing_disturbs_a_quiet_machine():
             "disturbs",
             "taskset -c 4-7 mnbench run",
         ),
+        ({"huge_pages": "never"}, "small pages", "good to know", "echo madvise | sudo tee /sys/kernel/mm/"),
         ({"cores_quota": 1.5}, "quota", "good to know", "--cpuset-cpus"),
         ({"cores_quota": 0.5}, "quota", "disturbs", "--cpuset-cpus"),
         ({"perf_counters": False, "virtual": False}, "no counters", "good to know", "where they are"),
@@ -180,8 +182,16 @@ def test_facts_that_disturb(facts, name, severity, mend):
         {"cores_quota": 4.0},
         {"cores_quota": 6.5},
         {"perf_event_paranoid": None},
+        {"huge_pages": None},
     ],
-    ids=["one frequency", "nothing shown", "a quota of all cores", "a quota of more", "paranoia not shown"],
+    ids=[
+        "one frequency",
+        "nothing shown",
+        "a quota of all cores",
+        "a quota of more",
+        "paranoia not shown",
+        "pages not shown",
+    ],
 )
 def test_facts_that_do_not_disturb(facts):
     """What is fixed, whole or unknown disturbs nothing."""

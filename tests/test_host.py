@@ -79,6 +79,7 @@ CPU revision\t: 0"""
 XEON_FILES = {
     "proc/cpuinfo": processors(XEON, 4),
     "proc/meminfo": "MemTotal:  16384000 kB\nMemAvailable:   8192000 kB\nSwapTotal:  2048 kB\nSwapFree:   1024 kB\n",
+    "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
     "sys/class/dmi/id/sys_vendor": "Dell Inc.\n",
     "sys/class/dmi/id/product_name": "PowerEdge R640\n",
     "sys/devices/system/cpu/modalias": "cpu:type:x86,ven0000fam0006mod0055:feature:,0000,0001\n",
@@ -234,6 +235,7 @@ def test_an_intel_server(machine):
         "turbo": True,
         "memory_bytes": 16384000 * 1024,
         "swap_bytes": 2048 * 1024,
+        "huge_pages": "madvise",
         "product": "Dell Inc. PowerEdge R640",
         "virtual": False,
         "hypervisor": None,

@@ -224,10 +224,23 @@ def test_wrong_outputs_fail_the_row(cells):
     assert ("candidate", True) == (side, "outputs differ" in message)
 
 
+@pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"])
+def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
+    """Which pages a session gets must not be chance; in one process, and where two take turns."""
+    one = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", gateway=gateway)
+    facts = take_pairs([one], dose(), heard=id).facts
+    hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
+    assert (1 if gateway == "popen" else 2) == len(hosts)
+    for host in hosts:
+        if host["huge_pages"] not in {"always", "madvise"} or host["libc"] < "glibc 2.35":
+            pytest.skip("this system has none")
+        assert 0 < host["huge_pages_bytes"]
+
+
 def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypatch):
     """The row at which it was last heard has failed."""
 
-    def ask(_device, _request, *, timeout_s, heard):  # noqa: ARG001
+    def ask(_device, _request, *, heard, **_):
         heard({"expect_s": 0.0, "at": 3})
         raise MeasureError("the worker was killed by SIGSEGV", hint="")
 

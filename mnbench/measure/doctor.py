@@ -40,7 +40,7 @@ def disturbances(facts: Facts, *looks: Facts, gpu: Facts | None = None) -> list[
     Counters are compared between looks that follow each other. Where the two are of one process, what the processors
     did besides it was done by others.
     """
-    every = [*_standing(facts), *_cores(facts), *_tools(facts, looks)]
+    every = [*_standing(facts), *_memory(facts), *_cores(facts), *_tools(facts, looks)]
     for before, after in pairwise(looks):
         every += [*_changed(before, after), *_others(before, after)]
     for look in looks:
@@ -78,6 +78,16 @@ def _standing(facts: Facts) -> Found:
             "virtual machine",
             f"a virtual machine{_of(facts.get('hypervisor'))}: its neighbours cannot be seen, and hours differ",
             "compare within one run; for absolute figures take a machine of your own",
+        )
+
+
+def _memory(facts: Facts) -> Found:
+    """How memory is handed out."""
+    if facts.get("huge_pages") == "never":
+        yield _good_to_know(
+            "small pages",
+            "there are no huge pages: compare and gate see four times the scatter, and need more processes",
+            "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
         )
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -32,15 +32,18 @@ def ask(
     *,
     timeout_s: float,
     heard: Callable[[dict[str, Any]], object] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """One request to a fresh process on the device. `heard` is told what comes before the answer.
+
+    The process starts with the variables of `environment` beside those that it would have.
 
     Raises:
         GatewayError: the device's Python cannot be started, or cannot become a worker.
         RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
         MeasureError: the worker crashed, hung or failed.
     """
-    with conversation(device, timeout_s=timeout_s) as worker:
+    with conversation(device, timeout_s=timeout_s, environment=environment) as worker:
         worker.send(request)
         answer: dict[str, Any] = worker.receive()
         while "expect_s" in answer:
@@ -93,13 +96,15 @@ class Worker:
 
 
 @contextmanager
-def conversation(device: Device, *, timeout_s: float) -> Generator[Worker]:
+def conversation(
+    device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None
+) -> Generator[Worker]:
     """A fresh process on the device, which ends with the block.
 
     Raises:
         GatewayError: the device's Python cannot be started, or cannot become a worker.
     """
-    with _gateway(device) as gateway:
+    with _gateway(device, environment or {}) as gateway:
         yield Worker(gateway, device, timeout_s)
 
 
@@ -152,10 +157,10 @@ def channel_timeout() -> type[Exception]:
 
 
 @contextmanager
-def _gateway(device: Device) -> Generator[Any]:
+def _gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
     group = execnet.Group()
     try:
-        yield _started(group, device)
+        yield _started(group, device, environment)
     except MnbenchError:
         raise
     except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
@@ -167,7 +172,7 @@ def _gateway(device: Device) -> Generator[Any]:
         group.terminate(timeout=END_S)
 
 
-def _started(group: Any, device: Device) -> Any:
+def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
     """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer.
 
     While the process is made signals wait. SIGINT stays blocked in the worker: Ctrl-C is for this process to handle.
@@ -175,6 +180,7 @@ def _started(group: Any, device: Device) -> Any:
     specification = execnet.XSpec(device.gateway)
     if not (specification.popen or specification.ssh):
         return group.makegateway(specification)
+    specification.python = _python(specification, environment)
     specification.execmodel = specification.execmodel or group.remote_execmodel.backend
     group.allocate_id(specification)
     process = watch = None
@@ -196,6 +202,15 @@ def _started(group: Any, device: Device) -> Any:
         if watch:
             watch.cancel()
     return gateway
+
+
+def _python(specification: Any, environment: Mapping[str, str]) -> str | None:
+    """The command that starts Python with these variables: what execnet sets by itself, the C library never sees."""
+    if not environment or (specification.popen and sys.platform == "win32"):
+        return specification.python
+    ordinary = shlex.quote(sys.executable) if specification.popen else "python3"
+    variables = shlex.join(f"{name}={value}" for name, value in environment.items())
+    return f"env {variables} {specification.python or ordinary}"
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def host_facts(files: Files | None = None) -> dict[str, Any]:
         "memory_bytes": kib_after(meminfo, "MemTotal") or _physical_bytes(),
         "memory_limit_bytes": memory_limit_bytes(files),
         "swap_bytes": kib_after(meminfo, "SwapTotal"),
+        "huge_pages": _huge_pages(files),
         "system": platform.system(),
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()).strip() or None,
@@ -74,6 +75,17 @@ def peak_rss_bytes() -> int | None:
     import resource  # noqa: PLC0415  not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def huge_pages_bytes() -> int | None:
+    """How much of this process's memory lies on huge pages now; None where the system does not tell."""
+    return kib_after(Files().text("proc/self/smaps_rollup"), "AnonHugePages")
+
+
+def _huge_pages(files: Files) -> str | None:
+    """Who gets transparent huge pages: `always` everyone, `madvise` who asks for them, `never` no one."""
+    chosen = re.search(r"\[(\w+)\]", files.text("sys/kernel/mm/transparent_hugepage/enabled"))
+    return chosen and chosen.group(1)
 
 
 def _physical_bytes() -> int | None:

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List
 import numpy as np
 
 from .conditions import busy
-from .host import host_facts
+from .host import host_facts, huge_pages_bytes
 from .loop import Clock, timed_each
 from .opened import Opened, open_arm
 
@@ -34,6 +34,7 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     host = host_facts()
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     arms = open_arms(request["arms"], draw, channel, cores=host["cores"])
+    host["huge_pages_bytes"] = huge_pages_bytes()
     rows = [
         (at // 2, *arms[at : at + 2])
         for at in range(0, len(arms), 2)

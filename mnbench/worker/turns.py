@@ -6,7 +6,7 @@ import random
 from typing import Any, Callable
 
 from .conditions import busy
-from .host import host_facts
+from .host import host_facts, huge_pages_bytes
 from .loop import timed_each
 from .pairs import open_arms
 
@@ -22,6 +22,7 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     host = host_facts()
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     arms = open_arms(request["arms"], draw, channel, cores=host["cores"])
+    host["huge_pages_bytes"] = huge_pages_bytes()
     channel.send({"latencies_ns": [arm.latency_ns for arm in arms], "arms": [arm.facts for arm in arms], "host": host})
     receive: Callable[[], tuple[int, int] | None] = channel.receive
     for at, runs in iter(receive, None):
