@@ -67,23 +67,44 @@ def built(folder: Path, share: float) -> tuple[dict[str, Path], dict[str, Path]]
 
 
 def with_branch(proto: onnx.ModelProto, share: float) -> onnx.ModelProto:
-    """The graph with one 1 × 1 convolution done twice, with other weights: that whose share is nearest."""
-    cost = {layer.scope: layer_cost(layer).mult_adds for layer in layers_of(Model(name="", proto=proto))}
-    total = sum(cost.values())
-    pointwise = {node.name for node in proto.graph.node if node.op_type == "Conv" and "depthwise" not in node.name}
-    name = min(pointwise, key=lambda one: abs(cost[one] / total - share))
-    at, node = next((at, node) for at, node in enumerate(proto.graph.node) if node.name == name)
-    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == node.input[1])
-    values = numpy_helper.to_array(weight)
-    proto.graph.initializer.append(numpy_helper.from_array(values[::-1] * np.float32(0.1), f"{weight.name}.branch"))
-    result = node.output[0]
-    node.output[0] = f"{result}.trunk"
-    branch = onnx.NodeProto()
-    branch.CopyFrom(node)
-    branch.name, branch.input[1], branch.output[0] = f"{name}/branch", f"{weight.name}.branch", f"{result}.branch"
-    both = onnx.helper.make_node("Add", [node.output[0], branch.output[0]], [result], name=f"{name}/sum")
-    proto.graph.node.insert(at + 1, branch)
-    proto.graph.node.insert(at + 2, both)
+    """The graph with a branch that ends in its output: a 1 × 1 convolution of some channels, pooled.
+
+    Its channels are a multiple of 16, and it begins where they bring it nearest to that share of the Mult-Adds.
+    """
+    costs = {layer.scope: layer_cost(layer).mult_adds for layer in layers_of(Model(name="", proto=proto))}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    pointwise = [
+        node for node in proto.graph.node if node.op_type == "Conv" and weights[node.input[1]].shape[2:] == (1, 1)
+    ]
+    wanted = share * sum(costs.values())
+
+    def miss(choice: tuple[onnx.NodeProto, int]) -> float:
+        node, channels = choice
+        return abs(costs[node.name] * channels / weights[node.input[1]].shape[0] - wanted)
+
+    choices = [
+        (node, channels) for node in pointwise for channels in range(16, weights[node.input[1]].shape[0] + 1, 16)
+    ]
+    trunk, channels = min(choices, key=miss)
+    kernel = weights[trunk.input[1]][::-1][:channels] * np.float32(0.1)
+    output = proto.graph.output[0].name
+    classes = proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    last = next(node for node in proto.graph.node if output in node.output)
+    last.output[0] = "trunk"
+    proto.graph.initializer.append(numpy_helper.from_array(kernel, "branch.weight"))
+    proto.graph.initializer.append(
+        numpy_helper.from_array(np.full((channels, classes), 1e-3, np.float32), "branch.head")
+    )
+    make = onnx.helper.make_node
+    proto.graph.node.extend(
+        [
+            make("Conv", [trunk.input[0], "branch.weight"], ["branch.map"], name="branch"),
+            make("GlobalAveragePool", ["branch.map"], ["branch.pooled"], name="branch/pool"),
+            make("Flatten", ["branch.pooled"], ["branch.features"], name="branch/flatten"),
+            make("MatMul", ["branch.features", "branch.head"], ["branch.logits"], name="branch/head"),
+            make("Add", ["trunk", "branch.logits"], [output], name="branch/sum"),
+        ]
+    )
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
