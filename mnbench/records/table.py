@@ -95,6 +95,9 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="first_run_ns", title="first run", unit="ms", value=lambda r: r.first_run_ns, show=in_ms),
         Column[Record](name="session_ns", title="session", unit="ms", value=lambda r: r.session_ns, show=in_ms),
         Column[Record](
+            name="conversion_ns", title="conversion", unit="ms", value=lambda r: r.conversion_ns, show=in_ms
+        ),
+        Column[Record](
             name="peak_rss_bytes", title="peak RSS", unit="MB", value=lambda r: r.peak_rss_bytes, show=in_millions(0)
         ),
         Column[Record](name="p99_ns", title="p99", unit="ms", value=_latency("p99"), show=in_ms),
