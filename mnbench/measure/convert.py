@@ -49,6 +49,6 @@ def readable(device: Device, cell: Cell) -> Readable:
 
 @cache
 def converts(runtime: str) -> bool:
-    """Whether the runtime's file has a function `convert`: it is not imported here, where there may be no such runtime."""
+    """Whether the runtime's file has a function `convert`. Here, where the runtime may be missing, it is only read."""
     source = (resources.files(mnbench.worker.runtimes) / f"{runtime}.py").read_text(encoding="utf-8")
     return any(isinstance(one, ast.FunctionDef) and one.name == "convert" for one in ast.parse(source).body)

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,30 +22,55 @@ READY = "ready"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def installed(device: Device, *, fresh: bool = False) -> Device:
+def installed(
+    device: Device, *, fresh: bool = False, making: Callable[[Sequence[str]], object] = lambda _: None
+) -> Device:
     """The device with the Python of the environment that it `requires`, made if it is not there yet, or if `fresh`.
 
+    `making` is told what it is made of, if it is.
+
     Raises:
-        RuntimeUnavailable: a package cannot be installed, or the device is another machine.
+        RuntimeUnavailable: a package cannot be installed, or the device is, or needs, another machine.
         FileError: the cache's folder is not writable.
     """
+    here = device.gateway == "popen"
+    if here and device.systems and platform.system() not in device.systems:
+        raise RuntimeUnavailable(
+            f"device {device.name}: needs {' or '.join(device.systems)}, and this is {platform.system()}",
+            hint="run mnbench there, or give a profile that extends it a `gateway` to such a machine",
+        )
     if not device.requires:
         return device
-    if device.gateway != "popen":
+    if not here:
         raise RuntimeUnavailable(
             f"device {device.name}: {' '.join(device.requires)} is not installed on other machines",
             hint="name a Python that has it in `gateway`, and leave `requires` out: mnbench devices show cpu",
         )
+    if fresh or not is_made(place_of(*needs(device), alone=device.requires_alone)):
+        making((*device.requires, *device.requires_alone))
     python = environment(*needs(device), alone=device.requires_alone, fresh=fresh)
     return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
 
 
 def with_packages(device: Device, packages: Sequence[str]) -> Device:
-    """The device with an environment of these packages, in place of others of the same name."""
-    named = {distribution_of(one) for one in packages}
-    kept = [one for one in device.requires if distribution_of(one) not in named]
-    alone = [one for one in device.requires_alone if distribution_of(one) not in named]
-    return msgspec.structs.replace(device, requires=(*kept, *packages), requires_alone=tuple(alone))
+    """The device with an environment of these packages too, in place of others of the same name."""
+    if not packages:
+        return device
+    names = [distribution_of(one) for one in packages]
+    kept = [one for one in device.requires if distribution_of(one) not in names]
+    if not device.requires and not any(name.startswith(device.runtime) for name in names):
+        kept = [device.runtime]
+    alone = [one for one in device.requires_alone if distribution_of(one) not in names]
+    own = [one for one in packages if distribution_of(one) not in map(distribution_of, device.requires_alone)]
+    alone += [one for one in packages if one not in own]
+    return msgspec.structs.replace(device, requires=(*kept, *own), requires_alone=tuple(alone))
+
+
+def concerns(package: str, device: Device) -> bool:
+    """Whether the package is the device's runtime, a build of it, or one of those that it requires."""
+    name = distribution_of(package)
+    known = map(distribution_of, (*device.requires, *device.requires_alone))
+    return name in known or name == device.runtime or name.startswith(f"{device.runtime}-")
 
 
 def needs(device: Device) -> tuple[str, ...]:
@@ -69,13 +95,11 @@ def is_made(place: Path) -> bool:
     return (place / READY).exists()
 
 
-def environment(
-    *requirements: str, alone: Sequence[str] = (), fresh: bool = False, folder: Path | None = None
-) -> Path:
+def environment(*requirements: str, alone: Sequence[str] = (), fresh: bool = False, folder: Path | None = None) -> Path:
     """The Python of an environment with these packages: `onnxruntime==1.30.0`, `numpy`.
 
-    Packages that go there `alone` bring none that they depend on. It is made by uv where that is installed, or else by venv and pip; who comes second waits for the first. What a
-    crash leaves behind is made anew.
+    Packages that go there `alone` bring none that they depend on. It is made by uv where that is installed, or else by
+    venv and pip; who comes second waits for the first. What a crash leaves behind is made anew.
 
     Raises:
         RuntimeUnavailable: a package cannot be installed.

@@ -118,6 +118,10 @@ class Plan:
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
+    def round(self, process: int) -> list[Cell]:
+        """Every cell, in the order of that round."""
+        return shuffled(self.cells, self.protocol.seed, process)
+
 
 def shuffled(cells: Sequence[T], seed: int, process: int) -> list[T]:
     """Cells in an order drawn anew for each round of visits: the host's slow drift hits all alike."""

@@ -68,9 +68,7 @@ def collect_all(
             for task in tasks
         ]
         for process in count():
-            left = [
-                (at, cell) for at, cell in _round(tasks, process) if cell.variant in kept[at] and at not in lost
-            ]
+            left = [(at, cell) for at, cell in _round(tasks, process) if cell.variant in kept[at] and at not in lost]
             if not left:
                 return lost
             for at, cell in left:

@@ -68,11 +68,11 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One cell. `error` says why it has no latency.
 
-    `conversion_ns` is what bringing the model into the runtime's own form took, where it does not read ONNX; once, and no
-    part of `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and `copies_ns` (to and from a device's own
-    memory) are medians over processes; `effective_runs` are what `runs`, which follow each other, are worth;
-    `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread;
-    `conditions` are the host's before the first visit and after the last.
+    `conversion_ns` is what it took to bring the model into the form that the runtime reads, once, where that is not
+    ONNX; it is no part of `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and
+    `copies_ns` (to and from a device's own memory) are medians over processes; `effective_runs` are what `runs`, which
+    follow each other, are worth; `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of
+    the output's spread; `conditions` are the host's before the first visit and after the last.
     """
 
     schema: int = SCHEMA

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generator
 
-
 CONVERTER_S = 240.0
 """How long a converter may take; mnbench waits a little longer for its answer."""
 

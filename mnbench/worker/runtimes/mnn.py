@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Callable
 
-import MNN as _MNN
+import MNN as _MNN  # pyright: ignore[reportMissingImports]  it has an environment of its own
 import numpy as np
 
 from . import Refused, Unavailable, as_file, run_converter

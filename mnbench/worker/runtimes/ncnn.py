@@ -88,7 +88,9 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
         # It writes beside what it reads.
         own = Path(folder) / "model.onnx"
         own.write_bytes(source.read_bytes())
-        weights = run_converter([str(program), str(own), "fp16=0", f"inputshape={shapes}"], own.with_suffix(".ncnn.bin"))
+        weights = run_converter(
+            [str(program), str(own), "fp16=0", f"inputshape={shapes}"], own.with_suffix(".ncnn.bin")
+        )
         text = own.with_suffix(".ncnn.param").read_bytes()
     return weights + text + len(text).to_bytes(LENGTH_BYTES, "little")
 
