@@ -196,7 +196,6 @@ def real(invoke, cache):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("environments")
 def test_other_runtimes_measure_the_same_graphs(real):
     """From nothing: environments, conversions, rounds; outputs, placement and versions are proved in every record."""
     devices = ("cpu", "openvino", "ncnn", "mnn")
@@ -220,8 +219,8 @@ def test_other_runtimes_measure_the_same_graphs(real):
     assert {"cpu", "openvino", "mnn"} == {one["device"] for one in profiles}
     assert "ncnn does not tell what its layers take" in result.stderr
     for one in profiles:
-        timed = [layer for layer in one["layers"] if layer["duration_ns"] and layer["type"] == "conv"]
-        assert len(timed) > 5, one["device"]
+        timed = [layer for layer in one["layers"] if layer["duration_ns"] and layer["mult_adds"]]
+        assert len(timed) > 0.9 * sum(bool(layer["mult_adds"]) for layer in one["layers"]), one["device"]
     _refusals(real)
 
 

@@ -95,14 +95,14 @@ def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     from mnbench.cli.measuring import announced
     from mnbench.measure.environment import installed
     from mnbench.measure.probe import probe as run_probe
-    from mnbench.show import listings
+    from mnbench.show import probes
 
     profile = installed(locate.device(device), making=announced)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
     if output == "json":
-        echo_json(listings.probe_payload(profile, cell.variant, sample))
+        echo_json(probes.probe_payload(profile, cell.variant, sample))
         return
     from mnbench.show.render import echo
 
-    echo(listings.probe_table(profile, cell.variant, sample), output)
+    echo(probes.probe_table(profile, cell.variant, sample), output)

@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
-from mnbench.columns import ABSENT, Column, Table
+from mnbench.columns import Column, Table
 from mnbench.measure.readiness import Readiness
 from mnbench.network.variant import resolution_text
 from mnbench.spec.architecture import Architecture
 from mnbench.spec.device import Device
-from mnbench.stats import median
-from mnbench.units import in_ms
-
-if TYPE_CHECKING:
-    from mnbench.measure.sample import Sample
 
 NOTES = {"get": "to get it", "tried": "tried"}
 """Keys of a profile that are sentences."""
@@ -76,53 +71,11 @@ def profile_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
         elif value and key not in NOTES:
             rows.append((key, str(value)))
     notes = [f"{says}: {facts[key]}" for key, says in NOTES.items() if facts[key]]
-    return _pairs("key", [*rows, ("state", state.text)], notes)
+    return pairs("key", [*rows, ("state", state.text)], notes)
 
 
-def probe_payload(device: Device, variant: str, sample: "Sample") -> dict[str, Any]:
-    """For programs."""
-    placement = sample.placement
-    return {
-        "device": device.name,
-        "variant": variant,
-        "runtime": sample.runtime,
-        "provider": device.provider,
-        "placement": None if placement is None else {name: len(nodes) for name, nodes in placement.items()},
-        "difference": sample.difference,
-        "latency_ns": round(median(sample.latencies_ns.tolist())),
-        "session_ns": sample.session_ns,
-        "conversion_ns": sample.conversion_ns,
-        "threads": sample.threads,
-        "host": sample.host,
-    }
-
-
-def probe_table(device: Device, variant: str, sample: "Sample") -> Table[tuple[str, str]]:
-    """What the run showed."""
-    found = probe_payload(device, variant, sample)
-    runtime: dict[str, str | None] = found["runtime"]
-    placement: dict[str, int] | None = found["placement"]
-    total = sum((placement or {}).values())
-    rows = [
-        ("device", f"{device.name} works"),
-        ("runtime", f"{runtime['name']} {runtime['version']}"),
-        ("build", runtime["build"] or ABSENT),
-        ("host", f"{sample.host.get('cpu')}, {sample.host.get('cores')} cores, {sample.host.get('system')}"),
-        (
-            "placement",
-            ", ".join(f"{count} of {total} nodes on {name}" for name, count in placement.items())
-            if placement
-            else "this version does not tell",
-        ),
-        ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
-        ("conversion", ABSENT if sample.conversion_ns is None else f"{in_ms(sample.conversion_ns)} ms"),
-        ("session", f"{in_ms(sample.session_ns)} ms"),
-        ("a run", f"{in_ms(found['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
-    ]
-    return _pairs("what", rows)
-
-
-def _pairs(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
+def pairs(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
+    """What is called `key`, and what is said of it."""
     columns = [
         Column[Any](name=key, value=lambda pair: pair[0], left=True),
         Column[Any](name="value" if key == "key" else "found", value=lambda pair: pair[1], left=True),
