@@ -34,7 +34,7 @@ def test_lists_print_json(invoke, group, key, words):
     [
         (("graphs", "list"), "graph", BUILT_IN[0]),
         (("graphs", "show", "v1"), "row", "1     conv1"),
-        (("devices", "list"), "device", "cpu"),
+        (("devices", "list"), "device", DEVICES[0]),
         (("devices", "show", "cpu"), "key", "name"),
     ],
     ids=["graphs", "graph", "devices", "device"],

@@ -167,11 +167,21 @@ def test_a_record_carries_what_was_measured(plan, make_sample):
         ({PROVIDER: ["b"], "Other": ["a"]}, 0.5, 0.75),
         ({"Other": ["a", "b"]}, 0.0, 0.0),
         ({PROVIDER: ["b", "reorder"], "Other": ["a"]}, pytest.approx(2 / 3), 0.75),
-        ({PROVIDER: ["reorder"]}, 1.0, None),
+        ({PROVIDER: ["reorder"]}, 1.0, 1.0),
+        ({PROVIDER: ["reorder"], "Other": ["own"]}, 0.5, None),
         ({}, None, None),
         (None, None, None),
     ],
-    ids=["all", "some", "none", "with a node of the runtime's own", "only such", "empty", "not told"],
+    ids=[
+        "all",
+        "some",
+        "none",
+        "with a node of the runtime's own",
+        "only such",
+        "only such, elsewhere too",
+        "empty",
+        "not told",
+    ],
 )
 def test_placement_is_a_share_of_nodes_and_of_mult_adds(plan, make_sample, placement, nodes, mult_adds):
     """Of the nodes that ran, and of their Mult-Adds (1 and 3 here), the share on the provider asked for."""

@@ -339,4 +339,56 @@ def test_the_worker_names_only_the_standard_library_numpy_and_its_runtime(source
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
     }
 
-    assert names <= {*sys.stdlib_module_names, "numpy", "onnxruntime"}
+    assert names <= {*sys.stdlib_module_names, "numpy", "onnxruntime", "openvino", "ncnn", "MNN"}
+
+
+# onnxruntime's sessions
+
+
+def test_bound_memory_lives_as_long_as_its_session(tmp_path, monkeypatch):
+    """Onnxruntime writes into arrays that it does not own: none of them is freed while the session may run."""
+    import gc
+    import weakref
+
+    import onnx
+    import onnxruntime
+
+    from mnbench.worker.runtimes.onnxruntime import Session
+
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Relu", ["x"], ["y"])],
+            "relu",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, tmp_path / "relu.onnx")
+    arrays = []
+    real = onnxruntime.OrtValue.ortvalue_from_numpy
+
+    def watched(array, *where):
+        arrays.append(weakref.ref(array))
+        return real(array, *where)
+
+    def bound(binding, name, value):
+        """As onnxruntime 1.26 does it, which keeps nothing."""
+        binding._iobinding.bind_ortvalue_output(name, value._ortvalue)
+
+    monkeypatch.setattr("onnxruntime.OrtValue.ortvalue_from_numpy", watched)
+    monkeypatch.setattr("onnxruntime.IOBinding.bind_ortvalue_output", bound)
+    session = Session(
+        str(tmp_path / "relu.onnx"),
+        inputs={"x": np.array([-1, 2], np.float32)},
+        provider="CPUExecutionProvider",
+        provider_options={},
+        threads=1,
+        options={},
+    )
+    gc.collect()
+    session.run()
+
+    assert [True, True] == [array() is not None for array in arrays]
+    assert [0, 2] == session.outputs()[0].tolist()

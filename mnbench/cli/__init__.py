@@ -21,7 +21,7 @@ from mnbench.errors import MnbenchError
 
 COMMANDS = {
     "graphs": "List the architectures, or show one row by row.",
-    "devices": "List the devices, or show one.",
+    "devices": "List the devices, show, set up or prove one.",
     "reproduce": "Put published figures beside ours.",
     "cost": "Count params, Mult-Adds and memory access.",
     "build": "Build and simplify ONNX models.",

@@ -1,16 +1,28 @@
 """`mnbench devices`."""
 
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from mnbench.cli.options import TableName, echo_json, format_option
 from mnbench.spec import locate
 
+if TYPE_CHECKING:
+    pass
 
-@click.group(invoke_without_command=True, epilog="\b\nExample:\n  mnbench devices\n  mnbench devices show cpu")
+NAME = TableName("devices", ".toml")
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="\b\nExample:\n  mnbench devices\n  mnbench devices show cpu\n  mnbench devices probe cpu",
+)
 @format_option()
 @click.pass_context
 def command(ctx: click.Context, output: str) -> None:
-    """List the devices, or show one."""
+    """List the devices, show, set up or prove one."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_devices, output=output)
 
@@ -18,12 +30,16 @@ def command(ctx: click.Context, output: str) -> None:
 @command.command("list", epilog="\b\nExample:\n  mnbench devices list --format json")
 @format_option()
 def list_devices(*, output: str) -> None:
-    """List the devices: built in, and from ./devices."""
+    """List the devices: built in, and from ./devices.
+
+    Each is ready, or has the one command that makes it so.
+    """
+    from mnbench.measure.readiness import readiness
     from mnbench.show import listings
 
-    known = [locate.device(name) for name in locate.tables("devices")]
+    known = [(device, readiness(device)) for device in map(locate.device, locate.tables("devices"))]
     if output == "json":
-        echo_json({"devices": [listings.device_payload(device) for device in known]})
+        echo_json({"devices": [listings.device_payload(device, state) for device, state in known]})
         return
     from mnbench.show.render import echo
 
@@ -31,16 +47,62 @@ def list_devices(*, output: str) -> None:
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices show cpu")
-@click.argument("device", type=TableName("devices", ".toml"))
+@click.argument("device", type=NAME)
 @format_option()
 def show(*, device: str, output: str) -> None:
     """Show a device's profile."""
+    from mnbench.measure.readiness import readiness
     from mnbench.show import listings
 
     profile = locate.device(device)
+    state = readiness(profile)
     if output == "json":
-        echo_json(listings.device_payload(profile))
+        echo_json(listings.device_payload(profile, state))
         return
     from mnbench.show.render import echo
 
-    echo(listings.profile_table(profile), output)
+    echo(listings.profile_table(profile, state), output)
+
+
+@command.command(epilog="\b\nExample:\n  mnbench devices setup openvino\n  mnbench devices setup openvino --fresh")
+@click.argument("device", type=NAME)
+@click.option("--fresh", is_flag=True, help="Make it again, with the newest packages.")
+def setup(*, device: str, fresh: bool) -> None:
+    """Make the environment that a device requires."""
+    from mnbench.cli.measuring import announced
+    from mnbench.measure.environment import installed
+    from mnbench.measure.readiness import readiness
+
+    profile = locate.device(device)
+    ready = installed(profile, fresh=fresh, making=announced)
+    if profile.requires:
+        click.echo(f"{profile.name}: {ready.gateway.partition('python=')[2]}")
+        return
+    state = readiness(profile)
+    click.echo(f"{profile.name}: it has no environment of its own; {state.text}")
+
+
+@command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
+@click.argument("device", type=NAME)
+@click.option("--allow-fallback", is_flag=True, help="Do not fail where nodes ran elsewhere than on its provider.")
+@format_option()
+def probe(*, device: str, allow_fallback: bool, output: str) -> None:
+    """Prove that a device works, by a run.
+
+    A small graph runs there in a fresh process, its outputs are checked, and the place of every node is told. The
+    environment that the device requires is made first, if it is not there.
+    """
+    from mnbench.cli.measuring import announced
+    from mnbench.measure.environment import installed
+    from mnbench.measure.probe import probe as run_probe
+    from mnbench.show import probes
+
+    profile = installed(locate.device(device), making=announced)
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
+    if output == "json":
+        echo_json(probes.probe_payload(profile, cell.variant, sample))
+        return
+    from mnbench.show.render import echo
+
+    echo(probes.probe_table(profile, cell.variant, sample), output)

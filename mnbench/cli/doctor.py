@@ -50,9 +50,11 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
     Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
     two runs of the same model lie apart, in about 20 seconds.
     """
+    from mnbench.cli.measuring import announced
     from mnbench.measure.doctor import disturbances
+    from mnbench.measure.environment import installed
 
-    profile = locate.device(device)
+    profile = installed(locate.device(device), making=announced)
     if calibrate:
         _calibrate(profile, calibrate, output)
         return

@@ -97,6 +97,27 @@ class TableName(click.ParamType[str]):
         return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]
 
 
+class TableNames(click.ParamType[list[str]]):
+    """One or several of these, with commas between."""
+
+    def __init__(self, folder: locate.Folder, *suffixes: str) -> None:
+        self.one = TableName(folder, *suffixes)
+        self.name = f"{self.one.name},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Each name by itself."""
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if not all(names):
+            self.fail(f"{value!r} leaves a name out", param, ctx)
+        return names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The last of them."""
+        before, comma, last = incomplete.rpartition(",")
+        found = self.one.shell_complete(ctx, param, last)
+        return [CompletionItem(f"{before}{comma}{item.value}", type=item.type) for item in found] if comma else found
+
+
 def _size(text: str) -> tuple[int, int]:
     """`160`, or height × width as `240x320`."""
     height, cross, width = text.lower().replace("×", "x").partition("x")

@@ -1,19 +1,18 @@
 """`mnbench run`."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
 
-from mnbench.cli import INTERRUPTED
 from mnbench.cli.options import (
     CommaSeparated,
     Duration,
     Share,
-    TableName,
+    TableNames,
     core,
     echo_json,
     format_option,
@@ -22,15 +21,13 @@ from mnbench.cli.options import (
     variant_options,
 )
 from mnbench.errors import MnbenchError
-from mnbench.network.variant import OnnxFile, Precision, Source
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
-    from mnbench.measure.plan import Ceiling, Cell, Plan
     from mnbench.measure.profile import Profile
     from mnbench.records.record import Record
-    from mnbench.records.store import Run, Store
-    from mnbench.spec.device import Device
+    from mnbench.records.store import Store
+    from mnbench.spec.device import Device, Threads
 
 MAX_DURATION_S = 3600.0
 ARGUMENTS = "mnbench.run.arguments"
@@ -58,7 +55,19 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 )
 @variant_options
 @click.option(
-    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to measure."
+    "--device",
+    "names",
+    default="cpu",
+    show_default=True,
+    type=TableNames("devices", ".toml"),
+    help="Where to measure: cpu,openvino are measured in turn.",
+)
+@click.option(
+    "--with",
+    "packages",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Measure with this package, in an environment of its own: onnxruntime==1.26.0. Repeatable.",
 )
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
@@ -114,7 +123,8 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 def command(
     ctx: click.Context,
     *,
-    device: str,
+    names: Sequence[str],
+    packages: Sequence[str],
     results: Path,
     processes: int,
     duration: float,
@@ -140,8 +150,10 @@ def command(
     --precision-target or --budget is spent. What is measured is kept at once: after Ctrl-C the same command continues,
     and so does --resume.
     """
+    from mnbench.cli import measuring
     from mnbench.measure.drift import drift_of
     from mnbench.measure.plan import Plan, Protocol
+    from mnbench.records.collect import Task
     from mnbench.records.store import Store, unfinished
 
     if resume:
@@ -149,121 +161,52 @@ def command(
             command.invoke(begun)
         return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
-    chosen, on = sources(**selection), locate.device(device)
+    chosen, on = sources(**selection), measuring.devices(names, packages)
     if selection["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     protocol = Protocol(
         processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
     )
-    store = Store(results, on.name)
-    records: list[Record] = []
-    profiles: list[Profile] = []
-    runs: list[Run] = []
+    on, lost = measuring.ready(on)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cells = tuple(_cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn))
-        for count in dict.fromkeys(threads or [on.threads]):
-            setting = msgspec.structs.replace(on, threads=count, cores=tuple(cores or on.cores))
-            ceilings = _ceilings(cells, setting, fresh=fresh) if roofline else {}
+        cells = tuple(
+            measuring.cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn) if on else ()
+        )
+
+        def task(device: "Device", count: "Threads | None") -> Task:
+            setting = msgspec.structs.replace(
+                device, threads=count or device.threads, cores=tuple(cores or device.cores)
+            )
             plan = Plan(
                 cells=cells,
                 device=setting,
                 protocol=protocol,
                 allow_fallback=allow_fallback,
-                ceilings=ceilings,
+                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline else {},
                 drift=drift_of(setting),
             )
-            runs.append(store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
-            found = _measured(plan, store, runs[-1])
-            records += found
-            profiles += _profiled(plan, runs[-1], found) if profile else []
+            store = Store(results, device.name)
+            return Task(plan=plan, store=store, run=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
+
+        found = measuring.in_turn(on, list(dict.fromkeys(threads or [None])), task, profiled=profile)
     # Not before: a command that is continued takes up each of its runs, the complete ones too.
-    for run in runs:
-        run.finish()
-    _show(records, profiles if profile else None, store, output)
-    if any(record.error for record in records):
+    for one in found.tasks:
+        one.run.finish()
+    if found.tasks:
+        stores = {one.store.path: one.store for one in found.tasks}
+        _show(found.records, found.profiles if profile else None, stores.values(), output)
+    if lost or found.lost:
+        measuring.fail([*lost, *found.lost])
+    failed = sum(record.error is not None for record in found.records)
+    if failed:
         raise MnbenchError(
-            f"{sum(record.error is not None for record in records)} of {len(records)} cells could not be measured",
-            hint="the notes below the table say why",
+            f"{failed} of {len(found.records)} cells could not be measured", hint="the notes below the table say why"
         )
 
 
-def _cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: bool, keep_bn: bool) -> list["Cell"]:
-    from mnbench.measure.prepare import prepare
-    from mnbench.model.make import make
-    from mnbench.show.progress import progress
-
-    form = "-plain" if not simplified else "-bn" if keep_bn else ""
-    cells: list[Cell] = []
-    with progress("building", len(chosen)) as step:
-        for source in chosen:
-            own = not isinstance(source, OnnxFile)
-            made = make(source, seed=seed, simplified=simplified and own, keep_bn=keep_bn)
-            cells.append(prepare(made, folder, variant=source.name + form, seed=seed))
-            step()
-    return cells
-
-
-def _ceilings(cells: Sequence["Cell"], device: "Device", *, fresh: bool) -> dict[str, "Ceiling"]:
-    """What bounds each cell from below, by variant; nothing where the device fails its probes."""
-    from mnbench.errors import MeasureError
-    from mnbench.measure.roofline import quantities, roofline
-    from mnbench.show.progress import progress
-
-    precisions: list[Precision] = [cell.precision for cell in cells]
-    try:
-        with progress("peak and bandwidth", len(quantities(precisions))) as step:
-            found = roofline(device, precisions, fresh=fresh, step=step)
-    except MeasureError as failure:
-        click.echo(f"no roofline: {failure.message}", err=True)
-        return {}
-    return {cell.variant: found.over(cell) for cell in cells}
-
-
-def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
-    from mnbench.records.collect import collect
-    from mnbench.records.table import COLUMNS
-    from mnbench.show.progress import progress
-
-    if run.visits:
-        click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
-    least = plan.protocol.processes
-    with progress("measuring", len(plan.cells) * least) as step:
-
-        def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
-            line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)}" if record else ""
-            line += " ms" if record and record.latency_ns else ""
-            step(line, more=least - process - 1 if record else int(process + 1 >= least))
-
-        try:
-            return collect(plan, store, run, seen=seen)
-        except KeyboardInterrupt:
-            interrupted = True
-    assert interrupted
-    click.echo(f"stopped: {run.visits} visits are kept in {run.folder}; --resume continues", err=True)
-    raise click.exceptions.Exit(INTERRUPTED)
-
-
-def _profiled(plan: "Plan", run: "Run", records: Sequence["Record"]) -> list["Profile"]:
-    """A profile of each cell that has a latency, kept with the run."""
-    from mnbench.errors import MeasureError
-    from mnbench.measure.profile import profile
-    from mnbench.records.profiles import keep
-    from mnbench.show.progress import progress
-
-    profiles: list[Profile] = []
-    with progress("profiling", len(records)) as step:
-        for cell, record in zip(plan.cells, records, strict=True):
-            if record.latency_ns:
-                try:
-                    profiles.append(profile(plan, cell, latency_ns=record.latency_ns.median))
-                    keep(run, profiles[-1])
-                except MeasureError as failure:
-                    click.echo(f"{cell.variant}: no profile: {failure.message}", err=True)
-            step()
-    return profiles
-
-
-def _show(records: Sequence["Record"], profiles: list["Profile"] | None, store: "Store", output: str) -> None:
+def _show(
+    records: Sequence["Record"], profiles: list["Profile"] | None, stores: Iterable["Store"], output: str
+) -> None:
     import msgspec
 
     from mnbench import files
@@ -279,5 +222,6 @@ def _show(records: Sequence["Record"], profiles: list["Profile"] | None, store: 
         for one in profiles or ():
             click.echo()
             echo(profile_table(one, "type"), output)
-    files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
-    click.echo(f"kept in {store.path}", err=True)
+    for store in stores:
+        files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
+        click.echo(f"kept in {store.path}", err=True)

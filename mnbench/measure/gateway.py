@@ -119,12 +119,17 @@ def _refused(answer: dict[str, Any], device: Device) -> MnbenchError:
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
         hints = {
-            "runtime": f"pip install {device.runtime}",
-            "provider": f"install a build of {device.runtime} that has it, and what it needs",
+            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else _get(device),
+            "provider": device.get or f"install a build of {device.runtime} that has it, and what it needs",
             "cores": "name cores that this device has and allows, with --cores",
         }
         return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
     return MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
+
+
+def _get(device: Device) -> str:
+    """How to get the runtime."""
+    return device.get or f"pip install {device.runtime}"
 
 
 def _worker(gateway: Any, device: Device) -> Any:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.errors import MeasureError
+from mnbench.measure.convert import readable
 from mnbench.measure.gateway import Worker, ask, conversation
 from mnbench.measure.plan import Cell
-from mnbench.measure.sample import checked, placed, session_request
+from mnbench.measure.request import session_request
+from mnbench.measure.sample import checked, placed
 from mnbench.spec.device import Device
 from mnbench.units import NS_PER_S
 from mnbench.worker.pairs import COLUMNS, burst, orders
@@ -98,10 +100,25 @@ def take_pairs(rows: Sequence[Row], dose: Dose, *, heard: Callable[[float], obje
         MeasureError: the worker crashed or hung later.
         RuntimeUnavailable, GatewayError: nothing can be measured on this device.
     """
+    unreadable = _unreadable(rows)
+    if unreadable:
+        return _nothing(rows, failed=unreadable)
     base, candidate = rows[0].base.device, rows[0].candidate.device
     if base.gateway == candidate.gateway and base.runtime == candidate.runtime:
         return _together(rows, dose, heard)
     return _by_turns(rows, dose, heard)
+
+
+def _unreadable(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+    """Of each row that a runtime does not take, which of its sides that is, and why."""
+    failed: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        for side, arm in zip(SIDES, row.arms, strict=True):
+            try:
+                readable(arm.device, arm.cell)
+            except MeasureError as failure:
+                failed.setdefault(row.variant, (side, failure.message))
+    return failed
 
 
 def _together(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object]) -> Pairs:
@@ -204,7 +221,7 @@ def _request(do: str, arms: Sequence[Arm], dose: Dose) -> dict[str, Any]:
         "do": do,
         "seed": dose.seed,
         "limits": {"pressure": dose.pressure, "load": dose.load},
-        "arms": [session_request(arm.device, arm.cell) for arm in arms],
+        "arms": [session_request(arm.device, arm.cell, readable(arm.device, arm.cell).path) for arm in arms],
     }
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import exp, log
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,8 @@ from mnbench.network.layer import Layer
 from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
 from mnbench.stats import quantile
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,11 @@ class Plan:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
     def round(self, process: int) -> list[Cell]:
-        """Every cell, in an order drawn anew for each round of visits: the host's slow drift hits all cells alike."""
-        draw = random.Random(f"{self.protocol.seed}/{process}")  # noqa: S311  an order, not a secret
-        return draw.sample(self.cells, len(self.cells))
+        """Every cell, in the order of that round."""
+        return shuffled(self.cells, self.protocol.seed, process)
+
+
+def shuffled(cells: Sequence[T], seed: int, process: int) -> list[T]:
+    """Cells in an order drawn anew for each round of visits: the host's slow drift hits all alike."""
+    draw = random.Random(f"{seed}/{process}")  # noqa: S311  an order, not a secret
+    return draw.sample(cells, len(cells))

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
+from mnbench.measure.convert import readable
 from mnbench.measure.gateway import ask
 from mnbench.measure.plan import Cell, Plan
-from mnbench.measure.sample import session_request
+from mnbench.measure.request import session_request
 from mnbench.model import probes
 from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED, Layer
@@ -18,9 +19,12 @@ from mnbench.stats import median
 
 RUNS = 50
 
+PROBED = "onnxruntime"
+"""The runtime whose profiler's own work is known, so that it is taken off."""
+
 CONVERSIONS = frozenset(
     {"Cast", "DequantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear", "Transpose"}
-    | {"ReorderInput", "ReorderOutput"}
+    | {"Reorder", "ReorderInput", "ReorderOutput"}
 )
 """Operators that a runtime adds between layers, to bring a tensor into another form or place."""
 
@@ -129,13 +133,14 @@ def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int 
     one = np.ones(1, np.float32)
     request = {
         "do": "profile",
-        **session_request(plan.device, cell),
-        "probe": probes.idle().data,
+        **session_request(plan.device, cell, readable(plan.device, cell).path),
+        "probe": probes.idle().data if plan.device.runtime == PROBED else None,
         "probe_inputs": {"x": (str(one.dtype), one.shape, one.tobytes())},
         "runs": runs,
     }
     answer = ask(plan.device, request, timeout_s=plan.protocol.timeout_s)
     nodes, probe = (msgspec.convert(answer[what], list[Node]) for what in ("nodes", "probe"))
+    nodes = without_overhead(nodes, probe) if probe else nodes
     return Profile(
         variant=cell.variant,
         device=plan.device.name,
@@ -145,7 +150,7 @@ def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int 
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         runs=runs,
         latency_ns=latency_ns,
-        parts=joined(without_overhead(nodes, probe), cell.layers, ELEMENT_BYTES[cell.precision]),
+        parts=joined(nodes, cell.layers, ELEMENT_BYTES[cell.precision]),
     )
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.errors import MeasureError
-from mnbench.measure.gateway import ask, shares_files
+from mnbench.measure.convert import readable
+from mnbench.measure.gateway import ask
 from mnbench.measure.plan import Cell, Plan
+from mnbench.measure.request import arrays_of, session_request
 from mnbench.model.reference import difference
 from mnbench.network.variant import Precision
 from mnbench.spec.device import Device
@@ -29,7 +31,8 @@ class Sample:
 
     `latencies_ns` and `cpu_ns` hold every timed run in order; `warmup_ns` those before; `placement` node names by
     provider; `copies_ns` what it takes to bring inputs to a device with memory of its own and outputs back;
-    `duration_ns` the whole visit, from the process's start to its end; `conditions` are the host's before and after.
+    `duration_ns` the whole visit, from the process's start to its end; `conversion_ns` what bringing the model into the
+    runtime's own form took, once for all processes; `conditions` are the host's before and after.
     """
 
     latencies_ns: NDArray[np.int64]
@@ -47,6 +50,7 @@ class Sample:
     host: dict[str, Any] = field(repr=False)
     conditions: list[dict[str, Any]] = field(repr=False)
     gpu: dict[str, Any] | None = field(repr=False)
+    conversion_ns: int | None = None
 
 
 def take(plan: Plan, cell: Cell) -> Sample:
@@ -57,9 +61,10 @@ def take(plan: Plan, cell: Cell) -> Sample:
         RuntimeUnavailable, GatewayError: nothing can be measured on this device.
     """
     device, protocol = plan.device, plan.protocol
+    model = readable(device, cell)
     request = {
         "do": "visit",
-        **session_request(device, cell),
+        **session_request(device, cell, model.path),
         "warmup_runs": protocol.warmup_runs,
         "min_warmup_ns": round(protocol.min_warmup_s * NS_PER_S),
         "max_warmup_ns": round(protocol.max_warmup_s * NS_PER_S),
@@ -76,6 +81,7 @@ def take(plan: Plan, cell: Cell) -> Sample:
         cpu_ns=np.array(answer["cpu_ns"], np.int64),
         warmup_ns=np.array(answer["warmup_ns"], np.int64),
         duration_ns=duration_ns,
+        conversion_ns=model.conversion_ns,
         difference=checked(device, cell, answer["outputs"]),
         **{
             name: answer[name]
@@ -95,38 +101,6 @@ def take(plan: Plan, cell: Cell) -> Sample:
     )
 
 
-def session_request(device: Device, cell: Cell) -> dict[str, Any]:
-    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
-
-    A worker that sees our files reads the model's by itself.
-    """
-    return {
-        **setting_request(device),
-        "model": str(cell.path.resolve()) if shares_files(device) else cell.path.read_bytes(),
-        "inputs": {
-            name: (str(array.dtype), array.shape, array.tobytes()) for name, array in _arrays(cell, "in.").items()
-        },
-    }
-
-
-def setting_request(device: Device) -> dict[str, Any]:
-    """How the device runs a model."""
-    return {
-        "runtime": device.runtime,
-        "provider": device.provider,
-        "provider_options": dict(device.provider_options),
-        "threads": 0 if device.threads == "all" else device.threads,
-        "cores": list(device.cores),
-        "options": dict(device.options),
-        "gpu": device.nvidia,
-    }
-
-
-def _arrays(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
-    with np.load(cell.feed) as feed:
-        return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
-
-
 def checked(device: Device, cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
     """The largest difference of any output from the reference's.
 
@@ -139,8 +113,8 @@ def checked(device: Device, cell: Cell, outputs: Sequence[tuple[str, Sequence[in
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
     if not all(np.isfinite(output).all() for output in found):
         raise MeasureError("outputs are not finite", hint="look at the model's weights")
-    worst = _within(found, _arrays(cell, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {cell.precision})")
-    if own := _arrays(cell, "own."):
+    worst = _within(found, arrays_of(cell, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {cell.precision})")
+    if own := arrays_of(cell, "own."):
         _within(found, own, OWN_TOLERANCE, "the quantized graph's own definition")
     return worst
 

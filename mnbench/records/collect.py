@@ -1,11 +1,12 @@
 """A plan becomes records: visit by visit, each kept as soon as it is made."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import count
 
-from mnbench.errors import MeasureError, MnbenchError
-from mnbench.measure.plan import Cell, Plan, Protocol
+from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
+from mnbench.measure.plan import Cell, Plan, Protocol, shuffled
 from mnbench.measure.sample import Sample, take
 from mnbench.records.record import Record, failed, latency, measured
 from mnbench.records.store import Run, Store
@@ -15,34 +16,83 @@ Seen = Callable[[Cell, int, Record | None], None]
 """Called after every visit, made now or earlier, with the cell's record where the visit completed it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A plan, and where its results go."""
+
+    plan: Plan
+    store: Store
+    run: Run
+
+    def records(self) -> list[Record]:
+        """The run's records of the plan's cells, in the plan's order."""
+        order = {cell.variant: index for index, cell in enumerate(self.plan.cells)}
+        mine = {record.variant: record for record in self.store.records() if record.run == self.run.id}
+        return sorted(mine.values(), key=lambda record: order[record.variant])
+
+
 def collect(
     plan: Plan, store: Store, run: Run, *, seen: Seen, visit: Callable[[Plan, Cell], Sample] = take
 ) -> list[Record]:
-    """Visit every cell once a round until it is complete, and append its record then. Visits the run holds count.
-
-    A cell that cannot be measured gets a record that says why, and the others go on.
-
-    Returns:
-        The run's records of the plan's cells, in the plan's order.
+    """Visit every cell of a plan, and append its records.
 
     Raises:
         RuntimeUnavailable, GatewayError, FileError: nothing more can be measured or kept; what was, stays.
     """
-    with _released(run):
-        kept = {cell.variant: run.samples(cell) for cell in plan.cells if cell.variant not in run.recorded}
+    task = Task(plan=plan, store=store, run=run)
+    for failure in collect_all([task], seen=seen, visit=visit).values():
+        raise failure
+    return task.records()
+
+
+def collect_all(
+    tasks: Sequence[Task], *, seen: Seen, visit: Callable[[Plan, Cell], Sample] = take
+) -> dict[int, MnbenchError]:
+    """Visit every cell once a round until it is complete, and append its record then. Visits that runs hold count.
+
+    All tasks share rounds: the host's slow drift hits all their cells alike. A cell that cannot be measured gets a
+    record that says why, and the others go on.
+
+    Returns:
+        By the index of a task, why nothing more can be measured on its device; the other tasks went on.
+
+    Raises:
+        FileError: nothing more can be kept; what was, stays.
+    """
+    lost: dict[int, MnbenchError] = {}
+    with ExitStack() as stack:
+        for task in tasks:
+            stack.enter_context(_released(task.run))
+        kept = [
+            {cell.variant: task.run.samples(cell) for cell in task.plan.cells if cell.variant not in task.run.recorded}
+            for task in tasks
+        ]
         for process in count():
-            left = [cell for cell in plan.round(process) if cell.variant not in run.recorded]
+            left = [(at, cell) for at, cell in _round(tasks, process) if cell.variant in kept[at] and at not in lost]
             if not left:
-                break
-            for cell in left:
-                record = _visited(plan, cell, process, run, kept[cell.variant], visit)
+                return lost
+            for at, cell in left:
+                if at in lost:
+                    continue
+                task = tasks[at]
+                try:
+                    record = _visited(task, cell, process, kept[at][cell.variant], visit)
+                except (RuntimeUnavailable, GatewayError) as failure:
+                    lost[at] = failure
+                    task.run.discard()
+                    continue
                 if record:
-                    store.append(record)
-                    run.recorded.add(cell.variant)
+                    task.store.append(record)
+                    task.run.recorded.add(cell.variant)
+                    del kept[at][cell.variant]
                 seen(cell, process, record)
-    order = {cell.variant: index for index, cell in enumerate(plan.cells)}
-    mine = {record.variant: record for record in store.records() if record.run == run.id}
-    return sorted(mine.values(), key=lambda record: order[record.variant])
+    raise AssertionError
+
+
+def _round(tasks: Sequence[Task], process: int) -> list[tuple[int, Cell]]:
+    """Every cell of every task, in an order drawn anew for each round."""
+    cells = [(at, cell) for at, task in enumerate(tasks) for cell in task.plan.cells]
+    return shuffled(cells, tasks[0].plan.protocol.seed, process)
 
 
 def complete(protocol: Protocol, samples: Sequence[Sample]) -> bool:
@@ -54,9 +104,10 @@ def complete(protocol: Protocol, samples: Sequence[Sample]) -> bool:
 
 
 def _visited(
-    plan: Plan, cell: Cell, process: int, run: Run, kept: dict[int, Sample], visit: Callable[[Plan, Cell], Sample]
+    task: Task, cell: Cell, process: int, kept: dict[int, Sample], visit: Callable[[Plan, Cell], Sample]
 ) -> Record | None:
     """Make one visit, unless it was made; the cell's record, if that was what it lacked."""
+    plan, run = task.plan, task.run
     if process not in kept:
         try:
             kept[process] = visit(plan, cell)

@@ -68,10 +68,11 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One cell. `error` says why it has no latency.
 
-    `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and `copies_ns` (to and from a device's own
-    memory) are medians over processes; `effective_runs` are what `runs`, which follow each other, are worth;
-    `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of the output's spread;
-    `conditions` are the host's before the first visit and after the last.
+    `conversion_ns` is what it took to bring the model into the form that the runtime reads, once, where that is not
+    ONNX; it is no part of `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and
+    `copies_ns` (to and from a device's own memory) are medians over processes; `effective_runs` are what `runs`, which
+    follow each other, are worth; `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of
+    the output's spread; `conditions` are the host's before the first visit and after the last.
     """
 
     schema: int = SCHEMA
@@ -93,6 +94,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: Latency | None = None
     first_run_ns: int | None = None
     session_ns: int | None = None
+    conversion_ns: int | None = None
     cpu_ns: int | None = None
     copies_ns: dict[str, int] = {}
     difference: float | None = None
@@ -131,6 +133,7 @@ def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Rec
         latency_ns=_with_drift(found, plan.drift),
         first_run_ns=round(middle(sample.first_run_ns for sample in samples)),
         session_ns=round(middle(sample.session_ns for sample in samples)),
+        conversion_ns=max((one.conversion_ns for one in samples if one.conversion_ns is not None), default=None),
         cpu_ns=round(middle(float(np.median(sample.cpu_ns)) for sample in samples)),
         copies_ns={name: round(middle(one.copies_ns[name] for one in samples)) for name in samples[0].copies_ns},
         difference=max(sample.difference for sample in samples),
@@ -216,6 +219,9 @@ def _placement(nodes: dict[str, list[str]] | None, provider: str, cell: Cell) ->
     if not nodes:
         return Placement(nodes=None, mult_adds=None)
     there, every = nodes.get(provider, []), list(chain.from_iterable(nodes.values()))
+    if len(there) == len(every):
+        # A runtime that converts a model also renames its nodes.
+        return Placement(nodes=1.0, mult_adds=1.0)
     mult_adds = {layer.scope: layer_cost(layer).mult_adds for layer in cell.layers}
     total = sum(mult_adds.get(name, 0) for name in every)
     return Placement(

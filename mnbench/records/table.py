@@ -95,6 +95,9 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="first_run_ns", title="first run", unit="ms", value=lambda r: r.first_run_ns, show=in_ms),
         Column[Record](name="session_ns", title="session", unit="ms", value=lambda r: r.session_ns, show=in_ms),
         Column[Record](
+            name="conversion_ns", title="conversion", unit="ms", value=lambda r: r.conversion_ns, show=in_ms
+        ),
+        Column[Record](
             name="peak_rss_bytes", title="peak RSS", unit="MB", value=lambda r: r.peak_rss_bytes, show=in_millions(0)
         ),
         Column[Record](name="p99_ns", title="p99", unit="ms", value=_latency("p99"), show=in_ms),
@@ -127,6 +130,7 @@ FEW = 3
 
 DEFAULT_COLUMNS = (
     "graph",
+    "device",
     "alpha",
     "resolution",
     "precision",
@@ -171,7 +175,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
         notes.append("latency: where one process was all, its median, which has no interval")
     if bounded and {"bound_ns", "of_bound"} & set(columns):
         notes.append("bound: what its Mult-Adds, or its weights, input and output, take at the best this host reached")
-    notes += [f"{record.variant} failed: {record.error}" for record in records if record.error]
+    notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
     notes += _advice(records)
     return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
 
@@ -202,13 +206,23 @@ def _advice(records: Sequence[Record]) -> list[str]:
         more = f" (and so are {len(every) - 1} others)" if len(shown) < len(every) else ""
         for record, issue in shown:
             mark = "·" if issue.minor else "≈" if name == "imprecise" else "!"
-            lines.append(f"{mark} {record.variant} is {name}: {issue.advice}{more}")
+            lines.append(f"{mark} {_who(record, records)} is {name}: {issue.advice}{more}")
     return lines
+
+
+def _who(record: Record, records: Sequence[Record]) -> str:
+    """The variant, and its device where there are several."""
+    return (
+        record.variant
+        if all(one.device == record.device for one in records)
+        else f"{record.variant} on {record.device}"
+    )
 
 
 def _tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
-    usual = {"precision": "fp32", "batch": 1, "threads": records[0].threads if records else None}
+    first = records[0] if records else None
+    usual = {"precision": "fp32", "batch": 1, "threads": first and first.threads, "device": first and first.device}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
 
 

@@ -1,14 +1,19 @@
 """Architectures and devices as lists."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import msgspec
 
 from mnbench.columns import Column, Table
+from mnbench.measure.readiness import Readiness
 from mnbench.network.variant import resolution_text
 from mnbench.spec.architecture import Architecture
 from mnbench.spec.device import Device
+
+NOTES = {"get": "to get it", "tried": "tried"}
+"""Keys of a profile that are sentences."""
 
 
 def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
@@ -30,33 +35,49 @@ def graph_payload(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def device_table(devices: Sequence[Device]) -> Table[Device]:
-    """One row a device."""
+def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Device, Readiness]]:
+    """One row a device. What makes it ready stands beside it, or below where that takes more words."""
+    longer: dict[str, list[str]] = {}
+    for device, state in devices:
+        if not state.ready and state.command and not state.command.startswith("mnbench "):
+            longer.setdefault(state.command, []).append(device.name)
     columns = [
-        Column[Any](name="device", value=lambda d: d.name, left=True),
-        Column[Any](name="what", value=lambda d: d.summary, left=True),
-        Column[Any](name="provider", value=lambda d: d.provider, left=True),
-        Column[Any](name="threads", value=lambda d: str(d.threads), left=True),
+        Column[Any](name="device", value=lambda row: row[0].name, left=True),
+        Column[Any](name="what", value=lambda row: row[0].summary, left=True, rank=1),
+        Column[Any](name="provider", value=lambda row: row[0].provider, left=True, rank=2),
+        Column[Any](name="threads", value=lambda row: str(row[0].threads), left=True, rank=2),
+        Column[Any](
+            name="state", value=lambda row: "see below" if row[1].command in longer else row[1].text, left=True
+        ),
     ]
-    return Table(columns=columns, rows=devices)
+    notes = [f"{', '.join(names)}: {command}" for command, names in longer.items()]
+    return Table(columns=columns, rows=devices, notes=notes)
 
 
-def device_payload(device: Device) -> dict[str, Any]:
+def device_payload(device: Device, state: Readiness) -> dict[str, Any]:
     """For programs."""
-    return msgspec.to_builtins(device)
+    return msgspec.to_builtins(device) | asdict(state)
 
 
-def profile_table(device: Device) -> Table[tuple[str, str]]:
+def profile_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
     """One row a key of the profile that says anything."""
-    facts = device_payload(device)
     rows: list[tuple[str, str]] = []
+    facts: dict[str, Any] = msgspec.to_builtins(device)
     for key, value in facts.items():
         if isinstance(value, dict):
             rows += [(f"{key}: {name}", text) for name, text in cast("dict[str, str]", value).items()]
-        elif value:
+        elif isinstance(value, list | tuple):
+            rows += [(key, ", ".join(map(str, cast("list[Any]", value))))] if value else []
+        elif value and key not in NOTES:
             rows.append((key, str(value)))
+    notes = [f"{says}: {facts[key]}" for key, says in NOTES.items() if facts[key]]
+    return pairs("key", [*rows, ("state", state.text)], notes)
+
+
+def pairs(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
+    """What is called `key`, and what is said of it."""
     columns = [
-        Column[Any](name="key", value=lambda pair: pair[0], left=True),
-        Column[Any](name="value", value=lambda pair: pair[1], left=True),
+        Column[Any](name=key, value=lambda pair: pair[0], left=True),
+        Column[Any](name="value" if key == "key" else "found", value=lambda pair: pair[1], left=True),
     ]
-    return Table(columns=columns, rows=rows)
+    return Table(columns=columns, rows=rows, notes=notes)

@@ -9,6 +9,7 @@ from mnbench.spec.decode import Table
 Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
 """Of one inference; `all` is as many as the device lets the worker use: its affinity and its quota."""
 
+Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -19,7 +20,8 @@ class Device(Table, frozen=True, kw_only=True):
     summary: str
     gateway: str
     """An execnet gateway specification: `popen` is this Python on this machine."""
-    runtime: Literal["onnxruntime"]
+    runtime: str
+    """A file of `mnbench/worker/runtimes/`."""
     provider: str
     threads: Threads
     cores: tuple[Core, ...] = ()
@@ -29,6 +31,16 @@ class Device(Table, frozen=True, kw_only=True):
     provider_options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """How far outputs may lie from the reference's, where its arithmetic is coarser than the precision asked for."""
+    requires: tuple[Text, ...] = ()
+    """Packages of an environment of its own; none: this Python's."""
+    requires_alone: tuple[Text, ...] = ()
+    """Packages that go there without those that they depend on."""
+    systems: tuple[Literal["Linux", "Darwin", "Windows"], ...] = ()
+    """Where it can run; none: anywhere."""
+    get: str = ""
+    """How to get it, where an environment of its own is not the way."""
+    tried: str = ""
+    """What was tried of it, and what was not."""
 
     @property
     def nvidia(self) -> bool:

@@ -16,6 +16,9 @@ Folder = Literal["graphs", "devices"]
 OPTIONS = ("options", "provider_options")
 """Sub-tables of a profile, to which one that extends it adds."""
 
+OWN = ("name", "tried")
+"""Keys of a profile that say nothing of one that extends it."""
+
 
 def architecture(name: str) -> Architecture:
     """The architecture of that name or path.
@@ -37,7 +40,21 @@ def device(name: str) -> Device:
         DeviceError: there is none, or its profile is wrong.
     """
     path = _find(name, "devices", DeviceError)
-    return fit(_extended(path), path, Device, DeviceError)
+    found = fit(_extended(path), path, Device, DeviceError)
+    if found.runtime not in runtimes():
+        raise DeviceError(
+            path,
+            "key `runtime`",
+            f"there is no runtime named {found.runtime!r}",
+            hint=f"allowed values: {', '.join(runtimes())}",
+        )
+    return found
+
+
+def runtimes() -> list[str]:
+    """The runtimes that a worker knows: a file each."""
+    folder = Path(mnbench.__file__).parent / "worker" / "runtimes"
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
 def _extended(path: Path, *below: Path) -> dict[str, Any]:
@@ -54,7 +71,8 @@ def _extended(path: Path, *below: Path) -> dict[str, Any]:
             path, "key `extends`", f"there is nothing to extend named {name!r}", hint=f"known: {', '.join(known)}"
         )
     found = _extended(base, path, *below)
-    del found["name"]
+    for own in OWN:
+        found.pop(own, None)
     merged = {key: found[key] | table[key] for key in OPTIONS if key in found and key in table}
     return found | table | merged
 

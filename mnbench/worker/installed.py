@@ -6,7 +6,7 @@ import base64
 from contextlib import suppress
 from importlib import metadata
 
-KINDS = ("", "-gpu", "-directml", "-openvino", "-qnn")
+KINDS = ("", "-gpu", "-directml", "-openvino", "-qnn", "-webgpu", "-migraphx")
 """Builds of one runtime come as distributions of their own."""
 
 

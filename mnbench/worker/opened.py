@@ -7,7 +7,7 @@ from typing import Any, Callable, NamedTuple
 
 from .conditions import waits
 from .loop import timed_runs
-from .runtimes import Unavailable
+from .runtimes import Refused, Unavailable
 from .session import bind, packed, runtime_of, settings
 
 WARM_UP_RUNS = 3
@@ -37,6 +37,8 @@ def open_arm(request: dict[str, Any], *, cores: int) -> Opened:
         raise
     except MemoryError:
         return Opened(_nothing, 0, {"error": "out of memory"})
+    except Refused as failure:
+        return Opened(_nothing, 0, {"error": str(failure)})
     except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this row's result
         return Opened(_nothing, 0, {"error": f"{type(failure).__name__}: {failure}"})
     facts = {

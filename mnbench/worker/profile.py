@@ -7,20 +7,28 @@ from typing import Any
 
 from .host import host_facts
 from .loop import timed_runs
+from .runtimes import Refused
 from .session import arrays, bind, runtime_of, settings
 
 WARMUP_RUNS = 5
 
 
 def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """The nodes of `model`, and of `probe`, a model that does next to nothing: the rest is the profiler's own work."""
+    """The nodes of `model`, and of `probe`, a model that does next to nothing: the rest is the profiler's own work.
+
+    Without a `probe` there is no such account.
+    """
     bind(request["cores"])
     runtime, host = runtime_of(request), host_facts()
+    if not hasattr(runtime.Session, "end_profile"):
+        raise Refused(f"{request['runtime']} does not tell what its layers take")
     chosen = settings(request, cores=host["cores"])
     runs = WARMUP_RUNS + request["runs"]
-    nodes = {}
+    nodes: dict[str, Any] = {"probe": []}
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         for what, inputs in (("model", "inputs"), ("probe", "probe_inputs")):
+            if request[what] is None:
+                continue
             chosen["inputs"] = arrays(request[inputs])
             session = runtime.Session(request[what], profile=f"{folder}/{what}", **chosen)
             first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]

@@ -56,10 +56,13 @@ class Session:
         }
         for name, value in self._bound.items():
             self._binding.bind_ortvalue_input(name, value)
+        # A CPU tensor made of an array lies in the array's own memory, which must live as long as the binding.
+        self._results: list[Any] = []
         for value in self._session.get_outputs():
             if all(isinstance(side, int) for side in value.shape) and value.type in _DTYPES:
                 empty = np.zeros(value.shape, _DTYPES[value.type])
                 memory = onnxruntime.OrtValue.ortvalue_from_numpy(empty, self._memory, 0)
+                self._results.append(memory)
                 self._binding.bind_ortvalue_output(value.name, memory)
             else:
                 self._binding.bind_output(value.name, self._memory)

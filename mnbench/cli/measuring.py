@@ -1,0 +1,187 @@
+"""What `mnbench run` is made of: cells, devices, rooflines, visits and profiles, each with its progress."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from mnbench.cli import INTERRUPTED
+from mnbench.errors import GatewayError, MnbenchError, RuntimeUnavailable
+from mnbench.network.variant import OnnxFile, Precision, Source
+from mnbench.spec import locate
+
+if TYPE_CHECKING:
+    from mnbench.measure.plan import Ceiling, Cell
+    from mnbench.measure.profile import Profile
+    from mnbench.records.collect import Task
+    from mnbench.records.record import Record
+    from mnbench.spec.device import Device, Threads
+
+
+def cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: bool, keep_bn: bool) -> list["Cell"]:
+    """The variants as models with their answers, in that folder."""
+    from mnbench.measure.prepare import prepare
+    from mnbench.model.make import make
+    from mnbench.show.progress import progress
+
+    form = "-plain" if not simplified else "-bn" if keep_bn else ""
+    cells: list[Cell] = []
+    with progress("building", len(chosen)) as step:
+        for source in chosen:
+            own = not isinstance(source, OnnxFile)
+            made = make(source, seed=seed, simplified=simplified and own, keep_bn=keep_bn)
+            cells.append(prepare(made, folder, variant=source.name + form, seed=seed))
+            step()
+    return cells
+
+
+def ceilings(cells: Sequence["Cell"], device: "Device", *, fresh: bool) -> dict[str, "Ceiling"]:
+    """What bounds each cell from below, by variant; nothing where the device fails its probes."""
+    from mnbench.errors import MeasureError
+    from mnbench.measure.roofline import quantities, roofline
+    from mnbench.show.progress import progress
+
+    precisions: list[Precision] = [cell.precision for cell in cells]
+    try:
+        with progress("peak and bandwidth", len(quantities(precisions))) as step:
+            found = roofline(device, precisions, fresh=fresh, step=step)
+    except MeasureError as failure:
+        click.echo(f"no roofline: {failure.message}", err=True)
+        return {}
+    return {cell.variant: found.over(cell) for cell in cells}
+
+
+def devices(names: Sequence[str], packages: Sequence[str]) -> list["Device"]:
+    """The devices of these names, with environments of the packages that concern them.
+
+    Raises:
+        DeviceError: there is none of a name, or its profile is wrong.
+        click.UsageError: a name stands twice, or a package concerns none of several.
+    """
+    from mnbench.measure.environment import concerns, with_packages
+
+    found = [locate.device(name) for name in names]
+    twice = [one.name for at, one in enumerate(found) if one.name in [other.name for other in found[:at]]]
+    if twice:
+        raise click.UsageError(f"--device names {twice[0]} twice")
+    idle = [one for one in packages if len(found) > 1 and not any(concerns(one, device) for device in found)]
+    if idle:
+        raise click.UsageError(f"--with {idle[0]}: none of these devices uses it; name one device")
+    return [
+        with_packages(device, [one for one in packages if len(found) == 1 or concerns(one, device)]) for device in found
+    ]
+
+
+def ready(chosen: Sequence["Device"]) -> tuple[list["Device"], list[MnbenchError]]:
+    """Those of the devices whose environments are there, made now where they are not, and why others are not ready."""
+    from mnbench.measure.environment import installed
+
+    found: list[Device] = []
+    lost: list[MnbenchError] = []
+    for device in chosen:
+        try:
+            found.append(installed(device, making=announced))
+        except RuntimeUnavailable as failure:
+            lost.append(failure)
+    return found, lost
+
+
+def announced(packages: Sequence[str]) -> None:
+    """Making an environment takes long enough to say so."""
+    click.echo(f"making an environment with {', '.join(packages)}, once", err=True)
+
+
+def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
+    """Visit all cells of the tasks, in rounds that they share; by a task's index, why its device was lost."""
+    from mnbench.records.collect import collect_all
+    from mnbench.records.table import COLUMNS
+    from mnbench.show.progress import progress
+
+    for run in (task.run for task in tasks if task.run.visits):
+        click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
+    least = max((task.plan.protocol.processes for task in tasks), default=0)
+    with progress("measuring", sum(len(task.plan.cells) for task in tasks) * least) as step:
+
+        def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
+            where = f" on {record.device}" if record and len(tasks) > 1 else ""
+            line = f"{record.variant}{where}: {COLUMNS['latency_ns'].text(record)}" if record else ""
+            line += " ms" if record and record.latency_ns else ""
+            step(line, more=least - process - 1 if record else int(process + 1 >= least))
+
+        try:
+            return collect_all(tasks, seen=seen)
+        except KeyboardInterrupt:
+            interrupted = True
+    assert interrupted
+    visits, folders = sum(task.run.visits for task in tasks), ", ".join(str(task.run.folder) for task in tasks)
+    click.echo(f"stopped: {visits} visits are kept in {folders}; --resume continues", err=True)
+    raise click.exceptions.Exit(INTERRUPTED)
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What became of the devices: the tasks that were brought to their end, and why others were not."""
+
+    tasks: list["Task"]
+    records: list["Record"]
+    profiles: list["Profile"]
+    lost: list[MnbenchError]
+
+
+def in_turn(
+    chosen: Sequence["Device"],
+    counts: Sequence["Threads | None"],
+    task_of: Callable[["Device", "Threads | None"], "Task"],
+    *,
+    profiled: bool,
+) -> Found:
+    """Measure on all devices together, by one number of threads after another. A device that is lost is left out."""
+    found, left = Found(tasks=[], records=[], profiles=[], lost=[]), list(chosen)
+    for count in counts:
+        tasks: list[Task] = []
+        for device in list(left):
+            try:
+                tasks.append(task_of(device, count))
+            except (RuntimeUnavailable, GatewayError) as failure:
+                found.lost.append(failure)
+                left.remove(device)
+        failures = measured(tasks) if tasks else {}
+        found.lost += failures.values()
+        for at, task in enumerate(tasks):
+            if at in failures:
+                left = [device for device in left if device.name != task.plan.device.name]
+                continue
+            found.tasks.append(task)
+            records = task.records()
+            found.records += records
+            found.profiles += profiles_of(task, records) if profiled else []
+    return found
+
+
+def fail(lost: Sequence[MnbenchError]) -> NoReturn:
+    """End with what was lost: each with its line and hint."""
+    for failure in lost[:-1]:
+        click.echo(f"Error: {failure.message}\nHint: {failure.hint}", err=True)
+    raise lost[-1]
+
+
+def profiles_of(task: "Task", records: Sequence["Record"]) -> list["Profile"]:
+    """A profile of each cell that has a latency, kept with the run."""
+    from mnbench.errors import MeasureError
+    from mnbench.measure.profile import profile
+    from mnbench.records.profiles import keep
+    from mnbench.show.progress import progress
+
+    profiles: list[Profile] = []
+    with progress("profiling", len(records)) as step:
+        for cell, record in zip(task.plan.cells, records, strict=True):
+            if record.latency_ns:
+                try:
+                    profiles.append(profile(task.plan, cell, latency_ns=record.latency_ns.median))
+                    keep(task.run, profiles[-1])
+                except MeasureError as failure:
+                    click.echo(f"{cell.variant} on {record.device}: no profile: {failure.message}", err=True)
+            step()
+    return profiles

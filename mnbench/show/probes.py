@@ -1,0 +1,53 @@
+"""What a device's probe showed."""
+
+from typing import Any
+
+from mnbench.columns import ABSENT, Table
+from mnbench.measure.sample import Sample
+from mnbench.show.listings import pairs
+from mnbench.spec.device import Device
+from mnbench.stats import median
+from mnbench.units import in_ms
+
+
+def probe_payload(device: Device, variant: str, sample: Sample) -> dict[str, Any]:
+    """For programs."""
+    placement = sample.placement
+    return {
+        "device": device.name,
+        "variant": variant,
+        "runtime": sample.runtime,
+        "provider": device.provider,
+        "placement": None if placement is None else {name: len(nodes) for name, nodes in placement.items()},
+        "difference": sample.difference,
+        "latency_ns": round(median(sample.latencies_ns.tolist())),
+        "session_ns": sample.session_ns,
+        "conversion_ns": sample.conversion_ns,
+        "threads": sample.threads,
+        "host": sample.host,
+    }
+
+
+def probe_table(device: Device, variant: str, sample: Sample) -> Table[tuple[str, str]]:
+    """What the run showed."""
+    found = probe_payload(device, variant, sample)
+    runtime: dict[str, str | None] = found["runtime"]
+    placement: dict[str, int] | None = found["placement"]
+    total = sum((placement or {}).values())
+    rows = [
+        ("device", f"{device.name} works"),
+        ("runtime", f"{runtime['name']} {runtime['version']}"),
+        ("build", runtime["build"] or ABSENT),
+        ("host", f"{sample.host.get('cpu')}, {sample.host.get('cores')} cores, {sample.host.get('system')}"),
+        (
+            "placement",
+            ", ".join(f"{count} of {total} nodes on {name}" for name, count in placement.items())
+            if placement
+            else "this version does not tell",
+        ),
+        ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
+        ("conversion", ABSENT if sample.conversion_ns is None else f"{in_ms(sample.conversion_ns)} ms"),
+        ("session", f"{in_ms(sample.session_ns)} ms"),
+        ("a run", f"{in_ms(found['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
+    ]
+    return pairs("what", rows)

@@ -1,0 +1,108 @@
+"""ncnn on the CPU; pnnx turns ONNX into what it reads. It takes one image at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable
+
+import ncnn as _ncnn
+import numpy as np
+
+from . import Refused, Unavailable, as_file, run_converter
+
+ncnn: Any = _ncnn  # it ships no types
+
+BINARY = "ncnn.cpython"
+
+LENGTH_BYTES = 8
+"""Of the number at a converted model's end: how long the text before it is, which follows the weights."""
+
+
+class Session:
+    """One converted model; it reads the inputs where they lie."""
+
+    def __init__(
+        self,
+        model: bytes | str,
+        *,
+        inputs: dict[str, Any],
+        provider: str,
+        provider_options: dict[str, str],  # noqa: ARG002  its one provider has none
+        threads: int,
+        options: dict[str, str],
+    ) -> None:
+        if provider != "CPU":
+            raise Unavailable(f"mnbench runs ncnn on the provider CPU, and not on {provider}", what="provider")
+        self._net = ncnn.Net()
+        self._net.opt.use_vulkan_compute = False
+        self._net.opt.num_threads = threads
+        for name, value in options.items():
+            if not hasattr(self._net.opt, name):
+                raise Refused(f"ncnn has no option {name!r}")
+            setattr(self._net.opt, name, type(getattr(self._net.opt, name))(int(value)))
+        with as_file(model) as path:
+            data = path.read_bytes()
+            length = int.from_bytes(data[-LENGTH_BYTES:], "little")
+            text = data[-LENGTH_BYTES - length : -LENGTH_BYTES].decode()
+            # It reads the weights in the order in which the text names them, and ignores what follows.
+            if self._net.load_param_mem(text) or self._net.load_model(str(path)):
+                raise Refused("ncnn cannot load the converted model")
+        self._arrays = [np.ascontiguousarray(array[0], np.float32) for array in inputs.values()]
+        self._inputs = [(f"in{at}", ncnn.Mat(array)) for at, array in enumerate(self._arrays)]
+        self._names = sorted(self._net.output_names(), key=lambda name: int(name.removeprefix("out")))
+        self._outputs: list[Any] = []
+
+    def run(self) -> None:
+        """One inference, until its outputs are there."""
+        extractor = self._net.create_extractor()
+        for name, mat in self._inputs:
+            extractor.input(name, mat)
+        self._outputs = [extractor.extract(name)[1] for name in self._names]
+
+    def outputs(self) -> list[Any]:
+        """The last inference's outputs, as arrays: ncnn knows no batch, so each gets one."""
+        return [np.array(mat)[np.newaxis] for mat in self._outputs]
+
+    def copies(self) -> dict[str, Callable[[], object]]:
+        """None: it works on the CPU's own memory."""
+        return {}
+
+    def placement(self) -> dict[str, list[str]]:
+        """All layers: without Vulkan there is only the CPU."""
+        return {"CPU": [layer.name for layer in self._net.layers() if layer.type != "Input"]}
+
+
+def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
+    """The ONNX model as ncnn's weights and text in one file, in fp32."""
+    if any(array.ndim == 0 or array.shape[0] != 1 for array in inputs.values()):
+        raise Refused("ncnn takes one image at a time: --batch 1")
+    found = find_spec("pnnx")
+    if found is None or not found.submodule_search_locations:
+        raise Unavailable("pnnx, which converts models for ncnn, is not installed", what="runtime")
+    (program,) = (path for path in Path(found.submodule_search_locations[0]).glob("pnnx*") if path.stem == "pnnx")
+    shapes = ",".join(f"[{','.join(map(str, array.shape))}]" for array in inputs.values())
+    with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        # It writes beside what it reads.
+        own = Path(folder) / "model.onnx"
+        own.write_bytes(source.read_bytes())
+        weights = run_converter(
+            [str(program), str(own), "fp16=0", f"inputshape={shapes}"], own.with_suffix(".ncnn.bin")
+        )
+        text = own.with_suffix(".ncnn.param").read_bytes()
+    return weights + text + len(text).to_bytes(LENGTH_BYTES, "little")
+
+
+def version() -> str:
+    """The runtime's version."""
+    return ncnn.__version__
+
+
+def build() -> str:
+    """Which converter made its models."""
+    try:
+        return f"pnnx {metadata.version('pnnx')}"
+    except metadata.PackageNotFoundError:
+        return "no pnnx"
