@@ -147,7 +147,7 @@ def variant_options(command: Command) -> Command:
             default="torch",
             help="At stride 2: PyTorch's, or TensorFlow's SAME.",
         ),
-        click.option("--unit", help="Form of ShuffleNet V2's stride-2 unit: paper or torchvision."),
+        click.option("--unit", help="Form of ShuffleNets' units: paper, megvii, or V2's torchvision."),
         click.option("--groups", type=CommaSeparated(int, "a number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
         click.option("--classes", type=int, help="How many; 0 for features only. Default: the table's own."),
         click.option("--batch", type=Batch(), default="1", help="How many images at once, or dynamic."),
