@@ -70,10 +70,8 @@ class Variant:
             self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
         units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2) else ()
         if self.unit is not None and self.unit not in units:
-            self._refuse(
-                f"there is no unit {self.unit!r}",
-                f"known: {', '.join(units)}" if units else "only the ShuffleNets have",
-            )
+            known = f"known: {', '.join(units)}" if units else "only the ShuffleNets have units"
+            self._refuse(f"there is no unit {self.unit!r}", known)
         if self.relu and not isinstance(architecture, MobileNetV3):
             self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")
 
