@@ -103,6 +103,19 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width if cross else height)
 
 
+class Size(click.ParamType[tuple[int, int]]):
+    """`160`, or height × width as `240x320`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """One."""
+        try:
+            return _size(value)
+        except ValueError:
+            self.fail(f"{value!r} is no size such as 160 or 240x320 (height x width)", param, ctx)
+
+
 class Batch(click.ParamType[int | None]):
     """A number of images, or `dynamic`."""
 
