@@ -1,6 +1,7 @@
 """Inputs from files, as a model takes them: arrays as they are, images with ImageNet's usual preprocessing."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def given_feeds(paths: Sequence[Path], proto: onnx.ModelProto) -> list[dict[str,
 def _array(path: Path, like: NDArray[Any]) -> NDArray[Any]:
     """Inputs behind each other, or one without a batch."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as failure:
         raise _unreadable(path, failure) from failure
     except (ValueError, EOFError) as failure:
@@ -67,25 +68,25 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
     if like.ndim != 4 or like.shape[1] != len(MEAN):
         raise BuildError(f"{path}: the model takes {like.shape}, which is no image", hint="give a .npy file")
     try:
-        from PIL import Image  # noqa: PLC0415  optional
+        library: Any = import_module("PIL.Image")
     except ImportError as failure:
         raise RuntimeUnavailable(
             f"{path}: pillow, which reads images, is not installed", hint="pip install pillow, or give a .npy file"
         ) from failure
     height, width = like.shape[2:]
     try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
+        with library.open(path) as file:
+            image: Any = file.convert("RGB")
         scale = max(width / image.width, height / image.height) / CROPPED
         sides = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-        image = image.resize(sides, Image.Resampling.BILINEAR)
+        image = image.resize(sides, library.Resampling.BILINEAR)
     except OSError as failure:
         raise _unreadable(path, failure) from failure
     except Exception as failure:  # its readers raise what they like
         raise BuildError(f"{path}: cannot be read: {first_line(failure)}", hint="give another image") from failure
     left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
     pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / 255
-    return ((pixels - np.float32(MEAN)) / np.float32(DEVIATION)).transpose(2, 0, 1)
+    return ((pixels - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)).transpose(2, 0, 1)
 
 
 def _unreadable(path: Path, failure: OSError) -> FileError:
