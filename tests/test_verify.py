@@ -274,6 +274,7 @@ def png_header_of(side):
 def test_without_pillow_an_image_is_refused(workspace, invoke, monkeypatch):
     """With the line that installs it."""
     monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     (workspace / "image.png").write_bytes(png(np.zeros((40, 40, 3), np.uint8)))
 
     assert "Hint: pip install pillow" in invoke("verify", SMALL, "--input", "image.png").stderr

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, FileError, RuntimeUnavailable, first_line
@@ -46,14 +47,14 @@ def given_feeds(paths: Sequence[Path], proto: onnx.ModelProto) -> list[dict[str,
 def _array(path: Path, like: NDArray[Any]) -> NDArray[Any]:
     """Inputs behind each other, or one without a batch."""
     try:
-        array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = npy.open_memmap(path, mode="r")
     except OSError as failure:
         raise _unreadable(path, failure) from failure
     except (ValueError, EOFError) as failure:
         raise BuildError(
             f"{path}: is no .npy file: {first_line(failure)}", hint="write it with numpy.save"
         ) from failure
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf":
         raise BuildError(f"{path}: holds no plain numbers", hint="write one array of numbers with numpy.save")
     array = array[None] if array.shape == like.shape[1:] else array
     if array.ndim != like.ndim or array.shape[1:] != like.shape[1:] or not len(array):
@@ -86,7 +87,8 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
         raise BuildError(f"{path}: cannot be read: {first_line(failure)}", hint="give another image") from failure
     left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
     pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / 255
-    return ((pixels - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)).transpose(2, 0, 1)
+    normal = (pixels - np.array(MEAN)) / np.array(DEVIATION)
+    return normal.transpose(2, 0, 1).astype(np.float32)
 
 
 def _unreadable(path: Path, failure: OSError) -> FileError:
