@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: bench test quick check docs clean
+TORCH := $(VENV)/torch-ready
+
+.PHONY: bench test torch quick check docs clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
 	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
 
 test: $(READY)  ## the whole suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+torch: $(TORCH)  ## PyTorch, for the tests that compare trained networks with it; without it they are skipped
 
 quick: $(READY)  ## the part that takes under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
@@ -34,4 +38,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+$(TORCH): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group torch
 	@touch $@

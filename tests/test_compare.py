@@ -51,7 +51,7 @@ def variants():
             "batch": st.one_of(st.none(), st.integers(1, 64)),
             "classes": st.integers(0, 2000),
             "groups": st.sampled_from([1, 2, 3, 4, 8]),
-            "unit": st.sampled_from(["paper", "torchvision"]),
+            "unit": st.sampled_from(["paper", "torchvision", "megvii"]),
             "padding": st.sampled_from(["torch", "same"]),
             "relu": st.booleans(),
             "precision": st.sampled_from(["fp32", "fp16", "int8"]),

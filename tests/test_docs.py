@@ -4,7 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from checkpoints import tensors
+from safetensors.numpy import save_file
 
 from mnbench.cli import COMMANDS
 
@@ -33,6 +36,10 @@ def test_examples_run(page, invoke, workspace):
     for words in examples(page):
         if "my_model.onnx" in words:
             assert invoke("build", "v1", "--alpha", "0.25", "--res", "32", "-o", "my_model.onnx").exit_code == 0
+        for path in (Path(word) for word in words if word.endswith(".safetensors")):
+            save_file(tensors("v2", "torchvision", 0.5), path)
+        for path in (Path(word) for word in words if word.endswith(".npy")):
+            np.save(path, np.random.default_rng(0).standard_normal((2, 3, 160, 160)).astype(np.float32))
         short = ["--processes", "1", "--duration", "0.01", "--budget", "1ms"] if words[0] == "run" else []
         result = invoke(*words, *short)
         assert (words, 0, "") == (words, result.exit_code, result.stderr if result.exit_code else "")

@@ -151,8 +151,9 @@ def test_table_layers_equal_onnx_layers(name, data):
     options["classes"] = data.draw(st.sampled_from([None, 0, 7]))
     if name == "shufflenet-v1":
         options["groups"] = data.draw(st.sampled_from([1, 2, 3, 4, 8]))
+        options["unit"] = data.draw(st.sampled_from(["paper", "megvii"]))
     if name == "shufflenet-v2":
-        options["unit"] = data.draw(st.sampled_from(["paper", "torchvision"]))
+        options["unit"] = data.draw(st.sampled_from(["paper", "torchvision", "megvii"]))
     size = st.integers(32, 90)
     built = network(variant(name, data.draw(st.floats(0.02, 1.5)), data.draw(st.tuples(size, size)), **options))
     model = build(built)

@@ -107,6 +107,18 @@ def test_table_of_a_device(invoke, workspace, make_record):
     assert {(): ["cpu"] * 3 + ["gpu"], ("gpu",): ["gpu"], ("cpu", "gpu"): ["cpu"] * 3 + ["gpu"]} == devices
 
 
+def test_precisions_show_what_they_lose(invoke, workspace, make_record):
+    """Where a row is fp16 or int8, the table has the difference of the outputs, and says what it is."""
+    store = Store(workspace / "results", "cpu")
+    store.append(make_record())
+    assert "difference" not in invoke("table").stdout
+    store.append(make_record(0.5, precision="int8", variant="v1-a0.5-r224-int8", difference=0.37))
+    _, _, *pipes = pipe_rows(invoke("table", "--format", "md").stdout)
+
+    assert ["1.0e-06", "3.7e-01"] == [row[-1] for row in pipes]
+    assert "difference: the largest from onnxruntime's CPU in fp32" in invoke("table").stdout
+
+
 def test_a_failed_or_untrusted_latency_is_marked(invoke, workspace, make_record):
     """A cell without latency says `failed`, one with an issue has an exclamation mark, and notes say why."""
     store = Store(workspace / "results", "cpu")

@@ -25,6 +25,7 @@ COMMANDS = {
     "reproduce": "Put published figures beside ours.",
     "cost": "Count params, Mult-Adds and memory access.",
     "build": "Build and simplify ONNX models.",
+    "verify": "Tell whether a model puts out what it should.",
     "run": "Measure latency and append it to the results.",
     "table": "Show the results.",
     "profile": "Show where the time goes.",

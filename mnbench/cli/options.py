@@ -124,6 +124,19 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width if cross else height)
 
 
+class Size(click.ParamType[tuple[int, int]]):
+    """`160`, or height × width as `240x320`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """One."""
+        try:
+            return _size(value)
+        except ValueError:
+            self.fail(f"{value!r} is no size such as 160 or 240x320 (height x width)", param, ctx)
+
+
 class Batch(click.ParamType[int | None]):
     """A number of images, or `dynamic`."""
 
@@ -168,7 +181,7 @@ def variant_options(command: Command) -> Command:
             default="torch",
             help="At stride 2: PyTorch's, or TensorFlow's SAME.",
         ),
-        click.option("--unit", help="Form of ShuffleNet V2's stride-2 unit: paper or torchvision."),
+        click.option("--unit", help="Form of ShuffleNets' units: paper, megvii, or V2's torchvision."),
         click.option("--groups", type=CommaSeparated(int, "a number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
         click.option("--classes", type=int, help="How many; 0 for features only. Default: the table's own."),
         click.option("--batch", type=Batch(), default="1", help="How many images at once, or dynamic."),

@@ -1,6 +1,7 @@
 """Networks straight to ONNX protos, one node a layer, named by its scope."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import onnx
 from onnx import helper
@@ -19,10 +20,18 @@ GAUGED_PIXELS = 224 * 224
 MOST_IMAGES = 16
 
 
-def build(built: Network, *, seed: int = 0, opset: int = OPSET) -> Model:
+class Given(NamedTuple):
+    """Weights from elsewhere, by the names that `seeded_weights` gives; `source` goes into the model's metadata."""
+
+    weights: Weights
+    source: str
+
+
+def build(built: Network, *, seed: int = 0, opset: int = OPSET, given: Given | None = None) -> Model:
     """The plain graph: convolution, batch normalization and activation are nodes of their own.
 
     Input (N, 3, H, W) float32, output (N, classes) logits or (N, C) features. Same network and seed, same bytes.
+    Weights are those `given`, or seeded random numbers.
 
     Raises:
         BuildError: this onnx cannot write that opset.
@@ -39,7 +48,8 @@ def build(built: Network, *, seed: int = 0, opset: int = OPSET) -> Model:
     graph.node.extend(node(layer, variant) for layer in built.layers)
     graph.input.append(value(built.layers[0].inputs[0], variant.batch))
     graph.output.append(value(built.layers[-1].output, variant.batch))
-    numbers = _weights(variant, seed) | constants(built.layers, open_batch=variant.batch is None)
+    weights = given.weights if given else _weights(variant, seed)
+    numbers = weights | constants(built.layers, open_batch=variant.batch is None)
     graph.initializer.extend(initializer(name, array) for name, array in numbers.items())
     proto.producer_name = "mnbench"
     proto.producer_version = mnbench.__version__
@@ -50,7 +60,7 @@ def build(built: Network, *, seed: int = 0, opset: int = OPSET) -> Model:
             "architecture": variant.architecture.name,
             "alpha": alpha_text(variant.alpha),
             "resolution": resolution_text(variant.resolution),
-            "seed": str(seed),
+            **({"weights": given.source} if given else {"seed": str(seed)}),
             "mnbench_version": mnbench.__version__,
             "params": str(total.params),
             "mult_adds": str(total.mult_adds),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mnbench.model.builder import build, check
+from mnbench.model.builder import Given, build, check
 from mnbench.model.layers_of import layers_of, precision
 from mnbench.model.model import OPSET, Model
 from mnbench.model.precision import converted
@@ -39,14 +39,24 @@ class Made:
         return ELEMENT_BYTES[self.precision]
 
 
-def make(source: Source, *, seed: int = 0, opset: int = OPSET, simplified: bool = True, keep_bn: bool = False) -> Made:
+def make(
+    source: Source,
+    *,
+    seed: int = 0,
+    opset: int = OPSET,
+    simplified: bool = True,
+    keep_bn: bool = False,
+    given: Given | None = None,
+) -> Made:
     """Build a variant's graph, or read a user's file; simplify it and prove that it computes the same, if asked to.
+
+    A variant's weights are those `given`, or seeded random numbers.
 
     Raises:
         FileError, BuildError: the file cannot be read, or the checker refuses the model.
         SimplifyError: simplification failed, or changed what the graph computes.
     """
-    made = _built(source, seed, opset) if isinstance(source, Variant) else _read(source)
+    made = _built(source, seed, opset, given) if isinstance(source, Variant) else _read(source)
     if simplified:
         # Our own graphs hold no constant expressions.
         model = simplify(made.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
@@ -57,9 +67,9 @@ def make(source: Source, *, seed: int = 0, opset: int = OPSET, simplified: bool 
     return made
 
 
-def _built(variant: Variant, seed: int, opset: int) -> Made:
+def _built(variant: Variant, seed: int, opset: int, given: Given | None) -> Made:
     built = network(variant)
-    model = build(built, seed=seed, opset=opset)
+    model = build(built, seed=seed, opset=opset, given=given)
     return Made(
         model=model,
         reference=model,

@@ -41,7 +41,7 @@ def difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
     exact = expected.astype(np.float64)
     with np.errstate(invalid="ignore"):
         largest = float(np.abs(exact - found.astype(np.float64)).max(initial=0))
-    spread = float(exact.std()) if exact.size else 0.0
+        spread = float(exact.std()) if exact.size else 0.0
     if largest == 0:
         return 0.0
     return largest / spread if math.isfinite(largest) and 0 < spread < math.inf else math.inf

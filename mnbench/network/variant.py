@@ -29,7 +29,7 @@ class Variant:
 
     `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
     open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
-    (ShuffleNet V2) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
+    (ShuffleNets) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
     place of h-swish, as the paper's Table 5 does.
 
     Raises:
@@ -68,8 +68,10 @@ class Variant:
         architecture = self.architecture
         if self.groups is not None and not (isinstance(architecture, ShuffleNetV1) and self.groups in (1, 2, 3, 4, 8)):
             self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
-        if self.unit is not None and not (isinstance(architecture, ShuffleNetV2) and self.unit in architecture.units):
-            self._refuse(f"there is no unit {self.unit!r}", "shufflenet-v2 has `paper` and `torchvision`")
+        units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2) else ()
+        if self.unit is not None and self.unit not in units:
+            known = f"known: {', '.join(units)}" if units else "only the ShuffleNets have units"
+            self._refuse(f"there is no unit {self.unit!r}", known)
         if self.relu and not isinstance(architecture, MobileNetV3):
             self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")
 
@@ -79,7 +81,7 @@ class Variant:
     @property
     def name(self) -> str:
         """`v1-a0.5-r160`, and what differs from the table's own: `shufflenet-v1-g8-a1-r240x320-b4-c10-fp16`."""
-        own = f"-g{self.groups}" if self.groups else f"-{self.unit}" if self.unit else ""
+        own = (f"-g{self.groups}" if self.groups else "") + (f"-{self.unit}" if self.unit else "")
         rest = [
             "" if self.batch == 1 else f"-b{self.batch or 'dynamic'}",
             "" if self.classes is None else f"-c{self.classes}",
@@ -135,14 +137,15 @@ def named(name: str) -> Variant:
 
 
 def _owned(own: str) -> dict[str, Any]:
-    """The architecture, and what its family alone has: `shufflenet-v1-g8`, `shufflenet-v2-torchvision`."""
+    """The architecture, and what its family alone has: `shufflenet-v1-g8-megvii`, `shufflenet-v2-torchvision`."""
     head, _, last = own.rpartition("-")
-    if own in locate.tables("graphs") or not head:
+    known = locate.tables("graphs")
+    if own in known or not head:
         return {"architecture": locate.architecture(own)}
     if re.fullmatch(r"g\d+", last):
         return {"architecture": locate.architecture(head), "groups": int(last[1:])}
-    if head in locate.tables("graphs"):
-        return {"architecture": locate.architecture(head), "unit": last}
+    if head in known or re.search(r"-g\d+$", head):
+        return _owned(head) | {"unit": last}
     return {"architecture": locate.architecture(own)}
 
 

@@ -108,7 +108,7 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](
             name="copy_out_ns", title="copy out", unit="ms", value=lambda r: r.copies_ns.get("out"), show=in_ms
         ),
-        Column[Record](name="difference", value=lambda r: r.difference, show="{:.1e}".format),
+        Column[Record](name="difference", value=lambda r: r.difference, show="{:.1e}".format, rank=1),
         Column[Record](name="precision", value=lambda r: r.precision, left=True),
         Column[Record](name="batch", value=lambda r: r.batch),
         Column[Record](
@@ -145,6 +145,7 @@ DEFAULT_COLUMNS = (
     "p90_ns",
     "mult_adds_per_s",
     "placed",
+    "difference",
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it says the same, and how far it could go."""
 
@@ -175,6 +176,8 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
         notes.append("latency: where one process was all, its median, which has no interval")
     if bounded and {"bound_ns", "of_bound"} & set(columns):
         notes.append("bound: what its Mult-Adds, or its weights, input and output, take at the best this host reached")
+    if "difference" in columns and any(record.difference is not None for record in records):
+        notes.append("difference: the largest from onnxruntime's CPU in fp32, as a share of the output's spread")
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
     notes += _advice(records)
     return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
@@ -221,6 +224,8 @@ def _who(record: Record, records: Sequence[Record]) -> str:
 
 def _tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
+    if name == "difference":
+        return any(record.precision != "fp32" for record in records)
     first = records[0] if records else None
     usual = {"precision": "fp32", "batch": 1, "threads": first and first.threads, "device": first and first.device}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)

@@ -121,14 +121,26 @@ class ScaledStage(ByScale, frozen=True, kw_only=True, tag_field="type", tag="Sta
     repeat: Count
 
 
-class Unit(Table, frozen=True, kw_only=True):
-    """A form of the stride-2 unit that is in use.
+class UnitV1(Table, frozen=True, kw_only=True):
+    """A form of the unit that is in use.
 
-    `halves`: both branches put out half of the channels (torchvision). Otherwise the left one keeps its input's
-    channels and the right one fills up (the paper's complexity, Megvii's code).
+    `transposed`: the shuffle reads its channels as rows of one channel a group (Megvii's code), and not as the groups
+    one behind the other (the paper). Where g does not divide a group's channels, that is another network.
+    """
+
+    transposed: bool
+
+
+class UnitV2(Table, frozen=True, kw_only=True):
+    """A form of the units that is in use.
+
+    `halves`: both branches of the stride-2 unit put out half of the channels (torchvision). Otherwise the left one
+    keeps its input's channels and the right one fills up (the paper's complexity, Megvii's code). `shuffles_first`:
+    a stride-1 unit begins by parting even channels from odd ones (Megvii's code), and none ends with a shuffle.
     """
 
     halves: bool
+    shuffles_first: bool
     classifier_bias: bool
 
 
@@ -177,6 +189,9 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
     """The published scales."""
     groups: Literal[1, 2, 3, 4, 8]
     """How many unless said otherwise."""
+    unit: str
+    """Which of `units` unless said otherwise."""
+    units: dict[str, UnitV1]
     classifier_bias: bool
     width: WidthV1
     rows: Annotated[
@@ -195,7 +210,7 @@ class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
     """The published scales."""
     unit: str
     """Which of `units` unless said otherwise."""
-    units: dict[str, Unit]
+    units: dict[str, UnitV2]
     width: WidthV2
     rows: Annotated[
         tuple[Image | ScaledConv | MaxPool | ScaledStage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)

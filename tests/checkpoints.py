@@ -1,0 +1,46 @@
+"""Checkpoints as each library would save them, of random numbers."""
+
+import math
+
+import numpy as np
+
+from mnbench.model.naming import namings, wanted
+from mnbench.network.network import network
+from mnbench.network.variant import Variant
+from mnbench.spec import locate
+
+GRAPHS = {
+    "v1": ("timm",),
+    "v2": ("torchvision", "timm"),
+    "v3-large": ("torchvision", "timm"),
+    "v3-small": ("torchvision", "timm"),
+    "v3-large-minimal": ("torchvision", "timm"),
+    "v3-small-minimal": ("torchvision", "timm"),
+    "shufflenet-v1": ("Megvii",),
+    "shufflenet-v2": ("Megvii", "torchvision"),
+}
+
+
+def variant(name, alpha=1.0, **options):
+    """Of the smallest size: weights do not depend on it."""
+    return Variant(architecture=locate.architecture(name), alpha=alpha, resolution=(32, 32), **options)
+
+
+def naming_of(name, whose):
+    """The library's names for the graph."""
+    return next(one for one in namings(locate.architecture(name)) if one.name == whose)
+
+
+def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):
+    """What that library's checkpoint of the graph would hold."""
+    naming = naming_of(name, whose)
+    chosen = variant(name, alpha, **({"unit": naming.unit} if naming.unit else {}), **options)
+    random = np.random.default_rng(seed)
+    found = {}
+    for one in wanted(naming, network(chosen).layers):
+        reach = math.prod(one.shape[1:]) ** -0.5 if len(one.shape) > 1 else 0.1
+        middle = 1.0 if one.tensor.endswith((".variance", ".gamma")) else 0.0
+        found[one.name] = (middle + random.uniform(-reach, reach, one.shape)).astype(np.float32)
+        if one.tensor.endswith(".mean") and counters:
+            found[one.name.replace("running_mean", "num_batches_tracked")] = np.array(7, np.int64)
+    return found

@@ -1,0 +1,280 @@
+"""`mnbench verify`: whether a model puts out what it should, and what it is compared on."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import io
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from common import misfits
+
+from mnbench.measure.verify import compared
+from mnbench.model import reference
+from mnbench.model.given import CROPPED, DEVIATION, MEAN, given_feeds
+
+NUMBER = (int, float)
+CONTRACT = {
+    "agrees": bool,
+    "model": str,
+    "against": str,
+    "outputs": list,
+    "inputs": int,
+    "tolerance": NUMBER,
+    "precision": str,
+    "device": str,
+    "runtime": str,
+    "provider": str,
+    "placement": dict,
+}
+OUTPUT = {"name": str, "max_abs": NUMBER, "relative": NUMBER, "top1_agreement": NUMBER}
+SMALL = "v1-a0.25-r32"
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """A worker that answers at once, by definition but for what `perturb` changes; it keeps what it was fed."""
+
+    class Worker:
+        feeds = ()
+
+        @staticmethod
+        def perturb(output):
+            return output
+
+        def __call__(self, device, request, *, timeout_s):
+            assert (device.name, "outputs") == ("cpu", request["do"])
+            assert timeout_s > 0
+            self.feeds = [
+                {name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in feed.items()}
+                for feed in request["feeds"]
+            ]
+            data = Path(request["model"]).read_bytes()
+            found = [[self.perturb(one) for one in reference.run(data, feed, name="fake")] for feed in self.feeds]
+            packed = [[(str(one.dtype), one.shape, one.tobytes()) for one in every] for every in found]
+            return {"outputs": packed, "placement": {"CPUExecutionProvider": ["a", "b"]}, "runtime_version": "1.2.3"}
+
+    worker = Worker()
+    monkeypatch.setattr("mnbench.measure.verify.ask", worker)
+    return worker
+
+
+def verdict(invoke, *words):
+    """Exit code and payload."""
+    result = invoke("verify", *words, "--format", "json")
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_model_agrees_with_its_own_definition(invoke):
+    """On a worker of the device, within fp32's tolerance, as its JSON tells."""
+    code, payload = verdict(invoke, SMALL)
+
+    assert 0 == code
+    assert [] == misfits(payload, CONTRACT)
+    assert [] == [misfit for one in payload["outputs"] for misfit in misfits(one, OUTPUT)]
+    assert (True, 8, 1e-3, ["logits"]) == (
+        payload["agrees"],
+        payload["inputs"],
+        payload["tolerance"],
+        [one["name"] for one in payload["outputs"]],
+    )
+    assert 0 <= payload["outputs"][0]["relative"] < 1e-4
+    assert 1.0 == payload["outputs"][0]["top1_agreement"]
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp16", 0.2), ("int8", 2.5)])
+def test_precisions_lose_what_they_lose(precision, allowed, invoke):
+    """fp16 and int8 on a worker, against the plain graph in fp32."""
+    code, payload = verdict(invoke, f"{SMALL}-{precision}", "--seeded", "2")
+
+    assert (0, precision, allowed) == (code, payload["precision"], payload["tolerance"])
+    assert 1e-4 < payload["outputs"][0]["relative"] < allowed
+
+
+@pytest.mark.usefixtures("answers")
+def test_another_model_does_not_agree(invoke):
+    """Other weights: exit code 1, and figures that say how far."""
+    for seed in (0, 1):
+        invoke("build", "v1", "--alpha", "0.25", "--res", "32", "--seed", seed, "-o", f"{seed}.onnx")
+    code, payload = verdict(invoke, "0.onnx", "--against", "1.onnx")
+
+    assert (1, False, "1") == (code, payload["agrees"], payload["against"])
+    assert payload["outputs"][0]["relative"] > 1
+    assert 0 == verdict(invoke, "0.onnx", "--against", "1.onnx", "--tolerance", "100")[0]
+    assert 0 == verdict(invoke, "0.onnx", "--against", SMALL)[0]
+    assert "DIFFERS" in invoke("verify", "0.onnx", "--against", "1.onnx").stdout
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_does_not_agree(value, answers, invoke):
+    """Its figures are null, so that the JSON stays JSON."""
+    answers.perturb = lambda output: np.full_like(output, value)
+    code, payload = verdict(invoke, SMALL)
+
+    assert (1, None, None) == (code, payload["outputs"][0]["max_abs"], payload["outputs"][0]["relative"])
+
+
+def test_one_wrong_input_of_many_is_found(answers, invoke):
+    """The largest difference counts, and top-1 agreement is a share of the inputs."""
+    outputs = iter(range(4))
+    answers.perturb = lambda output: output[:, ::-1] if next(outputs) == 2 else output
+    code, payload = verdict(invoke, SMALL, "--seeded", "4")
+
+    assert (1, 0.75) == (code, payload["outputs"][0]["top1_agreement"])
+
+
+def test_compared_by_hand():
+    """Two inputs of three classes: the largest difference, its share of the spread, one of two first classes."""
+    expected, found = np.array([[[1.0, 2, 3]], [[4.0, 6, 5]]]), np.array([[[1.0, 2, 3.5]], [[4.0, 6, 7]]])
+    output = compared("logits", expected, found)
+
+    assert (2.0, 0.5) == (output.max_abs, output.top1_agreement)
+    assert 2 / np.std([1, 2, 3, 4, 5, 6]) == pytest.approx(output.relative)
+    assert compared("map", np.ones((1, 1, 3, 2, 2)), np.ones((1, 1, 3, 2, 2))).top1_agreement is None
+
+
+def test_inputs_from_arrays(answers, invoke, workspace):
+    """A .npy is given as it is, input by input; `--seeded` adds random ones."""
+    images = np.random.default_rng(3).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    np.save(workspace / "many.npy", images)
+    np.save(workspace / "one.npy", images[0].astype(np.float64))
+    code, payload = verdict(invoke, SMALL, "--input", "many.npy", "--input", "one.npy", "--seeded", "1")
+
+    assert (0, 5) == (code, payload["inputs"])
+    assert [True] * 4 == [
+        np.array_equal(image[None], feed["input"])
+        for image, feed in zip([*images, images[0]], answers.feeds[:4], strict=True)
+    ]
+
+
+def test_inputs_fill_batches(answers, invoke, workspace):
+    """A model with a batch of two takes two inputs at once."""
+    np.save(workspace / "many.npy", np.zeros((4, 3, 32, 32), np.float32) + np.arange(4).reshape(4, 1, 1, 1))
+    assert 4 == verdict(invoke, "v1-a0.25-r32-b2", "--input", "many.npy")[1]["inputs"]
+    assert [(2, 3, 32, 32)] * 2 == [feed["input"].shape for feed in answers.feeds]
+    np.save(workspace / "odd.npy", np.zeros((3, 3, 32, 32)))
+    assert "3 inputs do not fill batches of 2" in invoke("verify", "v1-a0.25-r32-b2", "--input", "odd.npy").stderr
+
+
+BAD = {
+    "missing.npy": (None, "missing.npy: cannot be read"),
+    "text.npy": (b"text", "is no .npy file"),
+    "empty.npy": (b"", "is no .npy file"),
+    "small.npy": (np.zeros((1, 3, 16, 16)), "holds (1, 3, 16, 16), and the model takes (1, 3, 32, 32)"),
+    "none.npy": (np.zeros((0, 3, 32, 32)), "holds (0, 3, 32, 32)"),
+    "objects.npy": (np.array([print], object), "is no .npy file"),
+    "words.npy": (np.array(["a"]), "holds no plain numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.usefixtures("answers")
+def test_inputs_that_do_not_fit_are_refused(name, invoke, workspace):
+    """In one line with a hint."""
+    held, expected = BAD[name]
+    if isinstance(held, bytes):
+        (workspace / name).write_bytes(held)
+    elif held is not None:
+        np.save(workspace / name, held, allow_pickle=True)
+    result = invoke("verify", SMALL, "--input", name)
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert expected in result.stderr
+    assert 2 == len(result.stderr.splitlines())
+
+
+@pytest.mark.usefixtures("answers")
+def test_models_of_other_sizes_are_not_compared(invoke):
+    """What they take and put out must be alike."""
+    assert "take other inputs" in invoke("verify", SMALL, "--against", "v1-a0.25-r64").stderr
+    assert "compare models of the same task" in invoke("verify", SMALL, "--against", "v1-a0.25-r32-c10").stderr
+
+
+@pytest.mark.parametrize("word", ["v1", "v1-a1", "missing.onnx"])
+def test_what_is_no_model_is_refused(word, invoke):
+    """A graph's name alone is no variant's."""
+    result = invoke("verify", word)
+
+    assert 1 == result.exit_code
+    assert "Hint: " in result.stderr
+
+
+# Images
+
+
+def png(pixels):
+    """A PNG file of (height, width, 3) bytes."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def model(side):
+    """One that takes an image of that size."""
+    value = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, (1, 3, *side))
+    node = onnx.helper.make_node("Relu", ["input"], ["output"])
+    output = onnx.helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, (1, 3, *side))
+    return onnx.helper.make_model(onnx.helper.make_graph([node], "relu", [value], [output]))
+
+
+def test_an_image_of_one_colour_is_normalized(workspace):
+    """By ImageNet's mean and deviation of each channel."""
+    pytest.importorskip("PIL", reason="pillow is not installed")
+    colour = (255, 0, 128)
+    (workspace / "image.png").write_bytes(png(np.full((50, 70, 3), colour, np.uint8)))
+    (feed,) = given_feeds([Path("image.png")], model((32, 32)))
+    expected = (np.array(colour) / 255 - MEAN) / DEVIATION
+
+    assert (1, 3, 32, 32) == feed["input"].shape
+    assert np.broadcast_to(expected[None, :, None, None], (1, 3, 32, 32)) == pytest.approx(feed["input"], abs=1e-5)
+
+
+def test_the_middle_of_an_image_is_taken(workspace):
+    """The shorter side becomes 256 for a crop of 224, as torchvision's transforms do it."""
+    image_module = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8)
+    (workspace / "image.png").write_bytes(png(pixels))
+    (feed,) = given_feeds([Path("image.png")], model((224, 224)))
+    resized = image_module.open(io.BytesIO(png(pixels))).resize((358, 256), image_module.Resampling.BILINEAR)
+    crop = np.asarray(resized.crop((67, 16, 291, 240)), np.float32) / 255
+    expected = ((crop - np.array(MEAN)) / np.array(DEVIATION)).transpose(2, 0, 1)
+
+    assert 224 == round(256 * CROPPED)
+    assert expected == pytest.approx(feed["input"][0], abs=1e-5)
+
+
+def test_images_that_are_none_are_refused(workspace, invoke):
+    """A file that no reader knows, or that ends too early."""
+    pytest.importorskip("PIL", reason="pillow is not installed")
+    whole = png(np.zeros((40, 40, 3), np.uint8))
+    for name, data in {"text.jpg": b"text", "short.png": whole[:60], "huge.png": png_header_of(10**5)}.items():
+        (workspace / name).write_bytes(data)
+        result = invoke("verify", SMALL, "--input", name)
+        assert (1, 2) == (result.exit_code, len(result.stderr.splitlines())), result.stderr
+
+
+def png_header_of(side):
+    """A PNG that claims to be that large and holds nothing."""
+    data = bytearray(png(np.zeros((1, 1, 3), np.uint8)))
+    data[16:24] = struct.pack(">II", side, side)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def test_without_pillow_an_image_is_refused(workspace, invoke, monkeypatch):
+    """With the line that installs it."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    (workspace / "image.png").write_bytes(png(np.zeros((40, 40, 3), np.uint8)))
+
+    assert "Hint: pip install pillow" in invoke("verify", SMALL, "--input", "image.png").stderr
