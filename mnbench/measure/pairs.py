@@ -134,9 +134,7 @@ def _together(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object])
         heard(answer["expect_s"])
 
     try:
-        answer = ask(
-            rows[0].base.device, request, timeout_s=dose.timeout_s, heard=progress, environment=HUGE_PAGES
-        )
+        answer = ask(rows[0].base.device, request, timeout_s=dose.timeout_s, heard=progress, environment=HUGE_PAGES)
     except MeasureError as failure:
         if at[0] is None:
             raise
@@ -155,9 +153,7 @@ def _by_turns(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object])
     with ExitStack() as stack:
         for side in draw.sample((0, 1), 2):
             arms = [row.arms[side] for row in rows]
-            worker = stack.enter_context(
-                conversation(arms[0].device, timeout_s=dose.timeout_s, environment=HUGE_PAGES)
-            )
+            worker = stack.enter_context(conversation(arms[0].device, timeout_s=dose.timeout_s, environment=HUGE_PAGES))
             worker.send(_request("turns", arms, dose))
             answer: dict[str, Any] = {"expect_s": 0.0}
             while "expect_s" in answer:

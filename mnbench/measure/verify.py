@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, MeasureError
 from mnbench.measure.gateway import ask, shares_files
-from mnbench.measure.sample import TOLERANCE, setting_request
+from mnbench.measure.request import setting_request
+from mnbench.measure.sample import TOLERANCE
 from mnbench.model import reference
 from mnbench.model.feed import seeded_feed
 from mnbench.model.model import Model
