@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, cast
 from mnbench.errors import BuildError
 from mnbench.spec import locate
 from mnbench.spec.architecture import Architecture
+from mnbench.spec.blocks import Blocks
 from mnbench.spec.mobilenet_v3 import MobileNetV3
 from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
 
@@ -29,7 +30,7 @@ class Variant:
 
     `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
     open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
-    (ShuffleNet V2) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
+    (ShuffleNet V2, blocks) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
     place of h-swish, as the paper's Table 5 does.
 
     Raises:
@@ -53,10 +54,11 @@ class Variant:
                 f"alpha {self.alpha:.9g} is impossible",
                 f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
-        if not all(MIN_SIDE <= side <= MAX_SIDE for side in self.resolution):
+        least = 1 if isinstance(self.architecture, Blocks) else MIN_SIDE
+        if not all(least <= side <= MAX_SIDE for side in self.resolution):
             self._refuse(
                 f"resolution {resolution_text(self.resolution)} is impossible",
-                f"each side lies between {MIN_SIDE} and {MAX_SIDE} pixels; the papers use 96 to 224",
+                f"each side lies between {least} and {MAX_SIDE} pixels; the papers use 96 to 224",
             )
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
             self._refuse(f"batch {self.batch} is impossible", f"1 to {MAX_BATCH}, or dynamic")
@@ -68,8 +70,10 @@ class Variant:
         architecture = self.architecture
         if self.groups is not None and not (isinstance(architecture, ShuffleNetV1) and self.groups in (1, 2, 3, 4, 8)):
             self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
-        if self.unit is not None and not (isinstance(architecture, ShuffleNetV2) and self.unit in architecture.units):
-            self._refuse(f"there is no unit {self.unit!r}", "shufflenet-v2 has `paper` and `torchvision`")
+        units = architecture.units if isinstance(architecture, ShuffleNetV2 | Blocks) else ()
+        if self.unit is not None and self.unit not in units:
+            known = f"{architecture.name} has {', '.join(units)}" if units else "shufflenet-v2 has paper and torchvision"
+            self._refuse(f"there is no unit {self.unit!r}", known)
         if self.relu and not isinstance(architecture, MobileNetV3):
             self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")
 
@@ -137,11 +141,12 @@ def named(name: str) -> Variant:
 def _owned(own: str) -> dict[str, Any]:
     """The architecture, and what its family alone has: `shufflenet-v1-g8`, `shufflenet-v2-torchvision`."""
     head, _, last = own.rpartition("-")
-    if own in locate.tables("graphs") or not head:
+    known = locate.graphs()
+    if own in known or not head:
         return {"architecture": locate.architecture(own)}
     if re.fullmatch(r"g\d+", last):
         return {"architecture": locate.architecture(head), "groups": int(last[1:])}
-    if head in locate.tables("graphs"):
+    if head in known:
         return {"architecture": locate.architecture(head), "unit": last}
     return {"architecture": locate.architecture(own)}
 
