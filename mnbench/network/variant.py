@@ -72,7 +72,9 @@ class Variant:
             self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
         units = architecture.units if isinstance(architecture, ShuffleNetV2 | Blocks) else ()
         if self.unit is not None and self.unit not in units:
-            known = f"{architecture.name} has {', '.join(units)}" if units else "shufflenet-v2 has paper and torchvision"
+            known = (
+                f"{architecture.name} has {', '.join(units)}" if units else "shufflenet-v2 has paper and torchvision"
+            )
             self._refuse(f"there is no unit {self.unit!r}", known)
         if self.relu and not isinstance(architecture, MobileNetV3):
             self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")

@@ -60,7 +60,12 @@ def study_tables(result: Result) -> list[Table[Any]]:
 def claim_table(claim: Judged) -> Table[Evidence]:
     """One row a piece of evidence, with the verdict below."""
     shown: Callable[[float], str] = in_percent_1 if claim.type == "share of time" else "{:.3g}×".format
-    ours = {"share of time": "share", "less memory": "memory\nof", "saves": "Mult-Adds\nof", "times less": "Mult-Adds\nof"}
+    ours = {
+        "share of time": "share",
+        "less memory": "memory\nof",
+        "saves": "Mult-Adds\nof",
+        "times less": "Mult-Adds\nof",
+    }
     kind = ours.get(claim.type, "time")
     counted = claim.type in ("saves", "times less")
     columns = [
@@ -149,7 +154,9 @@ def _figure_columns(result: Result) -> list[Column[Figure]]:
         )
     elif result.unit == "images/s":
         columns.append(
-            Column[Figure](name="latency_ns", title="here", unit="images/s", value=lambda one: one.latency_ns, show=_rate)
+            Column[Figure](
+                name="latency_ns", title="here", unit="images/s", value=lambda one: one.latency_ns, show=_rate
+            )
         )
     elif any(one.latency_ns for one in result.figures):
         columns.append(
@@ -163,7 +170,9 @@ def _rate(latency_ns: float) -> str:
 
 
 def _notes(result: Result) -> list[str]:
-    notes = [f"paper: on {result.on}" if result.on and result.unit != "KB" else f"paper: {result.on}"] if result.on else []
+    notes = (
+        [f"paper: on {result.on}" if result.on and result.unit != "KB" else f"paper: {result.on}"] if result.on else []
+    )
     if any(one.latency_ns for one in result.figures):
         notes.append("here: by turns with another network, which makes small ones a few percent slower than alone")
     return [*notes, *(f"what differs: {one}" for one in result.differs)]

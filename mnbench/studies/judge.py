@@ -145,7 +145,11 @@ def less_memory(
         if not own or not others:
             found.append(
                 Evidence(
-                    label=claim.row, than=than, published=published, verdict="cannot tell", reason="nothing was measured"
+                    label=claim.row,
+                    than=than,
+                    published=published,
+                    verdict="cannot tell",
+                    reason="nothing was measured",
                 )
             )
             continue

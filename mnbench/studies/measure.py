@@ -113,9 +113,7 @@ def measured(name: str, study: Study, bench: Bench) -> Result:
     )
 
 
-def _paired(
-    pairs: Sequence[tuple[str, str]], bench: Bench
-) -> tuple[dict[tuple[str, str], Finding], Mapping[str, int]]:
+def _paired(pairs: Sequence[tuple[str, str]], bench: Bench) -> tuple[dict[tuple[str, str], Finding], Mapping[str, int]]:
     """What comparing found of each pair, and how long each variant took."""
     if not pairs:
         return {}, {}
