@@ -17,8 +17,8 @@ from mnbench.cli.options import TableName, echo_json, format_option
 def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) -> None:
     """Tell which cost predicts latency.
 
-    For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together and
-    the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
+    For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together
+    and the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
     """
     from mnbench.records.newest import newest
     from mnbench.records.predict import predictions

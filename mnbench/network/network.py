@@ -30,7 +30,8 @@ class Network:
 def network(variant: Variant) -> Network:
     """Every layer of the variant, from its input (N, 3, H, W) to its logits (N, classes) or features (N, C).
 
-    Stacked blocks go from a map of their own channels to one like it. Maps shrink as ceil(side / stride). An open batch is counted as 1.
+    Stacked blocks go from a map of their own channels to one like it. Maps shrink as ceil(side / stride). An open batch
+    is counted as 1.
 
     Raises:
         BuildError: the rows stand in an order that cannot be built.

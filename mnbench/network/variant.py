@@ -30,8 +30,8 @@ class Variant:
 
     `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
     open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
-    (ShuffleNet V2, blocks) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
-    place of h-swish, as the paper's Table 5 does.
+    (ShuffleNet V2, blocks) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU
+    in place of h-swish, as the paper's Table 5 does.
 
     Raises:
         BuildError: a value that cannot be built, or an option that the family does not have.

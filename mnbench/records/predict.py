@@ -1,7 +1,8 @@
 """Which cost predicts latency: correlations, and how far off a line through other variants is. Pure, and seeded.
 
-A line a + b · cost is fitted by least squares of relative errors, as a variant of half a millisecond counts as much as one
-of fifty. Its error is never that of a variant it was fitted to: each variant is left out in turn, and then its family.
+A line a + b · cost is fitted by least squares of relative errors, as a variant of half a millisecond counts as much as
+one of fifty. Its error is never that of a variant it was fitted to: each variant is left out in turn, and then its
+family.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 FEWEST = 8
 """Variants below which nothing is said: a line through two costs leaves hardly any to be tested on."""
+
+POOR = 0.25
+"""An error of the best cost above which it is not called a prediction."""
 
 DRAWS = 2000
 SEED = 0
@@ -74,7 +78,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def predictions(records: Iterable[Record], *, seed: int = SEED) -> list[Prediction]:
-    """One for each device, precision, batch, thread count, runtime and CPU among the records: newest ones, each once."""
+    """One for each device, precision, batch, thread count, runtime and CPU; of every cell the newest record alone."""
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         if record.latency_ns:
@@ -92,35 +96,51 @@ def _prediction(records: Sequence[Record], seed: int) -> Prediction:
     facts: dict[str, tuple[str, ...]] = {"families": tuple(sorted(set(families)))}
     setting = f"{first.precision}, {threads}{batch}, {first.runtime.name} {first.runtime.version}"
     if len(records) < FEWEST:
-        few = f"On {first.device}, {len(records)} variants are too few to tell: measure {FEWEST} or more."
+        few = f"On {first.device} ({setting}), {len(records)} variants are too few to tell: measure {FEWEST} or more."
         return Prediction(
             device=first.device, setting=setting, variants=len(records), predictors=(), sentence=few, **facts
         )
     latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
     costs = {name: _cost(name, records) for name in ("mult_adds", "memory_access_bytes", "bound_ns")}
     usable = {name: parts for name, parts in COSTS.items() if all(costs[part] is not None for part in parts)}
-    errors = {name: _left_out(_columns(costs, parts), latency) for name, parts in usable.items()}
+    errors = {name: _left_out(_terms(costs, parts), latency) for name, parts in usable.items()}
     best = min(errors, key=lambda name: float(np.median(errors[name])))
     draws = np.random.default_rng(seed).integers(0, len(records), (DRAWS, len(records)))
     found = [
-        Predictor(
-            cost=name,
-            spearman=_estimate(lambda at, x=_scalar(costs, parts, latency): _spearman(x[at], latency[at]), draws),
-            pearson=_estimate(lambda at, x=_scalar(costs, parts, latency): _pearson(x[at], latency[at]), draws),
-            pearson_of_logs=_estimate(
-                lambda at, x=_scalar(costs, parts, latency): _pearson(_log(x[at]), np.log(latency[at])), draws
-            ),
-            error=_estimate(lambda at, e=errors[name]: float(np.median(e[at])), draws),
-            error_across=_across(_columns(costs, parts), latency, families, draws),
-            worst=float(errors[name].max()),
-            no_worse_than_best=_no_worse(errors[name], errors[best], draws),
-        )
+        _predictor(name, _terms(costs, parts), latency, errors[name], errors[best], families, draws)
         for name, parts in usable.items()
     ]
     found.sort(key=lambda one: one.error.value)
-    sentence = _sentence(first.device, len(records), found)
+    sentence = _sentence(f"{first.device} ({setting})", len(records), found)
     return Prediction(
         device=first.device, setting=setting, variants=len(records), predictors=tuple(found), sentence=sentence, **facts
+    )
+
+
+def _predictor(
+    name: str,
+    terms: Floats,
+    latency: Floats,
+    errors: Floats,
+    best: Floats,
+    families: Sequence[str],
+    draws: NDArray[np.int64],
+) -> Predictor:
+    # Two costs are made one by their fit.
+    x = terms[:, 1] if terms.shape[1] == 2 else terms @ _fit(terms, latency)
+
+    def median_error(at: NDArray[np.int64]) -> float:
+        return float(np.median(errors[at]))
+
+    return Predictor(
+        cost=name,
+        spearman=_estimate(lambda at: _spearman(x[at], latency[at]), draws),
+        pearson=_estimate(lambda at: _pearson(x[at], latency[at]), draws),
+        pearson_of_logs=_estimate(lambda at: _pearson(_log(x[at]), np.log(latency[at])), draws),
+        error=_estimate(median_error, draws),
+        error_across=_across(terms, latency, families, draws),
+        worst=float(errors.max()),
+        no_worse_than_best=_no_worse(errors, best, draws),
     )
 
 
@@ -129,11 +149,12 @@ def _cost(name: str, records: Sequence[Record]) -> Floats | None:
     if name == "bound_ns":
         values = [record.roofline.bound_ns if record.roofline else None for record in records]
     else:
-        values = [getattr(record, name) for record in records]
-    return None if any(value is None for value in values) else np.array(values, np.float64)
+        values = [int(getattr(record, name)) for record in records]
+    known = [value for value in values if value is not None]
+    return np.array(known, np.float64) if len(known) == len(records) else None
 
 
-def _columns(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
+def _terms(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
     """A constant and each cost, scaled to its mean: a line's terms."""
     chosen = [one for one in map(costs.__getitem__, parts) if one is not None]
     return np.column_stack([np.ones(chosen[0].size), *(one / one.mean() for one in chosen)])
@@ -141,7 +162,8 @@ def _columns(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats
 
 def _fit(terms: Floats, latency: Floats) -> Floats:
     """The coefficients that make the sum of squared relative errors least."""
-    return np.linalg.lstsq(terms / latency[:, None], np.ones(latency.size), rcond=None)[0]
+    found: Floats = np.linalg.lstsq(terms / latency[:, None], np.ones(latency.size), rcond=None)[0].astype(np.float64)
+    return found
 
 
 def _left_out(terms: Floats, latency: Floats) -> Floats:
@@ -166,18 +188,11 @@ def _across(terms: Floats, latency: Floats, families: Sequence[str], draws: NDAr
     return _estimate(lambda at: float(np.median(errors[at])), draws)
 
 
-def _scalar(costs: Mapping[str, Floats | None], parts: Sequence[str], latency: Floats) -> Floats:
-    """A cost as it is; two as the fit makes one of them."""
-    terms = _columns(costs, parts)
-    return terms[:, 1] if len(parts) == 1 else terms @ _fit(terms, latency)
-
-
 def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> Estimate:
     """The figure of all variants, and the middle 95 % of those of each draw."""
-    drawn = np.array([figure(draw) for draw in draws])
-    # A draw of one variant alone has no correlation.
-    low, high = np.quantile(drawn[np.isfinite(drawn)], (0.025, 0.975))
-    return Estimate(value=figure(np.arange(draws.shape[1])), low=float(low), high=float(high))
+    low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
+    every: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
+    return Estimate(value=figure(every), low=float(low), high=float(high))
 
 
 def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
@@ -192,9 +207,10 @@ def _log(values: Floats) -> Floats:
 
 
 def _pearson(x: Floats, y: Floats) -> float:
+    """0 where one of them is the same everywhere."""
     a, b = x - x.mean(), y - y.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale else float("nan")
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else 0.0
 
 
 def _spearman(x: Floats, y: Floats) -> float:
@@ -203,25 +219,30 @@ def _spearman(x: Floats, y: Floats) -> float:
 
 def _ranks(values: Floats) -> Floats:
     """Ranks from 0; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return ((last - counts + last - 1) / 2)[inverse]
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
 
 
-def _sentence(device: str, variants: int, found: Sequence[Predictor]) -> str:
+def _sentence(where: str, variants: int, found: Sequence[Predictor]) -> str:
+    """What the figures say: what is best and how good, what may be as good, and what is not."""
     best, *others = found
+    # Where arithmetic bounds every variant, the bound is Mult-Adds by another name.
+    others = [one for one in others if one.error != best.error]
     ties = [NAMES[one.cost] for one in others if one.no_worse_than_best]
-    worse = [one for one in others if not one.no_worse_than_best]
-    across = f", and by {in_percent(best.error_across.value)} in a family it has not seen" if best.error_across else ""
-    said = (
-        f"On {device}, {NAMES[best.cost]} predict{'s' if best.cost in _SINGULAR else ''} latency best: for half of the "
-        f"variants a line through the others is off by {in_percent(best.error.value)} at most "
-        f"({in_percent(best.error.low)} to {in_percent(best.error.high)}){across}"
-    )
+    worse = [f"{NAMES[one.cost]} by {in_percent(one.error.value)}" for one in others if not one.no_worse_than_best]
+    name = NAMES[best.cost]
+    if best.error.value > POOR:
+        said = f"On {where}, no cost predicts latency well. Of all, {name} comes closest: half"
+    else:
+        said = f"On {where}, {name} {'predicts' if best.cost in _SINGULAR else 'predict'} latency best: half"
+    said += f" of the variants are off by {in_percent(best.error.value)} or less from a line through the others"
+    said += f" ({in_percent(best.error.low)} to {in_percent(best.error.high)})"
+    if best.error_across:
+        said += f", and by {in_percent(best.error_across.value)} from a line through other families"
     if ties:
         said += f"; {_listed(ties)} may do as well, as far as {variants} variants can tell"
     if worse:
-        said += f"; {_listed([f'{NAMES[one.cost]} by {in_percent(one.error.value)}' for one in worse])}"
+        said += f"; {_listed(worse)}"
     return f"{said}."
 
 
@@ -229,5 +250,5 @@ _SINGULAR = ("memory_access_bytes", "bound_ns")
 
 
 def _listed(words: Sequence[str]) -> str:
-    *first, last = words
+    *first, last = dict.fromkeys(words)
     return f"{', '.join(first)} and {last}" if first else last

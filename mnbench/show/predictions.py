@@ -1,5 +1,6 @@
 """What predicts latency, as a table with its sentence below."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ def prediction_table(found: Prediction) -> Table[Predictor]:
     notes = [found.sentence]
     if found.predictors:
         notes.append(
-            "error: the median, over variants, of how far a line fitted to the others is off; new family: fitted to the "
+            "error: the median, over variants, of how far off a line fitted to the others is; new family: fitted to "
             f"other families; intervals: 95 % of {DRAWS:,} draws of as many variants"
         )
     title = f"{found.device}: {found.variants} variants of {len(found.families)} families, {found.setting}"
@@ -52,11 +53,11 @@ def prediction_payload(found: Prediction) -> dict[str, Any]:
     return msgspec.to_builtins(found)
 
 
-def _interval(name: str, title: str, of: Any, rank: int = 1) -> list[Column[Any]]:
+def _interval(name: str, title: str, of: Callable[[Predictor], Estimate | None], rank: int = 1) -> list[Column[Any]]:
     """Low and high in one column of words."""
 
     def text(one: Predictor) -> str | None:
-        estimate: Estimate | None = of(one)
+        estimate = of(one)
         if estimate is None:
             return None
         share = "error" in name

@@ -11,6 +11,14 @@ from mnbench.spec.study import Study
 from mnbench.studies.result import Evidence, Figure, Judged, Result
 from mnbench.units import NS_PER_S, digits, in_millions, in_ms, in_percent_1
 
+RATIOS = {
+    "share of time": "share",
+    "less memory": "memory\nbeside row",
+    "saves": "Mult-Adds\nbeside row",
+    "times less": "Mult-Adds\nbeside row",
+}
+"""What a claim's ratio is of; else a row's time beside another's."""
+
 STYLES = {"holds": "green", "does not hold": "red", "cannot tell": "yellow"}
 
 
@@ -59,14 +67,7 @@ def study_tables(result: Result) -> list[Table[Any]]:
 
 def claim_table(claim: Judged) -> Table[Evidence]:
     """One row a piece of evidence, with the verdict below."""
-    shown: Callable[[float], str] = in_percent_1 if claim.type == "share of time" else "{:.3g}×".format
-    ours = {
-        "share of time": "share",
-        "less memory": "memory\nof",
-        "saves": "Mult-Adds\nof",
-        "times less": "Mult-Adds\nof",
-    }
-    kind = ours.get(claim.type, "time")
+    shown: Callable[[float], str] = in_percent_1 if claim.type == "share of time" else "{:.2f}×".format
     counted = claim.type in ("saves", "times less")
     columns = [
         Column[Evidence](name="row", value=lambda one: one.label, left=True),
@@ -76,7 +77,7 @@ def claim_table(claim: Judged) -> Table[Evidence]:
         columns.append(Column[Evidence](name="column", value=lambda one: one.column, left=True))
     if any(one.published for one in claim.evidence):
         columns.append(Column[Evidence](name="published", title="paper", value=lambda one: one.published, show=shown))
-    title = {"memory\nof": "memory\nbeside row", "Mult-Adds\nof": "Mult-Adds\nbeside row"}.get(kind, kind)
+    title = RATIOS.get(claim.type, "time")
     columns.append(Column[Evidence](name="ratio", title=title, value=lambda one: one.ratio, show=shown))
     if not counted:
         columns += [
@@ -91,7 +92,8 @@ def claim_table(claim: Judged) -> Table[Evidence]:
             style=lambda one: STYLES[one.verdict] if one.counted else "dim",
         )
     )
-    notes = [f"{one.label} {one.column}: {one.reason}".replace(" :", ":") for one in claim.evidence if one.reason]
+    unsaid = [one for one in claim.evidence if one.reason and (counted or one.verdict == "cannot tell")]
+    notes = [f"{f'{one.label} {one.column}'.strip()}: {one.reason}" for one in unsaid]
     if not all(one.counted for one in claim.evidence):
         notes.append("( ) has no say: the paper prints no difference there")
     reason = f" ({claim.reason})" if claim.reason else ""
@@ -170,9 +172,7 @@ def _rate(latency_ns: float) -> str:
 
 
 def _notes(result: Result) -> list[str]:
-    notes = (
-        [f"paper: on {result.on}" if result.on and result.unit != "KB" else f"paper: {result.on}"] if result.on else []
-    )
+    notes = [f"paper: {result.on}"] if result.on else []
     if any(one.latency_ns for one in result.figures):
         notes.append("here: by turns with another network, which makes small ones a few percent slower than alone")
     return [*notes, *(f"what differs: {one}" for one in result.differs)]

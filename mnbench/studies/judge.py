@@ -6,6 +6,8 @@ contradicts it beyond doubt, and else nobody can tell. What is beyond doubt is s
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from mnbench.gate.judge import Finding
 from mnbench.spec.study import Claim, LessMemory, NotSlower, Saves, ShareOfTime, Slower, Study, TimesLess
 from mnbench.stats import median, median_interval
@@ -13,6 +15,8 @@ from mnbench.studies.result import Evidence, Figure, Judged, Verdict, together
 
 ENOUGH = 0.95
 """The coverage that an interval over processes must have to decide anything: six processes give 96.9 %."""
+
+TOO_FEW = "too few processes: give more --budget"
 
 SLOWER: Mapping[str, Verdict] = {"slower": "holds", "faster": "does not hold", "same": "does not hold"}
 NOT_SLOWER: Mapping[str, Verdict] = {"slower": "does not hold", "faster": "holds", "same": "holds"}
@@ -129,56 +133,39 @@ def share(claim: ShareOfTime, shares: Sequence[float]) -> Evidence:
         high=high if shares else None,
         processes=len(shares),
         verdict=verdict,
-        reason="" if coverage >= ENOUGH else "too few processes: give more --budget",
+        reason="" if coverage >= ENOUGH else TOO_FEW,
     )
 
 
 def less_memory(
-    claim: LessMemory, study: Study, memory_bytes: Mapping[str, Sequence[int]], figures: Mapping[str, Figure]
+    claim: LessMemory, memory_bytes: Mapping[str, Sequence[int]], figures: Mapping[str, Figure]
 ) -> list[Evidence]:
     """What the other takes as a multiple of what the row takes: it holds if the interval lies above 1."""
-    found: list[Evidence] = []
-    own = memory_bytes.get(claim.row, ())
-    for than in claim.than:
-        others = memory_bytes.get(than, ())
-        published = _published_memory(figures[claim.row], figures[than])
-        if not own or not others:
-            found.append(
-                Evidence(
-                    label=claim.row,
-                    than=than,
-                    published=published,
-                    verdict="cannot tell",
-                    reason="nothing was measured",
-                )
-            )
-            continue
-        (low, high, coverage), (low_other, high_other, coverage_other) = map(median_interval, (own, others))
-        ratios = low_other / high, high_other / low
-        enough = min(coverage, coverage_other) >= ENOUGH
-        verdict: Verdict = "cannot tell"
-        if enough and ratios[0] > 1:
-            verdict = "holds"
-        elif enough and ratios[1] <= 1:
-            verdict = "does not hold"
-        found.append(
-            Evidence(
-                label=claim.row,
-                than=than,
-                published=published,
-                ratio=median(others) / median(own),
-                low=ratios[0],
-                high=ratios[1],
-                processes=min(len(own), len(others)),
-                verdict=verdict,
-                reason="" if enough else "too few processes: give more --budget",
-            )
-        )
-    return found
+    own, row = memory_bytes.get(claim.row, ()), figures[claim.row]
+    return [_beside(row, figures[than], own, memory_bytes.get(than, ())) for than in claim.than]
 
 
-def _published_memory(row: Figure, than: Figure) -> float | None:
-    return than.published / row.published if than.published and row.published else None
+def _beside(row: Figure, than: Figure, own: Sequence[int], others: Sequence[int]) -> Evidence:
+    published = than.published / row.published if than.published and row.published else None
+    found = Evidence(label=row.label, than=than.label, published=published, verdict="cannot tell")
+    if not own or not others:
+        return msgspec.structs.replace(found, reason="nothing was measured: give more --budget")
+    (low, high, coverage), (low_other, high_other, coverage_other) = map(median_interval, (own, others))
+    enough = min(coverage, coverage_other) >= ENOUGH
+    verdict: Verdict = "cannot tell"
+    if enough and low_other > high:
+        verdict = "holds"
+    elif enough and high_other <= low:
+        verdict = "does not hold"
+    return msgspec.structs.replace(
+        found,
+        ratio=median(others) / median(own),
+        low=low_other / high,
+        high=high_other / low,
+        processes=min(len(own), len(others)),
+        verdict=verdict,
+        reason="" if enough else TOO_FEW,
+    )
 
 
 def _where(one: Evidence) -> str:

@@ -74,7 +74,8 @@ def pairs_of(study: Study) -> list[tuple[str, str]]:
     for claim in study.claims:
         if isinstance(claim, Slower | NotSlower):
             base = study.row(claim.than).variants
-            found.update(dict.fromkeys(pair for row in claim.rows for pair in zip(study.row(row).variants, base)))
+            rows = [study.row(label).variants for label in claim.rows]
+            found.update(dict.fromkeys(pair for row in rows for pair in zip(row, base, strict=True)))
     return list(found)
 
 
@@ -223,5 +224,5 @@ def _judged(
         case ShareOfTime():
             evidence = [judge.share(claim, _shares(claim, study, bench))]
         case LessMemory():
-            evidence = judge.less_memory(claim, study, memory_bytes, first)
+            evidence = judge.less_memory(claim, memory_bytes, first)
     return judge.judged(claim, evidence)

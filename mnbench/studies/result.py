@@ -35,8 +35,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison that a claim rests on.
 
     `ratio` is ours, between `low` and `high`: of a row's time to another's, of another's memory to a row's, of
-    Mult-Adds, or a share of the time. `published` is the paper's, where it prints one. What is not `counted` has no say:
-    there the paper prints no difference.
+    Mult-Adds, or a share of the time. `published` is the paper's, where it prints one. What is not `counted` has no
+    say: there the paper prints no difference.
     """
 
     label: str
