@@ -97,7 +97,8 @@ def claim_table(claim: Judged) -> Table[Evidence]:
     if not all(one.counted for one in claim.evidence):
         notes.append("( ) has no say: the paper prints no difference there")
     reason = f" ({claim.reason})" if claim.reason else ""
-    notes.append(f"{claim.verdict.upper()}: {claim.says}{reason}")
+    whose = "our control, " if claim.control else ""
+    notes.append(f"{claim.verdict.upper()}: {whose}{claim.says}{reason}")
     return Table(columns=columns, rows=claim.evidence, notes=notes)
 
 
@@ -109,7 +110,7 @@ def study_payload(result: Result) -> dict[str, Any]:
 def _summary(result: Result | None) -> str | None:
     if result is None:
         return None
-    verdicts = [claim.verdict for claim in result.claims]
+    verdicts = [claim.verdict for claim in result.claims if not claim.control]
     if len(set(verdicts)) == 1:
         return verdicts[0]
     return ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))

@@ -22,11 +22,12 @@ class Row(Table, frozen=True, kw_only=True):
 
 
 class Slower(Table, frozen=True, kw_only=True, tag_field="type", tag="slower"):
-    """Each of these rows takes longer than another, in every column."""
+    """Each of these rows takes longer than another, in every column. A `control` is ours, and no claim of the paper."""
 
     says: str
     rows: Labels
     than: str
+    control: bool = False
 
 
 class NotSlower(Table, frozen=True, kw_only=True, tag_field="type", tag="not slower"):

@@ -38,6 +38,7 @@ def judged(claim: Claim, evidence: Sequence[Evidence]) -> Judged:
     return Judged(
         says=claim.says,
         type=claim.__struct_config__.tag if isinstance(claim.__struct_config__.tag, str) else "",
+        control=isinstance(claim, Slower) and claim.control,
         verdict=together([one.verdict for one in counted]),
         evidence=tuple(evidence),
         reason="; ".join(parts),

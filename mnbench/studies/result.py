@@ -53,10 +53,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim with its verdict and what it rests on."""
+    """A claim with its verdict and what it rests on. A `control` is ours, and no claim of the paper."""
 
     says: str
     type: str
+    control: bool = False
     verdict: Verdict
     evidence: tuple[Evidence, ...]
     reason: str = ""
@@ -88,8 +89,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
-        """That of all its claims together."""
-        return together([claim.verdict for claim in self.claims])
+        """That of all the paper's claims together."""
+        return together([claim.verdict for claim in self.claims if not claim.control])
 
 
 def together(verdicts: list[Verdict]) -> Verdict:
