@@ -25,7 +25,9 @@ TABLE_KEYS = (
     "allowed keys: family, name, short (optional), title, paper, table, batch_norm_epsilon, errata (optional), "
     "published (optional), activation, width, rows"
 )
-FAMILIES = "a table has a `family`, one of: mobilenet-v1, mobilenet-v2, mobilenet-v3, shufflenet-v1, shufflenet-v2"
+FAMILIES = (
+    "a table has a `family`, one of: mobilenet-v1, mobilenet-v2, mobilenet-v3, shufflenet-v1, shufflenet-v2, blocks"
+)
 CONV_KEYS = "allowed keys: type, s, filter, input"
 ERRATUM_KEYS = "allowed keys: row, key, printed, used, reason"
 TYPES = "every row has a `type`, one of: Conv, Conv dw, Avg Pool, FC, Softmax, Repeat"

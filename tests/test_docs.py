@@ -15,6 +15,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
+SHORT = {"run": ["--processes", "1", "--duration", "0.01", "--budget", "1ms"], "study": ["--budget", "1ms"]}
+"""What makes a command that measures quick."""
+
 FILE = re.compile(r"^```toml\n# (\S+\.toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 """A file that a page shows, with its path in the first line."""
 
@@ -40,7 +43,7 @@ def test_examples_run(page, invoke, workspace):
             save_file(tensors("v2", "torchvision", 0.5), path)
         for path in (Path(word) for word in words if word.endswith(".npy")):
             np.save(path, np.random.default_rng(0).standard_normal((2, 3, 160, 160)).astype(np.float32))
-        short = ["--processes", "1", "--duration", "0.01", "--budget", "1ms"] if words[0] == "run" else []
+        short = SHORT.get(words[0], [])
         result = invoke(*words, *short)
         assert (words, 0, "") == (words, result.exit_code, result.stderr if result.exit_code else "")
     assert workspace.is_dir()

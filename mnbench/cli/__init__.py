@@ -32,6 +32,9 @@ COMMANDS = {
     "doctor": "Tell what a device is, what disturbs it, and its noise.",
     "compare": "Tell whether one of two is slower.",
     "gate": "Tell whether a table has become slower.",
+    "study": "Make the papers' experiments again.",
+    "predict": "Tell which cost predicts latency.",
+    "pick": "Choose the most accurate network for a budget.",
 }
 
 START = """\b

@@ -15,6 +15,7 @@ from mnbench.model.weights import Weights, seeded_weights
 from mnbench.network.cost import cost
 from mnbench.network.network import Network, network
 from mnbench.network.variant import Variant, alpha_text, resolution_text
+from mnbench.spec.blocks import Blocks
 
 GAUGED_PIXELS = 224 * 224
 MOST_IMAGES = 16
@@ -89,5 +90,7 @@ def _weights(variant: Variant, seed: int) -> Weights:
     height, width = variant.resolution
     images = max(1, min(MOST_IMAGES, GAUGED_PIXELS // (height * width)))
     layers = network(replace(variant, batch=images)).layers
-    weights = seeded_weights(layers, batch_norm_epsilon=variant.architecture.batch_norm_epsilon, seed=seed)
+    table = variant.architecture
+    beta = table.beta if isinstance(table, Blocks) else 0.0
+    weights = seeded_weights(layers, batch_norm_epsilon=table.batch_norm_epsilon, seed=seed, beta=beta)
     return calibrated(layers, weights, variant, seed=seed)

@@ -47,10 +47,11 @@ POOLED = Moments(1.485 * math.sqrt(NORMALIZED.variance), 0.357 * NORMALIZED.vari
 """The largest of nine numbers behind NORMALIZED and ReLU: where all networks here have their max pooling."""
 
 
-def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int) -> Weights:
+def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int, beta: float = 0.0) -> Weights:
     """The trainable tensors of every layer and the statistics of its batch normalizations, by tensor name.
 
-    Names are the layer's scope and `.weight`, `.bias`, `.gamma`, `.beta`, `.mean` or `.variance`.
+    Names are the layer's scope and `.weight`, `.bias`, `.gamma`, `.beta`, `.mean` or `.variance`. `beta` is what the
+    betas lie around: where they are large, ReLU lets nearly all through.
     """
     weights: Weights = {}
     moments = {INPUT: IMAGE}
@@ -70,11 +71,13 @@ def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
             mean, variance = _predicted(conv, weights[f"{conv.scope}.weight"], moments[conv.inputs[0].name])
             weights |= {
                 f"{layer.scope}.gamma": 1 + _uniform(layer, "gamma", seed, GAMMA_SPREAD),
-                f"{layer.scope}.beta": _uniform(layer, "beta", seed, BETA_SPREAD),
+                f"{layer.scope}.beta": np.float32(beta) + _uniform(layer, "beta", seed, BETA_SPREAD),
                 f"{layer.scope}.mean": mean.astype(np.float32),
                 f"{layer.scope}.variance": np.maximum(variance - batch_norm_epsilon, 0).astype(np.float32),
             }
         made = _behind(layer, read)
+        if layer.kind == "batch_norm":
+            made = Moments(beta, made.variance)
         moments.update((tensor.name, made) for tensor in layer.outputs)
     return weights
 

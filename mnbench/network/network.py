@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from mnbench.errors import BuildError
+from mnbench.network.blocks import blocks, input_channels
 from mnbench.network.layer import Layer
 from mnbench.network.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3
 from mnbench.network.shufflenet import shufflenet_v1, shufflenet_v2
 from mnbench.network.stack import Stack
 from mnbench.network.variant import Variant
 from mnbench.spec.architecture import IMAGE_CHANNELS
+from mnbench.spec.blocks import Blocks
 from mnbench.spec.decode import Table
 from mnbench.spec.mobilenet_v1 import MobileNetV1
 from mnbench.spec.mobilenet_v2 import MobileNetV2
@@ -28,13 +30,17 @@ class Network:
 def network(variant: Variant) -> Network:
     """Every layer of the variant, from its input (N, 3, H, W) to its logits (N, classes) or features (N, C).
 
-    Maps shrink as ceil(side / stride). An open batch is counted as 1.
+    Stacked blocks go from a map of their own channels to one like it. Maps shrink as ceil(side / stride). An open batch
+    is counted as 1.
 
     Raises:
         BuildError: the rows stand in an order that cannot be built.
     """
-    stack = Stack(variant, IMAGE_CHANNELS)
-    match variant.architecture:
+    architecture = variant.architecture
+    stack = Stack(
+        variant, input_channels(architecture, variant) if isinstance(architecture, Blocks) else IMAGE_CHANNELS
+    )
+    match architecture:
         case MobileNetV1() as table:
             mobilenet_v1(table, stack)
         case MobileNetV2() as table:
@@ -45,6 +51,8 @@ def network(variant: Variant) -> Network:
             shufflenet_v1(table, stack)
         case ShuffleNetV2() as table:
             shufflenet_v2(table, stack)
+        case Blocks() as table:
+            blocks(table, stack)
         case _:
             raise AssertionError
     if not stack.layers:

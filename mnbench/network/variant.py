@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, cast
 from mnbench.errors import BuildError
 from mnbench.spec import locate
 from mnbench.spec.architecture import Architecture
+from mnbench.spec.blocks import Blocks
 from mnbench.spec.mobilenet_v3 import MobileNetV3
 from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
 
@@ -29,8 +30,8 @@ class Variant:
 
     `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
     open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
-    (ShuffleNets) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU in
-    place of h-swish, as the paper's Table 5 does.
+    (ShuffleNets, blocks) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU
+    in place of h-swish, as the paper's Table 5 does.
 
     Raises:
         BuildError: a value that cannot be built, or an option that the family does not have.
@@ -53,10 +54,11 @@ class Variant:
                 f"alpha {self.alpha:.9g} is impossible",
                 f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
-        if not all(MIN_SIDE <= side <= MAX_SIDE for side in self.resolution):
+        least = 1 if isinstance(self.architecture, Blocks) else MIN_SIDE
+        if not all(least <= side <= MAX_SIDE for side in self.resolution):
             self._refuse(
                 f"resolution {resolution_text(self.resolution)} is impossible",
-                f"each side lies between {MIN_SIDE} and {MAX_SIDE} pixels; the papers use 96 to 224",
+                f"each side lies between {least} and {MAX_SIDE} pixels; the papers use 96 to 224",
             )
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
             self._refuse(f"batch {self.batch} is impossible", f"1 to {MAX_BATCH}, or dynamic")
@@ -68,9 +70,9 @@ class Variant:
         architecture = self.architecture
         if self.groups is not None and not (isinstance(architecture, ShuffleNetV1) and self.groups in (1, 2, 3, 4, 8)):
             self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
-        units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2) else ()
+        units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2 | Blocks) else ()
         if self.unit is not None and self.unit not in units:
-            known = f"known: {', '.join(units)}" if units else "only the ShuffleNets have units"
+            known = f"{architecture.name} has {', '.join(units)}" if units else "only the ShuffleNets have units"
             self._refuse(f"there is no unit {self.unit!r}", known)
         if self.relu and not isinstance(architecture, MobileNetV3):
             self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")
@@ -139,7 +141,7 @@ def named(name: str) -> Variant:
 def _owned(own: str) -> dict[str, Any]:
     """The architecture, and what its family alone has: `shufflenet-v1-g8-megvii`, `shufflenet-v2-torchvision`."""
     head, _, last = own.rpartition("-")
-    known = locate.tables("graphs")
+    known = locate.graphs()
     if own in known or not head:
         return {"architecture": locate.architecture(own)}
     if re.fullmatch(r"g\d+", last):

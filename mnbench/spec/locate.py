@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mnbench
-from mnbench.errors import ArchitectureError, DeviceError
+from mnbench.errors import ArchitectureError, DeviceError, TableError
 from mnbench.spec.architecture import Architecture
 from mnbench.spec.decode import fit, load
 from mnbench.spec.device import Device
 from mnbench.spec.families import read_architecture
 
-Folder = Literal["graphs", "devices"]
+Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
 
 OPTIONS = ("options", "provider_options")
 """Sub-tables of a profile, to which one that extends it adds."""
@@ -30,7 +30,13 @@ def architecture(name: str) -> Architecture:
     if name not in known and not name.endswith(".toml"):
         every = map(read_architecture, known.values())
         name = next((one.name for one in every if one.short == name and one.name in known), name)
-    return read_architecture(_find(name, "graphs", ArchitectureError))
+    path = graphs().get(name)
+    return read_architecture(path or find(name, "graphs", ArchitectureError))
+
+
+def graphs() -> dict[str, Path]:
+    """Every graph by name, those of studies too, which no list shows and no run measures unasked."""
+    return tables("graphs/studies") | tables("graphs")
 
 
 def device(name: str) -> Device:
@@ -39,7 +45,7 @@ def device(name: str) -> Device:
     Raises:
         DeviceError: there is none, or its profile is wrong.
     """
-    path = _find(name, "devices", DeviceError)
+    path = find(name, "devices", DeviceError)
     found = fit(_extended(path), path, Device, DeviceError)
     if found.runtime not in runtimes():
         raise DeviceError(
@@ -94,7 +100,12 @@ def built_in(folder: Folder) -> Path:
     return inside
 
 
-def _find(name: str, folder: Folder, error: type[ArchitectureError | DeviceError]) -> Path:
+def find(name: str, folder: Folder, error: type[TableError]) -> Path:
+    """The file of that name or path.
+
+    Raises:
+        TableError: as `error`, where there is none of that name.
+    """
     if name.endswith(".toml"):
         return Path(name)
     known = tables(folder)
@@ -102,7 +113,7 @@ def _find(name: str, folder: Folder, error: type[ArchitectureError | DeviceError
         return known[name]
     close = get_close_matches(name, known, n=1)
     guess = f"did you mean `{close[0]}`? " if close else ""
-    thing = folder.removesuffix("s")
+    thing = {"graphs/claims": "study"}.get(folder, folder.removesuffix("s"))
     raise error(
         name,
         "",

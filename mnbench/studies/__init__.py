@@ -1,0 +1,1 @@
+"""The papers' own experiments, made again: what they claim, tested on a device."""

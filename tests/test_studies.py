@@ -1,0 +1,363 @@
+"""`mnbench study`: stacked blocks, the papers' claims as files, and what measurements say about them."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+
+import msgspec
+import pytest
+
+from mnbench.errors import ArchitectureError, BuildError, RecordError, TableError
+from mnbench.gate.judge import Finding
+from mnbench.model.layers_of import layers_of
+from mnbench.model.make import make
+from mnbench.network.cost import cost
+from mnbench.network.network import network
+from mnbench.network.variant import Variant, named
+from mnbench.spec import locate
+from mnbench.spec.study import study
+from mnbench.studies import judge, measure
+from mnbench.studies.result import Evidence, Figure, kept, together
+
+STUDIES = sorted(locate.tables("graphs/claims"))
+GRAPHS = sorted(locate.tables("graphs/studies"))
+
+BLOCKS = """
+family = "blocks"
+name = "mine"
+title = "Mine"
+paper = "none"
+table = "none"
+batch_norm_epsilon = 1e-5
+input = [8, 8]
+times = 2
+unit = "one"
+rows = [{ type = "block", unit = "one", c = 8, layers = [LAYERS] }]
+"""
+
+
+def blocks(folder, layers):
+    """A graph of one block with those layers."""
+    path = folder / "mine.toml"
+    path.write_text(BLOCKS.replace("LAYERS", layers), encoding="utf-8")
+    return locate.architecture(str(path))
+
+
+def mult_adds(name):
+    """The Mult-Adds of the variant of that name."""
+    return cost(network(named(name)).layers).mult_adds
+
+
+# Graphs
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_of_studies_are_no_others(name):
+    """They are found by name, and no list and no run without a GRAPH has them."""
+    assert name == locate.architecture(name).name
+    assert name not in locate.tables("graphs")
+
+
+@pytest.mark.parametrize("name", [n for n in GRAPHS if n.startswith("g")])
+def test_blocks_as_onnx_have_the_layers_of_their_table(name):
+    """Every form at a small α is built, simplified with proof, and costs what its table says."""
+    table = locate.architecture(name)
+    for unit in table.units:
+        variant = Variant(architecture=table, unit=unit, alpha=0.25, resolution=(8, 8))
+        made = make(variant)
+        found, counted = cost(layers_of(made.model)), cost(network(variant).layers)
+        assert (counted.mult_adds, counted.memory_access) == (found.mult_adds, found.memory_access)
+        assert variant == named(variant.name)
+
+
+@pytest.mark.parametrize("name", ["g1", "g2", "g3", "g4"])
+def test_rows_of_a_guideline_have_equal_mult_adds(name):
+    """What is compared differs by 6 % at most, which is what the papers' rounding of widths leaves."""
+    for claim in study(name).claims:
+        base = study(name).row(claim.than)
+        for row in map(study(name).row, claim.rows):
+            for one, other in zip(row.variants, base.variants, strict=True):
+                assert 1 == pytest.approx(mult_adds(one) / mult_adds(other), abs=0.06)
+
+
+def test_printed_widths_are_used_wherever_groups_divide_them():
+    """180 channels make no 8 groups; twice and four times as many do."""
+    widths = [network(named(f"g2-8groups-a{alpha}-r56")).layers[0].output.shape[1] for alpha in (1, 2, 4)]
+    assert [184, 360, 720] == widths
+
+
+def test_what_mobilenet_v3_was_before():
+    """The paper's 30 and 10 million Mult-Adds, counted."""
+    now = mult_adds("v3-large-a1-r224")
+    assert 34_333_376 == pytest.approx(mult_adds("v3-large-original-last-stage-a1-r224") - now, abs=50_000)
+    assert 10_436_608 == pytest.approx(mult_adds("v3-large-wide-stem-a1-r224") - now, abs=5_000)
+
+
+def test_where_h_swish_is():
+    """Everywhere, from 80 channels on, or from 112 on; nothing else differs."""
+
+    def kinds(name):
+        layers = network(named(f"{name}-a1-r224")).layers
+        return sum(layer.kind == "hard_swish" for layer in layers), len(layers)
+
+    found = [kinds(f"v3-large{name}") for name in ("-h-swish-16", "", "-h-swish-112")]
+    assert sorted({one for one, _ in found}, reverse=True) == [one for one, _ in found]
+    assert 1 == len({layers for _, layers in found})
+
+
+def test_a_block_must_take_what_it_puts_out(tmp_path):
+    """Or it cannot be stacked."""
+    with pytest.raises(ArchitectureError, match="put out 16 channels"):
+        blocks(tmp_path, '{ type = "conv", c = 16 }')
+
+
+def test_a_shortcut_needs_as_many_channels(tmp_path):
+    """An addition of other channels cannot be built."""
+    layers = '{ type = "conv", c = 16 }, { type = "add" }, { type = "conv", c = 8 }'
+    with pytest.raises(ArchitectureError, match="added to 16 channels"):
+        blocks(tmp_path, layers)
+
+
+def test_parallel_branches_are_added(tmp_path):
+    """Two convolutions of the same input and one addition, in each of the two blocks."""
+    table = blocks(tmp_path, '{ type = "parallel", n = 2, c = 8, relu = true }')
+    kinds = [layer.kind for layer in network(Variant(architecture=table, resolution=(8, 8))).layers]
+    assert [4, 2, 2] == [kinds.count(kind) for kind in ("conv", "add", "relu")]
+
+
+def test_an_unknown_form_is_refused(tmp_path):
+    """With those that there are."""
+    table = blocks(tmp_path, '{ type = "conv", c = 8 }')
+    with pytest.raises(BuildError) as refused:
+        Variant(architecture=table, unit="two", resolution=(8, 8))
+    assert "mine has one" == refused.value.hint
+
+
+# Claims
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_names_variants_that_can_be_built(name):
+    """Each variant of each row has layers."""
+    for row in study(name).rows:
+        assert all(network(named(variant)).layers for variant in row.variants)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('than = "thin"', 'than = "thick"', "no row 'thick'"),
+        ("[66]", "[66, 67]", "2 entries for 1 columns"),
+        ('type = "slower"', 'type = "quicker"', "quicker"),
+    ],
+)
+def test_a_wrong_study_is_refused(tmp_path, old, new, said):
+    """A claim about no row, a figure too many, an unknown kind."""
+    path = tmp_path / "mine.toml"
+    text = """
+title = "Mine"
+paper = "none"
+table = "none"
+rows = [
+  { label = "thin", variants = ["v1-a0.5-r96"], published = [59] },
+  { label = "thick", variants = ["v1-a1-r96"], published = [66] },
+]
+claims = [{ type = "slower", says = "it is", rows = ["thick"], than = "thin" }]
+"""
+    if new == 'than = "thick"':
+        text = text.replace('label = "thick"', 'label = "wide"').replace('rows = ["thick"]', 'rows = ["wide"]')
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(TableError, match=said):
+        study(str(path))
+
+
+# Verdicts
+
+
+def findings(name, verdict, ratio=1.1):
+    """One finding for each comparison of a study."""
+    pairs = measure.pairs_of(study(name))
+    one = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
+    return dict.fromkeys(pairs, one)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "slower", "not_slower"),
+    [
+        ("slower", "holds", "does not hold"),
+        ("faster", "does not hold", "holds"),
+        ("same", "does not hold", "holds"),
+        ("inconclusive", "cannot tell", "cannot tell"),
+        ("missing", "cannot tell", "cannot tell"),
+    ],
+)
+def test_what_a_comparison_means(verdict, slower, not_slower):
+    """For a claim that a row takes longer, and for one that it does not."""
+    for name, expected in (("stem", slower), ("thin", not_slower)):
+        claim = study(name).claims[-1]
+        found = judge.judged(claim, judge.compared(claim, study(name), findings(name, verdict)))
+        assert expected == found.verdict
+
+
+def test_the_papers_ratio_is_of_times():
+    """Images a second are turned round; milliseconds are not."""
+    series, _ = study("g3").claims
+    evidence = judge.compared(series, study("g3"), findings("g3", "slower"))
+    assert pytest.approx(40.2 / 38.6) == evidence[0].published
+    _, slower = study("last-stage").claims
+    (one,) = judge.compared(slower, study("last-stage"), findings("last-stage", "slower"))
+    assert pytest.approx(66 / 59) == one.published
+
+
+def test_where_the_paper_prints_no_difference_nothing_counts():
+    """Table 3 has the same figure for fragments in series in three places."""
+    series, _ = study("g3").claims
+    found = judge.judged(series, judge.compared(series, study("g3"), findings("g3", "slower")))
+    assert 3 == sum(not one.counted for one in found.evidence)
+    assert "3 of 3 comparisons are as claimed" == found.reason
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (["holds", "holds"], "holds"),
+        (["holds", "cannot tell"], "cannot tell"),
+        (["holds", "cannot tell", "does not hold"], "does not hold"),
+        ([], "cannot tell"),
+    ],
+)
+def test_one_contradiction_decides(verdicts, expected):
+    """All must hold; nothing proves nothing."""
+    assert expected == together(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "fits"),
+    [("30", 34.3, True), ("30", 35.1, False), ("10", 10.44, True), ("10.4", 10.44, True), ("10.4", 10.46, False)],
+)
+def test_rounding_to_printed_numbers(printed, value, fits):
+    """Zeros at the end of a printed number say nothing of its digits."""
+    assert fits == judge.rounds_to(printed, value)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([0.95, 0.951, 0.949, 0.946, 0.95, 0.95], "holds"),
+        ([0.87, 0.88, 0.88, 0.87, 0.88, 0.87], "does not hold"),
+        ([0.94, 0.95, 0.95, 0.95, 0.95, 0.95], "cannot tell"),
+        ([0.99, 0.99, 0.99], "cannot tell"),
+        ([], "cannot tell"),
+    ],
+)
+def test_a_share_of_the_time(shares, expected):
+    """The interval of six processes' median lies above 94.5 %, below, or astride; three are too few."""
+    (claim,) = study("pointwise").claims
+    assert expected == judge.share(claim, shares).verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        ([10, 11, 10, 11, 10, 11], [12, 13, 12, 13, 12, 13], "holds"),
+        ([12, 13, 12, 13, 12, 13], [10, 11, 10, 11, 10, 11], "does not hold"),
+        ([10, 13, 10, 13, 10, 13], [11, 12, 11, 12, 11, 12], "cannot tell"),
+        ([10, 11], [20, 21], "cannot tell"),
+        ([], [20, 21], "cannot tell"),
+    ],
+)
+def test_memory(own, others, expected):
+    """Intervals that do not meet decide."""
+    figures = {
+        label: Figure(
+            label=label,
+            column="",
+            variant="",
+            mult_adds=1,
+            memory_access_bytes=1,
+            peak_activation_bytes=1,
+            published=published,
+        )
+        for label, published in (("MobileNet V2", 400.0), ("MobileNet V1", 1600.0))
+    }
+    claim = study("memory").claims[0]
+    (found,) = judge.less_memory(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
+    assert (expected, 4) == (found.verdict, found.published)
+
+
+# The command
+
+
+def test_study_lists_what_there_is(invoke):
+    """Without a name, every study with its claims; nothing has been found yet."""
+    found = json.loads(invoke("study", "--format", "json").stdout)["studies"]
+    assert STUDIES == [one["study"] for one in found]
+    assert all(one["claims"] and one["verdict"] is None for one in found)
+    assert all(name in invoke("study").stdout for name in STUDIES)
+
+
+def test_an_unknown_study_is_an_error_with_a_hint(invoke):
+    """It names those that there are."""
+    result = invoke("study", "g5")
+    assert (1, True, True) == (result.exit_code, "no study of that name" in result.stderr, "g1" in result.stderr)
+
+
+def test_what_was_never_measured_cannot_be_shown(invoke):
+    """One line, and the command that measures it."""
+    result = invoke("study", "g1", "--kept")
+    assert (1, True) == (result.exit_code, "Hint: measure it: mnbench study g1" in result.stderr)
+
+
+@pytest.mark.slow
+def test_a_study_without_time_cannot_tell(invoke, workspace):
+    """What is counted is judged all the same; the result is kept, and shown again."""
+    first = invoke("study", "stem", "--budget", "1ms", "--format", "json")
+    (found,) = json.loads(first.stdout)["studies"]
+    assert ["holds", "cannot tell"] == [claim["verdict"] for claim in found["claims"]]
+    assert "stem" == kept(workspace / "results", "cpu", "stem").study
+    assert first.stdout == invoke("study", "stem", "--kept", "--format", "json").stdout
+    assert "CANNOT TELL" in invoke("study", "stem", "--kept").stdout
+    listed = json.loads(invoke("study", "--format", "json").stdout)["studies"]
+    assert ["cannot tell"] == [one["verdict"] for one in listed if one["study"] == "stem"]
+
+
+@pytest.mark.slow
+def test_a_study_of_ones_own(invoke, workspace):
+    """Real processes: V1 at a quarter of its width takes less time, and many times fewer Mult-Adds."""
+    (workspace / "mine.toml").write_text(
+        """
+title = "Mine"
+paper = "none"
+table = "none"
+rows = [
+  { label = "half", variants = ["v1-a0.25-r64"] },
+  { label = "whole", variants = ["v1-a1-r64"] },
+]
+claims = [
+  { type = "slower", says = "the whole takes longer", rows = ["whole"], than = "half" },
+  { type = "not slower", says = "the whole takes no longer", rows = ["whole"], than = "half" },
+  { type = "share of time", says = "half of it all", row = "half", layer = "Conv 1×1", printed = 1 },
+  { type = "times less", says = "much less", row = "half", than = "whole", printed = [10, 20] },
+]
+""",
+        encoding="utf-8",
+    )
+    result = invoke("study", "mine.toml", "--allow", "busy", "--budget", "60s", "--format", "json")
+    (found,) = json.loads(result.stdout)["studies"]
+    assert ["holds", "does not hold", "holds", "holds"] == [claim["verdict"] for claim in found["claims"]]
+    assert all(figure["latency_ns"] for figure in found["figures"])
+
+
+def test_a_broken_result_is_one_line(workspace):
+    """With what to do."""
+    path = workspace / "results" / "studies" / "cpu" / "g1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(RecordError, match="cannot be read"):
+        kept(workspace / "results", "cpu", "g1")
+
+
+def test_evidence_survives_json():
+    """What is written is what is read."""
+    one = Evidence(label="a", than="b", ratio=1.5, verdict="holds", counted=False)
+    assert one == msgspec.json.decode(msgspec.json.encode(one), type=Evidence)
