@@ -9,14 +9,12 @@ from typing import Any
 import click
 import numpy as np
 
-from mnbench.stats import median_interval
+from mnbench.stats import median_interval, student_bound
 
 Process = Mapping[str, float]
 Interval = tuple[float, float]
 
 NORMAL_95 = 1.96
-STUDENT_95 = {5: 2.571, 11: 2.201}
-"""Of Student's t with so many degrees of freedom."""
 
 
 def timeit(processes: Sequence[Process]) -> Interval:
@@ -31,7 +29,7 @@ def timeit(processes: Sequence[Process]) -> Interval:
 def pyperf(processes: Sequence[Process]) -> Interval:
     """Mean of the processes' means ± Student's t."""
     means = [one["mean"] for one in processes]
-    margin = STUDENT_95[len(means) - 1] * stdev(means) / len(means) ** 0.5
+    margin = student_bound(0.025, len(means) - 1) * stdev(means) / len(means) ** 0.5
     return mean(means) - margin, mean(means) + margin
 
 
@@ -50,39 +48,50 @@ METHODS: dict[str, tuple[Callable[[Sequence[Process]], float], Callable[[Sequenc
 
 
 @click.command()
-@click.argument("log", type=click.Path(path_type=Path, exists=True))
-def main(log: Path) -> None:
-    """Print the tables of docs/measuring.md from LOG."""
-    runs = [json.loads(line) for line in log.read_text().splitlines()]
-    hours = (runs[-1]["started"] - runs[0]["started"]) / 3600
-    print(f"{len(runs)} runs in {hours:.1f} h")
-    for kind in ("quiet", "neighbour"):
-        chosen = [run for run in runs if run["kind"] == kind]
-        busy = [run["busy_cores"] for run in chosen]
-        print(f"\n{kind}: {len(chosen)} runs; {median(busy):.2f} cores busy ({min(busy):.2f} to {max(busy):.2f})")
-        head = ("variant", "estimator", "sd", "max/min", "held", "half width", "with drift")
-        print("{:16} {:26} {:>6} {:>8} {:>6} {:>10} {:>10}".format(*head))
-        for variant in chosen[0]["variants"]:
-            for name, (estimate, interval) in METHODS.items():
-                print(_line(variant, name, [run["variants"][variant] for run in chosen], estimate, interval))
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+def main(logs: tuple[Path, ...]) -> None:
+    """Print the table of docs/measuring.md from LOGS, and each variant's by itself."""
+    runs = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    kinds = {kind: [run for run in runs if run["kind"] == kind] for kind in ("quiet", "neighbour")}
+    for kind, mine in kinds.items():
+        hours = (max(run["started"] for run in mine) - min(run["started"] for run in mine)) / 3600
+        busy = [run["busy_cores"] for run in mine]
+        cores = f"{median(busy):.2f} cores busy ({min(busy):.2f} to {max(busy):.2f})"
+        print(f"{kind}: {len(mine)} runs in {hours:.1f} h; {cores}")
+    print("\n| figure | sd quiet | sd neighbour | held | half width | with drift |\n|---|---|---|---|---|---|")
+    found = {name: {kind: _spread(mine, name) for kind, mine in kinds.items()} for name in METHODS}
+    for name, of_kind in found.items():
+        both = [row for rows in of_kind.values() for row in rows.values()]
+        cells = [_range([row[0] for row in rows.values()]) for rows in of_kind.values()]
+        cells += [_range([row[column] for row in both]) for column in (1, 2, 3)]
+        print("|", " | ".join((name, *cells)), "|")
+    for kind in kinds:
+        print(f"\n{kind:38}     sd   held   half  with drift")
+        for name, of_kind in found.items():
+            for variant, (scatter, held, half, drifted) in of_kind[kind].items():
+                print(f"{name:24} {variant:13} {scatter:6.1%} {held:6.0%} {half:6.2%} {drifted:6.0%}")
 
 
-def _line(
-    variant: str,
-    name: str,
-    runs: Sequence[Sequence[Process]],
-    estimate: Callable[[Sequence[Process]], float],
-    interval: Callable[[Sequence[Process]], Interval],
-) -> str:
-    estimates = np.array([estimate(run) for run in runs])
-    intervals = np.array([interval(run) for run in runs])
-    pooled = float(np.median(estimates))
-    held = np.mean((intervals[:, 0] <= pooled) & (pooled <= intervals[:, 1]))
-    half = float(np.median((intervals[:, 1] - intervals[:, 0]) / 2 / estimates))
-    return (
-        f"{variant:16} {name:26} {estimates.std(ddof=1) / pooled:6.1%} {estimates.max() / estimates.min() - 1:8.1%} "
-        f"{held:6.0%} {half:10.2%} {_held_with_drift(np.log(estimates), np.log(intervals)):10.0%}"
-    )
+def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, tuple[float, float, float, float]]:
+    """Of each variant: how far runs lie apart, how often an interval held their median, how wide it is; with drift."""
+    estimate, interval = METHODS[name]
+    found: dict[str, tuple[float, float, float, float]] = {}
+    for variant in runs[0]["variants"]:
+        mine = [run["variants"][variant] for run in runs]
+        estimates = np.array([estimate(one) for one in mine])
+        intervals = np.array([interval(one) for one in mine])
+        pooled = float(np.median(estimates))
+        held = float(np.mean((intervals[:, 0] <= pooled) & (pooled <= intervals[:, 1])))
+        half = float(np.median((intervals[:, 1] - intervals[:, 0]) / 2 / estimates))
+        drifted = _held_with_drift(np.log(estimates), np.log(intervals))
+        found[variant] = float(estimates.std(ddof=1)) / pooled, held, half, drifted
+    return found
+
+
+def _range(shares: Sequence[float]) -> str:
+    """The least and the most, in per cent."""
+    least, most = (f"{share:.1%}" if share < 0.1 else f"{share:.0%}" for share in (min(shares), max(shares)))
+    return f"{least} to {most}"
 
 
 def _held_with_drift(estimates: Any, intervals: Any) -> float:
