@@ -37,6 +37,7 @@ def command(
     every: bool,
     keep: bool,
     results: Path,
+    reports: Sequence[tuple[str, Path]],
     output: str,
     **judging: Any,
 ) -> None:
@@ -72,12 +73,13 @@ def command(
             known=baseline.known,
             alone=False,
         )
-    shown(judgement, results, output)
+    shown(judgement, results, output, reports)
 
 
 def _from_revision(stack: ExitStack, baseline: "Baseline", ref: str, table: Path, folder: Path) -> None:
     """The rows of the table as it was there, each with the model that the tool of then makes."""
-    from mnbench.gate.baseline import built_there, prefix, revision
+    from mnbench.gate.baseline import built_there
+    from mnbench.records.revisions import prefix, revision
 
     tree = stack.enter_context(revision(ref)) / prefix()
     for record in _records(tree / os.path.relpath(table)):

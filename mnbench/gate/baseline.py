@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-import tempfile
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mnbench import files
-from mnbench.errors import MnbenchError, RecordError, first_line
+from mnbench.errors import MnbenchError, RecordError
 from mnbench.gate.judge import Finding, Verdict
 from mnbench.gate.sides import Pairing, Setup
 from mnbench.gate.skeleton import keep, path_of, refilled, skeleton
@@ -134,35 +132,6 @@ def keep_all(results: Path, records: Sequence[Record], own: Mapping[str, Path]) 
     return kept
 
 
-def prefix() -> str:
-    """Where in its repository this folder is.
-
-    Raises:
-        RecordError: it is in none.
-    """
-    return _git("rev-parse", "--show-prefix").strip()
-
-
-@contextmanager
-def revision(ref: str) -> Generator[Path]:
-    """The files of another git revision, in a folder that is gone afterwards.
-
-    Raises:
-        RecordError: there is no such revision, or no repository here.
-    """
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        tree = Path(folder) / "tree"
-        _git("worktree", "add", "--detach", str(tree), ref)
-        try:
-            yield tree
-        finally:
-            subprocess.run(  # noqa: S603
-                ["git", "worktree", "remove", "--force", str(tree)],  # noqa: S607
-                check=False,
-                capture_output=True,
-            )
-
-
 def built_there(tree: Path, record: Record, folder: Path) -> Path:
     """The record's model, built by the tool of that tree if it has one, or else by this one with that tree's tables.
 
@@ -199,15 +168,3 @@ def _arguments(variant: Variant) -> list[str]:
         "--precision": variant.precision,
     }
     return found + [str(word) for option, value in options.items() if value is not None for word in (option, value)]
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607
-    except FileNotFoundError as failure:
-        raise RecordError("git is not installed", hint="--base-ref needs it") from failure
-    except subprocess.CalledProcessError as failure:
-        raise RecordError(
-            f"git {arguments[0]}: {first_line(Exception(failure.stderr))}", hint="name a revision of this repository"
-        ) from failure
-    return done.stdout
