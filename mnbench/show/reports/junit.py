@@ -29,8 +29,9 @@ def junit(judgement: Judgement) -> str:
     suites = Element("testsuites", attributes)
     suite = SubElement(suites, "testsuite", attributes | {"skipped": "0"})
     properties = SubElement(suite, "properties")
-    for name in ("base", "candidate", "seed", "run"):
-        SubElement(properties, "property", name=name, value=_text(str(getattr(judgement, name) or "")))
+    facts = {"base": judgement.base, "candidate": judgement.candidate, "run": judgement.run or "none"}
+    for name, value in (facts | {"seed": str(judgement.seed)}).items():
+        SubElement(properties, "property", name=name, value=_text(value))
     for one in judgement.findings:
         _case(suite, one)
     SubElement(suite, "system-out").text = _text(decision(judgement))

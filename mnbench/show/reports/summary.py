@@ -35,7 +35,9 @@ def markdown(judgement: Judgement) -> str:
         parts.append("\n".join(_table(shown)))
     if left_out:
         parts.append(f"{left_out} more rows are not shown: none is worse than these.")
-    parts += [f"- {_list(names)}: {escaped(reason)}" for reason, names in reasons(shown)]
+    told = [f"- {_list(names)}: {escaped(reason)}" for reason, names in reasons(shown)]
+    if told:
+        parts.append("\n".join(told))
     if identical:
         names = ", ".join(_code(one.variant) for one in identical[:ROWS])
         parts.append(
@@ -97,15 +99,16 @@ def _table(findings: Sequence[Finding]) -> list[str]:
     for one in findings:
         figures = (change(bound) if bound else "–" for bound in (one.ratio, one.low, one.high))
         verdict = f"**{one.verdict}**" if one.verdict == "slower" else one.verdict
+        # A bar ends a cell even in code.
+        name = _code(one.variant).replace("|", "\\|")
         device = f" {_code(one.device)} |" if devices else ""
-        lines.append(f"| {_code(one.variant)} |{device} {verdict} | {' | '.join(figures)} | {one.processes} |")
+        lines.append(f"| {name} |{device} {verdict} | {' | '.join(figures)} | {one.processes} |")
     return lines
 
 
 def _code(text: str) -> str:
-    """A name that nothing in it can change: neither markup nor a mention. Bars end a cell even in code."""
-    plain = text.replace("`", "'").replace("|", "\\|")
-    return f"`{' '.join(plain.split())}`"
+    """A name as it stands: nothing in it is markup or a mention."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
 def _list(names: Sequence[str]) -> str:
