@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mnbench.gate.contest import Settings
     from mnbench.gate.judge import Finding, Judgement
     from mnbench.gate.sides import Pairing
+    from mnbench.spec.device import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -142,7 +143,7 @@ def command(
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     chosen = pairings(side(base), side(candidate), sources(**rest))
     names = (base, base if settings.self_check else candidate)
-    judgement = finished(chosen, settings, device=device or "cpu", results=results, names=names)
+    judgement = finished(chosen, settings, device=locate.device(device or "cpu"), results=results, names=names)
     shown(judgement, results, output, reports)
 
 
@@ -176,7 +177,7 @@ def finished(
     chosen: Sequence["Pairing"],
     settings: "Settings",
     *,
-    device: str,
+    device: "Device",
     results: Path,
     names: tuple[str, str],
     known: Sequence["Finding"] = (),
@@ -190,11 +191,10 @@ def finished(
     from mnbench.gate.compare import Preparation, compare
     from mnbench.show.progress import progress
 
-    profile = locate.device(device)
     folder = None
     try:
         with tempfile.TemporaryDirectory(prefix="mnbench-") as models:
-            preparation = Preparation(profile, Path(models), settings)
+            preparation = Preparation(device, Path(models), settings)
             with progress("building", len(chosen)) as step:
                 for pairing in chosen:
                     preparation.add(pairing, alone=len(chosen) == 1 if alone is None else alone)

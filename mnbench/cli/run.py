@@ -220,6 +220,8 @@ def _ceilings(cells: Sequence["Cell"], device: "Device", *, fresh: bool) -> dict
 
 
 def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
+    """The records, each with its graph beside it, so that a later gate can make the model again."""
+    from mnbench.gate.skeleton import keep
     from mnbench.records.collect import collect
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
@@ -229,7 +231,9 @@ def _measured(plan: "Plan", store: "Store", run: "Run") -> list["Record"]:
     least = plan.protocol.processes
     with progress("measuring", len(plan.cells) * least) as step:
 
-        def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
+        def seen(cell: "Cell", process: int, record: "Record | None") -> None:
+            if record and record.latency_ns:
+                keep(store.folder, cell.path, cell.sha256)
             line = f"{record.variant}: {COLUMNS['latency_ns'].text(record)}" if record else ""
             line += " ms" if record and record.latency_ns else ""
             step(line, more=least - process - 1 if record else int(process + 1 >= least))

@@ -81,6 +81,8 @@ def decision(judgement: Judgement) -> str:
 
 def grounds(judgement: Judgement) -> str:
     """What the decision rests on."""
+    if not any(finding.ratio for finding in judgement.findings):
+        return "Nothing was measured."
     level = f"with {100 - 100 * judgement.rules.alpha:g} % to each side"
     seconds = f"seed {judgement.seed}, {judgement.duration_s:.0f} s"
     return f"The bounds hold for all rows of the table at once, {level}; {seconds}."
