@@ -25,7 +25,7 @@ HOST = {"cpu": "EPYC", "cpu_family": 25, "cpu_model": 17, "cpu_stepping": 1, "cp
 
 
 class Processes:
-    """Stands in for a process: no row differs from itself; `hosts` are the processes', the last one's for all later ones."""
+    """Stands in for a process: no row differs from itself; `hosts` are the processes', the last for all later ones."""
 
     def __init__(self):
         self.hosts = [{}]
