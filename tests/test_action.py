@@ -152,8 +152,8 @@ def test_inputs_are_words_and_never_code(runner, table, workspace):
     assert "$(touch%20x)" in done.stderr
     done, _, outputs = runner(GATE, arguments="--allow busy\n --min-effect=2%", models="")
     assert (0, "pass") == (done.returncode, outputs["verdict"])
-    done, _, _ = runner(GATE, table="$(touch x)", base_ref="")
-    assert "$(touch x): there is no such table" in done.stderr
+    done, _, _ = runner(GATE, table="$(touch x).jsonl")
+    assert "$(touch x).jsonl: there is no such table" in done.stderr
     done, _, _ = runner(GATE, base_ref="--help")
     assert 1 == done.returncode
     assert not (workspace / "x").exists()

@@ -49,6 +49,7 @@ def command(
     from mnbench.gate.baseline import Baseline
     from mnbench.network.variant import OnnxFile
 
+    records = () if base_ref else _records(table)
     profile = locate.device(judging["device"] or table.stem)
     settings = settings_of(**judging)
     own = {OnnxFile(path=path).name: path for path in models}
@@ -60,7 +61,7 @@ def command(
         if base_ref:
             _from_revision(stack, baseline, base_ref, table, folder)
         else:
-            for record in _records(table):
+            for record in records:
                 baseline.add(record)
         judgement = finished(
             baseline.pairings,
