@@ -16,13 +16,14 @@ import pytest
 from onnx import numpy_helper
 
 from mnbench.errors import RecordError
-from mnbench.gate.baseline import Baseline, keep_all
+from mnbench.gate.baseline import Baseline
 from mnbench.gate.skeleton import KEPT_EXACTLY, keep, path_of, refilled, skeleton
 from mnbench.model.feed import seeded_feed
 from mnbench.model.make import make
 from mnbench.model.reference import run
 from mnbench.network.variant import named
-from mnbench.records.record import Record
+from mnbench.records.record import Record, Session
+from mnbench.records.store import Store
 from mnbench.spec.locate import built_in
 
 VARIANT = "v1-a0.25-r64"
@@ -122,15 +123,23 @@ def make_row(model):
 
 
 @pytest.fixture
-def baseline(tmp_path):
+def baseline(tmp_path, make_device):
     """A table's rows on their way."""
 
     def make_baseline(**changes):
         (tmp_path / "models").mkdir(exist_ok=True)
-        facts = {"version": onnxruntime.__version__, "own": {}}
+        facts = {"version": onnxruntime.__version__, "own": {}, "device": make_device()}
         return Baseline(tmp_path / "results", tmp_path / "models", **facts | changes)
 
     return make_baseline
+
+
+def kept_graph(results, model):
+    """Keep a model's graph as `mnbench run` does."""
+    file = results.parent / "model.onnx"
+    file.write_bytes(model.data)
+    keep(results, file, model.sha256)
+    return path_of(results, model.sha256)
 
 
 def known(baseline):
@@ -142,7 +151,7 @@ def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
     """The same model and runtime; measured all the same if asked to."""
     found = baseline()
     found.add(make_row())
-    assert ([("identical", "the same model and runtime")], []) == (known(found), found.pairings)
+    assert ([("identical", "the same model, runtime and options")], []) == (known(found), found.pairings)
     found = baseline(every=True)
     found.add(make_row())
     (pairing,) = found.pairings
@@ -170,7 +179,7 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     assert "incomparable" == verdict
     assert "its graph has changed, and that of the table is not kept" in reason
 
-    path = keep(tmp_path / "results", before)
+    path = kept_graph(tmp_path / "results", before)
     found = baseline()
     found.add(row)
     (pairing,) = found.pairings
@@ -199,14 +208,6 @@ def test_a_row_that_has_vanished_is_missing(baseline, make_row, changes, reason)
     assert ("missing", True) == (verdict, reason in told)
 
 
-def test_graphs_are_kept_while_they_are_there(make_row, tmp_path):
-    """Of rows that are made as they were measured; the others' cannot be known any more."""
-    model = make(named(VARIANT)).model
-    kept = keep_all(tmp_path, [make_row(), make_row(model_sha256="0" * 64), make_row(variant="gone-a1-r64")], {})
-    assert [path_of(tmp_path, model.sha256)] == kept
-    assert refilled(kept[0].read_bytes(), "x").nodes == model.nodes
-
-
 def test_forms_of_a_graph_are_made_again(baseline, make_row):
     """Plain graphs, and graphs with their batch normalization."""
     for form, options in (("-plain", {"simplified": False}), ("-bn", {"keep_bn": True})):
@@ -214,6 +215,50 @@ def test_forms_of_a_graph_are_made_again(baseline, make_row):
         model = make(named(VARIANT), **options).model
         found.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
         assert ["identical"] == [verdict for verdict, _ in known(found)], form
+
+
+def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, make_device):
+    """If they are others now, both sides are measured, each with its own; if they are the same, or unknown, neither."""
+    now, before = {"session.x": "1"}, {"session.x": "0", "session.y": "2"}
+    device = make_device(options=now, provider_options={"z": "1"})
+    for session in (Session(options=now, provider_options={"z": "1"}), None):
+        found = baseline(device=device)
+        found.add(make_row(session=session))
+        assert ["identical"] == [verdict for verdict, _ in known(found)]
+    found = baseline(device=device)
+    found.add(make_row(session=Session(options=before)))
+    (pairing,) = found.pairings
+    base, candidate = (setup.device(device) for _, setup in (pairing.base, pairing.candidate))
+    assert (before, {}) == (base.options, base.provider_options)
+    assert (now, {"z": "1"}) == (candidate.options, candidate.provider_options)
+
+
+def test_another_provider_is_refused(baseline, make_row, make_device):
+    """A profile that is another device by the same name."""
+    found = baseline(device=make_device(provider="CUDAExecutionProvider"))
+    found.add(make_row())
+    ((verdict, reason),) = known(found)
+    assert "incomparable" == verdict
+    assert reason.startswith("measured with onnxruntime CPUExecutionProvider, and device cpu now has onnxruntime CUDA")
+
+
+def test_rows_of_several_thread_counts_stay_apart(baseline, make_row):
+    """Each is a pairing of its own."""
+    found = baseline(every=True)
+    for threads in (1, 2):
+        found.add(make_row(threads=threads))
+    assert [(VARIANT, "1"), (f"{VARIANT} with 2 threads", "2")] == [
+        (one.variant, one.candidate[1].settings["threads"]) for one in found.pairings
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.parent.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_tables_of_this_repository_can_be_gated(path):
+    """Every row's graph is kept with them, whole: `mnbench run` has done so, and it is to be committed."""
+    hashes = {record.model_sha256 for record in Store(path.parent, path.stem).records() if record.latency_ns}
+    assert hashes
+    for sha256 in hashes:
+        refilled(path_of(path.parent, sha256).read_bytes(), sha256)
 
 
 # The command
@@ -252,6 +297,19 @@ def test_an_unchanged_table_passes_at_once(invoke, table, workspace):
     assert ["cpu.jsonl"] == [one.name for one in (workspace / "results").iterdir()]
 
 
+def test_a_row_is_what_was_measured_last(invoke, table, make_row):
+    """Whatever failed later, and with whatever runtime and CPU it was: no row vanishes, and none is there twice."""
+    path = table()
+    before = msgspec.structs.replace(make_row().runtime, version="1.0.0")
+    old = make_row(runtime=before, host={"cpu": "another"})
+    failed = make_row(latency_ns=None, error="out of memory")
+    lines = [msgspec.json.encode(one) + b"\n" for one in (old, make_row(), failed)]
+    path.write_bytes(b"".join(lines))
+    result = invoke("gate", path, "--format", "json")
+    (found,) = json.loads(result.stdout)["findings"]
+    assert (0, VARIANT, "identical") == (result.exit_code, found["variant"], found["verdict"])
+
+
 def test_a_missing_row_fails(invoke, table):
     """Exit 4, although the other row is identical."""
     result = invoke("gate", table(variant="gone-a1-r64"))
@@ -284,8 +342,8 @@ def test_a_revision_that_is_not_there_is_told(invoke, table):
 def test_a_graph_that_does_more_is_slower_than_the_one_kept(invoke, table, workspace):
     """Nine blocks for five, measured by the graph beside the table."""
     path = table()
-    assert 0 == invoke("gate", path, "--keep").exit_code
-    assert 2 == len(list((workspace / "results" / "graphs").iterdir()))
+    for name in (VARIANT, "v1-a0.25-r32"):
+        kept_graph(workspace / "results", make(named(name)).model)
     slower_table(workspace)
     result = invoke("gate", path, "--allow", "busy", "--format", "json")
     payload = json.loads(result.stdout)

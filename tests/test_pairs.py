@@ -2,6 +2,7 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import os
 import random
 import sys
 from contextlib import nullcontext
@@ -23,6 +24,8 @@ from mnbench.network.variant import OnnxFile, named
 from mnbench.spec.locate import device as find_device
 from mnbench.worker.conditions import busy
 from mnbench.worker.pairs import COLUMNS, burst, orders, sweeps
+
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 QUICK = {"pressure": 1e9, "load": 1e9}
 
@@ -197,6 +200,20 @@ def test_arms_with_pythons_of_their_own_take_turns(cells):
     assert_found(pairs, rows)
     assert {"host", "candidate_host"} <= set(pairs.facts)
     assert np.median(pairs.of(rows[0].variant)["candidate_ns"]) > np.median(pairs.of(rows[0].variant)["base_ns"])
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that it may choose from")
+@pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"], ids=["together", "by turns"])
+def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
+    """One core of several: one thread, on either side, and facts that say so."""
+    device = msgspec.structs.replace(find_device("cpu"), cores=(CORES[1],), threads="all")
+    other = msgspec.structs.replace(device, gateway=gateway)
+    cell = cells("v1-a0.25-r32")
+    both = Row(variant="row", base=Arm(cell=cell, device=device), candidate=Arm(cell=cell, device=other))
+    facts = take_pairs([both], dose(), heard=lambda _: None).facts
+    assert {1} == {arm["threads"] for arm in facts["arms"].values()}
+    hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
+    assert {(1, str(CORES[1]))} == {(host["cores"], host["allowed_cpus"]) for host in hosts}
 
 
 @pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"])

@@ -9,11 +9,15 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
 from filelock import FileLock
 
+from mnbench.gate.skeleton import path_of, refilled
+from mnbench.records.record import Session
 from mnbench.records.store import Store
+from mnbench.spec import locate
 
 # run
 
@@ -43,6 +47,26 @@ def test_run_keeps_records_and_renders_the_table(invoke, fake_worker, workspace)
     assert ["v1-a0.25-r32", "v1-a0.25-r64"] == [record.variant for record in records]
     assert [["v1", "0.25", "64"], ["v1", "0.25", "32"]] == [row[:3] for row in rows]
     assert 4 == len(fake_worker.requests)
+
+
+def test_run_keeps_what_a_gate_needs(invoke, fake_worker, workspace):
+    """The graph of every cell that has a latency, and how sessions were set up: the table can be gated at once."""
+    fake_worker.changes = {"runtime": lambda: {"name": "onnxruntime", "version": onnxruntime.__version__}}
+    assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", *ONCE).exit_code
+    records = Store(workspace / "results", "cpu").records()
+    kept = {path_of(workspace / "results", record.model_sha256) for record in records}
+    assert kept == set((workspace / "results" / "graphs").iterdir())
+    assert all(refilled(path.read_bytes(), "x").nodes for path in kept)
+    assert Session(options=locate.device("cpu").options) == records[0].session
+    result = invoke("gate", "results/cpu.jsonl", "--format", "json")
+    assert ["identical"] * 2 == [one["verdict"] for one in json.loads(result.stdout)["findings"]]
+
+
+def test_run_keeps_no_graph_of_a_cell_that_failed(invoke, fake_worker, workspace):
+    """It has no latency that anything could be compared with."""
+    fake_worker.perturb = lambda outputs: [output + 1000 for output in outputs]
+    assert 1 == invoke("run", "v1", "--alpha", "0.25", "--res", "32", *ONCE).exit_code
+    assert not (workspace / "results" / "graphs").exists()
 
 
 def test_run_asks_for_what_the_options_say(invoke, fake_worker):

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mnbench.cli import INTERRUPTED
-from mnbench.cli.options import Duration, Share, TableName, echo_json, format_option, sources, variant_options
+from mnbench.cli.options import (
+    Duration,
+    Report,
+    Share,
+    TableName,
+    echo_json,
+    format_option,
+    sources,
+    variant_options,
+)
 from mnbench.errors import MnbenchError
 from mnbench.spec import locate
 
@@ -16,17 +25,27 @@ if TYPE_CHECKING:
     from mnbench.gate.contest import Settings
     from mnbench.gate.judge import Finding, Judgement
     from mnbench.gate.sides import Pairing
+    from mnbench.spec.device import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 JUDGING = ("min_effect", "margin", "tolerance", "alpha_level", "processes", "budget", "seed", "allow", "self_check")
 EXIT_CODES = {"pass": 0, "slower": 3, "inconclusive": 4}
+REPORTS = ("markdown", "annotations", "junit", "json", "bencher", "benchmark-action", "series")
 ALLOWED = ("busy", "cpu", "fallback", "missing", "shapes", "threads")
 
 
 def judging_options(command: Command) -> Command:
     """By which rules a table is judged, and what may be spent on it."""
     for decorate in (
+        click.option(
+            "--report",
+            "reports",
+            multiple=True,
+            type=Report(*REPORTS),
+            help="Write also a report, for people or a service: junit=FILE. Repeatable. Formats: "
+            f"{', '.join(REPORTS)} (a folder that each comparison adds a line a row to).",
+        ),
         click.option("--self-check", is_flag=True, help="Compare the base with itself: is this machine fit to judge?"),
         click.option(
             "--allow", multiple=True, type=click.Choice(ALLOWED), help="Do not refuse because of this. Repeatable."
@@ -107,6 +126,7 @@ def command(
     candidate: str,
     device: str | None,
     results: Path,
+    reports: Sequence[tuple[str, Path]],
     output: str,
     **rest: Any,
 ) -> None:
@@ -123,8 +143,8 @@ def command(
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     chosen = pairings(side(base), side(candidate), sources(**rest))
     names = (base, base if settings.self_check else candidate)
-    judgement = finished(chosen, settings, device=device or "cpu", results=results, names=names)
-    shown(judgement, results, output)
+    judgement = finished(chosen, settings, device=locate.device(device or "cpu"), results=results, names=names)
+    shown(judgement, results, output, reports)
 
 
 def settings_of(
@@ -157,7 +177,7 @@ def finished(
     chosen: Sequence["Pairing"],
     settings: "Settings",
     *,
-    device: str,
+    device: "Device",
     results: Path,
     names: tuple[str, str],
     known: Sequence["Finding"] = (),
@@ -173,11 +193,11 @@ def finished(
     from mnbench.measure.environment import installed
     from mnbench.show.progress import progress
 
-    profile = installed(locate.device(device), making=announced)
+    device = installed(device, making=announced)
     folder = None
     try:
         with tempfile.TemporaryDirectory(prefix="mnbench-") as models:
-            preparation = Preparation(profile, Path(models), settings)
+            preparation = Preparation(device, Path(models), settings)
             with progress("building", len(chosen)) as step:
                 for pairing in chosen:
                     preparation.add(pairing, alone=len(chosen) == 1 if alone is None else alone)
@@ -198,8 +218,9 @@ def finished(
         raise
 
 
-def shown(judgement: "Judgement", results: Path, output: str) -> None:
-    """Print the judgement and exit as it says."""
+def shown(judgement: "Judgement", results: Path, output: str, reports: Sequence[tuple[str, Path]]) -> None:
+    """Print the judgement, write the reports, and exit as it says."""
+    from mnbench.show import reports as writers
     from mnbench.show.findings import findings_table, judgement_payload
     from mnbench.show.render import echo
 
@@ -207,6 +228,7 @@ def shown(judgement: "Judgement", results: Path, output: str) -> None:
         echo_json(judgement_payload(judgement))
     else:
         echo(findings_table(judgement, beside=output == "csv"), output)
+    writers.write(judgement, reports)
     if judgement.run:
         click.echo(f"every pair is kept in {results / 'raw' / judgement.run}", err=True)
     if EXIT_CODES[judgement.verdict]:

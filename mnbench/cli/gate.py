@@ -12,6 +12,7 @@ import click
 from mnbench.cli.compare import finished, judging_options, settings_of, shown
 from mnbench.cli.options import format_option
 from mnbench.errors import MnbenchError, RecordError
+from mnbench.spec import locate
 
 if TYPE_CHECKING:
     from mnbench.gate.baseline import Baseline
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="\b\nExample:\n  mnbench gate results/cpu.jsonl\n  mnbench gate results/cpu.jsonl --base-ref main"
-    "\n  mnbench gate results/cpu.jsonl --keep"
+    "\n  mnbench gate results/cpu.jsonl --report junit=gate.xml --report markdown=gate.md"
 )
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
 @click.option("--base-ref", metavar="REV", help="Take table, graphs and tool of the base from another git revision.")
 @click.option("--all", "every", is_flag=True, help="Measure also rows in which nothing has changed.")
-@click.option("--keep", is_flag=True, help="Keep the graphs of the table beside it, for a later gate; measure nothing.")
 @judging_options
 @format_option()
 def command(
@@ -35,8 +35,8 @@ def command(
     models: tuple[Path, ...],
     base_ref: str | None,
     every: bool,
-    keep: bool,
     results: Path,
+    reports: Sequence[tuple[str, Path]],
     output: str,
     **judging: Any,
 ) -> None:
@@ -46,38 +46,39 @@ def command(
     and measured beside what is there now; its number is not used. Rows in which nothing has changed cost no time.
     MODEL names .onnx files of your own that have rows. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
     """
-    from mnbench.gate.baseline import Baseline, keep_all
+    from mnbench.gate.baseline import Baseline
     from mnbench.network.variant import OnnxFile
 
+    records = () if base_ref else _records(table)
+    profile = locate.device(judging["device"] or table.stem)
     settings = settings_of(**judging)
     own = {OnnxFile(path=path).name: path for path in models}
-    if keep:
-        kept = keep_all(table.parent, _records(table), own)
-        click.echo(f"{len(kept)} graphs are kept in {table.parent / 'graphs'}", err=True)
-        return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
-        baseline = Baseline(table.parent, folder, version=_version(), own=own, every=every or settings.self_check)
+        baseline = Baseline(
+            table.parent, folder, device=profile, version=_version(), own=own, every=every or settings.self_check
+        )
         if base_ref:
             _from_revision(stack, baseline, base_ref, table, folder)
         else:
-            for record in _records(table):
+            for record in records:
                 baseline.add(record)
         judgement = finished(
             baseline.pairings,
             settings,
-            device=judging["device"] or table.stem,
+            device=profile,
             results=results,
             names=(f"{table} at {base_ref}" if base_ref else str(table), "now"),
             known=baseline.known,
             alone=False,
         )
-    shown(judgement, results, output)
+    shown(judgement, results, output, reports)
 
 
 def _from_revision(stack: ExitStack, baseline: "Baseline", ref: str, table: Path, folder: Path) -> None:
     """The rows of the table as it was there, each with the model that the tool of then makes."""
-    from mnbench.gate.baseline import built_there, prefix, revision
+    from mnbench.gate.baseline import built_there
+    from mnbench.records.revisions import prefix, revision
 
     tree = stack.enter_context(revision(ref)) / prefix()
     for record in _records(tree / os.path.relpath(table)):
@@ -90,7 +91,7 @@ def _from_revision(stack: ExitStack, baseline: "Baseline", ref: str, table: Path
 
 
 def _records(table: Path) -> Sequence["Record"]:
-    """The newest record of each row that has a latency.
+    """The newest record with a latency of each variant and number of threads, whatever runtime and CPU it had.
 
     Raises:
         RecordError: there is none, or the table is broken.
@@ -98,9 +99,12 @@ def _records(table: Path) -> Sequence["Record"]:
     from mnbench.records.store import Store
     from mnbench.records.table import latest
 
+    if table.suffix != ".jsonl":
+        raise RecordError(f"{table}: is no table of results", hint="name one: mnbench gate results/cpu.jsonl")
     if not table.exists():
         raise RecordError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
-    found = [one for one in latest(Store(table.parent, table.stem).records()) if one.latency_ns]
+    measured = [one for one in Store(table.parent, table.stem).records() if one.latency_ns]
+    found = latest({(one.variant, one.threads): one for one in measured}.values())
     if not found:
         raise RecordError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
     return found

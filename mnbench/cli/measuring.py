@@ -94,7 +94,11 @@ def announced(packages: Sequence[str]) -> None:
 
 
 def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
-    """Visit all cells of the tasks, in rounds that they share; by a task's index, why its device was lost."""
+    """Visit all cells of the tasks, in rounds that they share; by a task's index, why its device was lost.
+
+    Each row's graph is kept beside its table, so that a later gate can make the model again.
+    """
+    from mnbench.gate.skeleton import keep
     from mnbench.records.collect import collect_all
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
@@ -104,7 +108,9 @@ def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
     least = max((task.plan.protocol.processes for task in tasks), default=0)
     with progress("measuring", sum(len(task.plan.cells) for task in tasks) * least) as step:
 
-        def seen(_cell: "Cell", process: int, record: "Record | None") -> None:
+        def seen(cell: "Cell", process: int, record: "Record | None") -> None:
+            if record and record.latency_ns:
+                keep(tasks[0].store.folder, cell.path, cell.sha256)
             where = f" on {record.device}" if record and len(tasks) > 1 else ""
             line = f"{record.variant}{where}: {COLUMNS['latency_ns'].text(record)}" if record else ""
             line += " ms" if record and record.latency_ns else ""

@@ -67,6 +67,30 @@ class Duration(click.ParamType[float]):
         return duration_s
 
 
+class Report(click.ParamType[tuple[str, Path]]):
+    """`junit=report.xml`: a format, and where to write it."""
+
+    name = "format=file"
+
+    def __init__(self, *formats: str) -> None:
+        self.formats = formats
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Refused before anything is measured: an unknown format, no file, a folder in the place of a file."""
+        if not isinstance(value, str):
+            return value
+        kind, _, file = value.partition("=")
+        if kind not in self.formats or not file:
+            self.fail(f"{value!r} is no FORMAT=FILE with a format of {', '.join(self.formats)}", param, ctx)
+        if Path(file).is_dir() != (kind == "series") and Path(file).exists():
+            self.fail(f"{file} is {'a file' if kind == 'series' else 'a folder'}", param, ctx)
+        return kind, Path(file)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """The formats."""
+        return [CompletionItem(f"{one}=") for one in self.formats if one.startswith(incomplete)]
+
+
 def threads(text: str) -> int | Literal["all"]:
     """A positive number, or `all`."""
     if text == "all":

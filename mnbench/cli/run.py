@@ -21,6 +21,7 @@ from mnbench.cli.options import (
     variant_options,
 )
 from mnbench.errors import MnbenchError
+from mnbench.network.variant import named
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mnbench.spec.device import Device, Threads
 
 MAX_DURATION_S = 3600.0
+ANCHOR = "v1-a0.25-r64"
 ARGUMENTS = "mnbench.run.arguments"
 
 
@@ -105,6 +107,9 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 @click.option(
     "--cores", type=CommaSeparated(core, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
 )
+@click.option(
+    "--anchor", is_flag=True, help=f"Measure also {ANCHOR}, which says what the hour is like (table --history)."
+)
 @click.option("--profile", is_flag=True, help="Show also, by layer type, where the time of each cell goes.")
 @click.option(
     "--roofline/--no-roofline",
@@ -132,6 +137,7 @@ def command(
     budget: float,
     threads: Sequence[int | Literal["all"]] | None,
     cores: Sequence[int] | None,
+    anchor: bool,
     profile: bool,
     roofline: bool,
     allow_fallback: bool,
@@ -162,6 +168,8 @@ def command(
         return
     selection["graphs"] = selection["graphs"] or tuple(locate.tables("graphs"))
     chosen, on = sources(**selection), measuring.devices(names, packages)
+    if anchor and ANCHOR not in {source.name for source in chosen}:
+        chosen.append(named(ANCHOR))
     if selection["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
     protocol = Protocol(

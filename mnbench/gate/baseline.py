@@ -2,20 +2,19 @@
 
 import subprocess
 import sys
-import tempfile
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from mnbench import files
-from mnbench.errors import MnbenchError, RecordError, first_line
+from mnbench.errors import MnbenchError, RecordError
 from mnbench.gate.judge import Finding, Verdict
 from mnbench.gate.sides import Pairing, Setup
-from mnbench.gate.skeleton import keep, path_of, refilled, skeleton
+from mnbench.gate.skeleton import path_of, refilled, skeleton
 from mnbench.model.make import make
 from mnbench.model.model import Model
 from mnbench.network.variant import OnnxFile, Variant, named
-from mnbench.records.record import Record
+from mnbench.records.record import Record, Session
+from mnbench.spec.device import Device
 
 FORMS = ("-plain", "-bn")
 """What `mnbench run` adds to the names of graphs that are not simplified, or keep their batch normalization."""
@@ -25,18 +24,31 @@ class Baseline:
     """A table's rows on their way to pairings; models are written into `folder`."""
 
     def __init__(
-        self, results: Path, folder: Path, *, version: str, own: Mapping[str, Path], every: bool = False
+        self,
+        results: Path,
+        folder: Path,
+        *,
+        device: Device,
+        version: str,
+        own: Mapping[str, Path],
+        every: bool = False,
     ) -> None:
         self.pairings: list[Pairing] = []
         self.known: list[Finding] = []
         self._results = results
         self._folder = folder
+        self._device = device
         self._version = version
         self._own = own
         self._every = every
 
     def add(self, record: Record, base: Path | None = None) -> None:
         """Make a row's two models, or a finding that says why not; `base` is the base's file, if it is at hand."""
+        ran, runs = (record.runtime.name, record.provider), (self._device.runtime, self._device.provider)
+        if ran != runs:
+            reason = f"measured with {' '.join(ran)}, and device {self._device.name} now has {' '.join(runs)}"
+            self._know(record, "incomparable", reason)
+            return
         try:
             candidate = current(record, self._own)
         except MnbenchError as failure:
@@ -47,16 +59,22 @@ class Baseline:
         except MnbenchError as failure:
             self._know(record, "incomparable", failure.message)
             return
+        now = Session(options=self._device.options, provider_options=self._device.provider_options)
         same_runtime = record.runtime.version in ("", self._version) or base is not None
-        if sha256 == candidate.sha256 and same_runtime and not self._every:
-            self._know(record, "identical", "the same model and runtime")
+        same_session = record.session in (None, now)
+        if sha256 == candidate.sha256 and same_runtime and same_session and not self._every:
+            self._know(record, "identical", "the same model, runtime and options")
             return
         threads = {"threads": str(record.threads)}
         runtime = "" if same_runtime else f"{record.runtime.name}=={record.runtime.version}"
+        taken = record.variant in {pairing.variant for pairing in self.pairings}
         self.pairings.append(
             Pairing(
-                variant=record.variant,
-                base=(self._file(before), Setup(requirement=runtime, settings=threads)),
+                variant=f"{record.variant} with {record.threads} threads" if taken else record.variant,
+                base=(
+                    self._file(before),
+                    Setup(requirement=runtime, session=None if same_session else record.session, settings=threads),
+                ),
                 candidate=(self._file(_drawn(candidate)), Setup(settings=threads)),
             )
         )
@@ -74,7 +92,7 @@ class Baseline:
         except OSError as failure:
             raise RecordError(
                 f"its graph has changed, and that of the table is not kept ({path})",
-                hint="keep it while it is there: mnbench gate --keep",
+                hint="commit results/graphs with the table, or name a revision that still makes it: --base-ref",
             ) from failure
         return record.model_sha256, refilled(data, record.variant)
 
@@ -117,52 +135,6 @@ def current(record: Record, own: Mapping[str, Path] | None = None) -> Model:
     return make(named(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn").model
 
 
-def keep_all(results: Path, records: Sequence[Record], own: Mapping[str, Path]) -> list[Path]:
-    """Keep the graphs of all rows that can still be made as they were measured.
-
-    Raises:
-        FileError: no space, no permission.
-    """
-    kept: list[Path] = []
-    for record in records:
-        try:
-            model = current(record, own)
-        except MnbenchError:
-            continue
-        if model.sha256 == record.model_sha256:
-            kept.append(keep(results, model))
-    return kept
-
-
-def prefix() -> str:
-    """Where in its repository this folder is.
-
-    Raises:
-        RecordError: it is in none.
-    """
-    return _git("rev-parse", "--show-prefix").strip()
-
-
-@contextmanager
-def revision(ref: str) -> Generator[Path]:
-    """The files of another git revision, in a folder that is gone afterwards.
-
-    Raises:
-        RecordError: there is no such revision, or no repository here.
-    """
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        tree = Path(folder) / "tree"
-        _git("worktree", "add", "--detach", str(tree), ref)
-        try:
-            yield tree
-        finally:
-            subprocess.run(  # noqa: S603
-                ["git", "worktree", "remove", "--force", str(tree)],  # noqa: S607
-                check=False,
-                capture_output=True,
-            )
-
-
 def built_there(tree: Path, record: Record, folder: Path) -> Path:
     """The record's model, built by the tool of that tree if it has one, or else by this one with that tree's tables.
 
@@ -199,15 +171,3 @@ def _arguments(variant: Variant) -> list[str]:
         "--precision": variant.precision,
     }
     return found + [str(word) for option, value in options.items() if value is not None for word in (option, value)]
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607
-    except FileNotFoundError as failure:
-        raise RecordError("git is not installed", hint="--base-ref needs it") from failure
-    except subprocess.CalledProcessError as failure:
-        raise RecordError(
-            f"git {arguments[0]}: {first_line(Exception(failure.stderr))}", hint="name a revision of this repository"
-        ) from failure
-    return done.stdout

@@ -7,9 +7,13 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from mnbench.measure.pairs import Row
+from mnbench.spec.device import Device
 
 Allowed: TypeAlias = Literal["busy", "cpu", "fallback", "missing", "shapes", "threads"]
 ALLOWED: tuple[str, ...] = get_args(Allowed)
+
+OFF = ("", "0", "false", "off", "none")
+"""What providers call a switch that is off."""
 
 
 def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
@@ -17,6 +21,9 @@ def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
 
     Of two files of `same_kind` nobody has said that their shapes differ.
     """
+    profiled = next(filter(None, (_profiled(arm.device) for arm in row.arms)), "")
+    if profiled:
+        return f"profiling is on ({profiled}), which takes time of its own: leave it out"
     threads = [arm.device.threads for arm in row.arms]
     if "threads" not in allow and threads != [1, 1]:
         return f"{_both(*map(str, threads))} threads: their latency scatters too much to judge by (--allow threads)"
@@ -28,6 +35,13 @@ def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
             what = name.replace("in.", "input ").replace("out.", "output ")
             return f"{what} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
     return ""
+
+
+def _profiled(device: Device) -> str:
+    """The option by which a provider is told to profile."""
+    every = {**device.options, **{f"provider.{key}": value for key, value in device.provider_options.items()}}
+    found = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF)
+    return next(found, "")
 
 
 def _both(base: str, candidate: str) -> str:

@@ -13,6 +13,7 @@ from mnbench.errors import BuildError, FileError, RuntimeUnavailable
 from mnbench.measure.environment import environment
 from mnbench.measure.gateway import shares_files
 from mnbench.network.variant import OnnxFile, Precision, Source, Variant, named
+from mnbench.records.record import Session
 from mnbench.spec.device import Device
 
 RUNTIME = re.compile(r"onnxruntime(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?")
@@ -23,9 +24,10 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How a side is run, where that is what differs."""
+    """How a side is run, where that is what differs. `session` stands for what the device's profile says of it."""
 
     requirement: str = ""
+    session: Session | None = None
     precision: Precision | None = None
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -35,7 +37,8 @@ class Setup:
         Raises:
             RuntimeUnavailable: the runtime's build cannot be installed, or not there.
         """
-        options, provider_options = dict(device.options), dict(device.provider_options)
+        session = self.session or Session(options=device.options, provider_options=device.provider_options)
+        options, provider_options = dict(session.options), dict(session.provider_options)
         threads = device.threads
         for key, value in self.settings.items():
             if key == "threads":

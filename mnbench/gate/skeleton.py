@@ -74,16 +74,15 @@ def path_of(results: Path, sha256: str) -> Path:
     return results / "graphs" / f"{sha256[:12]}{SUFFIX}"
 
 
-def keep(results: Path, model: Model) -> Path:
-    """Keep a model's graph with the results, unless it is there.
+def keep(results: Path, model: Path, sha256: str) -> None:
+    """Keep the graph of a model file with the results, unless it is there.
 
     Raises:
         FileError: no space, no permission.
     """
-    path = path_of(results, model.sha256)
+    path = path_of(results, sha256)
     if not path.exists():
-        files.write(path, skeleton(model))
-    return path
+        files.write(path, skeleton(Model(name=model.stem, proto=onnx.ModelProto.FromString(model.read_bytes()))))
 
 
 def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:

@@ -58,6 +58,13 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     library_sha256: str | None = None
 
 
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """How the device's profile had sessions set up: configuration entries of the runtime, and of its provider."""
+
+    options: dict[str, str] = {}
+    provider_options: dict[str, str] = {}
+
+
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Shares, 0 to 1, of nodes and of Mult-Adds that ran on the provider asked for; None where it does not tell."""
 
@@ -72,7 +79,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ONNX; it is no part of `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and
     `copies_ns` (to and from a device's own memory) are medians over processes; `effective_runs` are what `runs`, which
     follow each other, are worth; `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of
-    the output's spread; `conditions` are the host's before the first visit and after the last.
+    the output's spread; `conditions` are the host's before the first visit and after the last; `session` is None in
+    records from before it was kept.
     """
 
     schema: int = SCHEMA
@@ -90,6 +98,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     runtime: Runtime
     threads: int
+    session: Session | None = None
     error: str | None = None
     latency_ns: Latency | None = None
     first_run_ns: int | None = None
@@ -168,6 +177,7 @@ def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Reco
         provider=plan.device.provider,
         runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if wanted == "all" else wanted,
+        session=Session(options=plan.device.options, provider_options=plan.device.provider_options),
         processes=len(samples),
         params=cell.cost.params,
         mult_adds=cell.cost.mult_adds,

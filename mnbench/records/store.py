@@ -54,16 +54,14 @@ class Store:
             RecordError: a line in the middle is corrupt, or was written by a newer mnbench.
         """
         try:
-            *lines, last = self.path.read_bytes().split(b"\n")
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return []
         except OSError as failure:
             raise RecordError(
                 f"{self.path}: cannot be read ({failure.strerror})", hint="name another --results"
             ) from failure
-        return [
-            _record(self.path, number, line) for number, line in enumerate([*lines, *_whole(last)], 1) if line.strip()
-        ]
+        return parsed(self.path, data)
 
     def open_run(self, plan: Plan, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "Run":
         """The plan's last unfinished run that nobody else is at, or else a new one. `fresh` gives the unfinished up.
@@ -94,6 +92,16 @@ class Store:
             raise AssertionError
         except OSError as failure:
             raise files.unwritable(self.raw, failure) from failure
+
+
+def parsed(path: Path, data: bytes) -> list[Record]:
+    """The records in the bytes of a file.
+
+    Raises:
+        RecordError: a line in the middle is corrupt, or was written by a newer mnbench.
+    """
+    *lines, last = data.split(b"\n")
+    return [_record(path, number, line) for number, line in enumerate([*lines, *_whole(last)], 1) if line.strip()]
 
 
 def unfinished(results: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Callable, NamedTuple
 from .conditions import waits
 from .loop import timed_runs
 from .runtimes import Refused, Unavailable
-from .session import bind, packed, runtime_of, settings
+from .session import packed, runtime_of, settings
 
 WARM_UP_RUNS = 3
 
@@ -24,7 +24,6 @@ class Opened(NamedTuple):
 def open_arm(request: dict[str, Any], *, cores: int) -> Opened:
     """Create a session, run it for the first time, and warm it up; `cores` are those that `all` threads mean."""
     try:
-        bind(request["cores"])
         runtime, chosen = runtime_of(request), settings(request, cores=cores)
         begin_ns = time.perf_counter_ns()
         session = runtime.Session(request["model"], **chosen)

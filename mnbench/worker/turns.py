@@ -9,6 +9,7 @@ from .conditions import busy
 from .host import host_facts, huge_pages_bytes
 from .loop import timed_each
 from .pairs import open_arms
+from .session import bind
 
 
 def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
@@ -19,6 +20,8 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     reason = busy(request["limits"])
     if reason:
         return {"busy": reason}
+    # All arms are of one device; `all` threads are as many as the cores that it is bound to.
+    bind(request["arms"][0]["cores"])
     host = host_facts()
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     arms = open_arms(request["arms"], draw, channel, cores=host["cores"])

@@ -1,0 +1,207 @@
+"""What a gate refuses to judge: each refusal as a user sees it, by the command itself; nothing is measured really."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import lzma
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+
+from mnbench.errors import RuntimeUnavailable
+from mnbench.gate.contest import Contest
+from mnbench.gate.skeleton import path_of, skeleton
+from mnbench.measure.pairs import Pairs
+from mnbench.model.make import make
+from mnbench.network.variant import named
+from mnbench.records.record import Runtime, Session
+from mnbench.records.store import Store
+from mnbench.worker.pairs import COLUMNS
+
+VARIANT, BEFORE = "v1-a0.25-r32", "v1-a0.35-r32"
+HOST = {"cpu": "EPYC", "cpu_family": 25, "cpu_model": 17, "cpu_stepping": 1, "cpu_flags": ["avx2"], "hypervisor": "KVM"}
+
+
+class Processes:
+    """Stands in for a process: no row differs from itself; `hosts` are the processes', the last for all later ones."""
+
+    def __init__(self):
+        self.hosts = [{}]
+        self.pairs = 40
+        self.made = 0
+        self.rows = []
+
+    def __call__(self, rows, _dose, *, heard):
+        heard(0.0)
+        self.rows = rows
+        host = HOST | self.hosts[min(self.made, len(self.hosts) - 1)]
+        self.made += 1
+        columns = {name: [] for name in COLUMNS}
+        for at in range(len(rows)):
+            for pair in range(self.pairs):
+                values = (at, 0, pair % 2, *[10**6 + pair] * 4)
+                for name, value in zip(COLUMNS, values, strict=True):
+                    columns[name].append(value)
+        return Pairs(
+            variants=tuple(row.variant for row in rows),
+            columns={name: np.array(values, np.int64) for name, values in columns.items()},
+            failed={},
+            facts={
+                "host": host,
+                "arms": {f"{row.variant} {one}": {"waits": False} for row in rows for one in ("base", "candidate")},
+            },
+        )
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """No process is started."""
+    fake = Processes()
+    monkeypatch.setitem(Contest.__init__.__kwdefaults__, "take", fake)
+    return fake
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    """The model of the row as it is now, and as it was when the table was measured."""
+    return make(named(VARIANT)).model, make(named(BEFORE)).model
+
+
+@pytest.fixture
+def gate(invoke, workspace, make_record, graphs, processes):  # noqa: ARG001  nothing is measured
+    """Gate a table of one row, whose graph has changed since; its finding, and the exit code."""
+
+    def judged(*arguments, kept=True, changes=None):
+        runtime = Runtime(name="onnxruntime", version=onnxruntime.__version__)
+        record = make_record(0.25, 32, runtime=runtime, model_sha256=graphs[1].sha256)
+        store = Store(workspace / "results", "cpu")
+        store.append(msgspec.structs.replace(record, **(changes or {})))
+        path = path_of(workspace / "results", graphs[1].sha256)
+        path.parent.mkdir()
+        if kept:
+            path.write_bytes(skeleton(graphs[1]) if kept is True else kept)
+        result = invoke("gate", store.path, "--format", "json", *arguments)
+        (found,) = json.loads(result.stdout)["findings"]
+        return found, result.exit_code
+
+    return judged
+
+
+def test_nothing_is_refused_without_a_reason(gate, processes):
+    """The same row with nothing against it is judged: what the other tests see is what they changed."""
+    found, code = gate()
+    assert (0, "same", 4, 160) == (code, found["verdict"], found["processes"], found["pairs"])
+    (row,) = processes.rows
+    assert row.base.cell.sha256 != row.candidate.cell.sha256
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"cpu": "Xeon"}, "another CPU: EPYC 25 17 1 KVM, then Xeon 25 17 1 KVM"),
+        ({"cpu_stepping": 2}, "another CPU: EPYC 25 17 1 KVM, then EPYC 25 17 2 KVM"),
+        ({"cpu_flags": ["avx2", "avx512f"]}, "another CPU"),
+        ({"hypervisor": "Xen"}, "another CPU: EPYC 25 17 1 KVM, then EPYC 25 17 1 Xen"),
+    ],
+    ids=["name", "stepping", "flags", "hypervisor"],
+)
+def test_another_cpu_or_hypervisor(gate, processes, other, told):
+    """The third process finds itself elsewhere."""
+    processes.hosts = [{}, {}, other]
+    found, code = gate()
+    assert (4, "incomparable") == (code, found["verdict"])
+    assert found["reason"].startswith(told)
+    assert found["reason"].endswith("(--allow cpu)")
+
+
+def test_another_cpu_if_it_is_allowed(gate, processes):
+    """By those who know better."""
+    processes.hosts = [{}, {}, {"cpu": "Xeon"}]
+    assert 0 == gate("--allow", "cpu")[1]
+
+
+def test_a_hash_that_does_not_match(gate, graphs):
+    """The kept graph was changed: something else comes of it than when it was kept."""
+    plain = lzma.decompress(skeleton(graphs[1]))
+    spoiled = plain.replace(b"conv1/conv", b"conv1/conw")
+    assert plain != spoiled
+    found, code = gate(kept=lzma.compress(spoiled))
+    assert (4, "incomparable") == (code, found["verdict"])
+    assert "the hash of the graph that is kept is" in found["reason"]
+
+
+def test_a_broken_baseline(gate, graphs):
+    """Cut short, as by a full disk."""
+    found, code = gate(kept=skeleton(graphs[1])[:-10])
+    assert (4, "incomparable", f"{VARIANT}: the graph that is kept cannot be read") == (
+        code,
+        found["verdict"],
+        found["reason"],
+    )
+
+
+def test_a_baseline_that_is_not_there(gate):
+    """Nobody committed it."""
+    found, code = gate(kept=False)
+    assert (4, "incomparable") == (code, found["verdict"])
+    assert "its graph has changed, and that of the table is not kept" in found["reason"]
+
+
+def test_a_missing_row(gate):
+    """Its graph's table was deleted."""
+    found, code = gate(changes={"variant": "gone-a1-r64"})
+    assert (4, "missing") == (code, found["verdict"])
+    assert "there is no graph of that name" in found["reason"]
+
+
+def test_too_few_processes(gate, processes):
+    """The budget has no room for a second one."""
+    found, code = gate("--budget", "1ms")
+    assert (4, "inconclusive", 1) == (code, found["verdict"], processes.made)
+    assert "1 of at least 4 processes: give more --budget" == found["reason"]
+
+
+def test_too_few_pairs(gate, processes):
+    """Twelve processes with two pairs each decide nothing."""
+    processes.pairs = 2
+    found, code = gate()
+    assert (4, "inconclusive") == (code, found["verdict"])
+    assert "24 of at least 30 pairs: give more --budget" == found["reason"]
+
+
+def test_more_threads_than_one(gate):
+    """As the row was measured; unless they are allowed."""
+    found, code = gate(changes={"threads": 2})
+    assert (4, "incomparable") == (code, found["verdict"])
+    assert "2 threads: their latency scatters too much to judge by (--allow threads)" == found["reason"]
+
+
+def test_a_version_that_cannot_be_reached(gate, monkeypatch):
+    """The runtime that the table was measured with is gone from the index."""
+
+    def fail(*requirements):
+        raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
+
+    monkeypatch.setattr("mnbench.gate.sides.environment", fail)
+    found, code = gate(changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
+    assert (4, "incomparable") == (code, found["verdict"])
+    assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == found["reason"]
+
+
+def test_profiling(gate):
+    """A session that writes down what it does takes longer."""
+    found, code = gate(changes={"session": Session(provider_options={"profiling_level": "basic"})})
+    assert (4, "incomparable") == (code, found["verdict"])
+    assert found["reason"].startswith("profiling is on (provider.profiling_level=basic)")
+
+
+def test_a_profile_is_no_table(invoke, workspace):
+    """What `run --profile` keeps cannot be gated."""
+    path = workspace / "results" / "v1.profile.json"
+    path.parent.mkdir()
+    path.write_text('{"variant": "v1-a1-r224", "layers": []}\n', encoding="utf-8")
+    result = invoke("gate", path, "--device", "cpu")
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "v1.profile.json: is no table of results" in result.stderr

@@ -1,0 +1,295 @@
+"""Reports of a judgement: what CI services read, by their published definitions."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from common import csv_rows
+
+from mnbench.cli.compare import REPORTS
+from mnbench.errors import RecordError
+from mnbench.gate.judge import Finding, Judgement, Rules, overall
+from mnbench.show.reports import TEXTS, series, services, write
+from mnbench.show.reports.annotations import annotations
+from mnbench.show.reports.junit import junit
+from mnbench.show.reports.summary import COLUMNS, ROWS, markdown, plot
+
+HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
+
+
+def found(variant, verdict, ratio=None, reason="", **changes):
+    """A finding; one with a ratio has bounds 1 % away."""
+    bounds = {"low": ratio - 0.01, "high": ratio + 0.01, "processes": 4, "pairs": 1234} if ratio else {}
+    return Finding(variant=variant, device="cpu", verdict=verdict, reason=reason, **{"ratio": ratio} | bounds | changes)
+
+
+EVERY = (
+    found("v1-a1-r224", "same", 1.001),
+    found("v1-a0.5-r224", "slower", 1.05, "+4.7 % when measured again, alone"),
+    found("v2-a1-r224", "faster", 0.95),
+    found("v3-small-a1-r224", "inconclusive", 1.012, "may be slower"),
+    found("gone-a1-r64", "missing", reason="there is no graph of that name"),
+    found("v1-a0.25-r64", "identical", reason="the same model and runtime"),
+    found(HOSTILE, "incomparable", reason=HOSTILE),
+)
+
+
+def judged(*findings):
+    """The judgement of a table with these rows."""
+    return Judgement(
+        verdict=overall(findings),
+        base="results/cpu.jsonl",
+        candidate="now",
+        findings=findings,
+        rules=Rules(),
+        seed=0,
+        run="20260101T000000-compare",
+        duration_s=43.21,
+    )
+
+
+# Markdown
+
+
+def test_the_summary_says_it_all_in_its_heading():
+    """Each verdict has its own."""
+    assert markdown(judged(*EVERY)).startswith("### mnbench: 1 of 7 rows slower\n")
+    assert markdown(judged(EVERY[0])).startswith("### mnbench: no row is slower, 1 passed\n")
+    assert markdown(judged(EVERY[0], EVERY[3])).startswith("### mnbench: could not tell, 1 of 2 rows unclear\n")
+    assert markdown(judged()).startswith("### mnbench: could not tell, 0 of 0 rows unclear\n")
+
+
+def test_the_worst_row_comes_first():
+    """What fails, then what passes; what is identical is folded away."""
+    text = markdown(judged(*EVERY))
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
+    assert ["`v1-a0.5-r224`", "`gone-a1-r64`"] == rows[:2]
+    assert "`v1-a1-r224`" == rows[-1]
+    assert "<details><summary>1 identical: nothing was measured</summary>\n\n`v1-a0.25-r64`\n\n</details>" in text
+
+
+def test_names_and_reasons_are_no_markup():
+    """Neither a cell's end, nor HTML, nor a line of its own; every row has as many cells as the header."""
+    lines = markdown(judged(*EVERY)).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert {7} == {len(re.findall(r"(?<!\\)\|", line)) for line in table}
+    assert not any(re.search(r"(?<!\\)<(?!/?(details|summary)>)", re.sub(r"`[^`]*`", "", line)) for line in lines)
+    assert not any(line.startswith("::") for line in lines)
+
+
+def test_the_plot_puts_each_row_where_it_is():
+    """Slower right of the dot, faster left of it, all within the axis."""
+    axis, slower, faster, same = plot(
+        [found("a", "slower", 1.1), found("bb", "faster", 0.9), found("c", "same", 1.0)], 0.02
+    )
+    middle = axis.index(" 0 ") + 1
+    assert ("-11.0 %", "+11.0 %") == (axis[4:].split()[0] + " %", axis.split()[-2] + " %")
+    assert slower.index("┼") > middle > faster.index("┼")
+    assert middle == same.index("┼")
+    assert "·" == slower[middle] == faster[middle]
+    assert all(len("bb") + 2 + COLUMNS < len(line) for line in (slower, faster, same))
+    assert slower.endswith("+10.0 %  slower")
+
+
+def test_a_huge_table_fits_into_a_summary():
+    """A mebibyte is all that a step has; the worst rows are shown, and the rest counted."""
+    many = [found(f"{'folder/' * 20}model-{at}", "same", 1.0 + at / 1e6) for at in range(3000)]
+    text = markdown(judged(*many, EVERY[1]))
+    assert len(text.encode()) < 2**20
+    assert f"{3001 - ROWS} more rows are not shown" in text
+    assert "`v1-a0.5-r224` | **slower**" in text
+
+
+# Annotations
+
+
+def commands(text):
+    """Level, title and message of each line, unescaped as the runner does."""
+    lines = [re.fullmatch(r"::(error|warning|notice) title=([^,:]*)::(.*)", line) for line in text.splitlines()]
+    assert all(lines), text
+
+    def plain(value):
+        for code, sign in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
+            value = value.replace(code, sign)
+        return value
+
+    return [tuple(map(plain, line.groups())) for line in lines]
+
+
+def test_annotations_name_what_fails():
+    """The verdict first; nothing that a name holds ends a command or begins one."""
+    told = commands(annotations(judged(*EVERY)))
+    assert ("error", "mnbench: 1 of 7 rows slower") == told[0][:2]
+    assert [("error", "v1-a0.5-r224 is slower"), ("error", "gone-a1-r64 is missing")] == [one[:2] for one in told[1:3]]
+    assert "+5.0 %, between +4.0 % and +6.0 %. +4.7 % when measured again, alone" == told[1][2]
+    assert ("warning", f"{HOSTILE} is incomparable", HOSTILE) == told[3]
+    assert 5 == len(told)
+
+
+def test_there_are_no_more_annotations_than_are_shown():
+    """Ten of a kind a step: the last one says how many more there are."""
+    told = commands(annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
+    assert 10 == len(told)
+    assert "22 more rows" == told[-1][1]
+    assert 10 == len(commands(annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
+
+
+def test_a_pass_is_a_notice():
+    """And nothing else."""
+    assert [("notice", "mnbench: no row is slower, 1 passed")] == [
+        one[:2] for one in commands(annotations(judged(EVERY[0])))
+    ]
+
+
+# JUnit XML
+
+
+def test_junit_counts_what_it_holds():
+    """A slower row is a failure, an unclear one an error, and both say why in their text."""
+    suites = ET.fromstring(junit(judged(*EVERY)).encode())  # noqa: S314  our own
+    (suite,) = suites
+    counts = {"tests": "7", "failures": "1", "errors": "3", "time": "43.210"}
+    assert counts == {name: suite.attrib[name] for name in counts} == {name: suites.attrib[name] for name in counts}
+    cases = suite.findall("testcase")
+    assert ("cpu", "v1-a1-r224") == (cases[0].attrib["classname"], cases[0].attrib["name"])
+    assert (1, 3) == (len(suite.findall("*/failure")), len(suite.findall("*/error")))
+    failure = cases[1].find("failure")
+    assert "slower" == failure.attrib["type"]
+    assert failure.text == failure.attrib["message"]
+    assert (
+        "slower: +5.0 % (+4.0 % to +6.0 %), 4 processes, 1,234 pairs: +4.7 % when measured again, alone" == failure.text
+    )
+    properties = {one.attrib["name"]: one.attrib["value"] for one in suite.find("properties")}
+    assert {
+        "base": "results/cpu.jsonl",
+        "candidate": "now",
+        "seed": "0",
+        "run": "20260101T000000-compare",
+    } == properties
+
+
+# Services
+
+
+def test_bencher_metric_format():
+    """By row and measure a value with its bounds; an identical row is 1; one without a ratio is left out."""
+    payload = json.loads(TEXTS["bencher"](judged(*EVERY)))
+    assert {"value": 1.05, "lower_value": 1.04, "upper_value": 1.06} == payload["v1-a0.5-r224"]["ratio"]
+    assert {"ratio": {"value": 1.0}} == payload["v1-a0.25-r64"]
+    assert {"gone-a1-r64", HOSTILE}.isdisjoint(payload)
+    assert all(isinstance(figure, float) for row in payload.values() for one in row.values() for figure in one.values())
+
+
+def test_github_action_benchmark():
+    """A list of names, units and values, none of them empty: a table without change must not fail the service."""
+    payload = json.loads(TEXTS["benchmark-action"](judged(*EVERY)))
+    assert {
+        "name": "v1-a0.5-r224",
+        "unit": "candidate / base",
+        "value": 1.05,
+        "range": "± 0.01",
+        "extra": "slower\n4 processes, 1234 pairs\n+4.7 % when measured again, alone",
+    } == payload[1]
+    assert 1 == len(json.loads(TEXTS["benchmark-action"](judged(EVERY[5]))))
+
+
+def test_latencies_for_services(make_record):
+    """Of a table's rows, in nanoseconds; devices and threads are named where there are several."""
+    records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, error="no", latency_ns=None)]
+    assert {
+        "v1-a0.5-r160": {"latency": {"value": 2_000_000, "lower_value": 1_940_000, "upper_value": 2_080_000}}
+    } == json.loads(services.bencher(services.of_records(records)))
+    records = [make_record(0.5, 160, threads=1), make_record(0.5, 160, threads=2, device="board")]
+    rows = [one["name"] for one in json.loads(services.benchmark_action(services.of_records(records)))]
+    assert ["cpu v1-a0.5-r160 1 threads", "board v1-a0.5-r160 2 threads"] == rows
+
+
+# Series
+
+
+def test_a_series_grows_by_a_line_a_comparison(tmp_path, monkeypatch):
+    """A file a row, also below a folder; a row that was not measured has no line; `otava.yaml` names all files."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "series"
+    for day in (1, 2):
+        when = datetime(2026, 1, day, tzinfo=UTC)
+        findings = (found("a", "same", 1.0 + day / 100), found("deep/b", "same", 1.0), found("c", "missing"))
+        series.extend(folder, series.of_judgement(judged(*findings[:day]), when))
+    lines = csv_rows((folder / "cpu" / "a.csv").read_text(encoding="utf-8"))
+    assert [("2026-01-01T00:00:00+00:00", "1.01"), ("2026-01-02T00:00:00+00:00", "1.02")] == [
+        (line["time"], line["ratio"]) for line in lines
+    ]
+    assert {"time", "commit", "ratio", "low", "high", "verdict"} == set(lines[0])
+    config = json.loads((folder / "otava.yaml").read_text(encoding="utf-8"))
+    assert ["cpu/a", "cpu/deep/b"] == config["test_groups"]["mnbench"] == list(config["tests"])
+    assert {"ratio": {"direction": -1}} == config["tests"]["cpu/a"]["metrics"]
+
+
+def test_another_file_is_not_continued(tmp_path):
+    """A file of the same name with other columns."""
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "a.csv").write_text("time,latency\n1,2\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="has other columns"):
+        series.extend(tmp_path, series.of_judgement(judged(found("a", "same", 1.0))))
+    assert "time,latency\n1,2\n" == (tmp_path / "cpu" / "a.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not shutil.which("otava"), reason="Apache Otava is not installed")
+def test_otava_finds_a_planted_step(tmp_path):
+    """Of 3 % after 25 of 40 comparisons, there and in no other row."""
+    draw = random.Random(1)
+    for at in range(40):
+        when = datetime.now(UTC) - timedelta(days=40 - at)
+        step = 0.03 if at >= 25 else 0
+        findings = (
+            found("quiet", "same", 1 + draw.gauss(0, 0.004)),
+            found("stepped", "same", 1 + step + draw.gauss(0, 0.004)),
+        )
+        series.extend(tmp_path, series.of_judgement(judged(*findings), when))
+    day = (datetime.now(UTC) - timedelta(days=15)).strftime("%Y-%m-%d")
+
+    def analyzed(test):
+        command = ["otava", "analyze", test, "--config-file", str(tmp_path / "otava.yaml")]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    marked = analyzed("cpu/stepped").splitlines()
+    steps = [at for at, line in enumerate(marked) if re.search(r"\+\d\.\d%", line)]
+    assert 1 == len(steps)
+    assert any(line.startswith(day) for line in marked[steps[0] : steps[0] + 3])
+    assert not re.search(r"[+-]\d+\.\d%", analyzed("cpu/quiet"))
+
+
+# The option
+
+
+def test_every_format_of_the_option_is_written(tmp_path):
+    """The list that help shows is the list that there is."""
+    assert {*TEXTS, "series"} == set(REPORTS)
+    wanted = [(name, tmp_path / name) for name in REPORTS]
+    write(judged(*EVERY), wanted)
+    assert all(path.exists() for _, path in wanted)
+    assert judged(*EVERY) == msgspec.json.decode((tmp_path / "json").read_bytes(), type=Judgement)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("junit", "no FORMAT=FILE"),
+        ("junit=", "no FORMAT=FILE"),
+        ("xml=a.xml", "no FORMAT=FILE"),
+        ("junit=.", "a folder"),
+    ],
+)
+def test_a_wrong_report_is_told_before_anything_is_measured(invoke, value, message):
+    """Exit 2."""
+    result = invoke("compare", "v1-a0.25-r32", "v1-a0.25-r32", "--report", value)
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert message in result.stderr
