@@ -31,6 +31,21 @@ def in_ms(duration_ns: float) -> str:
     return digits(duration_ns / 1e6)
 
 
+def milliseconds(duration_ns: float) -> float:
+    """Nanoseconds as the milliseconds of an axis."""
+    return duration_ns / 1e6
+
+
+def millions(count: float) -> float:
+    """A count as the millions of an axis, bytes as its megabytes."""
+    return count / 1e6
+
+
+def billions(count: float) -> float:
+    """A count, or a rate, as the billions of an axis."""
+    return count / 1e9
+
+
 def in_us(duration_ns: float) -> str:
     """Nanoseconds as microseconds with one decimal."""
     return f"{duration_ns / 1e3:,.1f}"
