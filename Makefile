@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: bench test quick check docs clean
+.PHONY: bench test quick check docs picture clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
 	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
@@ -22,7 +22,11 @@ check: $(READY)  ## linters, types, the direction of imports, generated docs
 	$(BIN)/lint-imports
 	$(BIN)/cog --check README.md docs/*.md
 
-docs: $(READY)  ## write again what the docs generate
+picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
+	$(BIN)/mnbench plot mult-adds cpu -o docs/latency-light.svg
+	$(BIN)/mnbench plot mult-adds cpu --dark -o docs/latency-dark.svg
+
+docs: $(READY) picture  ## write again what the docs generate
 	$(BIN)/ruff format .
 	$(BIN)/cog -r README.md docs/*.md
 

@@ -50,8 +50,7 @@ def command(
     from mnbench.show.plots.render import write
     from mnbench.show.plots.theme import DARK, LIGHT
 
-    theme = DARK if dark else LIGHT
-    spec = figure.spec(theme)
+    spec = figure.spec(DARK if dark else LIGHT)
     for path in paths:
-        write(spec, theme, path)
+        write(spec, path)
         click.echo(path)

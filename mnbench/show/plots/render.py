@@ -102,7 +102,7 @@ def _names(theme: Theme, avoided: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def write(spec: dict[str, Any], theme: Theme, path: Path) -> None:
+def write(spec: dict[str, Any], path: Path) -> None:
     """Write a picture, as the file's name says: `.svg`, `.png`, or `.json` for the Vega specification.
 
     Raises:

@@ -41,7 +41,7 @@ def page(results: Path, records: Sequence[Record], *, title: str) -> str:
         raise RecordError(f"{results}: no row was measured", hint="see why: mnbench table")
     own = files("mnbench.show.report")
     names = _columns(records)
-    library = converter().javascript_bundle("window.vega = vega;")
+    library = converter().javascript_bundle("window.vega = vegaEmbed.vega;")
     days = sorted(record.measured_at[:10] for record in measured)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     devices = list(dict.fromkeys(record.device for record in measured))
