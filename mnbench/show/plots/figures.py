@@ -13,7 +13,7 @@ from mnbench.records.table import setting
 from mnbench.show.plots.layers import distribution_plot, layers_plot
 from mnbench.show.plots.points import AXES, COSTS, Cost, points
 from mnbench.show.plots.render import HEIGHT, PANEL, WIDTH, document
-from mnbench.show.plots.scatter import MANY, accuracy_plot, cost_plot, roofline_plot
+from mnbench.show.plots.scatter import MANY, Sizes, accuracy_plot, cost_plot, roofline_plot
 from mnbench.show.plots.theme import Theme
 from mnbench.units import billions
 
@@ -74,19 +74,19 @@ class Figure:
         wanted = {(record.variant, record.device, record.threads) for record in records}
         return [one for one in profiles.newest(self.results) if (one.variant, one.device, one.threads) in wanted]
 
-    def panel(self, records: Sequence[Record], theme: Theme, size: tuple[int, int] | None) -> dict[str, Any]:
+    def panel(self, records: Sequence[Record], theme: Theme, sizes: Sizes) -> dict[str, Any]:
         """The plot of one device."""
         match self.kind:
             case "accuracy":
-                return accuracy_plot(records, theme, every=self.records, size=size)
+                return accuracy_plot(records, theme, every=self.records, sizes=sizes)
             case "roofline":
-                return roofline_plot(records, theme, every=self.records, size=size)
+                return roofline_plot(records, theme, every=self.records, sizes=sizes)
             case "layers":
                 return layers_plot(self.profiles(records), theme)
             case "distribution":
                 return distribution_plot(self.runs(records), theme)
             case cost:
-                return cost_plot(records, cost, theme, every=self.records, size=size)
+                return cost_plot(records, cost, theme, every=self.records, sizes=sizes)
 
     def runs(self, records: Sequence[Record]) -> dict[str, list[Any]]:
         """The raw samples of the first few that have any."""
@@ -135,7 +135,7 @@ class Figure:
         """The whole picture: one panel a device."""
         shown = {name: records for name, records in self.devices.items() if self._has(records)}
         size = (WIDTH, HEIGHT) if len(shown) == 1 else (PANEL, PANEL * 3 // 4)
-        panels = [(name, self.panel(records, theme, size)) for name, records in shown.items()]
+        panels = [(name, self.panel(records, theme, [size])) for name, records in shown.items()]
         every = [record for records in shown.values() for record in records]
         subtitle = [*(shown if len(shown) == 1 else []), self.legend(every)]
         return document(panels, theme, title=self.title, subtitle=subtitle)

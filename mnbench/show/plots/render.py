@@ -7,7 +7,6 @@ from typing import Any
 
 from mnbench import files
 from mnbench.errors import FileError, MnbenchError
-from mnbench.show.plots.labels import FONT_SIZE
 from mnbench.show.plots.theme import Theme
 
 WIDTH, HEIGHT = 640, 430
@@ -16,6 +15,8 @@ PANEL = 430
 
 PNG_SCALE = 2
 PAGE_HEIGHT = 380
+PAGE_SIZES = ((240, PAGE_HEIGHT), (330, PAGE_HEIGHT), (450, PAGE_HEIGHT), (560, PAGE_HEIGHT))
+"""For each of these widths names are placed, and shown from it to the next: what has room has it on a wider plot too."""
 
 PICKED = {"name": "picked", "value": ""}
 """The variant that the reader has picked; none in a picture."""
@@ -61,45 +62,12 @@ def _head(name: str) -> dict[str, Any]:
 
 
 def for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
-    """The Vega specification of one panel as wide as its place in a page, with names where there is room for them."""
+    """The Vega specification of one panel, as wide as its place in a page."""
     config = theme.config
     config["legend"] |= {"orient": "bottom", "columns": {"expr": "max(1, floor(width / 150))"}}
     size = {"width": "container", "height": PAGE_HEIGHT, "autosize": {"type": "fit-x", "contains": "padding"}}
-    compiled = converter().vegalite_to_vega(
-        {"config": config, "background": None, "params": [PICKED], "padding": 4} | size | panel
-    )
-    marks = {mark.get("name", ""): mark for mark in compiled["marks"]}
-    if "points_marks" in marks:
-        compiled["marks"].append(_names(theme, [name for name in ("intervals_marks",) if name in marks]))
-    return compiled
-
-
-def _names(theme: Theme, avoided: Sequence[str]) -> dict[str, Any]:
-    """Vega-Lite has no mark for it: Vega's label transform leaves out what would lie on a point or on another name."""
-    anchors = ["right", "left", "top", "bottom", "top-left", "bottom-right", "top-right", "bottom-left"]
-    return {
-        "type": "text",
-        "interactive": False,
-        "aria": False,
-        "from": {"data": "points_marks"},
-        "encode": {
-            "enter": {
-                "text": {"field": "datum.label"},
-                "fontSize": {"value": FONT_SIZE},
-                "fill": {"value": theme.ink},
-            }
-        },
-        "transform": [
-            {
-                "type": "label",
-                "size": {"signal": "[width, height]"},
-                "anchor": anchors,
-                "offset": [4, 4, 3, 3, 2, 2, 2, 2],
-                "avoidMarks": avoided,
-                "padding": 0,
-            }
-        ],
-    }
+    spec = {"config": config, "background": None, "params": [PICKED], "padding": 4} | size | panel
+    return converter().vegalite_to_vega(spec)
 
 
 def write(spec: dict[str, Any], path: Path) -> None:

@@ -1,6 +1,7 @@
 """Latency against a cost, published accuracy against latency, and the roofline."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from mnbench.records.record import Record
@@ -14,12 +15,12 @@ MANY = 400
 """From so many points on, intervals and names would only blur the plot."""
 
 Spec = dict[str, Any]
-Size = tuple[int, int] | None
-"""Of the plot in pixels, where that is known: then names are placed here, and by the page where it is not."""
+Sizes = Sequence[tuple[int, int]]
+"""Of the plot in pixels: the one it has, or, from narrow to wide, those that a page may give it."""
 
 
 def cost_plot(
-    records: Sequence[Record], cost: Cost, theme: Theme, *, every: Sequence[Record] = (), size: Size = None
+    records: Sequence[Record], cost: Cost, theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
     """Latency against a cost, with intervals; the axes hold `every` record, so that panels share them."""
     field, what, unit = AXES[cost]
@@ -28,7 +29,7 @@ def cost_plot(
     y = scale([end for point in all_points for end in (point["low"], point["high"])])
     return _spec(
         _shown(found, (field, x), ("latency", y)),
-        ((field, x), ("latency", y), size),
+        ((field, x), ("latency", y), sizes),
         looks(every or records, theme),
         theme,
         titles=(x.title(what, unit), y.title("latency", "ms")),
@@ -36,7 +37,7 @@ def cost_plot(
     )
 
 
-def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), size: Size = None) -> Spec:
+def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()) -> Spec:
     """Published top-1 accuracy against latency, with the Pareto front of the medians."""
     found = [point for point in points(records) if point["top1"] is not None]
     all_points = [point for point in points(every or records) if point["top1"] is not None]
@@ -52,7 +53,7 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
     on_front = {point["variant"] for point in best}
     return _spec(
         sorted(shown, key=lambda point: point["variant"] not in on_front),
-        (("latency", x), ("top1", y), size),
+        (("latency", x), ("top1", y), sizes),
         looks(every or records, theme),
         theme,
         titles=(x.title("latency", "ms"), y.title("published top-1 accuracy", "% of ImageNet")),
@@ -62,7 +63,7 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
     )
 
 
-def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), size: Size = None) -> Spec:
+def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()) -> Spec:
     """Mult-Adds a second against Mult-Adds for each byte that must move, under what the host reached."""
     found = [point for point in points(records) if point["intensity"]]
     all_points = [point for point in points(every or records) if point["intensity"]]
@@ -76,7 +77,7 @@ def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
     y = scale([*(point["rate"] for point in all_points), *peaks, *(0.25 * peak for peak in peaks if ridge)], log=True)
     return _spec(
         _shown(found, ("intensity", x), ("rate", y)),
-        (("intensity", x), ("rate", y), size),
+        (("intensity", x), ("rate", y), sizes),
         looks(every or records, theme),
         theme,
         titles=(
@@ -145,7 +146,7 @@ def _channel(field: str, axis: Scale, title: str = "") -> Spec:
 
 def _spec(
     shown: Sequence[Point],
-    frame: tuple[Axis, Axis, Size],
+    frame: tuple[Axis, Axis, Sizes],
     graphs: Mapping[str, tuple[str, str]],
     theme: Theme,
     *,
@@ -155,7 +156,7 @@ def _spec(
     line: Sequence[Point] = (),
 ) -> Spec:
     """Lines below, intervals, the points on them, and their names where the size is known."""
-    across, up, size = frame
+    across, up, sizes = frame
     x, y = _channel(*across, titles[0]), _channel(*up, titles[1])
     few = len(shown) <= MANY
     for point in shown:
@@ -164,8 +165,11 @@ def _spec(
     if interval and few:
         layers.append(_intervals(x, y, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
-    if size and few:
-        layers += _names(placed(shown, across, up, size, interval=interval, line=line), x, y, theme)
+    for size, wider in zip_longest(sizes if few else (), sizes[1:]):
+        found = placed(shown, across, up, size, interval=interval, line=line)
+        narrowest = f"width >= {size[0]}" if len(sizes) > 1 else "true"
+        fits = f"{narrowest} && width < {wider[0]}" if wider else narrowest
+        layers += _names(found, x, y, theme, fits)
     return {"data": {"values": list(shown)}, "layer": layers}
 
 
@@ -207,12 +211,13 @@ def _points(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], theme: Them
     }
 
 
-def _names(placed_names: Sequence[dict[str, Any]], x: Spec, y: Spec, theme: Theme) -> list[Spec]:
+def _names(placed_names: Sequence[dict[str, Any]], x: Spec, y: Spec, theme: Theme, fits: str) -> list[Spec]:
     by_align = {align: [one for one in placed_names if one["align"] == align] for align in ("left", "center", "right")}
     return [
         {
             "data": {"values": names},
-            "mark": {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "color": theme.ink},
+            "mark": {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "color": theme.ink}
+            | {"opacity": {"expr": f"{fits} ? 1 : 0"}, "aria": False, "tooltip": None},
             "encoding": {"x": x, "y": y, "text": {"field": "label"}},
         }
         for align, names in by_align.items()

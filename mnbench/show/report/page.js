@@ -1,7 +1,6 @@
-"use strict";
 const tip = document.getElementById("tip");
 const rows = [...document.querySelectorAll("#table tbody tr")];
-const views = [];
+const views = (window.views = []);
 
 /* A tooltip's values are texts: nothing of it is read as HTML. */
 function showTip(handler, event, item, value) {
@@ -31,19 +30,20 @@ function go(row) {
   row.focus();
 }
 
-for (const figure of document.querySelectorAll("figure[data-device]")) {
+async function draw(figure) {
   const spec = JSON.parse(figure.querySelector("script").textContent);
   const device = figure.dataset.device;
-  const view = new vega.View(vega.parse(spec), { renderer: "svg", container: figure.querySelector(".plot"), hover: true });
-  view.tooltip(showTip);
+  const options = { mode: "vega", renderer: "svg", actions: false, defaultStyle: false, tooltip: showTip };
+  const { view } = await window.vegaEmbed(figure.querySelector(".plot"), spec, options);
   view.addEventListener("click", (event, item) => {
     const variant = item && item.datum && item.datum.variant;
     const row = rows.find((one) => !one.hidden && one.dataset.variant === variant && one.dataset.device === device);
     if (row) go(row);
   });
-  view.runAsync().then(() => { figure.dataset.drawn = "yes"; });
   views.push([view, device]);
+  figure.dataset.drawn = "yes";
 }
+document.querySelectorAll("figure[data-device]").forEach(draw);
 
 function number(text) {
   const found = text.replace(/,/g, "").match(/-?\d+(\.\d+)?(e[-+]?\d+)?/);

@@ -16,7 +16,7 @@ from mnbench.records.record import Record
 from mnbench.records.table import COLUMNS, DEFAULT_COLUMNS, latency_table, meaning
 from mnbench.show.markup import html
 from mnbench.show.plots.figures import KINDS, Figure
-from mnbench.show.plots.render import converter, for_page
+from mnbench.show.plots.render import PAGE_SIZES, converter, for_page
 from mnbench.show.plots.theme import PAGE, style_sheet
 from mnbench.show.report.commands import commands
 
@@ -41,7 +41,7 @@ def page(results: Path, records: Sequence[Record], *, title: str) -> str:
         raise RecordError(f"{results}: no row was measured", hint="see why: mnbench table")
     own = files("mnbench.show.report")
     names = _columns(records)
-    library = converter().javascript_bundle("window.vega = vegaEmbed.vega;")
+    library = converter().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     devices = list(dict.fromkeys(record.device for record in measured))
@@ -112,7 +112,9 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
             # What was not measured has no plot.
             continue
         measured = [record for record in records if record.latency_ns]
-        spec = json.dumps(for_page(figure.panel(measured, PAGE, None), PAGE), ensure_ascii=False).replace("</", "<\\/")
+        spec = json.dumps(for_page(figure.panel(measured, PAGE, PAGE_SIZES), PAGE), ensure_ascii=False).replace(
+            "</", "<\\/"
+        )
         yield (
             f'<figure data-device="{escape(device)}" data-kind="{kind}">\n<h3>{escape(figure.title)}</h3>\n'
             f'<div class="plot" role="img" aria-label="{escape(figure.title)}"></div>\n'
