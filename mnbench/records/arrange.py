@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from mnbench.columns import ABSENT, Column, Table, Value
 from mnbench.errors import RecordError
 from mnbench.records.record import Latency, Record
-from mnbench.records.table import COLUMNS, meaning, setting
+from mnbench.records.table import COLUMNS, meaning, setting, tells
 from mnbench.units import digits, in_ms
 
 R = TypeVar("R")
@@ -18,7 +18,7 @@ OF_VARIANT = frozenset(
 )
 """Columns that say the same of a variant on every device."""
 
-BESIDE = ("graph", "alpha", "resolution", "mult_adds", "latency_ns")
+BESIDE = ("graph", "alpha", "resolution", "precision", "batch", "mult_adds", "latency_ns")
 
 
 def groups(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
@@ -39,7 +39,7 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
     """
     device, _, variant = reference.rpartition("/")
     found = {
-        _place(record): record.latency_ns
+        _place(record): record
         for record in records
         if record.variant == variant and device in ("", record.device) and record.latency_ns
     }
@@ -50,18 +50,21 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         )
     one = next(iter(found.values()))
 
-    def base(record: Record) -> Latency | None:
+    def base(record: Record) -> Record | None:
         return one if device else found.get(_place(record))
 
     def ratio(record: Record) -> float | None:
         other = base(record)
-        return record.latency_ns.median / other.median if record.latency_ns and other else None
+        if not record.latency_ns or not other or not other.latency_ns:
+            return None
+        return record.latency_ns.median / other.latency_ns.median
 
     def interval(record: Record) -> str | None:
         other, mine = base(record), record.latency_ns
-        if not mine or not other or mine is other or not mine.coverage or not other.coverage:
+        theirs = other.latency_ns if other and other.id != record.id else None
+        if not mine or not theirs or not mine.coverage or not theirs.coverage:
             return None
-        return f"{digits(mine.low / other.high)}–{digits(mine.high / other.low)}"
+        return f"{digits(mine.low / theirs.high)}–{digits(mine.high / theirs.low)}"
 
     return [
         Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, show=digits),
@@ -85,7 +88,7 @@ Beside = Mapping[str, Record]
 
 def side_by_side(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Beside]:
     """One row a variant, and of each column that differs between devices one for every device."""
-    columns = columns or BESIDE
+    columns = columns or [name for name in BESIDE if tells(name, records)]
     labels = _labels(records)
     rows: dict[tuple[str, str | None], dict[str, Record]] = {}
     for record in records:
@@ -113,7 +116,7 @@ class Lent(Column[R]):
 
 
 def _lent(
-    column: Column[Record], pick: Callable[[R], Record | None], *, absent: str = ABSENT, **changes: Any
+    column: Column[Record], pick: Callable[[R], Record | None], *, absent: str = ABSENT, name: str = "", title: str = ""
 ) -> Column[R]:
     def value(row: R) -> Value:
         record = pick(row)
@@ -123,8 +126,14 @@ def _lent(
         record = pick(row)
         return column.text(record) if record else absent
 
-    facts = {"name": column.name, "title": column.title, "unit": column.unit, "left": column.left} | changes
-    return Lent[R](value=value, show=text, **facts)
+    return Lent[R](
+        name=name or column.name,
+        title=title or column.title,
+        unit=column.unit,
+        left=column.left,
+        value=value,
+        show=text,
+    )
 
 
 def _on(column: Column[Record], label: str) -> Column[Beside]:

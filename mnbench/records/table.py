@@ -179,7 +179,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
     bounded = any(_bound_ns(record) for record in records)
     better = {"mult_adds_per_s": "of_bound"} if bounded else {}
-    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if _tells(name, records)]
+    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if tells(name, records)]
     settings = dict.fromkeys(setting(record) for record in records if record.latency_ns)
     return Table(
         columns=[COLUMNS[name] for name in columns],
@@ -234,7 +234,7 @@ def _advice(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def _tells(name: str, records: Sequence[Record]) -> bool:
+def tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
     usual = {"precision": "fp32", "batch": 1, "threads": records[0].threads if records else None}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mnbench.measure.profile import Profile
 from mnbench.show.plots.scale import scale
-from mnbench.show.plots.theme import Theme
+from mnbench.show.plots.theme import PAGE, Theme
 from mnbench.units import in_ms, in_percent, milliseconds
 
 TYPES = 7
@@ -23,10 +23,15 @@ LAST = 0.99
 
 BAR = 30
 
-WIDE = 0.08
-"""Shares from which a percentage has room."""
+ROOM = 32
+"""Pixels from which a percentage has room in its part of a bar."""
 
 Spec = dict[str, Any]
+
+
+def narrow(theme: Theme) -> Spec:
+    """What a legend of long names needs in a page that may be a phone's."""
+    return {"columns": 1} if theme is PAGE else {}
 
 
 def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
@@ -52,7 +57,7 @@ def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
         "field": "type",
         "type": "nominal",
         "scale": {"domain": domain, "range": [theme.parts[-1 if one == OTHER else named.index(one)] for one in domain]},
-        "legend": {"title": "layer type", "orient": "bottom", "columns": {"expr": "max(1, floor(width / 150))"}},
+        "legend": {"title": "layer type"} | narrow(theme),
     }
     bar = {
         "mark": {"type": "bar", "stroke": theme.background or "var(--background)", "strokeWidth": 1.5},
@@ -65,12 +70,12 @@ def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
         },
     }
     on = [theme.on_part(-1 if one == OTHER else named.index(one)) for one in domain]
+    room = {"expr": f"(datum.end - datum.start) / 100 * width > {ROOM} ? 1 : 0"}
     ink = {"field": "on", "type": "nominal", "scale": None, "legend": None}
     for row in rows:
         row["on"] = on[domain.index(row["type"])]
     inside = {
-        "transform": [{"filter": "datum.wide"}],
-        "mark": {"type": "text", "align": "center", "baseline": "middle", "fontSize": 11},
+        "mark": {"type": "text", "align": "center", "baseline": "middle", "fontSize": 11, "opacity": room},
         "encoding": {"x": x | {"field": "middle"}, "y": y, "text": {"field": "text"}, "color": ink},
     }
     return {"data": {"values": rows}, "height": {"step": BAR + 16}, "layer": [bar, inside]}
@@ -112,7 +117,7 @@ def _bars(profile: Profile, named: Sequence[str]) -> list[dict[str, Any]]:
         end = start + 100 * share
         row = {"variant": _bar_name(profile), "type": kind, "start": start, "end": end, "middle": (start + end) / 2}
         tip = {"": profile.variant, kind: in_percent(share), "time": f"{in_ms(share * profile.kernels_ns)} ms"}
-        rows.append(row | {"wide": share > WIDE, "text": in_percent(share), "tip": tip})
+        rows.append(row | {"text": in_percent(share), "tip": tip})
         start = end
     return rows
 
@@ -150,7 +155,7 @@ def distribution_plot(runs: Runs, theme: Theme) -> Spec:
             "field": "variant",
             "type": "nominal",
             "scale": {"domain": names, "range": [theme.series[at % len(theme.series)] for at in range(len(names))]},
-            "legend": {"title": None},
+            "legend": {"title": None} | narrow(theme),
         },
         "strokeDash": {
             "field": "variant",

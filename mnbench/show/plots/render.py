@@ -15,8 +15,10 @@ PANEL = 430
 
 PNG_SCALE = 2
 PAGE_HEIGHT = 380
+PAGE_COLUMNS = 2
+"""Of a legend: as many as a phone has room for."""
 PAGE_SIZES = ((240, PAGE_HEIGHT), (330, PAGE_HEIGHT), (450, PAGE_HEIGHT), (560, PAGE_HEIGHT))
-"""For each of these widths names are placed, and shown from it to the next: what has room has it on a wider plot too."""
+"""For each of these widths names are placed, and shown up to the next: what has room has it on a wider plot too."""
 
 PICKED = {"name": "picked", "value": ""}
 """The variant that the reader has picked; none in a picture."""
@@ -64,7 +66,7 @@ def _head(name: str) -> dict[str, Any]:
 def for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
     """The Vega specification of one panel, as wide as its place in a page."""
     config = theme.config
-    config["legend"] |= {"orient": "bottom", "columns": {"expr": "max(1, floor(width / 150))"}}
+    config["legend"] |= {"orient": "bottom", "columns": PAGE_COLUMNS}
     size = {"width": "container", "height": PAGE_HEIGHT, "autosize": {"type": "fit-x", "contains": "padding"}}
     spec = {"config": config, "background": None, "params": [PICKED], "padding": 4} | size | panel
     return converter().vegalite_to_vega(spec)
