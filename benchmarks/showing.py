@@ -4,7 +4,6 @@
 """
 
 import argparse
-import os
 import random
 import tempfile
 from datetime import UTC, datetime
@@ -65,17 +64,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="rounds, each with one process of every arm")
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as made:
-        os.chdir(made)
         fill(Path(made) / "results")
         kinds = ("mult-adds", "accuracy", "roofline")
         arms = {f"table --format {form}": ("table", "--format", form) for form in ("rich", "csv", "latex", "html")}
         arms |= {"table --budget": ("table", "--budget", "1ms,2ms,5ms,10ms")}
         arms |= {f"plot {kind}": ("plot", kind) for kind in kinds}
         arms |= {
-            f"plot {kind} -o .{form}": ("plot", kind, "-o", f"plot.{form}") for kind in kinds for form in ("svg", "png")
+            f"plot {kind} -o .{form}": ("plot", kind, "-o", f"{made}/plot.{form}")
+            for kind in kinds
+            for form in ("svg", "png")
         }
-        arms |= {"report": ("report",)}
-        found = interleaved({name: process(MNBENCH, *words) for name, words in arms.items()}, rounds=runs)
+        arms |= {"report": ("report", "-o", f"{made}/report.html")}
+        found = interleaved(
+            {name: process(MNBENCH, *words, "--results", f"{made}/results") for name, words in arms.items()},
+            rounds=runs,
+        )
         size_bytes = (Path(made) / "report.html").stat().st_size
     lines = [f"{RECORDS:,} records, whole processes, {runs} rounds; median and slowest, in seconds"]
     for name, rounds in found.items():

@@ -27,7 +27,7 @@ COMMANDS = {
     "build": "Build and simplify ONNX models.",
     "run": "Measure latency and append it to the results.",
     "table": "Show the results.",
-    "plot": "Plot the results: SVG, PNG, or in the terminal.",
+    "plot": "Plot the results.",
     "report": "Write the results as one HTML file.",
     "profile": "Show where the time goes.",
     "doctor": "Tell what a device is, what disturbs it, and its noise.",

@@ -137,7 +137,7 @@ class Figure:
         size = (WIDTH, HEIGHT) if len(shown) == 1 else (PANEL, PANEL * 3 // 4)
         panels = [(name, self.panel(records, theme, [size])) for name, records in shown.items()]
         every = [record for records in shown.values() for record in records]
-        subtitle = [*(shown if len(shown) == 1 else []), self.legend(every)]
+        subtitle = [*(shown if len(shown) == 1 else ()), self.legend(every)]
         return document(panels, theme, title=self.title, subtitle=subtitle)
 
 

@@ -137,6 +137,8 @@ def distribution_plot(runs: Runs, theme: Theme) -> Spec:
             for share, value in zip(shares, np.quantile(latencies_ns, shares), strict=True):
                 rows.append({"variant": name, "process": process, "latency": milliseconds(value), "share": 100 * share})
     x = scale([row["latency"] for row in rows], zero=False)
+    symbols = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 300}
+    legend = {"title": None, **symbols, **narrow(theme)}
     encoding = {
         "x": {
             "field": "latency",
@@ -155,19 +157,13 @@ def distribution_plot(runs: Runs, theme: Theme) -> Spec:
             "field": "variant",
             "type": "nominal",
             "scale": {"domain": names, "range": [theme.series[at % len(theme.series)] for at in range(len(names))]},
-            "legend": {"title": None} | narrow(theme),
+            "legend": legend,
         },
         "strokeDash": {
             "field": "variant",
             "type": "nominal",
             "scale": {"domain": names, "range": [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3]]},
-            "legend": {
-                "title": None,
-                "symbolType": "stroke",
-                "symbolOpacity": 1,
-                "symbolStrokeWidth": 2,
-                "symbolSize": 300,
-            },
+            "legend": legend,
         },
     }
     thin = {

@@ -102,8 +102,8 @@ def thinned(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], 
     """Of the points that would hide one another, one each: those of a graph in a cell of a fine grid."""
     seen: dict[tuple[str, int, int], Point] = {}
     for point in found:
-        place = (round(axis.share(point[name]) * cells) for name, axis in (x, y))
-        seen.setdefault((point["graph"], *place), point)
+        across, up = (round(axis.share(point[name]) * cells) for name, axis in (x, y))
+        seen.setdefault((point["graph"], across, up), point)
     return list(seen.values())
 
 

@@ -165,7 +165,7 @@ def _spec(
     if interval and few:
         layers.append(_intervals(x, y, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
-    for size, wider in zip_longest(sizes if few else (), sizes[1:]):
+    for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
         found = placed(shown, across, up, size, interval=interval, line=line)
         narrowest = f"width >= {size[0]}" if len(sizes) > 1 else "true"
         fits = f"{narrowest} && width < {wider[0]}" if wider else narrowest

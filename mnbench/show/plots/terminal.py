@@ -8,11 +8,13 @@ from rich.text import Text
 from mnbench.records.record import Record
 from mnbench.show.plots.figures import Figure
 from mnbench.show.plots.layers import shares_by_type
-from mnbench.show.plots.points import AXES, COSTS, Point, front, looks, points
+from mnbench.show.plots.points import AXES, Point, front, looks, points
 from mnbench.show.plots.scale import Scale, scale
 from mnbench.show.plots.theme import DARK
 from mnbench.stats import quantile
 from mnbench.units import milliseconds
+
+LATENCY = ("latency", "latency", "ms")
 
 ROWS = 20
 WIDTH = 100
@@ -40,13 +42,16 @@ def show(figure: Figure) -> None:
 
 
 def _scatter(console: Console, figure: Figure, records: Sequence[Record]) -> None:
-    (x_name, what_x, unit_x), (y_name, what_y, unit_y) = {
-        "accuracy": (("latency", "latency", "ms"), ("top1", "published top-1 accuracy", "%")),
-        "roofline": (
-            ("intensity", "Mult-Adds for each byte of weights, input and output", ""),
-            ("rate", "Mult-Adds a second", "billions"),
-        ),
-    }.get(figure.kind) or (AXES[next(one for one in COSTS if one == figure.kind)], ("latency", "latency", "ms"))
+    match figure.kind:
+        case "accuracy":
+            (x_name, what_x, unit_x), (y_name, what_y, unit_y) = LATENCY, ("top1", "published top-1 accuracy", "%")
+        case "roofline":
+            x_name, what_x, unit_x = "intensity", "Mult-Adds for each byte of weights, input and output", ""
+            y_name, what_y, unit_y = "rate", "Mult-Adds a second", "billions"
+        case "mult-adds" | "memory-access" | "params" as cost:
+            (x_name, what_x, unit_x), (y_name, what_y, unit_y) = AXES[cost], LATENCY
+        case _:
+            return
     found = [point for point in points(records) if point[x_name] is not None and point[y_name] is not None]
     if not found:
         return

@@ -13,15 +13,18 @@ from mnbench.columns import Column, Table
 from mnbench.errors import RecordError
 from mnbench.records.issues import Issue
 from mnbench.records.record import Record
-from mnbench.records.table import COLUMNS, DEFAULT_COLUMNS, latency_table, meaning
+from mnbench.records.table import COLUMNS, latency_table, meaning
 from mnbench.show.markup import html
 from mnbench.show.plots.figures import KINDS, Figure
 from mnbench.show.plots.render import PAGE_SIZES, converter, for_page
 from mnbench.show.plots.theme import PAGE, style_sheet
 from mnbench.show.report.commands import commands
 
-HOW = ("device", "variant", "processes", "runs", "effective_runs", "cpu_ns", "first_run_ns", "session_ns")
-HOW += ("peak_rss_bytes", "difference", "placed", "runtime", "measured_at")
+HOW = (
+    *("device", "variant", "processes", "runs", "effective_runs", "cpu_ns", "first_run_ns", "session_ns"),
+    *("peak_rss_bytes", "difference", "placed", "runtime", "measured_at"),
+)
+"""Columns that say how a row was measured."""
 
 METHOD = (
     "Each row was measured in fresh processes, visited in random order: a session is created, run once, warmed up, and"
@@ -74,7 +77,7 @@ def _columns(records: Sequence[Record]) -> list[str]:
     """Those of a table in a terminal, with the accuracy and the issues; the device where there are several."""
     shown = [column.name for column in latency_table(records).columns]
     several = len({record.device for record in records}) > 1
-    return [*(["device"] if several else []), *shown, "top1", "issues"] if DEFAULT_COLUMNS else shown
+    return [*(["device"] if several else []), *shown, "top1", "issues"]
 
 
 def _table(records: Sequence[Record], names: Sequence[str]) -> str:
