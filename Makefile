@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 TORCH := $(VENV)/torch-ready
 
-.PHONY: bench test torch quick check docs clean
+.PHONY: bench test torch quick check docs picture clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
 	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
@@ -26,7 +26,11 @@ check: $(READY)  ## linters, types, the direction of imports, generated docs
 	$(BIN)/lint-imports
 	$(BIN)/cog --check README.md docs/*.md
 
-docs: $(READY)  ## write again what the docs generate
+picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
+	$(BIN)/mnbench plot mult-adds cpu -o docs/latency-light.svg
+	$(BIN)/mnbench plot mult-adds cpu --dark -o docs/latency-dark.svg
+
+docs: $(READY) picture  ## write again what the docs generate
 	$(BIN)/ruff format .
 	$(BIN)/cog -r README.md docs/*.md
 

@@ -51,6 +51,18 @@ def table() -> None:
 
 
 @main.command()
+def plot() -> None:
+    """Say hello, plot."""
+    click.echo("Hello, plot!")
+
+
+@main.command()
+def report() -> None:
+    """Say hello, report."""
+    click.echo("Hello, report!")
+
+
+@main.command()
 def profile() -> None:
     """Say hello, profile."""
     click.echo("Hello, profile!")

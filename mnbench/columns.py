@@ -1,7 +1,7 @@
 """Tables with typed columns: each value in its base unit, and as the text that a person reads."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
 R = TypeVar("R")
@@ -46,3 +46,11 @@ class Table(Generic[R]):
     rows: Sequence[R]
     title: str = ""
     notes: Sequence[str] = ()
+
+    def with_columns(self, columns: Sequence[Column[R]], notes: Sequence[str]) -> "Table[R]":
+        """The same rows under other columns and notes."""
+        return replace(self, columns=columns, notes=notes)
+
+    def payload(self) -> list[dict[str, Value]]:
+        """For programs: each row's values, in base units, by the columns' names."""
+        return [{column.name: column.value(row) for column in self.columns} for row in self.rows]

@@ -4,10 +4,46 @@ from collections.abc import Callable
 
 NS_PER_S = 1e9
 
+SUFFIXES: dict[str, dict[str, float]] = {
+    "ns": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
+    "bytes": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9},
+    "": {"k": 1e3, "M": 1e6, "G": 1e9, "%": 0.01},
+}
+"""What may stand behind a number: of a duration, of a size, of anything else."""
+
+
+def quantity(text: str, name: str) -> float:
+    """A number, with a unit or without, in the base unit that a column's name ends with: 10ms, 300M, 60 %.
+
+    Raises:
+        ValueError: it is no number, or its unit is of another kind.
+    """
+    number = text.rstrip("nuµmskMGB%").rstrip()
+    suffix = text[len(number) :].strip()
+    factors = SUFFIXES[next((kind for kind in ("ns", "bytes") if name.endswith(f"_{kind}")), "")] | {"": 1.0}
+    if suffix not in factors:
+        raise ValueError(text)
+    return float(number) * factors[suffix]
+
 
 def in_ms(duration_ns: float) -> str:
     """Nanoseconds as milliseconds with three digits: 0.412, 4.12, 41.2."""
     return digits(duration_ns / 1e6)
+
+
+def milliseconds(duration_ns: float) -> float:
+    """Nanoseconds as the milliseconds of an axis."""
+    return duration_ns / 1e6
+
+
+def millions(count: float) -> float:
+    """A count as the millions of an axis, bytes as its megabytes."""
+    return count / 1e6
+
+
+def billions(count: float) -> float:
+    """A count, or a rate, as the billions of an axis."""
+    return count / 1e9
 
 
 def in_us(duration_ns: float) -> str:

@@ -56,7 +56,7 @@ def test_the_wheel_carries_the_tables_and_nothing_else(source, wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         facts = {name for name in archive.namelist() if ".dist-info/" in name}
     tables = {f"mnbench/{path.relative_to(source)}" for path in source.glob("*/*.toml")}
-    modules = {str(path.relative_to(source)) for path in source.glob("mnbench/**/*.py")}
+    modules = {str(path.relative_to(source)) for path in source.glob("mnbench/**/*.*")}
 
     assert {"mnbench/graphs/v1.toml", "mnbench/devices/cpu.toml"} <= names
     assert tables | modules == names
@@ -102,6 +102,7 @@ def test_every_dependency_is_pinned():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     named = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    named += [name for extra in project["project"]["optional-dependencies"].values() for name in extra]
     pinned = {line.partition("==")[0].lower() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines()}
 
     assert set() == {name.split(">")[0].split("[")[0].lower() for name in named} - pinned

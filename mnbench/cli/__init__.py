@@ -28,6 +28,8 @@ COMMANDS = {
     "verify": "Tell whether a model puts out what it should.",
     "run": "Measure latency and append it to the results.",
     "table": "Show the results.",
+    "plot": "Plot the results.",
+    "report": "Write the results as one HTML file.",
     "profile": "Show where the time goes.",
     "doctor": "Tell what a device is, what disturbs it, and its noise.",
     "compare": "Tell whether one of two is slower.",

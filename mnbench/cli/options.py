@@ -189,6 +189,27 @@ def format_option(*formats: str) -> Callable[[Command], Command]:
     )
 
 
+results_option = click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
+)
+
+where_option = click.option(
+    "--where", multiple=True, metavar="CONDITION", help="Only rows with latency_ns<=10ms, graph=v3-* or issues=."
+)
+
+
+def parsed(read: Callable[[str], T], text: str) -> T:
+    """What a reader makes of an option's text.
+
+    Raises:
+        click.UsageError: it refused the text.
+    """
+    try:
+        return read(text)
+    except ValueError as failure:
+        raise click.UsageError(str(failure)) from failure
+
+
 def variant_options(command: Command) -> Command:
     """GRAPH… with `--alpha`, `--res` or `--rho`, and what else makes a variant of it."""
     for decorate in (

@@ -38,11 +38,11 @@ def command(*, budget: float, max_bytes: int | None, device: str | None, results
     Of the variants that were measured, the one with the highest published accuracy whose latency, to the upper end of
     its interval, is within the budget; with what it beat, and what does not fit. Nothing is measured.
     """
-    from mnbench.records.newest import newest
+    from mnbench.records.choose import chosen
     from mnbench.records.pick import choose
     from mnbench.show.picks import choice_payload, choice_table
 
-    records = newest(results, [device] if device else [])
+    records = chosen(results, [device] if device else [])
     choices = choose(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
     if output == "json":
         echo_json({"choices": [choice_payload(one) for one in choices]})

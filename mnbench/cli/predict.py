@@ -20,11 +20,11 @@ def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) 
     For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together
     and the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
     """
-    from mnbench.records.newest import newest
+    from mnbench.records.choose import chosen
     from mnbench.records.predict import predictions
     from mnbench.show.predictions import prediction_payload, prediction_table
 
-    found = predictions(newest(results, devices), seed=seed)
+    found = predictions(chosen(results, devices), seed=seed)
     if output == "json":
         echo_json({"predictions": [prediction_payload(one) for one in found]})
         return

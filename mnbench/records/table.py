@@ -1,9 +1,9 @@
 """Records as a table: the columns there are, and which records are the newest."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mnbench.columns import Column, Table, Value
+from mnbench.network.accuracy import Accuracy, accuracy
 from mnbench.network.variant import alpha_text, resolution_text
 from mnbench.records.issues import Issue
 from mnbench.records.record import Record
@@ -49,6 +49,21 @@ def _of_bound(record: Record) -> float | None:
 
 def _resolution(record: Record) -> str | None:
     return resolution_text(record.resolution) if record.resolution else None
+
+
+def published(record: Record) -> Accuracy | None:
+    """The published accuracy of the variant."""
+    return accuracy(record.architecture, record.variant, record.precision)
+
+
+def _top1(record: Record) -> float | None:
+    found = published(record)
+    return found.top1 if found else None
+
+
+def _source(record: Record) -> str | None:
+    found = published(record)
+    return found.source if found else None
 
 
 def _issues(record: Record) -> str | None:
@@ -109,6 +124,8 @@ COLUMNS: dict[str, Column[Record]] = {
             name="copy_out_ns", title="copy out", unit="ms", value=lambda r: r.copies_ns.get("out"), show=in_ms
         ),
         Column[Record](name="difference", value=lambda r: r.difference, show="{:.1e}".format, rank=1),
+        Column[Record](name="top1", title="top-1", unit="%", value=_top1, show="{:.1f}".format),
+        Column[Record](name="top1_source", title="top-1 from", value=_source, left=True),
         Column[Record](name="precision", value=lambda r: r.precision, left=True),
         Column[Record](name="batch", value=lambda r: r.batch),
         Column[Record](
@@ -167,20 +184,31 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
     bounded = any(_bound_ns(record) for record in records)
     better = {"mult_adds_per_s": "of_bound"} if bounded else {}
-    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if _tells(name, records)]
-    settings = dict.fromkeys(_setting(record) for record in records if record.latency_ns)
+    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if tells(name, records)]
+    settings = dict.fromkeys(setting(record) for record in records if record.latency_ns)
+    return Table(
+        columns=[COLUMNS[name] for name in columns],
+        rows=records,
+        title="\n".join(settings),
+        notes=meaning(records, columns),
+    )
+
+
+def meaning(records: Sequence[Record], columns: Collection[str]) -> list[str]:
+    """What the figures in these columns mean, and what speaks against some of them."""
     notes: list[str] = []
     measured = [record for record in records if record.latency_ns]
     notes += _meaning([record for record in measured if record.processes > 1])
     if any(record.processes == 1 for record in measured):
         notes.append("latency: where one process was all, its median, which has no interval")
-    if bounded and {"bound_ns", "of_bound"} & set(columns):
+    if {"bound_ns", "of_bound"} & set(columns) and any(_bound_ns(record) for record in records):
         notes.append("bound: what its Mult-Adds, or its weights, input and output, take at the best this host reached")
     if "difference" in columns and any(record.difference is not None for record in records):
         notes.append("difference: the largest from onnxruntime's CPU in fp32, as a share of the output's spread")
+    if {"top1", "top1_source"} & set(columns):
+        notes.append("top-1: as published for that variant, by the authors where they print one; not measured here")
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
-    notes += _advice(records)
-    return Table(columns=[COLUMNS[name] for name in columns], rows=records, title="\n".join(settings), notes=notes)
+    return notes + _advice(records)
 
 
 def _meaning(records: Sequence[Record]) -> list[str]:
@@ -222,7 +250,7 @@ def _who(record: Record, records: Sequence[Record]) -> str:
     )
 
 
-def _tells(name: str, records: Sequence[Record]) -> bool:
+def tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
     if name == "difference":
         return any(record.precision != "fp32" for record in records)
@@ -231,18 +259,8 @@ def _tells(name: str, records: Sequence[Record]) -> bool:
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
 
 
-def by_column(records: Iterable[Record], name: str, *, descending: bool = False) -> list[Record]:
-    """Sorted by the value in a column; those without a value come last."""
-    value = COLUMNS[name].value
-
-    def key(record: Record) -> tuple[bool, Any]:
-        found = value(record)
-        return (found is None) != descending, 0 if found is None else found
-
-    return sorted(records, key=key, reverse=descending)
-
-
-def _setting(record: Record) -> str:
+def setting(record: Record) -> str:
+    """Device, runtime, threads and host, as a title has them."""
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
     gpu = f"{record.gpu['name']}, " if record.gpu else ""
     host = f"{gpu}{record.host.get('cpu')}, {record.host.get('cores')} cores"

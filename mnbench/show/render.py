@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mnbench.columns import Column, Table
+from mnbench.show.markup import html, latex
 
 R = TypeVar("R")
 
@@ -19,9 +20,10 @@ GAP = 2
 
 
 def echo(table: Table[Any], output: str) -> None:
-    """Print on stdout as `rich`, `md` or `csv`."""
-    if output == "md":
-        sys.stdout.write(markdown(table))
+    """Print on stdout as `rich`, `md`, `csv`, `latex` or `html`."""
+    written = {"md": markdown, "latex": latex, "html": html}
+    if output in written:
+        sys.stdout.write(written[output](table))
     elif output == "csv":
         comma_separated(table)
     else:

@@ -1,0 +1,97 @@
+"""How long tables and plots of 10,000 records take: whole processes. The goal is 2 s each.
+
+.venv/bin/python -m benchmarks.showing [--runs N]
+"""
+
+import argparse
+import random
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from benchmarks.interleaved import MNBENCH, ROOT, interleaved, process
+from benchmarks.report import LOGS, versions
+from mnbench.records.store import Store
+
+RECORDS = 10_000
+GOAL_S = 2.0
+
+
+def fill(folder: Path) -> None:
+    """Write 10,000 distinct cells made of a measured one: ten graphs, at 1,000 α and resolutions each."""
+    one = Store(ROOT / "results", "cpu").records()[0]
+    draw = random.Random(0)  # noqa: S311  made-up latencies
+    graphs = (
+        "v1",
+        "v2",
+        "v3-large",
+        "v3-small",
+        "shufflenet-v1",
+        "shufflenet-v2",
+        "v1-conv",
+        "v1-shallow",
+        "own",
+        "two",
+    )
+    lines: list[bytes] = []
+    for at in range(RECORDS):
+        graph, alpha, side = graphs[at % 10], round(0.1 + at // 10 % 100 / 50, 2), 64 + 16 * (at // 1000)
+        factor = alpha**2 * (side / 224) ** 2 * draw.lognormvariate(0, 0.3)
+        scaled = {
+            name: round(getattr(one.latency_ns, name) * factor) for name in ("median", "low", "high", "p10", "p90")
+        }
+        variant = f"{graph}-a{alpha:g}-r{side}"
+        changes = {
+            "variant": variant,
+            "id": f"run/{variant}",
+            "architecture": graph,
+            "alpha": alpha,
+            "resolution": (side, side),
+            "mult_adds": max(1, round(one.mult_adds * factor)),
+            "latency_ns": msgspec.structs.replace(one.latency_ns, **scaled),
+        }
+        lines.append(msgspec.json.encode(msgspec.structs.replace(one, **changes)) + b"\n")
+    folder.mkdir()
+    (folder / "cpu.jsonl").write_bytes(b"".join(lines))
+
+
+def main() -> None:
+    """Time, print and log."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="rounds, each with one process of every arm")
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as made:
+        fill(Path(made) / "results")
+        kinds = ("mult-adds", "accuracy", "roofline")
+        arms = {f"table --format {form}": ("table", "--format", form) for form in ("rich", "csv", "latex", "html")}
+        arms |= {"table --budget": ("table", "--budget", "1ms,2ms,5ms,10ms")}
+        arms |= {f"plot {kind}": ("plot", kind) for kind in kinds}
+        arms |= {
+            f"plot {kind} -o .{form}": ("plot", kind, "-o", f"{made}/plot.{form}")
+            for kind in kinds
+            for form in ("svg", "png")
+        }
+        arms |= {"report": ("report", "-o", f"{made}/report.html")}
+        found = interleaved(
+            {name: process(MNBENCH, *words, "--results", f"{made}/results") for name, words in arms.items()},
+            rounds=runs,
+        )
+        size_bytes = (Path(made) / "report.html").stat().st_size
+    lines = [f"{RECORDS:,} records, whole processes, {runs} rounds; median and slowest, in seconds"]
+    for name, rounds in found.items():
+        times = [one for turn in rounds for one in turn]
+        word = "" if name == "report" else "met" if median(times) < GOAL_S else "missed"
+        lines.append(f"{name:30} {median(times):6.2f} {max(times):6.2f}  {word}".rstrip())
+    lines += [f"report: {size_bytes / 1e6:.2f} MB", versions("mnbench", "vl-convert-python", "rich", "msgspec")]
+    text = "\n".join(lines)
+    print(text)
+    (LOGS / "showing.txt").write_text(
+        f"date: {datetime.now(UTC).isoformat(timespec='seconds')}\n{text}\n", encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()

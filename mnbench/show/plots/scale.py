@@ -1,0 +1,79 @@
+"""Axes: linear, or logarithmic where the data span more than one order of magnitude, with ticks that read well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from typing import Any
+
+SPAN = 8
+"""From this ratio of the largest to the smallest value on, an axis is logarithmic."""
+
+STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+"""Ticks within a decade, from few to many."""
+
+FEWEST = 4
+PAD = 0.06
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Where an axis begins and ends, and where its ticks stand."""
+
+    log: bool
+    domain: tuple[float, float]
+    ticks: tuple[float, ...]
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """For Vega-Lite's `scale`."""
+        return {"type": "log" if self.log else "linear", "domain": list(self.domain), "nice": False, "zero": False}
+
+    @property
+    def axis(self) -> dict[str, Any]:
+        """For Vega-Lite's `axis`."""
+        return {"values": list(self.ticks), "format": ",~r"}
+
+    def title(self, what: str, unit: str) -> str:
+        """What an axis shows, in which unit, and on which scale."""
+        parts = [part for part in (unit, "log scale" if self.log else "") if part]
+        return f"{what} ({', '.join(parts)})" if parts else what
+
+    def share(self, value: float) -> float:
+        """How far along the axis a value stands, 0 to 1."""
+        low, high = (log10(end) if self.log else end for end in self.domain)
+        return ((log10(value) if self.log else value) - low) / (high - low)
+
+    def value(self, share: float) -> float:
+        """The value that stands so far along the axis."""
+        low, high = (log10(end) if self.log else end for end in self.domain)
+        at = low + share * (high - low)
+        return 10**at if self.log else at
+
+
+def scale(values: Sequence[float], *, zero: bool = True, log: bool = False) -> Scale:
+    """The scale that suits these values, or a logarithmic one; `zero`: a linear axis begins there."""
+    low, high = min(values), max(values)
+    if low > 0 and (log or high / low >= SPAN):
+        pad = (high / low) ** PAD
+        return _log(low / pad, high * pad)
+    low = min(0.0, low) if zero else low - PAD * (high - low or abs(high) or 1)
+    high += PAD * (high - low or abs(high) or 1)
+    step = _step((high - low) / 6)
+    ticks = [round(at * step, 10) for at in range(ceil(low / step), floor(high / step) + 1)]
+    return Scale(log=False, domain=(low, high), ticks=tuple(ticks))
+
+
+def _log(low: float, high: float) -> Scale:
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in STEPS:
+        ticks = [float(f"{step * 10**decade:.4g}") for decade in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) > FEWEST:
+            break
+    return Scale(log=True, domain=(low, high), ticks=tuple(ticks))
+
+
+def _step(least: float) -> float:
+    power = 10 ** floor(log10(least))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= least)

@@ -1,0 +1,121 @@
+"""Colours and shapes: one look on paper, on a dark screen, and in a page that changes between both.
+
+The colours are those of Okabe and Ito, "Color Universal Design" (2008), which readers with any common colour blindness
+tell apart; what colour says, a shape or a text says too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ORANGE, SKY_BLUE, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+
+FAMILIES = ("mobilenet-v1", "mobilenet-v2", "mobilenet-v3", "shufflenet-v1", "shufflenet-v2", "own")
+"""In the order of `Theme.series`."""
+
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+"""Of the graphs of one family."""
+
+FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Theme:
+    """`series` are the colours of families and of lines, `parts` those of layer types, side by side in one bar."""
+
+    background: str | None
+    ink: str
+    muted: str
+    grid: str
+    series: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    def family(self, name: str) -> str:
+        """The colour of a family."""
+        return self.series[FAMILIES.index(name) if name in FAMILIES else -1]
+
+    def on_part(self, at: int) -> str:
+        """The colour of text on a part: white on the one that is dark."""
+        return (
+            f"var(--on-part-{at % len(self.parts)})"
+            if self is PAGE
+            else "#FFFFFF"
+            if self.parts[at] == BLUE
+            else "#000000"
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What Vega-Lite calls the config: the look of everything that says nothing about the data."""
+        text = {"labelColor": self.ink, "titleColor": self.ink, "labelFontSize": 12, "titleFontSize": 13}
+        return {
+            "font": FONT,
+            "view": {"stroke": None},
+            "axis": {
+                **text,
+                "titleFontWeight": "normal",
+                "gridColor": self.grid,
+                "domainColor": self.muted,
+                "tickColor": self.muted,
+                "labelOverlap": "greedy",
+                "titlePadding": 8,
+            },
+            "legend": {**text, "symbolSize": 90, "symbolStrokeWidth": 1, "titleFontWeight": "bold", "labelLimit": 0},
+            "title": {
+                "anchor": "start",
+                "frame": "group",
+                "color": self.ink,
+                "fontSize": 16,
+                "subtitleColor": self.muted,
+                "subtitleFontSize": 11.5,
+                "subtitlePadding": 5,
+                "offset": 14,
+            },
+        }
+
+
+LIGHT = Theme(
+    background="#FFFFFF",
+    ink="#1A1A1A",
+    muted="#595959",
+    grid="#E4E4E4",
+    series=(BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#1A1A1A"),
+    parts=(BLUE, ORANGE, GREEN, SKY_BLUE, VERMILLION, PURPLE, YELLOW, "#9A9A9A"),
+)
+DARK = Theme(
+    background="#14181F",
+    ink="#EDEDED",
+    muted="#A8B0BA",
+    grid="#2C333D",
+    series=(SKY_BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#EDEDED"),
+    parts=(SKY_BLUE, ORANGE, GREEN, BLUE, VERMILLION, PURPLE, YELLOW, "#7F8791"),
+)
+
+
+def _names(theme: Theme) -> Mapping[str, str]:
+    """Each colour of a theme by the name that a page's style sheet gives it."""
+    found = {"background": theme.background or "none", "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
+    found |= {f"series-{at}": color for at, color in enumerate(theme.series)}
+    found |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
+    return found | {f"on-part-{at}": theme.on_part(at) for at in range(len(theme.parts))}
+
+
+PAGE = Theme(
+    background=None,
+    ink="var(--ink)",
+    muted="var(--muted)",
+    grid="var(--grid)",
+    series=tuple(f"var(--series-{at})" for at in range(len(LIGHT.series))),
+    parts=tuple(f"var(--part-{at})" for at in range(len(LIGHT.parts))),
+)
+"""The colours as CSS variables, so that one drawing follows the reader's choice of light or dark."""
+
+
+def style_sheet() -> str:
+    """Those variables' values, light, and dark where the reader prefers it."""
+
+    def values(theme: Theme) -> str:
+        return "".join(f"--{name}:{color};" for name, color in _names(theme).items())
+
+    return f":root{{{values(LIGHT)}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{values(DARK)}}}}}\n"

@@ -1,0 +1,289 @@
+"""Plots: what they draw, how axes and names are laid out, and what is said where nothing can be drawn."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from mnbench.measure.plan import Ceiling
+from mnbench.measure.profile import Node, Part, Profile
+from mnbench.records.issues import Issue
+from mnbench.records.store import Store
+from mnbench.show.plots.figures import KINDS, Figure
+from mnbench.show.plots.labels import EM, FONT_SIZE, RADIUS, placed
+from mnbench.show.plots.layers import layers_plot
+from mnbench.show.plots.points import front, points, thinned
+from mnbench.show.plots.scale import scale
+from mnbench.show.plots.theme import DARK, LIGHT, PAGE, style_sheet
+
+SVG = "{http://www.w3.org/2000/svg}"
+PNG = b"\x89PNG\r\n\x1a\n"
+CEILING = Ceiling(peak_mult_adds_per_s=6e10, bandwidth_bytes_per_s=2e10, moved_bytes=17_000_000, bound_ns=9_000_000)
+
+
+def paper(make_record, **changes):
+    """The sixteen networks of V1, with latencies as a machine has them."""
+    return [
+        make_record(
+            alpha,
+            side,
+            int(12e6 * alpha**2 * (side / 224) ** 2),
+            id=f"run/v1-a{alpha:g}-r{side}",
+            mult_adds=int(568_740_352 * alpha**2 * (side / 224) ** 2),
+            roofline=CEILING,
+            **changes,
+        )
+        for alpha in (1.0, 0.75, 0.5, 0.25)
+        for side in (224, 192, 160, 128)
+    ]
+
+
+def profile(variant="v1-a1-r224"):
+    """Nine tenths of the time in 1×1 convolutions."""
+    parts = [
+        Part(
+            scope=kind,
+            type=kind,
+            nodes=(Node(name=kind, op="Conv", provider="CPUExecutionProvider", tensors=1, duration_ns=duration_ns),),
+        )
+        for kind, duration_ns in (("Conv 1×1", 9_000_000), ("Conv DW 3×3", 1_000_000))
+    ]
+    return Profile(
+        variant=variant,
+        device="cpu",
+        provider="CPUExecutionProvider",
+        runtime="onnxruntime 1.2.3",
+        threads=1,
+        measured_at="2026-01-01T00:00:00+00:00",
+        runs=50,
+        latency_ns=10_000_000,
+        parts=tuple(parts),
+    )
+
+
+@pytest.fixture
+def everything(workspace, make_record):
+    """Results with a roofline, a profile and raw samples of every variant."""
+    for record in paper(make_record):
+        Store(workspace / "results", "cpu").append(record)
+        raw = workspace / "results" / "raw" / record.run
+        raw.mkdir(parents=True, exist_ok=True)
+        for process in range(2):
+            latencies_ns = record.latency_ns.median + np.arange(100) * 1000 + process
+            np.savez(raw / f"{record.variant}.{process}.npz", latencies_ns=latencies_ns)
+    kept = workspace / "results" / "raw" / "run" / "v1-a1-r224.profile.json"
+    import msgspec
+
+    kept.write_bytes(msgspec.json.encode(profile()))
+    return workspace
+
+
+def texts(svg):
+    """Every text of an SVG file."""
+    return ["".join(node.itertext()) for node in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314  our own file
+
+
+# The command
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_plot_is_written(invoke, everything, kind, dark):
+    """Each kind becomes an SVG with its theme's background and a unit or a share on each axis, and a PNG."""
+    pytest.importorskip("vl_convert")
+    result = invoke("plot", kind, "-o", "plot.svg", "-o", "plot.png", *(["--dark"] if dark else []))
+    svg = (everything / "plot.svg").read_text(encoding="utf-8")
+
+    assert (0, "plot.svg\nplot.png\n") == (result.exit_code, result.stdout)
+    assert PNG == (everything / "plot.png").read_bytes()[:8]
+    assert (DARK if dark else LIGHT).background in svg
+    units = {"layers": ["share of the kernels' time (%)"], "roofline": ["Mult-Adds a second (billions, log scale)"]}
+    latency = {"distribution": ["runs that took at most that (%)"]}.get(kind, ["latency (ms, log scale)"])
+    assert [] == [title for title in units.get(kind, latency) if title not in texts(svg)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_plot_shows_in_a_terminal(invoke, everything, kind):
+    """Without a file, a plot of at most 100 columns is printed, with its axes' units."""
+    lines = invoke("plot", kind).stdout.splitlines()
+
+    assert everything.is_dir()
+    assert max(map(len, lines)) <= 100
+    assert any("(ms" in line or "(%)" in line or "(billions" in line for line in lines)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("kind", "missing"), [("layers", "no profile"), ("distribution", "no raw samples"), ("roofline", "has a roofline")]
+)
+def test_a_plot_of_what_was_not_measured_says_so(invoke, kind, missing):
+    """Without profiles, raw samples or a roofline, one line says so and another what to run."""
+    result = invoke("plot", kind)
+
+    assert (1, True, 2) == (result.exit_code, missing in result.stderr, len(result.stderr.splitlines()))
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_missing_library_is_one_line_and_a_hint(invoke, monkeypatch):
+    """Without vl-convert a picture cannot be drawn: the hint is the command that installs it."""
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    result = invoke("plot", "mult-adds", "-o", "plot.svg")
+
+    assert 1 == result.exit_code
+    assert result.stderr.splitlines()[1] == 'Hint: install it: pip install "mnbench[plot]"'
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_picture_of_another_kind_is_refused(invoke, workspace):
+    """Only .svg, .png and .json are written."""
+    pytest.importorskip("vl_convert")
+    result = invoke("plot", "mult-adds", "-o", "plot.pdf")
+
+    assert (1, True) == (result.exit_code, "plot.pdf" in result.stderr)
+    assert not (workspace / "plot.pdf").exists()
+
+
+@pytest.mark.usefixtures("everything")
+def test_marks_of_doubt_stay_visible(invoke, workspace, make_record):
+    """An imprecise latency has its ≈ and one with issues its ! beside the name, and the latter is hollow."""
+    pytest.importorskip("vl_convert")
+    store = Store(workspace / "doubted", "cpu")
+    store.append(make_record(1.0, 224, issues=(Issue(name="imprecise", advice=""), Issue(name="noisy", advice=""))))
+    invoke("plot", "mult-adds", "--results", "doubted", "-o", "plot.svg", "-o", "plot.json")
+    vega = json.loads((workspace / "plot.json").read_text(encoding="utf-8"))
+
+    assert "≈ v1 !" in texts((workspace / "plot.svg").read_text(encoding="utf-8"))
+    assert [True] == [one["doubted"] for data in vega["data"] for one in data.get("values", []) if "doubted" in one]
+
+
+def test_panels_hold_their_own_device(invoke, workspace, make_record):
+    """Each device has a panel, and all panels the same axes."""
+    pytest.importorskip("vl_convert")
+    for device, median in (("cpu", 10_000_000), ("gpu", 100_000)):
+        for side in (224, 128):
+            Store(workspace / "results", device).append(make_record(1.0, side, median * side // 224, device=device))
+    invoke("plot", "mult-adds", "-o", "plot.json")
+    vega = json.loads((workspace / "plot.json").read_text(encoding="utf-8"))
+    shown = [one["latency"] for data in vega["data"] for one in data.get("values", []) if "first" in one]
+    domains = {str(one["domain"]) for one in vega["scales"] if one["name"].endswith("_y")}
+
+    assert {10.0, 0.1} <= set(shown)
+    assert 1 == len(domains)
+
+
+# Axes
+
+
+@pytest.mark.parametrize(
+    ("values", "log"), [((1, 10), True), ((10, 20), False), ((0, 100), False), ((0.001, 4000), True), ((5, 5), False)]
+)
+def test_an_axis_is_logarithmic_where_the_data_ask_for_it(values, log):
+    """From one order of magnitude on; it holds its data, and 3 to 12 ticks that lie on it, in order."""
+    found = scale(values)
+
+    assert log == found.log
+    assert found.domain[0] <= min(values) <= max(values) <= found.domain[1]
+    assert 3 <= len(found.ticks) <= 12
+    assert sorted(found.ticks) == list(found.ticks)
+    assert all(found.domain[0] <= tick <= found.domain[1] for tick in found.ticks)
+
+
+@pytest.mark.parametrize("values", [(1, 1000), (3, 4)])
+def test_a_value_stands_where_its_share_says(values):
+    """`value` undoes `share`."""
+    found = scale(values)
+
+    assert [pytest.approx(one) for one in values] == [found.value(found.share(one)) for one in values]
+
+
+# Names
+
+
+def test_no_name_lies_on_another_or_on_a_point(make_record):
+    """Of sixteen crowded points most are named, inside the plot, and no name's box meets another or a point."""
+    found = points(paper(make_record))
+    size = (430, 320)
+    x, y = (
+        ("mult_adds", scale([one["mult_adds"] for one in found])),
+        ("latency", scale([one["latency"] for one in found])),
+    )
+    names = placed(found, x, y, size, interval=None)
+    boxes = []
+    for one in names:
+        width, height = EM * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
+        across, up = x[1].share(one["mult_adds"]) * size[0], y[1].share(one["latency"]) * size[1]
+        left = across - {"left": 0, "center": width / 2, "right": width}[one["align"]]
+        boxes.append((left, up - height / 2, left + width, up + height / 2))
+    marks = [(x[1].share(one["mult_adds"]) * size[0], y[1].share(one["latency"]) * size[1]) for one in found]
+
+    def meet(one, other):
+        slack = 1e-6
+        return (
+            one[0] < other[2] - slack
+            and other[0] < one[2] - slack
+            and one[1] < other[3] - slack
+            and other[1] < one[3] - slack
+        )
+
+    assert len(names) >= 12
+    assert [] == [pair for pair in combinations(boxes, 2) if meet(*pair)]
+    around = [(a - RADIUS, b - RADIUS, a + RADIUS, b + RADIUS) for a, b in marks]
+    assert [] == [one for one in boxes for mark in around if meet(one, mark)]
+    assert all(box[0] >= -1e-6 and box[2] <= size[0] + 1e-6 for box in boxes)
+
+
+# What is drawn
+
+
+def test_the_front_holds_what_nothing_beats():
+    """A point is on the front unless a faster one is as accurate."""
+    found = [
+        {"variant": name, "latency": latency, "top1": top1}
+        for name, latency, top1 in (("a", 1, 50), ("b", 2, 45), ("c", 3, 70), ("d", 3, 60), ("e", 4, 70))
+    ]
+
+    assert ["a", "c"] == [one["variant"] for one in front(found)]
+
+
+def test_points_that_hide_each_other_are_drawn_once(make_record):
+    """Of ten thousand points in a narrow cloud fewer are drawn; distant ones all stay."""
+    one = points([make_record()])[0]
+    many = [one | {"mult_adds": 100 + at / 1e6, "latency": 10 + at / 1e6} for at in range(1000)]
+    far = one | {"mult_adds": 1000, "latency": 100}
+    axes = ("mult_adds", scale([100, 1000])), ("latency", scale([10, 100]))
+    left = thinned([*many, far], *axes)
+
+    assert far in left
+    assert 2 <= len(left) < 10
+
+
+def test_bars_add_up(make_record):
+    """A profile's parts fill its bar, and each part's share is that of the kernels' time."""
+    rows = layers_plot([profile()], LIGHT)["data"]["values"]
+
+    assert make_record
+    assert [("Conv 1×1", 90.0), ("Conv DW 3×3", 10.0)] == [
+        (row["type"], pytest.approx(row["end"] - row["start"])) for row in rows
+    ]
+    assert pytest.approx(100) == rows[-1]["end"]
+
+
+def test_a_figure_tells_what_it_leaves_out(everything, make_record):
+    """Variants without published accuracy are counted in the legend."""
+    records = [make_record(), make_record(0.3, 224, variant="v1-a0.3-r224")]
+    figure = Figure(kind="accuracy", results=everything / "results", records=records)
+
+    assert "1 variants have no published figure" in figure.legend(records)
+
+
+def test_the_page_theme_names_every_colour():
+    """Each variable that the page's plots use has a value in both themes."""
+    sheet = style_sheet()
+    used = {*PAGE.series, *PAGE.parts, PAGE.ink, PAGE.muted, PAGE.grid, *(PAGE.on_part(at) for at in range(8))}
+
+    assert all(2 == sheet.count(f"{name.removeprefix('var(').removesuffix(')')}:") for name in used)
