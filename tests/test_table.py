@@ -425,3 +425,13 @@ def test_published_accuracy_is_of_exactly_that_variant(variant, architecture, pr
     found = accuracy(architecture, variant, precision)
 
     assert top1 == (found.top1 if found else None)
+
+
+def test_a_long_table_goes_on_as_it_began(make_record):
+    """Behind the rows that rich lays out, the others stand in the same columns."""
+    records = [make_record(1.0, 32 + at, 1_000_000 + at, id=f"run/{at}") for at in range(502)]
+    lines = [line.rstrip() for line in at_width(120, records) if line.startswith("v1 ")]
+
+    assert 502 == len(lines)
+    assert lines[0].replace("32", "533", 1).split()[:2] == lines[501].split()[:2]
+    assert 1 == len({line.index("1.00") for line in lines})

@@ -9,11 +9,11 @@ from mnbench.errors import RecordError
 from mnbench.measure.profile import Profile
 from mnbench.records import profiles, raw
 from mnbench.records.record import Record
-from mnbench.records.table import setting
+from mnbench.records.table import published, setting
 from mnbench.show.plots.layers import distribution_plot, layers_plot
-from mnbench.show.plots.points import AXES, COSTS, Cost, points
+from mnbench.show.plots.points import AXES, COSTS, MANY, Cost
 from mnbench.show.plots.render import HEIGHT, PANEL, WIDTH, document
-from mnbench.show.plots.scatter import MANY, Sizes, accuracy_plot, cost_plot, roofline_plot
+from mnbench.show.plots.scatter import Sizes, accuracy_plot, cost_plot, roofline_plot
 from mnbench.show.plots.theme import Theme
 from mnbench.units import billions
 
@@ -59,7 +59,7 @@ class Figure:
     def _has(self, records: Sequence[Record]) -> bool:
         match self.kind:
             case "accuracy":
-                return any(point["top1"] is not None for point in points(records))
+                return any(published(record) for record in records if record.latency_ns)
             case "roofline":
                 return any(record.roofline and record.roofline.bound_ns for record in records)
             case "layers":
@@ -121,7 +121,7 @@ class Figure:
             case "roofline":
                 return f"{_roofs(records)}. ≈ imprecise, hollow and !: has issues"
             case "accuracy":
-                out = sum(point["top1"] is None for point in points(records))
+                out = sum(not published(record) for record in records if record.latency_ns)
                 lines = "Steps: the Pareto front. Bars: intervals of the latency"
                 return lines + (f". {out} variants have no published figure" if out else "")
             case _:

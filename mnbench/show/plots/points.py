@@ -26,12 +26,20 @@ AXES: dict[Cost, tuple[str, str, str]] = {
 Point: TypeAlias = dict[str, Any]
 
 
+MANY = 400
+"""From so many points on, intervals, names and tips would only blur a plot."""
+
+
 def points(records: Sequence[Record]) -> list[Point]:
-    """One point a measured record, in the units of the axes; words are as tables have them."""
+    """One point a measured record, in the units of the axes; words are as tables have them. Few have a tip each."""
     measured = [record for record in records if record.latency_ns]
+    few = len(measured) <= MANY
     count = Counter(map(_graph, measured))
     first = {_graph(record): record.id for record in reversed(measured)}
-    return [_point(record, count[_graph(record)], first=first[_graph(record)] == record.id) for record in measured]
+    return [
+        _point(record, count[_graph(record)], first=first[_graph(record)] == record.id) | (_tip(record) if few else {})
+        for record in measured
+    ]
 
 
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
@@ -57,6 +65,13 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
         "top1": found.top1 if found else None,
         "intensity": record.mult_adds / roofline.moved_bytes if roofline and roofline.moved_bytes else None,
         "rate": billions(record.mult_adds) / (milliseconds(latency.median) / 1e3),
+    }
+
+
+def _tip(record: Record) -> Point:
+    """What stands beside a point under the pointer."""
+    text, found = COLUMNS["latency_ns"].text(record), published(record)
+    return {
         "tip": {
             "": record.variant,
             "latency": f"{text} ms",

@@ -6,13 +6,10 @@ from typing import Any
 
 from mnbench.records.record import Record
 from mnbench.show.plots.labels import FONT_SIZE, Axis, placed
-from mnbench.show.plots.points import AXES, Cost, Point, front, looks, points, thinned
+from mnbench.show.plots.points import AXES, MANY, Cost, Point, front, looks, points, thinned
 from mnbench.show.plots.scale import Scale, scale
 from mnbench.show.plots.theme import Theme
 from mnbench.units import billions
-
-MANY = 400
-"""From so many points on, intervals and names would only blur the plot."""
 
 Spec = dict[str, Any]
 Sizes = Sequence[tuple[int, int]]
@@ -24,7 +21,8 @@ def cost_plot(
 ) -> Spec:
     """Latency against a cost, with intervals; the axes hold `every` record, so that panels share them."""
     field, what, unit = AXES[cost]
-    found, all_points = points(records), points(every or records)
+    found = points(records)
+    all_points = _all(found, records, every)
     x = scale([point[field] for point in all_points])
     y = scale([end for point in all_points for end in (point["low"], point["high"])])
     return _spec(
@@ -40,7 +38,7 @@ def cost_plot(
 def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()) -> Spec:
     """Published top-1 accuracy against latency, with the Pareto front of the medians."""
     found = [point for point in points(records) if point["top1"] is not None]
-    all_points = [point for point in points(every or records) if point["top1"] is not None]
+    all_points = [point for point in _all(points(records), records, every) if point["top1"] is not None]
     x = scale([end for point in all_points for end in (point["low"], point["high"])])
     y = scale([point["top1"] for point in all_points], zero=False)
     best = front(found)
@@ -66,7 +64,7 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
 def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()) -> Spec:
     """Mult-Adds a second against Mult-Adds for each byte that must move, under what the host reached."""
     found = [point for point in points(records) if point["intensity"]]
-    all_points = [point for point in points(every or records) if point["intensity"]]
+    all_points = [point for point in _all(points(records), records, every) if point["intensity"]]
     ceilings = [one.roofline for one in every or records if one.roofline]
     peaks = [billions(one.peak_mult_adds_per_s) for one in ceilings if one.peak_mult_adds_per_s]
     bandwidths = [billions(one.bandwidth_bytes_per_s) for one in ceilings if one.bandwidth_bytes_per_s]
@@ -87,6 +85,11 @@ def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
         interval=None,
         below=_roofs([one.roofline for one in records if one.roofline], x, y, theme),
     )
+
+
+def _all(found: list[Point], records: Sequence[Record], every: Sequence[Record]) -> list[Point]:
+    """The points of `every` record, which are often those of the one device there is."""
+    return points(every) if len(every) > len(records) else found
 
 
 def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Spec]:
@@ -198,7 +201,7 @@ def _points(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], theme: Them
     hollow = {"condition": {"test": "datum.doubted", "value": theme.background or "var(--background)"}}
     return {
         "name": "points",
-        "mark": {"type": "point", "size": 55 if few else 16, "strokeWidth": 1.5, "filled": False},
+        "mark": {"type": "point", "size": 55 if few else 16, "strokeWidth": 1.5, "filled": False, "aria": few},
         "encoding": {
             "x": x,
             "y": y,
