@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from mnbench.cli import INTERRUPTED
-from mnbench.errors import GatewayError, MnbenchError, RuntimeUnavailable
+from mnbench.errors import DeviceError, GatewayError, MnbenchError, RuntimeUnavailable
 from mnbench.network.variant import OnnxFile, Precision, Source
 from mnbench.spec import locate
 
@@ -83,7 +83,7 @@ def ready(chosen: Sequence["Device"]) -> tuple[list["Device"], list[MnbenchError
     for device in chosen:
         try:
             found.append(installed(device, making=announced))
-        except RuntimeUnavailable as failure:
+        except (DeviceError, RuntimeUnavailable) as failure:
             lost.append(failure)
     return found, lost
 
