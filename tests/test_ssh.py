@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import venv
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -80,7 +81,6 @@ def wrapped(tmp_path):
         ("run", "v1", *SMALL, *ONCE, "--profile"),
         ("verify", "v1-a0.25-r32"),
         ("compare", "v1-a0.25-r32", "v1-a0.25-r64", "--budget", "1s", "--allow", "busy"),
-        ("doctor",),
     ],
     ids=lambda words: words[0],
 )
@@ -265,7 +265,7 @@ def test_no_space_there(board, make_device, wrapped, tmp_path):
     with pytest.raises(MeasureError, match=r"cannot be written on board: .*File too large") as caught:
         gateway.file_for(device, large)
     assert "TMPDIR" in caught.value.hint
-    assert b"model" == open(gateway.file_for(device, small), "rb").read()  # noqa: SIM115, PTH123
+    assert b"model" == Path(gateway.file_for(device, small)).read_bytes()
     assert 1 == len(list(board.far.glob("*/*")))
 
 

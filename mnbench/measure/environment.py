@@ -15,7 +15,7 @@ import msgspec
 from filelock import FileLock
 
 from mnbench import files
-from mnbench.errors import RuntimeUnavailable
+from mnbench.errors import GatewayError, RuntimeUnavailable
 from mnbench.spec import locate
 from mnbench.spec.device import Device
 
@@ -37,6 +37,11 @@ def installed(
     """
     device = locate.addressed(device)
     here = device.gateway == "popen"
+    if device.fleet:
+        raise GatewayError(
+            f"device {device.name}: only `mnbench run` hands work to a fleet",
+            hint="reach the board by ssh: docs/devices.md",
+        )
     if here and device.systems and platform.system() not in device.systems:
         raise RuntimeUnavailable(
             f"device {device.name}: needs {' or '.join(device.systems)}, and this is {platform.system()}",

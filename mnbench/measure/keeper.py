@@ -83,9 +83,9 @@ class Keeper:
         return not self.alive
 
     def start(self, specification: Any, environment: Mapping[str, str]) -> Proxy:
-        """A process of the same Python there."""
+        """A process of the same Python there. What it and its libraries write to temporary files goes with the folder."""
         near = execnet.XSpec("popen")
-        near.python = shlex.join([*variables(environment), self._facts["python"]])
+        near.python = shlex.join([*variables({**environment, "TMPDIR": self._facts["folder"]}), self._facts["python"]])
         near.execmodel, near.id, near.via = specification.execmodel, specification.id, self._gateway.id
         channel = self._gateway.remote_exec(gateway_io)
         channel.send(vars(near))
