@@ -123,7 +123,7 @@ def test_one_device_of_a_fleet(boards, workspace, invoke):
     assert [] == [path for name in ("one", "two") for path in (boards.folder / name).rglob("mnbench/*")]
 
 
-def test_another_mnbench_is_refused(boards, workspace, invoke, monkeypatch):
+def test_another_mnbench_is_refused(boards, invoke, monkeypatch):
     """Boards with other sources measure nothing."""
     boards.start("one", resource="pi")
     monkeypatch.setattr("mnbench.measure.board.identity", lambda: "0.0 (other)")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -53,7 +53,7 @@ class Fleet:
         self._identities: dict[Board, str] = {}
         self._visits: dict[Board, Any] = {}
 
-    def __enter__(self) -> "Fleet":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -136,7 +136,7 @@ class Fleet:
         from mnbench.measure.board import raised  # noqa: PLC0415
 
         if self._visits:
-            with suppress(TimeoutError):
+            with suppress(TimeoutError), self._client.as_current():
                 wait(list(self._visits.values()), timeout=within_s, return_when="FIRST_COMPLETED")
         found: list[tuple[Board, Sample | MnbenchError]] = []
         for board, future in list(self._visits.items()):

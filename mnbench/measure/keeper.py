@@ -83,7 +83,7 @@ class Keeper:
         return not self.alive
 
     def start(self, specification: Any, environment: Mapping[str, str]) -> Proxy:
-        """A process of the same Python there. What it and its libraries write to temporary files goes with the folder."""
+        """A process of the same Python there. Temporary files of its libraries go with the folder."""
         near = execnet.XSpec("popen")
         near.python = shlex.join([*variables({**environment, "TMPDIR": self._facts["folder"]}), self._facts["python"]])
         near.execmodel, near.id, near.via = specification.execmodel, specification.id, self._gateway.id

@@ -40,7 +40,7 @@ def spread(
     *,
     seen: Seen,
     told: Callable[[str], object] = lambda _: None,
-    patience_s: float = PATIENCE_S,
+    patience_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], object] = time.sleep,
 ) -> dict[int, MnbenchError]:
@@ -66,7 +66,7 @@ def spread(
                 state.take_in(fleet.done(LOOK_S))
                 continue
             empty_since = empty_since or clock()
-            if clock() - empty_since > patience_s:
+            if clock() - empty_since > (PATIENCE_S if patience_s is None else patience_s):
                 state.give_up(lost)
             pause(LOOK_S)
     return lost
