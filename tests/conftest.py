@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from common import CELLS, PROCESSES, PROVIDER
+from common import CELLS, PROCESSES, PROVIDER, RUNTIME
 
 from mnbench.cli import main
+from mnbench.measure import gateway
 from mnbench.measure.plan import Cell, Plan, Protocol
 from mnbench.measure.sample import Sample
 from mnbench.model import reference
@@ -331,3 +332,28 @@ def measure(plan, store):
         return records
 
     return measured
+
+
+@pytest.fixture
+def made_up_runtime(monkeypatch):
+    """Real workers, whose runtime executes models that are Python code."""
+    sources = gateway._sources() | {f"{gateway.PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
+    monkeypatch.setattr(gateway, "_sources", lambda: sources)
+    return sources
+
+
+@pytest.fixture
+def measure_codes(make_cell, make_plan, tmp_path):
+    """Measure three cells on that device, of which the second runs that code; the error of each."""
+
+    def run(code, device=None, **protocol):
+        quick_run = "import time; time.sleep(0.001)"
+        codes = {"first": quick_run, "second": code, "third": quick_run}
+        cells = [make_cell(name, code.encode()) for name, code in codes.items()]
+        quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
+        plan = make_plan(*cells, device=device, **quick | protocol)
+        store = Store(tmp_path / "results", "cpu")
+        collect(plan, store, store.open_run(plan), seen=lambda *_: None)
+        return {record.variant: record.error for record in store.records()}
+
+    return run

@@ -19,6 +19,8 @@ from mnbench.network.variant import named
 from mnbench.records.record import Runtime
 from mnbench.records.store import Store
 
+pytestmark = pytest.mark.slow
+
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).parent.parent

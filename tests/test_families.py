@@ -21,6 +21,8 @@ from mnbench.network.variant import Variant
 from mnbench.spec import locate
 from mnbench.spec.shufflenet import between, to_multiple
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(locate.tables("graphs"))
 ALPHAS = [0.25, 0.35, 0.5, 0.75, 1, 1.25, 1.4, 2, *(round(random.Random(3).uniform(0.02, 4), 3) for _ in range(20))]
 RESOLUTIONS = [

@@ -10,76 +10,14 @@ import sys
 
 import numpy as np
 import pytest
-from common import ONCE, processes, until
+from common import ONCE, RUNTIME, processes, until
 from onnx import TensorProto, helper
 
 from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
 from mnbench.measure import gateway
 from mnbench.measure.sample import take
-from mnbench.records.collect import collect
-from mnbench.records.store import Store
 
 pytestmark = pytest.mark.slow
-
-# Workers that misbehave: the model's bytes are the Python code that each run executes.
-
-RUNTIME = """
-import numpy as np
-
-
-class Session:
-    def __init__(self, model, **settings):
-        self.scope = {"outputs": [np.arange(3.0)]}
-        self.code = compile(open(model).read() if isinstance(model, str) else model.decode(), "model", "exec")
-
-    def run(self):
-        exec(self.code, self.scope)
-
-    def outputs(self):
-        return self.scope["outputs"]
-
-    def copies(self):
-        return {}
-
-    def placement(self):
-        return None
-
-
-BINARY = "none"
-
-
-def version():
-    return "0"
-
-
-def build():
-    return "none"
-"""
-
-
-@pytest.fixture
-def made_up_runtime(monkeypatch):
-    """Real workers, whose runtime executes models that are Python code."""
-    sources = gateway._sources() | {f"{gateway.PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
-    monkeypatch.setattr(gateway, "_sources", lambda: sources)
-    return sources
-
-
-@pytest.fixture
-def measure(make_cell, make_plan, tmp_path):
-    """Measure three cells on that device, of which the second runs that code; the error of each."""
-
-    def run(code, device=None, **protocol):
-        quick_run = "import time; time.sleep(0.001)"
-        codes = {"first": quick_run, "second": code, "third": quick_run}
-        cells = [make_cell(name, code.encode()) for name, code in codes.items()]
-        quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
-        plan = make_plan(*cells, device=device, **quick | protocol)
-        store = Store(tmp_path / "results", "cpu")
-        collect(plan, store, store.open_run(plan), seen=lambda *_: None)
-        return {record.variant: record.error for record in store.records()}
-
-    return run
 
 
 def send(name):
@@ -115,11 +53,11 @@ CRASHES = {
 
 @pytest.mark.usefixtures("made_up_runtime")
 @pytest.mark.parametrize("crash", CRASHES)
-def test_a_crash_costs_its_cell(measure, crash):
+def test_a_crash_costs_its_cell(measure_codes, crash):
     """However a worker ends, its cell's record says so in one line, the others are measured, and no process is left."""
     code, expected = CRASHES[crash]
     before = processes(parent=os.getpid())
-    errors = measure(code)
+    errors = measure_codes(code)
 
     assert ["first", "second", "third"] == sorted(errors)
     assert (None, None) == (errors["first"], errors["third"])
@@ -139,10 +77,10 @@ HANGS = {
 
 @pytest.mark.usefixtures("made_up_runtime")
 @pytest.mark.parametrize("hang", HANGS)
-def test_a_hang_costs_its_cell(measure, hang):
+def test_a_hang_costs_its_cell(measure_codes, hang):
     """A worker that gives no answer is ended after the time-out, and the others are measured."""
     before = processes(parent=os.getpid())
-    errors = measure(HANGS[hang], timeout_s=2.0, budget_s=0.001)
+    errors = measure_codes(HANGS[hang], timeout_s=2.0, budget_s=0.001)
 
     assert (None, None) == (errors["first"], errors["third"])
     assert "the worker hangs" in errors["second"]
@@ -158,9 +96,9 @@ def test_a_slow_model_is_no_hang(make_plan, make_cell):
 
 
 @pytest.mark.usefixtures("made_up_runtime")
-def test_a_hang_after_the_first_run_is_ended_too(measure):
+def test_a_hang_after_the_first_run_is_ended_too(measure_codes):
     """A worker that runs once and then hangs is ended after what the first run let expect."""
-    errors = measure(
+    errors = measure_codes(
         "runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))",
         timeout_s=2.0,
         budget_s=0.001,
@@ -171,9 +109,9 @@ def test_a_hang_after_the_first_run_is_ended_too(measure):
 
 
 @pytest.mark.usefixtures("made_up_runtime")
-def test_what_a_runtime_prints_does_no_harm(measure, capfd):
+def test_what_a_runtime_prints_does_no_harm(measure_codes, capfd):
     """A runtime that prints does not disturb the channel, and stdout stays free for data."""
-    errors = measure("import os; print('loading'); os.write(1, b'noise')")
+    errors = measure_codes("import os; print('loading'); os.write(1, b'noise')")
 
     assert {"first": None, "second": None, "third": None} == errors
     assert "" == capfd.readouterr().out
@@ -256,9 +194,9 @@ def limited(tmp_path, make_device):
 @pytest.mark.parametrize(
     "code", ["bytearray(4 * 10**9)", "import numpy as np; np.ones(10**9)"], ids=["Python", "numpy"]
 )
-def test_a_memory_limit_costs_its_cell(measure, limited, code):
+def test_a_memory_limit_costs_its_cell(measure_codes, limited, code):
     """Memory that a process may not have is that cell's failure, and the others are measured."""
-    errors = measure(code, device=limited)
+    errors = measure_codes(code, device=limited)
 
     assert {"first": None, "second": "out of memory", "third": None} == errors
 
@@ -293,10 +231,10 @@ time.time = lambda: 1e9 - 3600.0 * next(hours)
 """
 
 
-def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measure):
+def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measure_codes):
     """Where the device's wall clock goes back an hour at each reading, visits end and all is measured."""
     made_up_runtime[f"{gateway.PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
-    errors = measure("import time; assert time.time() > time.time(); time.sleep(0.001)")
+    errors = measure_codes("import time; assert time.time() > time.time(); time.sleep(0.001)")
 
     assert {"first": None, "second": None, "third": None} == errors
 

@@ -26,6 +26,8 @@ from mnbench.records.record import Record, Session
 from mnbench.records.store import Store
 from mnbench.spec.locate import built_in
 
+pytestmark = pytest.mark.slow
+
 VARIANT = "v1-a0.25-r64"
 COMMITTED = Path(__file__).parent.parent / "results" / "cpu.jsonl"
 

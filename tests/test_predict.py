@@ -16,6 +16,8 @@ from mnbench.records.pick import choose
 from mnbench.records.predict import predictions
 from mnbench.records.store import Store
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = ("v1", "v2", "v3-large", "shufflenet-v2")
 
 

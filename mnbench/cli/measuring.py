@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from mnbench.cli import INTERRUPTED
-from mnbench.errors import GatewayError, MnbenchError, RuntimeUnavailable
+from mnbench.errors import DeviceError, GatewayError, MnbenchError, RuntimeUnavailable
 from mnbench.network.variant import OnnxFile, Precision, Source
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
     from mnbench.measure.plan import Ceiling, Cell
     from mnbench.measure.profile import Profile
-    from mnbench.records.collect import Task
+    from mnbench.records.collect import Seen, Task
     from mnbench.records.record import Record
     from mnbench.spec.device import Device, Threads
 
@@ -62,7 +62,7 @@ def devices(names: Sequence[str], packages: Sequence[str]) -> list["Device"]:
     """
     from mnbench.measure.environment import concerns, with_packages
 
-    found = [locate.device(name) for name in names]
+    found = [_named(name) for name in names]
     twice = [one.name for at, one in enumerate(found) if one.name in [other.name for other in found[:at]]]
     if twice:
         raise click.UsageError(f"--device names {twice[0]} twice")
@@ -74,16 +74,32 @@ def devices(names: Sequence[str], packages: Sequence[str]) -> list["Device"]:
     ]
 
 
+def _named(name: str) -> "Device":
+    """A device; a fleet keeps the name of the one device that is chosen of it, as in `fleet:rpi5`."""
+    import msgspec
+
+    fleet, _, one = name.partition(":")
+    if not one or name.endswith(".toml"):
+        return locate.device(name)
+    found = locate.device(fleet)
+    if not found.fleet:
+        raise click.UsageError(f"--device {name}: {fleet} is no fleet")
+    return msgspec.structs.replace(found, name=name)
+
+
 def ready(chosen: Sequence["Device"]) -> tuple[list["Device"], list[MnbenchError]]:
     """Those of the devices whose environments are there, made now where they are not, and why others are not ready."""
     from mnbench.measure.environment import installed
+    from mnbench.measure.fleet import devices_of
 
     found: list[Device] = []
     lost: list[MnbenchError] = []
     for device in chosen:
         try:
-            found.append(installed(device, making=announced))
-        except RuntimeUnavailable as failure:
+            # Boards make their own environments.
+            some = devices_of(locate.addressed(device)) if device.fleet else [installed(device, making=announced)]
+            found += [one for one in some if one.name not in [other.name for other in found]]
+        except (DeviceError, RuntimeUnavailable, GatewayError) as failure:
             lost.append(failure)
     return found, lost
 
@@ -99,7 +115,6 @@ def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
     Each row's graph is kept beside its table, so that a later gate can make the model again.
     """
     from mnbench.gate.skeleton import keep
-    from mnbench.records.collect import collect_all
     from mnbench.records.table import COLUMNS
     from mnbench.show.progress import progress
 
@@ -117,13 +132,38 @@ def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
             step(line, more=least - process - 1 if record else int(process + 1 >= least))
 
         try:
-            return collect_all(tasks, seen=seen)
+            return _all(tasks, seen)
         except KeyboardInterrupt:
             interrupted = True
     assert interrupted
     visits, folders = sum(task.run.visits for task in tasks), ", ".join(str(task.run.folder) for task in tasks)
     click.echo(f"stopped: {visits} visits are kept in {folders}; --resume continues", err=True)
     raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _all(tasks: Sequence["Task"], seen: "Seen") -> dict[int, MnbenchError]:
+    """Visit all cells: those of this machine and of boards over ssh in rounds that they share, then those of fleets."""
+    from mnbench.measure.fleet import Fleet, address_of
+    from mnbench.records.collect import collect_all
+    from mnbench.records.spread import spread
+
+    groups: dict[str, list[int]] = {}
+    for at, task in enumerate(tasks):
+        device = task.plan.device
+        groups.setdefault(address_of(device) if device.fleet else "", []).append(at)
+    lost: dict[int, MnbenchError] = {}
+    for address, members in sorted(groups.items()):
+        some = [tasks[at] for at in members]
+        if not address:
+            failures = collect_all(some, seen=seen)
+        else:
+            try:
+                with Fleet(address) as fleet:
+                    failures = spread(some, fleet, seen=seen, told=lambda line: click.echo(line, err=True))
+            except GatewayError as failure:
+                failures = dict.fromkeys(range(len(some)), failure)
+        lost |= {members[at]: failure for at, failure in failures.items()}
+    return lost
 
 
 @dataclass(kw_only=True)

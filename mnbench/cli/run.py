@@ -175,6 +175,8 @@ def command(
     protocol = Protocol(
         processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
     )
+    if profile and any(one.fleet for one in on):
+        raise click.UsageError("--profile: a fleet does not tell where the time goes; name a board that ssh reaches")
     on, lost = measuring.ready(on)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = tuple(
@@ -190,8 +192,8 @@ def command(
                 device=setting,
                 protocol=protocol,
                 allow_fallback=allow_fallback,
-                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline else {},
-                drift=drift_of(setting),
+                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline and not setting.fleet else {},
+                drift=None if setting.fleet else drift_of(setting),
             )
             store = Store(results, device.name)
             return Task(plan=plan, store=store, run=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))

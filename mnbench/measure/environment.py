@@ -15,7 +15,8 @@ import msgspec
 from filelock import FileLock
 
 from mnbench import files
-from mnbench.errors import RuntimeUnavailable
+from mnbench.errors import GatewayError, RuntimeUnavailable
+from mnbench.spec import locate
 from mnbench.spec.device import Device
 
 READY = "ready"
@@ -30,10 +31,17 @@ def installed(
     `making` is told what it is made of, if it is.
 
     Raises:
+        DeviceError: its `gateway` names a variable that is not set.
         RuntimeUnavailable: a package cannot be installed, or the device is, or needs, another machine.
         FileError: the cache's folder is not writable.
     """
+    device = locate.addressed(device)
     here = device.gateway == "popen"
+    if device.fleet:
+        raise GatewayError(
+            f"device {device.name}: only `mnbench run` hands work to a fleet",
+            hint="reach the board by ssh: docs/devices.md",
+        )
     if here and device.systems and platform.system() not in device.systems:
         raise RuntimeUnavailable(
             f"device {device.name}: needs {' or '.join(device.systems)}, and this is {platform.system()}",
@@ -44,7 +52,8 @@ def installed(
     if not here:
         raise RuntimeUnavailable(
             f"device {device.name}: {' '.join(device.requires)} is not installed on other machines",
-            hint="name a Python that has it in `gateway`, and leave `requires` out: mnbench devices show cpu",
+            hint="make it there, and name its Python in `gateway`, with `requires = []`: "
+            f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(needs(device))}",
         )
     if fresh or not is_made(place_of(*needs(device), alone=device.requires_alone)):
         making((*device.requires, *device.requires_alone))

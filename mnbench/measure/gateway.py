@@ -2,27 +2,23 @@
 
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
 import execnet
-from execnet import gateway_bootstrap, gateway_io
 
 import mnbench.worker
 from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
+from mnbench.measure.keeper import LOST, Proxy, keeper_of, lost_connection
+from mnbench.measure.start import START_S, Process, bootstrapped, command_of
 from mnbench.spec.device import Device
 from mnbench.worker import carry
 
 PACKAGE = "mnbench_worker"
-START_S = 30.0
-"""How long a device may take to start a Python: boards on a slow line, emulators."""
-
 END_S = 1.0
 
 
@@ -115,6 +111,18 @@ def shares_files(device: Device) -> bool:
     return bool(specification.popen and not specification.chdir and len(command) == 1 and Path(command[0]).is_file())
 
 
+def file_for(device: Device, path: Path) -> str | bytes:
+    """What a worker gets for a file of this process: its path here or there, or else its content.
+
+    Raises:
+        MeasureError: the device has no room for it.
+        GatewayError: the device cannot be reached.
+    """
+    if shares_files(device):
+        return str(path.resolve())
+    return keeper_of(device).put(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
+
+
 def _refused(answer: dict[str, Any], device: Device) -> MnbenchError:
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
@@ -129,7 +137,8 @@ def _refused(answer: dict[str, Any], device: Device) -> MnbenchError:
 
 def _get(device: Device) -> str:
     """How to get the runtime."""
-    return device.get or f"pip install {device.runtime}"
+    where = "" if shares_files(device) else "on the device: "
+    return where + (device.get or f"pip install {device.runtime}")
 
 
 def _worker(gateway: Any, device: Device) -> Any:
@@ -166,6 +175,10 @@ def _gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
     group = execnet.Group()
     try:
         yield _started(group, device, environment)
+    except GatewayError as failure:
+        if lost := lost_connection(device):
+            raise MeasureError(lost, hint=LOST) from failure
+        raise
     except MnbenchError:
         raise
     except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
@@ -178,86 +191,34 @@ def _gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
 
 
 def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
-    """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer.
-
-    While the process is made signals wait. SIGINT stays blocked in the worker: Ctrl-C is for this process to handle.
-    """
+    """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer."""
     specification = execnet.XSpec(device.gateway)
-    if not (specification.popen or specification.ssh):
-        return group.makegateway(specification)
-    specification.python = _python(specification, environment)
-    specification.execmodel = specification.execmodel or group.remote_execmodel.backend
-    group.allocate_id(specification)
-    process = watch = None
-    try:
-        with _signals_held():
-            process = gateway_io.create_io(specification, execmodel=group.execmodel)
-            watch = threading.Timer(START_S, process.kill)
-            watch.daemon = True
-            watch.start()
-        gateway = gateway_bootstrap.bootstrap(process, specification)
-        gateway.spec = specification
-        group._register(gateway)  # noqa: SLF001  what makegateway does
-    except BaseException:
-        if process:
-            process.kill()
-            process.wait()
-        raise
-    finally:
-        if watch:
-            watch.cancel()
-    return gateway
-
-
-def _python(specification: Any, environment: Mapping[str, str]) -> str | None:
-    """The command that starts Python with these variables: what execnet sets by itself, the C library never sees."""
-    if not environment or (specification.popen and sys.platform == "win32"):
-        return specification.python
-    ordinary = shlex.quote(sys.executable) if specification.popen else "python3"
-    variables = shlex.join(f"{name}={value}" for name, value in environment.items())
-    return f"env {variables} {specification.python or ordinary}"
-
-
-@contextmanager
-def _signals_held() -> Generator[None]:
-    """Ctrl-C and SIGTERM wait until the end. SIGINT's mask goes on to the worker; threads without it need handlers."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    held: list[tuple[int, Any]] = []
-
-    def hold(number: int, frame: Any) -> None:
-        held.append((number, frame))
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in handlers:
-        signal.signal(number, hold)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number, frame in held[:1]:
-            handlers[signal.Signals(number)](number, frame)
+    if specification.ssh:
+        # Workers are children of what keeps the connection: it tells how they end, and ends them.
+        keeper = keeper_of(device)
+        return bootstrapped(group, lambda: keeper.start(specification, environment), specification, device)
+    if specification.popen:
+        command = command_of(specification, environment)
+        return bootstrapped(group, lambda: Process(command, group.execmodel), specification, device)
+    return group.makegateway(specification)
 
 
 def _death(gateway: Any, device: Device) -> MeasureError:
     """Why the worker's process ended, as far as this side can tell."""
-    process = getattr(gateway._io, "popen", None)  # noqa: SLF001  execnet keeps the exit status nowhere else
-    code = None
-    with suppress(subprocess.TimeoutExpired):
-        code = process.wait(timeout=END_S) if process else None
+    process = gateway._io  # noqa: SLF001  execnet keeps the exit status nowhere else
+    code = process.wait(END_S) if isinstance(process, (Process, Proxy)) else None
+    if isinstance(process, Proxy) and code is None and (lost := lost_connection(device)):
+        return MeasureError(lost, hint=LOST)
+    again = "run the cell alone to see whether it repeats"
+    said = process.said() if isinstance(process, Process) and code else []
+    more = f": {said[-1][:200]}" if said else ""
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        more = ": out of memory?" if name == "SIGKILL" else ""
         return MeasureError(
-            f"the worker was killed by {name}{more}", hint="run the cell alone to see whether it repeats"
+            f"the worker was killed by {name}{': out of memory?' if name == 'SIGKILL' else more}", hint=again
         )
-    how = f"with exit code {code}" if code is not None else "without a word"
-    return MeasureError(f"the worker on {device.name} ended {how}", hint="run the cell alone to see whether it repeats")
+    how = f"with exit code {code}{more}" if code is not None else "without a word"
+    return MeasureError(f"the worker on {device.name} ended {how}", hint=again)
 
 
 def _sources() -> dict[str, tuple[bool, str]]:

@@ -123,7 +123,7 @@ class Plan:
         return shuffled(self.cells, self.protocol.seed, process)
 
 
-def shuffled(cells: Sequence[T], seed: int, process: int) -> list[T]:
+def shuffled(cells: Sequence[T], seed: int, process: int | str) -> list[T]:
     """Cells in an order drawn anew for each round of visits: the host's slow drift hits all alike."""
     draw = random.Random(f"{seed}/{process}")  # noqa: S311  an order, not a secret
     return draw.sample(cells, len(cells))

@@ -34,6 +34,8 @@ class Readiness:
 def readiness(device: Device) -> Readiness:
     """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
+    if device.fleet:
+        return Readiness(ready=False, command=device.get)
     if device.gateway != "popen":
         return probe
     if device.systems and platform.system() not in device.systems:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.measure.gateway import shares_files
+from mnbench.measure.gateway import file_for
 from mnbench.measure.plan import Cell
 from mnbench.spec.device import Device
 
@@ -14,12 +14,12 @@ from mnbench.spec.device import Device
 def session_request(device: Device, cell: Cell, model: Path) -> dict[str, Any]:
     """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
 
-    A worker that sees our files reads the model's by itself.
+    A worker that sees our files, or has the model by now, reads it by itself.
     """
     inputs = arrays_of(cell, "in.")
     return {
         **setting_request(device),
-        "model": str(model.resolve()) if shares_files(device) else model.read_bytes(),
+        "model": file_for(device, model),
         "inputs": {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in inputs.items()},
     }
 

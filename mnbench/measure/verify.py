@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, MeasureError
-from mnbench.measure.gateway import ask, shares_files
+from mnbench.measure.gateway import ask, file_for
 from mnbench.measure.request import setting_request
 from mnbench.measure.sample import TOLERANCE
 from mnbench.model import reference
@@ -124,7 +124,7 @@ def _request(device: Device, path: Path, feeds: Sequence[Feed]) -> dict[str, Any
     return {
         "do": "outputs",
         **setting_request(device),
-        "model": str(path.resolve()) if shares_files(device) else path.read_bytes(),
+        "model": file_for(device, path),
         "feeds": [{name: packed(array) for name, array in feed.items()} for feed in feeds],
     }
 

@@ -62,7 +62,7 @@ def collect_all(
     lost: dict[int, MnbenchError] = {}
     with ExitStack() as stack:
         for task in tasks:
-            stack.enter_context(_released(task.run))
+            stack.enter_context(released(task.run))
         kept = [
             {cell.variant: task.run.samples(cell) for cell in task.plan.cells if cell.variant not in task.run.recorded}
             for task in tasks
@@ -76,7 +76,7 @@ def collect_all(
                     continue
                 task = tasks[at]
                 try:
-                    record = _visited(task, cell, process, kept[at][cell.variant], visit)
+                    record = visited(task, cell, process, kept[at][cell.variant], visit)
                 except (RuntimeUnavailable, GatewayError) as failure:
                     lost[at] = failure
                     task.run.discard()
@@ -103,7 +103,7 @@ def complete(protocol: Protocol, samples: Sequence[Sample]) -> bool:
     return len(samples) >= protocol.processes and latency(samples).precision <= protocol.precision
 
 
-def _visited(
+def visited(
     task: Task, cell: Cell, process: int, kept: dict[int, Sample], visit: Callable[[Plan, Cell], Sample]
 ) -> Record | None:
     """Make one visit, unless it was made; the cell's record, if that was what it lacked."""
@@ -119,7 +119,8 @@ def _visited(
 
 
 @contextmanager
-def _released(run: Run) -> Generator[None]:
+def released(run: Run) -> Generator[None]:
+    """Let others continue the run after the block; one that fails having found nothing leaves nothing."""
     try:
         yield
     except MnbenchError:

@@ -183,6 +183,11 @@ class Run:
                 found[int(process)] = _sample(path)
         return dict(sorted(found.items()))
 
+    def forget(self, cell: Cell) -> None:
+        """Give up what is kept of a cell."""
+        for path in self.folder.glob(f"{escape(cell.variant)}.*.npz"):
+            path.unlink()
+
     @property
     def visits(self) -> int:
         """How many visits are kept."""

@@ -13,6 +13,10 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
+FLEET = "dask="
+"""How the gateway of a device begins that boards of a Dask scheduler are; its address follows."""
+
+
 class Device(Table, frozen=True, kw_only=True):
     """One file of `devices/`."""
 
@@ -41,6 +45,11 @@ class Device(Table, frozen=True, kw_only=True):
     """How to get it, where an environment of its own is not the way."""
     tried: str = ""
     """What was tried of it, and what was not."""
+
+    @property
+    def fleet(self) -> bool:
+        """Whether boards of a Dask scheduler measure."""
+        return self.gateway.startswith(FLEET)
 
     @property
     def nvidia(self) -> bool:

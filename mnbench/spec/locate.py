@@ -1,8 +1,12 @@
 """Where tables are: the workspace's own folder first, then the built-in one; or a path to a `.toml`."""
 
+import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 import mnbench
 from mnbench.errors import ArchitectureError, DeviceError, TableError
@@ -15,6 +19,9 @@ Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
 
 OPTIONS = ("options", "provider_options")
 """Sub-tables of a profile, to which one that extends it adds."""
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""How a gateway names a variable of the environment."""
 
 OWN = ("name", "tried")
 """Keys of a profile that say nothing of one that extends it."""
@@ -55,6 +62,25 @@ def device(name: str) -> Device:
             hint=f"allowed values: {', '.join(runtimes())}",
         )
     return found
+
+
+def addressed(device: Device) -> Device:
+    """The device with the environment's values for the variables in its `gateway`: `ssh=${MNBENCH_PI}`.
+
+    Raises:
+        DeviceError: one of them is not set.
+    """
+    try:
+        gateway = VARIABLE.sub(lambda found: os.environ[found[1]], device.gateway)
+    except KeyError as failure:
+        name = failure.args[0]
+        raise DeviceError(
+            f"device {device.name}",
+            "key `gateway`",
+            f"the environment variable {name} is not set",
+            hint=f"export {name}=…",
+        ) from failure
+    return msgspec.structs.replace(device, gateway=gateway)
 
 
 def runtimes() -> list[str]:

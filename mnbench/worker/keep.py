@@ -1,0 +1,66 @@
+"""What stays on another machine as long as the connection does: a folder of models, and the workers' parent.
+
+When the connection ends, however it ends, so does all that was started there, and the folder goes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 2.0
+"""How long what is told to end may still write into the folder."""
+
+
+def keep(channel: Any) -> None:
+    """Take models by their names until there is no more to come."""
+    with suppress(OSError):  # who leads a session leads a group already
+        os.setpgrp()
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="mnbench-"))
+    except OSError as failure:
+        channel.send({"error": f"no folder for models can be made: {failure.strerror}: {tempfile.gettempdir()}"})
+        return
+    try:
+        channel.send({"folder": str(folder), "python": sys.executable})
+        for name, data in iter(channel.receive, None):
+            channel.send(_written(folder / name, data))
+    except (EOFError, OSError):
+        pass  # the connection is lost
+    finally:
+        _end(folder)
+
+
+def _written(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        path.write_bytes(data)
+    except OSError as failure:
+        with suppress(OSError):
+            path.unlink()
+        return {"error": f"{path}: {failure.strerror}"}
+    return {"path": str(path)}
+
+
+def _end(folder: Path) -> None:
+    """End the group, and remove the folder once nothing in it grows any more."""
+    mine = os.getpgrp() == os.getpid()
+    if mine:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+    end = time.monotonic() + PATIENCE_S
+    while folder.exists() and time.monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.01)
+    if mine:
+        os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__channelexec__":
+    keep(globals()["channel"])
