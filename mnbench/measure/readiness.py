@@ -3,6 +3,7 @@
 import platform
 from dataclasses import dataclass
 
+from mnbench.measure.arm64 import way_now
 from mnbench.measure.environment import is_made, needs, place_of
 from mnbench.spec.device import Device
 from mnbench.worker.installed import distribution
@@ -19,7 +20,7 @@ EVERYWHERE = frozenset({"CPUExecutionProvider", "CPU"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """`ready`, or the one `command` that makes a device so, or why nothing does."""
+    """`ready`, or the one `command` that makes a device so. `reason` is why nothing does, or how it is ready."""
 
     ready: bool
     command: str = ""
@@ -28,14 +29,19 @@ class Readiness:
     @property
     def text(self) -> str:
         """For a table."""
-        return "ready" if self.ready else self.command or self.reason
+        if self.ready:
+            return f"ready, {self.reason}" if self.reason else "ready"
+        return self.command or self.reason
 
 
 def readiness(device: Device) -> Readiness:
     """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
-    if device.gateway != "popen":
-        return probe
+    found = way_now(device)
+    if found.kind in {"board", "emulated"}:
+        return Readiness(ready=True, reason="emulated") if found.kind == "emulated" else probe
+    if found.kind == "nowhere":
+        return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
     if device.systems and platform.system() not in device.systems:
         return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
     if device.requires:
