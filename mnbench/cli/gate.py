@@ -100,7 +100,10 @@ def _records(table: Path) -> Sequence["Record"]:
 
     if not table.exists():
         raise RecordError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
-    found = [one for one in latest(Store(table.parent, table.stem).records()) if one.latency_ns]
+    known = latest(Store(table.parent, table.stem).records())
+    found = [one for one in known if one.latency_ns]
+    if not found and any(one.emulated for one in known):
+        raise RecordError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
     if not found:
         raise RecordError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
     return found

@@ -180,10 +180,10 @@ def command(
             plan = Plan(
                 cells=cells,
                 device=setting,
-                protocol=protocol,
+                protocol=protocol.emulated() if setting.emulated else protocol,
                 allow_fallback=allow_fallback,
-                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline else {},
-                drift=drift_of(setting),
+                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline and not setting.emulated else {},
+                drift=None if setting.emulated else drift_of(setting),
             )
             store = Store(results, device.name)
             return Task(plan=plan, store=store, run=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))

@@ -64,13 +64,15 @@ def command(
     onnxruntime's CPU without optimizations: by the same graph in fp32, or by another model. Exit code 0: they agree, 1:
     they do not, or there is nothing to compare.
     """
-    on = locate.device(device)
     from mnbench import files
+    from mnbench.cli.measuring import announced
+    from mnbench.measure.environment import installed
     from mnbench.measure.sample import OWN_TOLERANCE, TOLERANCE
     from mnbench.measure.verify import verify
     from mnbench.model.feed import seeded_feed
     from mnbench.model.given import given_feeds
 
+    on = installed(locate.device(device), making=announced)
     made = _made(model, res, seed)
     other = _made(against, res, seed) if against else None
     itself = "itself" if made.model is made.reference else "its plain graph in fp32"

@@ -21,7 +21,7 @@ Kind: TypeAlias = Literal["here", "board", "emulated", "nowhere"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """Where a device's worker runs. `board` is what the user called it."""
+    """Where a device's worker runs. `board` is what the environment calls it."""
 
     kind: Kind
     gateway: str = ""
@@ -34,7 +34,7 @@ def way(device: Device, *, machine: str, board: str, emulator: str) -> Way:
     `board` is `user@host`, or `user@host//python=/opt/bin/python3`; `emulator` a gateway. Empty: there is none.
     """
     if device.gateway != "popen":
-        return Way(kind="board", gateway=device.gateway, board=device.gateway)
+        return Way(kind="board", gateway=device.gateway)
     if not device.machine or machine.lower() in NAMES:
         return Way(kind="here", gateway=device.gateway)
     if board:

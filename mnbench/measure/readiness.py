@@ -20,7 +20,7 @@ EVERYWHERE = frozenset({"CPUExecutionProvider", "CPU"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """`ready`, or the one `command` that makes a device so. `reason` is why nothing does, or how it is ready."""
+    """`ready`, or the one `command` that makes a device so. `reason` is why nothing does, or where it is."""
 
     ready: bool
     command: str = ""
@@ -31,15 +31,17 @@ class Readiness:
         """For a table."""
         if self.ready:
             return f"ready, {self.reason}" if self.reason else "ready"
-        return self.command or self.reason
+        return ": ".join(part for part in (self.reason, self.command) if part)
 
 
 def readiness(device: Device) -> Readiness:
     """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
     found = way_now(device)
-    if found.kind in {"board", "emulated"}:
-        return Readiness(ready=True, reason="emulated") if found.kind == "emulated" else probe
+    if found.kind == "board":
+        return Readiness(ready=False, command=probe.command, reason=f"board {found.board}" if found.board else "")
+    if found.kind == "emulated":
+        return Readiness(ready=True, reason="emulated")
     if found.kind == "nowhere":
         return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
     if device.systems and platform.system() not in device.systems:
