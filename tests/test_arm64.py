@@ -1,4 +1,4 @@
-"""`--device arm64`: what it means where, its set-up without a network, what emulated records hold, and real emulation."""
+"""`--device arm64`: what it means where, its set-up without a network, emulated records, and real emulation."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -122,10 +122,10 @@ case "$*" in
      touch "$folder/libc6_2_arm64.deb" "$folder/libc6_2_amd64.deb" "$folder/qemu-user-static_7_amd64.deb";;
 esac""",
     "dpkg-deb": """
-mkdir -p "$3/usr/bin"
-case "$2" in
-  *qemu*) printf '#!/bin/sh\\nexit 0\\n' > "$3/usr/bin/qemu-aarch64-static"; chmod +x "$3/usr/bin/qemu-aarch64-static";;
-  *libc6_2_arm64*) touch "$3/usr/bin/python3.11" "$3/usr/bin/python3";;
+case "$1 $2" in
+  *fsys*qemu*) mkdir -p qemu/usr/bin; printf '#!/bin/sh\\nexit 0\\n' > qemu/usr/bin/qemu-aarch64-static
+     tar -C qemu -c ./usr;;
+  *extract*libc6_2_arm64*) mkdir -p "$3/usr/bin"; touch "$3/usr/bin/python3.11" "$3/usr/bin/python3";;
   *) exit 1;;
 esac""",
     "pip": "exit 0",
@@ -145,7 +145,7 @@ def tools(tmp_path, monkeypatch):
             if text is not None:
                 (folder / name).write_text(f"#!/bin/sh\nLOG={log}\n{text}\n")
                 (folder / name).chmod(0o755)
-        for name in ("sleep", "sed", "touch", "mkdir", "chmod"):
+        for name in ("sleep", "sed", "touch", "mkdir", "tar"):
             (folder / name).symlink_to(shutil.which(name))
         monkeypatch.setenv("PATH", str(folder))
         monkeypatch.setattr("mnbench.measure.emulation.sys.executable", str(folder / "pip"))
@@ -219,7 +219,7 @@ def test_two_at_once_make_it_once(tools):
         (
             {"dpkg_deb": "echo 'tar: x: Cannot write: No space left on device' >&2; exit 2"},
             "libc6_2_arm64.deb cannot be unpacked: tar: x: Cannot write: No space left on device",
-            "free 330 MB, or name another place with MNBENCH_CACHE",
+            "free 340 MB, or name another place with MNBENCH_CACHE",
         ),
         (
             {"pip": "echo 'ERROR: No matching distribution found for onnxruntime' >&2; exit 1"},
@@ -350,23 +350,25 @@ def test_run_visits_an_emulator_once(invoke, fake_worker, built, monkeypatch):
     built()
     fake_worker.changes["host"] = lambda: EMULATED
     monkeypatch.setenv("MNBENCH_ROOFLINE", "1")
-    sent = fake_worker.__call__
-    monkeypatch.setattr(
-        "mnbench.measure.sample.ask",
-        lambda device, request, **more: sent(device, {**request, "model": places_model(request)}, **more),
-    )
-
-    def places_model(request):
-        path = places.cache() / "model"
-        path.write_bytes(request["model"])
-        return str(path)
-
     result = invoke("run", "v1", *SMALL, "--device", "arm64", "--format", "json")
     (record,) = json.loads(result.stdout)["records"]
 
     assert 1 == len(fake_worker.requests)
     assert (None, None, 1) == (record["latency_ns"], record["roofline"], record["processes"])
     assert "v1-a0.25-r32: emulated\n" in result.stderr
+
+
+def test_a_probe_of_an_emulator_tells_no_time(invoke, fake_worker, built):
+    """Outputs and placement are proved; session and run have no duration."""
+    built()
+    fake_worker.changes["host"] = lambda: EMULATED
+    shown = invoke("devices", "probe", "arm64").stdout
+    payload = json.loads(invoke("devices", "probe", "arm64", "--format", "json").stdout)
+
+    assert "v1-a0.25-r96; emulated, so times tell nothing" in shown
+    assert "session" not in shown
+    assert (None, None) == (payload["latency_ns"], payload["session_ns"])
+    assert payload["difference"] < 1e-3
 
 
 @pytest.mark.parametrize(

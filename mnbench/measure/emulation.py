@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -15,12 +16,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from mnbench import files
-from mnbench.errors import RuntimeUnavailable
+from mnbench.errors import RuntimeUnavailable, first_line
 from mnbench.measure.places import cache
 from mnbench.worker.installed import distribution
 
 READY = "ready"
 QEMU = "qemu-user-static"
+EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+"""Its program for arm64, until Debian 12 and from Debian 13 on."""
+
 PACKAGES = ("python3-minimal:arm64", "libpython3-stdlib:arm64", "libstdc++6:arm64")
 """Of Debian, with what they depend on: a Python with its standard library, and what numpy and onnxruntime link to."""
 
@@ -38,7 +42,7 @@ CPU revision\t: 3
 """
 """A Cortex-A72. QEMU 7.2 shows the host's own, on which onnxruntime 1.30 and newer crash as they are imported."""
 
-SIZE_MB = 330
+SIZE_MB = 340
 """What all files together take at the most, by which the time that remains is told; what is kept takes less."""
 
 LOOK_S = 0.25
@@ -150,14 +154,33 @@ def _unpacked(packages: Sequence[Path], root: Path) -> None:
         kind = package.stem.rpartition("_")[2]
         if kind in {"arm64", "all"}:
             _run(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
-        elif package.name.startswith("qemu-"):
-            aside = root.parent / "work" / "qemu"
-            _run(("dpkg-deb", "--extract", str(package), str(aside)), f"{package.name} cannot be unpacked")
+        elif package.name.startswith("qemu-user"):
+            _emulator(package, root.parent / "qemu-aarch64")
     # From Debian 13 on the libraries lie in /usr/lib alone.
     if not (root / "lib").exists():
         (root / "lib").symlink_to("usr/lib")
-    programs = (root.parent / "work/qemu/usr/bin" / name for name in ("qemu-aarch64-static", "qemu-aarch64"))
-    shutil.copy(next(program for program in programs if program.exists()), root.parent / "qemu-aarch64")
+
+
+def _emulator(package: Path, target: Path) -> None:
+    """The one program that is needed of the package, if it has it: all its programs together take half a gigabyte."""
+    unpack = ("dpkg-deb", "--fsys-tarfile", str(package))
+    try:
+        with (
+            subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking,  # noqa: S603
+            tarfile.open(fileobj=unpacking.stdout, mode="r|") as members,
+        ):
+            for member in members:
+                # Debian 13 has a link of the old name in a package of its own.
+                wanted = member.isfile() and Path(member.name).name in EMULATORS
+                if wanted and (found := members.extractfile(member)):
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(found, file)
+                    target.chmod(0o755)
+                    return
+    except tarfile.TarError as failure:
+        raise RuntimeUnavailable(
+            f"{package.name} cannot be unpacked: {first_line(failure)}", hint="try again"
+        ) from failure
 
 
 def _wheels() -> tuple[str, ...]:
