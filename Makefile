@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 TORCH := $(VENV)/torch-ready
 
-.PHONY: bench test torch quick check docs picture clean
+.PHONY: bench test torch arm64 quick check docs picture clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
 	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
@@ -15,6 +15,9 @@ test: $(READY)  ## the whole suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 torch: $(TORCH)  ## PyTorch, for the tests that compare trained networks with it; without it they are skipped
+
+arm64: $(READY)  ## an emulated arm64 Python, for the tests that run every graph on it; without it they are skipped
+	$(BIN)/mnbench devices setup arm64
 
 quick: $(READY)  ## the part that takes under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"

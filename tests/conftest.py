@@ -189,7 +189,8 @@ class FakeWorker:
         self.perturb = list
 
     def __call__(self, device, request, *, timeout_s):
-        request["model"] = Path(request["model"]).read_bytes()
+        if isinstance(request["model"], str):
+            request["model"] = Path(request["model"]).read_bytes()
         self.requests.append((device, request, timeout_s))
         answer = {
             "session_ns": 2_000_000,

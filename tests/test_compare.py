@@ -208,7 +208,7 @@ class FakeProcesses:
             columns={name: np.array(values, np.int64) for name, values in columns.items()},
             failed={},
             facts={
-                "host": {"cpu": (answer or {}).get("cpu", "x")},
+                "host": {"cpu": (answer or {}).get("cpu", "x"), "emulated": (answer or {}).get("emulated")},
                 "arms": {f"{row.variant} {one}": {"waits": False} for row in rows for one in ("base", "candidate")},
             },
         )
@@ -337,6 +337,14 @@ def test_a_base_that_drifts_is_waited_for(held):
     assert [5.0] == processes.slept
     processes, _, _ = held({"a": 0, "b": 0}, answers=drifted, allow=frozenset({"busy"}))
     assert [] == processes.slept
+
+
+def test_an_emulated_cpu_is_refused(held):
+    """Wherever it hides; nothing allows it."""
+    emulated = {0: {"base_ns": 1_000_000, "emulated": True}}
+    _, _, found = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
+    assert {"incomparable"} == {one.verdict for one in found.values()}
+    assert "the CPU is emulated: times tell nothing" == found["a"].reason
 
 
 def test_another_cpu_is_refused(held):

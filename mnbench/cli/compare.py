@@ -187,13 +187,14 @@ def finished(
 
     An `alone` row, as the only one is, fails with the error that another would get for a reason.
     """
-    from mnbench.cli.measuring import announced
+    from mnbench.cli.measuring import announced, real
     from mnbench.gate import kept
     from mnbench.gate.compare import Preparation, compare
     from mnbench.measure.environment import installed
     from mnbench.show.progress import progress
 
     device = installed(device, making=announced)
+    real(device, "and are not compared")
     folder = None
     try:
         with tempfile.TemporaryDirectory(prefix="mnbench-") as models:

@@ -10,7 +10,7 @@ from mnbench.cli.options import TableName, echo_json, format_option
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
-    pass
+    from mnbench.spec.device import Device
 
 NAME = TableName("devices", ".toml")
 
@@ -64,22 +64,41 @@ def show(*, device: str, output: str) -> None:
     echo(listings.profile_table(profile, state), output)
 
 
-@command.command(epilog="\b\nExample:\n  mnbench devices setup openvino\n  mnbench devices setup openvino --fresh")
+@command.command(
+    epilog="\b\nExample:\n  mnbench devices setup openvino\n  mnbench devices setup openvino --fresh"
+    "\n  mnbench devices setup arm64"
+)
 @click.argument("device", type=NAME)
 @click.option("--fresh", is_flag=True, help="Make it again, with the newest packages.")
 def setup(*, device: str, fresh: bool) -> None:
-    """Make the environment that a device requires."""
+    """Make the environment that a device requires, or what emulates it."""
     from mnbench.cli.measuring import announced
+    from mnbench.measure.arm64 import way_now
     from mnbench.measure.environment import installed
     from mnbench.measure.readiness import readiness
 
     profile = locate.device(device)
+    if way_now(profile).kind in {"emulated", "nowhere"}:
+        _emulate(profile, fresh=fresh)
+        return
     ready = installed(profile, fresh=fresh, making=announced)
     if profile.requires:
         click.echo(f"{profile.name}: {ready.gateway.partition('python=')[2]}")
         return
     state = readiness(profile)
     click.echo(f"{profile.name}: it has no environment of its own; {state.text}")
+
+
+def _emulate(profile: "Device", *, fresh: bool) -> None:
+    """Make the emulated Python."""
+    from mnbench.measure import emulation
+    from mnbench.show.progress import progress
+
+    if fresh or not emulation.is_made(emulation.place()):
+        click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
+    with progress("megabytes", emulation.SIZE_MB) as step:
+        made = emulation.set_up(fresh=fresh, step=step)
+    click.echo(f"{profile.name}: {made}, {emulation.size_mb(made)} MB; emulated, so it tells no latency")
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")

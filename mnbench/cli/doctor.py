@@ -50,12 +50,13 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
     Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
     two runs of the same model lie apart, in about 20 seconds.
     """
-    from mnbench.cli.measuring import announced
+    from mnbench.cli.measuring import announced, real
     from mnbench.measure.doctor import disturbances
     from mnbench.measure.environment import installed
 
     profile = installed(locate.device(device), making=announced)
     if calibrate:
+        real(profile, "and neither does their drift")
         _calibrate(profile, calibrate, output)
         return
     first = _look(profile, rest_s=REST_S)
@@ -120,11 +121,13 @@ def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
 
 def _noise(profile: "Device") -> tuple[list["Noise"], str | None]:
     """What A against A shows, or why it cannot be measured."""
+    from mnbench.cli.measuring import real
     from mnbench.measure import noise
     from mnbench.measure.plan import Plan, Protocol
     from mnbench.show.progress import progress
 
     try:
+        real(profile, "and neither does their noise")
         with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
             protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
             plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)

@@ -103,8 +103,10 @@ def _records(table: Path) -> Sequence["Record"]:
         raise RecordError(f"{table}: is no table of results", hint="name one: mnbench gate results/cpu.jsonl")
     if not table.exists():
         raise RecordError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
-    measured = [one for one in Store(table.parent, table.stem).records() if one.latency_ns]
-    found = latest({(one.variant, one.threads): one for one in measured}.values())
+    known = Store(table.parent, table.stem).records()
+    found = latest({(one.variant, one.threads): one for one in known if one.latency_ns}.values())
+    if not found and any(one.emulated for one in known):
+        raise RecordError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
     if not found:
         raise RecordError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
     return found

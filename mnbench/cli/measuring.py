@@ -104,6 +104,19 @@ def ready(chosen: Sequence["Device"]) -> tuple[list["Device"], list[MnbenchError
     return found, lost
 
 
+def real(device: "Device", otherwise: str) -> None:
+    """Refuse an emulated processor.
+
+    Raises:
+        RuntimeUnavailable: it is one.
+    """
+    if device.emulated:
+        raise RuntimeUnavailable(
+            f"device {device.name} is emulated: its times tell nothing, {otherwise}",
+            hint="name a real machine: MNBENCH_ARM64=user@host" if device.machine else "name a real machine",
+        )
+
+
 def announced(packages: Sequence[str]) -> None:
     """Making an environment takes long enough to say so."""
     click.echo(f"making an environment with {', '.join(packages)}, once", err=True)

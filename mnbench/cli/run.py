@@ -187,13 +187,14 @@ def command(
             setting = msgspec.structs.replace(
                 device, threads=count or device.threads, cores=tuple(cores or device.cores)
             )
+            real = not (setting.fleet or setting.emulated)
             plan = Plan(
                 cells=cells,
                 device=setting,
-                protocol=protocol,
+                protocol=protocol.emulated() if setting.emulated else protocol,
                 allow_fallback=allow_fallback,
-                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline and not setting.fleet else {},
-                drift=None if setting.fleet else drift_of(setting),
+                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline and real else {},
+                drift=drift_of(setting) if real else None,
             )
             store = Store(results, device.name)
             return Task(plan=plan, store=store, run=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))

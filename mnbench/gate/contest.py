@@ -171,8 +171,11 @@ class Contest:
         return self.kept.effects(stage, (row for row in self.rows if row not in self.failed))
 
     def _same_cpu(self, pairs: Pairs) -> None:
-        """All processes, of both sides, must have run on the same kind of CPU."""
-        cpus = [_cpu(pairs.facts[name]) for name in ("host", "candidate_host") if name in pairs.facts]
+        """All processes, of both sides, must have run on the same kind of CPU, and a real one."""
+        hosts = [pairs.facts[name] for name in ("host", "candidate_host") if name in pairs.facts]
+        if any(host.get("emulated") for host in hosts):
+            raise Stopped("the CPU is emulated: times tell nothing", incomparable=True)
+        cpus = [_cpu(host) for host in hosts]
         first, _ = self._first or (cpus[0], {})
         other = next((cpu for cpu in cpus if cpu != first), first)
         if other != first and "cpu" not in self.settings.allow:

@@ -57,7 +57,9 @@ def disturbances(facts: Facts, *looks: Facts, gpu: Facts | None = None) -> list[
 def _standing(facts: Facts) -> Found:
     """What the machine is, and who sets its frequency."""
     if facts.get("emulated"):
-        yield _disturbs("emulated", "another processor is imitated here", "measure on the real machine")
+        yield _disturbs(
+            "emulated", "another processor is imitated here, so times tell nothing", "measure on the real machine"
+        )
     governor, low, high = (facts.get(key) for key in ("governor", "frequency_min_hz", "frequency_max_hz"))
     if governor not in {None, "performance"} and (low is None or low != high):
         yield _disturbs(

@@ -1,7 +1,6 @@
 """Python environments of their own, for runtimes that the one at hand does not have; made once and kept."""
 
 import hashlib
-import os
 import platform
 import re
 import shlex
@@ -16,6 +15,8 @@ from filelock import FileLock
 
 from mnbench import files
 from mnbench.errors import GatewayError, RuntimeUnavailable
+from mnbench.measure.arm64 import reached
+from mnbench.measure.places import cache
 from mnbench.spec import locate
 from mnbench.spec.device import Device
 
@@ -26,7 +27,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def installed(
     device: Device, *, fresh: bool = False, making: Callable[[Sequence[str]], object] = lambda _: None
 ) -> Device:
-    """The device with the Python of the environment that it `requires`, made if it is not there yet, or if `fresh`.
+    """The device on the machine that it is about, with the Python of the environment that it `requires`.
+
+    The environment is made if it is not there yet, or if `fresh`.
 
     `making` is told what it is made of, if it is.
 
@@ -35,7 +38,7 @@ def installed(
         RuntimeUnavailable: a package cannot be installed, or the device is, or needs, another machine.
         FileError: the cache's folder is not writable.
     """
-    device = locate.addressed(device)
+    device = reached(locate.addressed(device))
     here = device.gateway == "popen"
     if device.fleet:
         raise GatewayError(
@@ -96,7 +99,7 @@ def distribution_of(requirement: str) -> str:
 def place_of(*requirements: str, alone: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Where such an environment lies, or would."""
     facts = "\n".join([*sorted(requirements), *sorted(f"{one} alone" for one in alone), sys.version, sys.platform])
-    return (folder or cache()) / hashlib.sha256(f"{facts}\n{sys.executable}".encode()).hexdigest()[:16]
+    return (folder or cache() / "environments") / hashlib.sha256(f"{facts}\n{sys.executable}".encode()).hexdigest()[:16]
 
 
 def is_made(place: Path) -> bool:
@@ -126,13 +129,6 @@ def environment(*requirements: str, alone: Sequence[str] = (), fresh: bool = Fal
     except OSError as failure:
         raise files.unwritable(place, failure) from failure
     return python
-
-
-def cache() -> Path:
-    """Where environments are kept: under `MNBENCH_CACHE`, or the user's own folder for caches."""
-    named = os.environ.get("MNBENCH_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(named) if named else home / "mnbench") / "environments"
 
 
 def _make(place: Path, python: Path, requirements: Sequence[str], alone: Sequence[str]) -> None:

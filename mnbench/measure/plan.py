@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import exp, log
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +41,12 @@ class Protocol:
     min_duration_s: float = 1.5
     timeout_s: float = 120.0
     seed: int = 0
+
+    def emulated(self) -> "Protocol":
+        """What an emulated processor can tell, it tells in one run; it may take minutes."""
+        once = {"processes": 1, "warmup_runs": 1, "min_runs": 1, "timeout_s": 600.0}
+        none = dict.fromkeys(("budget_s", "min_warmup_s", "max_warmup_s", "min_duration_s"), 0.0)
+        return replace(self, **once, **none)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

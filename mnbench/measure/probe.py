@@ -23,4 +23,5 @@ def probe(device: Device, folder: Path, *, allow_fallback: bool = False) -> tupl
     """
     variant = Variant(architecture=locate.architecture("v1"), alpha=ALPHA, resolution=(SIDE, SIDE))
     cell = prepare(make(variant), folder, variant=variant.name, seed=0)
-    return cell, take(Plan(cells=(cell,), device=device, protocol=PROTOCOL, allow_fallback=allow_fallback), cell)
+    protocol = PROTOCOL.emulated() if device.emulated else PROTOCOL
+    return cell, take(Plan(cells=(cell,), device=device, protocol=protocol, allow_fallback=allow_fallback), cell)

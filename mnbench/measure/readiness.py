@@ -3,6 +3,7 @@
 import platform
 from dataclasses import dataclass
 
+from mnbench.measure.arm64 import way_now
 from mnbench.measure.environment import is_made, needs, place_of
 from mnbench.spec.device import Device
 from mnbench.worker.installed import distribution
@@ -19,7 +20,7 @@ EVERYWHERE = frozenset({"CPUExecutionProvider", "CPU"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """`ready`, or the one `command` that makes a device so, or why nothing does."""
+    """`ready`, or the one `command` that makes a device so. `reason` is why nothing does, or where it is."""
 
     ready: bool
     command: str = ""
@@ -28,22 +29,36 @@ class Readiness:
     @property
     def text(self) -> str:
         """For a table."""
-        return "ready" if self.ready else self.command or self.reason
+        if self.ready:
+            return f"ready, {self.reason}" if self.reason else "ready"
+        return ": ".join(part for part in (self.reason, self.command) if part)
 
 
 def readiness(device: Device) -> Readiness:
     """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
-    if device.fleet:
-        return Readiness(ready=False, command=device.get)
-    if device.gateway != "popen":
-        return probe
+    if elsewhere := _elsewhere(device, probe):
+        return elsewhere
     if device.systems and platform.system() not in device.systems:
         return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
     if device.requires:
         made = is_made(place_of(*needs(device), alone=device.requires_alone))
         return Readiness(ready=True) if made else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
     return _here(device, probe)
+
+
+def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
+    """Of a device that is not this machine."""
+    if device.fleet:
+        return Readiness(ready=False, command=device.get)
+    found = way_now(device)
+    if found.kind == "board":
+        return Readiness(ready=False, command=probe.command, reason=f"board {found.board}" if found.board else "")
+    if found.kind == "emulated":
+        return Readiness(ready=True, reason="emulated")
+    if found.kind == "nowhere":
+        return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
+    return None
 
 
 def _here(device: Device, probe: Readiness) -> Readiness:

@@ -28,6 +28,9 @@ HOST_ISSUES = {
 }
 """Disturbances of the host that are issues of a cell, and under which name."""
 
+TIMELESS = ("misplaced", "emulated")
+"""Issues that have nothing to do with time."""
+
 NOISY_RATIO = 1.2
 SHORT_RUNS = 100
 OUTLIER_RATIO = 1.5

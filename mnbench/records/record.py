@@ -15,7 +15,7 @@ from mnbench.measure.plan import Ceiling, Cell, Drift, Plan
 from mnbench.measure.sample import Sample
 from mnbench.network.cost import layer_cost
 from mnbench.network.variant import Precision
-from mnbench.records.issues import Issue, issues_of
+from mnbench.records.issues import TIMELESS, Issue, issues_of
 from mnbench.stats import effective_runs, median_interval
 
 SCHEMA = 1
@@ -73,7 +73,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell. `error` says why it has no latency.
+    """One cell. `error` says why it has no latency; what was `emulated` has none either, nor any other time.
 
     `conversion_ns` is what it took to bring the model into the form that the runtime reads, once, where that is not
     ONNX; it is no part of `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and
@@ -126,6 +126,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     gpu: dict[str, Any] | None = None
 
     @property
+    def emulated(self) -> bool:
+        """Whether another processor was imitated."""
+        return bool(self.host.get("emulated"))
+
+    @property
     def trusted(self) -> bool:
         """Whether nothing speaks against the latency."""
         return self.latency_ns is not None and all(issue.minor for issue in self.issues)
@@ -133,10 +138,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
     """The record of a cell from the samples of all its processes."""
+    if samples[0].host.get("emulated"):
+        return _emulated(plan, cell, run, samples)
     found = latency(samples)
     peaks = [sample.peak_rss_bytes for sample in samples if sample.peak_rss_bytes]
-    placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
-    placement = min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
+    placement = _least_placed(plan, cell, samples)
     return msgspec.structs.replace(
         _record(plan, cell, run, samples),
         latency_ns=_with_drift(found, plan.drift),
@@ -152,6 +158,23 @@ def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Rec
         placement=placement,
         issues=tuple(issues_of(plan, samples, found, placement)),
     )
+
+
+def _emulated(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
+    """What holds on the real machine too: outputs and placement. Times, and memory, are the emulator's."""
+    placement = _least_placed(plan, cell, samples)
+    return msgspec.structs.replace(
+        _record(plan, cell, run, samples),
+        difference=max(sample.difference for sample in samples),
+        placement=placement,
+        issues=tuple(one for one in issues_of(plan, samples, latency(samples), placement) if one.name in TIMELESS),
+    )
+
+
+def _least_placed(plan: Plan, cell: Cell, samples: Sequence[Sample]) -> Placement:
+    """That of the process in which the fewest nodes ran on the provider."""
+    placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
+    return min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
 
 
 def failed(plan: Plan, cell: Cell, run: str, error: str, samples: Sequence[Sample]) -> Record:

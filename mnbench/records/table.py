@@ -14,9 +14,9 @@ class LatencyColumn(Column[Record]):
     """The headline figure: it says when there is none, and marks one that is imprecise or not to be trusted."""
 
     def text(self, row: Record) -> str:
-        """`11.9`, `≈ 11.9`, `11.9 !` or `failed`."""
+        """`11.9`, `≈ 11.9`, `11.9 !`, `emulated` or `failed`."""
         if row.latency_ns is None:
-            return "failed"
+            return "emulated" if row.emulated and not row.error else "failed"
         names = {issue.name for issue in row.issues if not issue.minor}
         return ("≈ " if "imprecise" in names else "") + super().text(row) + (" !" if names - {"imprecise"} else "")
 
@@ -166,6 +166,9 @@ DEFAULT_COLUMNS = (
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it says the same, and how far it could go."""
 
+TIMED = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
+"""Default columns that have nothing to tell where all is emulated."""
+
 
 def latest(records: Iterable[Record]) -> list[Record]:
     """The newest record of each variant or file, on each device, thread count, runtime version and CPU.
@@ -175,7 +178,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
     newest: dict[tuple[object, ...], Record] = {}
     for record in records:
         what = record.variant, record.architecture, record.device, record.threads
-        where = record.runtime.name, record.runtime.version, record.host.get("cpu")
+        where = record.runtime.name, record.runtime.version, record.host.get("cpu"), record.emulated
         newest[what + where] = record
     return sorted(newest.values(), key=_table_order)
 
@@ -185,7 +188,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     bounded = any(_bound_ns(record) for record in records)
     better = {"mult_adds_per_s": "of_bound"} if bounded else {}
     columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if tells(name, records)]
-    settings = dict.fromkeys(setting(record) for record in records if record.latency_ns)
+    settings = dict.fromkeys(setting(record) for record in records if record.latency_ns or record.emulated)
     return Table(
         columns=[COLUMNS[name] for name in columns],
         rows=records,
@@ -252,8 +255,10 @@ def _who(record: Record, records: Sequence[Record]) -> str:
 
 def tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
+    if name in TIMED and records and all(record.emulated for record in records):
+        return False
     if name == "difference":
-        return any(record.precision != "fp32" for record in records)
+        return any(record.precision != "fp32" or record.emulated for record in records)
     first = records[0] if records else None
     usual = {"precision": "fp32", "batch": 1, "threads": first and first.threads, "device": first and first.device}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
@@ -261,9 +266,10 @@ def tells(name: str, records: Sequence[Record]) -> bool:
 
 def setting(record: Record) -> str:
     """Device, runtime, threads and host, as a title has them."""
+    emulated = "emulated " if record.emulated else ""
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
     gpu = f"{record.gpu['name']}, " if record.gpu else ""
-    host = f"{gpu}{record.host.get('cpu')}, {record.host.get('cores')} cores"
+    host = f"{gpu}{emulated}{record.host.get('cpu')}, {record.host.get('cores')} cores"
     return f"{record.device}: {record.runtime.name} {record.runtime.version} {record.provider}, {threads}, {host}"
 
 

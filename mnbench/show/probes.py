@@ -12,7 +12,7 @@ from mnbench.units import in_ms
 
 def probe_payload(device: Device, variant: str, sample: Sample) -> dict[str, Any]:
     """For programs."""
-    placement = sample.placement
+    placement, emulated = sample.placement, bool(sample.host.get("emulated"))
     return {
         "device": device.name,
         "variant": variant,
@@ -20,8 +20,8 @@ def probe_payload(device: Device, variant: str, sample: Sample) -> dict[str, Any
         "provider": device.provider,
         "placement": None if placement is None else {name: len(nodes) for name, nodes in placement.items()},
         "difference": sample.difference,
-        "latency_ns": round(median(sample.latencies_ns.tolist())),
-        "session_ns": sample.session_ns,
+        "latency_ns": None if emulated else round(median(sample.latencies_ns.tolist())),
+        "session_ns": None if emulated else sample.session_ns,
         "conversion_ns": sample.conversion_ns,
         "threads": sample.threads,
         "host": sample.host,
@@ -47,6 +47,10 @@ def probe_table(device: Device, variant: str, sample: Sample) -> Table[tuple[str
         ),
         ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
         ("conversion", ABSENT if sample.conversion_ns is None else f"{in_ms(sample.conversion_ns)} ms"),
+    ]
+    if found["latency_ns"] is None:
+        return pairs("what", [*rows, ("a run", f"{variant}; emulated, so times tell nothing")])
+    rows += [
         ("session", f"{in_ms(sample.session_ns)} ms"),
         ("a run", f"{in_ms(found['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
     ]

@@ -39,6 +39,8 @@ class Device(Table, frozen=True, kw_only=True):
     """Packages of an environment of its own; none: this Python's."""
     requires_alone: tuple[Text, ...] = ()
     """Packages that go there without those that they depend on."""
+    machine: Literal["", "arm64"] = ""
+    """The processor that it is about, if not this machine's own: see `mnbench/measure/arm64.py`."""
     systems: tuple[Literal["Linux", "Darwin", "Windows"], ...] = ()
     """Where it can run; none: anywhere."""
     get: str = ""
@@ -55,3 +57,8 @@ class Device(Table, frozen=True, kw_only=True):
     def nvidia(self) -> bool:
         """Whether an NVIDIA GPU computes."""
         return self.provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+
+    @property
+    def emulated(self) -> bool:
+        """Whether its Python is started by QEMU. Where other emulators hide, the facts of its host tell."""
+        return "//python=" in self.gateway and "qemu-" in self.gateway.partition("//python=")[2].split(" -")[0]
