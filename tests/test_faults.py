@@ -244,9 +244,9 @@ def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measu
 ASK = """
 import json, sys
 from mnbench.errors import MnbenchError
-from mnbench.measure import gateway
+from mnbench.measure import gateway, start
 from mnbench.spec.device import Device
-gateway.START_S = 2.0
+gateway.START_S = start.START_S = 2.0
 facts = {"summary": "", "runtime": "onnxruntime", "provider": "CPUExecutionProvider", "threads": 1}
 try:
     gateway.ask(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)

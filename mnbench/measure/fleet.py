@@ -131,10 +131,11 @@ class Fleet:
 
     def done(self, within_s: float) -> list[tuple[Board, Sample | MnbenchError]]:
         """The visits that have come to an end, with what they found, once there is one or that time is over."""
-        from distributed import wait  # noqa: PLC0415  an optional extra
+        import distributed  # noqa: PLC0415  an optional extra
 
         from mnbench.measure.board import raised  # noqa: PLC0415
 
+        wait: Any = distributed.wait  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if self._visits:
             with suppress(TimeoutError), self._client.as_current():
                 wait(list(self._visits.values()), timeout=within_s, return_when="FIRST_COMPLETED")
