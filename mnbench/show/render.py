@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 PIPE_WIDTH = 100
 GAP = 2
-LONG = 500
+LONG = 200
 """So many rows are rich's to lay out."""
 
 
