@@ -157,10 +157,11 @@ def test_a_missing_row(gate):
 
 
 def test_too_few_processes(gate, processes):
-    """The budget has no room for a second one."""
+    """The budget has no room for a second one; on a busy machine not even for the first."""
     found, code = gate("--budget", "1ms")
-    assert (4, "inconclusive", 1) == (code, found["verdict"], processes.made)
-    assert "1 of at least 4 processes: give more --budget" == found["reason"]
+    assert (4, "inconclusive") == (code, found["verdict"])
+    assert 1 >= processes.made
+    assert f"{processes.made} of at least 4 processes: give more --budget" == found["reason"]
 
 
 def test_too_few_pairs(gate, processes):
