@@ -123,8 +123,8 @@ case "$*" in
 esac""",
     "dpkg-deb": """
 case "$1 $2" in
-  *fsys*qemu*) mkdir -p qemu/usr/bin; printf '#!/bin/sh\\nexit 0\\n' > qemu/usr/bin/qemu-aarch64-static
-     tar -C qemu -c ./usr;;
+  *fsys*qemu*) mkdir -p "$LOG.qemu/usr/bin"
+     printf '#!/bin/sh\\nexit 0\\n' > "$LOG.qemu/usr/bin/qemu-aarch64-static"; tar -C "$LOG.qemu" -c ./usr;;
   *extract*libc6_2_arm64*) mkdir -p "$3/usr/bin"; touch "$3/usr/bin/python3.11" "$3/usr/bin/python3";;
   *) exit 1;;
 esac""",
