@@ -60,9 +60,13 @@ class Process(gateway_base.Popen2IO):
 
     def __init__(self, command: list[str], execmodel: Any) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  it is read after the process has ended
-        self.popen = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
-        )
+        try:
+            self.popen = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
+            )
+        except OSError:
+            self._stderr.close()
+            raise
         weakref.finalize(self, _close, self.popen, self._stderr)
         super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
 
