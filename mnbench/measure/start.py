@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import Any
 
 from execnet import gateway_base, gateway_bootstrap
 
@@ -60,14 +60,11 @@ class Process(gateway_base.Popen2IO):
 
     def __init__(self, command: list[str], execmodel: Any) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  it is read after the process has ended
-        try:
-            self.popen = subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
-            )
-        except OSError:
-            self._stderr.close()
-            raise
-        weakref.finalize(self, _close, self.popen, self._stderr)
+        weakref.finalize(self, self._stderr.close)
+        self.popen = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
+        )
+        weakref.finalize(self, _close, self.popen)
         super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -86,10 +83,10 @@ class Process(gateway_base.Popen2IO):
         return [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
 
 
-def _close(popen: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
+def _close(popen: subprocess.Popen[bytes]) -> None:
     """Nobody reads or writes any longer."""
     popen.poll()
-    for stream in (popen.stdin, popen.stdout, stderr):
+    for stream in (popen.stdin, popen.stdout):
         with suppress(OSError, ValueError):
             if stream:
                 stream.close()
