@@ -383,8 +383,6 @@ BOUND = """
 import os, sys
 os.sched_setaffinity(0, {int(sys.argv.pop(1))})
 from mnbench.cli import main
-
-pytestmark = pytest.mark.slow
 main()
 """
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

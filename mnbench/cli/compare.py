@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli import INTERRUPTED
 from mnbench.cli.options import (
     Duration,
     Report,
@@ -18,7 +17,6 @@ from mnbench.cli.options import (
     sources,
     variant_options,
 )
-from mnbench.errors import MnbenchError
 from mnbench.spec import locate
 
 if TYPE_CHECKING:
@@ -187,36 +185,27 @@ def finished(
 
     An `alone` row, as the only one is, fails with the error that another would get for a reason.
     """
-    from mnbench.cli.measuring import announced, real
-    from mnbench.gate import kept
+    from mnbench.cli.measuring import all_or_nothing, announced, real
     from mnbench.gate.compare import Preparation, compare
     from mnbench.measure.environment import installed
     from mnbench.show.progress import progress
 
     device = installed(device, making=announced)
     real(device, "and are not compared")
-    folder = None
-    try:
-        with tempfile.TemporaryDirectory(prefix="mnbench-") as models:
-            preparation = Preparation(device, Path(models), settings)
-            with progress("building", len(chosen)) as step:
-                for pairing in chosen:
-                    preparation.add(pairing, alone=len(chosen) == 1 if alone is None else alone)
-                    step()
-            folder = kept.new_folder(results) if preparation.rows else None
-            with progress("comparing", settings.rules.processes) as step:
-                return compare(
-                    preparation.rows, [*preparation.known, *known], settings, names=names, folder=folder, seen=step
-                )
-    except KeyboardInterrupt:
-        if folder:
-            kept.discard(folder)
-        click.echo("stopped: nothing is kept of a comparison that is not finished", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
-    except MnbenchError:
-        if folder:
-            kept.discard(folder)
-        raise
+    with (
+        all_or_nothing(results, "comparison") as new_folder,
+        tempfile.TemporaryDirectory(prefix="mnbench-") as models,
+    ):
+        preparation = Preparation(device, Path(models), settings)
+        with progress("building", len(chosen)) as step:
+            for pairing in chosen:
+                preparation.add(pairing, alone=len(chosen) == 1 if alone is None else alone)
+                step()
+        folder = new_folder() if preparation.rows else None
+        with progress("comparing", settings.rules.processes) as step:
+            return compare(
+                preparation.rows, [*preparation.known, *known], settings, names=names, folder=folder, seen=step
+            )
 
 
 def shown(judgement: "Judgement", results: Path, output: str, reports: Sequence[tuple[str, Path]]) -> None:

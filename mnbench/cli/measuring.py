@@ -1,6 +1,7 @@
 """What `mnbench run` is made of: cells, devices, rooflines, visits and profiles, each with its progress."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -120,6 +121,28 @@ def real(device: "Device", otherwise: str) -> None:
 def announced(packages: Sequence[str]) -> None:
     """Making an environment takes long enough to say so."""
     click.echo(f"making an environment with {', '.join(packages)}, once", err=True)
+
+
+@contextmanager
+def all_or_nothing(results: Path, what: str) -> Generator[Callable[[], Path]]:
+    """Makes the folder for a comparison's pairs when it is asked to; of one that is not finished nothing is kept."""
+    from mnbench.gate import kept
+
+    folders: list[Path] = []
+
+    def new_folder() -> Path:
+        folders.append(kept.new_folder(results))
+        return folders[-1]
+
+    try:
+        yield new_folder
+    except (KeyboardInterrupt, MnbenchError) as failure:
+        for folder in folders:
+            kept.discard(folder)
+        if isinstance(failure, MnbenchError):
+            raise
+        click.echo(f"stopped: nothing is kept of a {what} that is not finished", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli import INTERRUPTED
 from mnbench.cli.options import Duration, TableName, echo_json, format_option
-from mnbench.errors import MnbenchError, RecordError
+from mnbench.errors import RecordError
 from mnbench.spec import locate
 from mnbench.spec.study import study
 
@@ -81,29 +80,25 @@ def _measured(
     name: str, device: str, results: Path, processes: int, budget_s: float, allow: frozenset[str], seed: int
 ) -> "Result":
     """Measure one study and keep what was found. Ctrl-C leaves nothing behind."""
-    from mnbench.gate import kept
+    from mnbench.cli.measuring import all_or_nothing, announced, real
     from mnbench.gate.contest import Settings
     from mnbench.gate.judge import Rules
+    from mnbench.measure.environment import installed
     from mnbench.show.progress import progress
     from mnbench.studies import result as kept_result
     from mnbench.studies.measure import Bench, measured, pairs_of
 
-    found, profile = study(name), locate.device(device)
+    found, profile = study(name), installed(locate.device(device), making=announced)
+    real(profile, "and are not studied")
     settings = Settings(rules=Rules(processes=processes), budget_s=budget_s, seed=seed, allow=allow)
-    raw = kept.new_folder(results) if pairs_of(found) else None
-    try:
-        with tempfile.TemporaryDirectory(prefix="mnbench-") as folder, progress(f"studying {name}", processes) as step:
-            bench = Bench(device=profile, settings=settings, folder=Path(folder), raw=raw, seen=step)
-            result = measured(Path(name).stem, found, bench)
-    except KeyboardInterrupt:
-        if raw:
-            kept.discard(raw)
-        click.echo("stopped: nothing is kept of a study that is not finished", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
-    except MnbenchError:
-        if raw:
-            kept.discard(raw)
-        raise
+    with (
+        all_or_nothing(results, "study") as new_folder,
+        tempfile.TemporaryDirectory(prefix="mnbench-") as folder,
+        progress(f"studying {name}", processes) as step,
+    ):
+        raw = new_folder() if pairs_of(found) else None
+        bench = Bench(device=profile, settings=settings, folder=Path(folder), raw=raw, seen=step)
+        result = measured(Path(name).stem, found, bench)
     path = kept_result.keep(results, result)
     click.echo(f"kept in {path}", err=True)
     return result

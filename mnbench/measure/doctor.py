@@ -88,7 +88,7 @@ def _memory(facts: Facts) -> Found:
     if facts.get("huge_pages") == "never":
         yield _good_to_know(
             "small pages",
-            "there are no huge pages: compare and gate see four times the scatter, and need more processes",
+            "there are no huge pages: compare and gate see three times the scatter, and need more processes",
             "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
         )
 
