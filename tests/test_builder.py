@@ -180,6 +180,7 @@ def test_checker_refuses_a_broken_model():
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.slow
 @given(st.floats(0, 1.5, exclude_min=True), SIDES, SIDES)
 @example(1.0, 224, 224)
 @example(2.0, 33, 8192)

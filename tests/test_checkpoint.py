@@ -349,6 +349,7 @@ def test_an_array_that_unpacks_to_gigabytes_takes_no_memory(workspace):
     assert "extra: bomb" in done.stderr
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_is_a_traceback(data, saved):

@@ -212,6 +212,7 @@ def most(count, share, certainty=1e-4):
     return at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 3, 16])
 def test_innocent_tables_are_accused_no_more_often_than_alpha_says(rows):
     """With no margin and no least effect, so that nothing but the bounds protects the innocent."""

@@ -81,6 +81,7 @@ def test_run_asks_for_what_the_options_say(invoke, fake_worker):
     assert ("onnxruntime", "CPUExecutionProvider", 1) == (request["runtime"], request["provider"], request["threads"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mine")
 def test_run_without_a_graph_measures_every_graph(invoke, fake_worker):
     """`mnbench run` alone measures all built-in graphs and those of `./graphs`."""

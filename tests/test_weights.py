@@ -213,6 +213,7 @@ def test_kernel_at_the_border():
     assert expected == pytest.approx(weights["conv/bn.variance"], rel=1e-5)
 
 
+@pytest.mark.slow
 @given(
     alpha=st.floats(0.01, 2, exclude_min=True),
     resolution=st.tuples(st.integers(32, 160), st.integers(32, 160)),
