@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 import venv
 from pathlib import Path
 
 import msgspec
 import pytest
 from common import ONCE, SMALL, processes, until
+from execnet import gateway_io
 from sshd import KILL_CONNECTION, SSHD, Board
 
 from mnbench.errors import DeviceError, GatewayError, MeasureError, RuntimeUnavailable
@@ -172,6 +175,41 @@ def test_a_lost_connection_costs_its_cell(board, device, measure_codes, then):
 def test_a_crash_there_costs_its_cell(device, measure_codes, code, expected):
     """How a worker ended is known over ssh too, and the connection goes on."""
     assert {"first": None, "second": expected, "third": None} == measure_codes(code, device=device)
+
+
+def test_two_that_ask_about_a_worker_get_their_own_answers():
+    """As it ends, execnet closes its pipe in a thread of its own: that answer must not be taken for its exit code."""
+
+    class Line:
+        """A channel on which answers come in the order of questions, to whoever listens."""
+
+        def __init__(self):
+            self.gateway = self
+            self.answers = []
+            self.asked = threading.Event()
+
+        def newchannel(self):
+            return self
+
+        def makefile(self, _mode):
+            return self
+
+        def send(self, event):
+            if isinstance(event, int):
+                self.answers.append(-9 if event == gateway_io.RIO_WAIT else None)
+                self.asked.set()
+
+        def receive(self, _timeout):
+            time.sleep(0.02)
+            return self.answers.pop()
+
+    line = Line()
+    process = keeper.Proxy(line, None)
+    closing = threading.Thread(target=process.close_write)
+    closing.start()
+    line.asked.wait()
+    assert -9 == process.wait()
+    closing.join()
 
 
 @pytest.mark.usefixtures("made_up_runtime")

@@ -34,11 +34,14 @@ class Proxy(gateway_io.ProxyIO):
     def __init__(self, channel: Any, execmodel: Any) -> None:
         super().__init__(channel, execmodel)
         self.code: int | None = None
+        self._turn = threading.Lock()
 
     def _controll(self, event: int) -> Any:
+        """The answer to one question. As a worker ends, execnet's own thread asks too: each gets its own answer."""
         try:
-            self.controlchan.send(event)
-            return self.controlchan.receive(END_S)
+            with self._turn:
+                self.controlchan.send(event)
+                return self.controlchan.receive(END_S)
         except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError):
             return None
 
