@@ -59,12 +59,21 @@ def _latex_row(cells: Sequence[str]) -> str:
 Attributes = Callable[[Any], str]
 
 
-def html(table: Table[Any], *, row: Attributes | None = None, head: Callable[[Column[Any]], str] | None = None) -> str:
-    """A `<table>` with its notes behind it. `row` gives a row's attributes, `head` what stands in a column's head."""
+def html(
+    table: Table[Any],
+    *,
+    row: Attributes | None = None,
+    head: Callable[[Column[Any]], str] | None = None,
+    cell: Callable[[Column[Any], Any], str] | None = None,
+) -> str:
+    """A `<table>` with its notes behind it.
+
+    `row` gives a row's attributes, `head` what stands in a column's head, and `cell` a whole cell.
+    """
     caption = f"<caption>{'<br>'.join(map(escape, table.title.splitlines()))}</caption>\n" if table.title else ""
     heads = "".join(f'<th scope="col"{_side(one)}>{(head or _head)(one)}</th>' for one in table.columns)
     rows = "\n".join(
-        f"<tr{row(one) if row else ''}>{''.join(_cell(column, one) for column in table.columns)}</tr>"
+        f"<tr{row(one) if row else ''}>{''.join((cell or _cell)(column, one) for column in table.columns)}</tr>"
         for one in table.rows
     )
     notes = "".join(f'\n<p class="note">{escape(note)}</p>' for note in table.notes)

@@ -31,15 +31,11 @@ MANY = 400
 
 
 def points(records: Sequence[Record]) -> list[Point]:
-    """One point a measured record, in the units of the axes; words are as tables have them. Few have a tip each."""
+    """One point a measured record, in the units of the axes; words are as tables have them."""
     measured = [record for record in records if record.latency_ns]
-    few = len(measured) <= MANY
     count = Counter(map(_graph, measured))
     first = {_graph(record): record.id for record in reversed(measured)}
-    return [
-        _point(record, count[_graph(record)], first=first[_graph(record)] == record.id) | (_tip(record) if few else {})
-        for record in measured
-    ]
+    return [_point(record, count[_graph(record)], first=first[_graph(record)] == record.id) for record in measured]
 
 
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
@@ -51,6 +47,7 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     marks = [mark for mark in ("≈", "!") if mark in text]
     name = " ".join([*([_graph(record)] if first else []), *([_short(record)] if of_graph > 1 else [])])
     return {
+        "record": record,
         "variant": record.variant,
         "graph": _graph(record),
         "label": " ".join([*(mark for mark in marks if mark == "≈"), name, *(mark for mark in marks if mark == "!")]),
@@ -68,21 +65,21 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     }
 
 
-def _tip(record: Record) -> Point:
-    """What stands beside a point under the pointer."""
+def with_tip(point: Point) -> Point:
+    """The point with what stands beside it under the pointer, in place of its record."""
+    record: Record = point["record"]
     text, found = COLUMNS["latency_ns"].text(record), published(record)
-    return {
-        "tip": {
-            "": record.variant,
-            "latency": f"{text} ms",
-            "interval": f"{COLUMNS['interval_ns'].text(record)} ms",
-            "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
-            "memory access": f"{COLUMNS['memory_access_bytes'].text(record)} MB",
-            "params": f"{COLUMNS['params'].text(record)} M",
-            "top-1": f"{found.top1:g} % ({found.source})" if found else ABSENT,
-            "issues": COLUMNS["issues"].text(record),
-        },
+    tip = {
+        "": record.variant,
+        "latency": f"{text} ms",
+        "interval": f"{COLUMNS['interval_ns'].text(record)} ms",
+        "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
+        "memory access": f"{COLUMNS['memory_access_bytes'].text(record)} MB",
+        "params": f"{COLUMNS['params'].text(record)} M",
+        "top-1": f"{found.top1:g} % ({found.source})" if found else ABSENT,
+        "issues": COLUMNS["issues"].text(record),
     }
+    return {name: value for name, value in point.items() if name != "record"} | {"tip": tip}
 
 
 def _graph(record: Record) -> str:
@@ -113,7 +110,7 @@ def looks(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]
     }
 
 
-def thinned(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 400) -> list[Point]:
+def thinned(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
     """Of the points that would hide one another, one each: those of a graph in a cell of a fine grid."""
     seen: dict[tuple[str, int, int], Point] = {}
     for point in found:

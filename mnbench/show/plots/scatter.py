@@ -6,7 +6,7 @@ from typing import Any
 
 from mnbench.records.record import Record
 from mnbench.show.plots.labels import FONT_SIZE, Axis, placed
-from mnbench.show.plots.points import AXES, MANY, Cost, Point, front, looks, points, thinned
+from mnbench.show.plots.points import AXES, MANY, Cost, Point, front, looks, points, thinned, with_tip
 from mnbench.show.plots.scale import Scale, scale
 from mnbench.show.plots.theme import Theme
 from mnbench.units import billions
@@ -133,9 +133,15 @@ def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Sp
     return layers
 
 
-def _shown(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale]) -> list[Point]:
-    """What can be told apart; those whose name says most come first."""
-    return thinned(found, x, y) if len(found) > MANY else sorted(found, key=lambda point: not point["first"])
+def _shown(found: Sequence[Point], x: Axis, y: Axis) -> list[Point]:
+    """What can be told apart; those whose name says most come first. Of many, no more is kept than their marks need."""
+    if len(found) <= MANY:
+        return [with_tip(point) for point in sorted(found, key=lambda point: not point["first"])]
+    return [
+        {name: point[name] for name in ("variant", "graph", "doubted") if point[name]}
+        | {name: float(f"{point[name]:.4g}") for name, _ in (x, y)}
+        for point in thinned(found, x, y)
+    ]
 
 
 def _channel(field: str, axis: Scale, title: str = "") -> Spec:
@@ -161,12 +167,10 @@ def _spec(
     """Lines below, intervals, the points on them, and their names where the size is known."""
     across, up, sizes = frame
     x, y = _channel(*across, titles[0]), _channel(*up, titles[1])
-    few = len(shown) <= MANY
-    for point in shown:
-        point["color"] = graphs[point["graph"]][0]
+    few = all("tip" in point for point in shown)
     layers: list[Spec] = [*below]
     if interval and few:
-        layers.append(_intervals(x, y, interval))
+        layers.append(_intervals(x, y, graphs, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
     for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
         found = placed(shown, across, up, size, interval=interval, line=line)
@@ -176,7 +180,7 @@ def _spec(
     return {"data": {"values": list(shown)}, "layer": layers}
 
 
-def _intervals(x: Spec, y: Spec, along: str) -> Spec:
+def _intervals(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], along: str) -> Spec:
     start = {**{"x": x, "y": y}[along], "field": "low"}
     end = {"field": "high"}
     return {
@@ -187,17 +191,14 @@ def _intervals(x: Spec, y: Spec, along: str) -> Spec:
             "y": y,
             along: start,
             f"{along}2": end,
-            "color": {"field": "color", "type": "nominal", "scale": None},
+            "stroke": _by_graph(graphs, 0) | {"legend": None},
             "opacity": _dimmed(0.8),
         },
     }
 
 
 def _points(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], theme: Theme, *, few: bool) -> Spec:
-    domain = list(graphs)
-    of_graph = {"field": "graph", "type": "nominal"}
-    color = of_graph | {"scale": {"domain": domain, "range": [graphs[one][0] for one in domain]}}
-    shape = of_graph | {"scale": {"domain": domain, "range": [graphs[one][1] for one in domain]}}
+    color, shape = _by_graph(graphs, 0), _by_graph(graphs, 1)
     hollow = {"condition": {"test": "datum.doubted", "value": theme.background or "var(--background)"}}
     return {
         "name": "points",
@@ -205,13 +206,19 @@ def _points(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], theme: Them
         "encoding": {
             "x": x,
             "y": y,
-            "stroke": {"field": "color", "type": "nominal", "scale": None, "legend": None},
+            "stroke": color | {"legend": None},
             "fill": hollow | color | {"legend": {"title": None}},
             "shape": shape | {"legend": {"title": None}},
             "opacity": _dimmed(1 if few else 0.7),
             **({"tooltip": {"field": "tip"}} if few else {}),
         },
     }
+
+
+def _by_graph(graphs: Mapping[str, tuple[str, str]], look: int) -> Spec:
+    """The colour (0) or the shape (1) of a graph."""
+    scale = {"domain": list(graphs), "range": [both[look] for both in graphs.values()]}
+    return {"field": "graph", "type": "nominal", "scale": scale}
 
 
 def _names(placed_names: Sequence[dict[str, Any]], x: Spec, y: Spec, theme: Theme, fits: str) -> list[Spec]:

@@ -25,9 +25,14 @@ function pick(row) {
   }
 }
 
+/* One row is in the order of the Tab key: the arrows go on from there. */
+let here = rows[0];
+for (const row of rows) row.tabIndex = row === here ? 0 : -1;
 function go(row) {
-  for (const other of rows) other.tabIndex = other === row ? 0 : -1;
-  row.focus();
+  here.tabIndex = -1;
+  here = row;
+  here.tabIndex = 0;
+  here.focus();
 }
 
 async function draw(figure) {

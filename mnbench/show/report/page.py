@@ -1,7 +1,9 @@
 """The page: what stands in it, and in which order."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +28,9 @@ HOW = (
 )
 """Columns that say how a row was measured."""
 
+LISTED = 400
+"""Issues are listed one by one up to so many; of more, each kind is told once."""
+
 METHOD = (
     "Each row was measured in fresh processes, visited in random order: a session is created, run once, warmed up, and"
     " timed with its inputs and outputs bound beforehand. Latency is the median of the processes' medians. Costs are"
@@ -43,7 +48,7 @@ def page(results: Path, records: Sequence[Record], *, title: str) -> str:
     if not measured:
         raise RecordError(f"{results}: no row was measured", hint="see why: mnbench table")
     own = files("mnbench.show.report")
-    names = _columns(records)
+    names, differing = _columns(records), _differing(measured)
     library = converter().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
@@ -58,14 +63,17 @@ def page(results: Path, records: Sequence[Record], *, title: str) -> str:
         title=escape(title),
         lead=escape(lead),
         links="".join(f'<a href="#{escape(key)}">{escape(name)}</a>' for key, name in sections.items()),
-        style=style_sheet() + own.joinpath("page.css").read_text(encoding="utf-8"),
+        style=style_sheet()
+        + own.joinpath("page.css").read_text(encoding="utf-8")
+        + _right("#table", _variant_first(names))
+        + _right("#runs", differing),
         plots=figures,
         table=_table(records, names),
         notes="".join(
             f'<p class="note">{escape(note)}</p>' for note in meaning(measured, names) if note[0] not in "≈!·"
         ),
         issues=_issues(records),
-        measured=_measured(measured),
+        measured=_measured(measured, differing),
         hosts="".join(_hosts(measured)),
         commands=escape("\n".join(commands(records))),
         library=library.replace("</script", "<\\/script"),
@@ -81,20 +89,30 @@ def _columns(records: Sequence[Record]) -> list[str]:
 
 
 def _table(records: Sequence[Record], names: Sequence[str]) -> str:
-    first = True
-
     def row(record: Record) -> str:
-        nonlocal first
-        index, first = ("0" if first else "-1"), False
-        facts = f'data-variant="{escape(record.variant)}" data-device="{escape(record.device)}"'
-        return f' {facts} tabindex="{index}"'
+        return f' data-variant="{escape(record.variant)}" data-device="{escape(record.device)}"'
 
     def head(column: Column[Any]) -> str:
         return f'<button type="button">{escape(column.header)}</button>'
 
-    # A variant's name is what a reader looks for; it stays in sight when a narrow screen scrolls.
-    ordered = sorted(names, key=lambda name: name != "graph")
-    return html(Table(columns=[COLUMNS[name] for name in ordered], rows=records), row=row, head=head)
+    columns = [COLUMNS[name] for name in _variant_first(names)]
+    return html(Table(columns=columns, rows=records), row=row, head=head, cell=_cell)
+
+
+def _variant_first(names: Sequence[str]) -> list[str]:
+    """The columns, so that what a reader looks for stays in sight when a narrow screen scrolls."""
+    return sorted(names, key=lambda name: name != "graph")
+
+
+def _cell(column: Column[Any], row: Any) -> str:
+    """A cell in few bytes, since a report may have 250,000 of them: HTML needs no end tag, and `_right` its side."""
+    return f"<td>{escape(column.text(row))}"
+
+
+def _right(place: str, names: Sequence[str]) -> str:
+    """The style by which numbers stand right."""
+    cells = ",".join(f":nth-child({at})" for at, name in enumerate(names, 1) if not COLUMNS[name].left)
+    return f"{place} td:is({cells}) {{ text-align: right; }}\n"
 
 
 def _device(results: Path, records: Sequence[Record], device: str) -> str:
@@ -115,9 +133,8 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
             # What was not measured has no plot.
             continue
         measured = [record for record in records if record.latency_ns]
-        spec = json.dumps(for_page(figure.panel(measured, PAGE, PAGE_SIZES), PAGE), ensure_ascii=False).replace(
-            "</", "<\\/"
-        )
+        drawing = for_page(figure.panel(measured, PAGE, PAGE_SIZES), PAGE)
+        spec = json.dumps(drawing, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         yield (
             f'<figure data-device="{escape(device)}" data-kind="{kind}">\n<h3>{escape(figure.title)}</h3>\n'
             f'<div class="plot" role="img" aria-label="{escape(figure.title)}"></div>\n'
@@ -131,24 +148,41 @@ def _issues(records: Sequence[Record]) -> str:
     failed = [f"<p>{escape(record.variant)} failed: {escape(record.error)}</p>" for record in records if record.error]
     if not found:
         return "".join(failed) or "<p>None.</p>"
+    count = Counter((record.device, issue.name) for record, issue in found)
+    kinds = {(record.device, issue.name): (record, issue) for record, issue in reversed(found)}
     columns = [
         Column[tuple[Record, Issue]](name="device", value=lambda one: one[0].device, left=True),
-        Column[tuple[Record, Issue]](name="variant", value=lambda one: one[0].variant, left=True),
         Column[tuple[Record, Issue]](name="issue", value=lambda one: one[1].name, left=True),
+        Column[tuple[Record, Issue]](name="variant", value=lambda one: one[0].variant, left=True),
         Column[tuple[Record, Issue]](name="what to do", value=lambda one: one[1].advice, left=True),
     ]
-    counts = len(found)
-    return "".join(failed) + _folded(f"{counts} issues", Table(columns=columns, rows=found))
+    rows = found
+    if len(found) > LISTED:
+        rows = list(kinds.values())
+        columns.insert(2, Column(name="rows", value=lambda one: count[one[0].device, one[1].name], show="{:,}".format))
+        columns[3] = replace(columns[3], name="such as")
+    return "".join(failed) + _folded(f"{len(found):,} issues", html(Table(columns=columns, rows=rows)))
 
 
-def _measured(records: Sequence[Record]) -> str:
-    table = Table(columns=[COLUMNS[name] for name in HOW], rows=records)
-    return f"<p>{escape(METHOD)}</p>" + _folded("Of each row", table)
+def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
+    """What differs stands in a table, and what all rows have in common once above it."""
+    common = [COLUMNS[name] for name in HOW if name not in names]
+    words = [(one.title or one.name, one.text(records[0]), one.unit) for one in common]
+    told = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
+    table = html(Table(columns=[COLUMNS[name] for name in names], rows=records), cell=_cell)
+    every = f"<p>Of every row: {escape(told)}.</p>" if told else ""
+    return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 
 
-def _folded(summary: str, table: Table[Any]) -> str:
+def _differing(records: Sequence[Record]) -> list[str]:
+    """The variant, and those columns of how it was measured that say different things of different rows."""
+    return [name for name in HOW if name == "variant" or len({COLUMNS[name].text(one) for one in records}) > 1]
+
+
+def _folded(summary: str, table: str, *, name: str = "") -> str:
+    key = f' id="{name}"' if name else ""
     return (
-        f'<details><summary>{escape(summary)}</summary>\n<div class="scroll" tabindex="0">{html(table)}</div></details>'
+        f'<details{key}><summary>{escape(summary)}</summary>\n<div class="scroll" tabindex="0">{table}</div></details>'
     )
 
 
@@ -169,7 +203,7 @@ def _hosts(records: Sequence[Record]) -> Iterator[str]:
             Column[tuple[str, str]](name="value", value=lambda pair: pair[1], left=True),
         ]
         table = Table(columns=columns, rows=rows)
-        yield _folded(f"{device}: {facts.get('cpu')}", table).replace("<td>", '<td class="long">')
+        yield _folded(f"{device}: {facts.get('cpu')}", html(table)).replace("<td>", '<td class="long">')
 
 
 def _text(value: object) -> str:
