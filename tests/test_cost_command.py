@@ -56,6 +56,30 @@ def test_cost_csv_holds_base_units(invoke, arguments, label, rows):
     assert 568_740_352 == sum(int(row["mult_adds"]) for row in found)
 
 
+def test_published_names_what_sources_print_accuracies_of(invoke):
+    """V1's Table 7 is 4 × 4; groups that are the table's own are not named; other precisions keep the choice."""
+    found = json.loads(invoke("cost", "v1", "shufflenet-v1", "--published", "--format", "json").stdout)["costs"]
+    names = [one["variant"] for one in found]
+    int8 = invoke("cost", "v1", "--published", "--precision", "int8", "--format", "csv").stdout
+
+    for alpha in (1, 0.75, 0.5, 0.25):
+        assert {f"v1-a{alpha:g}-r{side}" for side in (224, 192, 160, 128)} <= set(names)
+    assert {"shufflenet-v1-a1-r224", "shufflenet-v1-g8-a2-r224"} <= set(names)
+    assert not any("-g3-" in name or "-c" in name for name in names)
+    assert "v1-a0.25-r128-int8," in int8
+
+
+@pytest.mark.parametrize(
+    "rest", [("--alpha", "1"), ("--rho", "0.5"), ("--classes", "0"), ("--unit", "megvii"), ("--groups", "1")]
+)
+def test_published_leaves_nothing_to_choose(invoke, rest):
+    """What `--published` says cannot be said again."""
+    result = invoke("cost", "shufflenet-v1", "--published", *rest)
+
+    assert 2 == result.exit_code
+    assert "--published says which" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [(), ("--types",), ("--layers",)], ids=["variants", "types", "layers"])
 def test_cost_md_is_one_pipe_table(invoke, arguments):
     """`cost --format md` is a pipe table whose every row has as many cells as its header."""

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -12,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mnbench.errors import BuildError
+from mnbench.network.accuracy import published_variants
 from mnbench.network.variant import OnnxFile, Source, Variant, at_rho
 from mnbench.spec import locate
 
@@ -241,6 +243,7 @@ def variant_options(command: Command) -> Command:
         click.option(
             "--alpha", type=CommaSeparated(float, "a number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
         ),
+        click.option("--published", is_flag=True, help="Every α, size and groups with a published accuracy."),
         click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=TableName("graphs", ".toml", ".onnx")),
     ):
         command = decorate(command)
@@ -255,9 +258,12 @@ def sources(
     rho: Sequence[float] | None,
     groups: Sequence[int] | None,
     activation: str | None,
+    published: bool = False,
     **options: Any,
 ) -> list[Source]:
     """Every graph at every α, every resolution and every number of groups; every file at every resolution given.
+
+    `published` takes those of each graph for which a source prints an accuracy.
 
     Raises:
         click.UsageError: options that exclude each other.
@@ -265,14 +271,21 @@ def sources(
     """
     if res and rho:
         raise click.UsageError("--res and --rho say the same in two ways: give one")
+    chosen = [alpha, res, rho, groups, activation, options.get("unit"), options.get("classes")]
+    if published and any(one is not None for one in chosen):
+        raise click.UsageError("--published says which: give --alpha, --res and other options of a variant without it")
     found: list[Source] = []
     for name in graphs:
         if name.endswith(".onnx"):
-            if alpha or rho or groups:
-                raise click.UsageError(f"{name} is a finished model: --alpha, --rho and --groups are for graphs")
+            if alpha or rho or groups or published:
+                raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
             found += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
             continue
         architecture = locate.architecture(name)
+        if published:
+            own = {"padding": options["padding"], "batch": options["batch"], "precision": options["precision"]}
+            found += [replace(variant, **own) for variant in published_variants(architecture)]
+            continue
         sizes = [at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
         for one, size, count in product(alpha or [1.0], sizes, groups or [None]):
             found.append(

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mnbench.errors import ArchitectureError
-from mnbench.network.variant import NAME, Precision
+from mnbench.network.variant import NAME, Precision, Variant
 from mnbench.spec import locate
 from mnbench.spec.architecture import Architecture, Published
 from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -47,6 +47,25 @@ def accuracy(architecture: str | None, variant: str, precision: Precision = "fp3
     figures = _figures(os.getcwd(), architecture, precision == "int8")  # noqa: PTH109  a key, and asked for often
     default, listed = figures
     return listed.get(_Key(float(found["alpha"]), int(found["height"]), own or default, classes))
+
+
+def published_variants(architecture: Architecture) -> list[Variant]:
+    """Every variant of a table for which a source prints an accuracy on ImageNet, in the table's order."""
+    default = _own(architecture)
+    found: dict[str, Variant] = {}
+    for one in architecture.published:
+        own = _printed(one) == default
+        variant = Variant(
+            architecture=architecture,
+            alpha=one.alpha,
+            resolution=(one.resolution, one.resolution),
+            groups=None if own else one.groups,
+            unit=None if own else one.unit,
+            classes=one.classes,
+        )
+        if one.classes is None and accuracy(architecture.name, variant.name):
+            found.setdefault(variant.name, variant)
+    return list(found.values())
 
 
 def family(architecture: str | None) -> str:
