@@ -91,14 +91,14 @@ class _State:
     def look(self) -> None:
         """See which boards there are; what those had that are no more there belongs to nobody."""
         boards = {board.name: board for board in self.fleet.boards()}
-        for name, board in self.boards.items():
-            if boards.get(name) != board:
-                self.told(f"board {name} is lost")
-                self.fleet.forget(board)
-                self.at_work.pop(board, None)
+        lost = {name: board for name, board in self.boards.items() if boards.get(name) != board}
+        for name, board in lost.items():
+            self.told(f"board {name} is lost")
+            self.fleet.forget(board)
+            self.at_work.pop(board, None)
         self.boards = boards
         for one in self.open:
-            if one.board is not None and not self._fits(one, boards.get(one.board)):
+            if one.board is not None and (one.board in lost or not self._fits(one, boards.get(one.board))):
                 self._free(one)
 
     def hand_out(self) -> None:
@@ -107,7 +107,6 @@ class _State:
             if board in self.at_work:
                 continue
             mine = [one for one in self.open if one.board in (None, board.name) and self._fits(one, board)]
-            mine = [one for one in mine if one not in self.at_work.values()]
             if not mine:
                 continue
             process = min(one.process for one in mine)

@@ -1,0 +1,203 @@
+"""A plan spread over a fleet, whose boards come and go as a script has it: no Dask, no process, no clock."""
+
+# ruff: noqa: SIM300  expected == actual
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from common import CELLS, PROCESSES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
+from mnbench.measure.fleet import Board
+from mnbench.records.collect import Task
+from mnbench.records.spread import spread
+from mnbench.records.store import Store
+
+PI = frozenset({"pi"})
+X86 = frozenset({"x86"})
+
+
+class Script:
+    """Stands in for a fleet. `events` happen one each time that somebody waits; with none left, visits end well.
+
+    An event ends the visit of a board, with a sample or an error, kills a board, starts it again, or does both at once.
+    """
+
+    def __init__(self, sample, boards, events=()):
+        self.sample, self.events = sample, list(events)
+        self.all = {name: Board(name=name, address=name, folder=f"{name}-0", devices=of) for name, of in boards.items()}
+        self.alive = set(boards)
+        self.visits, self.made, self.lives, self.refusals = {}, Counter(), Counter(), {}
+
+    def boards(self):
+        return [self.all[name] for name in sorted(self.alive)]
+
+    def refusal(self, board):
+        return self.refusals.get(board.name, "")
+
+    def start(self, board, plan, cell):
+        assert board not in self.visits
+        assert plan.device.name in board.devices
+        self.visits[board] = (plan.device.name, cell.variant)
+
+    @property
+    def busy(self):
+        return bool(self.visits)
+
+    def forget(self, board):
+        self.visits.pop(board, None)
+
+    def done(self, _within_s=0):
+        if not self.events and not self.visits:
+            return []
+        what, name = self.events.pop(0) if self.events else ("end", next(iter(self.visits)).name)
+        board = self.all[name]
+        if what == "kill":
+            self.alive.discard(name)
+        elif what == "restart" or (what == "start" and name not in self.alive):
+            self.lives[name] += 1
+            self.all[name] = replace(board, folder=f"{name}-{self.lives[name]}")
+            self.alive.add(name)
+        elif board in self.visits and name in self.alive:
+            self.made[self.visits.pop(board)] += 1
+            return [(board, what if isinstance(what, Exception) else self.sample)]
+        return []
+
+
+@pytest.fixture
+def make_tasks(make_plan, make_device):
+    """A task for each device, of the same two cells, with a store and a run in that folder."""
+
+    def make(folder, *names):
+        tasks = []
+        for name in names:
+            plan = make_plan(*CELLS, device=make_device(name=name), processes=PROCESSES)
+            store = Store(Path(folder) / "results", name)
+            tasks.append(Task(plan=plan, store=store, run=store.open_run(plan)))
+        return tasks
+
+    return make
+
+
+def carried_out(tasks, fleet, **how):
+    """Spread without waiting: what was told, and why a device is lost."""
+    told, hour = [], iter(range(10_000))
+    quiet = {"seen": lambda *_: None, "told": told.append}
+    lost = spread(tasks, fleet, **quiet, clock=lambda: next(hour), pause=fleet.done, **how)
+    return told, {at: failure.message for at, failure in lost.items()}
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_every_cell_is_measured_once_whatever_boards_do(make_tasks, make_sample, data):
+    """Boards die and come back at any moment: each cell has one record, of its device, whose visits one board made."""
+    boards = {"one": PI, "two": PI, "three": X86, "four": PI | X86}
+    event = st.tuples(st.sampled_from(["end", "end", "kill", "start", "restart"]), st.sampled_from(sorted(boards)))
+    events = data.draw(st.lists(event, max_size=40))
+    fleet = Script(make_sample(), boards, [*events, *(("start", name) for name in boards)])
+    with TemporaryDirectory() as folder:
+        tasks = make_tasks(folder, "pi", "x86")
+        _, lost = carried_out(tasks, fleet)
+        records = [record for task in tasks for record in task.store.records()]
+
+    assert {} == lost
+    assert sorted((record.device, record.variant) for record in records) == sorted(
+        (device, cell) for device in ("pi", "x86") for cell in CELLS
+    )
+    assert {PROCESSES} == {record.processes for record in records}
+    for record in records:
+        assert record.device in boards[record.host["board"]]
+
+
+def test_boards_share_the_cells(make_tasks, make_sample, tmp_path):
+    """Two boards of a device work at once, each on a cell of its own; no visit is made twice."""
+    fleet = Script(make_sample(), {"one": PI, "two": PI})
+    (task,) = tasks = make_tasks(tmp_path, "pi")
+    told, lost = carried_out(tasks, fleet)
+
+    assert ([], {}) == (told, lost)
+    assert {("pi", cell): PROCESSES for cell in CELLS} == fleet.made
+    assert {"one", "two"} == {record.host["board"] for record in task.store.records()}
+
+
+@pytest.mark.parametrize("death", [("kill", "start"), ("restart",)], ids=["seen", "unseen"])
+def test_visits_of_a_lost_board_are_made_again(make_tasks, make_sample, tmp_path, death):
+    """What a board had measured before it died is not mixed with another's, even where it comes back by its name."""
+    fleet = Script(make_sample(), {"one": PI}, [("end", "one")] * 3 + [(what, "one") for what in death])
+    (task,) = tasks = make_tasks(tmp_path, "pi")
+    told, lost = carried_out(tasks, fleet)
+
+    assert (["board one is lost"], {}) == (told, lost)
+    assert 2 * PROCESSES + 3 == fleet.made.total()
+    assert [PROCESSES] * 2 == [record.processes for record in task.store.records()]
+
+
+def test_a_model_that_fails_costs_its_cell(make_tasks, make_sample, tmp_path):
+    """A board that measures wrong answers is no reason to leave the board."""
+    error = MeasureError("its outputs differ", hint="")
+    fleet = Script(make_sample(), {"one": PI}, [(error, "one")])
+    (task,) = tasks = make_tasks(tmp_path, "pi")
+    told, lost = carried_out(tasks, fleet)
+
+    assert ([], {}) == (told, lost)
+    assert {"its outputs differ", None} == {record.error for record in task.store.records()}
+
+
+@pytest.mark.parametrize("kind", [RuntimeUnavailable, GatewayError])
+def test_a_board_that_cannot_measure_is_left_to_others(make_tasks, make_sample, tmp_path, kind):
+    """Without a runtime there, another board of the device measures all."""
+    fleet = Script(make_sample(), {"one": PI, "two": PI}, [(kind("no runtime", hint=""), "one")])
+    (task,) = tasks = make_tasks(tmp_path, "pi")
+    told, lost = carried_out(tasks, fleet)
+
+    assert (["device pi: no runtime"], {}) == (told, lost)
+    assert ["two", "two"] == [record.host["board"] for record in task.store.records()]
+
+
+def test_a_device_without_boards_is_lost_with_the_reason(make_tasks, make_sample, tmp_path):
+    """Patience has an end: one device is lost, with what its last board said; the other is measured."""
+    fleet = Script(make_sample(), {"one": PI, "two": X86})
+    fleet.refusals = {"one": "board one has another mnbench"}
+    tasks = make_tasks(tmp_path, "pi", "x86")
+    told, lost = carried_out(tasks, fleet, patience_s=3)
+
+    assert {0: "device pi: board one has another mnbench"} == lost
+    assert ["device pi: board one has another mnbench"] == told
+    assert [0, 2] == [len(task.store.records()) for task in tasks]
+
+
+def test_visits_of_a_lost_board_are_not_resumed(make_tasks, make_sample, tmp_path):
+    """They are gone from the run's folder too, where the next run would find them."""
+    fleet = Script(make_sample(), {"one": PI, "two": X86}, [("end", "one")] * 3 + [("kill", "one")])
+    (task,) = tasks = make_tasks(tmp_path, "pi")
+    _, lost = carried_out(tasks, fleet, patience_s=3)
+
+    assert {0: "device pi: none of its boards is left in the fleet"} == lost
+    assert [{}, {}] == [task.run.samples(cell) for cell in task.plan.cells]
+
+
+def test_a_scheduler_that_goes_leaves_what_was_measured(make_tasks, make_sample, tmp_path):
+    """The run ends with its error, and the next one goes on with the visits of the boards that made them."""
+    fleet = Script(make_sample(), {"one": PI})
+    known, left = fleet.boards, iter(range(5))
+
+    def boards():
+        if next(left, None) is None:
+            raise GatewayError("the fleet's scheduler is gone", hint="start it again")
+        return known()
+
+    fleet.boards = boards
+    with pytest.raises(GatewayError, match="scheduler is gone"):
+        carried_out(make_tasks(tmp_path, "pi"), fleet)
+    before, fleet.boards = fleet.made.total(), known
+    fleet.visits.clear()
+    (task,) = tasks = make_tasks(tmp_path, "pi")
+    carried_out(tasks, fleet)
+
+    assert (5, 2 * PROCESSES) == (before, fleet.made.total())
+    assert [PROCESSES] * 2 == [record.processes for record in task.store.records()]
