@@ -91,12 +91,12 @@ def setup(*, device: str, fresh: bool) -> None:
 
 def _emulate(profile: "Device", *, fresh: bool) -> None:
     """Make the emulated Python."""
-    from mnbench.measure import emulation
+    from mnbench.measure import debian, emulation
     from mnbench.show.progress import progress
 
     if fresh or not emulation.is_made(emulation.place()):
         click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
-    with progress("megabytes", emulation.SIZE_MB) as step:
+    with progress("megabytes", debian.SIZE_MB) as step:
         made = emulation.set_up(fresh=fresh, step=step)
     click.echo(f"{profile.name}: {made}, {emulation.size_mb(made)} MB; emulated, so it tells no latency")
 

@@ -5,26 +5,23 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
-import tarfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock
 
 from mnbench import files
-from mnbench.errors import RuntimeUnavailable, first_line
+from mnbench.errors import RuntimeUnavailable
+from mnbench.measure import debian
+from mnbench.measure.debian import SIZE_MB, run
 from mnbench.measure.places import cache
 from mnbench.worker.installed import distribution
 
 READY = "ready"
-QEMU = "qemu-user-static"
-EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
-"""Its program for arm64, until Debian 12 and from Debian 13 on."""
-
+EMULATOR = "qemu-aarch64"
 PACKAGES = ("python3-minimal:arm64", "libpython3-stdlib:arm64", "libstdc++6:arm64")
 """Of Debian, with what they depend on: a Python with its standard library, and what numpy and onnxruntime link to."""
 
@@ -42,29 +39,7 @@ CPU revision\t: 3
 """
 """A Cortex-A72. QEMU 7.2 shows the host's own, on which onnxruntime 1.30 and newer crash as they are imported."""
 
-SIZE_MB = 340
-"""What all files together take at the most, by which the time that remains is told; what is kept takes less."""
-
 LOOK_S = 0.25
-
-APT = """\
-APT::Architecture "{host}";
-#clear APT::Architectures;
-APT::Architectures {{ "{host}"; "arm64"; }};
-APT::Sandbox::User "root";
-APT::Install-Recommends "false";
-APT::Update::Error-Mode "any";
-Acquire::Languages "none";
-Acquire::Retries "3";
-Dir::State "{place}/state";
-Dir::State::status "{place}/status";
-Dir::Cache "{place}/cache";
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-#clear DPkg::Pre-Install-Pkgs;
-"""
-"""Settings under which apt keeps away from what is installed, and needs no rights."""
 
 Step = Callable[[], object]
 """Called for each megabyte."""
@@ -72,7 +47,7 @@ Step = Callable[[], object]
 
 def place() -> Path:
     """Where it lies, or would: another version of onnxruntime here, or of this recipe, is another one."""
-    facts = [QEMU, *PACKAGES, *_wheels(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
+    facts = [debian.QEMU, *PACKAGES, *_wheels(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
     return cache() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
@@ -110,7 +85,7 @@ def set_up(*, fresh: bool, step: Step) -> Path:
 
 
 def _make(made: Path, step: Step) -> None:
-    missing = [tool for tool in ("apt-get", "dpkg", "dpkg-deb") if not shutil.which(tool)]
+    missing = [tool for tool in debian.TOOLS if not shutil.which(tool)]
     if missing:
         raise RuntimeUnavailable(
             f"arm64 is emulated with Debian's packages, and {missing[0]} is not installed here",
@@ -122,65 +97,16 @@ def _make(made: Path, step: Step) -> None:
         (work / "tmp").mkdir(parents=True)
         with _counted(made, step):
             root = made / "root"
-            _unpacked(_packages(work), root)
+            debian.unpack(debian.downloaded(work, PACKAGES), root, made / EMULATOR)
             python = next(path.name for path in sorted((root / "usr/bin").glob("python3.*[0-9]")))
             _wheels_installed(python, root, work / "tmp")
             _cpu_info(root)
-            _run((*_command(made, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run")
+            run((*_command(made, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run")
             shutil.rmtree(work)
         (made / READY).write_text(json.dumps({"python": python}))
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-
-
-def _packages(work: Path) -> list[Path]:
-    """Download the packages, and all that they depend on."""
-    host = _run(("dpkg", "--print-architecture"), "dpkg fails").strip()
-    for folder in ("state/lists/partial", "cache/archives/partial"):
-        (work / folder).mkdir(parents=True)
-    (work / "status").touch()
-    (work / "apt.conf").write_text(APT.format(host=host, place=work))
-    apt = ("apt-get", "--quiet", "--yes", "--config-file", str(work / "apt.conf"))
-    _run((*apt, "update"), "Debian's lists of packages cannot be read")
-    wanted = (f"{QEMU}:{host}", *PACKAGES)
-    _run((*apt, "--download-only", "install", *wanted), "Debian's packages cannot be downloaded")
-    return sorted((work / "cache/archives").glob("*.deb"))
-
-
-def _unpacked(packages: Sequence[Path], root: Path) -> None:
-    """Those for arm64, and of the emulator its one program."""
-    for package in packages:
-        kind = package.stem.rpartition("_")[2]
-        if kind in {"arm64", "all"}:
-            _run(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
-        elif package.name.startswith("qemu-user"):
-            _emulator(package, root.parent / "qemu-aarch64")
-    # From Debian 13 on the libraries lie in /usr/lib alone.
-    if not (root / "lib").exists():
-        (root / "lib").symlink_to("usr/lib")
-
-
-def _emulator(package: Path, target: Path) -> None:
-    """The one program that is needed of the package, if it has it: all its programs together take half a gigabyte."""
-    unpack = ("dpkg-deb", "--fsys-tarfile", str(package))
-    try:
-        with (
-            subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking,  # noqa: S603
-            tarfile.open(fileobj=unpacking.stdout, mode="r|") as members,
-        ):
-            for member in members:
-                # Debian 13 has a link of the old name in a package of its own.
-                wanted = member.isfile() and Path(member.name).name in EMULATORS
-                if wanted and (found := members.extractfile(member)):
-                    with target.open("wb") as file:
-                        shutil.copyfileobj(found, file)
-                    target.chmod(0o755)
-                    return
-    except tarfile.TarError as failure:
-        raise RuntimeUnavailable(
-            f"{package.name} cannot be unpacked: {first_line(failure)}", hint="try again"
-        ) from failure
 
 
 def _wheels() -> tuple[str, ...]:
@@ -201,7 +127,7 @@ def _wheels_installed(python: str, root: Path, temporary: Path) -> None:
         on = (*on, *(word for one in PLATFORMS for word in ("--platform", one)))
         pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-cache-dir")
         install = (*pip, *on, "--only-binary=:all:")
-    _run(
+    run(
         (*install, "--quiet", "--no-deps", "--target", target, *_wheels()),
         "arm64 wheels cannot be installed",
         environment={"TMPDIR": str(temporary)},
@@ -217,38 +143,7 @@ def _cpu_info(root: Path) -> None:
 
 def _command(made: Path, python: str) -> tuple[str, ...]:
     root = made / "root"
-    return (str(made / "qemu-aarch64"), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
-
-
-def _run(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
-    """What the command prints.
-
-    Raises:
-        RuntimeUnavailable: it fails.
-    """
-    done = subprocess.run(  # noqa: S603  these commands are ours
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C", **(environment or {})},
-    )
-    if done.returncode:
-        reason, hint = _reason(f"{done.stdout}\n{done.stderr}", done.returncode)
-        raise RuntimeUnavailable(f"{failure}: {reason}", hint=hint)
-    return done.stdout
-
-
-def _reason(told: str, code: int) -> tuple[str, str]:
-    """The line that says what went wrong, and what helps."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    space = [line for line in lines if "No space left" in line or "enough free space" in line]
-    errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]
-    line = next(iter(space or errors or lines[-1:]), f"exit code {code}")[:200]
-    if space:
-        return line, f"free {SIZE_MB} MB, or name another place with MNBENCH_CACHE"
-    return line, "see that Debian's packages and the package index can be reached, and try again"
+    return (str(made / EMULATOR), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
 
 
 class _counted:  # noqa: N801  used as a function

@@ -1,0 +1,125 @@
+"""Packages of Debian for another processor, downloaded and unpacked into a folder, which needs no rights."""
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mnbench.errors import RuntimeUnavailable, first_line
+
+QEMU = "qemu-user-static"
+EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+"""Its program for arm64, until Debian 12 and from Debian 13 on."""
+
+TOOLS = ("apt-get", "dpkg", "dpkg-deb")
+SIZE_MB = 340
+"""What packages and wheels take together at the most, by which the time that remains is told; what is kept is less."""
+
+APT = """\
+APT::Architecture "{host}";
+#clear APT::Architectures;
+APT::Architectures {{ "{host}"; "arm64"; }};
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
+APT::Update::Error-Mode "any";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Dir::State "{place}/state";
+Dir::State::status "{place}/status";
+Dir::Cache "{place}/cache";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Install-Pkgs;
+"""
+"""Settings under which apt keeps away from what is installed, and needs no rights."""
+
+
+def downloaded(work: Path, names: Sequence[str]) -> list[Path]:
+    """The files of these packages, of the emulator, and of all that they depend on.
+
+    Raises:
+        RuntimeUnavailable: no network, no such package, no space.
+    """
+    host = run(("dpkg", "--print-architecture"), "dpkg fails").strip()
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True)
+    (work / "status").touch()
+    (work / "apt.conf").write_text(APT.format(host=host, place=work))
+    apt = ("apt-get", "--quiet", "--yes", "--config-file", str(work / "apt.conf"))
+    run((*apt, "update"), "Debian's lists of packages cannot be read")
+    wanted = (f"{QEMU}:{host}", *names)
+    run((*apt, "--download-only", "install", *wanted), "Debian's packages cannot be downloaded")
+    return sorted((work / "cache/archives").glob("*.deb"))
+
+
+def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
+    """Unpack those for arm64 below `root`, and of the emulator its one program.
+
+    Raises:
+        RuntimeUnavailable: a package is broken, or there is no space.
+    """
+    for package in packages:
+        kind = package.stem.rpartition("_")[2]
+        if kind in {"arm64", "all"}:
+            run(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
+        elif package.name.startswith("qemu-user"):
+            _emulator(package, emulator)
+    # From Debian 13 on the libraries lie in /usr/lib alone.
+    if not (root / "lib").exists():
+        (root / "lib").symlink_to("usr/lib")
+
+
+def _emulator(package: Path, target: Path) -> None:
+    """The one program that is needed of the package, if it has it: all its programs together take half a gigabyte."""
+    unpack = ("dpkg-deb", "--fsys-tarfile", str(package))
+    try:
+        with (
+            subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking,  # noqa: S603
+            tarfile.open(fileobj=unpacking.stdout, mode="r|") as members,
+        ):
+            for member in members:
+                # Debian 13 has a link of the old name in a package of its own.
+                wanted = member.isfile() and Path(member.name).name in EMULATORS
+                if wanted and (found := members.extractfile(member)):
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(found, file)
+                    target.chmod(0o755)
+                    return
+    except tarfile.TarError as failure:
+        raise RuntimeUnavailable(
+            f"{package.name} cannot be unpacked: {first_line(failure)}", hint="try again"
+        ) from failure
+
+
+def run(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
+    """What the command prints; its temporary files lie where `environment` says.
+
+    Raises:
+        RuntimeUnavailable: it fails.
+    """
+    done = subprocess.run(  # noqa: S603  these commands are ours
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "LC_ALL": "C", **(environment or {})},
+    )
+    if done.returncode:
+        reason, hint = _reason(f"{done.stdout}\n{done.stderr}", done.returncode)
+        raise RuntimeUnavailable(f"{failure}: {reason}", hint=hint)
+    return done.stdout
+
+
+def _reason(told: str, code: int) -> tuple[str, str]:
+    """The line that says what went wrong, and what helps."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    space = [line for line in lines if "No space left" in line or "enough free space" in line]
+    errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]
+    line = next(iter(space or errors or lines[-1:]), f"exit code {code}")[:200]
+    if space:
+        return line, f"free {SIZE_MB} MB, or name another place with MNBENCH_CACHE"
+    return line, "see that Debian's packages and the package index can be reached, and try again"
