@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 import mnbench.worker
 from mnbench.measure import gateway
 from mnbench.worker.host import peak_rss_bytes
+from mnbench.worker.runtimes.onnxruntime import at_home
 from mnbench.worker.serve import serve
 from mnbench.worker.visit import COPIES
 from mnbench.worker.visit import answer as visit
@@ -343,6 +344,15 @@ def test_the_worker_names_only_the_standard_library_numpy_and_its_runtime(source
 
 
 # onnxruntime's sessions
+
+
+def test_folders_at_home_are_made_on_the_device(tmp_path, monkeypatch):
+    """Options that name one below `~/` get its full path; others stay."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"trt_engine_cache_path": "~/.cache/engines", "trt_engine_cache_enable": "1", "file": "/~/not/home"}
+
+    assert given | {"trt_engine_cache_path": str(tmp_path / ".cache/engines")} == at_home(given)
+    assert (tmp_path / ".cache/engines").is_dir()
 
 
 def test_bound_memory_lives_as_long_as_its_session(tmp_path, monkeypatch):

@@ -147,6 +147,17 @@ def build() -> str:
     return onnxruntime.get_build_info().removeprefix("ORT Build Info: ")
 
 
+def at_home(options: dict[str, str]) -> dict[str, str]:
+    """The options with the folders that they name below `~/`, such as a cache of engines, which are made if need be."""
+    found = dict(options)
+    for key, value in options.items():
+        if value.startswith("~/"):
+            folder = Path(value).expanduser()
+            folder.mkdir(parents=True, exist_ok=True)
+            found[key] = str(folder)
+    return found
+
+
 def _session(
     model: bytes | str,
     provider: str,
@@ -173,7 +184,7 @@ def _session(
     settings.profile_file_prefix = profile
     for key, value in {"session.record_ep_graph_assignment_info": "1", **options}.items():
         settings.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(model, settings, providers=[(provider, provider_options)])
+    session = onnxruntime.InferenceSession(model, settings, providers=[(provider, at_home(provider_options))])
     if provider not in session.get_providers():
         raise Unavailable(
             f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or a driver is missing",
