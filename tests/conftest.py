@@ -358,3 +358,16 @@ def measure_codes(make_cell, make_plan, tmp_path):
         return {record.variant: record.error for record in store.records()}
 
     return run
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Let the process see these CPUs on such a machine."""
+
+    def set_up(name, cpus):
+        monkeypatch.setattr("platform.machine", lambda: name)
+        monkeypatch.setattr("mnbench.worker.host.allowed_cpus", lambda: cpus)
+        monkeypatch.setattr("mnbench.worker.conditions.allowed_cpus", lambda: cpus)
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    return set_up
