@@ -371,3 +371,16 @@ def machine(monkeypatch):
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
 
     return set_up
+
+
+@pytest.fixture
+def model(invoke, workspace):
+    """The file of a tiny model."""
+
+    def build(name, side=32, alpha=0.25):
+        path = workspace / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        assert invoke("build", "v1", "--alpha", alpha, "--res", side, "-o", path).exit_code == 0
+        return path
+
+    return build

@@ -135,3 +135,88 @@ V1_MEMORY = "34 32 0:30 {root} /sys/fs/cgroup/memory rw - cgroup cgroup rw,memor
 
 STAT = "cpu  1000 50 300 5000 100 20 30 40 900 0\ncpu0 500 25 150 2500 50 10 15 20 0 0\n"
 PRESSURE = "some avg10=12.50 avg60=0.82 avg300=2.25 total=1524085422\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+
+QUIET = {
+    "cpu": "Intel(R) Xeon(R) Gold 6148",
+    "cpu_vendor": "GenuineIntel",
+    "cpu_family": 6,
+    "cpu_model": 85,
+    "cpu_stepping": 4,
+    "cpu_flags": ["avx2", "avx512_vnni", "avx512f", "fma"],
+    "core_kinds": {},
+    "machine": "x86_64",
+    "cores": 4,
+    "cores_quota": None,
+    "allowed_cpus": "0-3",
+    "logical_cpus": 4,
+    "threads_per_core": 1,
+    "distinct_cpus": "0-3",
+    "numa_nodes": 1,
+    "caches": [{"level": 1, "type": "data", "size_bytes": 32768, "shared_by": 1}],
+    "governor": "performance",
+    "frequency_driver": "intel_pstate",
+    "frequency_min_hz": 1_000_000_000,
+    "frequency_max_hz": 2_400_000_000,
+    "turbo": False,
+    "memory_bytes": 16 * 2**30,
+    "memory_limit_bytes": None,
+    "swap_bytes": 0,
+    "huge_pages": "madvise",
+    "system": "Linux",
+    "kernel": "6.1.0",
+    "libc": "glibc 2.36",
+    "python": "3.11.7",
+    "product": "Dell Inc. PowerEdge R640",
+    "virtual": False,
+    "hypervisor": None,
+    "emulated": False,
+    "container": None,
+    "perf_counters": True,
+    "perf_event_paranoid": 2,
+}
+
+REST = {
+    "at_ns": 10**12,
+    "load_1min": 0.1,
+    "load_5min": 0.1,
+    "load_15min": 0.1,
+    "cpu_pressure_10s": 0.0,
+    "cpu_pressure_s": 100.0,
+    "memory_pressure_10s": 0.0,
+    "memory_pressure_s": 5.0,
+    "user_s": 1000.0,
+    "system_s": 100.0,
+    "idle_s": 9000.0,
+    "steal_s": 10.0,
+    "process_id": 7,
+    "process_cpu_s": 0.5,
+    "voluntary_switches": 1,
+    "involuntary_switches": 1,
+    "frequency_hz": 2.4e9,
+    "temperature_c": 45.0,
+    "heat_throttles": 3,
+    "firmware_limits": None,
+    "quota_stops": 2,
+    "quota_stopped_s": 0.5,
+    "free_memory_bytes": 8 * 2**30,
+    "swap_used_bytes": 0,
+    "swap_in_bytes": 0,
+    "swap_out_bytes": 0,
+}
+QUIET_GPU = {
+    "name": "NVIDIA H100",
+    "driver_version": "580.1",
+    "sm_clock_hz": 1.4e9,
+    "sm_clock_max_hz": 1.98e9,
+    "power_limit_w": 700.0,
+    "temperature_c": 39.0,
+    "utilization": 0.0,
+    "clock_limits": ["clocks set by a user"],
+    "mig": False,
+}
+SECOND = {"at_ns": 10**12 + 10**9, "idle_s": 9004.0}
+
+
+def after(**grown):
+    """A second later, when these counters have grown."""
+    return REST | SECOND | {key: REST[key] + value for key, value in grown.items()}

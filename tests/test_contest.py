@@ -1,0 +1,243 @@
+"""The measuring behind a judgement, with processes that are faked."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import random
+
+import numpy as np
+import pytest
+
+from mnbench.errors import MeasureError, RecordError
+from mnbench.gate.contest import Contest, Settings
+from mnbench.gate.judge import Rules
+from mnbench.gate.kept import Kept, judged_again
+from mnbench.measure.pairs import Arm, Pairs, Row
+from mnbench.measure.plan import Cell
+from mnbench.network.cost import Cost
+from mnbench.worker.pairs import COLUMNS
+
+
+class FakeProcesses:
+    """Stands in for `take_pairs`: each row has its effect in percent, each process takes so many seconds."""
+
+    def __init__(self, effects, seconds=5.0, scatter=0.1):
+        self.effects = effects
+        self.seconds = seconds
+        self.scatter = scatter
+        self.now = 0.0
+        self.slept = []
+        self.asked = []
+        self.answers = {}
+
+    def __call__(self, rows, dose, *, heard):
+        self.asked.append((dose.seed, [row.variant for row in rows]))
+        answer = self.answers.pop(len(self.asked) - 1, None)
+        if isinstance(answer, Pairs):
+            return answer
+        if isinstance(answer, Exception):
+            raise answer
+        heard(1.0)
+        self.now += self.seconds
+        draw = random.Random(dose.seed)
+        columns = {name: [] for name in COLUMNS}
+        for at, row in enumerate(rows):
+            effect = self.effects[row.variant]
+            percent = (effect(dose.seed) if callable(effect) else effect) + draw.gauss(0, self.scatter)
+            for pair in range(10):
+                base = 1_000_000 if not answer else answer["base_ns"]
+                candidate = round(base * (1 + percent / 100))
+                for name, value in zip(COLUMNS, (at, 0, pair % 2, base, candidate, base, candidate), strict=True):
+                    columns[name].append(value)
+        return Pairs(
+            variants=tuple(row.variant for row in rows),
+            columns={name: np.array(values, np.int64) for name, values in columns.items()},
+            failed={},
+            facts={
+                "host": {"cpu": (answer or {}).get("cpu", "x"), "emulated": (answer or {}).get("emulated")},
+                "arms": {f"{row.variant} {one}": {"waits": False} for row in rows for one in ("base", "candidate")},
+            },
+        )
+
+    def sleep(self, seconds):
+        """Time passes."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def make_row(tmp_path, make_device):
+    """A row that nothing measures."""
+
+    def make(variant):
+        (tmp_path / "model").touch()
+        cell = Cell(
+            variant=variant,
+            architecture=None,
+            alpha=None,
+            resolution=None,
+            precision="fp32",
+            batch=1,
+            path=tmp_path / "model",
+            feed=tmp_path / "feed",
+            sha256="0",
+            cost=Cost(params=1, mult_adds=1, memory_access=1),
+            peak_activation_bytes=1,
+            layers=(),
+        )
+        return Row(
+            variant=variant, base=Arm(cell=cell, device=make_device()), candidate=Arm(cell=cell, device=make_device())
+        )
+
+    return make
+
+
+@pytest.fixture
+def held(make_row):
+    """Hold a contest of rows with these effects."""
+
+    def hold(effects, folder=None, answers=None, seconds=5.0, scatter=0.1, **settings):
+        processes = FakeProcesses(effects, seconds, scatter)
+        processes.answers = answers or {}
+        contest = Contest(
+            [make_row(variant) for variant in effects],
+            Settings(**settings),
+            Kept(folder),
+            seen=lambda _: None,
+            take=processes,
+            clock=lambda: processes.now,
+            sleep=processes.sleep,
+        )
+        context, findings = contest.held("base", "candidate")
+        return processes, context, {one.variant: one for one in findings}
+
+    return hold
+
+
+def nothing(busy=None, failed=None):
+    """A process that measured nothing."""
+    columns = {name: np.array([], np.int64) for name in COLUMNS}
+    return Pairs(variants=("a", "b"), columns=columns, failed=failed or {}, facts={}, busy=busy)
+
+
+def test_a_table_without_change_takes_four_processes(held):
+    """Each with all rows and a seed of its own."""
+    processes, _, found = held({"a": 0, "b": 0})
+    assert [(f"0/first/{at}/0", ["a", "b"]) for at in range(4)] == processes.asked
+    assert {"same"} == {one.verdict for one in found.values()}
+
+
+def test_suspects_are_measured_again_alone(held):
+    """With new seeds; the innocent is not."""
+    processes, _, found = held({"a": 3, "b": 0})
+    assert [["a", "b"]] * 4 + [["a"]] * 4 == [rows for _, rows in processes.asked]
+    assert [f"0/again/{at}/0" for at in range(4)] == [seed for seed, _ in processes.asked[4:]]
+    assert ("slower", "same") == (found["a"].verdict, found["b"].verdict)
+
+
+def test_what_does_not_repeat_is_not_accused(held):
+    """3 % slower at first, and no more when it is alone."""
+    _, _, found = held({"a": lambda seed: 3 if "first" in seed else 0, "b": 0})
+    assert "same" == found["a"].verdict
+    assert found["a"].reason.startswith("looked +3.")
+
+
+def test_only_undecided_rows_are_measured_on(held):
+    """After four processes the quiet rows are decided; the doubtful one has all twelve."""
+
+    def doubtful(seed):
+        return (0, 8)[int(seed.split("/")[2]) % 2]
+
+    processes, _, found = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
+    assert ["a", "b", "c", "d"] == processes.asked[0][1]
+    assert ["d"] == processes.asked[-1][1]
+    assert 12 == len(processes.asked)
+    assert ("inconclusive", 12) == (found["d"].verdict, found["d"].processes)
+
+
+def test_the_budget_ends_it(held):
+    """Seventy percent of it may pass before suspects are measured again; what was measured is judged."""
+    processes, _, found = held({"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80)
+    assert 5 == len(processes.asked)
+    assert ("inconclusive", 5) == (found["a"].verdict, found["a"].processes)
+    processes, _, found = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
+    assert "2 of at least 4 processes: give more --budget" == found["a"].reason
+
+
+def test_a_busy_machine_is_waited_for(held):
+    """Five seconds at a time, and not forever."""
+    processes, _, found = held({"a": 0, "b": 0}, answers={1: nothing(busy="load 9"), 2: nothing(busy="load 9")})
+    assert [5.0, 5.0] == processes.slept
+    assert {"same"} == {one.verdict for one in found.values()}
+    processes, context, found = held({"a": 0, "b": 0}, answers={at: nothing(busy="load 9") for at in range(99)})
+    assert 30.0 == sum(processes.slept)
+    assert "the machine is too busy: load 9 (--allow busy)" == context.stopped
+    assert {"inconclusive"} == {one.verdict for one in found.values()}
+    assert "too busy" in found["a"].reason
+
+
+def test_a_base_that_drifts_is_waited_for(held):
+    """At 1.5 times its first latency, but not at 1.3 times."""
+    drifted = {1: {"base_ns": 1_500_000}, 2: {"base_ns": 1_300_000}}
+    processes, _, _ = held({"a": 0, "b": 0}, answers=drifted)
+    assert [5.0] == processes.slept
+    processes, _, _ = held({"a": 0, "b": 0}, answers=drifted, allow=frozenset({"busy"}))
+    assert [] == processes.slept
+
+
+def test_an_emulated_cpu_is_refused(held):
+    """Wherever it hides; nothing allows it."""
+    emulated = {0: {"base_ns": 1_000_000, "emulated": True}}
+    _, _, found = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
+    assert {"incomparable"} == {one.verdict for one in found.values()}
+    assert "the CPU is emulated: times tell nothing" == found["a"].reason
+
+
+def test_another_cpu_is_refused(held):
+    """In mid-comparison, as a cloud may move a machine; unless it is allowed."""
+    moved = {2: {"base_ns": 1_000_000, "cpu": "y"}}
+    _, _, found = held({"a": 0, "b": 0}, answers=moved)
+    assert {"incomparable"} == {one.verdict for one in found.values()}
+    assert "another CPU: x, then y (--allow cpu)" == found["a"].reason
+    _, _, found = held({"a": 0, "b": 0}, answers=moved, allow=frozenset({"cpu"}))
+    assert {"same"} == {one.verdict for one in found.values()}
+
+
+def test_a_row_that_crashes_costs_itself(held):
+    """The process begins anew without it, and does not count."""
+    failed = nothing(failed={"a": ("candidate", "killed by SIGSEGV")})
+    processes, _, found = held({"a": 0, "b": 0}, answers={0: failed})
+    assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
+    assert ("missing", "the candidate fails: killed by SIGSEGV") == (found["a"].verdict, found["a"].reason)
+    assert "same" == found["b"].verdict
+
+
+def test_a_process_that_dies_while_it_measures_ends_it(held):
+    """What was measured is judged; the rest is inconclusive, with the reason."""
+    dead = MeasureError("the worker was killed by SIGKILL: out of memory?", hint="")
+    processes, context, found = held({"a": 0, "b": 0}, answers={2: dead})
+    assert 3 == len(processes.asked)
+    assert "a process failed: the worker was killed by SIGKILL: out of memory?" == context.stopped
+    assert f"2 of at least 4 processes: {context.stopped}" == found["a"].reason
+
+
+def test_a_large_table_takes_several_processes(held):
+    """In place of one, each with rows drawn anew; every row has its four."""
+    processes, _, found = held({f"row {at}": 0 for at in range(40)}, budget_s=1000)
+    assert [32, 8] * 4 == [len(rows) for _, rows in processes.asked]
+    assert processes.asked[1][1] != processes.asked[3][1]
+    assert {("same", 4)} == {(one.verdict, one.processes) for one in found.values()}
+
+
+def test_the_verdict_can_be_computed_again(held, tmp_path):
+    """From what is kept, by the same rules or by others; a folder that holds nothing says so."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    _, context, found = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
+    assert list(found.values()) == list(judged_again(folder))
+    assert context.processes == len(list(folder.glob("pairs.*.npz")))
+    lenient = {one.variant: one.verdict for one in judged_again(folder, Rules(min_effect=0.02))}
+    assert ("slower", "slower") == (found["a"].verdict, found["c"].verdict)
+    assert ("same", "slower") == (lenient["a"], lenient["c"])
+    (folder / "pairs.1.npz").write_bytes(b"cut")
+    with pytest.raises(RecordError, match="holds no comparison that can be read"):
+        judged_again(folder)

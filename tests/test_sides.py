@@ -1,0 +1,150 @@
+"""What the arguments of `mnbench compare` mean: names of variants, sides, and what is paired with what."""
+
+# ruff: noqa: SIM300  expected == actual
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnbench.errors import ArchitectureError, BuildError, MnbenchError, RuntimeUnavailable
+from mnbench.gate.sides import Setup, pairings, side
+from mnbench.network.variant import OnnxFile, Variant, named
+from mnbench.spec import locate
+
+# Names
+
+
+def variants():
+    """Any variant that can be built."""
+
+    def made(name, alpha, sides, options):
+        architecture = locate.architecture(name)
+        try:
+            return Variant(architecture=architecture, alpha=alpha, resolution=sides, **options)
+        except BuildError:
+            return None
+
+    options = st.fixed_dictionaries(
+        {},
+        optional={
+            "batch": st.one_of(st.none(), st.integers(1, 64)),
+            "classes": st.integers(0, 2000),
+            "groups": st.sampled_from([1, 2, 3, 4, 8]),
+            "unit": st.sampled_from(["paper", "torchvision", "megvii"]),
+            "padding": st.sampled_from(["torch", "same"]),
+            "relu": st.booleans(),
+            "precision": st.sampled_from(["fp32", "fp16", "int8"]),
+        },
+    )
+    sides = st.tuples(st.integers(32, 512), st.integers(32, 512)) | st.integers(32, 512).map(lambda one: (one, one))
+    alphas = st.sampled_from([1.0, 0.75, 0.333]) | st.floats(1e-6, 4, exclude_min=True)
+    names = st.sampled_from(sorted(locate.tables("graphs")))
+    return st.builds(made, names, alphas, sides, options).filter(lambda one: one is not None)
+
+
+@given(variants())
+def test_a_name_leads_back_to_its_variant(variant):
+    """Whatever differs from the table's own."""
+    assert variant == named(variant.name)
+
+
+@pytest.mark.parametrize("name", ["", "v1", "v1-a1", "v1-r224", "v1-a-r224", "v1-a1-r224-x", "v1-a1.2.3-r224", "fp31"])
+def test_what_is_no_name_is_refused(name):
+    """In one line with an example."""
+    with pytest.raises(BuildError) as caught:
+        named(name)
+    assert "v1-a0.5-r160" in caught.value.hint
+
+
+def test_a_name_of_an_unknown_table_says_which_are_known():
+    """As everywhere."""
+    with pytest.raises(ArchitectureError, match="no graph of that name"):
+        named("v9-a1-r224")
+
+
+# Sides
+
+
+def test_arguments_are_told_apart(tmp_path):
+    """Files, folders, variants, precisions, runtimes, settings."""
+    path = tmp_path / "a.onnx"
+    path.touch()
+    assert OnnxFile(path=path) == side(str(path))
+    assert tmp_path == side(str(tmp_path))
+    assert named("v1-a0.5-r160") == side("v1-a0.5-r160")
+    assert Setup(precision="int8") == side("int8")
+    assert Setup(requirement="onnxruntime==1.30.0") == side("onnxruntime==1.30.0")
+    assert Setup() == side("onnxruntime") == side("default")
+    settings = {"session.intra_op.allow_spinning": "1", "threads": "2", "provider.use_tf32": "1"}
+    assert Setup(settings=settings) == side("session.intra_op.allow_spinning=1,threads=2,provider.use_tf32=1")
+    with pytest.raises(MnbenchError, match="there is no such file"):
+        side(str(tmp_path / "b.onnx"))
+    with pytest.raises(BuildError, match="'nonsense' is no variant's name"):
+        side("nonsense")
+
+
+def test_settings_change_the_device(make_device):
+    """Session options, provider options and threads, each in its place, over what the profile has."""
+    device = make_device(options={"session.x": "0", "session.y": "0"})
+    found = Setup(settings={"session.x": "1", "threads": "2", "provider.z": "3"}).device(device)
+    assert ({"session.x": "1", "session.y": "0"}, {"z": "3"}, 2) == (
+        found.options,
+        found.provider_options,
+        found.threads,
+    )
+
+
+def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeypatch):
+    """The gateway starts that environment's Python."""
+    monkeypatch.setattr("mnbench.gate.sides.environment", lambda *asked: Path("/cache") / asked[0] / "python")
+    found = Setup(requirement="onnxruntime==1.30.0").device(make_device())
+    assert "popen//python=/cache/onnxruntime==1.30.0/python" == found.gateway
+
+
+def test_a_runtime_is_not_installed_on_other_machines(make_device):
+    """A gateway to another machine, or into a container, has the runtime that it has."""
+    for gateway in ("ssh=board", "popen//python=docker run -i image python3"):
+        with pytest.raises(RuntimeUnavailable, match="is not installed on other machines"):
+            Setup(requirement="onnxruntime==1.30.0").device(make_device(gateway=gateway))
+
+
+def test_folders_are_paired_by_file_name(tmp_path):
+    """One-sided files are there with one side."""
+    for name in ("a/x.onnx", "b/x.onnx", "a/old.onnx", "b/new.onnx", "a/deep/y.onnx", "b/deep/y.onnx", "a/other.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = pairings(tmp_path / "a", tmp_path / "b", [])
+    assert {
+        "deep/y": (True, True),
+        "new": (False, True),
+        "old": (True, False),
+        "x": (True, True),
+    } == {one.variant: (one.base is not None, one.candidate is not None) for one in found}
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "graphs", "message"),
+    [
+        ("fp32", "int8", [], "no graphs"),
+        ("fp32", "default", ["v1-a1-r224"], "a precision is compared with another"),
+        ("v1-a1-r224", "v1-a1-r224", ["v1-a1-r224"], "GRAPH is for comparisons"),
+        ("v1-a1-r224", "fp32", [], "two kinds"),
+        ("a.onnx", ".", [], "two kinds"),
+        (".", ".", [], "hold no .onnx files"),
+    ],
+)
+def test_sides_that_do_not_go_together_are_refused(workspace, base, candidate, graphs, message):
+    """In one line."""
+    if base == "a.onnx":
+        (workspace / base).touch()
+    with pytest.raises(BuildError, match=message):
+        pairings(side(base), side(candidate), [named(name) for name in graphs])
+
+
+def test_a_files_precision_is_its_own(tmp_path):
+    """Nobody converts it."""
+    with pytest.raises(BuildError, match="has the precision"):
+        pairings(Setup(precision="fp32"), Setup(precision="int8"), [OnnxFile(path=tmp_path / "x.onnx")])
