@@ -362,7 +362,7 @@ def test_wrong_device(tmp_path, old, new, where, what, hint):
 
 def test_threads_cores_and_provider_options(tmp_path):
     """A profile may leave threads to the device, bind cores, and set what its provider understands."""
-    path = tmp_path / "x.toml"
+    path = tmp_path / "cpu.toml"
     text = _changed(CPU, "threads = 1", 'threads = "all"\ncores = [0, 2]')
     path.write_text(text + '[provider_options]\ndevice_id = "1"\n', encoding="utf-8")
     device = locate_device(str(path))

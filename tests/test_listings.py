@@ -73,7 +73,7 @@ def test_graphs_show_takes_a_name_or_a_path(invoke, name):
 
 def test_a_path_outside_the_workspace_works_too(invoke, mine, tmp_path):
     """A table anywhere can be named by its path."""
-    elsewhere = mine.rename(tmp_path / "elsewhere.toml")
+    elsewhere = mine.rename(tmp_path / "mine.toml")
 
     assert "Mine at α = 1, 224" in invoke("graphs", "show", elsewhere).stdout
 

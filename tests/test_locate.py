@@ -72,7 +72,7 @@ def test_workspace_folder_of_one_kind_does_not_hold_the_other(workspace):
 def test_path_to_a_graph(workspace, place):
     """A path that ends in .toml works wherever a name does."""
     title = "By path"
-    _own_graph(workspace / place, title=title)
+    _own_graph(workspace / place, title=title, name="mine")
 
     assert title == architecture(place).title
     assert title == architecture(str(workspace / place)).title
@@ -81,9 +81,21 @@ def test_path_to_a_graph(workspace, place):
 def test_path_to_a_device(workspace):
     """A path to a device works wherever a name does."""
     summary = "By path"
-    _own_device(workspace / "elsewhere/mine.toml", summary=summary)
+    _own_device(workspace / "elsewhere/mine.toml", summary=summary, name="mine")
 
     assert summary == device("elsewhere/mine.toml").summary
+
+
+def test_a_table_bears_the_name_of_its_file(workspace):
+    """Results go by names: those of two tables of one name would be mixed."""
+    _own_graph(workspace / "graphs/mine.toml")
+    _own_device(workspace / "devices/local-pi.toml")
+
+    with pytest.raises(ArchitectureError, match="key `name`: 'v1' is not the name of the file") as failure:
+        architecture("mine")
+    assert failure.value.hint == "results go by it: name the table mine, or the file v1.toml"
+    with pytest.raises(DeviceError, match="'cpu' is not the name of the file"):
+        device("local-pi")
 
 
 @pytest.mark.usefixtures("workspace")

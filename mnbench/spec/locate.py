@@ -37,8 +37,10 @@ def architecture(name: str) -> Architecture:
     if name not in known and not name.endswith(".toml"):
         every = map(read_architecture, known.values())
         name = next((one.name for one in every if one.short == name and one.name in known), name)
-    path = graphs().get(name)
-    return read_architecture(path or find(name, "graphs", ArchitectureError))
+    path = graphs().get(name) or find(name, "graphs", ArchitectureError)
+    found = read_architecture(path)
+    _check_name(found.name, path, ArchitectureError)
+    return found
 
 
 def graphs() -> dict[str, Path]:
@@ -54,6 +56,7 @@ def device(name: str) -> Device:
     """
     path = find(name, "devices", DeviceError)
     found = fit(_extended(path), path, Device, DeviceError)
+    _check_name(found.name, path, DeviceError)
     if found.runtime not in runtimes():
         raise DeviceError(
             path,
@@ -81,6 +84,17 @@ def addressed(device: Device) -> Device:
             hint=f"export {name}=…",
         ) from failure
     return msgspec.structs.replace(device, gateway=gateway)
+
+
+def _check_name(name: str, path: Path, error: type[TableError]) -> None:
+    """Results go by names: two tables of one name would mix theirs."""
+    if name != path.stem:
+        raise error(
+            path,
+            "key `name`",
+            f"{name!r} is not the name of the file",
+            hint=f"results go by it: name the table {path.stem}, or the file {name}.toml",
+        )
 
 
 def runtimes() -> list[str]:
