@@ -2,6 +2,7 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,9 @@ def test_arguments_are_told_apart(tmp_path):
     assert named("v1-a0.5-r160") == side("v1-a0.5-r160")
     assert Setup(precision="int8") == side("int8")
     assert Setup(requirement="onnxruntime==1.30.0") == side("onnxruntime==1.30.0")
-    assert Setup() == side("onnxruntime") == side("default")
+    assert Setup(requirement="OpenVINO>=2026") == side("OpenVINO>=2026")
+    assert Setup(requirement="onnxruntime") == side("onnxruntime")
+    assert Setup() == side("default")
     settings = {"session.intra_op.allow_spinning": "1", "threads": "2", "provider.use_tf32": "1"}
     assert Setup(settings=settings) == side("session.intra_op.allow_spinning=1,threads=2,provider.use_tf32=1")
     with pytest.raises(MnbenchError, match="there is no such file"):
@@ -98,9 +101,23 @@ def test_settings_change_the_device(make_device):
 
 def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeypatch):
     """The gateway starts that environment's Python."""
-    monkeypatch.setattr("mnbench.gate.sides.environment", lambda *asked: Path("/cache") / asked[0] / "python")
+    monkeypatch.setattr(
+        "mnbench.gate.sides.environment", lambda *asked, alone: Path("/cache") / "+".join([*asked, *alone])
+    )
     found = Setup(requirement="onnxruntime==1.30.0").device(make_device())
-    assert "popen//python=/cache/onnxruntime==1.30.0/python" == found.gateway
+    assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == found.gateway
+    ncnn = make_device(
+        runtime="ncnn", requires=("ncnn",), requires_alone=("pnnx",), gateway=f"popen//python={sys.executable}"
+    )
+    assert "popen//python=/cache/ncnn==1.0+numpy+pnnx" == Setup(requirement="ncnn==1.0").device(ncnn).gateway
+    assert ncnn == Setup(requirement="ncnn").device(ncnn)
+
+
+@pytest.mark.parametrize("requirement", ["openvino", "openvino==2026.3.0", "onnxruntimes==1"])
+def test_a_build_of_another_runtime_is_refused(make_device, requirement):
+    """A device has one runtime: what is compared are builds of it."""
+    with pytest.raises(BuildError, match=f"device cpu measures with onnxruntime, and not with {requirement}"):
+        Setup(requirement=requirement).device(make_device())
 
 
 def test_a_runtime_is_not_installed_on_other_machines(make_device):

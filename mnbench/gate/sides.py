@@ -10,13 +10,14 @@ from typing import TypeAlias, cast, get_args
 import msgspec
 
 from mnbench.errors import BuildError, FileError, RuntimeUnavailable
-from mnbench.measure.environment import environment
+from mnbench.measure.environment import concerns, environment, needs, with_packages
 from mnbench.measure.gateway import shares_files
 from mnbench.network.variant import OnnxFile, Precision, Source, Variant, named
 from mnbench.records.record import Session
+from mnbench.spec import locate
 from mnbench.spec.device import Device
 
-RUNTIME = re.compile(r"onnxruntime(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?")
+RUNTIME = re.compile(rf"(?:{'|'.join(locate.runtimes())})(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?", re.IGNORECASE)
 SETTING = re.compile(r"(?:session|provider|ep|mlas|optimization|memory)\.[\w.]*=[^=]*|threads=\d+")
 DEFAULT = "default"
 """The device as its profile has it, beside one with other settings."""
@@ -35,6 +36,7 @@ class Setup:
         """The device, set up so.
 
         Raises:
+            BuildError: the build is of another runtime than the device's.
             RuntimeUnavailable: the runtime's build cannot be installed, or not there.
         """
         session = self.session or Session(options=device.options, provider_options=device.provider_options)
@@ -48,13 +50,21 @@ class Setup:
             else:
                 options[key] = value
         gateway = device.gateway
-        if self.requirement:
+        # The name alone is the one that the device has.
+        if self.requirement and self.requirement != device.runtime:
             if not shares_files(device):
                 raise RuntimeUnavailable(
                     f"device {device.name}: {self.requirement} is not installed on other machines",
                     hint="give a profile a `gateway` to a Python that has it, or compare on this machine",
                 )
-            gateway = f"popen//python={shlex.quote(str(environment(self.requirement, 'numpy')))}"
+            if not concerns(self.requirement, device):
+                raise BuildError(
+                    f"device {device.name} measures with {device.runtime}, and not with {self.requirement}",
+                    hint=f"name another device, or compare {device.runtime}==VERSION",
+                )
+            own = with_packages(device, [self.requirement])
+            python = environment(*needs(own), alone=own.requires_alone)
+            gateway = f"popen//python={shlex.quote(str(python))}"
         return msgspec.structs.replace(
             device, options=options, provider_options=provider_options, threads=threads, gateway=gateway
         )
@@ -105,7 +115,7 @@ def side(text: str) -> Side:  # noqa: PLR0911  one return a kind
     if text in get_args(Precision):
         return Setup(precision=cast("Precision", text))
     if RUNTIME.fullmatch(text):
-        return Setup(requirement="" if text == "onnxruntime" else text)
+        return Setup(requirement=text)
     settings = text.split(",")
     if all(map(SETTING.fullmatch, settings)):
         return Setup(settings=dict(setting.split("=", 1) for setting in settings))
