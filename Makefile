@@ -27,7 +27,7 @@ check: $(READY)  ## linters, types, the direction of imports, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	$(BIN)/cog --check README.md docs/*.md
+	$(BIN)/cog -I . --check README.md docs/*.md
 
 picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
 	$(BIN)/mnbench plot mult-adds cpu -o docs/latency-light.svg
@@ -35,7 +35,7 @@ picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
 
 docs: $(READY) picture  ## write again what the docs generate
 	$(BIN)/ruff format .
-	$(BIN)/cog -r README.md docs/*.md
+	$(BIN)/cog -I . -r README.md docs/*.md
 
 clean:
 	rm -rf $(VENV) dist

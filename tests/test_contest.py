@@ -3,7 +3,9 @@
 # ruff: noqa: SIM300  expected == actual
 
 import random
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -124,6 +126,17 @@ def test_a_table_without_change_takes_four_processes(held):
     processes, _, found = held({"a": 0, "b": 0})
     assert [(f"0/first/{at}/0", ["a", "b"]) for at in range(4)] == processes.asked
     assert {"same"} == {one.verdict for one in found.values()}
+
+
+def test_rows_of_other_runtimes_have_processes_of_their_own(make_row):
+    """One old row of a table does not make the others run in its old runtime."""
+    rows = {name: make_row(name) for name in "abcd"}
+    for name, change in {"b": {"gateway": "popen//python=old"}, "d": {"environment": {"X": "1"}}}.items():
+        base = replace(rows[name].base, device=msgspec.structs.replace(rows[name].base.device, **change))
+        rows[name] = replace(rows[name], base=base)
+    contest = Contest(list(rows.values()), Settings(), Kept(None), seen=lambda _: None)
+
+    assert [["a", "c"], ["b"], ["d"]] == sorted(contest._groups("abcd", "0"))
 
 
 def test_suspects_are_measured_again_alone(held):

@@ -348,6 +348,7 @@ def test_any_line_replaced_is_read_or_refused(tmp_path_factory, line, junk):
         ("threads = 1", "threads = 1\ncores = [-1]", "key `cores`", "a whole number >= 0", EXAMPLES),
         ('name = "cpu"', 'name = "../cpu"', "key `name`", "Expected text matching", EXAMPLES),
         ('intra_op.allow_spinning" = "0"', 'intra_op.allow_spinning" = 0', "key `options`", "Expected text", EXAMPLES),
+        ("threads = 1", "threads = 1\nenvironment = {'A=B' = '1'}", "key `environment`", "Expected text", EXAMPLES),
     ],
 )
 def test_wrong_device(tmp_path, old, new, where, what, hint):

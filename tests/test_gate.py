@@ -222,8 +222,8 @@ def test_forms_of_a_graph_are_made_again(baseline, make_row):
 def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, make_device):
     """If they are others now, both sides are measured, each with its own; if they are the same, or unknown, neither."""
     now, before = {"session.x": "1"}, {"session.x": "0", "session.y": "2"}
-    device = make_device(options=now, provider_options={"z": "1"})
-    for session in (Session(options=now, provider_options={"z": "1"}), None):
+    device = make_device(options=now, provider_options={"z": "1"}, environment={"PAGES": "huge"})
+    for session in (Session.of(device), None):
         found = baseline(device=device)
         found.add(make_row(session=session))
         assert ["identical"] == [verdict for verdict, _ in known(found)]
@@ -231,8 +231,8 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
     found.add(make_row(session=Session(options=before)))
     (pairing,) = found.pairings
     base, candidate = (setup.device(device) for _, setup in (pairing.base, pairing.candidate))
-    assert (before, {}) == (base.options, base.provider_options)
-    assert (now, {"z": "1"}) == (candidate.options, candidate.provider_options)
+    assert (before, {}, {}) == (base.options, base.provider_options, base.environment)
+    assert Session.of(device) == Session.of(candidate)
 
 
 def test_another_provider_is_refused(baseline, make_row, make_device):

@@ -126,7 +126,14 @@ def test_another_host_is_measured_anew(measured, make_device, monkeypatch, chang
 
 @pytest.mark.parametrize(
     "change",
-    [{"provider": "Other"}, {"threads": 2}, {"options": {"a": "1"}}, {"provider_options": {"a": "1"}}, {"cores": (1,)}],
+    [
+        {"provider": "Other"},
+        {"threads": 2},
+        {"options": {"a": "1"}},
+        {"provider_options": {"a": "1"}},
+        {"cores": (1,)},
+        {"environment": {"A": "1"}},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_another_setting_is_measured_anew(measured, make_device, change):

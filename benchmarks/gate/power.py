@@ -1,7 +1,7 @@
 """From the log of `aa.py`: false alarms and power, with exact bounds, of the gate and of what people use now."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import comb
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,28 +23,44 @@ GATES: dict[str, Callable[[Row], bool | None]] = {
 @click.argument("log", type=click.Path(exists=True, path_type=Path))
 def main(log: Path) -> None:
     """Print LOG's tables in markdown."""
-    tables = [json.loads(line) for line in log.read_text().splitlines()]
-    print(
+    tables = read(log)
+    print("\n\n".join([judged(tables), durations(tables), effects(tables)]))
+
+
+def read(log: Path) -> list[dict[str, Any]]:
+    """The tables of a log."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def judged(tables: list[dict[str, Any]], gates: Sequence[str] = tuple(GATES)) -> str:
+    """False alarms and power of these gates; `at most` is of innocent tables, `at least` of guilty rows, with 95 %."""
+    head = (
         "| gate | host | false rows | false tables | at most | found | at least |\n|---|---|---:|---:|---:|---:|---:|"
     )
-    for gate, accuses in GATES.items():
-        for host in ("quiet", "neighbour"):
-            mine = [table for table in tables if table["kind"].partition("+")[0] == host]
-            line(gate, host, mine, accuses)
-    print()
+    there = {table["kind"].partition("+")[0] for table in tables}
+    hosts = [host for host in ("quiet", "neighbour") if host in there]
+    return "\n".join([head, *(line(gate, host, tables, GATES[gate]) for gate in gates for host in hosts)])
+
+
+def durations(tables: list[dict[str, Any]]) -> str:
+    """How long tables took, and of how many rows nobody could tell."""
+    lines = ["| tables | number | median s | most s | rows inconclusive |", "|---|---:|---:|---:|---:|"]
     for kind in sorted({table["kind"] for table in tables}):
         mine = [table for table in tables if table["kind"] == kind]
         seconds = sorted(table["duration_s"] for table in mine)
         unsure = sum(row["verdict"] == "inconclusive" for table in mine for row in table["rows"].values())
+        rows = sum(len(table["rows"]) for table in mine)
         middle, longest = seconds[len(seconds) // 2], seconds[-1]
-        print(f"{kind}: {len(mine)} tables, median {middle:.0f} s, at most {longest:.0f} s, {unsure} rows inconclusive")
-    effects(tables)
+        lines.append(f"| {kind} | {len(mine)} | {middle:.0f} | {longest:.0f} | {unsure} / {rows} |")
+    return "\n".join(lines)
 
 
-def line(gate: str, host: str, tables: list[dict[str, Any]], accuses: Callable[[Row], bool | None]) -> None:
-    """One gate on one kind of host: `at most` is of innocent tables, `at least` of guilty rows, both with 95 %."""
+def line(gate: str, host: str, tables: list[dict[str, Any]], accuses: Callable[[Row], bool | None]) -> str:
+    """One gate on one kind of host."""
     innocent, guilty, accused = [], [], []
     for table in tables:
+        if table["kind"].partition("+")[0] != host:
+            continue
         told = {name: accuses(row) for name, row in table["rows"].items()}
         if None in told.values():
             continue
@@ -57,7 +73,7 @@ def line(gate: str, host: str, tables: list[dict[str, Any]], accuses: Callable[[
     most = f"{upper(false, of):.1%}" if of else "–"
     least = f"{1 - upper(out_of - found, out_of):.1%}" if out_of else "–"
     rows = f"{sum(innocent)} / {len(innocent)}"
-    print(f"| {gate} | {host} | {rows} | {false} / {of} | {most} | {found} / {out_of} | {least} |")
+    return f"| {gate} | {host} | {rows} | {false} / {of} | {most} | {found} / {out_of} | {least} |"
 
 
 def upper(count: int, of: int, certainty: float = 0.95) -> float:
@@ -70,18 +86,19 @@ def upper(count: int, of: int, certainty: float = 0.95) -> float:
     return high
 
 
-def effects(tables: list[dict[str, Any]]) -> None:
-    """How large the slower graphs' slowdowns were, and how far innocent rows lay from none."""
+def effects(tables: list[dict[str, Any]]) -> str:
+    """How large the slower graphs' slowdowns were."""
     slower: dict[str, list[float]] = {}
     for table in tables:
         for name in table["guilty"]:
             ratio = table["rows"][name]["ratio"]
             if ratio:
                 slower.setdefault(name, []).append(ratio - 1)
-    print("\n| slower row | tables | mean | least | most |\n|---|---:|---:|---:|---:|")
+    lines = ["| slower row | tables | mean | least | most |", "|---|---:|---:|---:|---:|"]
     for name, each in sorted(slower.items()):
         mean = sum(each) / len(each)
-        print(f"| {name} | {len(each)} | {mean:+.2%} | {min(each):+.2%} | {max(each):+.2%} |")
+        lines.append(f"| {name} | {len(each)} | {mean:+.2%} | {min(each):+.2%} | {max(each):+.2%} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

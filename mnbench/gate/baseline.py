@@ -59,7 +59,7 @@ class Baseline:
         except MnbenchError as failure:
             self._know(record, "incomparable", failure.message)
             return
-        now = Session(options=self._device.options, provider_options=self._device.provider_options)
+        now = Session.of(self._device)
         same_runtime = record.runtime.version in ("", self._version) or base is not None
         same_session = record.session in (None, now)
         if sha256 == candidate.sha256 and same_runtime and same_session and not self._every:

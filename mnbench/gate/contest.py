@@ -151,16 +151,18 @@ class Contest:
                 return
 
     def _groups(self, rows: Sequence[str], seed: str) -> list[list[str]]:
-        """The rows, drawn anew into as few groups as fit into a process each."""
+        """The rows, drawn anew into as few groups as fit into a process each, or into two that take turns."""
         groups: list[list[str]] = []
-        held = 0
+        held: dict[tuple[object, ...], tuple[list[str], int]] = {}
         for row in Random(seed).sample(rows, len(rows)):  # noqa: S311  an order, not a secret
+            places = tuple(arm.place for arm in self.rows[row].arms)
             need = sum(_held_bytes(arm.cell) for arm in self.rows[row].arms)
-            if not groups or len(groups[-1]) >= GROUP_ROWS or held + need > GROUP_BYTES:
-                groups.append([])
-                held = 0
-            groups[-1].append(row)
-            held += need
+            group, size_bytes = held.get(places, ([], 0))
+            if not group or len(group) >= GROUP_ROWS or size_bytes + need > GROUP_BYTES:
+                group, size_bytes = [], 0
+                groups.append(group)
+            group.append(row)
+            held[places] = group, size_bytes + need
         return [[row for row in rows if row in group] for group in groups]
 
     def _dose(self, seed: str, rows: int) -> Dose:

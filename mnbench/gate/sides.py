@@ -39,7 +39,7 @@ class Setup:
             BuildError: the build is of another runtime than the device's.
             RuntimeUnavailable: the runtime's build cannot be installed, or not there.
         """
-        session = self.session or Session(options=device.options, provider_options=device.provider_options)
+        session = self.session or Session.of(device)
         options, provider_options = dict(session.options), dict(session.provider_options)
         threads = device.threads
         for key, value in self.settings.items():
@@ -66,7 +66,12 @@ class Setup:
             python = environment(*needs(own), alone=own.requires_alone)
             gateway = f"popen//python={shlex.quote(str(python))}"
         return msgspec.structs.replace(
-            device, options=options, provider_options=provider_options, threads=threads, gateway=gateway
+            device,
+            options=options,
+            provider_options=provider_options,
+            environment=session.environment,
+            threads=threads,
+            gateway=gateway,
         )
 
     def source(self, source: Source) -> Source:

@@ -32,7 +32,7 @@ def ask(
 ) -> dict[str, Any]:
     """One request to a fresh process on the device. `heard` is told what comes before the answer.
 
-    The process starts with the variables of `environment` beside those that it would have.
+    The process starts with the variables of `environment`, and of the device's own, beside those that it would have.
 
     Raises:
         GatewayError: the device's Python cannot be started, or cannot become a worker.
@@ -100,7 +100,7 @@ def conversation(
     Raises:
         GatewayError: the device's Python cannot be started, or cannot become a worker.
     """
-    with _gateway(device, environment or {}) as gateway:
+    with _gateway(device, {**(environment or {}), **device.environment}) as gateway:
         yield Worker(gateway, device, timeout_s)
 
 

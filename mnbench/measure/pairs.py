@@ -35,6 +35,11 @@ class Arm:
     cell: Cell
     device: Device
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What arms of one process have in common: the Python, the runtime, and the variables that it starts with."""
+        return self.device.gateway, self.device.runtime, *sorted(self.device.environment.items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -93,6 +98,8 @@ class Pairs:
 def take_pairs(rows: Sequence[Row], dose: Dose, *, heard: Callable[[float], object]) -> Pairs:
     """Measure the rows in one fresh process, or in one a side where their runtimes cannot share one.
 
+    All bases are of one place, and so are all candidates.
+
     `heard` is told now and then how many seconds are left. What a worker crashes or hangs with before it measures is
     the failure of the row that it was at.
 
@@ -103,8 +110,7 @@ def take_pairs(rows: Sequence[Row], dose: Dose, *, heard: Callable[[float], obje
     unreadable = _unreadable(rows)
     if unreadable:
         return _nothing(rows, failed=unreadable)
-    base, candidate = rows[0].base.device, rows[0].candidate.device
-    if base.gateway == candidate.gateway and base.runtime == candidate.runtime:
+    if rows[0].base.place == rows[0].candidate.place:
         return _together(rows, dose, heard)
     return _by_turns(rows, dose, heard)
 

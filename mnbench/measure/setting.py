@@ -27,6 +27,7 @@ def setting_of(device: Device) -> dict[str, Any]:
         "provider": device.provider,
         "provider_options": device.provider_options,
         "options": device.options,
+        **({"environment": device.environment} if device.environment else {}),
         "threads": device.threads,
         "bound_to": list(device.cores),
     }

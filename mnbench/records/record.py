@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from statistics import median as middle
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from mnbench.measure.sample import Sample
 from mnbench.network.cost import layer_cost
 from mnbench.network.variant import Precision
 from mnbench.records.issues import TIMELESS, Issue, issues_of
+from mnbench.spec.device import Device
 from mnbench.stats import effective_runs, median_interval
 
 SCHEMA = 1
@@ -59,10 +60,16 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """How the device's profile had sessions set up: configuration entries of the runtime, and of its provider."""
+    """What the device's profile set up: entries of the runtime, of its provider, and variables of the environment."""
 
     options: dict[str, str] = {}
     provider_options: dict[str, str] = {}
+    environment: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, device: Device) -> Self:
+        """As the device has it now."""
+        return cls(options=device.options, provider_options=device.provider_options, environment=device.environment)
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +207,7 @@ def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Reco
         provider=plan.device.provider,
         runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if wanted == "all" else wanted,
-        session=Session(options=plan.device.options, provider_options=plan.device.provider_options),
+        session=Session.of(plan.device),
         processes=len(samples),
         params=cell.cost.params,
         mult_adds=cell.cost.mult_adds,

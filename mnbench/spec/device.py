@@ -11,6 +11,7 @@ Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 FLEET = "dask="
@@ -33,6 +34,8 @@ class Device(Table, frozen=True, kw_only=True):
     options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Session configuration entries of the runtime."""
     provider_options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    environment: dict[Variable, str] = msgspec.field(default_factory=dict[str, str])
+    """Variables that the worker starts with, beside those that it would have."""
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """How far outputs may lie from the reference's, where its arithmetic is coarser than the precision asked for."""
     requires: tuple[Text, ...] = ()

@@ -17,7 +17,7 @@ from mnbench.spec.families import read_architecture
 
 Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
 
-OPTIONS = ("options", "provider_options")
+OPTIONS = ("options", "provider_options", "environment")
 """Sub-tables of a profile, to which one that extends it adds."""
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
