@@ -203,6 +203,20 @@ def test_every_table_fits_100_columns_when_piped(invoke):
 # The newest records
 
 
+@pytest.mark.parametrize("words", [(), ("--beside",)], ids=["table", "beside"])
+def test_rows_that_look_alike_bear_their_variants_name(invoke, workspace, make_record, words):
+    """ShuffleNets of several groups are told apart; what α and size tell apart has graph, α and size."""
+    names = ("shufflenet-v1-a1-r224", "shufflenet-v1-g8-a1-r224")
+    for name in names:
+        Store(workspace / "results", "cpu").append(make_record(variant=name, architecture="shufflenet-v1"))
+    head, _, *rows = pipe_rows(invoke("table", *words, "--format", "md").stdout)
+    other, _, one = pipe_rows(invoke("table", *words, "--format", "md", "--where", "variant=*-g8-*").stdout)
+
+    assert ("variant", *names) == (head[0], *(row[0] for row in rows))
+    assert "α" not in head
+    assert (["graph", "α"], ["shufflenet-v1", "1"]) == (other[:2], one[:2])
+
+
 def test_latest_keeps_the_newest_of_each_cell(make_record):
     """Of records of one cell the last counts; another host, runtime version, threads or device is another cell."""
     old, new = make_record(median=1), make_record(median=2)

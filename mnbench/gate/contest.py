@@ -157,9 +157,9 @@ class Contest:
         for row in Random(seed).sample(rows, len(rows)):  # noqa: S311  an order, not a secret
             places = tuple(arm.place for arm in self.rows[row].arms)
             need = sum(_held_bytes(arm.cell) for arm in self.rows[row].arms)
-            group, size_bytes = held.get(places, ([], 0))
-            if not group or len(group) >= GROUP_ROWS or size_bytes + need > GROUP_BYTES:
-                group, size_bytes = [], 0
+            full = places not in held or len(held[places][0]) >= GROUP_ROWS or held[places][1] + need > GROUP_BYTES
+            group, size_bytes = (list[str](), 0) if full else held[places]
+            if full:
                 groups.append(group)
             group.append(row)
             held[places] = group, size_bytes + need

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from mnbench.columns import ABSENT, Column, Table, Value
 from mnbench.errors import RecordError
 from mnbench.records.record import Latency, Record
-from mnbench.records.table import COLUMNS, meaning, setting, tells
+from mnbench.records.table import COLUMNS, meaning, setting, telling
 from mnbench.units import digits, in_ms
 
 R = TypeVar("R")
@@ -88,7 +88,7 @@ Beside = Mapping[str, Record]
 
 def side_by_side(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Beside]:
     """One row a variant, and of each column that differs between devices one for every device."""
-    columns = columns or [name for name in BESIDE if tells(name, records)]
+    columns = columns or telling(BESIDE, records)
     labels = _labels(records)
     rows: dict[tuple[str, str | None], dict[str, Record]] = {}
     for record in records:

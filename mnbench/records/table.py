@@ -166,6 +166,9 @@ DEFAULT_COLUMNS = (
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it says the same, and how far it could go."""
 
+SHAPE = ("graph", "alpha", "resolution")
+"""Default columns in whose place `variant` stands where they do not tell variants apart, as of several groups."""
+
 TIMED = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
 """Default columns that have nothing to tell where all is emulated."""
 
@@ -187,7 +190,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
     bounded = any(_bound_ns(record) for record in records)
     better = {"mult_adds_per_s": "of_bound"} if bounded else {}
-    columns = columns or [better.get(name, name) for name in DEFAULT_COLUMNS if tells(name, records)]
+    columns = columns or [better.get(name, name) for name in telling(DEFAULT_COLUMNS, records)]
     settings = dict.fromkeys(setting(record) for record in records if record.latency_ns or record.emulated)
     return Table(
         columns=[COLUMNS[name] for name in columns],
@@ -253,7 +256,16 @@ def _who(record: Record, records: Sequence[Record]) -> str:
     )
 
 
-def tells(name: str, records: Sequence[Record]) -> bool:
+def telling(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Those of these columns that have something to tell."""
+    found = [name for name in columns if _tells(name, records)]
+    shapes = {tuple(COLUMNS[name].value(record) for name in (*SHAPE, "precision", "batch")) for record in records}
+    if len({record.variant for record in records}) > len(shapes):
+        return ["variant", *(name for name in found if name not in SHAPE)]
+    return found
+
+
+def _tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
     if name in TIMED and records and all(record.emulated for record in records):
         return False

@@ -101,7 +101,7 @@ def _table(records: Sequence[Record], names: Sequence[str]) -> str:
 
 def _variant_first(names: Sequence[str]) -> list[str]:
     """The columns, so that what a reader looks for stays in sight when a narrow screen scrolls."""
-    return sorted(names, key=lambda name: name != "graph")
+    return sorted(names, key=lambda name: name not in ("graph", "variant"))
 
 
 def _cell(column: Column[Any], row: Any) -> str:
