@@ -250,6 +250,25 @@ def test_the_front_holds_what_nothing_beats():
     assert ["a", "c"] == [one["variant"] for one in front(found)]
 
 
+@pytest.mark.parametrize("many", [16, 600])
+def test_a_legend_names_every_graph(invoke, workspace, make_record, many):
+    """In the colour of its marks, whether intervals and names are drawn or not."""
+    for at in range(many):
+        name = ("v1", "v2", "own")[at % 3]
+        record = make_record(0.25, 64 + at, 400_000 + at, variant=f"{name}-a0.25-r{64 + at}", architecture=name)
+        Store(workspace / "results", "cpu").append(record)
+    assert 0 == invoke("plot", "mult-adds", "-o", "plot.svg").exit_code
+    drawn = ET.parse(workspace / "plot.svg")  # noqa: S314  our own
+    labels = [one for one in drawn.iter(f"{SVG}g") if "role-legend-label" in one.get("class", "")]
+    symbols = [one for one in drawn.iter(f"{SVG}g") if "role-legend-symbol" in one.get("class", "")]
+    marks = [one for one in drawn.iter(f"{SVG}path") if "point" == one.get("aria-roledescription")]
+
+    assert ["v1", "v2", "own"] == [text.text for label in labels for text in label.iter(f"{SVG}text")]
+    colors = {path.get("fill") for symbol in symbols for path in symbol.iter(f"{SVG}path")}
+    assert 3 == len(colors)
+    assert not marks or colors == {mark.get("fill") for mark in marks}
+
+
 def test_points_that_hide_each_other_are_drawn_once(make_record):
     """Of ten thousand points in a narrow cloud fewer are drawn; distant ones all stay."""
     one = points([make_record()])[0]

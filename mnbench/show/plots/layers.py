@@ -21,7 +21,8 @@ STEPS = 200
 LAST = 0.99
 """Where curves end: the slowest runs of all, often one interruption, would take the whole width."""
 
-BAR = 30
+STEP, DENSE_STEP, DENSE = 46, 27, 24
+"""Pixels from bar to bar, and of more bars than so many."""
 
 ROOM = 32
 """Pixels from which a percentage has room in its part of a bar."""
@@ -78,7 +79,11 @@ def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
         "mark": {"type": "text", "align": "center", "baseline": "middle", "fontSize": 11, "opacity": room},
         "encoding": {"x": x | {"field": "middle"}, "y": y, "text": {"field": "text"}, "color": ink},
     }
-    return {"data": {"values": rows}, "height": {"step": BAR + 16}, "layer": [bar, inside]}
+    return {
+        "data": {"values": rows},
+        "height": {"step": STEP if len(profiles) <= DENSE else DENSE_STEP},
+        "layer": [bar, inside],
+    }
 
 
 def _longest(profiles: Sequence[Profile]) -> list[str]:

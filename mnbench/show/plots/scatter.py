@@ -1,5 +1,6 @@
 """Latency against a cost, published accuracy against latency, and the roofline."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -12,6 +13,9 @@ from mnbench.show.plots.theme import Theme
 from mnbench.units import billions
 
 Spec = dict[str, Any]
+COLOR: Spec = {"field": "color", "type": "nominal", "scale": None, "legend": None}
+"""That of a point's graph, which is drawn as it is: a scale of its own would take the place of the legend's."""
+
 Sizes = Sequence[tuple[int, int]]
 """Of the plot in pixels: the one it has, or, from narrow to wide, those that a page may give it."""
 
@@ -170,17 +174,19 @@ def _spec(
     few = all("tip" in point for point in shown)
     layers: list[Spec] = [*below]
     if interval and few:
-        layers.append(_intervals(x, y, graphs, interval))
+        layers.append(_intervals(x, y, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
     for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
         found = placed(shown, across, up, size, interval=interval, line=line)
         narrowest = f"width >= {size[0]}" if len(sizes) > 1 else "true"
         fits = f"{narrowest} && width < {wider[0]}" if wider else narrowest
         layers += _names(found, x, y, theme, fits)
-    return {"data": {"values": list(shown)}, "layer": layers}
+    colors = json.dumps({graph: color for graph, (color, _) in graphs.items()})
+    paint = {"calculate": f"({colors})[datum.graph]", "as": COLOR["field"]}
+    return {"data": {"values": list(shown)}, "transform": [paint], "layer": layers}
 
 
-def _intervals(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], along: str) -> Spec:
+def _intervals(x: Spec, y: Spec, along: str) -> Spec:
     start = {**{"x": x, "y": y}[along], "field": "low"}
     end = {"field": "high"}
     return {
@@ -191,7 +197,7 @@ def _intervals(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], along: s
             "y": y,
             along: start,
             f"{along}2": end,
-            "stroke": _by_graph(graphs, 0) | {"legend": None},
+            "stroke": COLOR,
             "opacity": _dimmed(0.8),
         },
     }
@@ -206,7 +212,7 @@ def _points(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], theme: Them
         "encoding": {
             "x": x,
             "y": y,
-            "stroke": color | {"legend": None},
+            "stroke": COLOR,
             "fill": hollow | color | {"legend": {"title": None}},
             "shape": shape | {"legend": {"title": None}},
             "opacity": _dimmed(1 if few else 0.7),
