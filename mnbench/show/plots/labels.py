@@ -1,5 +1,6 @@
 """Names beside points, each where it lies on nothing else, or left out: Vega's own way of it needs a browser."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -39,17 +40,18 @@ def placed(
     size: tuple[int, int],
     *,
     interval: str | None,
-    line: Sequence[Point] = (),
+    lines: Sequence[Sequence[Point]] = (),
 ) -> list[dict[str, Any]]:
     """The names that have room, the first come first: each with the place, in the axes' units, that it is aligned at.
 
-    `line` is a flight of steps through points, on which no name lies either.
+    `lines` go straight from point to point; no name lies on one either.
     """
     at = [(x[1].share(one[x[0]]) * size[0], y[1].share(one[y[0]]) * size[1]) for one in found]
     taken = [_Box(left - RADIUS, bottom - RADIUS, left + RADIUS, bottom + RADIUS) for left, bottom in at]
     taken += [box for one, place in zip(found, at, strict=True) for box in _interval(one, place, x, y, size, interval)]
-    corners = [(x[1].share(one[x[0]]) * size[0], y[1].share(one[y[0]]) * size[1]) for one in line]
-    taken += [box for pair in pairwise(corners) for box in _steps(*pair)]
+    for line in lines:
+        corners = [(x[1].share(one[x[0]]) * size[0], y[1].share(one[y[0]]) * size[1]) for one in line]
+        taken += [box for pair in pairwise(corners) for box in _along(*pair)]
     named: list[dict[str, Any]] = []
     for one, place in zip(found, at, strict=True):
         width, height = EM * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
@@ -65,10 +67,14 @@ def placed(
     return named
 
 
-def _steps(start: tuple[float, float], end: tuple[float, float]) -> Iterator[_Box]:
-    """A line to the right, then one up."""
-    yield _Box(start[0], start[1] - GAP, end[0], start[1] + GAP)
-    yield _Box(end[0] - GAP, start[1], end[0] + GAP, end[1])
+def _along(start: tuple[float, float], end: tuple[float, float]) -> Iterator[_Box]:
+    """A line: one box if it is level or upright, and a chain of small ones if it slopes."""
+    across, up = end[0] - start[0], end[1] - start[1]
+    parts = math.ceil(min(abs(across), abs(up)) / RADIUS) or 1
+    for at in range(parts):
+        x = sorted((start[0] + across * at / parts, start[0] + across * (at + 1) / parts))
+        y = sorted((start[1] + up * at / parts, start[1] + up * (at + 1) / parts))
+        yield _Box(x[0] - GAP, y[0] - GAP, x[1] + GAP, y[1] + GAP)
 
 
 def _interval(

@@ -58,7 +58,8 @@ def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
         "field": "type",
         "type": "nominal",
         "scale": {"domain": domain, "range": [theme.parts[-1 if one == OTHER else named.index(one)] for one in domain]},
-        "legend": {"title": "layer type"} | narrow(theme),
+        # A page scrolls many bars below what names their colours.
+        "legend": {"title": "layer type"} | ({"orient": "top", "columns": 1} if theme is PAGE else {}),
     }
     bar = {
         "mark": {"type": "bar", "stroke": theme.background or "var(--background)", "strokeWidth": 1.5},

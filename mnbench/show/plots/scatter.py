@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from mnbench.records.record import Record
@@ -46,10 +46,13 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
     x = scale([end for point in all_points for end in (point["low"], point["high"])])
     y = scale([point["top1"] for point in all_points], zero=False)
     best = front(found)
+    corners = [(one["latency"], one["top1"]) for one in best[:1]]
+    for before, one in pairwise(best):
+        corners += [(one["latency"], before["top1"]), (one["latency"], one["top1"])]
     line = {
-        "data": {"values": [{"latency": point["latency"], "top1": point["top1"]} for point in best]},
-        "mark": {"type": "line", "interpolate": "step-after", "color": theme.muted, "strokeWidth": 1.5},
-        "encoding": {"x": _channel("latency", x), "y": _channel("top1", y), "order": {"field": "latency"}},
+        "data": {"values": [{"at": at, "latency": corner[0], "top1": corner[1]} for at, corner in enumerate(corners)]},
+        "mark": {"type": "line", "color": theme.muted, "strokeWidth": 1.5},
+        "encoding": {"x": _channel("latency", x), "y": _channel("top1", y), "order": {"field": "at"}},
     }
     shown = _shown(found, ("latency", x), ("top1", y))
     on_front = {point["variant"] for point in best}
@@ -61,7 +64,6 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
         titles=(x.title("latency", "ms"), y.title("published top-1 accuracy", "% of ImageNet")),
         interval="x",
         below=[line] if best else [],
-        line=best,
     )
 
 
@@ -83,7 +85,7 @@ def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
         looks(every or records, theme),
         theme,
         titles=(
-            x.title("Mult-Adds for each byte of weights, input and output", ""),
+            x.title("Mult-Adds per byte that must move", ""),
             y.title("Mult-Adds a second", "billions"),
         ),
         interval=None,
@@ -166,18 +168,18 @@ def _spec(
     titles: tuple[str, str],
     interval: str | None,
     below: Sequence[Spec] = (),
-    line: Sequence[Point] = (),
 ) -> Spec:
     """Lines below, intervals, the points on them, and their names where the size is known."""
     across, up, sizes = frame
     x, y = _channel(*across, titles[0]), _channel(*up, titles[1])
     few = all("tip" in point for point in shown)
+    lines = [layer["data"]["values"] for layer in below if layer["mark"]["type"] == "line"]
     layers: list[Spec] = [*below]
     if interval and few:
         layers.append(_intervals(x, y, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
     for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
-        found = placed(shown, across, up, size, interval=interval, line=line)
+        found = placed(shown, across, up, size, interval=interval, lines=lines)
         narrowest = f"width >= {size[0]}" if len(sizes) > 1 else "true"
         fits = f"{narrowest} && width < {wider[0]}" if wider else narrowest
         layers += _names(found, x, y, theme, fits)

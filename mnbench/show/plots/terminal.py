@@ -46,7 +46,7 @@ def _scatter(console: Console, figure: Figure, records: Sequence[Record]) -> Non
         case "accuracy":
             (x_name, what_x, unit_x), (y_name, what_y, unit_y) = LATENCY, ("top1", "published top-1 accuracy", "%")
         case "roofline":
-            x_name, what_x, unit_x = "intensity", "Mult-Adds for each byte of weights, input and output", ""
+            x_name, what_x, unit_x = "intensity", "Mult-Adds per byte that must move", ""
             y_name, what_y, unit_y = "rate", "Mult-Adds a second", "billions"
         case "mult-adds" | "memory-access" | "params" as cost:
             (x_name, what_x, unit_x), (y_name, what_y, unit_y) = AXES[cost], LATENCY

@@ -45,6 +45,8 @@ async function draw(figure) {
     const row = rows.find((one) => !one.hidden && one.dataset.variant === variant && one.dataset.device === device);
     if (row) go(row);
   });
+  const plot = figure.querySelector(".plot");
+  if (plot.scrollHeight > plot.clientHeight) plot.tabIndex = 0;
   views.push([view, device]);
   figure.dataset.drawn = "yes";
 }

@@ -85,7 +85,7 @@ def _columns(records: Sequence[Record]) -> list[str]:
     """Those of a table in a terminal, with the accuracy and the issues; the device where there are several."""
     shown = [column.name for column in latency_table(records).columns]
     several = len({record.device for record in records}) > 1
-    return [*(["device"] if several else []), *shown, "top1", "issues"]
+    return list(dict.fromkeys([*(["device"] if several else []), *shown, "top1", "issues"]))
 
 
 def _table(records: Sequence[Record], names: Sequence[str]) -> str:
