@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from math import comb
 from pathlib import Path
+from statistics import mean
 from typing import Any, TypeAlias
 
 import click
@@ -87,17 +88,16 @@ def upper(count: int, of: int, certainty: float = 0.95) -> float:
 
 
 def effects(tables: list[dict[str, Any]]) -> str:
-    """How large the slower graphs' slowdowns were."""
-    slower: dict[str, list[float]] = {}
+    """How much slower each of the slower graphs was, and how often it was found."""
+    slower: dict[str, list[Row]] = {}
     for table in tables:
         for name in table["guilty"]:
-            ratio = table["rows"][name]["ratio"]
-            if ratio:
-                slower.setdefault(name, []).append(ratio - 1)
-    lines = ["| slower row | tables | mean | least | most |", "|---|---:|---:|---:|---:|"]
-    for name, each in sorted(slower.items()):
-        mean = sum(each) / len(each)
-        lines.append(f"| {name} | {len(each)} | {mean:+.2%} | {min(each):+.2%} | {max(each):+.2%} |")
+            slower.setdefault(name, []).append(table["rows"][name])
+    lines = ["| slower row | mean | least | most | found |", "|---|---:|---:|---:|---:|"]
+    for name, rows in sorted(slower.items(), key=lambda pair: mean(row["ratio"] for row in pair[1])):
+        each = [row["ratio"] - 1 for row in rows]
+        found = sum(row["verdict"] == "slower" for row in rows)
+        lines.append(f"| {name} | {mean(each):+.2%} | {min(each):+.2%} | {max(each):+.2%} | {found} / {len(rows)} |")
     return "\n".join(lines)
 
 
