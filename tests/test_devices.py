@@ -343,7 +343,7 @@ def test_devices_that_make_no_sense_are_usage_errors(invoke, words, message):
 
 def test_completion_offers_the_last_of_several_devices():
     """After a comma the shell completes the next name."""
-    from mnbench.cli.options import TableNames
+    from mnbench.cli.kinds import TableNames
 
     found = TableNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
 

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.options import (
-    Duration,
-    Report,
-    Share,
-    TableName,
-    echo_json,
-    format_option,
-    sources,
-    variant_options,
-)
+from mnbench.cli.kinds import Duration, Report, Share, TableName
+from mnbench.cli.options import echo_json, format_option, sources, variant_options
 from mnbench.spec import locate
 
 if TYPE_CHECKING:

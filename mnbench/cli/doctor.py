@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import Duration, TableName, echo_json, format_option
+from mnbench.cli.kinds import Duration, TableName
+from mnbench.cli.options import echo_json, format_option
 from mnbench.errors import MnbenchError
 from mnbench.spec import locate
 

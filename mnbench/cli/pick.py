@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mnbench.cli.options import Duration, TableName, echo_json, format_option
+from mnbench.cli.kinds import Duration, TableName
+from mnbench.cli.options import echo_json, format_option
 from mnbench.units import NS_PER_S
 
 

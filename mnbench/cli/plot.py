@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import click
 
-from mnbench.cli.options import TableName, parsed, results_option, where_option
+from mnbench.cli.kinds import TableName
+from mnbench.cli.options import parsed, results_option, where_option
 
 KINDS = ("mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import TableName, echo_json, format_option
+from mnbench.cli.kinds import TableName
+from mnbench.cli.options import echo_json, format_option
 
 
 @click.command(epilog="\b\nExample:\n  mnbench predict\n  mnbench predict cpu --format json")

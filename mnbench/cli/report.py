@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import TableName, parsed, results_option, where_option
+from mnbench.cli.kinds import TableName
+from mnbench.cli.options import parsed, results_option, where_option
 
 
 @click.command(epilog="\b\nExample:\n  mnbench report\n  mnbench report cpu --where 'graph=v3-*' -o v3.html")

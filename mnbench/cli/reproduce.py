@@ -2,7 +2,8 @@
 
 import click
 
-from mnbench.cli.options import TableName, echo_json, format_option
+from mnbench.cli.kinds import TableName
+from mnbench.cli.options import echo_json, format_option
 from mnbench.spec import locate
 
 

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
-from mnbench.cli.options import (
-    CommaSeparated,
-    Duration,
-    Share,
-    TableNames,
-    core,
-    echo_json,
-    format_option,
-    sources,
-    threads,
-    variant_options,
-)
+from mnbench.cli.kinds import CommaSeparated, Duration, Share, TableNames, core, threads
+from mnbench.cli.options import echo_json, format_option, sources, variant_options
 from mnbench.errors import MnbenchError
 from mnbench.network.variant import named
 from mnbench.spec import locate

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import Duration, TableName, echo_json, format_option
+from mnbench.cli.kinds import Duration, TableName
+from mnbench.cli.options import echo_json, format_option
 from mnbench.errors import RecordError
 from mnbench.spec import locate
 from mnbench.spec.study import study

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import (
-    FORMATS,
-    CommaSeparated,
-    Duration,
-    Report,
-    TableName,
-    echo_json,
-    format_option,
-    parsed,
-    results_option,
-    where_option,
-)
+from mnbench.cli.kinds import CommaSeparated, Duration, Report, TableName
+from mnbench.cli.options import FORMATS, echo_json, format_option, parsed, results_option, where_option
 from mnbench.units import NS_PER_S
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import Size, TableName, echo_json, format_option
+from mnbench.cli.kinds import Size, TableName
+from mnbench.cli.options import echo_json, format_option
 from mnbench.network.variant import OnnxFile, named
 from mnbench.spec import locate
 
