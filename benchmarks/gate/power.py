@@ -40,6 +40,7 @@ def judged(tables: list[dict[str, Any]], gates: Sequence[str] = tuple(GATES)) ->
     )
     there = {table["kind"].partition("+")[0] for table in tables}
     hosts = [host for host in ("quiet", "neighbour") if host in there]
+    hosts += ["both"] if len(hosts) > 1 else []
     return "\n".join([head, *(line(gate, host, tables, GATES[gate]) for gate in gates for host in hosts)])
 
 
@@ -60,7 +61,7 @@ def line(gate: str, host: str, tables: list[dict[str, Any]], accuses: Callable[[
     """One gate on one kind of host."""
     innocent, guilty, accused = [], [], []
     for table in tables:
-        if table["kind"].partition("+")[0] != host:
+        if host not in ("both", table["kind"].partition("+")[0]):
             continue
         told = {name: accuses(row) for name, row in table["rows"].items()}
         if None in told.values():
