@@ -84,7 +84,7 @@ def test_missing_and_broken_files_are_findings_of_a_folder(model, prepared, tmp_
 def test_a_runtime_that_cannot_be_installed_is_a_finding(prepared, monkeypatch):
     """Of each row; a single row's is an error."""
 
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeUnavailable("onnxruntime==9 cannot be installed", hint="")
 
     monkeypatch.setattr("mnbench.gate.sides.environment", fail)
@@ -150,7 +150,7 @@ def test_folders_precisions_settings_and_runtimes(invoke, model, workspace, monk
     assert found["a"] in ("same", "inconclusive")
 
     # a Python of its own, without a package index: this very one by another path
-    monkeypatch.setattr("mnbench.gate.sides.environment", lambda *_: Path(sys.executable))
+    monkeypatch.setattr("mnbench.gate.sides.environment", lambda *_, **__: Path(sys.executable))
     for base, candidate in (
         ("fp32", "fp16"),
         ("default", "session.intra_op.allow_spinning=1"),

@@ -119,6 +119,7 @@ def make_row(model):
         record = msgspec.json.decode(line, type=Record)
         runtime = msgspec.structs.replace(record.runtime, version=onnxruntime.__version__)
         facts = {"variant": VARIANT, "model_sha256": model.sha256, "runtime": runtime, "seed": 0, "architecture": "v1"}
+        facts["session"] = None
         return msgspec.structs.replace(record, **facts | changes)
 
     return make_record

@@ -182,7 +182,7 @@ def test_more_threads_than_one(gate):
 def test_a_version_that_cannot_be_reached(gate, monkeypatch):
     """The runtime that the table was measured with is gone from the index."""
 
-    def fail(*requirements):
+    def fail(*requirements, **_):
         raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
 
     monkeypatch.setattr("mnbench.gate.sides.environment", fail)
