@@ -56,6 +56,7 @@ class Loads(HTMLParser):
             self.found.append(tag)
 
 
+@pytest.mark.slow
 def test_the_report_loads_nothing(page):
     """No element of the page loads anything, its own policy forbids it, and it is under 5 MB."""
     text = page.read_text(encoding="utf-8")
@@ -68,6 +69,7 @@ def test_the_report_loads_nothing(page):
     assert len(text.encode()) < 5_000_000
 
 
+@pytest.mark.slow
 def test_the_report_holds_what_it_promises(page):
     """Titles and advice are escaped; issues, facts, meaning and commands are in it."""
     text = page.read_text(encoding="utf-8")
@@ -93,6 +95,7 @@ def test_ten_thousand_rows_stay_under_five_megabytes(tmp_path, make_record):
     assert sizes[0] - 1000 * 390 < 1_100_000
 
 
+@pytest.mark.slow
 def test_many_issues_are_told_once_a_kind(tmp_path, make_record):
     """Five hundred rows with one issue are one line that counts them; what all rows share stands above the table."""
     issue = Issue(name="imprecise", advice="give it more")
