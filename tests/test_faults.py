@@ -111,9 +111,7 @@ def test_a_hang_after_the_first_run_is_ended_too(measure_codes):
 @pytest.mark.usefixtures("made_up_runtime")
 def test_a_worker_starts_with_the_devices_variables(measure_codes, make_device):
     """And with those that it would have."""
-    code = "import os; assert (os.environ['PAGES'], os.environ['PATH']) == ('huge', PATH)".replace(
-        "PATH)", f"{os.environ['PATH']!r})"
-    )
+    code = f"import os; assert (os.environ['PAGES'], os.environ['PATH']) == {('huge', os.environ['PATH'])}"
 
     assert [None] * 3 == list(measure_codes(code, make_device(environment={"PAGES": "huge"})).values())
     assert "KeyError" in measure_codes(code)["second"]
