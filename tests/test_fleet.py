@@ -31,12 +31,15 @@ class Boards:
     """A scheduler and its workers, each in a process of its own, with files in folders of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.processes = folder, {}
-        file = folder / "scheduler.json"
+        self.folder, self.processes, self.address = folder, {}, ""
+
+    def open(self):
+        """A fleet without boards."""
+        file = self.folder / "scheduler.json"
         self._start(
             "scheduler", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file
         )
-        assert until(file.exists), (folder / "scheduler.log").read_text()
+        assert until(lambda: file.exists() and file.read_text()), (self.folder / "scheduler.log").read_text()
         self.address = json.loads(file.read_text())["address"]
 
     def start(self, name, *, resource):
@@ -71,9 +74,12 @@ class Boards:
 def boards(tmp_path, monkeypatch):
     """A fleet without boards."""
     started = Boards(tmp_path)
-    monkeypatch.setenv("MNBENCH_SCHEDULER", started.address)
-    yield started
-    started.stop()
+    try:
+        started.open()
+        monkeypatch.setenv("MNBENCH_SCHEDULER", started.address)
+        yield started
+    finally:
+        started.stop()
 
 
 def records(workspace):

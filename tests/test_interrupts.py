@@ -119,6 +119,31 @@ def test_stopped_while_building(workspace, tree, number, delay_s):
     assert until(lambda: not processes(group=process.pid))
 
 
+@pytest.mark.parametrize("call", ["mkdir", "rmdir"])
+def test_stopped_as_a_folder_comes_or_goes(workspace, call):
+    """Ctrl-C in the middle of making or removing the folder of models leaves none behind."""
+    interrupting = f"""
+import os, signal
+ordinary = os.{call}
+
+def {call}(path, *rest, **options):
+    if "{call}" == "mkdir":
+        ordinary(path, *rest, **options)
+    if "mnbench-" in os.fspath(path):
+        os.kill(os.getpid(), signal.SIGINT)
+    if "{call}" == "rmdir":
+        ordinary(path, *rest, **options)
+
+os.{call} = {call}
+"""
+    script = interrupting + MNBENCH
+    with started(workspace, [sys.executable, "-c", script, *RUN[3:]]) as process:
+        _, stderr = process.communicate(timeout=120)
+
+    assert process.returncode in {0, 130}, stderr  # the folder goes so late that the run may be complete
+    assert [] == temporary(workspace)
+
+
 @pytest.mark.parametrize("delay_s", [0, 0.05, 0.15, 0.4])
 def test_sigterm_while_measuring_ends_like_ctrl_c(workspace, delay_s):
     """SIGTERM in mid-run keeps what was measured, says how to go on, and leaves neither worker nor models."""

@@ -50,7 +50,7 @@ To begin:
 INTERRUPTED = 130
 
 RETRY_S = 0.02
-"""How long an interruption waits for an import to end before it looks again."""
+"""How long an interruption waits for what it must not break off before it looks again."""
 
 
 class Failure(click.ClickException):
@@ -112,7 +112,7 @@ def _stoppable() -> Generator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         stops.append(number)
-        if _importing(frame) and hasattr(signal, "setitimer"):
+        if _indivisible(frame) and hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, stop)
             signal.setitimer(signal.ITIMER_REAL, RETRY_S)
         else:
@@ -141,11 +141,16 @@ def _stoppable() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported, in whose midst Python drops an interruption and C++ aborts."""
-    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+def _indivisible(frame: FrameType | None) -> bool:
+    """Whether something is under way that an interruption must not break off.
+
+    An import: Python drops the interruption and C++ aborts. A temporary folder that is made or removed: it would stay.
+    """
+    while frame:
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") == "tempfile":
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 @click.group(
