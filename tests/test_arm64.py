@@ -87,6 +87,7 @@ def test_nowhere_is_one_line_with_the_three_ways_out(invoke):
     assert all(one in hint for one in ("MNBENCH_ARM64=user@host", "arm64 machine", "mnbench devices setup arm64"))
 
 
+@pytest.mark.slow
 def test_devices_tells_what_arm64_is(invoke, monkeypatch, built):
     """Ready here, a board to be probed, emulated, or the one command."""
 

@@ -403,6 +403,7 @@ def in_a_small_folder(options, script, cwd):
     pytest.skip(f"the kernel refuses to mount a small tmpfs: {tried.stderr.strip()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "reason"), [("size=64k", "No space left on device"), ("ro", "Read-only file system")]
 )

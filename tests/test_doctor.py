@@ -171,6 +171,7 @@ def test_a_device_that_cannot_be_reached_is_an_error(invoke, workspace):
     assert result.stderr.startswith("Error: device cpu: ")
 
 
+@pytest.mark.slow
 def test_this_machine_is_looked_at_by_a_real_worker(invoke):
     """Facts and conditions come through the gateway, from a process of the device."""
     result = invoke("doctor", "--quick", "--format", "json")

@@ -193,6 +193,7 @@ def test_arms_of_different_models_and_settings_share_a_process(cells):
     assert pairs.facts["host"]["cpu"]
 
 
+@pytest.mark.slow
 def test_arms_with_pythons_of_their_own_take_turns(cells):
     """The same interpreter by another name is another gateway, and so another process."""
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32", gateway=f"popen//python={sys.executable}")]
@@ -202,6 +203,7 @@ def test_arms_with_pythons_of_their_own_take_turns(cells):
     assert np.median(pairs.of(rows[0].variant)["candidate_ns"]) > np.median(pairs.of(rows[0].variant)["base_ns"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that it may choose from")
 @pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"], ids=["together", "by turns"])
 def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
@@ -241,6 +243,7 @@ def test_wrong_outputs_fail_the_row(cells):
     assert ("candidate", True) == (side, "outputs differ" in message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"])
 def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
     """Which pages a session gets must not be chance; in one process, and where two take turns."""

@@ -12,7 +12,6 @@ import onnx
 import onnxruntime
 import pytest
 from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
-from filelock import FileLock
 
 from mnbench.gate.skeleton import path_of, refilled
 from mnbench.records.record import Session
@@ -127,43 +126,6 @@ def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_w
     assert "Error: 1 of 2 cells could not be measured\nHint: " in result.stderr
 
 
-def test_ctrl_c_keeps_what_was_measured_and_says_so(invoke, fake_worker):
-    """Ctrl-C ends `run` with 130 and the line that says how to go on; the same command continues."""
-
-    def interrupt():
-        if len(fake_worker.requests) == 3:
-            raise KeyboardInterrupt
-        return 1_500_000
-
-    fake_worker.changes["first_run_ns"] = interrupt
-    command = ("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "2", "--format", "json")
-    stopped = invoke(*command)
-    continued = invoke(*command)
-
-    assert 130 == stopped.exit_code
-    assert "" == stopped.stdout
-    assert "stopped: 2 visits are kept in results/raw/" in stopped.stderr
-    assert "--resume continues" in stopped.stderr
-    assert 0 == continued.exit_code
-    assert ": 2 visits are made (--fresh starts anew)" in continued.stderr
-    assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
-    assert 5 == len(fake_worker.requests)
-
-
-def test_fresh_measures_all_again(invoke, fake_worker):
-    """`--fresh` gives an unfinished run up and makes every visit."""
-
-    def interrupt():
-        if len(fake_worker.requests) == 2:
-            raise KeyboardInterrupt
-        return 1_500_000
-
-    fake_worker.changes["first_run_ns"] = interrupt
-    assert 130 == invoke("run", "v1", *SMALL, "--processes", "3").exit_code
-    assert 0 == invoke("run", "v1", *SMALL, "--processes", "3", "--fresh").exit_code
-    assert 5 == len(fake_worker.requests)
-
-
 def test_a_real_run_measures_with_a_real_worker(invoke):
     """One run through a worker process gives positive times, counts that add up, and full placement."""
     result = invoke("run", "v1", *QUICK, "--format", "json")
@@ -250,106 +212,6 @@ def test_what_ran_elsewhere_fails_or_is_marked(invoke, fake_worker):
     assert 0.5 == marked["placement"]["nodes"]
     assert 0.1 < marked["placement"]["mult_adds"] < 1
     assert "misplaced" in [issue["name"] for issue in marked["issues"]]
-
-
-# --resume
-
-
-@pytest.fixture
-def interrupt(fake_worker):
-    """Have the worker's request of that number interrupted, as by Ctrl-C."""
-
-    def at(number):
-        def first_run_ns():
-            if len(fake_worker.requests) == number:
-                raise KeyboardInterrupt
-            return 1_500_000
-
-        fake_worker.changes["first_run_ns"] = first_run_ns
-
-    return at
-
-
-TWO = ("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "2", "--format", "json")
-
-
-@pytest.mark.parametrize("number", range(1, 5))
-def test_resume_continues_the_last_run(invoke, fake_worker, interrupt, number):
-    """`--resume` alone takes up the command as it was given, and repeats no visit."""
-    interrupt(number)
-    stopped = invoke(*TWO)
-    continued = invoke("run", "--resume")
-
-    assert (130, 0) == (stopped.exit_code, continued.exit_code)
-    assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
-    assert 5 == len(fake_worker.requests)
-
-
-@pytest.mark.parametrize("number", range(1, 9))
-def test_resume_repeats_no_thread_count(invoke, fake_worker, interrupt, workspace, number):
-    """Interrupted anywhere among several thread counts, the ones that are complete are not measured again."""
-    interrupt(number)
-    stopped = invoke(*TWO, "--threads", "1,2")
-    continued = invoke("run", "--resume")
-    records = json.loads(continued.stdout)["records"]
-
-    assert (130, 0) == (stopped.exit_code, continued.exit_code)
-    assert [1, 1, 2, 2] == [record["threads"] for record in records]
-    assert 9 == len(fake_worker.requests)
-    assert sorted(record["id"] for record in records) == sorted(
-        record.id for record in Store(workspace / "results", "cpu").records()
-    )
-
-
-def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
-    """Interrupted again it is 130, with a failed cell 1, and nothing is left to resume after that."""
-    interrupt(2)
-    first = invoke(*TWO)
-    interrupt(4)
-    second = invoke("run", "--resume")
-    fake_worker.changes["outputs"] = list
-    third = invoke("run", "--resume")
-    last = invoke("run", "--resume")
-
-    assert [130, 130, 1, 1] == [one.exit_code for one in (first, second, third, last)]
-    assert "" == second.stdout
-    assert "cells could not be measured" in third.stderr
-    assert "holds no unfinished run" in last.stderr
-
-
-def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkeypatch):
-    """Stopped when all is measured but not shown, the run is shown from what it kept."""
-    with monkeypatch.context() as stopping:
-        stopping.setattr("mnbench.records.store.Run.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        stopped = invoke(*TWO)
-    continued = invoke("run", "--resume")
-
-    assert (130, 0) == (stopped.exit_code, continued.exit_code)
-    assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
-    assert 4 == len(fake_worker.requests)
-
-
-def test_resume_finds_results_elsewhere(invoke, fake_worker, interrupt, workspace):
-    """`--results` tells where the unfinished run is; a run that was finished is none."""
-    interrupt(2)
-    invoke(*TWO, "--results", "elsewhere")
-
-    assert 1 == invoke("run", "--resume").exit_code
-    assert 0 == invoke("run", "--resume", "--results", "elsewhere").exit_code
-    assert 1 == invoke("run", "--resume", "--results", "elsewhere").exit_code
-    assert 5 == len(fake_worker.requests)
-    assert not (workspace / "results").exists()
-
-
-def test_resume_passes_over_a_run_that_another_process_is_at(invoke, interrupt, workspace):
-    """While a run is measured, there is nothing to resume of it."""
-    interrupt(2)
-    invoke(*TWO)
-    (marker,) = workspace.glob("results/raw/*/arguments.json")
-    with FileLock(marker.with_name("lock")):
-        held = invoke("run", "--resume")
-
-    assert (1, True) == (held.exit_code, "holds no unfinished run" in held.stderr)
 
 
 # Real runs

@@ -87,6 +87,7 @@ def test_a_model_agrees_with_its_own_definition(invoke):
     assert 1.0 == payload["outputs"][0]["top1_agreement"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "allowed"), [("fp16", 0.2), ("int8", 2.5)])
 def test_precisions_lose_what_they_lose(precision, allowed, invoke):
     """fp16 and int8 on a worker, against the plain graph in fp32."""

@@ -20,6 +20,8 @@ with warnings.catch_warnings():
     timm = pytest.importorskip("timm", reason="timm is not installed: make torch", exc_type=ImportError)
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed: make torch")
 
+torch.set_num_threads(1)  # the suite's processes have the cores between them: threads that wait for one cost both
+
 nn = torch.nn
 
 
