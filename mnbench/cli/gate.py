@@ -48,6 +48,7 @@ def command(
     """
     from mnbench.gate.baseline import Baseline
     from mnbench.network.variant import OnnxFile
+    from mnbench.show.progress import progress
 
     records = () if base_ref else _records(table)
     profile = locate.device(judging["device"] or table.stem)
@@ -61,8 +62,10 @@ def command(
         if base_ref:
             _from_revision(stack, baseline, base_ref, table, folder)
         else:
-            for record in records:
-                baseline.add(record)
+            with progress("building", len(records)) as step:
+                for record in records:
+                    baseline.add(record)
+                    step()
         judgement = finished(
             baseline.pairings,
             settings,
@@ -79,15 +82,19 @@ def _from_revision(stack: ExitStack, baseline: "Baseline", ref: str, table: Path
     """The rows of the table as it was there, each with the model that the tool of then makes."""
     from mnbench.gate.baseline import built_there
     from mnbench.records.revisions import prefix, revision
+    from mnbench.show.progress import progress
 
     tree = stack.enter_context(revision(ref)) / prefix()
-    for record in _records(tree / os.path.relpath(table)):
-        try:
-            base = built_there(tree, record, folder)
-        except MnbenchError as failure:
-            baseline.refuse(record, failure)
-        else:
-            baseline.add(record, base)
+    records = _records(tree / os.path.relpath(table))
+    with progress("building", len(records)) as step:
+        for record in records:
+            try:
+                base = built_there(tree, record, folder)
+            except MnbenchError as failure:
+                baseline.refuse(record, failure)
+            else:
+                baseline.add(record, base)
+            step()
 
 
 def _records(table: Path) -> Sequence["Record"]:

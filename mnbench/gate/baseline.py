@@ -54,16 +54,19 @@ class Baseline:
         except MnbenchError as failure:
             self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
             return
-        try:
-            sha256, before = self._base(record, candidate, base)
-        except MnbenchError as failure:
-            self._know(record, "incomparable", failure.message)
-            return
         now = Session.of(self._device)
         same_runtime = record.runtime.version in ("", self._version) or base is not None
         same_session = record.session in (None, now)
-        if sha256 == candidate.sha256 and same_runtime and same_session and not self._every:
-            self._know(record, "identical", "the same model, runtime and options")
+        try:
+            there = make(OnnxFile(path=base), simplified=False).model if base else None
+            same_model = candidate.sha256 == (there.sha256 if there else record.model_sha256)
+            if same_model and same_runtime and same_session and not self._every:
+                self._know(record, "identical", "the same model, runtime and options")
+                return
+            after = self._file(_drawn(candidate))
+            before = after if same_model else self._file(_drawn(there) if there else self._kept(record))
+        except MnbenchError as failure:
+            self._know(record, "incomparable", failure.message)
             return
         threads = {"threads": str(record.threads)}
         runtime = "" if same_runtime else f"{record.runtime.name}=={record.runtime.version}"
@@ -72,20 +75,15 @@ class Baseline:
             Pairing(
                 variant=f"{record.variant} with {record.threads} threads" if taken else record.variant,
                 base=(
-                    self._file(before),
+                    before,
                     Setup(requirement=runtime, session=None if same_session else record.session, settings=threads),
                 ),
-                candidate=(self._file(_drawn(candidate)), Setup(settings=threads)),
+                candidate=(after, Setup(settings=threads)),
             )
         )
 
-    def _base(self, record: Record, candidate: Model, base: Path | None) -> tuple[str, Model]:
-        """What the row was measured with, and its hash: at hand, what is there now, or made again from what is kept."""
-        if base is not None:
-            model = make(OnnxFile(path=base), simplified=False).model
-            return model.sha256, _drawn(model)
-        if candidate.sha256 == record.model_sha256:
-            return candidate.sha256, _drawn(candidate)
+    def _kept(self, record: Record) -> Model:
+        """What the row was measured with, made again from what is kept."""
         path = path_of(self._results, record.model_sha256)
         try:
             data = path.read_bytes()
@@ -94,7 +92,7 @@ class Baseline:
                 f"its graph has changed, and that of the table is not kept ({path})",
                 hint="commit results/graphs with the table, or name a revision that still makes it: --base-ref",
             ) from failure
-        return record.model_sha256, refilled(data, record.variant)
+        return refilled(data, record.variant)
 
     def _file(self, drawn: Model) -> OnnxFile:
         path = self._folder / f"{drawn.sha256}.onnx"
