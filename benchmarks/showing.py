@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.interleaved import MNBENCH, ROOT, interleaved, process
 from benchmarks.report import LOGS, versions
-from mnbench.records.issues import Issue
+from mnbench.records.record import Issue
 from mnbench.records.store import Store
 
 IMPRECISE = Issue(name="imprecise", advice="±2.4%, and ±1.0% was asked for: give it more with --budget")

@@ -17,7 +17,7 @@ from mnbench.measure.arm64 import Way, way
 from mnbench.measure.environment import installed
 from mnbench.measure.plan import Protocol
 from mnbench.measure.readiness import readiness
-from mnbench.records.record import measured
+from mnbench.records.measured import measured
 from mnbench.records.store import Store
 from mnbench.records.table import latency_table, latest
 from mnbench.show.render import markdown

@@ -10,7 +10,7 @@ import pytest
 from mnbench.measure import drift as drifts
 from mnbench.measure.plan import Drift
 from mnbench.measure.setting import cache_folder
-from mnbench.records.record import measured
+from mnbench.records.measured import measured
 
 FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_version": "1.2.3"}
 

@@ -7,7 +7,7 @@ import pytest
 from common import PROVIDER
 
 from mnbench.measure.plan import Protocol
-from mnbench.records.record import measured
+from mnbench.records.measured import measured
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from mnbench.measure.plan import Ceiling
 from mnbench.measure.profile import Node, Part, Profile
-from mnbench.records.issues import Issue
+from mnbench.records.record import Issue
 from mnbench.records.store import Store
 from mnbench.show.plots.figures import KINDS, Figure
 from mnbench.show.plots.labels import EM, FONT_SIZE, RADIUS, placed

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mnbench.records.issues import Issue
+from mnbench.records.record import Issue
 from mnbench.records.store import Store
 from mnbench.show.report.commands import commands
 from mnbench.show.report.page import page as page_of

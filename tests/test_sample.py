@@ -12,7 +12,7 @@ from mnbench.measure.prepare import prepare
 from mnbench.measure.sample import TOLERANCE, take
 from mnbench.model.make import make
 from mnbench.network.variant import Variant
-from mnbench.records.record import measured
+from mnbench.records.measured import measured
 from mnbench.spec import locate
 
 GRAPHS = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))

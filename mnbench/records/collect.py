@@ -8,7 +8,8 @@ from itertools import count
 from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
 from mnbench.measure.plan import Cell, Plan, Protocol, shuffled
 from mnbench.measure.sample import Sample, take
-from mnbench.records.record import Record, failed, latency, measured
+from mnbench.records.measured import failed, latency, measured
+from mnbench.records.record import Record
 from mnbench.records.store import Run, Store
 from mnbench.units import NS_PER_S
 

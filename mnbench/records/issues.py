@@ -2,18 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from mnbench.measure.doctor import disturbances
 from mnbench.measure.plan import Plan, Protocol
 from mnbench.measure.sample import Sample
+from mnbench.records.record import Issue, Latency, Placement
 from mnbench.units import in_ms
-
-if TYPE_CHECKING:
-    from mnbench.records.record import Latency, Placement
 
 HOST_ISSUES = {
     "emulated": "emulated",
@@ -40,15 +36,7 @@ SLOW_FIRST_RATIO = 10
 SLOW_FIRST_NS = 50_000_000
 
 
-class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a figure should not be trusted, and what to do. One that is `minor` is worth knowing, and no more."""
-
-    name: str
-    advice: str
-    minor: bool = False
-
-
-def issues_of(plan: Plan, samples: Sequence[Sample], latency: "Latency", placement: "Placement") -> Iterator[Issue]:
+def issues_of(plan: Plan, samples: Sequence[Sample], latency: Latency, placement: Placement) -> Iterator[Issue]:
     """Every issue of a measured cell, the gravest first."""
     if placement.nodes is not None and placement.nodes < 1:
         elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
@@ -92,7 +80,7 @@ def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
             yield Issue(name=issue, advice=f"{found.found}: {found.mend}", minor=issue == "disturbed")
 
 
-def _lack(protocol: Protocol, processes: int, latency: "Latency") -> str:
+def _lack(protocol: Protocol, processes: int, latency: Latency) -> str:
     """What the budget did not reach of what was asked for."""
     if processes == 1:
         return "one process tells no interval"

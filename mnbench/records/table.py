@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from mnbench.columns import Column, Table, Value
 from mnbench.network.accuracy import Accuracy, accuracy
 from mnbench.network.variant import alpha_text, resolution_text
-from mnbench.records.issues import Issue
-from mnbench.records.record import Record
+from mnbench.records.record import Issue, Record
 from mnbench.units import in_giga, in_millions, in_ms, in_percent, per_s
 
 

@@ -13,8 +13,7 @@ from typing import Any
 from mnbench import __version__
 from mnbench.columns import Column, Table
 from mnbench.errors import RecordError
-from mnbench.records.issues import Issue
-from mnbench.records.record import Record
+from mnbench.records.record import Issue, Record
 from mnbench.records.table import COLUMNS, latency_table, meaning
 from mnbench.show.markup import html
 from mnbench.show.plots.figures import KINDS, Figure
