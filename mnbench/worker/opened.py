@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any, Callable, NamedTuple
 
 from .conditions import waits
+from .host import host_facts, huge_pages_bytes
 from .loop import timed_runs
 from .runtimes import Refused, Unavailable
-from .session import packed, runtime_of, settings
+from .session import bind, packed, runtime_of, settings
 
 WARM_UP_RUNS = 3
 
@@ -21,7 +23,20 @@ class Opened(NamedTuple):
     facts: dict[str, Any]
 
 
-def open_arm(request: dict[str, Any], *, cores: int) -> Opened:
+def open_arms(requests: list[dict[str, Any]], draw: random.Random, channel: Any) -> tuple[list[Opened], dict[str, Any]]:
+    """All sessions, created in random order, as where one lies in memory must not depend on its side; and the host."""
+    # All arms are of one device; `all` threads are as many as the cores that it is bound to.
+    bind(requests[0]["cores"])
+    host = host_facts()
+    opened: dict[int, Opened] = {}
+    for at in draw.sample(range(len(requests)), len(requests)):
+        channel.send({"expect_s": 0.0, "at": at})
+        opened[at] = _open_arm(requests[at], cores=host["cores"])
+    host["huge_pages_bytes"] = huge_pages_bytes()
+    return [opened[at] for at in range(len(requests))], host
+
+
+def _open_arm(request: dict[str, Any], *, cores: int) -> Opened:
     """Create a session, run it for the first time, and warm it up; `cores` are those that `all` threads mean."""
     try:
         runtime, chosen = runtime_of(request), settings(request, cores=cores)

@@ -9,10 +9,8 @@ from typing import Any, Callable, Dict, List
 import numpy as np
 
 from .conditions import busy
-from .host import host_facts, huge_pages_bytes
 from .loop import Clock, timed_each
-from .opened import Opened, open_arm
-from .session import bind
+from .opened import open_arms
 
 Run = Callable[[], object]
 Columns = Dict[str, List[int]]
@@ -32,12 +30,8 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     reason = busy(request["limits"])
     if reason:
         return {"busy": reason}
-    # All arms are of one device; `all` threads are as many as the cores that it is bound to.
-    bind(request["arms"][0]["cores"])
-    host = host_facts()
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    arms = open_arms(request["arms"], draw, channel, cores=host["cores"])
-    host["huge_pages_bytes"] = huge_pages_bytes()
+    arms, host = open_arms(request["arms"], draw, channel)
     rows = [
         (at // 2, *arms[at : at + 2])
         for at in range(0, len(arms), 2)
@@ -55,15 +49,6 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "arms": [arm.facts for arm in arms],
         "host": host,
     }
-
-
-def open_arms(requests: list[dict[str, Any]], draw: random.Random, channel: Any, *, cores: int) -> list[Opened]:
-    """All sessions, created in random order: where one lies in memory must not depend on its side."""
-    opened: dict[int, Opened] = {}
-    for at in draw.sample(range(len(requests)), len(requests)):
-        channel.send({"expect_s": 0.0, "at": at})
-        opened[at] = open_arm(requests[at], cores=cores)
-    return [opened[at] for at in range(len(requests))]
 
 
 def burst(pair_ns: int, *, duration_ns: int, min_pairs: int) -> int:

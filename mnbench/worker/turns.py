@@ -6,10 +6,8 @@ import random
 from typing import Any, Callable
 
 from .conditions import busy
-from .host import host_facts, huge_pages_bytes
 from .loop import timed_each
-from .pairs import open_arms
-from .session import bind
+from .opened import open_arms
 
 
 def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
@@ -20,12 +18,8 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     reason = busy(request["limits"])
     if reason:
         return {"busy": reason}
-    # All arms are of one device; `all` threads are as many as the cores that it is bound to.
-    bind(request["arms"][0]["cores"])
-    host = host_facts()
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    arms = open_arms(request["arms"], draw, channel, cores=host["cores"])
-    host["huge_pages_bytes"] = huge_pages_bytes()
+    arms, host = open_arms(request["arms"], draw, channel)
     channel.send({"latencies_ns": [arm.latency_ns for arm in arms], "arms": [arm.facts for arm in arms], "host": host})
     receive: Callable[[], tuple[int, int] | None] = channel.receive
     for at, runs in iter(receive, None):
