@@ -14,11 +14,12 @@ T = TypeVar("T")
 
 
 class CommaSeparated(click.ParamType[list[T]], Generic[T]):
-    """`1,0.75,0.5`: one or many."""
+    """`1,0.75,0.5`: one or many; `name` is what help calls one, and `like` what an error does."""
 
-    def __init__(self, one: Callable[[str], T], name: str) -> None:
+    def __init__(self, one: Callable[[str], T], name: str, *, like: str = "") -> None:
         self.one = one
-        self.name = name
+        self.name = f"{name},..."
+        self.like = like or f"a {name}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
         """Each part by itself."""
@@ -27,7 +28,7 @@ class CommaSeparated(click.ParamType[list[T]], Generic[T]):
         try:
             return [self.one(part.strip()) for part in value.split(",")]
         except ValueError:
-            self.fail(f"{value!r} is not {self.name}, or several with commas between", param, ctx)
+            self.fail(f"{value!r} is not {self.like}, or several with commas between", param, ctx)
 
 
 class Share(click.ParamType[float]):

@@ -72,19 +72,19 @@ def variant_options(command: Command) -> Command:
             help="At stride 2: PyTorch's, or TensorFlow's SAME.",
         ),
         click.option("--unit", help="Form of ShuffleNets' units: paper, megvii, or V2's torchvision."),
-        click.option("--groups", type=CommaSeparated(int, "a number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
+        click.option("--groups", type=CommaSeparated(int, "number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
         click.option("--classes", type=int, help="How many; 0 for features only. Default: the table's own."),
         click.option("--batch", type=Batch(), default="1", help="How many images at once, or dynamic."),
         click.option(
-            "--rho", type=CommaSeparated(float, "a number"), help="Resolution multipliers, instead of --res: 0.714."
+            "--rho", type=CommaSeparated(float, "number"), help="Resolution multipliers, instead of --res: 0.714."
         ),
         click.option(
             "--res",
-            type=CommaSeparated(height_width, "a size such as 160 or 240x320 (height x width)"),
+            type=CommaSeparated(height_width, "size", like="a size such as 160 or 240x320 (height x width)"),
             help="Input sizes: 224,160 or 240x320 (height x width). Default: the table's own.",
         ),
         click.option(
-            "--alpha", type=CommaSeparated(float, "a number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
+            "--alpha", type=CommaSeparated(float, "number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
         ),
         click.option("--published", is_flag=True, help="Every α, size and groups with a published accuracy."),
         click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=TableName("graphs", ".toml", ".onnx")),

@@ -91,11 +91,13 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 )
 @click.option(
     "--threads",
-    type=CommaSeparated(threads, "a number or `all`"),
+    type=CommaSeparated(threads, "number", like="a number or `all`"),
     help="Threads of one inference: 1,2,all. Default: the device's own.",
 )
 @click.option(
-    "--cores", type=CommaSeparated(core, "the number of a core"), help="Cores to be bound to: 0,1. Default: any."
+    "--cores",
+    type=CommaSeparated(core, "core", like="the number of a core"),
+    help="Cores to be bound to: 0,1. Default: any.",
 )
 @click.option(
     "--anchor", is_flag=True, help=f"Measure also {ANCHOR}, which says what the hour is like (table --history)."

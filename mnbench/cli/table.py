@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--beside", is_flag=True, help="One row a variant, the devices side by side.")
 @click.option(
     "--budget",
-    type=CommaSeparated(lambda text: Duration().convert(text, None, None), "a duration such as 10ms"),
+    type=CommaSeparated(lambda text: Duration().convert(text, None, None), "duration", like="a duration such as 10ms"),
     help="One row a device and budget: the best that is as fast as that.",
 )
 @click.option("--best", metavar="COLUMN", default="top1", show_default=True, help="What is best: the largest of that.")

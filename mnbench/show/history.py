@@ -5,10 +5,10 @@ from typing import Any
 
 from mnbench.columns import Column, Table
 from mnbench.records.history import ALARM, ANCHOR, CALIBRATED_ALARM, LEAST_RUNS, History
+from mnbench.show.markup import BARS
 from mnbench.show.reports.series import Series
 from mnbench.units import in_ms
 
-BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 20
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from mnbench.columns import Column, Table
 
+BARS = "▁▂▃▄▅▆▇█"
+
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -25,6 +27,7 @@ LATEX = {
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "…": r"\dots{}",
+    **{bar: rf"\rule{{.4em}}{{{height / 5:.1f}ex}}" for height, bar in enumerate(BARS, 1)},
 }
 """What LaTeX reads as something else, and signs that pdfLaTeX's fonts lack."""
 
