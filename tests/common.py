@@ -8,7 +8,10 @@ from io import StringIO
 from pathlib import Path
 
 import msgspec
+import onnx
+from onnx import TensorProto, helper
 
+from mnbench.network.layer import Layer, Tensor
 from mnbench.spec import locate
 
 NUMBER = (int, float)
@@ -136,6 +139,34 @@ def until(reached):
     while not (value := reached()) and time.monotonic() < end:
         time.sleep(0.01)
     return value
+
+
+def own_model(*, data_at=None):
+    """A 1 × 1 convolution; with `data_at`, its weights are said to be in that file."""
+    weight = helper.make_tensor("weight", TensorProto.FLOAT, (4, 3, 1, 1), [0.5] * 12)
+    if data_at:
+        weight = onnx.TensorProto(
+            name="weight", dims=(4, 3, 1, 1), data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL
+        )
+        weight.external_data.add(key="location", value=data_at)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "weight"], ["output"], name="conv")],
+        "own",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 3, 8, 8))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, (1, 4, 8, 8))],
+        [weight],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def layer_by_hand(kind, inputs, outputs):
+    """A layer by hand, from the names and sizes of what it reads and writes."""
+    return Layer(
+        scope="+".join(outputs),
+        kind=kind,
+        inputs=tuple(Tensor(name, (1, size)) for name, size in inputs.items()),
+        outputs=tuple(Tensor(name, (1, size)) for name, size in outputs.items()),
+    )
 
 
 RUNTIME = """

@@ -2,17 +2,14 @@
 
 # ruff: noqa: SIM300  expected == actual
 
-import ast
 import json
 import subprocess
 import sys
-from importlib import resources
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-import mnbench.worker
 from mnbench.measure import gateway
 from mnbench.worker.host import peak_rss_bytes
 from mnbench.worker.runtimes.onnxruntime import at_home
@@ -280,67 +277,6 @@ def test_peak_memory_is_this_processes_own():
 
     assert 1_000_000 < int(told) < len(ballast)
     assert peak_rss_bytes() > len(ballast)
-
-
-# The device's Python
-
-
-def modules():
-    """Every module of the worker: its name and its source."""
-    return [
-        pytest.param(source, id=name.removeprefix(gateway.PACKAGE) or "package")
-        for name, (_, source) in SOURCES.items()
-    ]
-
-
-def test_every_module_is_carried():
-    """What is carried to a device is every module in `mnbench/worker`."""
-    folder = resources.files(mnbench.worker)
-    files = sorted(path.name for path in (*folder.glob("*.py"), *folder.glob("runtimes/*.py")))
-
-    assert files == sorted(
-        "__init__.py" if package else f"{name.rpartition('.')[2]}.py" for name, (package, _) in SOURCES.items()
-    )
-
-
-def evaluated(tree):
-    """The nodes that Python evaluates when it runs a module: all but annotations, which stay text."""
-    annotations = {
-        id(inner)
-        for node in ast.walk(tree)
-        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
-        if annotation is not None
-        for inner in ast.walk(annotation)
-    }
-    return [node for node in ast.walk(tree) if id(node) not in annotations]
-
-
-@pytest.mark.parametrize("source", modules())
-def test_the_worker_compiles_on_python_3_9(source):
-    """Every module has the grammar of Python 3.9, and uses nothing newer where it runs."""
-    tree = ast.parse(source, feature_version=(3, 9))
-    nodes = evaluated(tree)
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-
-    assert [] == [node.lineno for node in nodes if isinstance(node, ast.Match)]
-    assert [] == [node.lineno for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)]
-    assert [] == [call.lineno for call in calls if {"slots", "kw_only", "strict"} & {key.arg for key in call.keywords}]
-    if any(isinstance(node, ast.AnnAssign | ast.FunctionDef) for node in ast.walk(tree)):
-        assert "from __future__ import annotations" in source
-
-
-@pytest.mark.parametrize("source", modules())
-def test_the_worker_names_only_the_standard_library_numpy_and_its_runtime(source):
-    """The imports of every module are within the worker, the standard library, numpy, or the runtime it is for."""
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {
-        name.partition(".")[0]
-        for node in imports
-        if not getattr(node, "level", 0)
-        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
-    }
-
-    assert names <= {*sys.stdlib_module_names, "numpy", "onnxruntime", "openvino", "ncnn", "MNN"}
 
 
 # onnxruntime's sessions
