@@ -28,7 +28,8 @@ def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results:
     for variant in variants:
         if variant not in known:
             raise RecordError(
-                f"{results}: holds no profile of {variant}", hint=f"known: {', '.join(known) or 'none yet'}"
+                f"{results}: holds no profile of {variant}",
+                hint=f"known: {', '.join(known)}" if known else "make one: mnbench run --profile",
             )
     if not kept:
         raise RecordError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")

@@ -90,7 +90,8 @@ def chosen(results: Path, devices: Sequence[str], conditions: Iterable[Condition
     for device in devices:
         if device not in known:
             raise RecordError(
-                f"{results}: holds no results of device {device}", hint=f"known: {', '.join(known) or 'none yet'}"
+                f"{results}: holds no results of device {device}",
+                hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {device}",
             )
     records = latest(record for device in devices or known for record in Store(results, device).records())
     if not records:
