@@ -151,7 +151,7 @@ def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
     Each row's graph is kept beside its table, so that a later gate can make the model again.
     """
     from mnbench.gate.skeleton import keep
-    from mnbench.records.table import COLUMNS
+    from mnbench.records.columns import COLUMNS
     from mnbench.show.progress import progress
 
     for run in (task.run for task in tasks if task.run.visits):

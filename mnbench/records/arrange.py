@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from mnbench.columns import ABSENT, Column, Table, Value
 from mnbench.errors import RecordError
+from mnbench.records.columns import COLUMNS
 from mnbench.records.record import Latency, Record
-from mnbench.records.table import COLUMNS, meaning, setting, telling
+from mnbench.records.table import meaning, setting, telling
 from mnbench.units import digits, in_ms
 
 R = TypeVar("R")

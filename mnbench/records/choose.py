@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mnbench.errors import RecordError
+from mnbench.records.columns import COLUMNS
 from mnbench.records.record import Record
 from mnbench.records.store import Store
-from mnbench.records.table import COLUMNS, latest
+from mnbench.records.table import latest
 from mnbench.units import quantity
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {

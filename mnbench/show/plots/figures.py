@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from mnbench.errors import RecordError
 from mnbench.measure.profile import Profile
 from mnbench.records import profiles, raw
+from mnbench.records.columns import published
 from mnbench.records.record import Record
-from mnbench.records.table import published, setting
+from mnbench.records.table import setting
 from mnbench.show.plots.layers import distribution_plot, layers_plot
 from mnbench.show.plots.points import AXES, COSTS, MANY, Cost
 from mnbench.show.plots.render import HEIGHT, PANEL, WIDTH, document

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias, get_args
 from mnbench.columns import ABSENT
 from mnbench.network.accuracy import family
 from mnbench.network.variant import alpha_text, resolution_text
+from mnbench.records.columns import COLUMNS, published
 from mnbench.records.record import Record
-from mnbench.records.table import COLUMNS, published
 from mnbench.show.plots.scale import Scale
 from mnbench.show.plots.theme import FAMILIES, SHAPES, Theme
 from mnbench.units import billions, millions, milliseconds

@@ -13,8 +13,9 @@ from typing import Any
 from mnbench import __version__
 from mnbench.columns import Column, Table
 from mnbench.errors import RecordError
+from mnbench.records.columns import COLUMNS
 from mnbench.records.record import Issue, Record
-from mnbench.records.table import COLUMNS, latency_table, meaning
+from mnbench.records.table import latency_table, meaning
 from mnbench.show.markup import html
 from mnbench.show.plots.figures import KINDS, Figure
 from mnbench.show.plots.render import PAGE_SIZES, converter, for_page
