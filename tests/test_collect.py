@@ -191,7 +191,7 @@ def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visi
         def now(cls, tz=None):
             return super().now(tz) - timedelta(hours=next(hours))
 
-    for module in ("store", "record"):
+    for module in ("store", "measured"):
         monkeypatch.setattr(f"mnbench.records.{module}.datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: 1e9 - 3600.0 * next(hours))
     measure(scripted_visit())
