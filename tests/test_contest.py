@@ -168,12 +168,23 @@ def test_only_undecided_rows_are_measured_on(held):
 
 
 def test_the_budget_ends_it(held):
-    """Seventy percent of it may pass before suspects are measured again; what was measured is judged."""
+    """All of it is spent on what is undecided; what was measured is judged."""
     processes, _, found = held({"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80)
-    assert 5 == len(processes.asked)
-    assert ("inconclusive", 5) == (found["a"].verdict, found["a"].processes)
+    assert [f"0/first/{at}/0" for at in range(8)] == [seed for seed, _ in processes.asked]
+    assert ("inconclusive", 8) == (found["a"].verdict, found["a"].processes)
     processes, _, found = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
-    assert "2 of at least 4 processes: give more --budget" == found["a"].reason
+    assert "3 of at least 4 processes: give more --budget" == found["a"].reason
+
+
+def test_suspects_have_a_share_of_the_budget(held):
+    """Seventy percent of it may pass before they are measured again, also where other rows are undecided."""
+
+    def doubtful(seed):
+        return (0, 8)[int(seed.split("/")[2]) % 2]
+
+    processes, _, found = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=130)
+    assert [["a", "b", "c", "d"]] * 4 + [["b"]] * 5 + [["a"]] * 4 == [rows for _, rows in processes.asked]
+    assert ("slower", "inconclusive") == (found["a"].verdict, found["b"].verdict)
 
 
 def test_a_busy_machine_is_waited_for(held):

@@ -22,7 +22,7 @@ LEAST_S = 1.0
 """What a process measures: so long a row, and so long at least. Its start costs about as much."""
 
 FIRST_SHARE = 0.7
-"""How much of the budget may pass before suspects are measured again."""
+"""How much of the budget may pass before suspects are measured again; without any, all of it may."""
 
 GROUP_ROWS, GROUP_BYTES = 32, 4 * 2**30
 """What one process holds at once, of rows and of memory; larger tables take several processes in its place."""
@@ -79,20 +79,15 @@ class Contest:
         self._begin = clock()
         self._waited_s = 0.0
         self._longest_s: dict[Stage, float] = {"first": 0.0, "again": 0.0}
+        self._made: dict[Stage, int] = {"first": 0, "again": 0}
         self._first: tuple[Any, dict[str, float]] | None = None
 
     def held(self, base: str, candidate: str, known: Sequence[Finding] = ()) -> tuple[Context, tuple[Finding, ...]]:
         """Measure all rows, and again what looks slower; `known` are findings of rows that need no measuring."""
-        rules, stopped, rows = self.settings.rules, Stopped(""), len(self.rows)
+        rules, stopped = self.settings.rules, Stopped("")
         try:
             if self.rows:
-                self._stage(
-                    "first", self.rows, lambda effects: decide(effects, rules, ended=False, rows=rows), FIRST_SHARE
-                )
-            first = self._effects("first")
-            doubtful = [] if self.settings.self_check else suspects(first, rules, rows)
-            if doubtful:
-                self._stage("again", doubtful, lambda effects: repeated(effects, first, rules, ended=False), 1.0)
+                self._measure(rules)
         except Stopped as reason:
             stopped = reason
         context = Context(
@@ -111,6 +106,19 @@ class Contest:
         self.kept.write(context)
         return context, conclude(self.kept.effects("first", self.rows), self.kept.effects("again", self.rows), context)
 
+    def _measure(self, rules: Rules) -> None:
+        """All rows, then again what looks slower; if nothing does, the rest of the budget is for what is undecided."""
+        rows = len(self.rows)
+        for share in (FIRST_SHARE, 1.0):
+            self._stage("first", self.rows, lambda effects: decide(effects, rules, ended=False, rows=rows), share)
+            first = self._effects("first")
+            doubtful = [] if self.settings.self_check else suspects(first, rules, rows)
+            if doubtful:
+                break
+        else:
+            return
+        self._stage("again", doubtful, lambda effects: repeated(effects, first, rules, ended=False), 1.0)
+
     def _stage(
         self,
         stage: Stage,
@@ -119,8 +127,9 @@ class Contest:
         share: float,
     ) -> None:
         """Process after process with all rows that are undecided, until none is, or the budget's share is spent."""
-        effects: dict[str, list[Any]] = {variant: [] for variant in variants if variant not in self.failed}
-        for process in range(self.settings.rules.processes):
+        effects = {row: each for row, each in self._effects(stage).items() if row in variants}
+        while self._made[stage] < self.settings.rules.processes:
+            process = self._made[stage]
             decided = look(effects)
             left = [row for row in effects if row not in decided or decided[row].verdict is None]
             if not left or self._spent_s + self._longest_s[stage] > share * self.settings.budget_s:
@@ -129,6 +138,7 @@ class Contest:
             for number, group in enumerate(self._groups(left, f"{self.settings.seed}/{stage}/{process}")):
                 self._measured(stage, f"{self.settings.seed}/{stage}/{process}/{number}", group)
             self._longest_s[stage] = max(self._longest_s[stage], self._clock() - begin)
+            self._made[stage] += 1
             effects = {row: each for row, each in self._effects(stage).items() if row in effects}
             self._seen(f"process {process + 1}: {len(left)} rows")
 
