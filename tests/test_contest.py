@@ -187,6 +187,23 @@ def test_suspects_have_a_share_of_the_budget(held):
     assert ("slower", "inconclusive") == (found["a"].verdict, found["b"].verdict)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_budget_is_overspent_and_no_seed_comes_twice(held, seed):
+    """Whatever the rows are like and however long a process takes: only the first may take longer than there is."""
+    draw = random.Random(seed)
+    kinds = [0, 3, -3, lambda key: (0, 8)[int(key.split("/")[2]) % 2], lambda key: 3 if "first" in key else 0]
+    effects = {f"row {at}": draw.choice(kinds) for at in range(draw.randint(1, 6))}
+    seconds, budget_s, processes = draw.uniform(1, 20), draw.uniform(5, 300), draw.randint(4, 20)
+    fake, _, found = held(effects, seconds=seconds, budget_s=budget_s, rules=Rules(processes=processes))
+    seeds = [one for one, _ in fake.asked]
+
+    assert fake.now <= max(budget_s, seconds)
+    assert len(set(seeds)) == len(seeds)
+    assert all(one.processes <= processes for one in found.values())
+    if "inconclusive" in {one.verdict for one in found.values()}:
+        assert fake.now + seconds > budget_s or any(one.processes == processes for one in found.values())
+
+
 def test_a_busy_machine_is_waited_for(held):
     """Five seconds at a time, and not forever."""
     processes, _, found = held({"a": 0, "b": 0}, answers={1: nothing(busy="load 9"), 2: nothing(busy="load 9")})

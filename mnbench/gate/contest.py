@@ -132,7 +132,8 @@ class Contest:
             process = self._made[stage]
             decided = look(effects)
             left = [row for row in effects if row not in decided or decided[row].verdict is None]
-            if not left or self._spent_s + self._longest_s[stage] > share * self.settings.budget_s:
+            expected_s = self._longest_s[stage] or self._longest_s["first"]
+            if not left or self._spent_s + expected_s > share * self.settings.budget_s:
                 return
             begin = self._clock()
             for number, group in enumerate(self._groups(left, f"{self.settings.seed}/{stage}/{process}")):
