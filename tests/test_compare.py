@@ -115,6 +115,17 @@ def test_a_model_is_not_slower_than_itself(invoke, model, workspace):
     assert found == msgspec.to_builtins(again)
 
 
+@pytest.mark.parametrize(("allowed", "code", "verdict"), [((), 4, "inconclusive"), (("inconclusive",), 0, "pass")])
+def test_what_nobody_can_tell_fails_unless_it_is_allowed(invoke, model, allowed, code, verdict):
+    """A budget for one process is none for a verdict."""
+    path = model("a.onnx")
+    words = [word for one in ("busy", *allowed) for word in ("--allow", one)]
+    result = invoke("compare", path, path, "--budget", "1ms", "--format", "json", *words)
+    payload = json.loads(result.stdout)
+    assert (code, verdict) == (result.exit_code, payload["verdict"])
+    assert "1 of at least 4 processes: give more --budget" == payload["findings"][0]["reason"]
+
+
 @pytest.mark.slow
 def test_a_wider_network_is_slower(invoke):
     """Twice the width: exit 3, in every format."""

@@ -305,6 +305,15 @@ def test_verdict_of_the_table(verdicts, verdict):
     """One slower row fails it; a row that nobody can tell of does not pass; nothing proves nothing."""
     found = [Finding(variant=f"row {at}", device="cpu", verdict=one) for at, one in enumerate(verdicts)]
     assert verdict == overall(found)
+    if "inconclusive" not in verdicts:
+        assert verdict == overall(found, {"inconclusive"})
+
+
+@pytest.mark.parametrize(("other", "verdict"), [("same", "pass"), ("slower", "slower"), ("missing", "inconclusive")])
+def test_what_nobody_can_tell_may_be_allowed(other, verdict):
+    """What is missing or slower does not pass with it."""
+    found = [Finding(variant=one, device="cpu", verdict=one) for one in ("inconclusive", other)]
+    assert verdict == overall(found, {"inconclusive"})
 
 
 def test_a_finding_shows_ratios():

@@ -17,6 +17,7 @@ from common import csv_rows
 from mnbench.cli.compare import REPORTS
 from mnbench.errors import RecordError
 from mnbench.gate.judge import Finding, Judgement, Rules, overall
+from mnbench.show.findings import decision
 from mnbench.show.reports import TEXTS, series, services, write
 from mnbench.show.reports.annotations import annotations
 from mnbench.show.reports.junit import junit
@@ -42,10 +43,10 @@ EVERY = (
 )
 
 
-def judged(*findings):
+def judged(*findings, allow=()):
     """The judgement of a table with these rows."""
     return Judgement(
-        verdict=overall(findings),
+        verdict=overall(findings, allow),
         base="results/cpu.jsonl",
         candidate="now",
         findings=findings,
@@ -174,6 +175,18 @@ def test_junit_counts_what_it_holds():
         "seed": "0",
         "run": "20260101T000000-compare",
     } == properties
+
+
+def test_what_is_allowed_to_be_unclear_passes_everywhere():
+    """And is still said to be unclear: in the heading, in words, in the log, and as a test that was skipped."""
+    judgement = judged(EVERY[0], EVERY[3], allow={"inconclusive"})
+    assert "pass" == judgement.verdict
+    assert markdown(judgement).startswith("### mnbench: no row is found slower, 1 of 2 rows unclear\n")
+    assert "PASS: 1 same, 1 inconclusive of 2 rows. None of the others is slower by more than" in decision(judgement)
+    assert "::warning title=v3-small-a1-r224 is inconclusive::" in annotations(judgement)
+    (suite,) = ET.fromstring(junit(judgement).encode())  # noqa: S314  our own
+    assert {"failures": "0", "errors": "0", "skipped": "1"}.items() <= suite.attrib.items()
+    assert "inconclusive: " in suite.findall("testcase")[1].find("skipped").attrib["message"]
 
 
 # Services

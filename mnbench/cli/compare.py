@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 JUDGING = ("min_effect", "margin", "tolerance", "alpha_level", "processes", "budget", "seed", "allow", "self_check")
 EXIT_CODES = {"pass": 0, "slower": 3, "inconclusive": 4}
 REPORTS = ("markdown", "annotations", "junit", "json", "bencher", "benchmark-action", "series")
-ALLOWED = ("busy", "cpu", "fallback", "missing", "shapes", "threads")
+ALLOWED = ("busy", "cpu", "fallback", "inconclusive", "missing", "shapes", "threads")
 
 
 def judging_options(command: Command) -> Command:
@@ -38,7 +38,10 @@ def judging_options(command: Command) -> Command:
         ),
         click.option("--self-check", is_flag=True, help="Compare the base with itself: is this machine fit to judge?"),
         click.option(
-            "--allow", multiple=True, type=click.Choice(ALLOWED), help="Do not refuse because of this. Repeatable."
+            "--allow",
+            multiple=True,
+            type=click.Choice(ALLOWED),
+            help="Do not refuse, or fail, because of this. Repeatable.",
         ),
         click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights and order."),
         click.option(

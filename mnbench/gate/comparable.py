@@ -2,15 +2,12 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 
 from mnbench.measure.pairs import Row
 from mnbench.spec.device import Device
-
-Allowed: TypeAlias = Literal["busy", "cpu", "fallback", "missing", "shapes", "threads"]
-ALLOWED: tuple[str, ...] = get_args(Allowed)
 
 OFF = ("", "0", "false", "off", "none")
 """What providers call a switch that is off."""

@@ -100,7 +100,7 @@ def compare(
     contest = Contest(rows, settings, Kept(folder), seen=seen)
     _, findings = contest.held(*names, known=known)
     return Judgement(
-        verdict=overall(findings),
+        verdict=overall(findings, settings.allow),
         base=names[0],
         candidate=names[1],
         findings=findings,

@@ -4,7 +4,7 @@ A row's effect in a process is a trimmed mean of log(candidate / base). Processe
 a session lies in memory makes a difference that no number of its runs averages out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import exp, log1p, sqrt
 from statistics import fmean, median, variance
@@ -200,12 +200,16 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
 
 
-def overall(findings: Iterable[Finding]) -> Literal["pass", "slower", "inconclusive"]:
-    """A row that is slower fails the table; so does one of which nobody can tell. No rows at all prove nothing."""
+def overall(findings: Iterable[Finding], allow: Collection[str] = ()) -> Literal["pass", "slower", "inconclusive"]:
+    """A row that is slower fails the table; so does one of which nobody can tell. No rows at all prove nothing.
+
+    To `allow` what is inconclusive lets such rows pass, and no missing or incomparable ones.
+    """
     verdicts = {finding.verdict for finding in findings}
     if "slower" in verdicts:
         return "slower"
-    return "pass" if verdicts and verdicts <= {"faster", "same", "identical"} else "inconclusive"
+    passing = {"faster", "same", "identical"} | ({"inconclusive"} & set(allow))
+    return "pass" if verdicts and verdicts <= passing else "inconclusive"
 
 
 def finding(variant: str, device: str, decision: Decision, reason: str = "") -> Finding:

@@ -74,7 +74,8 @@ def decision(judgement: Judgement) -> str:
                 f"at most {100 * rules.alpha:g} % are accused."
             )
         case "pass":
-            return f"PASS: {told} of {rows}. No row is slower by more than {rules.tolerance:.1%}."
+            which = "None of the others" if counts["inconclusive"] else "No row"
+            return f"PASS: {told} of {rows}. {which} is slower by more than {rules.tolerance:.1%}."
         case "inconclusive":
             return f"COULD NOT TELL: {told} of {rows}. What nobody can tell does not pass."
 

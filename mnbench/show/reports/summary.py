@@ -53,9 +53,9 @@ def headline(judgement: Judgement) -> str:
     of_rows = f"of {rows} row{'s' if rows != 1 else ''}"
     if judgement.verdict == "slower":
         return f"{sum(one.verdict == 'slower' for one in judgement.findings)} {of_rows} slower"
-    if judgement.verdict == "pass":
-        return f"no row is slower, {rows} passed"
     unclear = sum(one.verdict in ("missing", "incomparable", "inconclusive") for one in judgement.findings)
+    if judgement.verdict == "pass":
+        return f"no row is found slower, {unclear} {of_rows} unclear" if unclear else f"no row is slower, {rows} passed"
     return f"could not tell, {unclear} {of_rows} unclear"
 
 
