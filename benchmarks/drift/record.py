@@ -89,9 +89,11 @@ def neighbour() -> Generator[None]:
 
 
 def _disturb() -> None:
+    """Until whoever began it is gone, however it ended: one that is left behind would disturb what comes next."""
     draw = random.Random()  # noqa: S311
     block = np.zeros(8 * 2**20)
-    while True:
+    parent = multiprocessing.parent_process()
+    while parent and parent.is_alive():
         end = time.monotonic() + draw.expovariate(1 / 0.3)
         while time.monotonic() < end:
             block *= 1.0000001
