@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from math import comb
 from pathlib import Path
-from statistics import mean
+from statistics import mean, variance
 from typing import Any, TypeAlias
 
 import click
@@ -113,6 +113,12 @@ def power(tables: list[dict[str, Any]], least: float) -> str:
     rows = [row for _, rows in slower_rows(tables) if mean(row["ratio"] for row in rows) >= 1 + least for row in rows]
     found = _found(rows)
     return f"{found} of {len(rows)} rows (at least {1 - upper(len(rows) - found, len(rows)):.1%})"
+
+
+def scatter(tables: list[dict[str, Any]]) -> float:
+    """By how many percent processes differ in what they find of a row that is not slower: root mean square."""
+    innocent = [row for table in tables for name, row in table["rows"].items() if name not in table["guilty"]]
+    return 100 * mean(variance(row["wall"]) for row in innocent if len(row["wall"]) > 1) ** 0.5
 
 
 def _found(rows: list[Row]) -> int:
