@@ -67,6 +67,8 @@ CELLS = ("v1-a1-r224", "v1-a0.5-r160")
 PROCESSES = 3
 VISITS = len(CELLS) * PROCESSES
 PROVIDER = "CPUExecutionProvider"
+EMULATED = {"cpu": "Cortex-A72", "cores": 2, "emulated": True}
+"""A host that QEMU imitates."""
 
 PATIENCE_S = 30
 

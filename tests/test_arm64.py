@@ -1,4 +1,4 @@
-"""`--device arm64`: what it means where, its set-up without a network, emulated records, and real emulation."""
+"""`--device arm64`: what it means where, its set-up without a network, and what may not be asked of an emulator."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -9,24 +9,14 @@ import threading
 
 import msgspec
 import pytest
-from common import BUILT_IN, ONCE, SMALL, full
+from common import EMULATED, ONCE, SMALL, full
 
 from mnbench.errors import FileError, RuntimeUnavailable
-from mnbench.measure import arm64, emulation, places
+from mnbench.measure import arm64, emulation
 from mnbench.measure.arm64 import Way, way
 from mnbench.measure.environment import installed
-from mnbench.measure.plan import Protocol
 from mnbench.measure.readiness import readiness
-from mnbench.records.measured import measured
-from mnbench.records.store import Store
-from mnbench.records.table import latency_table, latest
-from mnbench.show.render import markdown
 from mnbench.spec import locate
-
-CACHE = places.cache()
-"""The user's own: each test has one of its own in its place."""
-
-EMULATED = {"cpu": "Cortex-A72", "cores": 2, "emulated": True}
 
 
 @pytest.fixture(autouse=True)
@@ -296,56 +286,6 @@ def test_an_emulator_is_known_by_its_program(make_device, gateway, expected):
 # What is emulated tells no time
 
 
-@pytest.fixture
-def emulated_record(make_plan, make_cell, make_sample):
-    """A record of an emulated cell."""
-    plan = make_plan(make_cell())
-    return measured(plan, plan.cells[0], "run", [make_sample(host=EMULATED, difference=0.25)])
-
-
-def test_an_emulated_record_has_outputs_and_placement_and_no_time(emulated_record):
-    """Nothing that reads records can take the emulator's speed, or its memory, for the processor's."""
-    facts = msgspec.to_builtins(emulated_record)
-    times = [name for name, value in facts.items() if name.endswith("_ns") and value]
-
-    assert ([], None, 0) == (times, facts["peak_rss_bytes"], facts["runs"])
-    assert (0.25, {"nodes": 1.0, "mult_adds": 1.0}) == (facts["difference"], facts["placement"])
-    assert ["emulated"] == [issue["name"] for issue in facts["issues"]]
-    assert (True, False, None) == (emulated_record.emulated, emulated_record.trusted, emulated_record.error)
-
-
-def test_a_table_says_emulated_in_place_of_a_latency(emulated_record, make_record):
-    """Beside measured rows no column has a time for it; alone, columns of times are left out."""
-    both = markdown(latency_table([emulated_record, make_record(0.5)]))
-    alone = markdown(latency_table([emulated_record]))
-    row = next(line for line in both.splitlines() if "| emulated |" in line)
-
-    assert "| emulated | – | – | – | – |" in row
-    assert "| emulated | 100% | 2.5e-01 |" in alone
-    assert "emulated Cortex-A72, 2 cores" in alone
-    assert "is emulated: another processor is imitated here, so times tell nothing" in alone
-
-
-def test_an_emulated_record_never_hides_a_measured_one(emulated_record, make_record):
-    """A board with the same processor has a row of its own, however new the emulated one is."""
-    board = make_record(host={**EMULATED, "emulated": False}, runtime=emulated_record.runtime)
-
-    assert {True, False} == {record.emulated for record in latest([board, emulated_record])}
-
-
-def test_one_run_is_all_that_is_asked_of_an_emulator():
-    """Neither processes nor durations are worth their time there; seeds are kept."""
-    protocol = Protocol(processes=9, min_duration_s=5, seed=3).emulated()
-
-    assert (1, 1, 0.0, 0.0, 3) == (
-        protocol.processes,
-        protocol.min_runs,
-        protocol.min_duration_s,
-        protocol.budget_s,
-        protocol.seed,
-    )
-
-
 def test_run_visits_an_emulator_once(invoke, fake_worker, built, monkeypatch):
     """One short visit, whatever is asked for, and no roofline; the record is marked."""
     built()
@@ -386,59 +326,3 @@ def test_emulated_times_are_never_judged(invoke, built, words, message):
 
     assert (1, "") == (result.exit_code, result.stdout)
     assert f"Error: device arm64 is emulated: its times tell nothing, and {message}" in result.stderr
-
-
-def test_a_table_of_emulated_rows_is_not_gated(invoke, workspace, emulated_record):
-    """There is nothing in it to be compared with."""
-    Store(workspace / "results", "arm64").append(emulated_record)
-    result = invoke("gate", "results/arm64.jsonl")
-
-    assert 1 == result.exit_code
-    assert "all of it is emulated, so times tell nothing" in result.stderr
-
-
-# Real emulation
-
-
-@pytest.fixture
-def emulator(monkeypatch):
-    """What `mnbench devices setup arm64` has made."""
-    monkeypatch.undo()
-    monkeypatch.setenv("MNBENCH_ROOFLINE", "0")
-    monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
-    monkeypatch.delenv(arm64.VARIABLE, raising=False)
-    if arm64.way_now(locate.device("arm64")).kind != "emulated":
-        pytest.skip("no emulated arm64 here: mnbench devices setup arm64")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("emulator")
-@pytest.mark.parametrize("graph", BUILT_IN)
-def test_every_graph_answers_on_arm64_as_on_x86(graph, tmp_path):
-    """Outputs are the reference's within the tolerance of fp32, every node is where it should be, no time is told."""
-    import subprocess
-    import sys
-
-    words = (
-        graph,
-        "--alpha",
-        "0.25",
-        "--res",
-        "96",
-        "--device",
-        "arm64",
-        "--results",
-        str(tmp_path),
-        "--format",
-        "json",
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "mnbench", "run", *words], capture_output=True, text=True, check=False, timeout=300
-    )
-    (record,) = json.loads(done.stdout)["records"]
-
-    assert (0, None, None) == (done.returncode, record["error"], record["latency_ns"])
-    assert 0 < record["difference"] < 1e-3
-    assert {"nodes": 1.0, "mult_adds": 1.0} == record["placement"]
-    assert ("aarch64", True, "Cortex-A72") == tuple(record["host"][key] for key in ("machine", "emulated", "cpu"))
-    assert ["emulated"] == [issue["name"] for issue in record["issues"]]

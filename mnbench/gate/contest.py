@@ -107,17 +107,24 @@ class Contest:
         return context, conclude(self.kept.effects("first", self.rows), self.kept.effects("again", self.rows), context)
 
     def _measure(self, rules: Rules) -> None:
-        """All rows, then again what looks slower; if nothing does, the rest of the budget is for what is undecided."""
+        """All rows, then again what looks slower; if nothing does, the rest of the budget is for what is undecided.
+
+        That second chance to look slower accuses nobody: to be accused, a row must look so once more, alone.
+        """
         rows = len(self.rows)
-        for share in (FIRST_SHARE, 1.0):
-            self._stage("first", self.rows, lambda effects: decide(effects, rules, ended=False, rows=rows), share)
+
+        def look(effects: Effects) -> Mapping[str, Decision]:
+            return decide(effects, rules, ended=False, rows=rows)
+
+        def doubtful() -> list[str]:
+            return [] if self.settings.self_check else suspects(self._effects("first"), rules, rows)
+
+        self._stage("first", self.rows, look, FIRST_SHARE)
+        if not doubtful():
+            self._stage("first", self.rows, look, 1.0)
+        if again := doubtful():
             first = self._effects("first")
-            doubtful = [] if self.settings.self_check else suspects(first, rules, rows)
-            if doubtful:
-                break
-        else:
-            return
-        self._stage("again", doubtful, lambda effects: repeated(effects, first, rules, ended=False), 1.0)
+            self._stage("again", again, lambda effects: repeated(effects, first, rules, ended=False), 1.0)
 
     def _stage(
         self,

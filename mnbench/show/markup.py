@@ -7,6 +7,7 @@ from typing import Any
 from mnbench.columns import Column, Table
 
 BARS = "▁▂▃▄▅▆▇█"
+"""What a line of text draws a series with, the lowest first."""
 
 LATEX = {
     "\\": r"\textbackslash{}",
