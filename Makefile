@@ -25,12 +25,13 @@ arm64: $(READY)  ## an emulated arm64 Python, for the tests that run every graph
 quick: $(READY)  ## the part that takes under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-check: $(READY)  ## linters, types, the direction of imports, generated docs
+check: $(READY)  ## linters, types, the direction of imports, generated docs, the line budget
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/cog -I . --check README.md docs/*.md
+	$(BIN)/python .ci/size
 
 picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
 	$(BIN)/mnbench plot mult-adds cpu --where 'latency_ns<20ms' -o docs/latency-light.svg
