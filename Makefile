@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
 READY := $(VENV)/ready
 
 TORCH := $(VENV)/torch-ready
@@ -44,13 +45,13 @@ docs: $(READY) picture  ## write again what the docs generate
 clean:
 	rm -rf $(VENV) dist
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnbench needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	$(BIN)/python -m pip install --quiet --upgrade --constraint $(CONSTRAINTS) pip
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable . --group dev
 	@touch $@
 
 $(TORCH): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group torch
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group torch
 	@touch $@
