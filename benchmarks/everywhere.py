@@ -25,17 +25,18 @@ import onnxruntime
 
 from benchmarks.interleaved import ROOT
 from benchmarks.report import report, versions
+from mnbench import families
 from mnbench.errors import MnbenchError
-from mnbench.model.builder import build, check
-from mnbench.model.feed import seeded_feed
-from mnbench.model.layers_of import layers_of
+from mnbench.model.inputs import seeded_feed
 from mnbench.model.model import Model
+from mnbench.model.onnx_layers import layers_of
 from mnbench.model.precision import converted
 from mnbench.model.simplify import prove, simplify
+from mnbench.model.to_onnx import build, check
 from mnbench.network.cost import Cost, cost
 from mnbench.network.network import network
 from mnbench.network.variant import Precision, Variant
-from mnbench.spec import locate
+from mnbench.workspace import table_paths
 
 JOURNAL = ROOT / "build" / "everywhere.jsonl"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -76,7 +77,7 @@ class Found:
 def main(graphs: Sequence[str], drawn: int, minutes: float, sample: int) -> None:
     """Try every variant at low priority on every core; print and log a tally."""
     begin = perf_counter()
-    series = [grid(kind, drawn) for name in graphs or locate.tables("graphs") for kind in kinds(name)]
+    series = [grid(kind, drawn) for name in graphs or table_paths("graphs") for kind in kinds(name)]
     falls = list(chain.from_iterable(map(falling, series)))
     done = {found.variant: found for found in journal()}
     everything = list(chain.from_iterable(series))
@@ -104,7 +105,7 @@ def main(graphs: Sequence[str], drawn: int, minutes: float, sample: int) -> None
 
 def kinds(name: str) -> Iterator[Variant]:
     """The graph, once with each of its groups or units."""
-    plain = Variant(architecture=locate.architecture(name), resolution=(224, 224))
+    plain = Variant(architecture=families.architecture(name), resolution=(224, 224))
     yield plain
     if name == "shufflenet-v1":
         yield from (replace(plain, groups=groups) for groups in OTHER_GROUPS)

@@ -7,11 +7,12 @@ from itertools import islice, product
 from time import perf_counter
 
 from benchmarks.report import report, versions
+from mnbench import families
 from mnbench.network.cost import cost
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec import locate
-from mnbench.worker.host import peak_rss_bytes
+from mnbench.worker.host.facts import peak_rss_bytes
+from mnbench.workspace import table_paths
 
 VARIANTS = 1000
 LIMIT_S = 5.0
@@ -19,7 +20,7 @@ LIMIT_S = 5.0
 
 def main() -> None:
     """Count them twice, print and log."""
-    graphs = [locate.architecture(name) for name in locate.tables("graphs")]
+    graphs = [families.architecture(name) for name in table_paths("graphs")]
     alphas = [0.25 + step / 10 for step in range(10)]
     sides = [96 + 16 * step for step in range(10)]
     grid = list(islice(product(graphs, alphas, sides), VARIANTS))

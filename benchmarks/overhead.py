@@ -23,7 +23,7 @@ from benchmarks.plain import plain_loop
 from benchmarks.report import Comparison, Goal, report, versions
 from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
-from mnbench.worker.loop import timed_runs
+from mnbench.worker.timing import timed_runs
 
 PLAIN, LOOP, REPORTED = "plain loop", "mnbench's timed loop", "mnbench run"
 BLOCK_RUNS = 2

@@ -10,8 +10,8 @@ from statistics import median
 
 from benchmarks.interleaved import ROOT, Rounds, output
 from mnbench.stats import median_interval
-from mnbench.worker.conditions import conditions
-from mnbench.worker.host import host_facts
+from mnbench.worker.host.conditions import conditions
+from mnbench.worker.host.facts import host_facts
 
 LOGS = ROOT / "benchmarks" / "logs"
 FACTS = ("cpu", "cores", "virtual", "governor", "system", "kernel", "load_1min")

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import onnx
 
-from mnbench.model.feed import seeded_feed
-from mnbench.spec import locate
+from mnbench.model.inputs import seeded_feed
+from mnbench.targets.device import read_device
 from mnbench.worker.runtimes.onnxruntime import Session
 
 
 def session_of(path: Path) -> Session:
     """A model's session on the device `cpu`."""
-    device = locate.device("cpu")
+    device = read_device("cpu")
     assert device.threads != "all"
     return Session(
         str(path),

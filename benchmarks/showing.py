@@ -14,8 +14,8 @@ import msgspec
 
 from benchmarks.interleaved import MNBENCH, ROOT, interleaved, process
 from benchmarks.report import LOGS, versions
-from mnbench.records.record import Issue
-from mnbench.records.store import Store
+from mnbench.results.record import Issue
+from mnbench.results.store import Store
 
 IMPRECISE = Issue(name="imprecise", advice="±2.4%, and ±1.0% was asked for: give it more with --budget")
 RECORDS = 10_000

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from mnbench.model.naming import namings, wanted
+from mnbench import families
+from mnbench.model.pretrained.layouts import namings, wanted
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec import locate
 
 GRAPHS = {
     "v1": ("timm",),
@@ -23,12 +23,12 @@ GRAPHS = {
 
 def variant(name, alpha=1.0, **options):
     """Of the smallest size: weights do not depend on it."""
-    return Variant(architecture=locate.architecture(name), alpha=alpha, resolution=(32, 32), **options)
+    return Variant(architecture=families.architecture(name), alpha=alpha, resolution=(32, 32), **options)
 
 
 def naming_of(name, whose):
     """The library's names for the graph."""
-    return next(one for one in namings(locate.architecture(name)) if one.name == whose)
+    return next(one for one in namings(families.architecture(name)) if one.name == whose)
 
 
 def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):

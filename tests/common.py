@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from mnbench.network.layer import Layer, Tensor
-from mnbench.spec import locate
+from mnbench.workspace import built_in
 
 NUMBER = (int, float)
 SIZE = [int, int]
@@ -60,8 +60,8 @@ ONCE = ("--processes", "1", "--duration", "0.05", "--budget", "1ms")
 """A visit spends more than that budget: one is made."""
 TWICE = ("--processes", "2", "--duration", "0.05", "--precision-target", "99%")
 QUICK = (*SMALL, *TWICE)
-DEVICES = sorted(path.stem for path in locate.built_in("devices").glob("*.toml"))
-BUILT_IN = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
+DEVICES = sorted(path.stem for path in built_in("devices").glob("*.toml"))
+BUILT_IN = sorted(path.stem for path in built_in("graphs").glob("*.toml"))
 
 CELLS = ("v1-a1-r224", "v1-a0.5-r160")
 PROCESSES = 3

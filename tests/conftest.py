@@ -9,18 +9,18 @@ import pytest
 from click.testing import CliRunner
 from common import CELLS, PROCESSES, PROVIDER, RUNTIME
 
+from mnbench.bench.plan import Cell, Plan, Protocol
+from mnbench.bench.schedule import collect
+from mnbench.bench.trial import Sample
 from mnbench.cli import main
-from mnbench.measure import gateway
-from mnbench.measure.plan import Cell, Plan, Protocol
-from mnbench.measure.sample import Sample
-from mnbench.model import reference
+from mnbench.model import equivalence
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer, Tensor
-from mnbench.records.collect import collect
-from mnbench.records.record import Latency, Placement, Record, Runtime
-from mnbench.records.store import Store
-from mnbench.spec import locate
-from mnbench.spec.device import Device
+from mnbench.results.record import Latency, Placement, Record, Runtime
+from mnbench.results.store import Store
+from mnbench.targets import transport
+from mnbench.targets.device import Device
+from mnbench.workspace import built_in
 
 
 @pytest.fixture(autouse=True)
@@ -216,14 +216,14 @@ class FakeWorker:
         feed = {
             name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in request["inputs"].items()
         }
-        return reference.run(request["model"], feed, name="fake")
+        return equivalence.run(request["model"], feed, name="fake")
 
 
 @pytest.fixture
 def fake_worker(monkeypatch):
     """`mnbench run` without a worker process: each visit gets a scripted answer at once."""
     worker = FakeWorker()
-    monkeypatch.setattr("mnbench.measure.sample.ask", worker)
+    monkeypatch.setattr("mnbench.bench.trial.ask", worker)
     return worker
 
 
@@ -294,7 +294,7 @@ def tree():
 @pytest.fixture
 def mine(workspace):
     """A graph of the user's own: V1 by another name, in `./graphs`."""
-    text = (locate.built_in("graphs") / "v1.toml").read_text(encoding="utf-8")
+    text = (built_in("graphs") / "v1.toml").read_text(encoding="utf-8")
     (workspace / "graphs").mkdir()
     path = workspace / "graphs" / "mine.toml"
     path.write_text(text.replace('name = "v1"', 'name = "mine"').replace("MobileNet V1", "Mine"), encoding="utf-8")
@@ -338,8 +338,8 @@ def measure(plan, store):
 @pytest.fixture
 def made_up_runtime(monkeypatch):
     """Real workers, whose runtime executes models that are Python code."""
-    sources = gateway._sources() | {f"{gateway.PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
-    monkeypatch.setattr(gateway, "_sources", lambda: sources)
+    sources = transport._sources() | {f"{transport.PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
+    monkeypatch.setattr(transport, "_sources", lambda: sources)
     return sources
 
 
@@ -366,8 +366,8 @@ def machine(monkeypatch):
 
     def set_up(name, cpus):
         monkeypatch.setattr("platform.machine", lambda: name)
-        monkeypatch.setattr("mnbench.worker.host.allowed_cpus", lambda: cpus)
-        monkeypatch.setattr("mnbench.worker.conditions.allowed_cpus", lambda: cpus)
+        monkeypatch.setattr("mnbench.worker.host.facts.allowed_cpus", lambda: cpus)
+        monkeypatch.setattr("mnbench.worker.host.conditions.allowed_cpus", lambda: cpus)
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
 
     return set_up

@@ -1,6 +1,6 @@
 """What several machines write under /proc and /sys."""
 
-from mnbench.worker.files import Files
+from mnbench.worker.host.procfs import Files
 
 
 class Recorded(Files):

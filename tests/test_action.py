@@ -14,10 +14,10 @@ import msgspec
 import onnxruntime
 import pytest
 
-from mnbench.model.make import make
+from mnbench.model.build import make
 from mnbench.network.variant import named
-from mnbench.records.record import Runtime
-from mnbench.records.store import Store
+from mnbench.results.record import Runtime
+from mnbench.results.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from mnbench.measure.plan import Protocol
-from mnbench.records.collect import collect, complete
+from mnbench.bench.plan import Protocol
+from mnbench.bench.schedule import collect, complete
 
 STEADY, NOISY = "v1-a1-r224", "v1-a0.5-r160"
 NS_PER_S = 10**9

@@ -12,17 +12,17 @@ import pytest
 from common import EMULATED, ONCE, SMALL, full
 
 from mnbench.errors import FileError, RuntimeUnavailable
-from mnbench.measure import arm64, emulation
-from mnbench.measure.arm64 import Way, way
-from mnbench.measure.environment import installed
-from mnbench.measure.readiness import readiness
-from mnbench.spec import locate
+from mnbench.targets import emulation, resolve
+from mnbench.targets.device import read_device
+from mnbench.targets.environments import installed
+from mnbench.targets.readiness import readiness
+from mnbench.targets.resolve import Way, way
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch, tmp_path):
     """No test sees a board, or what the user has set up; this machine is none of arm64."""
-    monkeypatch.delenv(arm64.VARIABLE, raising=False)
+    monkeypatch.delenv(resolve.VARIABLE, raising=False)
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
@@ -87,7 +87,7 @@ def test_devices_tells_what_arm64_is(invoke, monkeypatch, built):
     assert line().endswith(" mnbench devices setup arm64")
     built()
     assert line().endswith(" ready, emulated")
-    monkeypatch.setenv(arm64.VARIABLE, "pi@board")
+    monkeypatch.setenv(resolve.VARIABLE, "pi@board")
     assert line().endswith(" board pi@board: mnbench devices probe arm64")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert line().endswith(" ready")
@@ -95,11 +95,11 @@ def test_devices_tells_what_arm64_is(invoke, monkeypatch, built):
 
 def test_a_board_is_reached_by_ssh(monkeypatch):
     """The gateway is what the environment names; nothing is installed there."""
-    monkeypatch.setenv(arm64.VARIABLE, "pi@board")
+    monkeypatch.setenv(resolve.VARIABLE, "pi@board")
 
-    assert "ssh=pi@board//python=python3" == installed(locate.device("arm64")).gateway
+    assert "ssh=pi@board//python=python3" == installed(read_device("arm64")).gateway
     with pytest.raises(RuntimeUnavailable, match="is not installed on other machines"):
-        installed(msgspec.structs.replace(locate.device("arm64"), requires=("onnxruntime==1.26.0",)))
+        installed(msgspec.structs.replace(read_device("arm64"), requires=("onnxruntime==1.26.0",)))
 
 
 # Set-up, with tools that fetch nothing
@@ -139,7 +139,7 @@ def tools(tmp_path, monkeypatch):
         for name in ("sleep", "sed", "touch", "mkdir", "tar"):
             (folder / name).symlink_to(shutil.which(name))
         monkeypatch.setenv("PATH", str(folder))
-        monkeypatch.setattr("mnbench.measure.emulation.sys.executable", str(folder / "pip"))
+        monkeypatch.setattr("mnbench.targets.emulation.sys.executable", str(folder / "pip"))
         return log
 
     return make
@@ -168,12 +168,12 @@ def test_set_up_makes_an_emulated_python(invoke, tools):
     assert "making an emulated arm64 Python" in first.stderr
     assert "" == second.stderr
     assert "update\n" == log.read_text()
-    assert f"{made}/qemu-aarch64 -cpu cortex-a72 -L {made}/root {made}/root/usr/bin/python3.11 -I" in arm64.gateway(
+    assert f"{made}/qemu-aarch64 -cpu cortex-a72 -L {made}/root {made}/root/usr/bin/python3.11 -I" in resolve.gateway(
         made
     )
     assert "CPU part\t: 0xd08" in (made / "root/proc/cpuinfo").read_text()
     assert {"qemu-aarch64", "ready", "root"} == {path.name for path in made.iterdir()}
-    assert installed(locate.device("arm64")).emulated
+    assert installed(read_device("arm64")).emulated
 
 
 def test_fresh_makes_it_again(invoke, tools):
@@ -235,13 +235,13 @@ def test_a_set_up_that_fails_is_one_line_and_leaves_nothing(invoke, tools, tmp_p
     assert message in error
     assert hint in advice
     assert [".lock"] == [path.suffix for path in (tmp_path / "own/arm64").iterdir()]
-    assert not readiness(locate.device("arm64")).ready
+    assert not readiness(read_device("arm64")).ready
 
 
 def test_a_disk_that_is_full_at_the_last_file_leaves_nothing(tools, monkeypatch):
     """The mark is what is written last."""
     tools()
-    monkeypatch.setattr("mnbench.measure.emulation.Path.write_text", full)
+    monkeypatch.setattr("mnbench.targets.emulation.Path.write_text", full)
 
     with pytest.raises(FileError, match="No space left on device"):
         emulation.set_up(fresh=False, step=int)
@@ -261,7 +261,7 @@ def test_what_a_crash_left_is_made_anew(built):
 def test_another_onnxruntime_here_is_another_emulator(monkeypatch):
     """Both sides have the same version."""
     before = emulation.place()
-    monkeypatch.setattr("mnbench.measure.emulation.distribution", lambda _: type("", (), {"version": "1.2.3"}))
+    monkeypatch.setattr("mnbench.targets.emulation.distribution", lambda _: type("", (), {"version": "1.2.3"}))
 
     assert "onnxruntime==1.2.3" in emulation._wheels()
     assert before != emulation.place()

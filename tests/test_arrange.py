@@ -7,8 +7,8 @@ import json
 import pytest
 from common import csv_rows, pipe_rows
 
-from mnbench.records.record import Issue
-from mnbench.records.store import Store
+from mnbench.results.record import Issue
+from mnbench.results.store import Store
 
 
 @pytest.mark.usefixtures("stored")

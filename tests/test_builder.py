@@ -14,25 +14,25 @@ from hypothesis import strategies as st
 
 import mnbench
 from mnbench.errors import BuildError
-from mnbench.model.builder import build, check, first_line
-from mnbench.model.layers_of import layers_of
+from mnbench.families import read_architecture
 from mnbench.model.model import Model
+from mnbench.model.onnx_layers import layers_of
+from mnbench.model.to_onnx import build, check, first_line
 from mnbench.network.cost import cost
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.network import Network, network
 from mnbench.network.variant import Variant
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
+from mnbench.workspace import built_in
 
 V1_PATH = built_in("graphs") / "v1.toml"
 V1 = read_architecture(V1_PATH)
 SIDES = st.integers(32, 1000)
 
 PRINT_SHA256 = """
-from mnbench.model.builder import build
+from mnbench.model.to_onnx import build
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec.locate import architecture
+from mnbench.families import architecture
 
 variant = Variant(architecture=architecture("v1"), alpha=0.25, resolution=(96, 128))
 print(build(network(variant), seed=7).sha256)

@@ -9,15 +9,15 @@ from importlib import resources
 import pytest
 
 import mnbench.worker
-from mnbench.measure import gateway
+from mnbench.targets import transport
 
-SOURCES = gateway._sources()
+SOURCES = transport._sources()
 
 
 def modules():
     """Every module of the worker: its name and its source."""
     return [
-        pytest.param(source, id=name.removeprefix(gateway.PACKAGE) or "package")
+        pytest.param(source, id=name.removeprefix(transport.PACKAGE) or "package")
         for name, (_, source) in SOURCES.items()
     ]
 
@@ -25,7 +25,7 @@ def modules():
 def test_every_module_is_carried():
     """What is carried to a device is every module in `mnbench/worker`."""
     folder = resources.files(mnbench.worker)
-    files = sorted(path.name for path in (*folder.glob("*.py"), *folder.glob("runtimes/*.py")))
+    files = sorted(path.name for path in folder.rglob("*.py"))
 
     assert files == sorted(
         "__init__.py" if package else f"{name.rpartition('.')[2]}.py" for name, (package, _) in SOURCES.items()

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from mnbench.errors import MnbenchError
-from mnbench.model.builder import build
-from mnbench.model.checkpoint import opened
-from mnbench.model.fit import fitted
-from mnbench.model.naming import NAMINGS, wanted
+from mnbench.model.pretrained.checkpoint import opened
+from mnbench.model.pretrained.fit import fitted
+from mnbench.model.pretrained.layouts import NAMINGS, wanted
+from mnbench.model.to_onnx import build
 from mnbench.network.network import network
 
 

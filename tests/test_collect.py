@@ -10,8 +10,8 @@ import pytest
 from common import CELLS, PROCESSES, VISITS, failing_at, full
 
 from mnbench.errors import FileError, GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.records.store import Run, Store
-from mnbench.records.table import latest
+from mnbench.results.latency_table import latest
+from mnbench.results.store import Run, Store
 
 # Collecting
 
@@ -112,7 +112,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_rest(measure, scripted_visit, s
     room = iter(range(2))
     first, rest = scripted_visit(), scripted_visit()
     with monkeypatch.context() as disk:
-        disk.setattr("mnbench.files.os.fsync", lambda _: next(room, None) is None and full())
+        disk.setattr("mnbench.atomic_files.os.fsync", lambda _: next(room, None) is None and full())
         with pytest.raises(FileError, match="No space left on device"):
             measure(first)
     measure(rest)
@@ -191,8 +191,8 @@ def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visi
         def now(cls, tz=None):
             return super().now(tz) - timedelta(hours=next(hours))
 
-    for module in ("store", "measured"):
-        monkeypatch.setattr(f"mnbench.records.{module}.datetime", Backwards)
+    for module in ("results.store", "bench.aggregate"):
+        monkeypatch.setattr(f"mnbench.{module}.datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: 1e9 - 3600.0 * next(hours))
     measure(scripted_visit())
     with pytest.raises(KeyboardInterrupt):

@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mnbench.comparison.compare import Preparation
+from mnbench.comparison.decide import Judgement, overall
+from mnbench.comparison.procedure import Settings
+from mnbench.comparison.sides import Pairing, Setup
+from mnbench.comparison.storage import judged_again
 from mnbench.errors import BuildError, RuntimeUnavailable
-from mnbench.gate.compare import Preparation
-from mnbench.gate.contest import Settings
-from mnbench.gate.judge import Judgement, overall
-from mnbench.gate.kept import judged_again
-from mnbench.gate.sides import Pairing, Setup
 from mnbench.network.variant import OnnxFile, named
 
 # Refusals
@@ -87,7 +87,7 @@ def test_a_runtime_that_cannot_be_installed_is_a_finding(prepared, monkeypatch):
     def fail(*_, **__):
         raise RuntimeUnavailable("onnxruntime==9 cannot be installed", hint="")
 
-    monkeypatch.setattr("mnbench.gate.sides.environment", fail)
+    monkeypatch.setattr("mnbench.comparison.sides.environment", fail)
     variant = named("v1-a0.25-r32")
     row = Pairing(variant="row", base=(variant, Setup(requirement="onnxruntime==9")), candidate=(variant, Setup()))
     (found,) = prepared(row).known
@@ -161,7 +161,7 @@ def test_folders_precisions_settings_and_runtimes(invoke, model, workspace, monk
     assert found["a"] in ("same", "inconclusive")
 
     # a Python of its own, without a package index: this very one by another path
-    monkeypatch.setattr("mnbench.gate.sides.environment", lambda *_, **__: Path(sys.executable))
+    monkeypatch.setattr("mnbench.comparison.sides.environment", lambda *_, **__: Path(sys.executable))
     for base, candidate in (
         ("fp32", "fp16"),
         ("default", "session.intra_op.allow_spinning=1"),
@@ -188,7 +188,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
             run=folder.name,
         )
 
-    monkeypatch.setattr("mnbench.gate.compare.compare", compare)
+    monkeypatch.setattr("mnbench.comparison.compare.compare", compare)
     assert 0 == invoke("compare", "v1-a0.25-r32", "v1-a0.5-r32", "--self-check").exit_code
     (rows, names, settings) = seen[0]
     assert rows[0].base == rows[0].candidate

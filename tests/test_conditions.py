@@ -12,10 +12,10 @@ from hosts import PI_FILES, PRESSURE, STAT, V2, XEON_FILES, Recorded, subset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.worker import conditions as conditions_module
-from mnbench.worker.conditions import conditions
-from mnbench.worker.files import cpus_in, integer, number
-from mnbench.worker.host import host_facts
+from mnbench.worker.host import conditions as conditions_module
+from mnbench.worker.host.conditions import conditions
+from mnbench.worker.host.facts import host_facts
+from mnbench.worker.host.procfs import cpus_in, integer, number
 
 
 def test_conditions_of_a_server(machine, monkeypatch):

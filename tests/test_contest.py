@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from mnbench.bench.plan import Cell
+from mnbench.comparison.decide import Rules
+from mnbench.comparison.paired_trial import Arm, Pairs, Row
+from mnbench.comparison.procedure import Contest, Settings
+from mnbench.comparison.storage import Kept, judged_again
 from mnbench.errors import MeasureError, RecordError
-from mnbench.gate.contest import Contest, Settings
-from mnbench.gate.judge import Rules
-from mnbench.gate.kept import Kept, judged_again
-from mnbench.measure.pairs import Arm, Pairs, Row
-from mnbench.measure.plan import Cell
 from mnbench.network.cost import Cost
-from mnbench.worker.pairs import COLUMNS
+from mnbench.worker.requests.paired import COLUMNS
 
 
 class FakeProcesses:

@@ -7,8 +7,8 @@ import os
 import pytest
 from hosts import V1_CPU, V1_MEMORY, V2, XEON_FILES, Recorded, old_quota
 
-from mnbench.worker.cgroup import memory_limit_bytes, quota_cores, throttled
-from mnbench.worker.host import host_facts, usable_cores
+from mnbench.worker.host.cgroup import memory_limit_bytes, quota_cores, throttled
+from mnbench.worker.host.facts import host_facts, usable_cores
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from common import SMALL
 
+from mnbench.bench.convert import converts, readable
 from mnbench.errors import MeasureError
-from mnbench.measure.convert import converts, readable
-from mnbench.worker.convert import answer
+from mnbench.worker.requests.convert import answer
 from mnbench.worker.runtimes import Refused, as_file, run_converter
 from mnbench.worker.serve import serve
 
@@ -32,7 +32,7 @@ class Converter:
 def converter(monkeypatch):
     """Conversions without a process."""
     stand_in = Converter()
-    monkeypatch.setattr("mnbench.measure.convert.ask", stand_in)
+    monkeypatch.setattr("mnbench.bench.convert.ask", stand_in)
     return stand_in
 
 
@@ -67,7 +67,7 @@ def test_a_conversion_that_fails_says_for_which_runtime(make_device, make_cell, 
     def fail(*_, **__):
         raise MeasureError("the worker was killed by SIGSEGV", hint="look")
 
-    monkeypatch.setattr("mnbench.measure.convert.ask", fail)
+    monkeypatch.setattr("mnbench.bench.convert.ask", fail)
     cell = make_cell()
     with pytest.raises(MeasureError, match="not converted for mnn: the worker was killed by SIGSEGV"):
         readable(make_device(runtime="mnn"), cell)
@@ -82,7 +82,7 @@ def test_the_worker_converts_with_the_model_and_its_inputs(monkeypatch):
         def convert(model, inputs):
             return model + str(inputs["x"].shape).encode()
 
-    monkeypatch.setattr("mnbench.worker.convert.runtime_of", lambda _: Runtime)
+    monkeypatch.setattr("mnbench.worker.requests.convert.runtime_of", lambda _: Runtime)
     found = answer({"model": b"m", "inputs": {"x": ("float32", (1, 2), bytes(8))}}, None)
 
     assert b"m(1, 2)" == found["model"]
@@ -159,7 +159,7 @@ def test_what_a_runtime_refuses_is_told_in_its_own_words(monkeypatch):
     def refuse(*_):
         raise Refused("one image at a time")
 
-    monkeypatch.setattr("mnbench.worker.convert.runtime_of", refuse)
+    monkeypatch.setattr("mnbench.worker.requests.convert.runtime_of", refuse)
     channel = Channel({"do": "convert"})
     serve(channel)
 
@@ -173,8 +173,8 @@ def test_a_runtime_that_tells_no_layers_refuses_a_profile(monkeypatch):
         class Session:
             pass
 
-    monkeypatch.setattr("mnbench.worker.profile.runtime_of", lambda _: Runtime)
-    channel = Channel({"do": "profile", "runtime": "ncnn", "cores": []})
+    monkeypatch.setattr("mnbench.worker.requests.layer_profile.runtime_of", lambda _: Runtime)
+    channel = Channel({"do": "layer_profile", "runtime": "ncnn", "cores": []})
     serve(channel)
 
     assert ["ncnn does not tell what its layers take"] == [message["error"] for message in channel.sent]

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnbench.errors import ArchitectureError, DeviceError
-from mnbench.model.builder import build, check
+from mnbench.families import read_architecture
+from mnbench.model.to_onnx import build, check
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
-from mnbench.spec.locate import device as locate_device
+from mnbench.targets.device import read_device
+from mnbench.workspace import built_in
 
 V1 = (built_in("graphs") / "v1.toml").read_text(encoding="utf-8")
 CPU = (built_in("devices") / "cpu.toml").read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def _refusal(path):
 def _device_error(path, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DeviceError) as caught:
-        locate_device(str(path))
+        read_device(str(path))
     return caught.value
 
 
@@ -366,6 +366,6 @@ def test_threads_cores_and_provider_options(tmp_path):
     path = tmp_path / "cpu.toml"
     text = _changed(CPU, "threads = 1", 'threads = "all"\ncores = [0, 2]')
     path.write_text(text + '[provider_options]\ndevice_id = "1"\n', encoding="utf-8")
-    device = locate_device(str(path))
+    device = read_device(str(path))
 
     assert (device.threads, device.cores, device.provider_options) == ("all", (0, 2), {"device_id": "1"})

@@ -11,15 +11,16 @@ import msgspec
 import pytest
 from common import DEVICES, ONCE, SMALL
 
+from mnbench.bench.schedule import Task, collect_all
 from mnbench.errors import DeviceError, GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.measure import environment
-from mnbench.measure.environment import concerns, installed, with_packages
-from mnbench.measure.readiness import readiness
-from mnbench.records.collect import Task, collect_all
-from mnbench.records.store import Store
-from mnbench.spec import locate
+from mnbench.results.store import Store
+from mnbench.targets import environments
+from mnbench.targets.device import read_device
+from mnbench.targets.environments import concerns, installed, with_packages
+from mnbench.targets.readiness import readiness
+from mnbench.targets.runtimes import runtime_names
 
-PROFILES = {name: locate.device(name) for name in DEVICES}
+PROFILES = {name: read_device(name) for name in DEVICES}
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def no_environment(monkeypatch):
         asked.append((requirements, tuple(alone), fresh))
         return Path(sys.executable)
 
-    monkeypatch.setattr("mnbench.measure.environment.environment", made)
+    monkeypatch.setattr("mnbench.targets.environments.environment", made)
     return asked
 
 
@@ -45,7 +46,7 @@ def no_conversion(monkeypatch):
         asked.append((device.name, request["model"]))
         return {"model": Path(request["model"]).read_bytes(), "duration_ns": 7_000_000}
 
-    monkeypatch.setattr("mnbench.measure.convert.ask", convert)
+    monkeypatch.setattr("mnbench.bench.convert.ask", convert)
     return asked
 
 
@@ -56,7 +57,7 @@ def no_conversion(monkeypatch):
 def test_a_profile_has_its_name_and_a_runtime(name):
     """Each built-in profile is named as its file, and its runtime is one of the worker's files."""
     assert name == PROFILES[name].name
-    assert PROFILES[name].runtime in locate.runtimes()
+    assert PROFILES[name].runtime in runtime_names()
 
 
 @pytest.mark.parametrize("name", [name for name in DEVICES if name not in {"cpu", "cuda-tf32"}])
@@ -71,7 +72,7 @@ def test_what_was_tried_is_not_inherited(workspace):
     (workspace / "devices").mkdir()
     (workspace / "devices" / "mine.toml").write_text('extends = "openvino"\nname = "mine"\n', encoding="utf-8")
 
-    assert ("", ("openvino",)) == (locate.device("mine").tried, locate.device("mine").requires)
+    assert ("", ("openvino",)) == (read_device("mine").tried, read_device("mine").requires)
 
 
 def test_an_unknown_runtime_is_refused(workspace):
@@ -80,7 +81,7 @@ def test_an_unknown_runtime_is_refused(workspace):
     path.write_text('extends = "cpu"\nname = "own"\nruntime = "tvm"\n', encoding="utf-8")
 
     with pytest.raises(DeviceError, match="no runtime named 'tvm'") as failure:
-        locate.device(str(path))
+        read_device(str(path))
     assert "mnn, ncnn, onnxruntime, openvino" in failure.value.hint
 
 
@@ -112,7 +113,7 @@ class Installed:
 def test_readiness_is_seen_from_outside(make_device, monkeypatch, tmp_path, found, changes, text):
     """What is installed, the system and the environments that are made tell whether a device is ready."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr("mnbench.measure.readiness.distribution", lambda _: found)
+    monkeypatch.setattr("mnbench.targets.readiness.distribution", lambda _: found)
 
     assert text == readiness(make_device(**changes)).text
 
@@ -121,7 +122,7 @@ def test_an_environment_that_is_made_is_ready(make_device, monkeypatch, tmp_path
     """Only a whole environment counts: its last file is there."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
     device = make_device(requires=("openvino",), requires_alone=("pnnx",))
-    place = environment.place_of("openvino", "numpy", alone=("pnnx",))
+    place = environments.place_of("openvino", "numpy", alone=("pnnx",))
     place.mkdir(parents=True)
     before = readiness(device)
     (place / "ready").touch()
@@ -289,7 +290,7 @@ def test_an_environment_that_cannot_be_made_costs_that_device(invoke, fake_worke
     def refuse(*_requirements, **_):
         raise RuntimeUnavailable("openvino cannot be installed: no route", hint="see that the index can be reached")
 
-    monkeypatch.setattr("mnbench.measure.environment.environment", refuse)
+    monkeypatch.setattr("mnbench.targets.environments.environment", refuse)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "openvino,cpu")
     alone = invoke("run", "v1", *SMALL, *ONCE, "--device", "openvino")
 
@@ -307,7 +308,7 @@ def test_a_conversion_that_fails_costs_its_cell(invoke, monkeypatch):
     def fail(*_, **__):
         raise MeasureError("cannot be converted (exit code 1): no such operator", hint="look")
 
-    monkeypatch.setattr("mnbench.measure.convert.ask", fail)
+    monkeypatch.setattr("mnbench.bench.convert.ask", fail)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "cpu,ncnn", "--format", "json")
     records = {record["device"]: record for record in json.loads(result.stdout)["records"]}
 
@@ -343,7 +344,7 @@ def test_devices_that_make_no_sense_are_usage_errors(invoke, words, message):
 
 def test_completion_offers_the_last_of_several_devices():
     """After a comma the shell completes the next name."""
-    from mnbench.cli.kinds import TableNames
+    from mnbench.cli.param_types import TableNames
 
     found = TableNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
 
@@ -352,7 +353,7 @@ def test_completion_offers_the_last_of_several_devices():
 
 def test_a_runtime_that_is_missing_in_its_environment_hints_at_setup(make_device):
     """The hint is the command that makes the environment again."""
-    from mnbench.measure.gateway import _refused
+    from mnbench.targets.transport import _refused
 
     own = _refused({"error": "gone", "unavailable": "runtime"}, make_device(requires=("onnxruntime",)))
     got = _refused({"error": "gone", "unavailable": "provider"}, msgspec.structs.replace(make_device(), get="make it"))

@@ -7,7 +7,7 @@ from hosts import QUIET, QUIET_GPU, REST, after
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.measure.doctor import disturbances
+from mnbench.hosts.noise_sources import disturbances
 
 
 def found(facts=None, looks=None, gpu=None):

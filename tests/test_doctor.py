@@ -9,8 +9,8 @@ import pytest
 from hosts import QUIET, QUIET_GPU, REST, after
 
 from mnbench.errors import MeasureError
-from mnbench.spec import locate
-from mnbench.worker.examine import answer as examine
+from mnbench.worker.requests.host_facts import answer as examine
+from mnbench.workspace import built_in
 
 # The command
 
@@ -31,7 +31,7 @@ def watched(monkeypatch):
         }
 
     ask.facts, ask.gpu, ask.requests = {}, None, requests
-    monkeypatch.setattr("mnbench.measure.gateway.ask", ask)
+    monkeypatch.setattr("mnbench.targets.transport.ask", ask)
     return ask
 
 
@@ -49,7 +49,7 @@ def test_a_quick_look_measures_nothing(invoke, watched, fake_worker):
     assert [] == told["disturbances"]
     assert (None, "skipped with --quick") == (told["noise"], told["noise_missing"])
     assert [] == fake_worker.requests
-    assert ["examine"] == [request["do"] for _, request, _ in watched.requests]
+    assert ["host_facts"] == [request["do"] for _, request, _ in watched.requests]
 
 
 def test_disturbances_are_told_with_what_mends_them(invoke, watched):
@@ -137,7 +137,7 @@ def test_noise_that_cannot_be_measured_is_no_error(invoke, watched, fake_worker)
 
 def test_a_gpu_is_looked_at_where_it_is_used(invoke, watched, workspace):
     """Only the profile of a GPU asks for it; what it tells is shown."""
-    profile = locate.built_in("devices").joinpath("cpu.toml").read_text().replace("CPUExec", "CUDAExec")
+    profile = built_in("devices").joinpath("cpu.toml").read_text().replace("CPUExec", "CUDAExec")
     (workspace / "devices").mkdir()
     (workspace / "devices" / "gpu.toml").write_text(profile.replace('"cpu"', '"gpu"'))
     watched.gpu = QUIET_GPU
@@ -163,7 +163,7 @@ def test_an_unknown_device_is_an_error(invoke):
 def test_a_device_that_cannot_be_reached_is_an_error(invoke, workspace):
     """Without a worker there are no facts: an error, and a hint."""
     (workspace / "devices").mkdir()
-    text = locate.built_in("devices").joinpath("cpu.toml").read_text().replace('"popen"', '"popen//python=/no/python"')
+    text = built_in("devices").joinpath("cpu.toml").read_text().replace('"popen"', '"popen//python=/no/python"')
     (workspace / "devices" / "cpu.toml").write_text(text)
     result = invoke("doctor", "--quick")
 
@@ -188,9 +188,9 @@ def test_this_machine_is_looked_at_by_a_real_worker(invoke):
 @pytest.mark.slow
 def test_noise_of_this_machine_is_measured_by_real_workers(invoke, monkeypatch):
     """A against A through real processes, cut short."""
-    monkeypatch.setattr("mnbench.cli.doctor.PROCESSES", 2)
-    monkeypatch.setattr("mnbench.cli.doctor.DURATION_S", 0.02)
-    monkeypatch.setattr("mnbench.cli.doctor.REST_S", 0.1)
+    monkeypatch.setattr("mnbench.cli.commands.doctor.PROCESSES", 2)
+    monkeypatch.setattr("mnbench.cli.commands.doctor.DURATION_S", 0.02)
+    monkeypatch.setattr("mnbench.cli.commands.doctor.REST_S", 0.1)
     models = json.loads(invoke("doctor", "--format", "json").stdout)["noise"]["models"]
 
     assert [4, 4] == [one["processes"] for one in models]
@@ -202,7 +202,7 @@ def test_noise_of_this_machine_is_measured_by_real_workers(invoke, monkeypatch):
 def test_a_provider_that_is_missing_costs_the_noise_alone(invoke, workspace):
     """Where the runtime lacks the provider, facts are told all the same, with what to install."""
     (workspace / "devices").mkdir()
-    text = locate.built_in("devices").joinpath("cpu.toml").read_text().replace("CPUExec", "CoreMLExec")
+    text = built_in("devices").joinpath("cpu.toml").read_text().replace("CPUExec", "CoreMLExec")
     (workspace / "devices" / "cpu.toml").write_text(text)
     result = invoke("doctor", "--format", "json")
     told = json.loads(result.stdout)

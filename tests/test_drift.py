@@ -7,10 +7,10 @@ from math import log
 import msgspec
 import pytest
 
-from mnbench.measure import drift as drifts
-from mnbench.measure.plan import Drift
-from mnbench.measure.setting import cache_folder
-from mnbench.records.measured import measured
+from mnbench.bench import drift as drifts
+from mnbench.bench.aggregate import measured
+from mnbench.bench.plan import Drift
+from mnbench.hosts.host_facts import cache_folder
 
 FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_version": "1.2.3"}
 
@@ -19,7 +19,7 @@ FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_ve
 def host(monkeypatch):
     """A host that needs no worker to be known; the test may change what it is."""
     facts = msgspec.json.decode(json.dumps(FACTS))
-    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: facts)
+    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: facts)
     return facts
 
 
@@ -148,7 +148,7 @@ def test_an_interval_includes_the_drift(make_plan, make_cell, make_sample):
 @pytest.mark.usefixtures("fake_worker")
 def test_the_command_says_what_it_found(invoke, monkeypatch):
     """`mnbench doctor --calibrate` ends with a table; a run after it says what its interval includes."""
-    monkeypatch.setattr("mnbench.cli.doctor.RUNS", 10)
+    monkeypatch.setattr("mnbench.cli.commands.doctor.RUNS", 10)
     shown = invoke("doctor", "--calibrate", "1ms").stdout
     payload = json.loads(invoke("doctor", "--calibrate", "1ms", "--format", "json").stdout)
     table = invoke("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "2").stdout

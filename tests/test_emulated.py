@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from common import BUILT_IN, EMULATED
 
-from mnbench.measure import arm64, places
-from mnbench.measure.plan import Protocol
-from mnbench.records.measured import measured
-from mnbench.records.store import Store
-from mnbench.records.table import latency_table, latest
-from mnbench.show.render import markdown
-from mnbench.spec import locate
+from mnbench.bench.aggregate import measured
+from mnbench.bench.plan import Protocol
+from mnbench.results.latency_table import latency_table, latest
+from mnbench.results.store import Store
+from mnbench.tables.render import markdown
+from mnbench.targets import places, resolve
+from mnbench.targets.device import read_device
 
 CACHE = places.cache()
 """The user's own: each test has one of its own in its place."""
@@ -88,8 +88,8 @@ def emulator(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("MNBENCH_ROOFLINE", "0")
     monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
-    monkeypatch.delenv(arm64.VARIABLE, raising=False)
-    if arm64.way_now(locate.device("arm64")).kind != "emulated":
+    monkeypatch.delenv(resolve.VARIABLE, raising=False)
+    if resolve.way_now(read_device("arm64")).kind != "emulated":
         pytest.skip("no emulated arm64 here: mnbench devices setup arm64")
 
 

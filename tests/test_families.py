@@ -10,20 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnbench import families
 from mnbench.errors import BuildError
-from mnbench.model.builder import build, check
-from mnbench.model.layers_of import layers_of
-from mnbench.model.make import make
+from mnbench.families.shufflenet import between, to_multiple
+from mnbench.model.build import make
+from mnbench.model.onnx_layers import layers_of
 from mnbench.model.simplify import prove, simplify
+from mnbench.model.to_onnx import build, check
 from mnbench.network.cost import cost
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec import locate
-from mnbench.spec.shufflenet import between, to_multiple
+from mnbench.workspace import table_paths
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(locate.tables("graphs"))
+FAMILIES = sorted(table_paths("graphs"))
 ALPHAS = [0.25, 0.35, 0.5, 0.75, 1, 1.25, 1.4, 2, *(round(random.Random(3).uniform(0.02, 4), 3) for _ in range(20))]
 RESOLUTIONS = [
     (32, 32),
@@ -41,7 +42,7 @@ RESOLUTIONS = [
 
 def variant(name, alpha=1.0, resolution=(224, 224), **options):
     """A variant of a built-in graph."""
-    return Variant(architecture=locate.architecture(name), alpha=alpha, resolution=resolution, **options)
+    return Variant(architecture=families.architecture(name), alpha=alpha, resolution=resolution, **options)
 
 
 def run(proto):

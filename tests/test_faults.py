@@ -13,9 +13,9 @@ import pytest
 from common import ONCE, RUNTIME, processes, until
 from onnx import TensorProto, helper
 
+from mnbench.bench.trial import take
 from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.measure import gateway
-from mnbench.measure.sample import take
+from mnbench.targets import transport
 
 pytestmark = pytest.mark.slow
 
@@ -128,13 +128,13 @@ def test_what_a_runtime_prints_does_no_harm(measure_codes, capfd):
 
 def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     """Where a runtime cannot be imported, the hint is the command that installs it, and no process is left."""
-    sources = gateway._sources()
-    sources[f"{gateway.PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
-    monkeypatch.setattr(gateway, "_sources", lambda: sources)
+    sources = transport._sources()
+    sources[f"{transport.PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
+    monkeypatch.setattr(transport, "_sources", lambda: sources)
     before = processes(parent=os.getpid())
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        gateway.ask(make_device(), {"do": "visit", "runtime": "onnxruntime", "cores": []}, timeout_s=20)
+        transport.ask(make_device(), {"do": "trial", "runtime": "onnxruntime", "cores": []}, timeout_s=20)
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 
@@ -242,7 +242,7 @@ time.time = lambda: 1e9 - 3600.0 * next(hours)
 
 def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measure_codes):
     """Where the device's wall clock goes back an hour at each reading, visits end and all is measured."""
-    made_up_runtime[f"{gateway.PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
+    made_up_runtime[f"{transport.PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
     errors = measure_codes("import time; assert time.time() > time.time(); time.sleep(0.001)")
 
     assert {"first": None, "second": None, "third": None} == errors
@@ -253,12 +253,12 @@ def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measu
 ASK = """
 import json, sys
 from mnbench.errors import MnbenchError
-from mnbench.measure import gateway, start
-from mnbench.spec.device import Device
-gateway.START_S = start.START_S = 2.0
+from mnbench.targets import start, transport
+from mnbench.targets.device import Device
+transport.START_S = start.START_S = 2.0
 facts = {"summary": "", "runtime": "onnxruntime", "provider": "CPUExecutionProvider", "threads": 1}
 try:
-    gateway.ask(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
+    transport.ask(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
 except MnbenchError as error:
     print(json.dumps([type(error).__name__, error.message, error.hint]))
 """

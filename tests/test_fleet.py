@@ -133,7 +133,7 @@ def test_another_mnbench_is_refused(boards, invoke, monkeypatch):
     """Boards with other sources measure nothing."""
     boards.start("one", resource="pi")
     monkeypatch.setattr("mnbench.__version__", "0.0")
-    monkeypatch.setattr("mnbench.records.spread.PATIENCE_S", 0.1)
+    monkeypatch.setattr("mnbench.bench.fleet_schedule.PATIENCE_S", 0.1)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "fleet")
 
     assert 1 == result.exit_code
@@ -153,7 +153,7 @@ def test_no_board(invoke, device, message):
 
 def test_no_scheduler(invoke, monkeypatch):
     """A scheduler that does not answer is one line; other devices are measured."""
-    monkeypatch.setattr("mnbench.measure.fleet.CONNECT_S", 1)
+    monkeypatch.setattr("mnbench.bench.fleet.CONNECT_S", 1)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "cpu,fleet", env={"MNBENCH_SCHEDULER": "tcp://127.0.0.1:1"})
 
     assert 1 == result.exit_code

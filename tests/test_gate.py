@@ -15,16 +15,16 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from mnbench.comparison.baseline import Baseline
 from mnbench.errors import RecordError
-from mnbench.gate.baseline import Baseline
-from mnbench.gate.skeleton import KEPT_EXACTLY, keep, path_of, refilled, skeleton
-from mnbench.model.feed import seeded_feed
-from mnbench.model.make import make
-from mnbench.model.reference import run
+from mnbench.model.build import make
+from mnbench.model.equivalence import run
+from mnbench.model.inputs import seeded_feed
+from mnbench.model.weightless import KEPT_EXACTLY, keep, path_of, refilled, skeleton
 from mnbench.network.variant import named
-from mnbench.records.record import Record, Session
-from mnbench.records.store import Store
-from mnbench.spec.locate import built_in
+from mnbench.results.record import Record, Session
+from mnbench.results.store import Store
+from mnbench.workspace import built_in
 
 pytestmark = pytest.mark.slow
 

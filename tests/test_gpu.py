@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbench.worker import gpu
+from mnbench.worker.host import gpu
 
 H100 = "NVIDIA H100 80GB HBM3, 580.159.04, 405, 2619, 1980, 2619, 113.48, 700.00, 39, 0, 0x0000000000000001, Disabled\n"
 
@@ -90,7 +90,7 @@ def test_a_gpu_whose_tool_fails_is_none(fake_tool, script):
 def test_a_gpu_whose_tool_hangs_is_none(fake_tool, monkeypatch):
     """A driver that hangs costs a moment, and not the run."""
     fake_tool("exec /bin/sleep 30")
-    monkeypatch.setattr("mnbench.worker.gpu.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("mnbench.worker.host.gpu.TIMEOUT_S", 0.2)
 
     assert gpu.gpu_conditions() is None
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.cli.run import ANCHOR as RUNS_ANCHOR
-from mnbench.records.history import ANCHOR, LEAST_RUNS, Point, histories, history, slope
-from mnbench.records.record import Runtime
-from mnbench.records.store import Store
+from mnbench.analysis.history import ANCHOR, LEAST_RUNS, Point, histories, history, slope
+from mnbench.cli.commands.run import ANCHOR as RUNS_ANCHOR
+from mnbench.results.record import Runtime
+from mnbench.results.store import Store
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hosts import EPYC_VM, PI_4, PI_FILES, ROCK, XEON, XEON_FILES, Recorded, dmi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbench.worker.examine import answer
-from mnbench.worker.files import Files, cpu_list, cpus_in, size_bytes
-from mnbench.worker.host import host_facts
+from mnbench.worker.host.facts import host_facts
+from mnbench.worker.host.procfs import Files, cpu_list, cpus_in, size_bytes
+from mnbench.worker.requests.host_facts import answer
 
 # Files
 

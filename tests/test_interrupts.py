@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 from common import PATIENCE_S, line_of, processes, until
 
-from mnbench.records.store import Store
+from mnbench.results.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from common import PROVIDER
 
-from mnbench.measure.plan import Protocol
-from mnbench.records.measured import measured
+from mnbench.bench.aggregate import measured
+from mnbench.bench.plan import Protocol
 
 
 @pytest.fixture

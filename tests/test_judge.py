@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbench.gate.conclude import Context, conclude
-from mnbench.gate.judge import (
+from mnbench.comparison.decide import (
     Decision,
     Effect,
     Estimate,
@@ -22,6 +21,7 @@ from mnbench.gate.judge import (
     finding,
     overall,
 )
+from mnbench.comparison.verdicts import Context, conclude
 from mnbench.stats import student_bound, student_tail, trimmed_mean
 
 # Student's t

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from common import CELLS, PROCESSES, VISITS, line_of
 
+from mnbench.bench.schedule import collect
 from mnbench.errors import RecordError
-from mnbench.records.collect import collect
-from mnbench.records.store import Store, unfinished
+from mnbench.results.store import Store, unfinished
 
 SEEDS = 1000
 GROUPS = 10

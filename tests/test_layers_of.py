@@ -5,8 +5,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mnbench.errors import BuildError
-from mnbench.model.layers_of import layers_of
 from mnbench.model.model import Model
+from mnbench.model.onnx_layers import layers_of
 from mnbench.network.cost import cost, layer_cost, peak_activation_bytes
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
+from mnbench import families
 from mnbench.errors import ArchitectureError, DeviceError
-from mnbench.spec.locate import architecture, built_in, device, tables
+from mnbench.targets.device import read_device
+from mnbench.workspace import built_in, table_paths
 
 
 def _own(path, built_in_text, **values):
@@ -30,7 +32,7 @@ def test_built_in_tables_are_found_from_any_folder():
     """Without a workspace the built-in tables answer."""
     expected = ("MobileNet V1", "CPUExecutionProvider")
 
-    assert expected == (architecture("v1").title, device("cpu").provider)
+    assert expected == (families.architecture("v1").title, read_device("cpu").provider)
 
 
 def test_workspace_hides_a_built_in_graph(workspace):
@@ -38,7 +40,7 @@ def test_workspace_hides_a_built_in_graph(workspace):
     title = "Mine"
     _own_graph(workspace / "graphs/v1.toml", title=title)
 
-    assert title == architecture("v1").title
+    assert title == families.architecture("v1").title
 
 
 def test_workspace_hides_a_built_in_device(workspace):
@@ -46,14 +48,14 @@ def test_workspace_hides_a_built_in_device(workspace):
     summary = "Mine"
     _own_device(workspace / "devices/cpu.toml", summary=summary)
 
-    assert summary == device("cpu").summary
+    assert summary == read_device("cpu").summary
 
 
 def test_workspace_stands_beside_the_built_in_tables(workspace):
     """Own tables and built-in ones are listed together, in the order of their names."""
     last = _own_graph(workspace / "graphs/zz.toml", name="zz")
     first = _own_graph(workspace / "graphs/a.toml", name="a")
-    found = tables("graphs")
+    found = table_paths("graphs")
 
     assert sorted(found) == list(found)
     assert {"a", "v1", "zz"} <= set(found)
@@ -65,7 +67,7 @@ def test_workspace_folder_of_one_kind_does_not_hold_the_other(workspace):
     """A graph is no device."""
     _own_graph(workspace / "graphs/mine.toml", name="mine")
 
-    assert "mine" not in tables("devices")
+    assert "mine" not in table_paths("devices")
 
 
 @pytest.mark.parametrize("place", ["mine.toml", "./mine.toml", "deep/in/mine.toml"])
@@ -74,8 +76,8 @@ def test_path_to_a_graph(workspace, place):
     title = "By path"
     _own_graph(workspace / place, title=title, name="mine")
 
-    assert title == architecture(place).title
-    assert title == architecture(str(workspace / place)).title
+    assert title == families.architecture(place).title
+    assert title == families.architecture(str(workspace / place)).title
 
 
 def test_path_to_a_device(workspace):
@@ -83,7 +85,7 @@ def test_path_to_a_device(workspace):
     summary = "By path"
     _own_device(workspace / "elsewhere/mine.toml", summary=summary, name="mine")
 
-    assert summary == device("elsewhere/mine.toml").summary
+    assert summary == read_device("elsewhere/mine.toml").summary
 
 
 def test_a_table_bears_the_name_of_its_file(workspace):
@@ -92,28 +94,28 @@ def test_a_table_bears_the_name_of_its_file(workspace):
     _own_device(workspace / "devices/local-pi.toml")
 
     with pytest.raises(ArchitectureError, match="key `name`: 'v1' is not the name of the file") as failure:
-        architecture("mine")
+        families.architecture("mine")
     assert failure.value.hint == "results go by it: name the table mine, or the file v1.toml"
     with pytest.raises(DeviceError, match="'cpu' is not the name of the file"):
-        device("local-pi")
+        read_device("local-pi")
 
 
 @pytest.mark.usefixtures("workspace")
 def test_path_is_never_a_name():
     """`v1.toml` is a file of the current folder and not the built-in v1."""
     with pytest.raises(ArchitectureError, match=r"^v1\.toml: cannot be read"):
-        architecture("v1.toml")
+        families.architecture("v1.toml")
 
 
 def test_unknown_graph_says_what_is_known(workspace):
     """A misspelt graph gets a guess, every known name and what else may stand there."""
     _own_graph(workspace / "graphs/own.toml", name="own")
-    known = ", ".join(tables("graphs"))
+    known = ", ".join(table_paths("graphs"))
     message = "v11: there is no graph of that name"
     hint = f"did you mean `v1`? known: {known}; a path to a .toml works too, and so does a path to an .onnx"
 
     with pytest.raises(ArchitectureError) as caught:
-        architecture("v11")
+        families.architecture("v11")
 
     assert (message, hint) == (caught.value.message, caught.value.hint)
     assert "own" in known
@@ -122,12 +124,12 @@ def test_unknown_graph_says_what_is_known(workspace):
 def test_unknown_device_says_what_is_known(workspace):
     """A misspelt device gets a guess and every known name, and no word of .onnx files."""
     _own_device(workspace / "devices/own.toml", name="own")
-    known = ", ".join(tables("devices"))
+    known = ", ".join(table_paths("devices"))
     message = "cpuu: there is no device of that name"
     hint = f"did you mean `cpu`? known: {known}; a path to a .toml works too"
 
     with pytest.raises(DeviceError) as caught:
-        device("cpuu")
+        read_device("cpuu")
 
     assert (message, hint) == (caught.value.message, caught.value.hint)
     assert "own" in known
@@ -137,7 +139,7 @@ def test_unknown_device_says_what_is_known(workspace):
 def test_no_guess_where_nothing_is_close():
     """A name like no other gets the known names alone."""
     with pytest.raises(ArchitectureError) as caught:
-        architecture("xylophone")
+        families.architecture("xylophone")
 
     assert caught.value.hint.startswith("known: ")
 
@@ -147,7 +149,7 @@ def test_no_guess_where_nothing_is_close():
 def test_odd_names_are_unknown(name):
     """Whatever is no name is refused as an unknown one."""
     with pytest.raises(ArchitectureError, match="there is no graph of that name"):
-        architecture(name)
+        families.architecture(name)
 
 
 def test_broken_table_does_not_stop_the_others(workspace):
@@ -156,9 +158,9 @@ def test_broken_table_does_not_stop_the_others(workspace):
     (workspace / "graphs/broken.toml").write_text("not = = toml", encoding="utf-8")
     expected = "v1"
 
-    assert expected == architecture("v1").name
+    assert expected == families.architecture("v1").name
     with pytest.raises(ArchitectureError, match=r"broken\.toml: is not TOML"):
-        architecture("broken")
+        families.architecture("broken")
 
 
 def test_file_in_place_of_the_folder(workspace):
@@ -166,4 +168,4 @@ def test_file_in_place_of_the_folder(workspace):
     (workspace / "graphs").write_text("", encoding="utf-8")
     expected = "v1"
 
-    assert expected == architecture("v1").name
+    assert expected == families.architecture("v1").name

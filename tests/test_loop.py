@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from mnbench.worker.loop import timed_runs, warm_up
+from mnbench.worker.timing import timed_runs, warm_up
 
 
 class FakeTime:

@@ -8,11 +8,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mnbench.errors import BuildError
+from mnbench.families import read_architecture
 from mnbench.network.layer import Tensor
 from mnbench.network.network import network
 from mnbench.network.variant import OnnxFile, Variant, at_rho
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
+from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
 V1_TEXT = (built_in("graphs") / "v1.toml").read_text(encoding="utf-8")

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from mnbench.bench.plan import Cell
+from mnbench.bench.prepare import prepare
+from mnbench.comparison.paired_trial import Arm, Dose, Row, take_pairs
 from mnbench.errors import MeasureError, RuntimeUnavailable
-from mnbench.measure.environment import environment
-from mnbench.measure.pairs import Arm, Dose, Row, take_pairs
-from mnbench.measure.plan import Cell
-from mnbench.measure.prepare import prepare
-from mnbench.model.make import make
+from mnbench.model.build import make
 from mnbench.network.variant import OnnxFile, named
-from mnbench.spec.locate import device as find_device
-from mnbench.worker.conditions import busy
-from mnbench.worker.pairs import COLUMNS, burst, orders, sweeps
+from mnbench.targets.device import read_device
+from mnbench.targets.environments import environment
+from mnbench.worker.host.conditions import busy
+from mnbench.worker.requests.paired import COLUMNS, burst, orders, sweeps
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
@@ -154,7 +154,7 @@ def cells(tmp_path_factory):
 
 def row(cells, base, candidate, device=None, **changes):
     """A row of two variants on this machine's CPU; the candidate's device may differ."""
-    cpu = find_device("cpu")
+    cpu = read_device("cpu")
     other = device or msgspec.structs.replace(cpu, **changes)
     return Row(
         variant=f"{base} {candidate}",
@@ -208,7 +208,7 @@ def test_arms_with_pythons_of_their_own_take_turns(cells):
 @pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"], ids=["together", "by turns"])
 def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
     """One core of several: one thread, on either side, and facts that say so."""
-    device = msgspec.structs.replace(find_device("cpu"), cores=(CORES[1],), threads="all")
+    device = msgspec.structs.replace(read_device("cpu"), cores=(CORES[1],), threads="all")
     other = msgspec.structs.replace(device, gateway=gateway)
     cell = cells("v1-a0.25-r32")
     both = Row(variant="row", base=Arm(cell=cell, device=device), candidate=Arm(cell=cell, device=other))
@@ -221,7 +221,7 @@ def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
 @pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"])
 def test_a_broken_arm_costs_its_row_alone(cells, tmp_path, gateway):
     """The runtime refuses a candidate; the other row is measured."""
-    broken = msgspec.structs.replace(find_device("cpu"), gateway=gateway)
+    broken = msgspec.structs.replace(read_device("cpu"), gateway=gateway)
     good = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", device=broken)
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
@@ -264,7 +264,7 @@ def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypa
         heard({"expect_s": 0.0, "at": 3})
         raise MeasureError("the worker was killed by SIGSEGV", hint="")
 
-    monkeypatch.setattr("mnbench.measure.pairs.ask", ask)
+    monkeypatch.setattr("mnbench.comparison.paired_trial.ask", ask)
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.25-r32"), row(cells, "v1-a0.25-r32", "v1-a0.5-r32")]
     pairs = take_pairs(rows, dose(), heard=id)
     assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
@@ -287,7 +287,7 @@ def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
                 raise MeasureError("the worker was killed by SIGSEGV", hint="")
             return answer
 
-    monkeypatch.setattr("mnbench.measure.pairs.conversation", lambda *_, **__: nullcontext(Dying()))
+    monkeypatch.setattr("mnbench.comparison.paired_trial.conversation", lambda *_, **__: nullcontext(Dying()))
     gateway = f"popen//python={sys.executable}"
     rows = [row(cells, "v1-a0.25-r32", name, gateway=gateway) for name in ("v1-a0.25-r32", "v1-a0.5-r32")]
     ((variant, (_, message)),) = take_pairs(rows, dose(), heard=id).failed.items()
@@ -320,7 +320,7 @@ def test_a_model_of_any_kind_is_paired(tmp_path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     cell = prepare(make(OnnxFile(path=path), simplified=False), tmp_path, variant="own", seed=0)
-    arm = Arm(cell=cell, device=find_device("cpu"))
+    arm = Arm(cell=cell, device=read_device("cpu"))
     pairs = take_pairs([Row(variant="own", base=arm, candidate=arm)], dose(0.01), heard=id)
     assert_found(pairs, [Row(variant="own", base=arm, candidate=arm)])
 
@@ -347,9 +347,9 @@ class Installer:
 def test_an_environment_is_made_once(tmp_path, monkeypatch, uv):
     """By uv where it is there, or else by venv and pip; what is whole is not made again."""
     installer = Installer()
-    monkeypatch.setattr("mnbench.measure.environment.shutil.which", lambda _: uv)
-    monkeypatch.setattr("mnbench.measure.environment.subprocess.run", installer)
-    monkeypatch.setattr("mnbench.measure.environment.Path.write_text", _written)
+    monkeypatch.setattr("mnbench.targets.environments.shutil.which", lambda _: uv)
+    monkeypatch.setattr("mnbench.targets.environments.subprocess.run", installer)
+    monkeypatch.setattr("mnbench.targets.environments.Path.write_text", _written)
     python = environment("onnxruntime==1.30.0", "numpy", folder=tmp_path)
     assert 2 == len(installer.commands)
     assert all((uv in command) == bool(uv) for command in installer.commands)
@@ -368,8 +368,8 @@ def _written(path, text):
 
 def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     """The installer's own error, and no half environment."""
-    monkeypatch.setattr("mnbench.measure.environment.shutil.which", lambda _: None)
-    monkeypatch.setattr("mnbench.measure.environment.subprocess.run", Installer(fails="onnxruntime==9"))
+    monkeypatch.setattr("mnbench.targets.environments.shutil.which", lambda _: None)
+    monkeypatch.setattr("mnbench.targets.environments.subprocess.run", Installer(fails="onnxruntime==9"))
     with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 cannot be installed: ERROR: no such version"):
         environment("onnxruntime==9", folder=tmp_path)
     assert [] == [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -5,12 +5,12 @@ from common import layer_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnbench.families import read_architecture
 from mnbench.network.cost import peak_activation_bytes
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
+from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
 ALPHAS = st.floats(0, 4, exclude_min=True)

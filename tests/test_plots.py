@@ -10,16 +10,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mnbench.measure.plan import Ceiling
-from mnbench.measure.profile import Node, Part, Profile
-from mnbench.records.record import Issue
-from mnbench.records.store import Store
-from mnbench.show.plots.figures import KINDS, Figure
-from mnbench.show.plots.labels import EM, FONT_SIZE, RADIUS, placed
-from mnbench.show.plots.layers import layers_plot
-from mnbench.show.plots.points import front, points, thinned
-from mnbench.show.plots.scale import scale
-from mnbench.show.plots.theme import DARK, LIGHT, PAGE, style_sheet
+from mnbench.bench.plan import Ceiling
+from mnbench.bench.profiling import Node, Part, Profile
+from mnbench.plots.figures import KINDS, Figure
+from mnbench.plots.labels import EM, FONT_SIZE, RADIUS, placed
+from mnbench.plots.layer_shares import layers_plot
+from mnbench.plots.points import front, points, thinned
+from mnbench.plots.scale import scale
+from mnbench.plots.theme import DARK, LIGHT, PAGE, style_sheet
+from mnbench.results.record import Issue
+from mnbench.results.store import Store
 
 SVG = "{http://www.w3.org/2000/svg}"
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnbench.measure.plan import Ceiling
-from mnbench.records import predict
-from mnbench.records.pick import choose
-from mnbench.records.predict import predictions
-from mnbench.records.store import Store
+from mnbench.analysis import cost_models
+from mnbench.analysis.cost_models import predictions
+from mnbench.bench.plan import Ceiling
+from mnbench.results.pick import choose
+from mnbench.results.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def test_leaving_one_out_is_fitting_without_it():
         rest = np.arange(9) != at
         fitted = np.linalg.lstsq(terms[rest] / latency[rest, None], np.ones(8), rcond=None)[0]
         slowly.append(abs(terms[at] @ fitted / latency[at] - 1))
-    assert slowly == pytest.approx(predict._left_out(terms, latency))
+    assert slowly == pytest.approx(cost_models._left_out(terms, latency))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20))
@@ -81,7 +81,7 @@ def test_equal_values_share_a_rank(values):
     """A value's rank is the mean of the places that its equals have in order."""
     ordered = sorted(values)
     expected = [np.mean([at for at, one in enumerate(ordered) if one == value]) for value in values]
-    assert expected == list(predict._ranks(np.array(values, np.float64)))
+    assert expected == list(cost_models._ranks(np.array(values, np.float64)))
 
 
 def test_order_alone_counts_for_spearman(linear):

@@ -12,17 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnbench import families
+from mnbench.bench.plan import Plan, Protocol
+from mnbench.bench.prepare import prepare
+from mnbench.bench.profiling import CONVERSIONS, Node, Part, Profile, joined, profile, without_overhead
 from mnbench.errors import MeasureError
-from mnbench.measure.plan import Plan, Protocol
-from mnbench.measure.prepare import prepare
-from mnbench.measure.profile import CONVERSIONS, Node, Part, Profile, joined, profile, without_overhead
-from mnbench.model import probes
-from mnbench.model.make import make
+from mnbench.model import probe_models
+from mnbench.model.build import make
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.variant import Variant
-from mnbench.show.profiles import profile_payload, profile_table
-from mnbench.spec import locate
+from mnbench.results.layer_profile_table import profile_payload, profile_table
+from mnbench.targets.device import read_device
 from mnbench.worker.runtimes.onnxruntime import kernels
+from mnbench.workspace import built_in, table_paths
 
 RECORDED = Path(__file__).parent / "data" / "profile-onnxruntime-1.32.json"
 CPU = "CPUExecutionProvider"
@@ -203,15 +205,15 @@ def test_nothing_is_lost(nodes, layers):
 
 def real(name, precision, folder, device=None):
     """A real profile of a small network."""
-    variant = Variant(architecture=locate.architecture(name), alpha=0.25, resolution=(64, 64), precision=precision)
+    variant = Variant(architecture=families.architecture(name), alpha=0.25, resolution=(64, 64), precision=precision)
     cell = prepare(make(variant), folder, variant=variant.name, seed=0)
-    plan = Plan(cells=(cell,), device=device or locate.device("cpu"), protocol=Protocol())
+    plan = Plan(cells=(cell,), device=device or read_device("cpu"), protocol=Protocol())
     return cell, profile(plan, cell, runs=3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("name", locate.tables("graphs"))
+@pytest.mark.parametrize("name", table_paths("graphs"))
 def test_every_family_joins(name, precision, tmp_path):
     """Each layer with Mult-Adds has its time, and what belongs to no layer only converts tensors."""
     cell, found = real(name, precision, tmp_path)
@@ -226,10 +228,10 @@ def test_every_family_joins(name, precision, tmp_path):
 
 def test_the_idle_probe_shows_few_and_many_tensors():
     """The probe that shows the profiler's own time has nodes of two sizes, as many of each."""
-    nodes = probes.idle().proto.graph.node
+    nodes = probe_models.idle().proto.graph.node
     sizes = [len(one.input) + len(one.output) for one in nodes]
 
-    assert {2: probes.IDLE_NODES, probes.IDLE_INPUTS + 1: probes.IDLE_NODES} == {
+    assert {2: probe_models.IDLE_NODES, probe_models.IDLE_INPUTS + 1: probe_models.IDLE_NODES} == {
         size: sizes.count(size) for size in sizes
     }
 
@@ -293,7 +295,7 @@ def test_run_shows_and_keeps_a_profile_and_profile_shows_it_again(invoke, worksp
 @pytest.mark.slow
 def test_a_fallback_shows_in_the_provider_column(invoke, workspace):
     """On a provider that takes nothing, --allow-fallback measures, and the profile says what ran instead."""
-    builtin = (locate.built_in("devices") / "cpu.toml").read_text()
+    builtin = (built_in("devices") / "cpu.toml").read_text()
     mine = builtin.replace('"cpu"', '"azure"').replace(CPU, "AzureExecutionProvider")
     (workspace / "devices").mkdir()
     (workspace / "devices" / "azure.toml").write_text(mine)
@@ -312,7 +314,7 @@ def test_a_profile_that_fails_costs_no_record(invoke, monkeypatch):
     def crash(*_, **__):
         raise MeasureError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr("mnbench.measure.profile.ask", crash)
+    monkeypatch.setattr("mnbench.bench.profiling.ask", crash)
     done = invoke(*RUN, "--format", "json")
 
     assert 0 == done.exit_code

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mnbench.errors import BuildError, FileError, MnbenchError
-from mnbench.model import read
-from mnbench.model.builder import build
-from mnbench.model.layers_of import layers_of
-from mnbench.model.read import input_resolution, read_model
+from mnbench.families import read_architecture
+from mnbench.model import read_onnx
+from mnbench.model.onnx_layers import layers_of
+from mnbench.model.read_onnx import input_resolution, read_model
+from mnbench.model.to_onnx import build
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
+from mnbench.workspace import built_in
 
 WEIGHT = np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3)
 
@@ -175,7 +175,7 @@ def test_path_that_is_no_file(tmp_path, name, reason):
 def test_file_that_is_too_large(tmp_path, monkeypatch):
     """A file beyond protobuf's limit is refused before it is read."""
     path = _saved(tmp_path / "m.onnx", _proto())
-    monkeypatch.setattr(read, "PROTOBUF_LIMIT_BYTES", path.stat().st_size)
+    monkeypatch.setattr(read_onnx, "PROTOBUF_LIMIT_BYTES", path.stat().st_size)
     expected = f"{path}: is larger than 2 GB"
 
     assert expected == _refused(path).message

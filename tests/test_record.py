@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from common import PROVIDER
 
-from mnbench.records.measured import measured
+from mnbench.bench.aggregate import measured
 
 # Statistics of a record
 
@@ -74,7 +74,7 @@ def runs(n, rho=0.0):
 @pytest.mark.parametrize(("processes", "told"), [(1, False), (2, True)])
 def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes, told):
     """The 99th percentile is told from 662 effective runs on, all processes together."""
-    monkeypatch.setattr("mnbench.records.measured.effective_runs", lambda _: 331)
+    monkeypatch.setattr("mnbench.bench.aggregate.effective_runs", lambda _: 331)
     samples = [make_sample(runs(400)) for _ in range(processes)]
     record = record_of(plan, plan.cells[0], samples)
     pooled = np.concatenate([sample.latencies_ns for sample in samples])

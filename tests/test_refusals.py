@@ -10,15 +10,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from mnbench.comparison.paired_trial import Pairs
+from mnbench.comparison.procedure import Contest
 from mnbench.errors import RuntimeUnavailable
-from mnbench.gate.contest import Contest
-from mnbench.gate.skeleton import path_of, skeleton
-from mnbench.measure.pairs import Pairs
-from mnbench.model.make import make
+from mnbench.model.build import make
+from mnbench.model.weightless import path_of, skeleton
 from mnbench.network.variant import named
-from mnbench.records.record import Runtime, Session
-from mnbench.records.store import Store
-from mnbench.worker.pairs import COLUMNS
+from mnbench.results.record import Runtime, Session
+from mnbench.results.store import Store
+from mnbench.worker.requests.paired import COLUMNS
 
 VARIANT, BEFORE = "v1-a0.25-r32", "v1-a0.35-r32"
 HOST = {"cpu": "EPYC", "cpu_family": 25, "cpu_model": 17, "cpu_stepping": 1, "cpu_flags": ["avx2"], "hypervisor": "KVM"}
@@ -185,7 +185,7 @@ def test_a_version_that_cannot_be_reached(gate, monkeypatch):
     def fail(*requirements, **_):
         raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
 
-    monkeypatch.setattr("mnbench.gate.sides.environment", fail)
+    monkeypatch.setattr("mnbench.comparison.sides.environment", fail)
     found, code = gate(changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
     assert (4, "incomparable") == (code, found["verdict"])
     assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == found["reason"]

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mnbench.records.record import Issue
-from mnbench.records.store import Store
-from mnbench.show.report.commands import commands
-from mnbench.show.report.page import page as page_of
+from mnbench.report.commands import commands
+from mnbench.report.page import page as page_of
+from mnbench.results.record import Issue
+from mnbench.results.store import Store
 
 pytest.importorskip("vl_convert")
 

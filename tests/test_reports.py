@@ -14,14 +14,14 @@ import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.cli.compare import REPORTS
+from mnbench.cli.commands.compare import REPORTS
+from mnbench.comparison.decide import Finding, Judgement, Rules, overall
+from mnbench.comparison.exports import TEXTS, otava, services, write
+from mnbench.comparison.exports.annotations import annotations
+from mnbench.comparison.exports.github_summary import COLUMNS, ROWS, markdown, plot
+from mnbench.comparison.exports.junit import junit
+from mnbench.comparison.findings_table import decision
 from mnbench.errors import RecordError
-from mnbench.gate.judge import Finding, Judgement, Rules, overall
-from mnbench.show.findings import decision
-from mnbench.show.reports import TEXTS, series, services, write
-from mnbench.show.reports.annotations import annotations
-from mnbench.show.reports.junit import junit
-from mnbench.show.reports.summary import COLUMNS, ROWS, markdown, plot
 
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
 
@@ -235,7 +235,7 @@ def test_a_series_grows_by_a_line_a_comparison(tmp_path, monkeypatch):
     for day in (1, 2):
         when = datetime(2026, 1, day, tzinfo=UTC)
         findings = (found("a", "same", 1.0 + day / 100), found("deep/b", "same", 1.0), found("c", "missing"))
-        series.extend(folder, series.of_judgement(judged(*findings[:day]), when))
+        otava.extend(folder, otava.of_judgement(judged(*findings[:day]), when))
     lines = csv_rows((folder / "cpu" / "a.csv").read_text(encoding="utf-8"))
     assert [("2026-01-01T00:00:00+00:00", "1.01"), ("2026-01-02T00:00:00+00:00", "1.02")] == [
         (line["time"], line["ratio"]) for line in lines
@@ -251,7 +251,7 @@ def test_another_file_is_not_continued(tmp_path):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "a.csv").write_text("time,latency\n1,2\n", encoding="utf-8")
     with pytest.raises(RecordError, match="has other columns"):
-        series.extend(tmp_path, series.of_judgement(judged(found("a", "same", 1.0))))
+        otava.extend(tmp_path, otava.of_judgement(judged(found("a", "same", 1.0))))
     assert "time,latency\n1,2\n" == (tmp_path / "cpu" / "a.csv").read_text(encoding="utf-8")
 
 
@@ -266,7 +266,7 @@ def test_otava_finds_a_planted_step(tmp_path):
             found("quiet", "same", 1 + draw.gauss(0, 0.004)),
             found("stepped", "same", 1 + step + draw.gauss(0, 0.004)),
         )
-        series.extend(tmp_path, series.of_judgement(judged(*findings), when))
+        otava.extend(tmp_path, otava.of_judgement(judged(*findings), when))
     day = (datetime.now(UTC) - timedelta(days=15)).strftime("%Y-%m-%d")
 
     def analyzed(test):

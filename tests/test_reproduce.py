@@ -2,9 +2,10 @@
 
 import pytest
 
+from mnbench import families
 from mnbench.errors import ArchitectureError
-from mnbench.network.reproduce import reproduce, verdict
-from mnbench.spec import locate
+from mnbench.network.published_figures import reproduce, verdict
+from mnbench.workspace import table_paths
 
 
 @pytest.mark.parametrize(
@@ -27,10 +28,10 @@ def test_verdict(printed, ours, expected):
     assert verdict(printed, ours) == expected
 
 
-@pytest.mark.parametrize("name", sorted(locate.tables("graphs")))
+@pytest.mark.parametrize("name", sorted(table_paths("graphs")))
 def test_every_published_figure_fits_or_says_why_not(name):
     """Each figure is equal or truncated, or disputed with a reason; and each family has some."""
-    figures = list(reproduce(locate.architecture(name)))
+    figures = list(reproduce(families.architecture(name)))
     assert figures
     assert all(bool(figure.reason) == (figure.verdict == "disputed") for figure in figures)
     assert all(figure.published.source for figure in figures)
@@ -39,10 +40,10 @@ def test_every_published_figure_fits_or_says_why_not(name):
 @pytest.mark.parametrize("entry", ['mult_adds = "500M"', 'mult_adds = "569M"\ndisputed = { mult_adds = "it fits" }'])
 def test_a_figure_without_reason_or_a_reason_without_cause_is_refused(tmp_path, entry):
     """A figure that does not fit needs a reason, and one that fits must not have one."""
-    table = locate.tables("graphs")["v1"].read_text(encoding="utf-8").partition("[[published]]")[0]
+    table = table_paths("graphs")["v1"].read_text(encoding="utf-8").partition("[[published]]")[0]
     path = tmp_path / "mine.toml"
     path.write_text(
         f'{table}[[published]]\nsource = "nowhere"\nalpha = 1.0\nresolution = 224\n{entry}\n', encoding="utf-8"
     )
     with pytest.raises(ArchitectureError):
-        list(reproduce(locate.architecture(str(path))))
+        list(reproduce(families.architecture(str(path))))

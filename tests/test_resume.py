@@ -8,7 +8,7 @@ import pytest
 from common import SMALL
 from filelock import FileLock
 
-from mnbench.records.store import Store
+from mnbench.results.store import Store
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
 def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkeypatch):
     """Stopped when all is measured but not shown, the run is shown from what it kept."""
     with monkeypatch.context() as stopping:
-        stopping.setattr("mnbench.records.store.Run.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopping.setattr("mnbench.results.store.Run.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = invoke(*TWO)
     continued = invoke("run", "--resume")
 

@@ -9,20 +9,20 @@ import msgspec
 import onnx
 import pytest
 
+from mnbench import families
+from mnbench.bench import roofline
+from mnbench.bench.plan import Ceiling, Plan, Protocol
+from mnbench.bench.prepare import prepare
+from mnbench.bench.roofline import Kept, Roofline, compulsory_bytes
 from mnbench.errors import MeasureError
-from mnbench.measure import roofline
-from mnbench.measure.plan import Ceiling, Plan, Protocol
-from mnbench.measure.prepare import prepare
-from mnbench.measure.roofline import Kept, Roofline, compulsory_bytes
-from mnbench.measure.setting import cache_folder
-from mnbench.model import probes
-from mnbench.model.layers_of import layers_of
-from mnbench.model.make import make
+from mnbench.hosts.host_facts import cache_folder
+from mnbench.model import probe_models
+from mnbench.model.build import make
+from mnbench.model.onnx_layers import layers_of
 from mnbench.network.cost import cost
 from mnbench.network.variant import Variant
-from mnbench.records.record import Record
-from mnbench.records.table import latency_table
-from mnbench.spec import locate
+from mnbench.results.latency_table import latency_table
+from mnbench.results.record import Record
 
 FACTS = {"runtime_version": "1.2.3", "facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}}
 RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--duration", "0.01")
@@ -31,7 +31,7 @@ RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--dur
 @pytest.fixture
 def cell(tmp_path):
     """V1 at α = 0.25 and 32 × 32: 463,600 weights, 1.9 MB."""
-    variant = Variant(architecture=locate.architecture("v1"), alpha=0.25, resolution=(32, 32))
+    variant = Variant(architecture=families.architecture("v1"), alpha=0.25, resolution=(32, 32))
     return prepare(make(variant), tmp_path, variant=variant.name, seed=0)
 
 
@@ -84,7 +84,7 @@ def measured(monkeypatch):
         asked.append(quantity)
         return float(len(asked))
 
-    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: FACTS)
+    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: FACTS)
     monkeypatch.setattr(roofline, "measure", measure)
     return asked
 
@@ -118,7 +118,7 @@ def test_each_figure_is_measured_once(measured, make_device):
 def test_another_host_is_measured_anew(measured, make_device, monkeypatch, change):
     """What the worker finds there is part of what a figure is kept under."""
     roofline.roofline(make_device(), ["fp32"])
-    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: FACTS | change)
+    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: FACTS | change)
     roofline.roofline(make_device(), ["fp32"])
 
     assert 10 == len(measured)
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, 
 def test_what_no_probe_could_tell_is_kept_too(make_device, monkeypatch):
     """A device without int8 is not asked for it at every run."""
     asked = []
-    monkeypatch.setattr("mnbench.measure.setting.ask", lambda *_, **__: FACTS)
+    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: FACTS)
     monkeypatch.setattr(roofline, "measure", lambda *_: asked.append(1))
     for _ in range(2):
         found = roofline.roofline(make_device(), ["int8"])
@@ -278,7 +278,7 @@ def test_compute_probes_are_valid_and_large(probe):
 @pytest.mark.parametrize("size", roofline.SIZES_BYTES)
 def test_reading_probes_read_what_they_say_and_are_small(size):
     """The matrix has that many bytes, and none of them is in the file."""
-    model = probes.read(size)
+    model = probe_models.read(size)
     onnx.checker.check_model(model.proto, full_check=True)
 
     assert size == 4 * cost(layers_of(model)).mult_adds
@@ -368,7 +368,7 @@ def test_a_device_that_fails_its_probes_is_measured_all_the_same(invoke, monkeyp
     def crash(*_, **__):
         raise MeasureError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr("mnbench.measure.setting.ask", crash)
+    monkeypatch.setattr("mnbench.hosts.host_facts.ask", crash)
     done = invoke(*RUN, "--roofline", "--format", "json")
 
     assert 0 == done.exit_code

@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
 
-from mnbench.gate.skeleton import path_of, refilled
-from mnbench.records.record import Session
-from mnbench.records.store import Store
-from mnbench.spec import locate
+from mnbench.model.weightless import path_of, refilled
+from mnbench.results.record import Session
+from mnbench.results.store import Store
+from mnbench.targets.device import read_device
 
 # run
 
@@ -56,7 +56,7 @@ def test_run_keeps_what_a_gate_needs(invoke, fake_worker, workspace):
     kept = {path_of(workspace / "results", record.model_sha256) for record in records}
     assert kept == set((workspace / "results" / "graphs").iterdir())
     assert all(refilled(path.read_bytes(), "x").nodes for path in kept)
-    assert Session(options=locate.device("cpu").options) == records[0].session
+    assert Session(options=read_device("cpu").options) == records[0].session
     result = invoke("gate", "results/cpu.jsonl", "--format", "json")
     assert ["identical"] * 2 == [one["verdict"] for one in json.loads(result.stdout)["findings"]]
 
@@ -152,7 +152,7 @@ def test_a_real_run_measures_with_a_real_worker(invoke):
 def test_budget_and_precision_reach_the_protocol(invoke, fake_worker, monkeypatch, text, budget_s):
     """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
     plans = []
-    monkeypatch.setattr("mnbench.records.store.Store.open_run", lambda _, plan, **__: plans.append(plan) or 1 / 0)
+    monkeypatch.setattr("mnbench.results.store.Store.open_run", lambda _, plan, **__: plans.append(plan) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         invoke("run", "v1", *SMALL, "--budget", text, "--precision-target", "0.5%")
 

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from common import PROVIDER
 
+from mnbench import families
+from mnbench.bench.aggregate import measured
+from mnbench.bench.plan import Plan, Protocol
+from mnbench.bench.prepare import prepare
+from mnbench.bench.trial import TOLERANCE, take
 from mnbench.errors import MeasureError
-from mnbench.measure.plan import Plan, Protocol
-from mnbench.measure.prepare import prepare
-from mnbench.measure.sample import TOLERANCE, take
-from mnbench.model.make import make
+from mnbench.model.build import make
 from mnbench.network.variant import Variant
-from mnbench.records.measured import measured
-from mnbench.spec import locate
+from mnbench.targets.device import read_device
+from mnbench.workspace import built_in
 
-GRAPHS = sorted(path.stem for path in locate.built_in("graphs").glob("*.toml"))
+GRAPHS = sorted(path.stem for path in built_in("graphs").glob("*.toml"))
 SPREAD = float(np.arange(3.0).std())
 
 
@@ -173,7 +175,7 @@ def test_the_request_says_what_device_and_protocol_say(answered, fake_worker, ma
     ((_, request, timeout_s),) = fake_worker.requests
     protocol = Protocol()
 
-    assert ("visit", "onnxruntime", "P", 0) == tuple(request[key] for key in ("do", "runtime", "provider", "threads"))
+    assert ("trial", "onnxruntime", "P", 0) == tuple(request[key] for key in ("do", "runtime", "provider", "threads"))
     assert ([1, 0], {"a": "b"}, {"device_id": "0"}) == tuple(
         request[key] for key in ("cores", "options", "provider_options")
     )
@@ -201,9 +203,9 @@ def test_a_sample_holds_what_the_worker_found(answered, fake_worker):
 
 def real(graph, precision, folder):
     """A plan for one small graph of that precision, on this machine."""
-    variant = Variant(architecture=locate.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
+    variant = Variant(architecture=families.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
     cell = prepare(make(variant), folder, variant=variant.name, seed=0)
-    return Plan(cells=(cell,), device=locate.device("cpu"), protocol=Protocol(min_duration_s=0.01))
+    return Plan(cells=(cell,), device=read_device("cpu"), protocol=Protocol(min_duration_s=0.01))
 
 
 @pytest.mark.slow
@@ -222,7 +224,7 @@ def test_every_graph_answers_rightly_in_every_precision(graph, precision, tmp_pa
 def test_a_model_of_other_weights_answers_wrongly(tmp_path):
     """The answers of a network with other weights, of the same shape and scale, are refused by a real worker."""
     plan = real("v1", "fp32", tmp_path)
-    variant = Variant(architecture=locate.architecture("v1"), alpha=0.25, resolution=(96, 96))
+    variant = Variant(architecture=families.architecture("v1"), alpha=0.25, resolution=(96, 96))
     plan.cells[0].path.write_bytes(make(variant, seed=1).model.data)
 
     with pytest.raises(MeasureError, match="outputs differ"):

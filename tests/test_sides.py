@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnbench import families
+from mnbench.comparison.sides import Setup, pairings, side
 from mnbench.errors import ArchitectureError, BuildError, MnbenchError, RuntimeUnavailable
-from mnbench.gate.sides import Setup, pairings, side
 from mnbench.network.variant import OnnxFile, Variant, named
-from mnbench.spec import locate
+from mnbench.workspace import table_paths
 
 # Names
 
@@ -21,7 +22,7 @@ def variants():
     """Any variant that can be built."""
 
     def made(name, alpha, sides, options):
-        architecture = locate.architecture(name)
+        architecture = families.architecture(name)
         try:
             return Variant(architecture=architecture, alpha=alpha, resolution=sides, **options)
         except BuildError:
@@ -41,7 +42,7 @@ def variants():
     )
     sides = st.tuples(st.integers(32, 512), st.integers(32, 512)) | st.integers(32, 512).map(lambda one: (one, one))
     alphas = st.sampled_from([1.0, 0.75, 0.333]) | st.floats(1e-6, 4, exclude_min=True)
-    names = st.sampled_from(sorted(locate.tables("graphs")))
+    names = st.sampled_from(sorted(table_paths("graphs")))
     return st.builds(made, names, alphas, sides, options).filter(lambda one: one is not None)
 
 
@@ -102,7 +103,7 @@ def test_settings_change_the_device(make_device):
 def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeypatch):
     """The gateway starts that environment's Python."""
     monkeypatch.setattr(
-        "mnbench.gate.sides.environment", lambda *asked, alone: Path("/cache") / "+".join([*asked, *alone])
+        "mnbench.comparison.sides.environment", lambda *asked, alone: Path("/cache") / "+".join([*asked, *alone])
     )
     found = Setup(requirement="onnxruntime==1.30.0").device(make_device())
     assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == found.gateway

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mnbench.errors import BuildError, RuntimeUnavailable, SimplifyError
-from mnbench.model.builder import build, check
-from mnbench.model.layers_of import layers_of
+from mnbench.families import read_architecture
 from mnbench.model.model import Model
+from mnbench.model.onnx_layers import layers_of
 from mnbench.model.simplify import prove, seeded_feed, simplify
+from mnbench.model.to_onnx import build, check
 from mnbench.network.cost import cost
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
+from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
 V1_NETWORK = network(Variant(architecture=V1, alpha=0.25, resolution=(64, 64)))

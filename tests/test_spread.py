@@ -12,11 +12,11 @@ from common import CELLS, PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mnbench.bench.fleet import Board
+from mnbench.bench.fleet_schedule import spread
+from mnbench.bench.schedule import Task
 from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.measure.fleet import Board
-from mnbench.records.collect import Task
-from mnbench.records.spread import spread
-from mnbench.records.store import Store
+from mnbench.results.store import Store
 
 PI = frozenset({"pi"})
 X86 = frozenset({"x86"})

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from common import CELLS, PROCESSES, VISITS, failing_at, full, line_of
 
+from mnbench.bench.trial import Sample
 from mnbench.errors import FileError, MnbenchError, RecordError
-from mnbench.measure.sample import Sample
-from mnbench.records.record import SCHEMA
-from mnbench.records.store import Store
+from mnbench.results.record import SCHEMA
+from mnbench.results.store import Store
 
 # The store
 
@@ -140,7 +140,7 @@ def test_append_that_cannot_reach_the_disk_is_one_error(store, make_record, monk
     before = store.path.read_bytes()
     with monkeypatch.context() as broken:
         for name in call.split(" and "):
-            broken.setattr(f"mnbench.records.store.os.{name}", full)
+            broken.setattr(f"mnbench.results.store.os.{name}", full)
         with pytest.raises(FileError, match=r"cpu\.jsonl: cannot be written \(No space left on device\)"):
             store.append(make_record(0.5))
 
@@ -159,8 +159,8 @@ def test_append_below_a_file_is_one_error(tmp_path, make_record):
 APPENDING = """
 import sys, msgspec
 from pathlib import Path
-from mnbench.records.record import Record
-from mnbench.records.store import Store
+from mnbench.results.record import Record
+from mnbench.results.store import Store
 record = msgspec.json.decode(sys.stdin.buffer.read(), type=Record)
 for number in range(20):
     Store(Path(sys.argv[1]), "cpu").append(msgspec.structs.replace(record, id=f"{sys.argv[2]}.{number}"))

@@ -7,20 +7,21 @@ import json
 import msgspec
 import pytest
 
+from mnbench import families
+from mnbench.comparison.decide import Finding
 from mnbench.errors import ArchitectureError, BuildError, RecordError, TableError
-from mnbench.gate.judge import Finding
-from mnbench.model.layers_of import layers_of
-from mnbench.model.make import make
+from mnbench.model.build import make
+from mnbench.model.onnx_layers import layers_of
 from mnbench.network.cost import cost
 from mnbench.network.network import network
 from mnbench.network.variant import Variant, named
-from mnbench.spec import locate
-from mnbench.spec.study import study
-from mnbench.studies import judge, measure
-from mnbench.studies.result import Evidence, Figure, kept, together
+from mnbench.studies import claims, run_study
+from mnbench.studies.study_file import study
+from mnbench.studies.study_result import Evidence, Figure, kept, together
+from mnbench.workspace import table_paths
 
-STUDIES = sorted(locate.tables("graphs/claims"))
-GRAPHS = sorted(locate.tables("graphs/studies"))
+STUDIES = sorted(table_paths("graphs/claims"))
+GRAPHS = sorted(table_paths("graphs/studies"))
 
 BLOCKS = """
 family = "blocks"
@@ -40,7 +41,7 @@ def blocks(folder, layers):
     """A graph of one block with those layers."""
     path = folder / "mine.toml"
     path.write_text(BLOCKS.replace("LAYERS", layers), encoding="utf-8")
-    return locate.architecture(str(path))
+    return families.architecture(str(path))
 
 
 def mult_adds(name):
@@ -54,14 +55,14 @@ def mult_adds(name):
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graphs_of_studies_are_no_others(name):
     """They are found by name, and no list and no run without a GRAPH has them."""
-    assert name == locate.architecture(name).name
-    assert name not in locate.tables("graphs")
+    assert name == families.architecture(name).name
+    assert name not in table_paths("graphs")
 
 
 @pytest.mark.parametrize("name", [n for n in GRAPHS if n.startswith("g")])
 def test_blocks_as_onnx_have_the_layers_of_their_table(name):
     """Every form at a small α is built, simplified with proof, and costs what its table says."""
-    table = locate.architecture(name)
+    table = families.architecture(name)
     for unit in table.units:
         variant = Variant(architecture=table, unit=unit, alpha=0.25, resolution=(8, 8))
         made = make(variant)
@@ -176,7 +177,7 @@ claims = [{ type = "slower", says = "it is", rows = ["thick"], than = "thin" }]
 
 def findings(name, verdict, ratio=1.1):
     """One finding for each comparison of a study."""
-    pairs = measure.pairs_of(study(name))
+    pairs = run_study.pairs_of(study(name))
     one = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
     return dict.fromkeys(pairs, one)
 
@@ -195,24 +196,24 @@ def test_what_a_comparison_means(verdict, slower, not_slower):
     """For a claim that a row takes longer, and for one that it does not."""
     for name, expected in (("stem", slower), ("thin", not_slower)):
         claim = study(name).claims[-1]
-        found = judge.judged(claim, judge.compared(claim, study(name), findings(name, verdict)))
+        found = claims.judged(claim, claims.compared(claim, study(name), findings(name, verdict)))
         assert expected == found.verdict
 
 
 def test_the_papers_ratio_is_of_times():
     """Images a second are turned round; milliseconds are not."""
     series, _ = study("g3").claims
-    evidence = judge.compared(series, study("g3"), findings("g3", "slower"))
+    evidence = claims.compared(series, study("g3"), findings("g3", "slower"))
     assert pytest.approx(40.2 / 38.6) == evidence[0].published
     _, slower = study("last-stage").claims
-    (one,) = judge.compared(slower, study("last-stage"), findings("last-stage", "slower"))
+    (one,) = claims.compared(slower, study("last-stage"), findings("last-stage", "slower"))
     assert pytest.approx(66 / 59) == one.published
 
 
 def test_where_the_paper_prints_no_difference_nothing_counts():
     """Table 3 has the same figure for fragments in series in three places."""
     series, _ = study("g3").claims
-    found = judge.judged(series, judge.compared(series, study("g3"), findings("g3", "slower")))
+    found = claims.judged(series, claims.compared(series, study("g3"), findings("g3", "slower")))
     assert 3 == sum(not one.counted for one in found.evidence)
     assert "3 of 3 comparisons are as claimed" == found.reason
 
@@ -237,7 +238,7 @@ def test_one_contradiction_decides(verdicts, expected):
 )
 def test_rounding_to_printed_numbers(printed, value, fits):
     """Zeros at the end of a printed number say nothing of its digits."""
-    assert fits == judge.rounds_to(printed, value)
+    assert fits == claims.rounds_to(printed, value)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_rounding_to_printed_numbers(printed, value, fits):
 def test_a_share_of_the_time(shares, expected):
     """The interval of six processes' median lies above 94.5 %, below, or astride; three are too few."""
     (claim,) = study("pointwise").claims
-    assert expected == judge.share(claim, shares).verdict
+    assert expected == claims.share(claim, shares).verdict
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_memory(own, others, expected):
         for label, published in (("MobileNet V2", 400.0), ("MobileNet V1", 1600.0))
     }
     claim = study("memory").claims[0]
-    (found,) = judge.less_memory(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
+    (found,) = claims.less_memory(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
     assert (expected, 4) == (found.verdict, found.published)
 
 

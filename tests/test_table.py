@@ -10,11 +10,11 @@ import pytest
 from common import RECORD, csv_rows, misfits, pipe_rows
 from rich.console import Console
 
-from mnbench.network.accuracy import accuracy
-from mnbench.records.record import Issue
-from mnbench.records.store import Store
-from mnbench.records.table import latency_table, latest
-from mnbench.show.render import rich
+from mnbench.families.published_accuracy import accuracy
+from mnbench.results.latency_table import latency_table, latest
+from mnbench.results.record import Issue
+from mnbench.results.store import Store
+from mnbench.tables.render import rich
 
 PAPER = [(alpha, side) for alpha in (1.0, 0.75, 0.5, 0.25) for side in (224, 192, 160, 128)]
 

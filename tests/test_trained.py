@@ -9,14 +9,15 @@ import pytest
 from safetensors.numpy import load_file
 from trained import NETWORKS, seeded, torch
 
-from mnbench.model import checkpoint, reference
-from mnbench.model.builder import Given, build
-from mnbench.model.checkpoint import opened
-from mnbench.model.fit import fitted
-from mnbench.model.make import make
+from mnbench import families
+from mnbench.model import equivalence
+from mnbench.model.build import make
+from mnbench.model.pretrained import checkpoint
+from mnbench.model.pretrained.checkpoint import opened
+from mnbench.model.pretrained.fit import fitted
+from mnbench.model.to_onnx import Given, build
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec import locate
 
 WITHIN = 1e-4
 """Of the largest difference, as a share of the output's standard deviation."""
@@ -43,7 +44,7 @@ def trained(tmp_path):
 
 def variant(graph, size, padding="torch"):
     """Our variant for a batch of that size."""
-    return Variant(architecture=locate.architecture(graph), resolution=size, batch=BATCH, padding=padding)
+    return Variant(architecture=families.architecture(graph), resolution=size, batch=BATCH, padding=padding)
 
 
 def images(size):
@@ -55,9 +56,9 @@ def difference(module, proto, size):
     """How far our graph lies from PyTorch's network, and the share of images whose first class is the same."""
     with torch.no_grad():
         expected = module(torch.from_numpy(images(size))).numpy()
-    (found,) = reference.run(proto.SerializeToString(), {"input": images(size)}, name="trained")
-    assert (expected.argmax(1) == found.argmax(1)).all() or reference.difference(expected, found) > WITHIN
-    return reference.difference(expected, found)
+    (found,) = equivalence.run(proto.SerializeToString(), {"input": images(size)}, name="trained")
+    assert (expected.argmax(1) == found.argmax(1)).all() or equivalence.difference(expected, found) > WITHIN
+    return equivalence.difference(expected, found)
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ import onnx
 import pytest
 from common import misfits
 
-from mnbench.measure.verify import compared
-from mnbench.model import reference
-from mnbench.model.given import CROPPED, DEVIATION, MEAN, given_feeds
+from mnbench.bench.verify import compared
+from mnbench.model import equivalence
+from mnbench.model.load_inputs import CROPPED, DEVIATION, MEAN, given_feeds
 
 NUMBER = (int, float)
 CONTRACT = {
@@ -55,12 +55,12 @@ def answers(monkeypatch):
                 for feed in request["feeds"]
             ]
             data = Path(request["model"]).read_bytes()
-            found = [[self.perturb(one) for one in reference.run(data, feed, name="fake")] for feed in self.feeds]
+            found = [[self.perturb(one) for one in equivalence.run(data, feed, name="fake")] for feed in self.feeds]
             packed = [[(str(one.dtype), one.shape, one.tobytes()) for one in every] for every in found]
             return {"outputs": packed, "placement": {"CPUExecutionProvider": ["a", "b"]}, "runtime_version": "1.2.3"}
 
     worker = Worker()
-    monkeypatch.setattr("mnbench.measure.verify.ask", worker)
+    monkeypatch.setattr("mnbench.bench.verify.ask", worker)
     return worker
 
 

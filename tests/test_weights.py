@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnbench.model.builder import build
-from mnbench.model.weights import BETA_SPREAD, GAMMA_SPREAD, NORMALIZED, activated, seeded_weights
+from mnbench.families import read_architecture
+from mnbench.model.random_weights import BETA_SPREAD, GAMMA_SPREAD, NORMALIZED, activated, seeded_weights
+from mnbench.model.to_onnx import build
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.network import network
 from mnbench.network.variant import Variant
-from mnbench.spec.families import read_architecture
-from mnbench.spec.locate import built_in
+from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
 EPSILON = 0.001

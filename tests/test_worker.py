@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from mnbench.measure import gateway
-from mnbench.worker.host import peak_rss_bytes
+from mnbench.targets import transport
+from mnbench.worker.host.facts import peak_rss_bytes
+from mnbench.worker.requests.trial import COPIES
+from mnbench.worker.requests.trial import answer as visit
 from mnbench.worker.runtimes.onnxruntime import at_home
 from mnbench.worker.serve import serve
-from mnbench.worker.visit import COPIES
-from mnbench.worker.visit import answer as visit
 
-SOURCES = gateway._sources()
+SOURCES = transport._sources()
 REQUEST = {
     "runtime": "onnxruntime",
     "provider": "CPUExecutionProvider",
     "threads": 1,
     "options": {},
-    "do": "visit",
+    "do": "trial",
     "provider_options": {},
     "gpu": False,
     "cores": [],
@@ -104,7 +104,7 @@ def visited(monkeypatch):
 
     def run(runtime, **changes):
         channel = FakeChannel()
-        monkeypatch.setattr("mnbench.worker.visit.runtime_of", lambda _: runtime)
+        monkeypatch.setattr("mnbench.worker.requests.trial.runtime_of", lambda _: runtime)
         return visit(REQUEST | {"model": b"model"} | changes, channel), channel.sent
 
     return run
@@ -140,7 +140,7 @@ def test_a_session_is_created_as_the_request_says(visited):
 
 def test_all_threads_are_as_many_as_the_cores_allowed(visited, monkeypatch):
     """Where the request leaves threads to the worker, it uses each core that it may, and says how many."""
-    monkeypatch.setattr("mnbench.worker.visit.host_facts", lambda: {"cores": 5})
+    monkeypatch.setattr("mnbench.worker.requests.trial.host_facts", lambda: {"cores": 5})
     runtime = FakeRuntime()
     answer, _ = visited(runtime, threads=0)
 
@@ -237,14 +237,14 @@ ALLOWED = "import sys, json, numpy.random, onnxruntime, execnet.gateway_base; pr
 
 def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(make_device, monkeypatch):
     """In a worker there is nothing of mnbench, and no package that numpy and onnxruntime do not bring themselves."""
-    name = f"{gateway.PACKAGE}.runtimes.onnxruntime"
-    monkeypatch.setattr(gateway, "_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
-    answer = gateway.ask(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
+    name = f"{transport.PACKAGE}.runtimes.onnxruntime"
+    monkeypatch.setattr(transport, "_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
+    answer = transport.ask(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
     there = {name.partition(".")[0] for name in json.loads(answer["runtime"]["version"])}
     bare = subprocess.run([sys.executable, "-c", ALLOWED], capture_output=True, text=True, check=True).stdout
     allowed = {name.partition(".")[0] for name in json.loads(bare)} | set(sys.stdlib_module_names)
 
-    assert {gateway.PACKAGE} == there - allowed
+    assert {transport.PACKAGE} == there - allowed
     assert {"numpy", "onnxruntime"} <= there
     assert "mnbench" not in there
 
@@ -256,7 +256,7 @@ def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
     image = image.astype(kind)
     feed = {"inputs": {"input": (str(image.dtype), image.shape, image.tobytes())}}
     model = small_model(helper.np_dtype_to_tensor_dtype(image.dtype))
-    answer = gateway.ask(make_device(), REQUEST | feed | {"model": model}, timeout_s=30)
+    answer = transport.ask(make_device(), REQUEST | feed | {"model": model}, timeout_s=30)
     ((dtype, shape, data),) = answer["outputs"]
 
     assert np.allclose(np.exp(image.astype(np.float32)), np.frombuffer(data, dtype).reshape(shape), rtol=1e-4)
@@ -272,7 +272,7 @@ def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
 def test_peak_memory_is_this_processes_own():
     """A small process started by a large one tells its own memory, not its parent's."""
     ballast = bytearray(300_000_000)
-    code = "from mnbench.worker.host import peak_rss_bytes; print(peak_rss_bytes())"
+    code = "from mnbench.worker.host.facts import peak_rss_bytes; print(peak_rss_bytes())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert 1_000_000 < int(told) < len(ballast)

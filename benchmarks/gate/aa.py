@@ -22,8 +22,8 @@ import onnx
 from onnx import numpy_helper
 
 from benchmarks.drift.record import neighbour
-from mnbench.model.layers_of import layers_of
 from mnbench.model.model import Model
+from mnbench.model.onnx_layers import layers_of
 from mnbench.network.cost import layer_cost
 from mnbench.stats import trimmed_mean
 

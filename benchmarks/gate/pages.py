@@ -17,7 +17,7 @@ import click
 import numpy as np
 import onnxruntime
 
-from mnbench.measure.pairs import HUGE_PAGES
+from mnbench.comparison.paired_trial import HUGE_PAGES
 from mnbench.stats import trimmed_mean
 
 GRID = ("v1", "--alpha", "1,0.5", "--res", "128")

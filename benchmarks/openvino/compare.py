@@ -14,9 +14,9 @@ import numpy as np
 from benchmarks.environment import environment
 from benchmarks.interleaved import MNBENCH, output
 from benchmarks.report import report, versions
-from mnbench.model.reference import run
+from mnbench.model.equivalence import run
 from mnbench.network.layer import INPUT
-from mnbench.spec import locate
+from mnbench.workspace import table_paths
 
 HERE = Path(__file__).parent
 TOLERANCE = {"fp32": 1e-3, "int8": 1.0}
@@ -32,7 +32,7 @@ def main() -> None:
     lines = [f"{'graph':32}difference to onnxruntime"]
     with tempfile.TemporaryDirectory() as folder:
         for precision, tolerance in TOLERANCE.items():
-            for name in locate.tables("graphs"):
+            for name in table_paths("graphs"):
                 found = difference(name, precision, Path(folder))
                 lines.append(f"  {name + ' ' + precision:30}{found:8.1e}{'' if found <= tolerance else '   too large'}")
     versions_line = f"mnbench: {versions('mnbench', 'onnxruntime')} · OpenVINO: {versions('openvino', python=python())}"

@@ -22,7 +22,7 @@ from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
 from benchmarks.report import Comparison, Goal, report, versions
 from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
-from mnbench.worker.loop import timed_runs
+from mnbench.worker.timing import timed_runs
 
 HERE = Path(__file__).parent
 NETWORKS = {

@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
-        return import_module(f"mnbench.cli.{cmd_name}").command if cmd_name in COMMANDS else None
+        return import_module(f"mnbench.cli.commands.{cmd_name}").command if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The commands with their summaries, for `--help`."""

@@ -11,21 +11,21 @@ import click
 from mnbench.cli import INTERRUPTED
 from mnbench.errors import DeviceError, GatewayError, MnbenchError, RuntimeUnavailable
 from mnbench.network.variant import OnnxFile, Precision, Source
-from mnbench.spec import locate
+from mnbench.targets.device import expand_variables, read_device
 
 if TYPE_CHECKING:
-    from mnbench.measure.plan import Ceiling, Cell
-    from mnbench.measure.profile import Profile
-    from mnbench.records.collect import Seen, Task
-    from mnbench.records.record import Record
-    from mnbench.spec.device import Device, Threads
+    from mnbench.bench.plan import Ceiling, Cell
+    from mnbench.bench.profiling import Profile
+    from mnbench.bench.schedule import Seen, Task
+    from mnbench.results.record import Record
+    from mnbench.targets.device import Device, Threads
 
 
 def cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: bool, keep_bn: bool) -> list["Cell"]:
     """The variants as models with their answers, in that folder."""
-    from mnbench.measure.prepare import prepare
-    from mnbench.model.make import make
-    from mnbench.show.progress import progress
+    from mnbench.bench.prepare import prepare
+    from mnbench.cli.progress_bar import progress
+    from mnbench.model.build import make
 
     form = "-plain" if not simplified else "-bn" if keep_bn else ""
     cells: list[Cell] = []
@@ -40,9 +40,9 @@ def cells(chosen: Sequence[Source], folder: Path, *, seed: int, simplified: bool
 
 def ceilings(cells: Sequence["Cell"], device: "Device", *, fresh: bool) -> dict[str, "Ceiling"]:
     """What bounds each cell from below, by variant; nothing where the device fails its probes."""
+    from mnbench.bench.roofline import quantities, roofline
+    from mnbench.cli.progress_bar import progress
     from mnbench.errors import MeasureError
-    from mnbench.measure.roofline import quantities, roofline
-    from mnbench.show.progress import progress
 
     precisions: list[Precision] = [cell.precision for cell in cells]
     try:
@@ -61,7 +61,7 @@ def devices(names: Sequence[str], packages: Sequence[str]) -> list["Device"]:
         DeviceError: there is none of a name, or its profile is wrong.
         click.UsageError: a name stands twice, or a package concerns none of several.
     """
-    from mnbench.measure.environment import concerns, with_packages
+    from mnbench.targets.environments import concerns, with_packages
 
     found = [_named(name) for name in names]
     twice = [one.name for at, one in enumerate(found) if one.name in [other.name for other in found[:at]]]
@@ -81,8 +81,8 @@ def _named(name: str) -> "Device":
 
     fleet, _, one = name.partition(":")
     if not one or name.endswith(".toml"):
-        return locate.device(name)
-    found = locate.device(fleet)
+        return read_device(name)
+    found = read_device(fleet)
     if not found.fleet:
         raise click.UsageError(f"--device {name}: {fleet} is no fleet")
     return msgspec.structs.replace(found, name=name)
@@ -90,15 +90,15 @@ def _named(name: str) -> "Device":
 
 def ready(chosen: Sequence["Device"]) -> tuple[list["Device"], list[MnbenchError]]:
     """Those of the devices whose environments are there, made now where they are not, and why others are not ready."""
-    from mnbench.measure.environment import installed
-    from mnbench.measure.fleet import devices_of
+    from mnbench.bench.fleet import devices_of
+    from mnbench.targets.environments import installed
 
     found: list[Device] = []
     lost: list[MnbenchError] = []
     for device in chosen:
         try:
             # Boards make their own environments.
-            some = devices_of(locate.addressed(device)) if device.fleet else [installed(device, making=announced)]
+            some = devices_of(expand_variables(device)) if device.fleet else [installed(device, making=announced)]
             found += [one for one in some if one.name not in [other.name for other in found]]
         except (DeviceError, RuntimeUnavailable, GatewayError) as failure:
             lost.append(failure)
@@ -126,19 +126,19 @@ def announced(packages: Sequence[str]) -> None:
 @contextmanager
 def all_or_nothing(results: Path, what: str) -> Generator[Callable[[], Path]]:
     """Makes the folder for a comparison's pairs when it is asked to; of one that is not finished nothing is kept."""
-    from mnbench.gate import kept
+    from mnbench.comparison import storage
 
     folders: list[Path] = []
 
     def new_folder() -> Path:
-        folders.append(kept.new_folder(results))
+        folders.append(storage.new_folder(results))
         return folders[-1]
 
     try:
         yield new_folder
     except (KeyboardInterrupt, MnbenchError) as failure:
         for folder in folders:
-            kept.discard(folder)
+            storage.discard(folder)
         if isinstance(failure, MnbenchError):
             raise
         click.echo(f"stopped: nothing is kept of a {what} that is not finished", err=True)
@@ -150,9 +150,9 @@ def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
 
     Each row's graph is kept beside its table, so that a later gate can make the model again.
     """
-    from mnbench.gate.skeleton import keep
-    from mnbench.records.columns import COLUMNS
-    from mnbench.show.progress import progress
+    from mnbench.cli.progress_bar import progress
+    from mnbench.model.weightless import keep
+    from mnbench.results.columns import COLUMNS
 
     for run in (task.run for task in tasks if task.run.visits):
         click.echo(f"continuing run {run.id}: {run.visits} visits are made (--fresh starts anew)", err=True)
@@ -179,9 +179,9 @@ def measured(tasks: Sequence["Task"]) -> dict[int, MnbenchError]:
 
 def _all(tasks: Sequence["Task"], seen: "Seen") -> dict[int, MnbenchError]:
     """Visit all cells: those of this machine and of boards over ssh in rounds that they share, then those of fleets."""
-    from mnbench.measure.fleet import Fleet, address_of
-    from mnbench.records.collect import collect_all
-    from mnbench.records.spread import spread
+    from mnbench.bench.fleet import Fleet, address_of
+    from mnbench.bench.fleet_schedule import spread
+    from mnbench.bench.schedule import collect_all
 
     groups: dict[str, list[int]] = {}
     for at, task in enumerate(tasks):
@@ -251,10 +251,10 @@ def fail(lost: Sequence[MnbenchError]) -> NoReturn:
 
 def profiles_of(task: "Task", records: Sequence["Record"]) -> list["Profile"]:
     """A profile of each cell that has a latency, kept with the run."""
+    from mnbench.bench.profiling import profile
+    from mnbench.cli.progress_bar import progress
     from mnbench.errors import MeasureError
-    from mnbench.measure.profile import profile
-    from mnbench.records.profiles import keep
-    from mnbench.show.progress import progress
+    from mnbench.results.layer_profile import keep
 
     profiles: list[Profile] = []
     with progress("profiling", len(records)) as step:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from mnbench.cli.kinds import Batch, CommaSeparated, TableName, height_width
+from mnbench import families
+from mnbench.cli.param_types import Batch, CommaSeparated, TableName, height_width
 from mnbench.errors import BuildError
-from mnbench.network.accuracy import published_variants
+from mnbench.families.published_accuracy import published_variants
 from mnbench.network.variant import OnnxFile, Source, Variant, at_rho
-from mnbench.spec import locate
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -124,7 +124,7 @@ def sources(
                 raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
             found += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
             continue
-        architecture = locate.architecture(name)
+        architecture = families.architecture(name)
         if published:
             own = {"padding": options["padding"], "batch": options["batch"], "precision": options["precision"]}
             found += [replace(variant, **own) for variant in published_variants(architecture)]

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
-from mnbench.model.feed import seeded_feed
+from mnbench.model.inputs import seeded_feed
 from mnbench.model.model import Model
 from mnbench.network.variant import Precision
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from mnbench.errors import SimplifyError, first_line
-from mnbench.model.feed import seeded_feed
+from mnbench.model.equivalence import difference, run
+from mnbench.model.inputs import seeded_feed
 from mnbench.model.model import Model
-from mnbench.model.reference import difference, run
 
 TOLERANCE = 1e-4
 """Of the largest difference, as a share of the output's standard deviation."""

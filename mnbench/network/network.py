@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 
 from mnbench.errors import BuildError
-from mnbench.network.blocks import blocks, input_channels
+from mnbench.families.generic import Blocks
+from mnbench.families.generic_layers import blocks, input_channels
+from mnbench.families.mobilenet_layers import mobilenet_v1, mobilenet_v2, mobilenet_v3
+from mnbench.families.mobilenet_v1 import MobileNetV1
+from mnbench.families.mobilenet_v2 import MobileNetV2
+from mnbench.families.mobilenet_v3 import MobileNetV3
+from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
+from mnbench.families.shufflenet_layers import shufflenet_v1, shufflenet_v2
+from mnbench.network.architecture import IMAGE_CHANNELS
 from mnbench.network.layer import Layer
-from mnbench.network.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3
-from mnbench.network.shufflenet import shufflenet_v1, shufflenet_v2
-from mnbench.network.stack import Stack
+from mnbench.network.layer_builder import Stack
+from mnbench.network.toml_struct import Table
 from mnbench.network.variant import Variant
-from mnbench.spec.architecture import IMAGE_CHANNELS
-from mnbench.spec.blocks import Blocks
-from mnbench.spec.decode import Table
-from mnbench.spec.mobilenet_v1 import MobileNetV1
-from mnbench.spec.mobilenet_v2 import MobileNetV2
-from mnbench.spec.mobilenet_v3 import MobileNetV3
-from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
+from mnbench import families
 from mnbench.errors import BuildError
-from mnbench.spec import locate
-from mnbench.spec.architecture import Architecture
-from mnbench.spec.blocks import Blocks
-from mnbench.spec.mobilenet_v3 import MobileNetV3
-from mnbench.spec.shufflenet import ShuffleNetV1, ShuffleNetV2
+from mnbench.families.generic import Blocks
+from mnbench.families.mobilenet_v3 import MobileNetV3
+from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
+from mnbench.network.architecture import Architecture
 
 MAX_ALPHA = 4
 MIN_SIDE = 32
@@ -141,14 +141,14 @@ def named(name: str) -> Variant:
 def _owned(own: str) -> dict[str, Any]:
     """The architecture, and what its family alone has: `shufflenet-v1-g8-megvii`, `shufflenet-v2-torchvision`."""
     head, _, last = own.rpartition("-")
-    known = locate.graphs()
+    known = families.graph_paths()
     if own in known or not head:
-        return {"architecture": locate.architecture(own)}
+        return {"architecture": families.architecture(own)}
     if re.fullmatch(r"g\d+", last):
-        return {"architecture": locate.architecture(head), "groups": int(last[1:])}
+        return {"architecture": families.architecture(head), "groups": int(last[1:])}
     if head in known or re.search(r"-g\d+$", head):
         return _owned(head) | {"unit": last}
-    return {"architecture": locate.architecture(own)}
+    return {"architecture": families.architecture(own)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

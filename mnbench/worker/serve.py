@@ -16,7 +16,7 @@ def serve(channel: Any) -> None:
     """
     request = channel.receive()
     try:
-        channel.send(import_module(f"{__package__}.{request['do']}").answer(request, channel))
+        channel.send(import_module(f"{__package__}.requests.{request['do']}").answer(request, channel))
     except ImportError as failure:
         channel.send({"error": f"{failure.name} cannot be imported: {failure}", "unavailable": "runtime"})
     except Unavailable as failure:

@@ -1,0 +1,1 @@
+"""Conclusions from results: cost models and histories."""

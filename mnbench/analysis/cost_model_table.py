@@ -1,0 +1,67 @@
+"""What predicts latency, as a table with its sentence below."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mnbench.analysis.cost_models import DRAWS, NAMES, Estimate, Prediction, Predictor
+from mnbench.tables.table import Column, Table
+from mnbench.units import in_percent_1
+
+
+def prediction_table(found: Prediction) -> Table[Predictor]:
+    """One row a cost, the best first."""
+    columns: list[Column[Any]] = [
+        Column[Predictor](name="cost", value=lambda one: NAMES[one.cost], left=True),
+        Column[Predictor](name="error", value=lambda one: one.error.value, show=in_percent_1),
+        *_interval("error", "", lambda one: one.error),
+        Column[Predictor](
+            name="error_across",
+            title="error,\nnew family",
+            value=lambda one: one.error_across.value if one.error_across else None,
+            show=in_percent_1,
+        ),
+        *_interval("error_across", "new family", lambda one: one.error_across, rank=3),
+        Column[Predictor](name="worst", value=lambda one: one.worst, show=in_percent_1, rank=2),
+        Column[Predictor](
+            name="spearman", title="Spearman", value=lambda one: one.spearman.value, show="{:.3f}".format
+        ),
+        *_interval("spearman", "Spearman", lambda one: one.spearman, rank=4),
+        Column[Predictor](name="pearson", title="Pearson", value=lambda one: one.pearson.value, show="{:.3f}".format),
+        *_interval("pearson", "Pearson", lambda one: one.pearson, rank=4),
+        Column[Predictor](
+            name="pearson_of_logs",
+            title="Pearson\nof logs",
+            value=lambda one: one.pearson_of_logs.value,
+            show="{:.3f}".format,
+            rank=1,
+        ),
+    ]
+    notes = [found.sentence]
+    if found.predictors:
+        notes.append(
+            "error: the median, over variants, of how far off a line fitted to the others is; new family: fitted to "
+            f"other families; intervals: 95 % of {DRAWS:,} draws of as many variants"
+        )
+    title = f"{found.device}: {found.variants} variants of {len(found.families)} families, {found.setting}"
+    return Table(columns=columns if found.predictors else columns[:1], rows=found.predictors, title=title, notes=notes)
+
+
+def prediction_payload(found: Prediction) -> dict[str, Any]:
+    """For programs."""
+    return msgspec.to_builtins(found)
+
+
+def _interval(name: str, title: str, of: Callable[[Predictor], Estimate | None], rank: int = 1) -> list[Column[Any]]:
+    """Low and high in one column of words."""
+
+    def text(one: Predictor) -> str | None:
+        estimate = of(one)
+        if estimate is None:
+            return None
+        share = "error" in name
+        low, high = (in_percent_1(end) if share else f"{end:.3f}" for end in (estimate.low, estimate.high))
+        return f"{low}–{high}"
+
+    return [Column[Any](name=f"{name}_interval", title=f"{title}\ninterval".strip(), value=text, rank=rank)]

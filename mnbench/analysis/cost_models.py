@@ -1,0 +1,254 @@
+"""Which cost predicts latency: correlations, and how far off a line through other variants is. Pure, and seeded.
+
+A line a + b · cost is fitted by least squares of relative errors, as a variant of half a millisecond counts as much as
+one of fifty. Its error is never that of a variant it was fitted to: each variant is left out in turn, and then its
+family.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mnbench.families.published_accuracy import family
+from mnbench.results.record import Record
+from mnbench.units import in_percent
+
+Floats: TypeAlias = NDArray[np.float64]
+
+FEWEST = 8
+"""Variants below which nothing is said: a line through two costs leaves hardly any to be tested on."""
+
+POOR = 0.25
+"""An error of the best cost above which it is not called a prediction."""
+
+DRAWS = 2000
+SEED = 0
+
+NAMES: Mapping[str, str] = {
+    "mult_adds": "Mult-Adds",
+    "memory_access_bytes": "memory access",
+    "both": "both together",
+    "bound_ns": "the roofline bound",
+}
+COSTS: Mapping[str, tuple[str, ...]] = {
+    "mult_adds": ("mult_adds",),
+    "memory_access_bytes": ("memory_access_bytes",),
+    "both": ("mult_adds", "memory_access_bytes"),
+    "bound_ns": ("bound_ns",),
+}
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure, and the 95 % interval of as many variants drawn anew from these."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Predictor(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cost, or two, tell of latency.
+
+    `error` is the median of relative errors of variants left out, `error_across` that of families left out, None where
+    there is one family; `worst` the largest of the former. Correlations of two costs are those of their fit.
+    """
+
+    cost: str
+    spearman: Estimate
+    pearson: Estimate
+    pearson_of_logs: Estimate
+    error: Estimate
+    error_across: Estimate | None
+    worst: float
+    no_worse_than_best: bool = False
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One device in one setting. `predictors` begin with the one of the smallest error; `sentence` says it in words."""
+
+    device: str
+    setting: str
+    variants: int
+    families: tuple[str, ...]
+    predictors: tuple[Predictor, ...]
+    sentence: str
+
+
+def predictions(records: Iterable[Record], *, seed: int = SEED) -> list[Prediction]:
+    """One for each device, precision, batch, thread count, runtime and CPU; of every cell the newest record alone."""
+    groups: dict[tuple[object, ...], list[Record]] = {}
+    for record in records:
+        if record.latency_ns:
+            where = record.runtime.version, record.host.get("cpu")
+            key = record.device, record.precision, record.batch, record.threads, *where
+            groups.setdefault(key, []).append(record)
+    return [_prediction(group, seed) for group in groups.values()]
+
+
+def _prediction(records: Sequence[Record], seed: int) -> Prediction:
+    first = records[0]
+    families = [family(record.architecture) for record in records]
+    batch = f", batch {first.batch}" if first.batch > 1 else ""
+    threads = f"{first.threads} thread{'s' if first.threads != 1 else ''}"
+    facts: dict[str, tuple[str, ...]] = {"families": tuple(sorted(set(families)))}
+    setting = f"{first.precision}, {threads}{batch}, {first.runtime.name} {first.runtime.version}"
+    if len(records) < FEWEST:
+        few = f"On {first.device} ({setting}), {len(records)} variants are too few to tell: measure {FEWEST} or more."
+        return Prediction(
+            device=first.device, setting=setting, variants=len(records), predictors=(), sentence=few, **facts
+        )
+    latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
+    costs = {name: _cost(name, records) for name in ("mult_adds", "memory_access_bytes", "bound_ns")}
+    usable = {name: parts for name, parts in COSTS.items() if all(costs[part] is not None for part in parts)}
+    errors = {name: _left_out(_terms(costs, parts), latency) for name, parts in usable.items()}
+    best = min(errors, key=lambda name: float(np.median(errors[name])))
+    draws = np.random.default_rng(seed).integers(0, len(records), (DRAWS, len(records)))
+    found = [
+        _predictor(name, _terms(costs, parts), latency, errors[name], errors[best], families, draws)
+        for name, parts in usable.items()
+    ]
+    found.sort(key=lambda one: one.error.value)
+    sentence = _sentence(f"{first.device} ({setting})", len(records), found)
+    return Prediction(
+        device=first.device, setting=setting, variants=len(records), predictors=tuple(found), sentence=sentence, **facts
+    )
+
+
+def _predictor(
+    name: str,
+    terms: Floats,
+    latency: Floats,
+    errors: Floats,
+    best: Floats,
+    families: Sequence[str],
+    draws: NDArray[np.int64],
+) -> Predictor:
+    # Two costs are made one by their fit.
+    x = terms[:, 1] if terms.shape[1] == 2 else terms @ _fit(terms, latency)
+
+    def median_error(at: NDArray[np.int64]) -> float:
+        return float(np.median(errors[at]))
+
+    return Predictor(
+        cost=name,
+        spearman=_estimate(lambda at: _spearman(x[at], latency[at]), draws),
+        pearson=_estimate(lambda at: _pearson(x[at], latency[at]), draws),
+        pearson_of_logs=_estimate(lambda at: _pearson(_log(x[at]), np.log(latency[at])), draws),
+        error=_estimate(median_error, draws),
+        error_across=_across(terms, latency, families, draws),
+        worst=float(errors.max()),
+        no_worse_than_best=_no_worse(errors, best, draws),
+    )
+
+
+def _cost(name: str, records: Sequence[Record]) -> Floats | None:
+    """That cost of every record; None where one has none."""
+    if name == "bound_ns":
+        values = [record.roofline.bound_ns if record.roofline else None for record in records]
+    else:
+        values = [int(getattr(record, name)) for record in records]
+    known = [value for value in values if value is not None]
+    return np.array(known, np.float64) if len(known) == len(records) else None
+
+
+def _terms(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
+    """A constant and each cost, scaled to its mean: a line's terms."""
+    chosen = [one for one in map(costs.__getitem__, parts) if one is not None]
+    return np.column_stack([np.ones(chosen[0].size), *(one / one.mean() for one in chosen)])
+
+
+def _fit(terms: Floats, latency: Floats) -> Floats:
+    """The coefficients that make the sum of squared relative errors least."""
+    found: Floats = np.linalg.lstsq(terms / latency[:, None], np.ones(latency.size), rcond=None)[0].astype(np.float64)
+    return found
+
+
+def _left_out(terms: Floats, latency: Floats) -> Floats:
+    """The relative error of each variant by a fit to all others: what a fit to all leaves of it, over 1 − leverage."""
+    scaled = terms / latency[:, None]
+    leverage = np.einsum("ij,ji->i", scaled, np.linalg.pinv(scaled))
+    left = 1 - scaled @ _fit(terms, latency)
+    return np.abs(left / np.maximum(1 - leverage, 1e-9))
+
+
+def _across(terms: Floats, latency: Floats, families: Sequence[str], draws: NDArray[np.int64]) -> Estimate | None:
+    """The median error of variants whose whole family was left out; None where too few are left to fit."""
+    names = np.array(families)
+    if len(set(families)) == 1:
+        return None
+    errors = np.empty(latency.size)
+    for name in set(families):
+        mine = names == name
+        if (~mine).sum() <= terms.shape[1]:
+            return None
+        errors[mine] = np.abs(terms[mine] @ _fit(terms[~mine], latency[~mine]) / latency[mine] - 1)
+    return _estimate(lambda at: float(np.median(errors[at])), draws)
+
+
+def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> Estimate:
+    """The figure of all variants, and the middle 95 % of those of each draw."""
+    low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
+    every: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
+    return Estimate(value=figure(every), low=float(low), high=float(high))
+
+
+def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
+    """Whether in the same draws it does as well as the best one often enough."""
+    excess = np.median(errors[draws], axis=1) - np.median(best[draws], axis=1)
+    return bool(np.quantile(excess, 0.025) <= 0)
+
+
+def _log(values: Floats) -> Floats:
+    """A fit of two costs may come out at or below zero."""
+    return np.log(np.maximum(values, np.finfo(np.float64).tiny))
+
+
+def _pearson(x: Floats, y: Floats) -> float:
+    """0 where one of them is the same everywhere."""
+    a, b = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else 0.0
+
+
+def _spearman(x: Floats, y: Floats) -> float:
+    return _pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 0; equal values share the mean of theirs."""
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
+
+
+def _sentence(where: str, variants: int, found: Sequence[Predictor]) -> str:
+    """What the figures say: what is best and how good, what may be as good, and what is not."""
+    best, *others = found
+    # Where arithmetic bounds every variant, the bound is Mult-Adds by another name.
+    others = [one for one in others if one.error != best.error]
+    ties = [NAMES[one.cost] for one in others if one.no_worse_than_best]
+    worse = [f"{NAMES[one.cost]} by {in_percent(one.error.value)}" for one in others if not one.no_worse_than_best]
+    name = NAMES[best.cost]
+    if best.error.value > POOR:
+        said = f"On {where}, no cost predicts latency well. Of all, {name} comes closest: half"
+    else:
+        said = f"On {where}, {name} {'predicts' if best.cost in _SINGULAR else 'predict'} latency best: half"
+    said += f" of the variants are off by {in_percent(best.error.value)} or less from a line through the others"
+    said += f" ({in_percent(best.error.low)} to {in_percent(best.error.high)})"
+    if best.error_across:
+        said += f", and by {in_percent(best.error_across.value)} from a line through other families"
+    if ties:
+        said += f"; {_listed(ties)} may do as well, as far as {variants} variants can tell"
+    if worse:
+        said += f"; {_listed(worse)}"
+    return f"{said}."
+
+
+_SINGULAR = ("memory_access_bytes", "bound_ns")
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = dict.fromkeys(words)
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,142 @@
+"""What became of each row from run to run, also in older revisions of its file: is that worth a comparison?
+
+Medians of one host lie 8 to 13 % apart from hour to hour. What an anchor, a tiny model of the same run, says of the
+hour takes most of that away: latency × (anchor / its median) ^ -slope, by a slope that each row learns from its
+history. Still that is a screening: it asks for a comparison, and fails nothing.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from math import log
+from statistics import fmean, median
+
+from mnbench.errors import RecordError
+from mnbench.results.git_history import versions
+from mnbench.results.record import Record
+from mnbench.results.store import Store, parsed
+
+ANCHOR = "v1-a0.25-r64"
+LEAST_RUNS = 10
+"""Runs that a slope is learned from, at least; and as many last ones are what the newest is held against."""
+
+ALARM, CALIBRATED_ALARM = 0.10, 0.07
+"""Of the minimum, and of the calibrated median."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A row in one run: `anchor_ns` is the anchor's latency then, `commit` the first that has the record."""
+
+    record: Record
+    median_ns: int
+    min_ns: int
+    commit: str
+    anchor_ns: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A row's points, oldest first. `change` is of the newest one's minimum, against those before it."""
+
+    points: tuple[Point, ...]
+    slope: float | None
+    calibrated_ns: tuple[float, ...] | None
+    change: float | None
+    calibrated_change: float | None
+
+    @property
+    def newest(self) -> Point:
+        """What is judged."""
+        return self.points[-1]
+
+    @property
+    def alarm(self) -> bool:
+        """Whether a comparison is worth its time: by the calibrated median, or by the minimum where none is."""
+        if self.calibrated_change is not None:
+            return self.calibrated_change >= CALIBRATED_ALARM
+        return self.change is not None and self.change >= ALARM
+
+
+def histories(store: Store) -> list[History]:
+    """Each row's history: a variant on one CPU with one number of threads, whatever its runtime.
+
+    Raises:
+        RecordError: the file as it is now cannot be read.
+    """
+    committed = _committed(store)
+    records = {name: record for name, (record, _) in committed.items()} | {one.id: one for one in store.records()}
+    anchors = {one.run: one.latency_ns.median for one in records.values() if one.variant == ANCHOR and one.latency_ns}
+    points = [
+        Point(
+            record=record,
+            median_ns=record.latency_ns.median,
+            min_ns=record.latency_ns.min,
+            commit=committed[record.id][1] if record.id in committed else "",
+            anchor_ns=anchors.get(record.run) if record.variant != ANCHOR else None,
+        )
+        for record in records.values()
+        if record.latency_ns
+    ]
+    points.sort(key=lambda point: (*_row(point), point.record.measured_at))
+    return [history(tuple(each)) for _, each in groupby(points, _row)]
+
+
+def history(points: tuple[Point, ...]) -> History:
+    """What the points tell."""
+    *before, newest = points
+    recent = before[-LEAST_RUNS:]
+    found = slope(before)
+    calibrated: tuple[float, ...] | None = None
+    if found is not None and newest.anchor_ns:
+        reference = median(point.anchor_ns for point in points if point.anchor_ns)
+        calibrated = tuple(
+            point.median_ns * (point.anchor_ns / reference) ** -found for point in points if point.anchor_ns
+        )
+    return History(
+        points=points,
+        slope=found,
+        calibrated_ns=calibrated,
+        change=newest.min_ns / median(point.min_ns for point in recent) - 1 if recent else None,
+        calibrated_change=calibrated[-1] / median(calibrated[-1 - LEAST_RUNS : -1]) - 1 if calibrated else None,
+    )
+
+
+def slope(points: Sequence[Point]) -> float | None:
+    """How the row follows the anchor: log latency over log anchor, between 0 and 1; None where too little is known.
+
+    Only runs of the same model and runtime are held against each other: a step is no noise.
+    """
+    pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for point in points:
+        if point.anchor_ns:
+            same = point.record.model_sha256, point.record.runtime.version
+            pairs.setdefault(same, []).append((log(point.anchor_ns), log(point.median_ns)))
+    if sum(map(len, pairs.values())) < LEAST_RUNS:
+        return None
+    products = squares = 0.0
+    for each in pairs.values():
+        middle = fmean(x for x, _ in each), fmean(y for _, y in each)
+        products += sum((x - middle[0]) * (y - middle[1]) for x, y in each)
+        squares += sum((x - middle[0]) ** 2 for x, _ in each)
+    return min(1.0, max(0.0, products / squares)) if squares else 0.0
+
+
+def _row(point: Point) -> tuple[str, str, int, str]:
+    record = point.record
+    return record.device, record.variant, record.threads, str(record.host.get("cpu"))
+
+
+def _committed(store: Store) -> dict[str, tuple[Record, str]]:
+    """Every record that any revision of the file holds, by its id, with the first that does."""
+    found: dict[str, tuple[Record, str]] = {}
+    seen: set[bytes] = set()
+    for commit, data in versions(store.path):
+        lines = [line for line in data.split(b"\n") if line not in seen]
+        seen.update(lines)
+        # A line that was broken then, and is mended now, is no reason to tell nothing.
+        with suppress(RecordError):
+            for record in parsed(store.path, b"\n".join(lines) + b"\n"):
+                found.setdefault(record.id, (record, commit))
+    return found

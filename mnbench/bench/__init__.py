@@ -1,0 +1,1 @@
+"""From a plan to records: models are prepared, trials run, records aggregated."""

@@ -1,0 +1,55 @@
+"""What a board of a fleet does for a Dask task: it keeps models, and visits cells as if it had been asked itself."""
+
+import hashlib
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+from distributed import get_worker
+
+import mnbench
+from mnbench import errors
+from mnbench.bench.plan import Cell, Plan
+from mnbench.bench.trial import Sample, take
+from mnbench.errors import MnbenchError
+from mnbench.targets.environments import installed
+
+Failure = tuple[str, str, str]
+"""An error's name, message and hint."""
+
+
+def identity() -> str:
+    """The version of mnbench and the hash of its sources: what must be the same on both sides."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(str(resources.files(mnbench))).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return f"{mnbench.__version__} ({digest.hexdigest()[:8]})"
+
+
+def keep(name: str, data: bytes) -> None:
+    """Write a file into the Dask worker's own folder, which it removes when it ends."""
+    (_folder() / name).write_bytes(data)
+
+
+def visit(plan: Plan, cell: Cell) -> Sample | Failure:
+    """Visit the cell, whose files are kept under their names, on this machine."""
+    here = plan.device.gateway if plan.device.gateway.startswith("popen") else "popen"
+    near = replace(cell, path=_folder() / cell.path, feed=_folder() / cell.feed)
+    try:
+        device = installed(msgspec.structs.replace(plan.device, gateway=here))
+        return take(replace(plan, device=device), near)
+    except MnbenchError as failure:
+        return type(failure).__name__, failure.message, failure.hint
+
+
+def raised(failure: Failure) -> MnbenchError:
+    """The error that a board met."""
+    kind, message, hint = failure
+    return getattr(errors, kind)(message, hint=hint)
+
+
+def _folder() -> Path:
+    folder = Path(get_worker().local_directory) / "mnbench"
+    folder.mkdir(exist_ok=True)
+    return folder

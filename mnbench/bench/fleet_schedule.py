@@ -1,0 +1,184 @@
+"""A plan becomes records on a fleet: each cell belongs to one board, and to another one if that board is lost."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from mnbench.bench.fleet import Board, Fleet
+from mnbench.bench.plan import Cell, Plan, shuffled
+from mnbench.bench.schedule import Seen, Task, released, visited
+from mnbench.bench.trial import Sample
+from mnbench.errors import GatewayError, MeasureError, MnbenchError
+
+LOOK_S = 1.0
+"""How often it is looked which boards there are."""
+
+PATIENCE_S = 60.0
+"""How long cells wait for a board, once there is none for them."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Open:
+    """A cell without a record: the visits that were made of it, all by the board of that name."""
+
+    at: int
+    cell: Cell
+    samples: dict[int, Sample]
+    board: str | None = field(default=None)
+
+    @property
+    def process(self) -> int:
+        """The next visit."""
+        return next(number for number in count() if number not in self.samples)
+
+
+def spread(
+    tasks: Sequence[Task],
+    fleet: Fleet,
+    *,
+    seen: Seen,
+    told: Callable[[str], object] = lambda _: None,
+    patience_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], object] = time.sleep,
+) -> dict[int, MnbenchError]:
+    """Visit every cell until it is complete, as `collect_all` does, on all boards at once. Visits that runs hold count.
+
+    A cell is visited by one board alone, which draws its order anew for each round. What a board that is lost had not
+    completed is measured by another one, from the start. `told` is told of boards that are lost or refused.
+
+    Returns:
+        By the index of a task, why nothing more can be measured on its device; the other tasks went on.
+    """
+    lost: dict[int, MnbenchError] = {}
+    with ExitStack() as stack:
+        for task in tasks:
+            stack.enter_context(released(task.run))
+        state = _State(tasks, fleet, seen, told)
+        empty_since: float | None = None
+        while state.left():
+            state.look()
+            state.hand_out()
+            if fleet.busy:
+                empty_since = None
+                state.take_in(fleet.done(LOOK_S))
+                continue
+            empty_since = empty_since or clock()
+            if clock() - empty_since > (PATIENCE_S if patience_s is None else patience_s):
+                state.give_up(lost)
+            pause(LOOK_S)
+    return lost
+
+
+class _State:
+    """Which cells are open, which board has which, and which boards are not used."""
+
+    def __init__(self, tasks: Sequence[Task], fleet: Fleet, seen: Seen, told: Callable[[str], object]) -> None:
+        self.tasks, self.fleet, self.seen, self.told = tasks, fleet, seen, told
+        self.open = [_opened(at, task, cell) for at, task in enumerate(tasks) for cell in task.plan.cells]
+        self.open = [one for one in self.open if one.cell.variant not in tasks[one.at].run.recorded]
+        self.boards: dict[str, Board] = {}
+        self.at_work: dict[Board, Open] = {}
+        self.refused: dict[tuple[Board, str], str] = {}
+        """Of a board and a device, why it is not used for it."""
+
+    def left(self) -> bool:
+        """Whether any cell is open."""
+        return bool(self.open)
+
+    def look(self) -> None:
+        """See which boards there are; what those had that are no more there belongs to nobody."""
+        boards = {board.name: board for board in self.fleet.boards()}
+        lost = {name: board for name, board in self.boards.items() if boards.get(name) != board}
+        for name, board in lost.items():
+            self.told(f"board {name} is lost")
+            self.fleet.forget(board)
+            self.at_work.pop(board, None)
+        self.boards = boards
+        for one in self.open:
+            if one.board is not None and (one.board in lost or not self._fits(one, boards.get(one.board))):
+                self._free(one)
+
+    def hand_out(self) -> None:
+        """Give each idle board its next visit: of the cell that is furthest behind, in the order of that round."""
+        for board in self.boards.values():
+            if board in self.at_work:
+                continue
+            mine = [one for one in self.open if one.board in (None, board.name) and self._fits(one, board)]
+            if not mine:
+                continue
+            process = min(one.process for one in mine)
+            one = shuffled([one for one in mine if one.process == process], self._seed(), f"{process}/{board.name}")[0]
+            one.board = board.name
+            self.at_work[board] = one
+            self.fleet.start(board, self.tasks[one.at].plan, one.cell)
+
+    def take_in(self, found: Sequence[tuple[Board, Sample | MnbenchError]]) -> None:
+        """Keep what boards found, and append the records of cells that are complete by it."""
+        for board, answer in found:
+            one = self.at_work.pop(board)
+            task, process = self.tasks[one.at], one.process
+            if isinstance(answer, MnbenchError) and not isinstance(answer, MeasureError):
+                self._refuse(board, task.plan.device.name, answer.message)
+                self._free(one)
+                continue
+            record = visited(task, one.cell, process, one.samples, _given(board, answer))
+            if record:
+                task.store.append(record)
+                task.run.recorded.add(one.cell.variant)
+                self.open.remove(one)
+            self.seen(one.cell, process, record)
+
+    def give_up(self, lost: dict[int, MnbenchError]) -> None:
+        """Close what is open: nobody measures it."""
+        for at in sorted({one.at for one in self.open}):
+            device = self.tasks[at].plan.device.name
+            reasons = [reason for (_, name), reason in self.refused.items() if name == device]
+            lost[at] = GatewayError(
+                f"device {device}: {reasons[-1] if reasons else 'none of its boards is left in the fleet'}",
+                hint="mend or start one, and then: mnbench run --resume",
+            )
+            self.tasks[at].run.discard()
+        self.open.clear()
+
+    def _fits(self, one: Open, board: Board | None) -> bool:
+        device = self.tasks[one.at].plan.device.name
+        if board is None or device not in board.devices or (board, device) in self.refused:
+            return False
+        if reason := self.fleet.refusal(board):
+            self._refuse(board, device, reason)
+            return False
+        return True
+
+    def _refuse(self, board: Board, device: str, reason: str) -> None:
+        self.refused[board, device] = reason
+        self.told(f"device {device}: {reason}")
+
+    def _free(self, one: Open) -> None:
+        """Visits of two boards are not mixed: another one starts anew."""
+        one.board = None
+        one.samples.clear()
+        self.tasks[one.at].run.forget(one.cell)
+
+    def _seed(self) -> int:
+        return self.tasks[0].plan.protocol.seed
+
+
+def _opened(at: int, task: Task, cell: Cell) -> Open:
+    """The cell with the visits that the run holds, if they are of one board."""
+    samples = task.run.samples(cell)
+    boards = {sample.host.get("board") for sample in samples.values()}
+    return Open(at=at, cell=cell, samples=samples, board=boards.pop() if len(boards) == 1 else None)
+
+
+def _given(board: Board, answer: Sample | MnbenchError) -> Callable[[Plan, Cell], Sample]:
+    """A visit that was made."""
+
+    def visit(_plan: Plan, _cell: Cell) -> Sample:
+        if isinstance(answer, MnbenchError):
+            raise answer
+        return replace(answer, host={**answer.host, "board": board.name})
+
+    return visit

@@ -1,0 +1,104 @@
+"""What speaks against a figure, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import numpy as np
+
+from mnbench.bench.plan import Plan, Protocol
+from mnbench.bench.trial import Sample
+from mnbench.hosts.noise_sources import disturbances
+from mnbench.results.record import Issue, Latency, Placement
+from mnbench.units import in_ms
+
+HOST_ISSUES = {
+    "emulated": "emulated",
+    "stopped by quota": "cgroup-limited",
+    "heat": "throttled",
+    "firmware limits": "throttled",
+    "GPU clocks": "throttled",
+    "swapping": "disturbed",
+    "steal": "disturbed",
+    "other load": "disturbed",
+    "CPU pressure": "disturbed",
+}
+"""Disturbances of the host that are issues of a cell, and under which name."""
+
+TIMELESS = ("misplaced", "emulated")
+"""Issues that have nothing to do with time."""
+
+NOISY_RATIO = 1.2
+SHORT_RUNS = 100
+OUTLIER_RATIO = 1.5
+OUTLIER_SHARE = 0.05
+SLOWING_RATIO = 1.1
+SLOW_FIRST_RATIO = 10
+SLOW_FIRST_NS = 50_000_000
+
+
+def issues_of(plan: Plan, samples: Sequence[Sample], latency: Latency, placement: Placement) -> Iterator[Issue]:
+    """Every issue of a measured cell, the gravest first."""
+    if placement.nodes is not None and placement.nodes < 1:
+        elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
+        yield Issue(name="misplaced", advice=elsewhere)
+    threads, cores = samples[0].threads, samples[0].host.get("cores")
+    if cores is not None and threads > cores:
+        yield Issue(name="oversubscribed", advice=f"{threads} threads share {cores} cores: give --threads {cores}")
+    yield from _disturbances(samples)
+    slowing = median(map(_slowing, samples))
+    if slowing > SLOWING_RATIO:
+        slower = f"runs got {slowing - 1:.0%} slower while they were timed"
+        yield Issue(name="throttled", advice=f"{slower}: cool the device, or fix its clock")
+    if latency.high > NOISY_RATIO * latency.low:
+        apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
+        yield Issue(name="noisy", advice=f"{apart}: end other load, run again")
+    if lack := _lack(plan.protocol, len(samples), latency):
+        yield Issue(name="imprecise", advice=f"{lack}: give it more with --budget")
+    runs = sum(len(sample.latencies_ns) for sample in samples)
+    if runs < SHORT_RUNS:
+        yield Issue(name="short", advice=f"only {runs} runs: give it more time with --duration")
+    outliers = _outliers(samples)
+    if outliers > OUTLIER_SHARE:
+        often = f"{outliers:.0%} of the runs took over {OUTLIER_RATIO:g} × the median"
+        yield Issue(name="outliers", advice=f"{often}: end other load", minor=True)
+    first_run_ns = median(sample.first_run_ns for sample in samples)
+    if first_run_ns > max(SLOW_FIRST_NS, SLOW_FIRST_RATIO * latency.median):
+        took = f"the first run took {in_ms(first_run_ns)} ms"
+        yield Issue(name="first-run-slow", advice=f"{took}: warm up before you serve", minor=True)
+
+
+def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
+    """What the host showed before and after a visit, where it did so in most of them."""
+    seen = [disturbances(one.host, *one.conditions, gpu=one.gpu) for one in samples]
+    told: set[str] = set()
+    grave = [one for visit in seen for one in visit if one.severity == "disturbs" and one.name in HOST_ISSUES]
+    for name, found in {one.name: one for one in grave}.items():
+        issue = HOST_ISSUES[name]
+        often = sum(one.name == name for one in grave)
+        if 2 * often > len(samples) and issue not in told:
+            told.add(issue)
+            yield Issue(name=issue, advice=f"{found.found}: {found.mend}", minor=issue == "disturbed")
+
+
+def _lack(protocol: Protocol, processes: int, latency: Latency) -> str:
+    """What the budget did not reach of what was asked for."""
+    if processes == 1:
+        return "one process tells no interval"
+    if processes < protocol.processes:
+        return f"only {processes} of {protocol.processes} processes were within the budget"
+    if latency.precision > protocol.precision:
+        return f"±{latency.precision:.1%}, and ±{protocol.precision:.1%} was asked for"
+    return ""
+
+
+def _slowing(sample: Sample) -> float:
+    """How much slower the last quarter of the runs was than the first."""
+    runs = sample.latencies_ns
+    quarter = max(1, len(runs) // 4)
+    return float(np.median(runs[-quarter:]) / np.median(runs[:quarter]))
+
+
+def _outliers(samples: Sequence[Sample]) -> float:
+    """The share of runs beyond `OUTLIER_RATIO` medians of their own process."""
+    far = sum(int((sample.latencies_ns > OUTLIER_RATIO * np.median(sample.latencies_ns)).sum()) for sample in samples)
+    return far / sum(len(sample.latencies_ns) for sample in samples)

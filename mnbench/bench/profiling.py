@@ -1,0 +1,238 @@
+"""Where the time of a model goes: what the runtime's kernels take, joined to the layers that they compute."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+
+from mnbench.bench.convert import readable
+from mnbench.bench.plan import Cell, Plan
+from mnbench.bench.request import session_request
+from mnbench.model import probe_models
+from mnbench.network.cost import layer_cost
+from mnbench.network.layer import FUSED, Layer
+from mnbench.network.variant import ELEMENT_BYTES
+from mnbench.stats import median
+from mnbench.targets.transport import ask
+
+RUNS = 50
+
+PROBED = "onnxruntime"
+"""The runtime whose profiler's own work is known, so that it is taken off."""
+
+CONVERSIONS = frozenset(
+    {"Cast", "DequantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear", "Transpose"}
+    | {"Reorder", "ReorderInput", "ReorderOutput"}
+)
+"""Operators that a runtime adds between layers, to bring a tensor into another form or place."""
+
+PREFIXES = ("InsertedPrecisionFreeCast_", "fused ")
+"""What onnxruntime puts before the names of nodes that it changes."""
+
+PIECES = {"hard_swish": ("HardSigmoid", "Mul")}
+"""Layers that onnxruntime takes apart where it has no kernel for them, into nodes without the layer's name."""
+
+_IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED)
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the graph that the runtime made of the model, and what its kernel takes a run."""
+
+    name: str
+    op: str
+    provider: str
+    tensors: int
+    duration_ns: int
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer with the nodes that compute it, or, `added`, a node that the runtime put beside the layers.
+
+    A layer that the runtime computes within another one, or not at all, has no nodes and no time.
+    """
+
+    scope: str
+    type: str
+    added: bool = False
+    nodes: tuple[Node, ...] = ()
+    params: int = 0
+    mult_adds: int = 0
+    memory_access_bytes: int = 0
+
+    @property
+    def duration_ns(self) -> int | None:
+        """What its kernels take together."""
+        return sum(node.duration_ns for node in self.nodes) if self.nodes else None
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Where it ran."""
+        return tuple(dict.fromkeys(node.provider for node in self.nodes))
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell's parts, in the order in which they run, over `runs` runs of a process of their own."""
+
+    variant: str
+    device: str
+    provider: str
+    runtime: str
+    threads: int
+    measured_at: str
+    runs: int
+    latency_ns: int | None
+    """The cell's latency, from other processes, without profiling."""
+    parts: tuple[Part, ...]
+
+    @property
+    def types(self) -> tuple[Part, ...]:
+        """The parts of each layer type, and of each added operator, as one; those that take longest first."""
+        groups: dict[tuple[bool, str], list[Part]] = {}
+        for part in self.parts:
+            groups.setdefault((part.added, part.type), []).append(part)
+        summed = (
+            Part(
+                scope=kind,
+                type=kind,
+                added=added,
+                nodes=tuple(node for part in parts for node in part.nodes),
+                params=sum(part.params for part in parts),
+                mult_adds=sum(part.mult_adds for part in parts),
+                memory_access_bytes=sum(part.memory_access_bytes for part in parts),
+            )
+            for (added, kind), parts in groups.items()
+        )
+        return tuple(sorted(summed, key=lambda part: -(part.duration_ns or 0)))
+
+    @property
+    def kernels_ns(self) -> int:
+        """What all kernels take."""
+        return sum(part.duration_ns or 0 for part in self.parts)
+
+    @property
+    def joined(self) -> float:
+        """The share of that which layers take."""
+        own = sum(part.duration_ns or 0 for part in self.parts if not part.added)
+        return own / self.kernels_ns if self.kernels_ns else 0.0
+
+    @property
+    def coverage(self) -> float | None:
+        """The kernels' time as a share of the latency: the rest is what the runtime does between them."""
+        return self.kernels_ns / self.latency_ns if self.latency_ns else None
+
+
+def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int = RUNS) -> Profile:
+    """Profile a cell in a fresh process.
+
+    Raises:
+        MeasureError: the worker crashed, hung or failed.
+        RuntimeUnavailable, GatewayError: nothing can be measured on this device.
+    """
+    one = np.ones(1, np.float32)
+    request = {
+        "do": "layer_profile",
+        **session_request(plan.device, cell, readable(plan.device, cell).path),
+        "probe": probe_models.idle().data if plan.device.runtime == PROBED else None,
+        "probe_inputs": {"x": (str(one.dtype), one.shape, one.tobytes())},
+        "runs": runs,
+    }
+    answer = ask(plan.device, request, timeout_s=plan.protocol.timeout_s)
+    nodes, probe = (msgspec.convert(answer[what], list[Node]) for what in ("nodes", "probe"))
+    nodes = without_overhead(nodes, probe) if probe else nodes
+    return Profile(
+        variant=cell.variant,
+        device=plan.device.name,
+        provider=plan.device.provider,
+        runtime=f"{plan.device.runtime} {answer['runtime_version']}",
+        threads=answer["threads"],
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        runs=runs,
+        latency_ns=latency_ns,
+        parts=joined(nodes, cell.layers, ELEMENT_BYTES[cell.precision]),
+    )
+
+
+def without_overhead(nodes: Sequence[Node], probe: Sequence[Node]) -> list[Node]:
+    """The nodes without what the profiler itself adds to each kernel's time, as the nodes of a probe show it.
+
+    onnxruntime writes down a kernel's tensors before it stops its clock: 2.5 µs and more, the more tensors it has.
+    """
+    shown: dict[int, list[int]] = {}
+    for node in probe:
+        shown.setdefault(node.tensors, []).append(node.duration_ns)
+    (few, few_ns), *_, (many, many_ns) = ((tensors, median(shown[tensors])) for tensors in sorted(shown))
+    slope = (many_ns - few_ns) / (many - few)
+    return [
+        msgspec.structs.replace(
+            node, duration_ns=max(0, round(node.duration_ns - few_ns - slope * (node.tensors - few)))
+        )
+        for node in nodes
+    ]
+
+
+def joined(nodes: Sequence[Node], layers: Sequence[Layer], element_bytes: int) -> tuple[Part, ...]:
+    """Every layer and every node once: a layer with the nodes that compute it, other nodes behind what they follow."""
+    of: dict[str, list[Node]] = {layer.scope: [] for layer in layers}
+    behind: dict[str, list[Part]] = {}
+    computed, last = _computed(layers), None
+    for node in nodes:
+        layer = computed(node, last)
+        if layer:
+            of[layer.scope].append(node)
+            last = layer
+        else:
+            added = Part(scope=node.name, type=node.op, added=True, nodes=(node,))
+            behind.setdefault(last.scope if last else "", []).append(added)
+    parts = behind.pop("", [])
+    for layer in layers:
+        # Names need not be unique in a user's model: the first layer of a name takes what has it.
+        parts += [_part(layer, of.pop(layer.scope, []), element_bytes), *behind.pop(layer.scope, [])]
+    return tuple(parts)
+
+
+def _part(layer: Layer, nodes: Sequence[Node], element_bytes: int) -> Part:
+    one = layer_cost(layer, element_bytes)
+    return Part(
+        scope=layer.scope,
+        type=layer.type,
+        nodes=tuple(nodes),
+        params=one.params,
+        mult_adds=one.mult_adds,
+        memory_access_bytes=one.memory_access_bytes,
+    )
+
+
+def _computed(layers: Sequence[Layer]) -> Callable[[Node, Layer | None], Layer | None]:
+    """Finds the layer that a node computes, given the layer computed before it.
+
+    A runtime names a node that it made of others after one of them, or after what that one writes:
+    `conv1/relu6_nchwc` is the convolution before conv1/relu6, in another memory layout and with the activation in it.
+    """
+    writers = {tensor.name: layer for layer in layers for tensor in layer.outputs}
+    known = writers | {layer.scope: layer for layer in reversed(layers)}
+    apart = {layer.inputs[0].name: layer for layer in layers if layer.kind in PIECES}
+    longest_first = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
+    begins = re.compile(rf"(?:{'|'.join(PREFIXES)})?({longest_first})(?![^\W_])")
+
+    def named(node: Node) -> Layer | None:
+        exact = known.get(node.name)
+        if exact or node.op in CONVERSIONS:
+            return exact
+        found = begins.match(node.name)
+        layer = known.get(found[1]) if found else None
+        while layer and layer.kind in FUSED and not _in_place(node.op) and layer.inputs[0].name in writers:
+            layer = writers[layer.inputs[0].name]
+        return layer
+
+    def piece(node: Node, last: Layer) -> Layer | None:
+        near = (last, *(apart[tensor.name] for tensor in last.outputs if tensor.name in apart))
+        return next((layer for layer in near if node.op in PIECES.get(layer.kind, ())), None)
+
+    return lambda node, last: named(node) or (piece(node, last) if last else None)
+
+
+def _in_place(op: str) -> bool:
+    """Whether the operator is an activation or the like by itself."""
+    return op.removeprefix("QLinear").lower() in _IN_PLACE

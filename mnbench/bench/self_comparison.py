@@ -1,0 +1,107 @@
+"""A against A: how far two measurements of the same thing lie apart on this machine."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from math import exp, log
+from typing import Any
+
+from mnbench.bench.plan import Cell, Plan
+from mnbench.bench.trial import Sample, take
+from mnbench.stats import median, median_interval, quantile
+from mnbench.units import in_percent_1
+
+ARMS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """What two arms of the same cell showed.
+
+    `ratio` is the median over rounds of B/A, between `low` and `high` with `coverage`. `spread` is by how much the
+    slowest process' median exceeds the fastest one's, `p90` by how much a process' own 90th percentile exceeds its
+    median (the median over processes).
+
+    `typical` and `limit` say how far two tables differ, each with half of these processes: over all ways to halve them,
+    the median of the difference and its 95th percentile.
+    """
+
+    variant: str
+    latency_ns: int
+    processes: int
+    ratio: float
+    low: float
+    high: float
+    coverage: float
+    spread: float
+    p90: float
+    typical: float
+    limit: float
+
+
+def visits(plan: Plan) -> int:
+    """How many visits `measure` makes."""
+    return ARMS * len(plan.cells) * plan.protocol.processes
+
+
+def measure(plan: Plan, *, seen: Callable[[], None], visit: Callable[[Plan, Cell], Sample] = take) -> list[Noise]:
+    """Visit every cell as A and as B, side by side in random order, in every round; a round is a process an arm.
+
+    Raises:
+        MnbenchError: nothing can be measured here.
+    """
+    draw = random.Random(plan.protocol.seed)  # noqa: S311  an order, not a secret
+    found: dict[str, tuple[list[Sample], list[Sample]]] = {cell.variant: ([], []) for cell in plan.cells}
+    for _ in range(plan.protocol.processes):
+        for cell in draw.sample(plan.cells, len(plan.cells)):
+            for arm in draw.sample(range(ARMS), ARMS):
+                found[cell.variant][arm].append(visit(plan, cell))
+                seen()
+    return [noise(variant, *arms) for variant, arms in found.items()]
+
+
+def noise(variant: str, first: Sequence[Sample], second: Sequence[Sample]) -> Noise:
+    """Two arms of one cell, process by process."""
+    medians = [[median(sample.latencies_ns.tolist()) for sample in arm] for arm in (first, second)]
+    ratios = [log(b / a) for a, b in zip(*medians, strict=True)]
+    low, high, coverage = median_interval(ratios)
+    every = [*medians[0], *medians[1]]
+    tails = [quantile(sorted(sample.latencies_ns.tolist()), 0.9) for sample in (*first, *second)]
+    halves = sorted(_halved([log(value) for value in every]))
+    return Noise(
+        variant=variant,
+        latency_ns=round(median(every)),
+        processes=len(every),
+        ratio=exp(median(ratios)),
+        low=exp(low),
+        high=exp(high),
+        coverage=coverage,
+        spread=max(every) / min(every) - 1,
+        p90=median([tail / middle for tail, middle in zip(tails, every, strict=True)]) - 1,
+        typical=exp(quantile(halves, 0.5)) - 1,
+        limit=exp(quantile(halves, 0.95)) - 1,
+    )
+
+
+def _halved(values: Sequence[float]) -> list[float]:
+    """How far the medians of two halves lie apart, for every way to halve the values."""
+    places = frozenset(range(len(values)))
+    return [
+        abs(median([values[place] for place in half]) - median([values[place] for place in places - set(half)]))
+        for half in combinations(range(len(values)), len(values) // 2)
+    ]
+
+
+def sentence(noises: Sequence[Noise]) -> str:
+    """What it means for two tables, by the noisiest model."""
+    typical, limit = max(one.typical for one in noises), max(one.limit for one in noises)
+    return (
+        f"Two runs of the same model differ here by about {in_percent_1(typical)}: "
+        f"differences below {in_percent_1(limit)} between two tables mean nothing."
+    )
+
+
+def payload(noises: Sequence[Noise]) -> dict[str, Any]:
+    """For programs."""
+    return {"sentence": sentence(noises), "models": [asdict(one) for one in noises]}

@@ -1,0 +1,55 @@
+"""`mnbench cost`."""
+
+from typing import Any
+
+import click
+
+from mnbench.cli.options import echo_json, format_option, sources, variant_options
+
+
+@click.command(epilog="\b\nExample:\n  mnbench cost v1 --alpha 1,0.5 --res 224,160\n  mnbench cost model.onnx --layers")
+@variant_options
+@click.option("--layers", is_flag=True, help="One row a layer; with --format json, add the layers.")
+@click.option("--types", is_flag=True, help="One row a layer type, with its share.")
+@format_option()
+def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None:
+    """Count params, Mult-Adds and memory access.
+
+    GRAPH is a name, a path to a .toml table or a path to an .onnx model. Nothing is measured, and for graphs not even
+    onnx is needed. Mult-Adds are counted once and leave out bias, batch normalization and activations.
+    """
+    if layers and types:
+        raise click.UsageError("--layers and --types are two tables: give one")
+    if not selection["graphs"]:
+        raise click.UsageError("name a graph or an .onnx file: mnbench cost v1")
+    from mnbench.network import cost_tables
+
+    counted = [_counted(source) for source in sources(**selection)]
+    if output == "json":
+        payloads = [one.payload(layers=layers) for one in counted]
+        echo_json(payloads[0] if len(payloads) == 1 else {"costs": payloads})
+        return
+    from mnbench.tables.render import echo
+
+    if layers:
+        tables: list[Any] = [cost_tables.layer_table(one) for one in counted]
+    elif types:
+        tables = [cost_tables.type_table(one) for one in counted]
+    else:
+        tables = [cost_tables.cost_table(counted)]
+    for table in tables:
+        echo(table, output)
+
+
+def _counted(source: Any) -> Any:
+    from mnbench.network.cost_tables import Counted
+    from mnbench.network.network import network
+    from mnbench.network.variant import Variant
+
+    if isinstance(source, Variant):
+        layers = network(source).layers
+        return Counted(source=source, resolution=source.resolution, layers=layers, element_bytes=source.element_bytes)
+    from mnbench.model.build import make
+
+    made = make(source, simplified=False)
+    return Counted(source=source, resolution=made.resolution, layers=made.layers, element_bytes=made.element_bytes)

@@ -1,0 +1,129 @@
+"""`mnbench devices`."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnbench.cli.options import echo_json, format_option
+from mnbench.cli.param_types import TableName
+from mnbench.targets.device import read_device
+from mnbench.workspace import table_paths
+
+if TYPE_CHECKING:
+    from mnbench.targets.device import Device
+
+NAME = TableName("devices", ".toml")
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="\b\nExample:\n  mnbench devices\n  mnbench devices show cpu\n  mnbench devices probe cpu",
+)
+@format_option()
+@click.pass_context
+def command(ctx: click.Context, output: str) -> None:
+    """List the devices, show, set up or prove one."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_devices, output=output)
+
+
+@command.command("list", epilog="\b\nExample:\n  mnbench devices list --format json")
+@format_option()
+def list_devices(*, output: str) -> None:
+    """List the devices: built in, and from ./devices.
+
+    Each is ready, or has the one command that makes it so.
+    """
+    from mnbench.targets import listing
+    from mnbench.targets.readiness import readiness
+
+    known = [(device, readiness(device)) for device in map(read_device, table_paths("devices"))]
+    if output == "json":
+        echo_json({"devices": [listing.device_payload(device, state) for device, state in known]})
+        return
+    from mnbench.tables.render import echo
+
+    echo(listing.device_table(known), output)
+
+
+@command.command(epilog="\b\nExample:\n  mnbench devices show cpu")
+@click.argument("device", type=NAME)
+@format_option()
+def show(*, device: str, output: str) -> None:
+    """Show a device's profile."""
+    from mnbench.targets import listing
+    from mnbench.targets.readiness import readiness
+
+    profile = read_device(device)
+    state = readiness(profile)
+    if output == "json":
+        echo_json(listing.device_payload(profile, state))
+        return
+    from mnbench.tables.render import echo
+
+    echo(listing.profile_table(profile, state), output)
+
+
+@command.command(
+    epilog="\b\nExample:\n  mnbench devices setup openvino\n  mnbench devices setup openvino --fresh"
+    "\n  mnbench devices setup arm64"
+)
+@click.argument("device", type=NAME)
+@click.option("--fresh", is_flag=True, help="Make it again, with the newest packages.")
+def setup(*, device: str, fresh: bool) -> None:
+    """Make the environment that a device requires, or what emulates it."""
+    from mnbench.cli.measuring import announced
+    from mnbench.targets.environments import installed
+    from mnbench.targets.readiness import readiness
+    from mnbench.targets.resolve import way_now
+
+    profile = read_device(device)
+    if way_now(profile).kind in {"emulated", "nowhere"}:
+        _emulate(profile, fresh=fresh)
+        return
+    ready = installed(profile, fresh=fresh, making=announced)
+    if profile.requires:
+        click.echo(f"{profile.name}: {ready.gateway.partition('python=')[2]}")
+        return
+    state = readiness(profile)
+    click.echo(f"{profile.name}: it has no environment of its own; {state.text}")
+
+
+def _emulate(profile: "Device", *, fresh: bool) -> None:
+    """Make the emulated Python."""
+    from mnbench.cli.progress_bar import progress
+    from mnbench.targets import debian, emulation
+
+    if fresh or not emulation.is_made(emulation.place()):
+        click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
+    with progress("megabytes", debian.SIZE_MB) as step:
+        made = emulation.set_up(fresh=fresh, step=step)
+    click.echo(f"{profile.name}: {made}, {emulation.size_mb(made)} MB; emulated, so it tells no latency")
+
+
+@command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
+@click.argument("device", type=NAME)
+@click.option("--allow-fallback", is_flag=True, help="Do not fail where nodes ran elsewhere than on its provider.")
+@format_option()
+def probe(*, device: str, allow_fallback: bool, output: str) -> None:
+    """Prove that a device works, by a run.
+
+    A small graph runs there in a fresh process, its outputs are checked, and the place of every node is told. The
+    environment that the device requires is made first, if it is not there.
+    """
+    from mnbench.bench import probe_table
+    from mnbench.bench.probe import probe as run_probe
+    from mnbench.cli.measuring import announced
+    from mnbench.targets.environments import installed
+
+    profile = installed(read_device(device), making=announced)
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
+    if output == "json":
+        echo_json(probe_table.probe_payload(profile, cell.variant, sample))
+        return
+    from mnbench.tables.render import echo
+
+    echo(probe_table.probe_table(profile, cell.variant, sample), output)

@@ -1,0 +1,169 @@
+"""`mnbench doctor`."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnbench import families
+from mnbench.cli.options import echo_json, format_option
+from mnbench.cli.param_types import Duration, TableName
+from mnbench.errors import MnbenchError
+from mnbench.targets.device import read_device
+
+if TYPE_CHECKING:
+    from mnbench.bench.plan import Cell
+    from mnbench.bench.self_comparison import Noise
+    from mnbench.hosts.noise_sources import Disturbance
+    from mnbench.targets.device import Device
+
+REST_S = 1.0
+TIMEOUT_S = 60.0
+MODELS = ((0.25, 96), (0.5, 224))
+"""α and resolution of V1: a quarter of a millisecond and several, where processors are fast."""
+
+PROCESSES = 6
+"""An arm: as many as `run` makes of a cell."""
+
+DURATION_S = 0.5
+RUNS = 24
+"""Of a calibration."""
+
+
+@click.command(
+    epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --quick --format json\n  mnbench doctor --calibrate 2h"
+)
+@click.option(
+    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to look and measure."
+)
+@click.option("--quick", is_flag=True, help="Only look: measure no noise.")
+@click.option(
+    "--calibrate",
+    type=Duration(),
+    help="Measure for so long how far runs lie apart, and keep it for the intervals of later runs: 2h.",
+)
+@format_option("rich", "json")
+def command(*, device: str, quick: bool, calibrate: float | None, output: str) -> None:
+    """Tell what a device is, what disturbs it, and its noise.
+
+    Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
+    two runs of the same model lie apart, in about 20 seconds.
+    """
+    from mnbench.cli.measuring import announced, real
+    from mnbench.hosts.noise_sources import disturbances
+    from mnbench.targets.environments import installed
+
+    profile = installed(read_device(device), making=announced)
+    if calibrate:
+        real(profile, "and neither does their drift")
+        _calibrate(profile, calibrate, output)
+        return
+    first = _look(profile, rest_s=REST_S)
+    looks = [first["before"], first["conditions"]]
+    found = disturbances(first["facts"], *looks, gpu=first["gpu"])
+    if output == "rich":
+        _show_look(profile, first, found)
+    noises, missing = ([], "skipped with --quick") if quick else _noise(profile)
+    if noises:
+        # Stolen time, heat, swapping: what one second of rest does not show. The load was our own.
+        looks.append(_look(profile, rest_s=0)["conditions"])
+    every = disturbances(first["facts"], *looks, gpu=first["gpu"])
+    if output == "rich":
+        known = {one.name for one in found}
+        _show_noise(noises, missing, [one for one in every if one.name not in known])
+        return
+    from mnbench.bench import self_comparison
+
+    echo_json(
+        {
+            "device": profile.name,
+            "runtime": {"name": profile.runtime, "version": first["runtime_version"]},
+            "facts": first["facts"],
+            "conditions": looks[-1],
+            "gpu": first["gpu"],
+            "disturbances": [asdict(one) for one in every],
+            "noise": self_comparison.payload(noises) if noises else None,
+            "noise_missing": missing,
+        }
+    )
+
+
+def _look(profile: "Device", *, rest_s: float) -> dict[str, Any]:
+    """Facts and conditions, told by a worker on the device."""
+    from mnbench.targets.transport import ask
+
+    request = {"do": "host_facts", "rest_s": rest_s, "gpu": profile.nvidia, "runtime": profile.runtime}
+    return ask(profile, request, timeout_s=TIMEOUT_S)
+
+
+def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
+    """Runs all through the time given; what an interrupted calibration found is kept."""
+    import msgspec
+
+    from mnbench.bench.drift import calibrate, drift
+    from mnbench.bench.plan import Plan, Protocol
+    from mnbench.cli.progress_bar import progress
+    from mnbench.hosts.facts_table import drift_table
+    from mnbench.tables.render import echo
+
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
+        plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)
+        with progress("calibrating", RUNS) as step:
+            kept = calibrate(plan, runs=RUNS, every_s=duration_s / RUNS, seen=step)
+    found = drift(kept)
+    if output == "json":
+        echo_json(msgspec.to_builtins({"runs": kept.runs, "drift": found}))
+    elif found:
+        echo(drift_table(found, len(kept.runs)), "rich")
+
+
+def _noise(profile: "Device") -> tuple[list["Noise"], str | None]:
+    """What A against A shows, or why it cannot be measured."""
+    from mnbench.bench import self_comparison
+    from mnbench.bench.plan import Plan, Protocol
+    from mnbench.cli.measuring import real
+    from mnbench.cli.progress_bar import progress
+
+    try:
+        real(profile, "and neither does their noise")
+        with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+            protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
+            plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)
+            with progress("measuring noise", self_comparison.visits(plan)) as step:
+                return self_comparison.measure(plan, seen=step), None
+    except MnbenchError as failure:
+        return [], f"{failure.message} ({failure.hint})"
+
+
+def _cells(folder: Path) -> list["Cell"]:
+    from mnbench.bench.prepare import prepare
+    from mnbench.model.build import make
+    from mnbench.network.variant import Variant
+
+    table = families.architecture("v1")
+    variants = [Variant(architecture=table, alpha=alpha, resolution=(side, side)) for alpha, side in MODELS]
+    return [prepare(make(variant), folder, variant=variant.name, seed=0) for variant in variants]
+
+
+def _show_look(profile: "Device", look: dict[str, Any], found: Sequence["Disturbance"]) -> None:
+    from mnbench.hosts import facts_table
+
+    facts_table.echo_facts(profile, look["facts"], look["conditions"], look["gpu"], look["runtime_version"])
+    facts_table.echo_disturbances(found, f"{'what' if found else 'nothing'} disturbs measurements here")
+
+
+def _show_noise(noises: Sequence["Noise"], missing: str | None, later: Sequence["Disturbance"]) -> None:
+    from mnbench.hosts import facts_table
+    from mnbench.tables.render import echo
+
+    if later:
+        facts_table.echo_disturbances(later, "seen while measuring")
+    click.echo()
+    if noises:
+        echo(facts_table.noise_table(noises), "rich")
+    else:
+        click.echo(f"no noise: {missing}")

@@ -1,0 +1,58 @@
+"""`mnbench graphs`."""
+
+from typing import Any
+
+import click
+
+from mnbench import families
+from mnbench.cli.options import echo_json, format_option, sources, variant_options
+from mnbench.network.variant import Variant
+from mnbench.workspace import table_paths
+
+
+@click.group(
+    invoke_without_command=True, epilog="\b\nExample:\n  mnbench graphs\n  mnbench graphs show v1 --alpha 0.5 --res 160"
+)
+@format_option()
+@click.pass_context
+def command(ctx: click.Context, output: str) -> None:
+    """List the architectures, or show one row by row."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_graphs, output=output)
+
+
+@command.command("list", epilog="\b\nExample:\n  mnbench graphs list --format json")
+@format_option()
+def list_graphs(*, output: str) -> None:
+    """List the architectures: built in, and from ./graphs."""
+    from mnbench.targets import listing
+
+    known = [families.architecture(name) for name in table_paths("graphs")]
+    if output == "json":
+        echo_json({"graphs": [listing.graph_payload(architecture) for architecture in known]})
+        return
+    from mnbench.tables.render import echo
+
+    echo(listing.graph_table(known), output)
+
+
+@command.command(epilog="\b\nExample:\n  mnbench graphs show v1 --alpha 0.5 --res 160")
+@variant_options
+@format_option()
+def show(*, output: str, **selection: Any) -> None:
+    """Show graphs row by row, as the paper's table does, with the shapes and costs at that α and resolution."""
+    from mnbench.network.cost_tables import row_payload, row_table
+    from mnbench.network.network import network
+
+    chosen = [source for source in sources(**selection) if isinstance(source, Variant)]
+    if not chosen or len(chosen) < len(selection["graphs"]):
+        raise click.UsageError("name a graph: mnbench graphs show v1 (of an .onnx file: mnbench cost FILE --layers)")
+    networks = [network(variant) for variant in chosen]
+    if output == "json":
+        payloads = [row_payload(one) for one in networks]
+        echo_json(payloads[0] if len(payloads) == 1 else {"graphs": payloads})
+        return
+    from mnbench.tables.render import echo
+
+    for one in networks:
+        echo(row_table(one), output)

@@ -1,0 +1,56 @@
+"""`mnbench pick`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnbench.cli.options import echo_json, format_option
+from mnbench.cli.param_types import Duration, TableName
+from mnbench.units import NS_PER_S
+
+
+class Size(click.ParamType[int]):
+    """`10MB`, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Decimal units, as the tables have them."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB)", str(value))
+        size_bytes = round(float(found[1]) * {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[found[2][0]]) if found else 0
+        if size_bytes < 1:
+            self.fail(f"{value!r} is no size such as 10MB or 500kB", param, ctx)
+        return size_bytes
+
+
+@click.command(epilog="\b\nExample:\n  mnbench pick --budget 10ms\n  mnbench pick --budget 5ms --max-size 10MB")
+@click.option("--budget", required=True, type=Duration(), help="What an inference may take: 10ms.")
+@click.option("--max-size", "max_bytes", type=Size(), help="What its weights may take: 10MB.")
+@click.option("--device", type=TableName("devices"), help="Whose results. Default: each that there are results of.")
+@click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
+)
+@format_option()
+def command(*, budget: float, max_bytes: int | None, device: str | None, results: Path, output: str) -> None:
+    """Choose the most accurate network for a budget.
+
+    Of the variants that were measured, the one with the highest published accuracy whose latency, to the upper end of
+    its interval, is within the budget; with what it beat, and what does not fit. Nothing is measured.
+    """
+    from mnbench.results.pick import choose
+    from mnbench.results.pick_table import choice_payload, choice_table
+    from mnbench.results.selection import chosen
+
+    records = chosen(results, [device] if device else [])
+    choices = choose(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
+    if output == "json":
+        echo_json({"choices": [choice_payload(one) for one in choices]})
+        return
+    from mnbench.tables.render import echo
+
+    for at, one in enumerate(choices):
+        if at:
+            click.echo()
+        echo(choice_table(one), output)

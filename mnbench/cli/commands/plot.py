@@ -1,0 +1,57 @@
+"""`mnbench plot`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from mnbench.cli.options import parsed, results_option, where_option
+from mnbench.cli.param_types import TableName
+
+KINDS = ("mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution")
+
+
+@click.command(
+    epilog="\b\nExample:\n  mnbench plot mult-adds\n  mnbench plot mult-adds cpu -o plot.svg -o plot.png\n"
+    "  mnbench plot accuracy --where 'latency_ns<10ms' --dark -o plot.png"
+)
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
+@results_option
+@where_option
+@click.option(
+    "-o",
+    "--output",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .svg, .png or .json (Vega) to write; without one, the terminal shows the plot.",
+)
+@click.option("--dark", is_flag=True, help="Light on dark.")
+def command(
+    *, kind: str, devices: tuple[str, ...], results: Path, where: Sequence[str], paths: Sequence[Path], dark: bool
+) -> None:
+    """Plot the results.
+
+    KIND is one of: mult-adds, memory-access, params (latency against a cost); accuracy (published top-1 against
+    latency, with the Pareto front); roofline; layers (the time by layer type, from profiles); distribution (of the raw
+    samples of the first six variants).
+    """
+    from mnbench.plots.figures import Figure
+    from mnbench.results.selection import Condition, chosen
+
+    records = chosen(results, devices, [parsed(Condition.parse, text) for text in where])
+    figure = Figure(kind=cast("Any", kind), results=results, records=records)
+    if not paths:
+        from mnbench.plots.terminal import show
+
+        show(figure)
+        return
+    from mnbench.plots.theme import DARK, LIGHT
+    from mnbench.plots.write import write
+
+    spec = figure.spec(DARK if dark else LIGHT)
+    for path in paths:
+        write(spec, path)
+        click.echo(path)

@@ -1,0 +1,46 @@
+"""`mnbench profile`."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from mnbench.cli.options import echo_json, format_option
+from mnbench.errors import RecordError
+
+
+@click.command(epilog="\b\nExample:\n  mnbench profile v1-a0.5-r160\n  mnbench profile v1-a0.5-r160 --by layer")
+@click.argument("variants", nargs=-1, metavar="[VARIANT]...")
+@click.option("--by", default="type", show_default=True, type=click.Choice(["type", "layer"]), help="One row for each.")
+@click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
+)
+@format_option()
+def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results: Path, output: str) -> None:
+    """Show where the time goes.
+
+    The newest profile that `mnbench run --profile` kept of each variant, or of those named.
+    """
+    from mnbench.results.layer_profile import newest
+
+    kept = newest(results)
+    known = list(dict.fromkeys(one.variant for one in kept))
+    for variant in variants:
+        if variant not in known:
+            raise RecordError(
+                f"{results}: holds no profile of {variant}",
+                hint=f"known: {', '.join(known)}" if known else "make one: mnbench run --profile",
+            )
+    if not kept:
+        raise RecordError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
+    from mnbench.results.layer_profile_table import profile_payload, profile_table
+    from mnbench.tables.render import echo
+
+    chosen = [one for one in kept if not variants or one.variant in variants]
+    if output == "json":
+        echo_json({"profiles": [profile_payload(one) for one in chosen]})
+        return
+    for at, one in enumerate(chosen):
+        if at:
+            click.echo()
+        echo(profile_table(one, by), output)

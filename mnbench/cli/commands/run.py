@@ -1,0 +1,230 @@
+"""`mnbench run`."""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+import msgspec
+
+from mnbench.cli.options import echo_json, format_option, sources, variant_options
+from mnbench.cli.param_types import CommaSeparated, Duration, Share, TableNames, core, threads
+from mnbench.errors import MnbenchError
+from mnbench.network.variant import named
+from mnbench.workspace import table_paths
+
+if TYPE_CHECKING:
+    from mnbench.bench.profiling import Profile
+    from mnbench.results.record import Record
+    from mnbench.results.store import Store
+    from mnbench.targets.device import Device, Threads
+
+MAX_DURATION_S = 3600.0
+ANCHOR = "v1-a0.25-r64"
+ARGUMENTS = "mnbench.run.arguments"
+
+
+class Remembering(click.Command):
+    """Keeps the arguments as they were given, for the run to be resumed with."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ever."""
+        ctx.meta[ARGUMENTS] = [argument for argument in args if argument != "--fresh"]
+        return super().parse_args(ctx, args)
+
+
+def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse what no range refuses."""
+    if value != value:  # noqa: PLR0124  NaN alone differs from itself
+        raise click.BadParameter("nan is no number of seconds", ctx=ctx, param=parameter)
+    return value
+
+
+@click.command(
+    cls=Remembering,
+    epilog="\b\nExample:\n  mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128\n  mnbench run model.onnx",
+)
+@variant_options
+@click.option(
+    "--device",
+    "names",
+    default="cpu",
+    show_default=True,
+    type=TableNames("devices", ".toml"),
+    help="Where to measure: cpu,openvino are measured in turn.",
+)
+@click.option(
+    "--with",
+    "packages",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Measure with this package, in an environment of its own: onnxruntime==1.26.0. Repeatable.",
+)
+@click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
+)
+@click.option(
+    "--processes", default=6, show_default=True, type=click.IntRange(min=1), help="Fresh processes a cell, at least."
+)
+@click.option(
+    "--duration",
+    default=1.5,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True, max=MAX_DURATION_S),
+    callback=_no_nan,
+    help="Seconds timed in each.",
+)
+@click.option(
+    "--precision-target",
+    default="1%",
+    show_default=True,
+    type=Share(),
+    help="Half the width of its interval that a cell is visited for, as a share of the median.",
+)
+@click.option(
+    "--budget",
+    default="20s",
+    show_default=True,
+    type=Duration(),
+    help="What a cell may cost in all, precise or not: 90s, 2m.",
+)
+@click.option(
+    "--threads",
+    type=CommaSeparated(threads, "number", like="a number or `all`"),
+    help="Threads of one inference: 1,2,all. Default: the device's own.",
+)
+@click.option(
+    "--cores",
+    type=CommaSeparated(core, "core", like="the number of a core"),
+    help="Cores to be bound to: 0,1. Default: any.",
+)
+@click.option(
+    "--anchor", is_flag=True, help=f"Measure also {ANCHOR}, which says what the hour is like (table --history)."
+)
+@click.option("--profile", is_flag=True, help="Show also, by layer type, where the time of each cell goes.")
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    envvar="MNBENCH_ROOFLINE",
+    help="Measure the device's peak and bandwidth first, once in 30 days. Default: do.",
+)
+@click.option("--allow-fallback", is_flag=True, help="Measure also what does not all run on the device's own provider.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights, inputs and order.")
+@click.option("--no-simplify", is_flag=True, help="Measure the plain graphs.")
+@click.option("--keep-bn", is_flag=True, help="Keep batch normalization as nodes of its own.")
+@click.option("--fresh", is_flag=True, help="Measure all again, instead of continuing an unfinished run.")
+@click.option("--resume", is_flag=True, help="Continue the last unfinished run in --results, whatever it was.")
+@format_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    names: Sequence[str],
+    packages: Sequence[str],
+    results: Path,
+    processes: int,
+    duration: float,
+    precision_target: float,
+    budget: float,
+    threads: Sequence[int | Literal["all"]] | None,
+    cores: Sequence[int] | None,
+    anchor: bool,
+    profile: bool,
+    roofline: bool,
+    allow_fallback: bool,
+    seed: int,
+    no_simplify: bool,
+    keep_bn: bool,
+    fresh: bool,
+    resume: bool,
+    output: str,
+    **selection: Any,
+) -> None:
+    """Measure latency and append it to the results.
+
+    GRAPH is a name, a path to a .toml table, or an .onnx model, which is measured as it is. Without one, every graph
+    is measured. Each cell is visited by several fresh processes, in random order, until its interval is as narrow as
+    --precision-target or --budget is spent. What is measured is kept at once: after Ctrl-C the same command continues,
+    and so does --resume.
+    """
+    from mnbench.bench.drift import drift_of
+    from mnbench.bench.plan import Plan, Protocol
+    from mnbench.bench.schedule import Task
+    from mnbench.cli import measuring
+    from mnbench.results.store import Store, unfinished
+
+    if resume:
+        with command.make_context(ctx.info_name, unfinished(results), parent=ctx.parent) as begun:
+            command.invoke(begun)
+        return
+    selection["graphs"] = selection["graphs"] or tuple(table_paths("graphs"))
+    chosen, on = sources(**selection), measuring.devices(names, packages)
+    if anchor and ANCHOR not in {source.name for source in chosen}:
+        chosen.append(named(ANCHOR))
+    if selection["batch"] is None:
+        raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
+    protocol = Protocol(
+        processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
+    )
+    if profile and any(one.fleet for one in on):
+        raise click.UsageError("--profile: a fleet does not tell where the time goes; name a board that ssh reaches")
+    on, lost = measuring.ready(on)
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        cells = tuple(
+            measuring.cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn) if on else ()
+        )
+
+        def task(device: "Device", count: "Threads | None") -> Task:
+            setting = msgspec.structs.replace(
+                device, threads=count or device.threads, cores=tuple(cores or device.cores)
+            )
+            real = not (setting.fleet or setting.emulated)
+            plan = Plan(
+                cells=cells,
+                device=setting,
+                protocol=protocol.emulated() if setting.emulated else protocol,
+                allow_fallback=allow_fallback,
+                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline and real else {},
+                drift=drift_of(setting) if real else None,
+            )
+            store = Store(results, device.name)
+            return Task(plan=plan, store=store, run=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
+
+        found = measuring.in_turn(on, list(dict.fromkeys(threads or [None])), task, profiled=profile)
+    # Not before: a command that is continued takes up each of its runs, the complete ones too.
+    for one in found.tasks:
+        one.run.finish()
+    if found.tasks:
+        stores = {one.store.path: one.store for one in found.tasks}
+        _show(found.records, found.profiles if profile else None, stores.values(), output)
+    if lost or found.lost:
+        measuring.fail([*lost, *found.lost])
+    failed = sum(record.error is not None for record in found.records)
+    if failed:
+        raise MnbenchError(
+            f"{failed} of {len(found.records)} cells could not be measured", hint="the notes below the table say why"
+        )
+
+
+def _show(
+    records: Sequence["Record"], profiles: list["Profile"] | None, stores: Iterable["Store"], output: str
+) -> None:
+    import msgspec
+
+    from mnbench import atomic_files
+    from mnbench.results.latency_table import latency_table, latest
+    from mnbench.results.layer_profile_table import profile_payload, profile_table
+    from mnbench.tables.render import echo, markdown
+
+    if output == "json":
+        payload = {"records": msgspec.to_builtins(records)}
+        echo_json(payload if profiles is None else payload | {"profiles": [profile_payload(one) for one in profiles]})
+    else:
+        echo(latency_table(records), output)
+        for one in profiles or ():
+            click.echo()
+            echo(profile_table(one, "type"), output)
+    for store in stores:
+        atomic_files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
+        click.echo(f"kept in {store.path}", err=True)

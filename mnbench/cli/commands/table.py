@@ -1,0 +1,157 @@
+"""`mnbench table`."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnbench.cli.options import FORMATS, echo_json, format_option, parsed, results_option, where_option
+from mnbench.cli.param_types import CommaSeparated, Duration, Report, TableName
+from mnbench.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from mnbench.results.record import Record
+    from mnbench.results.store import Store
+    from mnbench.tables.table import Table
+
+if TYPE_CHECKING:
+    from mnbench.results.record import Record
+    from mnbench.results.store import Store
+
+
+@click.command(
+    epilog="\b\nExample:\n  mnbench table\n  mnbench table --columns variant,mult_adds,latency_ns --sort latency_ns\n"
+    "  mnbench table --where 'graph=v3-*' --where 'latency_ns<10ms' --ratio v3-large-a1-r224\n"
+    "  mnbench table --beside\n  mnbench table --budget 1ms,2ms,5ms --format latex\n  mnbench table --history"
+)
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
+@results_option
+@click.option("--columns", metavar="COLUMN,…", help="Which columns, with commas between.")
+@click.option("--sort", metavar="COLUMN,…", help="Smallest first; -COLUMN for largest first.")
+@where_option
+@click.option("--group", metavar="COLUMN", help="A table for each value in a column, as device or graph.")
+@click.option("--ratio", metavar="[DEVICE/]VARIANT", help="Add each latency's ratio to that row's.")
+@click.option("--beside", is_flag=True, help="One row a variant, the devices side by side.")
+@click.option(
+    "--budget",
+    type=CommaSeparated(lambda text: Duration().convert(text, None, None), "duration", like="a duration such as 10ms"),
+    help="One row a device and budget: the best that is as fast as that.",
+)
+@click.option("--best", metavar="COLUMN", default="top1", show_default=True, help="What is best: the largest of that.")
+@click.option("--history", is_flag=True, help="Show what became of each row, from run to run and commit to commit.")
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=Report("bencher", "benchmark-action", "series"),
+    help="Write also a report for a service: bencher=FILE. Repeatable. Formats: bencher, benchmark-action, "
+    "series (a folder, of --history).",
+)
+@format_option(*FORMATS, "latex", "html")
+def command(
+    *,
+    devices: tuple[str, ...],
+    results: Path,
+    columns: str | None,
+    sort: str | None,
+    where: Sequence[str],
+    group: str | None,
+    ratio: str | None,
+    beside: bool,
+    budget: Sequence[float] | None,
+    best: str,
+    history: bool,
+    reports: Sequence[tuple[str, Path]],
+    output: str,
+) -> None:
+    """Show the results.
+
+    The newest record of every cell, of every device or of those named.
+    """
+    if (group is not None) + beside + (budget is not None) > 1:
+        raise click.UsageError("--group, --beside and --budget each make another table: give one")
+    if ratio and (beside or budget):
+        raise click.UsageError("--ratio adds columns to a table of one row a record: leave --beside and --budget out")
+    from mnbench.results.by_device import RATIO_NOTE, best_table, groups, ratio_columns, side_by_side
+    from mnbench.results.latency_table import latency_table
+    from mnbench.results.selection import Condition, by_columns, chosen, column_name
+    from mnbench.results.store import Store
+
+    if not history and any(name == "series" for name, _ in reports):
+        raise click.UsageError("a series is of --history")
+    if history and (columns or sort or where or ratio or group or beside or budget):
+        raise click.UsageError("--history has rows, columns and an order of its own")
+    names = [parsed(column_name, name) for name in columns.split(",")] if columns else []
+    keys = sort.split(",") if sort else []
+    for key in keys:
+        parsed(column_name, key.strip().removeprefix("-"))
+    best, group = parsed(column_name, best), group and parsed(column_name, group)
+    conditions = [parsed(Condition.parse, text) for text in where]
+
+    records = chosen(results, devices, conditions)
+    _write(records, reports)
+    if history:
+        known = devices or list(dict.fromkeys(record.device for record in records))
+        _history([Store(results, device) for device in known], reports, output)
+        return
+    rows = by_columns(records, [key.strip() for key in keys])
+    extra = ratio_columns(chosen(results, devices), ratio) if ratio else []
+
+    def plain(rows: "list[Record]") -> "Table[Any]":
+        table = latency_table(rows, names)
+        return table.with_columns([*table.columns, *extra], [*table.notes, RATIO_NOTE]) if extra else table
+
+    if budget:
+        tables = [best_table(rows, [within * NS_PER_S for within in budget], best)]
+    elif beside:
+        tables = [side_by_side(rows, names)]
+    else:
+        parts = list(groups(rows, group).values()) if group else [rows]
+        apart = output not in ("csv", "json")
+        tables = [plain(part) for part in (parts if apart else [list(chain.from_iterable(parts))])]
+    _print(tables, output, records=not (budget or beside or ratio))
+
+
+def _print(tables: "Sequence[Table[Any]]", output: str, *, records: bool) -> None:
+    """Print tables one below the other; for programs, whole records where the rows are that."""
+    import msgspec
+
+    from mnbench.tables.render import echo
+
+    if output == "json":
+        (table,) = tables
+        echo_json({"records": msgspec.to_builtins(table.rows)} if records else {"rows": table.payload()})
+        return
+    for at, table in enumerate(tables):
+        if at:
+            click.echo()
+        echo(table, output)
+
+
+def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> None:
+    """What services take in of the newest records."""
+    from mnbench import atomic_files
+    from mnbench.comparison.exports import services
+
+    writers = {"bencher": services.bencher, "benchmark-action": services.benchmark_action}
+    for name, path in reports:
+        if name in writers:
+            atomic_files.write(path, writers[name](services.of_records(records)).encode(), durable=False)
+
+
+def _history(stores: Sequence["Store"], reports: Sequence[tuple[str, Path]], output: str) -> None:
+    from mnbench.analysis.history import histories
+    from mnbench.analysis.history_table import history_payload, history_table, of_histories
+    from mnbench.comparison.exports import otava
+    from mnbench.tables.render import echo
+
+    found = [one for store in stores for one in histories(store)]
+    for name, path in reports:
+        if name == "series":
+            otava.replace(path, of_histories(found))
+    if output == "json":
+        echo_json(history_payload(found))
+    else:
+        echo(history_table(found), output)

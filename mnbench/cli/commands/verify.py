@@ -1,0 +1,115 @@
+"""`mnbench verify`."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnbench.cli.options import echo_json, format_option
+from mnbench.cli.param_types import Size, TableName
+from mnbench.network.variant import OnnxFile, named
+from mnbench.targets.device import read_device
+
+if TYPE_CHECKING:
+    from mnbench.model.build import Made
+
+SEEDED = 8
+DISAGREES = 1
+
+
+@click.command(
+    epilog="\b\nExample:\n  mnbench verify v2-a0.5-r160-int8\n"
+    "  mnbench verify model.onnx --against reference.onnx --input cat.jpg"
+)
+@click.argument("model", type=TableName("graphs", ".onnx"))
+@click.option("--against", metavar="MODEL", help="What it should put out. Default: what it is by definition, in fp32.")
+@click.option(
+    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where MODEL is run."
+)
+@click.option(
+    "--input",
+    "given",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Input to compare on: a .npy array or an image; more than once for more.",
+)
+@click.option(
+    "--seeded", type=click.IntRange(min=1), help=f"Random inputs to compare on. Default: {SEEDED}, without --input."
+)
+@click.option("--res", type=Size(), help="Input size, of an .onnx that leaves it open: 224 or 240x320.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Difference that agrees, as a share of the output's spread. Default: 0.001 in fp32, 0.2 in fp16, 2.5 in int8; "
+    "0.25 of an int8 file from itself.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights and inputs.")
+@format_option()
+def command(
+    *,
+    model: str,
+    against: str | None,
+    device: str,
+    given: tuple[Path, ...],
+    seeded: int | None,
+    res: tuple[int, int] | None,
+    tolerance: float | None,
+    seed: int,
+    output: str,
+) -> None:
+    """Tell whether a model puts out what it should.
+
+    MODEL is an .onnx file or a variant's name. It is run on the device, and what it should put out is computed by
+    onnxruntime's CPU without optimizations: by the same graph in fp32, or by another model. Exit code 0: they agree, 1:
+    they do not, or there is nothing to compare.
+    """
+    from mnbench import atomic_files
+    from mnbench.bench.trial import OWN_TOLERANCE, TOLERANCE
+    from mnbench.bench.verify import verify
+    from mnbench.cli.measuring import announced
+    from mnbench.model.inputs import seeded_feed
+    from mnbench.model.load_inputs import given_feeds
+    from mnbench.targets.environments import installed
+
+    on = installed(read_device(device), making=announced)
+    made = _made(model, res, seed)
+    other = _made(against, res, seed) if against else None
+    itself = "itself" if made.model is made.reference else "its plain graph in fp32"
+    if not other and made.model is made.reference and made.precision == "int8":
+        tolerance = tolerance or OWN_TOLERANCE
+    proto = made.model.proto
+    feeds = given_feeds(given, proto) if given else []
+    feeds += [seeded_feed(proto, seed + at) for at in range(seeded or (0 if given else SEEDED))]
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        path = Path(folder) / "model.onnx"
+        atomic_files.write(path, made.model.data, durable=False)
+        verdict = verify(
+            made.model,
+            other.model if other else replace(made.reference, name=itself),
+            on,
+            feeds,
+            path=path,
+            precision=max((one.precision for one in (made, other) if one), key=TOLERANCE.__getitem__),
+            tolerance=tolerance,
+        )
+    if output == "json":
+        import msgspec
+
+        echo_json(msgspec.to_builtins(verdict))
+    else:
+        from mnbench.bench.verify_table import verdict_table
+        from mnbench.tables.render import echo
+
+        echo(verdict_table(verdict), output)
+    if not verdict.agrees:
+        raise click.exceptions.Exit(DISAGREES)
+
+
+def _made(name: str, resolution: tuple[int, int] | None, seed: int) -> "Made":
+    from mnbench.model.build import make
+
+    if name.endswith(".onnx"):
+        return make(OnnxFile(path=Path(name), resolution=resolution), simplified=False)
+    return make(named(name), seed=seed)

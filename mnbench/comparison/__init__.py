@@ -1,0 +1,1 @@
+"""Baseline and candidate, measured in pairs, decided once for a table."""

@@ -1,0 +1,52 @@
+"""What is not compared unless asked for, with the reason."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnbench.comparison.paired_trial import Row
+from mnbench.targets.device import Device
+
+OFF = ("", "0", "false", "off", "none")
+"""What providers call a switch that is off."""
+
+
+def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
+    """Why the sides of a row are not to be compared; empty if nothing speaks against it.
+
+    Of two files of `same_kind` nobody has said that their shapes differ.
+    """
+    profiled = next(filter(None, (_profiled(arm.device) for arm in row.arms)), "")
+    if profiled:
+        return f"profiling is on ({profiled}), which takes time of its own: leave it out"
+    threads = [arm.device.threads for arm in row.arms]
+    if "threads" not in allow and threads != [1, 1]:
+        return f"{_both(*map(str, threads))} threads: their latency scatters too much to judge by (--allow threads)"
+    if "shapes" not in allow and same_kind:
+        base, candidate = (_shapes(arm.cell.feed) for arm in row.arms)
+        different = [name for name in sorted({*base, *candidate}) if base.get(name) != candidate.get(name)]
+        if different:
+            name = different[0]
+            what = name.replace("in.", "input ").replace("out.", "output ")
+            return f"{what} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
+    return ""
+
+
+def _profiled(device: Device) -> str:
+    """The option by which a provider is told to profile."""
+    every = {**device.options, **{f"provider.{key}": value for key, value in device.provider_options.items()}}
+    found = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF)
+    return next(found, "")
+
+
+def _both(base: str, candidate: str) -> str:
+    return base if base == candidate else f"{base} and {candidate}"
+
+
+def _shapes(feed: Path) -> dict[str, str]:
+    """Shape and type of every input and output."""
+    with np.load(feed) as arrays:
+        found: dict[str, Any] = {name: arrays[name] for name in arrays.files}
+    return {name: f"{one.dtype} {'x'.join(map(str, one.shape))}" for name, one in found.items()}

@@ -1,0 +1,55 @@
+"""Annotations: GitHub's workflow commands, which the log of a step is read for.
+
+`::error title={title}::{message}`, with `%`, CR and LF escaped, in a title `:` and `,` too: see
+https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#setting-an-error-message and
+`escapeData` and `escapeProperty` of https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
+A step has ten errors and ten warnings (https://docs.github.com/en/rest/checks/runs#create-a-check-run).
+"""
+
+from collections.abc import Iterator
+
+from mnbench.comparison.decide import Finding, Judgement, Verdict
+from mnbench.comparison.exports.github_summary import headline, worst_first
+from mnbench.comparison.findings_table import change, decision
+
+LIMIT = 10
+LEVELS: dict[Verdict, str] = {
+    "slower": "error",
+    "missing": "error",
+    "incomparable": "warning",
+    "inconclusive": "warning",
+}
+
+
+def annotations(judgement: Judgement) -> str:
+    """The verdict, then each row that fails, as many as are shown; the last one counts those that are not."""
+    level = {"slower": "error", "inconclusive": "warning", "pass": "notice"}[judgement.verdict]
+    lines = [_command(level, f"mnbench: {headline(judgement)}", decision(judgement))]
+    for kind in ("error", "warning"):
+        lines += _rows(judgement, kind, LIMIT - (kind == level))
+    return "\n".join(lines) + "\n"
+
+
+def _rows(judgement: Judgement, level: str, room: int) -> Iterator[str]:
+    rows = [one for one in worst_first(judgement.findings) if LEVELS.get(one.verdict) == level]
+    shown = rows if len(rows) <= room else rows[: room - 1]
+    for one in shown:
+        yield _command(level, f"{one.variant} is {one.verdict}", _figures(one))
+    if len(shown) < len(rows):
+        yield _command(level, f"{len(rows) - len(shown)} more rows", "The summary of the job names them.")
+
+
+def _figures(finding: Finding) -> str:
+    """The change between its bounds, and the reason."""
+    parts: list[str] = []
+    if finding.ratio and finding.low and finding.high:
+        parts.append(f"{change(finding.ratio)}, between {change(finding.low)} and {change(finding.high)}")
+    return ". ".join([*parts, *filter(None, [finding.reason])])
+
+
+def _command(level: str, title: str, message: str) -> str:
+    return f"::{level} title={_data(title).replace(':', '%3A').replace(',', '%2C')}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,121 @@
+"""Markdown for a job summary or a comment, with a plot that needs nothing but text.
+
+GitHub renders GitHub Flavored Markdown there, up to 1 MiB a step
+(https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary), and filters
+HTML (https://github.github.com/gfm/#disallowed-raw-html-extension-). Pictures would have to lie on a server, and
+Mermaid's xychart has no error bars (https://mermaid.js.org/syntax/xyChart.html); lines of text in a code block look the
+same on GitHub, on GitLab and in a terminal.
+"""
+
+import re
+from collections.abc import Sequence
+
+from mnbench.comparison.decide import Finding, Judgement
+from mnbench.comparison.findings_table import change, decision, grounds, reasons
+
+WORST_FIRST = ("slower", "missing", "incomparable", "inconclusive", "faster", "same", "identical")
+ROWS = 500
+"""So many rows are shown: 500 take some 100 KB of the 1 MiB that a summary may have."""
+
+COLUMNS = 41
+NAME_COLUMNS = 40
+
+
+def markdown(judgement: Judgement) -> str:
+    """A heading that says it all, the plot, the table, the reasons."""
+    findings = worst_first(judgement.findings)
+    identical = [one for one in findings if one.verdict == "identical"]
+    shown = [one for one in findings if one.verdict != "identical"][:ROWS]
+    left_out = len(findings) - len(identical) - len(shown)
+    parts = [f"### mnbench: {headline(judgement)}", f"{_code(judgement.base)} → {_code(judgement.candidate)}"]
+    measured = [one for one in shown if one.ratio]
+    if measured:
+        parts.append("```text\n" + "\n".join(plot(measured, judgement.rules.tolerance)) + "\n```")
+    if shown:
+        parts.append("\n".join(_table(shown)))
+    if left_out:
+        parts.append(f"{left_out} more rows are not shown: none is worse than these.")
+    told = [f"- {_list(names)}: {escaped(reason)}" for reason, names in reasons(shown)]
+    if told:
+        parts.append("\n".join(told))
+    if identical:
+        names = ", ".join(_code(one.variant) for one in identical[:ROWS])
+        parts.append(
+            f"<details><summary>{len(identical)} identical: nothing was measured</summary>\n\n{names}\n\n</details>"
+        )
+    parts += [escaped(decision(judgement)), escaped(grounds(judgement))]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(judgement: Judgement) -> str:
+    """The verdict in a few words."""
+    rows = len(judgement.findings)
+    of_rows = f"of {rows} row{'s' if rows != 1 else ''}"
+    if judgement.verdict == "slower":
+        return f"{sum(one.verdict == 'slower' for one in judgement.findings)} {of_rows} slower"
+    unclear = sum(one.verdict in ("missing", "incomparable", "inconclusive") for one in judgement.findings)
+    if judgement.verdict == "pass":
+        return f"no row is found slower, {unclear} {of_rows} unclear" if unclear else f"no row is slower, {rows} passed"
+    return f"could not tell, {unclear} {of_rows} unclear"
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """What fails before what passes, and what is slowest before what is faster."""
+    return sorted(findings, key=lambda one: (WORST_FIRST.index(one.verdict), -(one.ratio or 0)))
+
+
+def plot(findings: Sequence[Finding], tolerance: float) -> list[str]:
+    """A line a row: what lies between its bounds, with the estimate as a cross and no change as a dot."""
+    bounds = [bound - 1 for one in findings for bound in (one.low, one.high, one.ratio) if bound]
+    span = max(2 * tolerance, *map(abs, bounds))
+    width = min(NAME_COLUMNS, max(len(one.variant) for one in findings))
+    ends = f"{-100 * span:+.1f} %", "0", f"{100 * span:+.1f} %"
+    axis = f"{ends[0]:<{COLUMNS // 2}}{ends[1]}{ends[2]:>{COLUMNS // 2}}"
+    return [f"{'':<{width}}  {axis}", *(f"{_short(one.variant, width)}  {_bar(one, span)}" for one in findings)]
+
+
+def _bar(finding: Finding, span: float) -> str:
+    cells = [" "] * COLUMNS
+    low, middle, high = (
+        round((bound - 1 + span) / (2 * span) * (COLUMNS - 1))
+        for bound in (finding.low or 1.0, finding.ratio or 1.0, finding.high or 1.0)
+    )
+    cells[COLUMNS // 2] = "·"
+    cells[low : high + 1] = "─" * (high + 1 - low)
+    cells[low], cells[high], cells[middle] = "├", "┤", "┼"
+    return f"{''.join(cells)}  {change(finding.ratio or 1.0):>8}  {finding.verdict}"
+
+
+def _short(name: str, width: int) -> str:
+    return name.ljust(width) if len(name) <= width else f"{name[: width - 1]}…"
+
+
+def _table(findings: Sequence[Finding]) -> list[str]:
+    devices = len({one.device for one in findings}) > 1
+    lines = [
+        f"| row |{' device |' if devices else ''} verdict | change | at least | at most | processes |",
+        f"| --- |{' --- |' if devices else ''} --- | ---: | ---: | ---: | ---: |",
+    ]
+    for one in findings:
+        figures = (change(bound) if bound else "–" for bound in (one.ratio, one.low, one.high))
+        verdict = f"**{one.verdict}**" if one.verdict == "slower" else one.verdict
+        # A bar ends a cell even in code.
+        name = _code(one.variant).replace("|", "\\|")
+        device = f" {_code(one.device)} |" if devices else ""
+        lines.append(f"| {name} |{device} {verdict} | {' | '.join(figures)} | {one.processes} |")
+    return lines
+
+
+def _code(text: str) -> str:
+    """A name as it stands: nothing in it is markup or a mention."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
+
+
+def _list(names: Sequence[str]) -> str:
+    few = ", ".join(map(_code, names[:3]))
+    return few if len(names) <= 3 else f"{few} and {len(names) - 3} more"
+
+
+def escaped(text: str) -> str:
+    """Text that is to be read as it stands."""
+    return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))

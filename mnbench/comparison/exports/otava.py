@@ -1,0 +1,98 @@
+"""A folder of CSV files, one a row, one line a comparison or a run: what tools that look for change points read.
+
+Checked with Apache Otava (https://otava.apache.org/docs/csv/), whose CSV importer wants a time and a number in every
+line: a row that was not measured has no line. `otava.yaml` beside them names all files and what is to be watched.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import TypeAlias
+
+from mnbench import atomic_files
+from mnbench.comparison.decide import Judgement
+from mnbench.errors import RecordError
+from mnbench.results.git_history import head
+
+Line: TypeAlias = Mapping[str, str | int | float | None]
+Series: TypeAlias = Mapping[str, Sequence[Line]]
+"""Lines by the name of their file, which may have folders in it."""
+
+CONFIG = "otava.yaml"
+WATCHED = ("ratio", "latency_ns", "calibrated_ns")
+
+
+def of_judgement(judgement: Judgement, now: datetime | None = None) -> Series:
+    """A line for each row that has a ratio; `commit` is that of the folder, if it has one."""
+    when = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "commit": head()}
+    return {
+        f"{one.device}/{one.variant}": [
+            {**when, "ratio": one.ratio, "low": one.low, "high": one.high, "verdict": one.verdict}
+        ]
+        for one in judgement.findings
+        if one.ratio
+    }
+
+
+def extend(folder: Path, series: Series) -> None:
+    """Add the lines to what the folder holds.
+
+    Raises:
+        FileError: no space, no permission.
+        RecordError: what it holds is something else.
+    """
+    kept = {name: [*_read(_path(folder, name), lines), *lines] for name, lines in series.items()}
+    replace(folder, kept)
+
+
+def replace(folder: Path, series: Series) -> None:
+    """Write the lines, and the configuration for all files of the folder.
+
+    Raises:
+        FileError: no space, no permission.
+    """
+    for name, lines in series.items():
+        text = StringIO()
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        atomic_files.write(_path(folder, name), text.getvalue().encode(), durable=False)
+    # JSON is YAML, and quotes whatever a name may hold.
+    atomic_files.write(folder / CONFIG, (json.dumps(_config(folder), indent=2) + "\n").encode(), durable=False)
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.csv"
+
+
+def _read(path: Path, lines: Sequence[Line]) -> list[dict[str, str]]:
+    """The lines of a file that has the same columns; none of one that is not there."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        found = list(reader)
+    if list(reader.fieldnames or ()) != list(lines[0]):
+        raise RecordError(f"{path}: has other columns than this series", hint="name another folder")
+    return found
+
+
+def _config(folder: Path) -> dict[str, object]:
+    """A test a file, and all of them as the group `mnbench`."""
+    tests: dict[str, object] = {}
+    for path in sorted(folder.rglob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
+        whole = [name for name in WATCHED if lines and all(line.get(name) for line in lines)]
+        if whole:
+            tests[str(path.relative_to(folder).with_suffix(""))] = {
+                "type": "csv",
+                "file": str(path),
+                "time_column": "time",
+                "attributes": ["commit"],
+                "metrics": {name: {"direction": -1} for name in whole},
+            }
+    return {"tests": tests, "test_groups": {"mnbench": list(tests)}}

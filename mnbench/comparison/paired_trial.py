@@ -1,0 +1,269 @@
+"""Pairs: what one process, or two that take turns, found of the base and the candidate of every row."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnbench.bench.convert import readable
+from mnbench.bench.plan import Cell
+from mnbench.bench.request import session_request
+from mnbench.bench.trial import checked, placed
+from mnbench.errors import MeasureError
+from mnbench.targets.device import Device
+from mnbench.targets.transport import Worker, ask, conversation
+from mnbench.units import NS_PER_S
+from mnbench.worker.requests.paired import COLUMNS, burst, orders
+
+SIDES = ("base", "candidate")
+TURN_NS = 2_000_000
+
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""On pages of 4 KiB, sessions of one model differ by 1.3 % (sd): which physical pages they got, and so which of these
+share lines of a cache, is chance, and stays as it is. On huge pages it is 0.2 %. Needs Linux and glibc 2.35."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A model, and how it is run."""
+
+    cell: Cell
+    device: Device
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What arms of one process have in common: the Python, the runtime, and the variables that it starts with."""
+        return self.device.gateway, self.device.runtime, *sorted(self.device.environment.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What is compared under a name."""
+
+    variant: str
+    base: Arm
+    candidate: Arm
+
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        """The base first."""
+        return self.base, self.candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dose:
+    """How one process measures: `duration_s` for all rows together, a visit to a row `burst_s`.
+
+    More waiting tasks than `pressure` (a share of the time) or `load` (beyond the number of cores), and it does not.
+    """
+
+    duration_s: float
+    seed: str
+    burst_s: float = 0.06
+    min_pairs: int = 5
+    timeout_s: float = 120.0
+    pressure: float = 0.3
+    load: float = 1.0
+    allow_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Every pair of one process, in order: `columns` are as `worker.pairs` names them, `row` counts `variants`.
+
+    `failed` says of a row which of its sides failed, and how; `busy` why nothing was measured at all.
+    """
+
+    variants: tuple[str, ...]
+    columns: dict[str, NDArray[np.int64]]
+    failed: dict[str, tuple[str, str]]
+    facts: dict[str, Any] = field(repr=False)
+    busy: str | None = None
+
+    def of(self, variant: str) -> dict[str, NDArray[np.int64]]:
+        """The columns of one row."""
+        mine = self.columns["row"] == self.variants.index(variant)
+        return {name: values[mine] for name, values in self.columns.items()}
+
+    def waits(self, variant: str) -> bool:
+        """Whether a side of the row waits for anything while it runs, or may do so unseen."""
+        return any(self.facts["arms"][f"{variant} {side}"]["waits"] for side in SIDES)
+
+
+def take_pairs(rows: Sequence[Row], dose: Dose, *, heard: Callable[[float], object]) -> Pairs:
+    """Measure the rows in one fresh process, or in one a side where their runtimes cannot share one.
+
+    All bases are of one place, and so are all candidates.
+
+    `heard` is told now and then how many seconds are left. What a worker crashes or hangs with before it measures is
+    the failure of the row that it was at.
+
+    Raises:
+        MeasureError: the worker crashed or hung later.
+        RuntimeUnavailable, GatewayError: nothing can be measured on this device.
+    """
+    unreadable = _unreadable(rows)
+    if unreadable:
+        return _nothing(rows, failed=unreadable)
+    if rows[0].base.place == rows[0].candidate.place:
+        return _together(rows, dose, heard)
+    return _by_turns(rows, dose, heard)
+
+
+def _unreadable(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+    """Of each row that a runtime does not take, which of its sides that is, and why."""
+    failed: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        for side, arm in zip(SIDES, row.arms, strict=True):
+            try:
+                readable(arm.device, arm.cell)
+            except MeasureError as failure:
+                failed.setdefault(row.variant, (side, failure.message))
+    return failed
+
+
+def _together(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object]) -> Pairs:
+    request = {
+        **_request("paired", [arm for row in rows for arm in row.arms], dose),
+        "duration_ns": round(dose.duration_s * NS_PER_S),
+        "burst": _burst(dose),
+    }
+    at: list[int | None] = [None]
+
+    def progress(answer: dict[str, Any]) -> None:
+        at[0] = answer.get("at")
+        heard(answer["expect_s"])
+
+    try:
+        answer = ask(rows[0].base.device, request, timeout_s=dose.timeout_s, heard=progress, environment=HUGE_PAGES)
+    except MeasureError as failure:
+        if at[0] is None:
+            raise
+        row, side = divmod(at[0], 2)
+        return _nothing(rows, failed={rows[row].variant: (SIDES[side], failure.message)})
+    if "busy" in answer:
+        return _nothing(rows, busy=answer["busy"])
+    columns = {name: np.frombuffer(data, np.int64) for name, data in answer["columns"].items()}
+    return _found(rows, columns, answer["arms"], {"host": answer["host"]}, dose)
+
+
+def _by_turns(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object]) -> Pairs:
+    draw = Random(dose.seed)  # noqa: S311  an order, not a secret
+    workers: list[Worker] = []
+    answers: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        for side in draw.sample((0, 1), 2):
+            arms = [row.arms[side] for row in rows]
+            worker = stack.enter_context(conversation(arms[0].device, timeout_s=dose.timeout_s, environment=HUGE_PAGES))
+            worker.send(_request("alternating", arms, dose))
+            answer: dict[str, Any] = {"expect_s": 0.0}
+            while "expect_s" in answer:
+                try:
+                    answer = worker.receive()
+                except MeasureError as failure:
+                    if "at" not in answer:
+                        raise
+                    at = int(answer["at"])
+                    return _nothing(rows, failed={rows[at].variant: (SIDES[side], failure.message)})
+            if "busy" in answer:
+                return _nothing(rows, busy=answer["busy"])
+            workers.insert(side, worker)
+            answers.insert(side, answer)
+        live = [at for at in range(len(rows)) if not any("error" in answer["arms"][at] for answer in answers)]
+        columns = _turns(workers, answers, live, dose, draw, heard)
+        for worker in workers:
+            worker.send(None)
+    arms = [answer["arms"][at] for at in range(len(rows)) for answer in answers]
+    facts = {"host": answers[0]["host"], "candidate_host": answers[1]["host"]}
+    return _found(rows, columns, arms, facts, dose)
+
+
+def _turns(
+    workers: Sequence[Worker],
+    answers: Sequence[Mapping[str, Any]],
+    live: Sequence[int],
+    dose: Dose,
+    draw: Random,
+    heard: Callable[[float], object],
+) -> dict[str, NDArray[np.int64]]:
+    """A pair is a turn of each side, of one run or as many as fit into 2 ms, of which the median counts."""
+    kept: list[tuple[int, ...]] = []
+    end = time.monotonic() + dose.duration_s
+    sweep = 0
+    while live:
+        for row in draw.sample(live, len(live)):
+            if sweep and time.monotonic() >= end:
+                return _columns(kept)
+            pair_ns = sum(answer["latencies_ns"][row] for answer in answers)
+            runs = max(1, 2 * TURN_NS // pair_ns)
+            for first in orders(burst(runs * pair_ns, **_burst(dose)), draw):
+                found: dict[int, tuple[int, int]] = {}
+                for side in (first, 1 - first):
+                    workers[side].send((row, runs))
+                    wall, worked = workers[side].receive()
+                    found[side] = round(float(np.median(wall))), round(float(np.median(worked)))
+                kept.append((row, sweep, first, found[0][0], found[1][0], found[0][1], found[1][1]))
+            heard(max(0.0, end - time.monotonic()))
+        sweep += 1
+    return _columns(kept)
+
+
+def _columns(kept: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:
+    table = np.array(kept, np.int64).reshape(-1, len(COLUMNS))
+    return {name: table[:, at].copy() for at, name in enumerate(COLUMNS)}
+
+
+def _request(do: str, arms: Sequence[Arm], dose: Dose) -> dict[str, Any]:
+    return {
+        "do": do,
+        "seed": dose.seed,
+        "limits": {"pressure": dose.pressure, "load": dose.load},
+        "arms": [session_request(arm.device, arm.cell, readable(arm.device, arm.cell).path) for arm in arms],
+    }
+
+
+def _burst(dose: Dose) -> dict[str, int]:
+    return {"duration_ns": round(dose.burst_s * NS_PER_S), "min_pairs": dose.min_pairs}
+
+
+def _found(
+    rows: Sequence[Row],
+    columns: dict[str, NDArray[np.int64]],
+    answers: Sequence[dict[str, Any]],
+    facts: dict[str, Any],
+    dose: Dose,
+) -> Pairs:
+    """Pairs, with what is wrong with any of the arms."""
+    failed: dict[str, tuple[str, str]] = {}
+    arms: dict[str, dict[str, Any]] = {}
+    for at, row in enumerate(rows):
+        for side, arm, answer in zip(SIDES, row.arms, answers[2 * at : 2 * at + 2], strict=True):
+            try:
+                arms[f"{row.variant} {side}"] = _arm_facts(arm, answer, allow_fallback=dose.allow_fallback)
+            except MeasureError as failure:
+                failed.setdefault(row.variant, (side, failure.message))
+    return Pairs(
+        variants=tuple(row.variant for row in rows), columns=columns, failed=failed, facts={**facts, "arms": arms}
+    )
+
+
+def _arm_facts(arm: Arm, answer: dict[str, Any], *, allow_fallback: bool) -> dict[str, Any]:
+    if "error" in answer:
+        raise MeasureError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
+    if not allow_fallback:
+        placed(arm.cell, answer["placement"], arm.device.provider)
+    kept = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
+    return kept | {"difference": checked(arm.device, arm.cell, answer["outputs"]), "sha256": arm.cell.sha256}
+
+
+def _nothing(
+    rows: Sequence[Row], *, busy: str | None = None, failed: dict[str, tuple[str, str]] | None = None
+) -> Pairs:
+    return Pairs(
+        variants=tuple(row.variant for row in rows), columns=_columns([]), failed=failed or {}, facts={}, busy=busy
+    )

@@ -1,0 +1,179 @@
+"""What `mnbench compare BASE CANDIDATE` compares: files, folders, variants, precisions, settings or runtime builds."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias, cast, get_args
+
+import msgspec
+
+from mnbench.errors import BuildError, FileError, RuntimeUnavailable
+from mnbench.network.variant import OnnxFile, Precision, Source, Variant, named
+from mnbench.results.record import Session
+from mnbench.targets.device import Device
+from mnbench.targets.environments import concerns, environment, needs, with_packages
+from mnbench.targets.runtimes import runtime_names
+from mnbench.targets.transport import shares_files
+
+RUNTIME = re.compile(rf"(?:{'|'.join(runtime_names())})(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?", re.IGNORECASE)
+SETTING = re.compile(r"(?:session|provider|ep|mlas|optimization|memory)\.[\w.]*=[^=]*|threads=\d+")
+DEFAULT = "default"
+"""The device as its profile has it, beside one with other settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How a side is run, where that is what differs. `session` stands for what the device's profile says of it."""
+
+    requirement: str = ""
+    session: Session | None = None
+    precision: Precision | None = None
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def device(self, device: Device) -> Device:
+        """The device, set up so.
+
+        Raises:
+            BuildError: the build is of another runtime than the device's.
+            RuntimeUnavailable: the runtime's build cannot be installed, or not there.
+        """
+        session = self.session or Session.of(device)
+        options, provider_options = dict(session.options), dict(session.provider_options)
+        threads = device.threads
+        for key, value in self.settings.items():
+            if key == "threads":
+                threads = int(value)
+            elif key.startswith("provider."):
+                provider_options[key.removeprefix("provider.")] = value
+            else:
+                options[key] = value
+        gateway = device.gateway
+        # The name alone is the one that the device has.
+        if self.requirement and self.requirement != device.runtime:
+            if not shares_files(device):
+                raise RuntimeUnavailable(
+                    f"device {device.name}: {self.requirement} is not installed on other machines",
+                    hint="give a profile a `gateway` to a Python that has it, or compare on this machine",
+                )
+            if not concerns(self.requirement, device):
+                raise BuildError(
+                    f"device {device.name} measures with {device.runtime}, and not with {self.requirement}",
+                    hint=f"name another device, or compare {device.runtime}==VERSION",
+                )
+            own = with_packages(device, [self.requirement])
+            python = environment(*needs(own), alone=own.requires_alone)
+            gateway = f"popen//python={shlex.quote(str(python))}"
+        return msgspec.structs.replace(
+            device,
+            options=options,
+            provider_options=provider_options,
+            environment=session.environment,
+            threads=threads,
+            gateway=gateway,
+        )
+
+    def source(self, source: Source) -> Source:
+        """The variant in the side's precision.
+
+        Raises:
+            BuildError: a user's file has the precision that it has.
+        """
+        if self.precision is None:
+            return source
+        if isinstance(source, OnnxFile):
+            raise BuildError(
+                f"{source.path}: has the precision that it was made with", hint="compare it with another file"
+            )
+        return replace(source, precision=self.precision)
+
+
+Side: TypeAlias = Source | Path | Setup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """What is to be compared under a name; None is a side that is not there."""
+
+    variant: str
+    base: tuple[Source, Setup] | None
+    candidate: tuple[Source, Setup] | None
+
+
+def side(text: str) -> Side:  # noqa: PLR0911  one return a kind
+    """What an argument means; a Path is a folder.
+
+    Raises:
+        FileError: a file or folder is not there.
+        BuildError: it is nothing that can be compared.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return path
+    if text.endswith(".onnx"):
+        if not path.exists():
+            raise FileError(f"{text}: there is no such file", hint="name an .onnx file that you can read")
+        return OnnxFile(path=path)
+    if text == DEFAULT:
+        return Setup()
+    if text in get_args(Precision):
+        return Setup(precision=cast("Precision", text))
+    if RUNTIME.fullmatch(text):
+        return Setup(requirement=text)
+    settings = text.split(",")
+    if all(map(SETTING.fullmatch, settings)):
+        return Setup(settings=dict(setting.split("=", 1) for setting in settings))
+    try:
+        return named(text)
+    except BuildError as failure:
+        raise BuildError(
+            failure.message,
+            hint="compare .onnx files, folders of them, variants such as v1-a0.5-r160, fp32 with int8, "
+            "onnxruntime==1.30.0 with onnxruntime, or session.KEY=VALUE with default",
+        ) from failure
+
+
+def pairings(base: Side, candidate: Side, graphs: Sequence[Source]) -> list[Pairing]:
+    """The rows of a comparison.
+
+    Raises:
+        BuildError: the sides are of kinds that do not go together, graphs are missing or make no sense here.
+    """
+    if isinstance(base, Setup) and isinstance(candidate, Setup):
+        if not graphs:
+            raise BuildError(
+                "no graphs to compare them with", hint="name some: mnbench compare fp32 int8 v1 --alpha 0.5"
+            )
+        if (base.precision is None) != (candidate.precision is None):
+            raise BuildError("a precision is compared with another", hint="mnbench compare fp32 int8 v1")
+        return [
+            Pairing(variant=one.name, base=(base.source(one), base), candidate=(candidate.source(one), candidate))
+            for one in graphs
+        ]
+    if graphs:
+        raise BuildError(
+            "GRAPH is for comparisons of precisions, settings or runtimes",
+            hint="leave the graphs and their options out",
+        )
+    if isinstance(base, Path) and isinstance(candidate, Path):
+        return _folders(base, candidate)
+    if isinstance(base, Variant | OnnxFile) and isinstance(candidate, Variant | OnnxFile):
+        return [Pairing(variant=candidate.name, base=(base, Setup()), candidate=(candidate, Setup()))]
+    raise BuildError("BASE and CANDIDATE are of two kinds", hint="compare two files, two folders, two variants, …")
+
+
+def _folders(base: Path, candidate: Path) -> list[Pairing]:
+    """Files of the same name belong together; each subfolder is part of the name."""
+    found = {
+        folder: {str(path.relative_to(folder).with_suffix("")): OnnxFile(path=path) for path in folder.rglob("*.onnx")}
+        for folder in (base, candidate)
+    }
+    names = sorted({*found[base], *found[candidate]})
+    if not names:
+        raise BuildError(f"{base} and {candidate} hold no .onnx files", hint="name folders that do")
+    both: list[Pairing] = []
+    for name in names:
+        sides = [(found[folder][name], Setup()) if name in found[folder] else None for folder in (base, candidate)]
+        both.append(Pairing(variant=name, base=sides[0], candidate=sides[1]))
+    return both

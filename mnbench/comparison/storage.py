@@ -1,0 +1,129 @@
+"""Every pair of a comparison, kept beside the records: any verdict can be computed again."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from zipfile import BadZipFile
+
+import msgspec
+import numpy as np
+
+from mnbench import atomic_files
+from mnbench.comparison.decide import Effect, Finding, Rules, effect
+from mnbench.comparison.paired_trial import Pairs
+from mnbench.comparison.verdicts import Context, conclude
+from mnbench.errors import RecordError
+
+Stage: TypeAlias = Literal["first", "again"]
+
+CONTEXT = "comparison.json"
+
+
+@dataclass
+class Kept:
+    """The pairs of a comparison, process by process, in a folder of its own; with no folder, in memory alone."""
+
+    folder: Path | None
+    processes: list[tuple[Stage, Pairs]] = field(default_factory=list[tuple[Stage, Pairs]])
+
+    def add(self, stage: Stage, pairs: Pairs) -> None:
+        """Keep what a process found.
+
+        Raises:
+            FileError: no space, no permission.
+        """
+        if self.folder:
+            facts = {"stage": stage, "variants": pairs.variants, "failed": pairs.failed, **pairs.facts}
+            packed = BytesIO()
+            np.savez_compressed(packed, allow_pickle=False, **_narrow(pairs), facts=np.array(json.dumps(facts)))
+            atomic_files.write(self.folder / f"pairs.{len(self.processes)}.npz", packed.getvalue(), durable=False)
+        self.processes.append((stage, pairs))
+
+    def effects(self, stage: Stage, variants: Iterable[str]) -> dict[str, list[Effect]]:
+        """What each row's processes found in that stage, in order."""
+        found: dict[str, list[Effect]] = {variant: [] for variant in variants}
+        for kind, pairs in self.processes:
+            if kind != stage:
+                continue
+            for variant in pairs.variants:
+                columns = pairs.of(variant)
+                if variant in found and variant not in pairs.failed and columns["first"].size:
+                    found[variant].append(effect(columns, waits=pairs.waits(variant)))
+        return found
+
+    def write(self, context: Context) -> None:
+        """Keep what was compared, by which rules, so that `judged_again` needs nothing else."""
+        if self.folder:
+            atomic_files.write(self.folder / CONTEXT, msgspec.json.format(msgspec.json.encode(context)) + b"\n")
+
+
+def new_folder(results: Path) -> Path:
+    """A folder under `results/raw/` for one comparison.
+
+    Raises:
+        FileError: no permission.
+    """
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    for attempt in count():
+        folder = results / "raw" / f"{started}-compare{f'.{attempt}' if attempt else ''}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as failure:
+            raise atomic_files.unwritable(folder, failure) from failure
+        return folder
+    raise AssertionError
+
+
+def judged_again(folder: Path, rules: Rules | None = None) -> tuple[Finding, ...]:
+    """The findings of a kept comparison, by its own rules or by others.
+
+    Raises:
+        RecordError: the folder holds no comparison, or something in it cannot be read.
+    """
+    try:
+        context = msgspec.json.decode((folder / CONTEXT).read_bytes(), type=Context)
+        kept = Kept(None, [_load(folder / f"pairs.{process}.npz") for process in range(context.processes)])
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, msgspec.DecodeError) as failure:
+        raise RecordError(
+            f"{folder}: holds no comparison that can be read: {failure}", hint="name a folder under results/raw"
+        ) from failure
+    context = msgspec.structs.replace(context, rules=rules or context.rules)
+    return conclude(kept.effects("first", context.measured), kept.effects("again", context.measured), context)
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a comparison that was not finished, and those above it if they are empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for above in (folder.parent, folder.parent.parent):
+            above.rmdir()
+
+
+def _load(path: Path) -> tuple[Stage, Pairs]:
+    with np.load(path) as arrays:
+        found = dict(arrays)
+    facts: dict[str, Any] = json.loads(str(found.pop("facts")))
+    failed: Mapping[str, Sequence[str]] = facts.pop("failed")
+    return facts.pop("stage"), Pairs(
+        variants=tuple(facts.pop("variants")),
+        columns={name: values.astype(np.int64) for name, values in found.items()},
+        failed={variant: (side, message) for variant, (side, message) in failed.items()},
+        facts=facts,
+    )
+
+
+def _narrow(pairs: Pairs) -> dict[str, Any]:
+    """The columns, those that count in few bytes; nanoseconds in eight."""
+    return {
+        name: values if name.endswith("_ns") else values.astype(np.min_scalar_type(int(values.max(initial=0))))
+        for name, values in pairs.columns.items()
+    }

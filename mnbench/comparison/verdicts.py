@@ -1,0 +1,135 @@
+"""From effects to findings: the table is judged, what looks slower once more, and each row gets its reason."""
+
+from collections.abc import Mapping
+from math import expm1
+from typing import Literal
+
+import msgspec
+
+from mnbench.comparison.decide import (
+    MIN_PAIRS,
+    MIN_PROCESSES,
+    Decision,
+    Effects,
+    Estimate,
+    Finding,
+    Rules,
+    decide,
+    finding,
+    variances,
+)
+
+UNFIT = 0.01
+"""A machine on which a row differs from itself by more than this is not fit to judge."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared, all but the pairs.
+
+    `measured` names the device of each row that was; `known` are findings that no measurement was needed for; `failed`
+    says which side of a row failed, and how; `stopped` why measuring ended before the rules were satisfied.
+    """
+
+    base: str
+    candidate: str
+    rules: Rules
+    seed: int
+    measured: dict[str, str]
+    known: tuple[Finding, ...] = ()
+    failed: dict[str, tuple[str, str]] = {}
+    stopped: str = ""
+    incomparable: str = ""
+    self_check: bool = False
+    processes: int = 0
+
+
+def suspects(first: Effects, rules: Rules, rows: int) -> list[str]:
+    """Of so many rows, those that are to be measured once more, alone."""
+    return [row for row, one in decide(first, rules, ended=True, rows=rows).items() if one.verdict == "slower"]
+
+
+def repeated(again: Effects, first: Effects, rules: Rules, *, ended: bool) -> dict[str, Decision]:
+    """What the suspects turned out to be. Each stands for itself: the first look has paid for there being many."""
+    return decide(again, rules, ended=ended, rows=1, prior=variances(first))
+
+
+def conclude(first: Effects, again: Effects, context: Context) -> tuple[Finding, ...]:
+    """A finding a row: those measured in their order, then those that were not."""
+    able = {row: each for row, each in first.items() if row not in context.failed}
+    decided = decide(able, context.rules, ended=True, rows=len(context.measured))
+    doubtful = [row for row, one in decided.items() if one.verdict == "slower"]
+    second = repeated({row: again[row] for row in doubtful if again.get(row)}, able, context.rules, ended=True)
+    findings: list[Finding] = []
+    for row, device in context.measured.items():
+        if row in context.failed:
+            findings.append(_broken(row, device, *context.failed[row]))
+        elif context.incomparable:
+            findings.append(Finding(variant=row, device=device, verdict="incomparable", reason=context.incomparable))
+        elif row not in decided:
+            findings.append(_too_few(row, device, first, context))
+        elif context.self_check:
+            findings.append(_checked(row, device, decided[row]))
+        else:
+            findings.append(_found(row, device, decided[row], second, context))
+    return (*findings, *context.known)
+
+
+def verdict_of_side(side: str) -> Literal["missing", "incomparable"]:
+    """What a row is of which one side cannot be measured."""
+    return "missing" if side == "candidate" else "incomparable"
+
+
+def _broken(row: str, device: str, side: str, message: str) -> Finding:
+    return Finding(variant=row, device=device, verdict=verdict_of_side(side), reason=f"the {side} fails: {message}")
+
+
+def _too_few(row: str, device: str, first: Effects, context: Context) -> Finding:
+    made = len(first[row])
+    why = context.stopped or "give more --budget"
+    return Finding(
+        variant=row,
+        device=device,
+        verdict="inconclusive",
+        processes=made,
+        pairs=sum(one.pairs for one in first[row]),
+        reason=f"{made} of at least {MIN_PROCESSES} processes: {why}",
+    )
+
+
+def _found(row: str, device: str, decision: Decision, second: Mapping[str, Decision], context: Context) -> Finding:
+    estimate = decision.estimate
+    if decision.verdict == "slower":
+        repeat = second.get(row)
+        if repeat is None:
+            why = context.stopped or "give more --budget"
+            unsure = decision._replace(verdict="inconclusive")
+            return finding(row, device, unsure, f"looks slower, and could not be measured again: {why}")
+        alone = f"{percent(repeat.estimate.mean)} when measured again, alone"
+        if repeat.verdict == "slower":
+            return finding(row, device, decision, alone)
+        cleared = repeat._replace(verdict="same" if repeat.verdict == "same" else "inconclusive")
+        return finding(row, device, cleared, f"looked {percent(estimate.mean)} at first")
+    if decision.verdict == "inconclusive":
+        return finding(row, device, decision, _doubt(estimate, context))
+    return finding(row, device, decision)
+
+
+def _doubt(estimate: Estimate, context: Context) -> str:
+    if estimate.pairs < MIN_PAIRS:
+        return f"{estimate.pairs} of at least {MIN_PAIRS} pairs: give more --budget"
+    if context.stopped:
+        return context.stopped
+    return "may be slower, may be the same: give more --budget and --processes, or a quieter machine"
+
+
+def _checked(row: str, device: str, decision: Decision) -> Finding:
+    """A row beside itself."""
+    fit = decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= UNFIT
+    verdict = "same" if fit else "inconclusive"
+    reason = "" if fit else "differs from itself, or nobody can tell: this machine is not fit to judge"
+    return finding(row, device, decision._replace(verdict=verdict), reason)
+
+
+def percent(log_ratio: float) -> str:
+    """A log ratio as a change: +3.1 %."""
+    return f"{100 * expm1(log_ratio):+.1f} %"

@@ -1,0 +1,48 @@
+"""The families, and how a file becomes one of their architectures."""
+
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from mnbench.errors import ArchitectureError
+from mnbench.families.generic import Blocks
+from mnbench.families.mobilenet_v1 import MobileNetV1
+from mnbench.families.mobilenet_v2 import MobileNetV2
+from mnbench.families.mobilenet_v3 import MobileNetV3
+from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
+from mnbench.network.architecture import Architecture
+from mnbench.network.toml_struct import decode
+from mnbench.workspace import check_name, find_table, table_paths
+
+Family: TypeAlias = MobileNetV1 | MobileNetV2 | MobileNetV3 | ShuffleNetV1 | ShuffleNetV2 | Blocks
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Read and check one table.
+
+    Raises:
+        ArchitectureError: unknown or missing key, a value out of range, or a row that contradicts the table.
+    """
+    architecture = cast("Architecture", decode(path, cast("type[Any]", Family), ArchitectureError))
+    architecture.check(path)
+    return architecture
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture of that name or path.
+
+    Raises:
+        ArchitectureError: there is none, or its table is wrong.
+    """
+    known = table_paths("graphs")
+    if name not in known and not name.endswith(".toml"):
+        every = map(read_architecture, known.values())
+        name = next((one.name for one in every if one.short == name and one.name in known), name)
+    path = graph_paths().get(name) or find_table(name, "graphs", ArchitectureError)
+    found = read_architecture(path)
+    check_name(found.name, path, ArchitectureError)
+    return found
+
+
+def graph_paths() -> dict[str, Path]:
+    """Every graph by name, those of studies too, which no list shows and no run measures unasked."""
+    return table_paths("graphs/studies") | table_paths("graphs")

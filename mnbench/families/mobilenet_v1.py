@@ -1,0 +1,137 @@
+"""MobileNet V1's columns: type / stride, filter shape, input size."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from mnbench.network.architecture import Architecture, Count, Kernel, Printed, Size, Stride, refuse, strided, times
+from mnbench.network.toml_struct import Table
+
+
+class Conv(Table, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
+    """A full convolution, batch normalization and the activation. `filter` is kernel × kernel × in × out."""
+
+    s: Stride
+    filter: tuple[Kernel, Kernel, Count, Count]
+    input: Size
+
+    def output(self) -> Size:
+        """What the row hands to the next one."""
+        return strided(self.input, self.s, self.filter[3])
+
+
+class ConvDepthwise(Table, frozen=True, kw_only=True, tag_field="type", tag="Conv dw"):
+    """A depthwise convolution, batch normalization and the activation. `filter` is kernel × kernel × channels."""
+
+    s: Stride
+    filter: tuple[Kernel, Kernel, Count]
+    input: Size
+
+    def output(self) -> Size:
+        """What the row hands to the next one."""
+        return strided(self.input, self.s, self.filter[2])
+
+
+class AvgPool(Table, frozen=True, kw_only=True, tag_field="type", tag="Avg Pool"):
+    """Global average pooling: `pool` is the whole map at ρ = 1."""
+
+    s: Literal[1]
+    pool: tuple[Count, Count]
+    input: Size
+
+    def output(self) -> Size:
+        """What the row hands to the next one."""
+        return (1, 1, self.input[2])
+
+
+class FullyConnected(Table, frozen=True, kw_only=True, tag_field="type", tag="FC"):
+    """The classifier: `filter` is in × classes, and a bias."""
+
+    s: Literal[1]
+    filter: tuple[Count, Count]
+    input: Size
+
+    def output(self) -> Size:
+        """What the row hands to the next one."""
+        return (1, 1, self.filter[1])
+
+
+class Softmax(Table, frozen=True, kw_only=True, tag_field="type", tag="Softmax"):
+    """The paper's last row. Networks end at the logits before it, as every reference implementation's do."""
+
+    s: Literal[1]
+    input: Size
+
+    def output(self) -> Size:
+        """What the row hands to the next one."""
+        return self.input
+
+
+class Repeat(Table, frozen=True, kw_only=True, tag_field="type", tag="Repeat"):
+    """The paper's "5×" brace: the rows inside, that many times."""
+
+    times: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    rows: Annotated[tuple[Conv | ConvDepthwise, ...], msgspec.Meta(min_length=1)]
+
+
+Row: TypeAlias = Conv | ConvDepthwise | AvgPool | FullyConnected | Softmax
+
+
+class Width(Table, frozen=True, kw_only=True):
+    """How α reaches channels: printed × α, down to a multiple of `divisor`, never under `minimum`."""
+
+    divisor: Count
+    minimum: Count
+
+    def scaled(self, printed: int, alpha: float) -> int:
+        """Channels at width multiplier `alpha` (slim: `max(int(d * depth_multiplier), min_depth)`)."""
+        return max(int(printed * alpha) // self.divisor * self.divisor, self.minimum)
+
+
+class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
+    """MobileNet V1, and its full and shallow relatives."""
+
+    activation: Literal["relu", "relu6"]
+    width: Width
+    rows: Annotated[tuple[Row | Repeat, ...], msgspec.Meta(min_length=1)]
+
+    def numbered_rows(self) -> Iterator[tuple[str, Row]]:
+        """Every row with its number in the paper's table: 14.1 and 14.2 come as often as row 14 says."""
+        for number, row in enumerate(self.rows, 1):
+            if isinstance(row, Repeat):
+                for _ in range(row.times):
+                    yield from ((f"{number}.{inner}", one) for inner, one in enumerate(row.rows, 1))
+            else:
+                yield str(number), row
+
+    def printed(self) -> Iterator[Printed]:
+        """Every row of the table, in order."""
+        return (Printed(number, row.input, row.output()) for number, row in self.numbered_rows())
+
+    def check(self, path: Path) -> None:
+        """Hold the table against itself, filters and pools included."""
+        first, row = next(self.numbered_rows())
+        if not isinstance(row, Conv):
+            refuse(path, first, "input", row.input, "a table begins with a convolution")
+        pooled = classified = False
+        for number, row in self.numbered_rows():
+            channels = row.input[2]
+            match row:
+                case Conv() | ConvDepthwise() if row.filter[2] != channels:
+                    refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
+                case Conv() | ConvDepthwise() | AvgPool() if pooled:
+                    refuse(path, number, "input", row.input, "the rows above it have pooled already")
+                case FullyConnected() if row.input[:2] != (1, 1):
+                    refuse(path, number, "input", row.input, "it must be pooled to 1 × 1 first")
+                case FullyConnected() if row.filter[0] != channels:
+                    refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
+                case AvgPool() if row.pool != row.input[:2]:
+                    refuse(path, number, "pool", row.pool, f"it must cover its whole input, {times(row.input[:2])}")
+                case FullyConnected() if classified:
+                    refuse(path, number, "filter", row.filter, "there is a classifier already")
+                case _:
+                    pass
+            pooled, classified = pooled or isinstance(row, AvgPool), classified or isinstance(row, FullyConnected)
+        super().check(path)

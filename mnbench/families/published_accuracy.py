@@ -1,0 +1,113 @@
+"""Published accuracy: what a source prints for exactly the variant that was measured."""
+
+import os
+from functools import lru_cache
+from typing import NamedTuple
+
+from mnbench import families
+from mnbench.errors import ArchitectureError
+from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
+from mnbench.network.architecture import Architecture, Published
+from mnbench.network.variant import NAME, Precision, Variant
+
+INTEGER_SOURCES = ("quantized", "8-bit")
+"""Words of a source whose figures are those of 8-bit integer weights."""
+
+OTHERS = ("own implementation",)
+"""Words of a source that trained a graph of its own making."""
+
+
+class Accuracy(NamedTuple):
+    """A top-1 share of ImageNet in percent, and who prints it."""
+
+    top1: float
+    source: str
+
+
+class _Key(NamedTuple):
+    """What a published figure and a variant must agree in."""
+
+    alpha: float
+    resolution: int
+    own: str
+    classes: int | None
+
+
+def accuracy(architecture: str | None, variant: str, precision: Precision = "fp32") -> Accuracy | None:
+    """The first figure that the graph's table lists for a variant: tables list the authors' own before others'.
+
+    Figures of 8-bit weights stand for int8 alone, and no source prints any for fp16. A variant with another padding or
+    activation than the papers' has none; the batch changes no answer.
+    """
+    found = NAME.fullmatch(variant)
+    if not architecture or not found or precision == "fp16" or found["same"] or found["relu"] or found["width"]:
+        return None
+    classes = None if found["classes"] is None else int(found["classes"])
+    own = found["own"].removeprefix(architecture).lstrip("-")
+    figures = _figures(os.getcwd(), architecture, precision == "int8")  # noqa: PTH109  a key, and asked for often
+    default, listed = figures
+    return listed.get(_Key(float(found["alpha"]), int(found["height"]), own or default, classes))
+
+
+def published_variants(architecture: Architecture) -> list[Variant]:
+    """Every variant of a table for which a source prints an accuracy on ImageNet, in the table's order."""
+    default = _own(architecture)
+    found: dict[str, Variant] = {}
+    for one in architecture.published:
+        own = _printed(one) == default
+        variant = Variant(
+            architecture=architecture,
+            alpha=one.alpha,
+            resolution=(one.resolution, one.resolution),
+            groups=None if own else one.groups,
+            unit=None if own else one.unit,
+            classes=one.classes,
+        )
+        if one.classes is None and accuracy(architecture.name, variant.name):
+            found.setdefault(variant.name, variant)
+    return list(found.values())
+
+
+def family(architecture: str | None) -> str:
+    """The family of a graph's table; of a file, and of a graph that is not here, `own`."""
+    found = _architecture(os.getcwd(), architecture) if architecture else None  # noqa: PTH109
+    return str(found.__struct_config__.tag) if found else "own"
+
+
+@lru_cache
+def _architecture(workspace: str, name: str) -> Architecture | None:  # noqa: ARG001  the workspace's tables come first
+    try:
+        return families.architecture(name)
+    except ArchitectureError:
+        return None
+
+
+@lru_cache
+def _figures(workspace: str, name: str, integer: bool) -> tuple[str, dict[_Key, Accuracy]]:  # noqa: FBT001
+    """The table's own groups or unit, as a variant's name has it, and every figure of fp32 or of 8-bit weights."""
+    architecture = _architecture(workspace, name)
+    if architecture is None:
+        return "", {}
+    default = _own(architecture)
+    found: dict[_Key, Accuracy] = {}
+    for one in architecture.published:
+        if one.top1 is None or any(word in one.source for word in OTHERS):
+            continue
+        if any(word in one.source for word in INTEGER_SOURCES) == integer:
+            key = _Key(one.alpha, one.resolution, _printed(one) or default, one.classes)
+            found.setdefault(key, Accuracy(one.top1, one.source))
+    return default, found
+
+
+def _own(architecture: Architecture) -> str:
+    match architecture:
+        case ShuffleNetV1():
+            return f"g{architecture.groups}"
+        case ShuffleNetV2():
+            return architecture.unit
+        case _:
+            return ""
+
+
+def _printed(published: Published) -> str:
+    return f"g{published.groups}" if published.groups else published.unit or ""

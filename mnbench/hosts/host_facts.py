@@ -1,0 +1,44 @@
+"""The setting of a measurement: what a figure that is kept for later depends on, and where such figures are kept."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mnbench.targets.device import Device
+from mnbench.targets.transport import ask
+
+TIMEOUT_S = 60.0
+
+
+def setting_of(device: Device) -> dict[str, Any]:
+    """The host as a worker there finds it, and how the device runs a model.
+
+    Raises:
+        GatewayError: no worker starts there.
+    """
+    request = {"do": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
+    found = ask(device, request, timeout_s=TIMEOUT_S)
+    return {
+        "gateway": device.gateway,
+        **{name: found["facts"][name] for name in ("cpu", "machine", "cores")},
+        "runtime": f"{device.runtime} {found['runtime_version']}",
+        "provider": device.provider,
+        "provider_options": device.provider_options,
+        "options": device.options,
+        **({"environment": device.environment} if device.environment else {}),
+        "threads": device.threads,
+        "bound_to": list(device.cores),
+    }
+
+
+def kept_in(kind: str, setting: dict[str, Any]) -> Path:
+    """The file for figures of that kind in that setting, in the user's cache (XDG base directory specification)."""
+    digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]
+    return cache_folder() / f"{kind}-{digest}.json"
+
+
+def cache_folder() -> Path:
+    """Where a user's caches are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnbench"

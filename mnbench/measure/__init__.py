@@ -1,1 +1,0 @@
-"""What runs, in which order, and the workers that run it."""

@@ -1,0 +1,1 @@
+"""Trained weights: checkpoints, their tensors' names, and how they fit a network."""

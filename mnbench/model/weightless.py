@@ -1,0 +1,115 @@
+"""A graph without its weights, a few kilobytes that git likes, from which a model of the same latency is made again.
+
+Each large weight leaves its shape, its type, and how its numbers are spread; as many numbers, so spread, are drawn in
+their place by a generator that its name seeds. What a model takes to run depends on where numbers lie, and on none of
+them being denormal, but not on which they are.
+"""
+
+import hashlib
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from mnbench import atomic_files
+from mnbench.errors import RecordError
+from mnbench.model.model import Model
+
+KEPT_EXACTLY = 64
+"""How many numbers a weight may have to be kept as it is: scales, zero points, shapes."""
+
+SUFFIX = ".onnx.xz"
+REFILLED = "mnbench.refilled"
+
+
+def skeleton(model: Model) -> bytes:
+    """The model without its large weights, compressed; it knows the hash of what `refilled` makes of it."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    # A runtime fuses quantized operators only where scales and zero points fit each other.
+    scaled = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    exact = {name for node in scaled for name in node.input[1:]}
+    for tensor in proto.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        large = values.size > KEPT_EXACTLY and values.dtype.kind in "fiu" and values.dtype.itemsize <= 4
+        if large and tensor.name not in exact:
+            _empty(tensor, values)
+    filled = onnx.ModelProto()
+    filled.CopyFrom(proto)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = REFILLED, _fill(filled)
+    return lzma.compress(proto.SerializeToString(deterministic=True), preset=9)
+
+
+def refilled(data: bytes, name: str) -> Model:
+    """The model that a skeleton stands for, with other weights.
+
+    Raises:
+        RecordError: it is no skeleton, or something else comes of it than when it was made.
+    """
+    try:
+        proto = onnx.ModelProto.FromString(lzma.decompress(data))
+        wanted = next(entry for entry in proto.metadata_props if entry.key == REFILLED)
+        proto.metadata_props.remove(wanted)
+        found = _fill(proto)
+    except (lzma.LZMAError, EOFError, DecodeError, StopIteration, ValueError, KeyError) as failure:
+        raise RecordError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
+    if found != wanted.value:
+        raise RecordError(
+            f"{name}: the hash of the graph that is kept is {found[:12]}, and not {wanted.value[:12]}",
+            hint="restore it from git, or keep the graph again",
+        )
+    return Model(name=name, proto=proto)
+
+
+def path_of(results: Path, sha256: str) -> Path:
+    """Where the graph of a model with that hash is kept."""
+    return results / "graphs" / f"{sha256[:12]}{SUFFIX}"
+
+
+def keep(results: Path, model: Path, sha256: str) -> None:
+    """Keep the graph of a model file with the results, unless it is there.
+
+    Raises:
+        FileError: no space, no permission.
+    """
+    path = path_of(results, sha256)
+    if not path.exists():
+        atomic_files.write(path, skeleton(Model(name=model.stem, proto=onnx.ModelProto.FromString(model.read_bytes()))))
+
+
+def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
+    """Leave of a weight what its successor is drawn from."""
+    exact = values.astype(np.float64)
+    spread = [float(f"{one:.6g}") for one in (exact.mean(), exact.std(), exact.min(), exact.max())]
+    shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
+    tensor.Clear()
+    tensor.dims.extend(shape)
+    tensor.data_type, tensor.name, tensor.doc_string = kind, name, json.dumps(spread)
+
+
+def _fill(proto: onnx.ModelProto) -> str:
+    """Draw every weight that is missing; the hash of the whole."""
+    for tensor in proto.graph.initializer:
+        if tensor.doc_string:
+            mean, deviation, least, most = json.loads(tensor.doc_string)
+            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            numbers = mean + deviation * _normal(tensor.name, int(np.prod(tensor.dims)))
+            numbers = np.clip(numbers, least, most)
+            values = (np.rint(numbers) if kind.kind in "iu" else numbers).astype(kind)
+            tensor.doc_string = ""
+            tensor.raw_data = values.tobytes()
+    return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _normal(name: str, count: int) -> NDArray[np.float64]:
+    """Nearly normal numbers, the same on every machine: sums of four uniform ones from PCG64's raw stream."""
+    bits = np.random.PCG64(crc32(name.encode())).random_raw(count).view(np.uint16).reshape(count, 4)
+    return (bits.sum(axis=1, dtype=np.int64) - 2 * 65535) / (65536 / np.sqrt(3.0))

@@ -1,0 +1,182 @@
+"""Layers one on another: what every family's builder is written with."""
+
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from mnbench.errors import BuildError
+from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
+from mnbench.network.toml_struct import Table
+from mnbench.network.variant import Variant
+
+Kernel = int | tuple[int, int]
+
+
+class Stack:
+    """Collects layers; each method adds one or more and returns what they put out.
+
+    `row` is the number of the table's row that the layers to come belong to, and what the row prints.
+    """
+
+    def __init__(self, variant: Variant, channels: int) -> None:
+        self.variant = variant
+        self.layers: list[Layer] = []
+        self.rows: list[tuple[str, Table]] = []
+        self.row: tuple[str, Table]
+        self.input = Tensor(INPUT, (variant.batch or 1, channels, *variant.resolution))
+
+    def conv(
+        self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, bias: bool = False
+    ) -> Tensor:
+        """A convolution; its map shrinks to ceil(side / stride)."""
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        weights: list[Shape] = [(out, x.shape[1] // groups, *sides), *([(out,)] if bias else [])]
+        return self._window("conv", x, scope, out, sides, stride, groups=groups, weights=weights)
+
+    def conv_bn(
+        self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, activation: str = ""
+    ) -> Tensor:
+        """A convolution, batch normalization and, if named, an activation."""
+        x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
+        x = self.push("batch_norm", f"{scope}/bn", [x], x.shape, weights=[(out,), (out,)])
+        return self.activation(x, scope, activation) if activation else x
+
+    def activation(self, x: Tensor, scope: str, kind: str) -> Tensor:
+        """An activation of that kind, named after it."""
+        return self.push(kind, f"{scope}/{kind}", [x], x.shape)
+
+    def max_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
+        """Max pooling, padded like a convolution."""
+        return self._window("max_pool", x, scope, x.shape[1], (kernel, kernel), stride)
+
+    def average_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
+        """Average pooling, padded like a convolution."""
+        return self._window("average_pool", x, scope, x.shape[1], (kernel, kernel), stride)
+
+    def global_average_pool(self, x: Tensor, scope: str) -> Tensor:
+        """The mean of each channel, (N, C, 1, 1)."""
+        batch, channels, height, width = self._map(x)
+        return self.push("global_average_pool", scope, [x], (batch, channels, 1, 1), kernel=(height, width))
+
+    def add(self, scope: str, x: Tensor, y: Tensor) -> Tensor:
+        """Element by element."""
+        return self.push("add", scope, [x, y], x.shape)
+
+    def multiply(self, scope: str, x: Tensor, gate: Tensor) -> Tensor:
+        """Element by element, or each channel by its gate."""
+        return self.push("mul", scope, [x, gate], x.shape)
+
+    def concat(self, scope: str, parts: Sequence[Tensor]) -> Tensor:
+        """Channels behind channels."""
+        batch, _, height, width = parts[0].shape
+        return self.push("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), height, width))
+
+    def halves(self, x: Tensor, scope: str) -> tuple[Tensor, Tensor]:
+        """The first and the second half of the channels."""
+        batch, channels, height, width = self._map(x)
+        half = (batch, channels // 2, height, width)
+        left, right = Tensor(f"{scope}/left", half), Tensor(f"{scope}/right", half)
+        self._append(Layer(scope=scope, kind="split", inputs=(x,), outputs=(left, right)))
+        return left, right
+
+    def channel_shuffle(self, x: Tensor, scope: str, groups: int) -> Tensor:
+        """Channel i of group g becomes channel g of group i: reshape, transpose, reshape, all of constant shape."""
+        batch, channels, height, width = x.shape
+        inner = channels // groups
+        y = self.push("reshape", f"{scope}/split", [x], (batch, groups, inner, height, width))
+        y = self.push("transpose", f"{scope}/transpose", [y], (batch, inner, groups, height, width))
+        return self.push("reshape", f"{scope}/join", [y], x.shape)
+
+    def flatten(self, x: Tensor, name: str = "") -> Tensor:
+        """(N, C, 1, 1) to (N, C)."""
+        return self.push("flatten", "flatten", [x], x.shape[:2], name=name)
+
+    def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
+        """(N, C) to (N, out)."""
+        if len(x.shape) != 2:
+            self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
+        weights: list[Shape] = [(out, x.shape[1]), *([(out,)] if bias else [])]
+        return self.push("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
+
+    def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> None:
+        """Pooled features to logits; to features alone if the variant has no classes."""
+        wanted = classes if self.variant.classes is None else self.variant.classes
+        if wanted:
+            self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT)
+
+    def push(
+        self,
+        kind: str,
+        scope: str,
+        inputs: Sequence[Tensor],
+        shape: Shape,
+        *,
+        name: str = "",
+        weights: Iterable[Shape] = (),
+        kernel: tuple[int, int] = (1, 1),
+    ) -> Tensor:
+        """A layer with one output, named after its scope."""
+        output = Tensor(name or scope, shape)
+        self._append(
+            Layer(
+                scope=scope, kind=kind, inputs=tuple(inputs), outputs=(output,), weights=tuple(weights), kernel=kernel
+            )
+        )
+        return output
+
+    def _window(
+        self,
+        kind: str,
+        x: Tensor,
+        scope: str,
+        out: int,
+        kernel: tuple[int, int],
+        stride: int,
+        *,
+        groups: int = 1,
+        weights: Iterable[Shape] = (),
+    ) -> Tensor:
+        batch, _, height, width = self._map(x)
+        output = Tensor(scope, (batch, out, -(-height // stride), -(-width // stride)))
+        top, bottom = self._padding(height, kernel[0], stride)
+        left, right = self._padding(width, kernel[1], stride)
+        self._append(
+            Layer(
+                scope=scope,
+                kind=kind,
+                inputs=(x,),
+                outputs=(output,),
+                weights=tuple(weights),
+                kernel=kernel,
+                stride=(stride, stride),
+                padding=(top, left, bottom, right),
+                groups=groups,
+            )
+        )
+        return output
+
+    def _padding(self, size: int, kernel: int, stride: int) -> tuple[int, int]:
+        """Before and after: half a kernel each, or as TensorFlow's SAME only what the last position lacks."""
+        if self.variant.padding == "torch":
+            return kernel // 2, kernel // 2
+        lacking = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+        return lacking // 2, lacking - lacking // 2
+
+    def _map(self, x: Tensor) -> tuple[int, int, int, int]:
+        """The sizes of a map.
+
+        Raises:
+            BuildError: the rows above have pooled it.
+        """
+        if len(x.shape) != 4:
+            self._refuse("needs a map, but the rows above it have pooled", "pool once, behind the last convolution")
+        batch, channels, height, width = x.shape
+        return batch, channels, height, width
+
+    def _refuse(self, what: str, hint: str) -> NoReturn:
+        raise BuildError(f"{self.variant.architecture.name}: row {self.row[0]} {what}", hint=hint)
+
+    def _append(self, layer: Layer) -> None:
+        if any(layer.scope == other.scope for other in self.layers[-4:]):
+            self._refuse(f"makes {layer.scope} a second time", "a table has one of it")
+        self.layers.append(layer)
+        self.rows.append(self.row)

@@ -1,0 +1,122 @@
+"""Published figures beside ours: equal, truncated, or disputed with the reason."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Literal, TypeAlias
+
+from mnbench.errors import ArchitectureError
+from mnbench.network.architecture import Architecture, Counts, Holds, Published
+from mnbench.network.cost import cost
+from mnbench.network.layer import Layer
+from mnbench.network.network import network
+from mnbench.network.variant import Variant
+
+Verdict: TypeAlias = Literal["equal", "truncated", "disputed"]
+SCALE = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One published number. `key` is `mult_adds` or `params`; `of` says what the source counts."""
+
+    variant: str
+    published: Published
+    key: Literal["mult_adds", "params"]
+    of: Counts | Holds
+    printed: str
+    ours: int
+    verdict: Verdict
+    reason: str = ""
+
+
+def reproduce(architecture: Architecture) -> Iterator[Figure]:
+    """Each published figure of the table, in its order.
+
+    Raises:
+        ArchitectureError: a figure that does not fit has no reason, or one that fits has one.
+    """
+    for published in architecture.published:
+        variant = Variant(
+            architecture=architecture,
+            alpha=published.alpha,
+            resolution=(published.resolution, published.resolution),
+            groups=published.groups,
+            unit=published.unit,
+            classes=published.classes,
+        )
+        layers = network(variant).layers
+        if published.mult_adds:
+            ours = mult_adds(layers, published.mult_adds_of)
+            yield _figure(variant, published, "mult_adds", published.mult_adds_of, published.mult_adds, ours)
+        if published.params:
+            yield _figure(
+                variant, published, "params", published.params_of, published.params, params(layers, published.params_of)
+            )
+
+
+def mult_adds(layers: tuple[Layer, ...], of: Counts) -> int:
+    """Mult-Adds as a source counts them: of every layer, without the fully connected ones, or as fvcore does."""
+    counted = cost(layer for layer in layers if of != "convolutions" or layer.kind == "conv").mult_adds
+    if of != "all and normalization":
+        return counted
+    return counted + 2 * sum(layer.output.elements for layer in layers if layer.kind == "batch_norm")
+
+
+def params(layers: tuple[Layer, ...], of: Holds) -> int:
+    """Parameters as a source counts them; each statistic of a batch normalization is as long as its gamma."""
+    total = cost(layers)
+    statistics = sum(layer.weights[0][0] for layer in layers if layer.kind == "batch_norm")
+    return {
+        "weights": total.weights,
+        "trainable": total.params,
+        "trainable and means": total.params + statistics,
+        "trainable and statistics": total.params + 2 * statistics,
+    }[of]
+
+
+def verdict(printed: str, ours: int) -> Verdict:
+    """Whether a printed number is ours, rounded or cut off to its digits.
+
+    Raises:
+        ValueError: it is no number with an optional k, M or B.
+    """
+    found = re.fullmatch(r"(\d+)(?:\.(\d+))?([kMB]?)", printed)
+    if not found:
+        raise ValueError(f"{printed!r} is no number such as 569M, 4.24M or 3504872")
+    whole, decimals, unit = found[1], found[2] or "", found[3]
+    digit = Fraction(SCALE[unit], 10 ** len(decimals))
+    number = int(whole + decimals)
+    if floor(Fraction(ours) / digit + Fraction(1, 2)) == number:
+        return "equal"
+    return "truncated" if floor(Fraction(ours) / digit) == number else "disputed"
+
+
+def _figure(
+    variant: Variant,
+    published: Published,
+    key: Literal["mult_adds", "params"],
+    of: Counts | Holds,
+    printed: str,
+    ours: int,
+) -> Figure:
+    found, reason = verdict(printed, ours), published.disputed.get(key, "")
+    if (found == "disputed") != bool(reason):
+        raise ArchitectureError(
+            variant.architecture.name,
+            f"published {variant.name} of {published.source}",
+            f"{key} is printed as {printed} and counted as {ours:,}",
+            hint="say why in `disputed`" if not reason else "it fits: take it out of `disputed`",
+        )
+    return Figure(
+        variant=variant.name,
+        published=published,
+        key=key,
+        of=of,
+        printed=printed,
+        ours=ours,
+        verdict=found,
+        reason=reason,
+    )

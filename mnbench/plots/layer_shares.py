@@ -1,0 +1,185 @@
+"""Where the time goes, by layer type, and how the runs of a variant are distributed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnbench.bench.profiling import Profile
+from mnbench.plots.scale import scale
+from mnbench.plots.theme import PAGE, Theme
+from mnbench.units import in_ms, in_percent, milliseconds
+
+TYPES = 7
+"""So many types have a colour of their own; the others are one."""
+OTHER = "other"
+
+STEPS = 200
+"""Quantiles of which a curve is drawn."""
+
+LAST = 0.99
+"""Where curves end: the slowest runs of all, often one interruption, would take the whole width."""
+
+STEP, DENSE_STEP, DENSE = 46, 27, 24
+"""Pixels from bar to bar, and of more bars than so many."""
+
+ROOM = 32
+"""Pixels from which a percentage has room in its part of a bar."""
+
+Spec = dict[str, Any]
+
+
+def narrow(theme: Theme) -> Spec:
+    """What a legend of long names needs in a page that may be a phone's."""
+    return {"columns": 1} if theme is PAGE else {}
+
+
+def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
+    """One bar a variant: the share of the kernels' time that each layer type takes."""
+    named = _longest(profiles)
+    rows = [row for profile in profiles for row in _bars(profile, named)]
+    order = [_bar_name(profile) for profile in profiles]
+    x = {"field": "start", "type": "quantitative", "scale": {"domain": [0, 100]}}
+    y = {
+        "field": "variant",
+        "type": "nominal",
+        "sort": order,
+        "axis": {
+            "title": None,
+            "labelLimit": 0,
+            "ticks": False,
+            "labelOffset": -7,
+            "labelExpr": "split(datum.label, '\\n')",
+        },
+    }
+    domain = [one for one in [*named, OTHER] if any(row["type"] == one for row in rows)]
+    color = {
+        "field": "type",
+        "type": "nominal",
+        "scale": {"domain": domain, "range": [theme.parts[-1 if one == OTHER else named.index(one)] for one in domain]},
+        # A page scrolls many bars below what names their colours.
+        "legend": {"title": "layer type"} | ({"orient": "top", "columns": 1} if theme is PAGE else {}),
+    }
+    bar = {
+        "mark": {"type": "bar", "stroke": theme.background or "var(--background)", "strokeWidth": 1.5},
+        "encoding": {
+            "x": x | {"axis": {"title": "share of the kernels' time (%)", "tickCount": 5}},
+            "x2": {"field": "end"},
+            "y": y,
+            "color": color,
+            "tooltip": {"field": "tip"},
+        },
+    }
+    on = [theme.on_part(-1 if one == OTHER else named.index(one)) for one in domain]
+    room = {"expr": f"(datum.end - datum.start) / 100 * width > {ROOM} ? 1 : 0"}
+    ink = {"field": "on", "type": "nominal", "scale": None, "legend": None}
+    for row in rows:
+        row["on"] = on[domain.index(row["type"])]
+    inside = {
+        "mark": {"type": "text", "align": "center", "baseline": "middle", "fontSize": 11, "opacity": room},
+        "encoding": {"x": x | {"field": "middle"}, "y": y, "text": {"field": "text"}, "color": ink},
+    }
+    return {
+        "data": {"values": rows},
+        "height": {"step": STEP if len(profiles) <= DENSE else DENSE_STEP},
+        "layer": [bar, inside],
+    }
+
+
+def _longest(profiles: Sequence[Profile]) -> list[str]:
+    """The layer types that take most of the time, the longest first."""
+    totals: dict[str, float] = {}
+    for profile in profiles:
+        for part in profile.types:
+            totals[part.type] = totals.get(part.type, 0) + (part.duration_ns or 0) / (profile.kernels_ns or 1)
+    return sorted(totals, key=lambda one: -totals[one])[:TYPES]
+
+
+def shares_by_type(profiles: Sequence[Profile]) -> tuple[list[str], list[tuple[str, dict[str, float]]]]:
+    """The layer types of a plot, and of each variant their shares of the kernels' time."""
+    named = _longest(profiles)
+    return [*named, OTHER], [(one.variant, _shares(one, named)) for one in profiles]
+
+
+def _shares(profile: Profile, named: Sequence[str]) -> dict[str, float]:
+    taken = dict.fromkeys([*named, OTHER], 0.0)
+    for part in profile.types:
+        taken[part.type if part.type in taken else OTHER] += (part.duration_ns or 0) / (profile.kernels_ns or 1)
+    return taken
+
+
+def _bar_name(profile: Profile) -> str:
+    return f"{profile.variant}\n{in_ms(profile.kernels_ns)} ms"
+
+
+def _bars(profile: Profile, named: Sequence[str]) -> list[dict[str, Any]]:
+    """The parts of a bar from left to right, in the order of the legend."""
+    rows: list[dict[str, Any]] = []
+    start = 0.0
+    for kind, share in _shares(profile, named).items():
+        if not share:
+            continue
+        end = start + 100 * share
+        row = {"variant": _bar_name(profile), "type": kind, "start": start, "end": end, "middle": (start + end) / 2}
+        tip = {"": profile.variant, kind: in_percent(share), "time": f"{in_ms(share * profile.kernels_ns)} ms"}
+        rows.append(row | {"text": in_percent(share), "tip": tip})
+        start = end
+    return rows
+
+
+Runs = Mapping[str, Sequence[NDArray[np.int64]]]
+"""The latencies of each process in nanoseconds, by the name of the variant."""
+
+
+def distribution_plot(runs: Runs, theme: Theme) -> Spec:
+    """The share of runs that took at most so long: a line for all runs of a variant, thin ones for each process."""
+    names = list(runs)
+    shares = np.linspace(0, LAST, STEPS + 1)
+    rows: list[dict[str, Any]] = []
+    for name, processes in runs.items():
+        curves = [("", np.concatenate(processes)), *((str(at), one) for at, one in enumerate(processes))]
+        for process, latencies_ns in curves:
+            for share, value in zip(shares, np.quantile(latencies_ns, shares), strict=True):
+                rows.append({"variant": name, "process": process, "latency": milliseconds(value), "share": 100 * share})
+    x = scale([row["latency"] for row in rows], zero=False)
+    symbols = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 300}
+    legend = {"title": None, **symbols, **narrow(theme)}
+    encoding = {
+        "x": {
+            "field": "latency",
+            "type": "quantitative",
+            "scale": x.encoding,
+            "axis": x.axis | {"title": x.title("latency of a run", "ms")},
+        },
+        "y": {
+            "field": "share",
+            "type": "quantitative",
+            "scale": {"domain": [0, 100]},
+            "axis": {"title": "runs that took at most that (%)", "tickCount": 5},
+        },
+        "order": {"field": "share"},
+        "color": {
+            "field": "variant",
+            "type": "nominal",
+            "scale": {"domain": names, "range": [theme.series[at % len(theme.series)] for at in range(len(names))]},
+            "legend": legend,
+        },
+        "strokeDash": {
+            "field": "variant",
+            "type": "nominal",
+            "scale": {"domain": names, "range": [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3]]},
+            "legend": legend,
+        },
+    }
+    thin = {
+        "transform": [{"filter": "datum.process !== ''"}],
+        "mark": {"type": "line", "strokeWidth": 0.8, "opacity": 0.45},
+        "encoding": encoding | {"detail": {"field": "process"}},
+    }
+    thick = {
+        "transform": [{"filter": "datum.process === ''"}],
+        "mark": {"type": "line", "strokeWidth": 2.2},
+        "encoding": encoding,
+    }
+    return {"data": {"values": rows}, "layer": [thin, thick]}

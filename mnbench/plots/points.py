@@ -1,0 +1,128 @@
+"""Records as the points of a plot."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+from mnbench.families.published_accuracy import family
+from mnbench.network.variant import alpha_text, resolution_text
+from mnbench.plots.scale import Scale
+from mnbench.plots.theme import FAMILIES, SHAPES, Theme
+from mnbench.results.columns import COLUMNS, published
+from mnbench.results.record import Record
+from mnbench.tables.table import ABSENT
+from mnbench.units import billions, millions, milliseconds
+
+Cost: TypeAlias = Literal["mult-adds", "memory-access", "params"]
+COSTS: tuple[Cost, ...] = get_args(Cost)
+
+AXES: dict[Cost, tuple[str, str, str]] = {
+    "mult-adds": ("mult_adds", "Mult-Adds", "millions"),
+    "memory-access": ("memory_access_bytes", "memory access", "MB"),
+    "params": ("params", "params", "millions"),
+}
+"""The field, what it is, and its unit."""
+
+Point: TypeAlias = dict[str, Any]
+
+
+MANY = 400
+"""From so many points on, intervals, names and tips would only blur a plot."""
+
+
+def points(records: Sequence[Record]) -> list[Point]:
+    """One point a measured record, in the units of the axes; words are as tables have them."""
+    measured = [record for record in records if record.latency_ns]
+    count = Counter(map(_graph, measured))
+    first = {_graph(record): record.id for record in reversed(measured)}
+    return [_point(record, count[_graph(record)], first=first[_graph(record)] == record.id) for record in measured]
+
+
+def _point(record: Record, of_graph: int, *, first: bool) -> Point:
+    """The first of a graph is named with the graph, and an only one by it."""
+    latency, found, roofline = record.latency_ns, published(record), record.roofline
+    assert latency
+    low, high = latency.low_with_drift or latency.low, latency.high_with_drift or latency.high
+    text = COLUMNS["latency_ns"].text(record)
+    marks = [mark for mark in ("≈", "!") if mark in text]
+    name = " ".join([*([_graph(record)] if first else []), *([_short(record)] if of_graph > 1 else [])])
+    return {
+        "record": record,
+        "variant": record.variant,
+        "graph": _graph(record),
+        "label": " ".join([*(mark for mark in marks if mark == "≈"), name, *(mark for mark in marks if mark == "!")]),
+        "first": first,
+        "doubted": "!" in marks,
+        "latency": milliseconds(latency.median),
+        "low": milliseconds(low),
+        "high": milliseconds(high),
+        "mult_adds": millions(record.mult_adds),
+        "memory_access_bytes": millions(record.memory_access_bytes),
+        "params": millions(record.params),
+        "top1": found.top1 if found else None,
+        "intensity": record.mult_adds / roofline.moved_bytes if roofline and roofline.moved_bytes else None,
+        "rate": billions(record.mult_adds) / (milliseconds(latency.median) / 1e3),
+    }
+
+
+def with_tip(point: Point) -> Point:
+    """The point with what stands beside it under the pointer, in place of its record."""
+    record: Record = point["record"]
+    text, found = COLUMNS["latency_ns"].text(record), published(record)
+    tip = {
+        "": record.variant,
+        "latency": f"{text} ms",
+        "interval": f"{COLUMNS['interval_ns'].text(record)} ms",
+        "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
+        "memory access": f"{COLUMNS['memory_access_bytes'].text(record)} MB",
+        "params": f"{COLUMNS['params'].text(record)} M",
+        "top-1": f"{found.top1:g} % ({found.source})" if found else ABSENT,
+        "issues": COLUMNS["issues"].text(record),
+    }
+    return {name: value for name, value in point.items() if name != "record"} | {"tip": tip}
+
+
+def _graph(record: Record) -> str:
+    return record.architecture or record.variant
+
+
+def _short(record: Record) -> str:
+    """α and resolution as the papers write them, and what else the variant's name has: `0.75-160`, `1-224-int8`."""
+    if record.alpha is None or not record.resolution:
+        return record.variant
+    size = resolution_text(record.resolution)
+    head, _, rest = record.variant.partition(f"-a{alpha_text(record.alpha)}-r{size}")
+    own = head.removeprefix(record.architecture or "").lstrip("-")
+    return f"{own + ' ' if own else ''}{alpha_text(record.alpha)}-{size}{rest}"
+
+
+def looks(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
+    """Each graph's colour, which is its family's, and its shape, which tells it from others of the family."""
+    of: dict[str, list[str]] = {name: [] for name in FAMILIES}
+    for record in records:
+        graphs = of[family(record.architecture)]
+        if _graph(record) not in graphs:
+            graphs.append(_graph(record))
+    return {
+        graph: (theme.family(name), SHAPES[at % len(SHAPES)])
+        for name, graphs in of.items()
+        for at, graph in enumerate(sorted(graphs))
+    }
+
+
+def thinned(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
+    """Of the points that would hide one another, one each: those of a graph in a cell of a fine grid."""
+    seen: dict[tuple[str, int, int], Point] = {}
+    for point in found:
+        across, up = (round(axis.share(point[name]) * cells) for name, axis in (x, y))
+        seen.setdefault((point["graph"], across, up), point)
+    return list(seen.values())
+
+
+def front(found: Sequence[Point]) -> list[Point]:
+    """The points that none beats: each faster one is less accurate. The fastest first."""
+    best: list[Point] = []
+    for point in sorted(found, key=lambda one: (one["latency"], -one["top1"])):
+        if not best or point["top1"] > best[-1]["top1"]:
+            best.append(point)
+    return best

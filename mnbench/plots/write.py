@@ -1,0 +1,94 @@
+"""Specifications become pictures: SVG and PNG, without a browser and without the network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from mnbench import atomic_files
+from mnbench.errors import FileError, MnbenchError
+from mnbench.plots.theme import Theme
+
+WIDTH, HEIGHT = 640, 430
+PANEL = 430
+"""The width of one of several panels."""
+
+PNG_SCALE = 2
+PAGE_HEIGHT = 380
+PAGE_COLUMNS = 2
+"""Of a legend: as many as a phone has room for."""
+PAGE_SIZES = ((240, PAGE_HEIGHT), (330, PAGE_HEIGHT), (450, PAGE_HEIGHT), (560, PAGE_HEIGHT))
+"""For each of these widths names are placed, and shown up to the next: what has room has it on a wider plot too."""
+
+PICKED = {"name": "picked", "value": ""}
+"""The variant that the reader has picked; none in a picture."""
+
+
+def converter() -> Any:
+    """The library that draws.
+
+    Raises:
+        MnbenchError: it is not installed.
+    """
+    try:
+        import vl_convert  # noqa: PLC0415  84 MB, and an extra
+    except ImportError as failure:
+        raise MnbenchError(
+            "vl-convert-python is not installed, which draws the plots", hint='install it: pip install "mnbench[plot]"'
+        ) from failure
+    return vl_convert
+
+
+def document(
+    panels: Sequence[tuple[str, dict[str, Any]]], theme: Theme, *, title: str, subtitle: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One picture of one panel, or of several, each under its own title."""
+    head = {"text": title, "subtitle": list(subtitle)}
+    whole = {"title": head, "background": theme.background, "config": theme.config, "padding": 12, "params": [PICKED]}
+    if len(panels) == 1:
+        ((_, panel),) = panels
+        return whole | {"width": WIDTH, "height": HEIGHT} | panel
+    shown = [{"width": PANEL, "height": PANEL * 3 // 4} | _anonymous(panel) | _head(name) for name, panel in panels]
+    return whole | {"concat": shown, "columns": 2, "spacing": {"row": 40, "column": 30}}
+
+
+def _anonymous(panel: dict[str, Any]) -> dict[str, Any]:
+    """A panel whose layers have no name, since those of other panels have the same."""
+    return panel | {"layer": [{key: one[key] for key in one if key != "name"} for one in panel["layer"]]}
+
+
+def _head(name: str) -> dict[str, Any]:
+    device, _, rest = name.partition(": ")
+    title = {"text": device, "subtitle": wrap(rest, PANEL // 6), "fontSize": 13, "offset": 8}
+    return {"title": title}
+
+
+def for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
+    """The Vega specification of one panel, as wide as its place in a page."""
+    config = theme.config
+    config["legend"] |= {"orient": "bottom", "columns": PAGE_COLUMNS}
+    size = {"width": "container", "height": PAGE_HEIGHT, "autosize": {"type": "fit-x", "contains": "padding"}}
+    spec = {"config": config, "background": None, "params": [PICKED], "padding": 4} | size | panel
+    return converter().vegalite_to_vega(spec)
+
+
+def write(spec: dict[str, Any], path: Path) -> None:
+    """Write a picture, as the file's name says: `.svg`, `.png`, or `.json` for the Vega specification.
+
+    Raises:
+        MnbenchError: the library that draws is not installed.
+        FileError: no such kind of picture, no space, no permission.
+    """
+    import json  # noqa: PLC0415
+
+    found = converter().vegalite_to_vega(spec)
+    match path.suffix.lower():
+        case ".svg":
+            data = converter().vega_to_svg(found).encode()
+        case ".png":
+            data = converter().vega_to_png(found, scale=PNG_SCALE)
+        case ".json":
+            data = json.dumps(found, ensure_ascii=False).encode()
+        case other:
+            raise FileError(f"{path}: is no picture that can be drawn ({other})", hint="name it .svg or .png")
+    atomic_files.write(path, data, durable=False)

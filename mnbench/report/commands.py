@@ -1,0 +1,60 @@
+"""The commands that measure again what a report shows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mnbench.network.variant import NAME, alpha_text, resolution_text
+from mnbench.results.record import Record
+
+
+class _Options(NamedTuple):
+    """What one command measures in one way."""
+
+    device: str
+    threads: int
+    own: str
+    rest: str
+
+
+def commands(records: Sequence[Record]) -> list[str]:
+    """As few `mnbench run` as measure every one of these rows, and no other."""
+    of_graph: dict[tuple[_Options, str], dict[str, list[str]]] = {}
+    for record in records:
+        options, alpha, size = _told(record)
+        graph = record.architecture or f"{record.variant}.onnx"
+        of_graph.setdefault((options, graph), {}).setdefault(size, []).append(alpha)
+    together: dict[tuple[_Options, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for (options, graph), sizes in of_graph.items():
+        of_alphas: dict[tuple[str, ...], list[str]] = {}
+        for size, alphas in sizes.items():
+            of_alphas.setdefault(tuple(dict.fromkeys(alphas)), []).append(size)
+        for alphas, same in of_alphas.items():
+            together.setdefault((options, alphas, tuple(same)), []).append(graph)
+    return [_command(*key, graphs) for key, graphs in together.items()]
+
+
+def _told(record: Record) -> tuple[_Options, str, str]:
+    """The options of a variant, its α and its resolution, as the command line takes them."""
+    found = NAME.fullmatch(record.variant) if record.architecture else None
+    if not found or record.alpha is None or record.resolution is None:
+        return _Options(record.device, record.threads, "", ""), "", ""
+    own = found["own"].removeprefix(record.architecture or "").lstrip("-")
+    groups = own.removeprefix("g")
+    rest = [
+        "--batch " + found["batch"] if found["batch"] else "",
+        "--classes " + found["classes"] if found["classes"] else "",
+        "--padding same" if found["same"] else "",
+        "--activation relu" if found["relu"] else "",
+        "--precision " + found["precision"] if found["precision"] else "",
+    ]
+    chosen = f"--groups {groups}" if groups.isdigit() else f"--unit {own}" if own else ""
+    options = _Options(record.device, record.threads, chosen, " ".join(one for one in rest if one))
+    return options, alpha_text(record.alpha), resolution_text(record.resolution)
+
+
+def _command(options: _Options, alphas: Sequence[str], sizes: Sequence[str], graphs: Sequence[str]) -> str:
+    parts = ["mnbench run", *graphs]
+    parts += [f"--alpha {','.join(alphas)}"] if any(alphas) else []
+    parts += [f"--res {','.join(sizes)}"] if any(sizes) else []
+    parts += [options.own, options.rest, f"--device {options.device}", f"--threads {options.threads}"]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,218 @@
+"""The page: what stands in it, and in which order."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from mnbench import __version__
+from mnbench.errors import RecordError
+from mnbench.plots.figures import KINDS, Figure
+from mnbench.plots.theme import PAGE, style_sheet
+from mnbench.plots.write import PAGE_SIZES, converter, for_page
+from mnbench.report.commands import commands
+from mnbench.results.columns import COLUMNS
+from mnbench.results.latency_table import latency_table, meaning
+from mnbench.results.record import Issue, Record
+from mnbench.tables.markup import html
+from mnbench.tables.table import Column, Table
+
+HOW = (
+    *("device", "variant", "processes", "runs", "effective_runs", "cpu_ns", "first_run_ns", "session_ns"),
+    *("peak_rss_bytes", "difference", "placed", "runtime", "measured_at"),
+)
+"""Columns that say how a row was measured."""
+
+LISTED = 400
+"""Issues are listed one by one up to so many; of more, each kind is told once."""
+
+METHOD = (
+    "Each row was measured in fresh processes, visited in random order: a session is created, run once, warmed up, and"
+    " timed with its inputs and outputs bound beforehand. Latency is the median of the processes' medians. Costs are"
+    " counted, layer by layer, and not measured."
+)
+
+
+def page(results: Path, records: Sequence[Record], *, title: str) -> str:
+    """The whole HTML file.
+
+    Raises:
+        MnbenchError: what draws the plots is not installed.
+    """
+    measured = [record for record in records if record.latency_ns]
+    if not measured:
+        raise RecordError(f"{results}: no row was measured", hint="see why: mnbench table")
+    own = files("mnbench.report")
+    names, differing = _columns(records), _differing(measured)
+    library = converter().javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    days = sorted(record.measured_at[:10] for record in measured)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    devices = list(dict.fromkeys(record.device for record in measured))
+    lead = f"{len(measured)} variants measured on {', '.join(devices)}, {when}."
+    figures = "".join(_device(results, records, device) for device in devices)
+    sections = {f"device-{device}": f"Plots: {device}" for device in devices}
+    sections |= {"results": "Results", "issues": "Issues", "measured": "How it was measured"}
+    sections |= {"hosts": "Hosts", "again": "Measure it again"}
+    return Template(own.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        version=escape(__version__),
+        title=escape(title),
+        lead=escape(lead),
+        links="".join(f'<a href="#{escape(key)}">{escape(name)}</a>' for key, name in sections.items()),
+        style=style_sheet()
+        + own.joinpath("page.css").read_text(encoding="utf-8")
+        + _right("#table", _variant_first(names))
+        + _right("#runs", differing),
+        plots=figures,
+        table=_table(records, names),
+        notes="".join(
+            f'<p class="note">{escape(note)}</p>' for note in meaning(measured, names) if note[0] not in "≈!·"
+        ),
+        issues=_issues(records),
+        measured=_measured(measured, differing),
+        hosts="".join(_hosts(measured)),
+        commands=escape("\n".join(commands(records))),
+        library=library.replace("</script", "<\\/script"),
+        script=own.joinpath("page.js").read_text(encoding="utf-8"),
+    )
+
+
+def _columns(records: Sequence[Record]) -> list[str]:
+    """Those of a table in a terminal, with the accuracy and the issues; the device where there are several."""
+    shown = [column.name for column in latency_table(records).columns]
+    several = len({record.device for record in records}) > 1
+    return list(dict.fromkeys([*(["device"] if several else []), *shown, "top1", "issues"]))
+
+
+def _table(records: Sequence[Record], names: Sequence[str]) -> str:
+    def row(record: Record) -> str:
+        return f' data-variant="{escape(record.variant)}" data-device="{escape(record.device)}"'
+
+    def head(column: Column[Any]) -> str:
+        return f'<button type="button">{escape(column.header)}</button>'
+
+    columns = [COLUMNS[name] for name in _variant_first(names)]
+    return html(Table(columns=columns, rows=records), row=row, head=head, cell=_cell)
+
+
+def _variant_first(names: Sequence[str]) -> list[str]:
+    """The columns, so that what a reader looks for stays in sight when a narrow screen scrolls."""
+    return sorted(names, key=lambda name: name not in ("graph", "variant"))
+
+
+def _cell(column: Column[Any], row: Any) -> str:
+    """A cell in few bytes, since a report may have 250,000 of them: HTML needs no end tag, and `_right` its side."""
+    return f"<td>{escape(column.text(row))}"
+
+
+def _right(place: str, names: Sequence[str]) -> str:
+    """The style by which numbers stand right."""
+    cells = ",".join(f":nth-child({at})" for at, name in enumerate(names, 1) if not COLUMNS[name].left)
+    return f"{place} td:is({cells}) {{ text-align: right; }}\n"
+
+
+def _device(results: Path, records: Sequence[Record], device: str) -> str:
+    mine = [record for record in records if record.device == device]
+    shown = "".join(_figures(results, mine, device))
+    setting = latency_table(mine).title
+    return (
+        f'<section id="device-{escape(device)}">\n<h2>{escape(device)}</h2>\n<p class="setting">{escape(setting)}</p>\n'
+        f'<div class="plots">\n{shown}</div>\n</section>\n'
+    )
+
+
+def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[str]:
+    for kind in KINDS:
+        try:
+            figure = Figure(kind=kind, results=results, records=records)
+        except RecordError:
+            # What was not measured has no plot.
+            continue
+        measured = [record for record in records if record.latency_ns]
+        drawing = for_page(figure.panel(measured, PAGE, PAGE_SIZES), PAGE)
+        spec = json.dumps(drawing, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        yield (
+            f'<figure data-device="{escape(device)}" data-kind="{kind}">\n<h3>{escape(figure.title)}</h3>\n'
+            f'<div class="plot" role="img" aria-label="{escape(figure.title)}"></div>\n'
+            f"<figcaption>{escape(figure.legend(measured))}</figcaption>\n"
+            f'<script type="application/json">{spec}</script>\n</figure>\n'
+        )
+
+
+def _issues(records: Sequence[Record]) -> str:
+    found = [(record, issue) for record in records for issue in record.issues]
+    failed = [f"<p>{escape(record.variant)} failed: {escape(record.error)}</p>" for record in records if record.error]
+    if not found:
+        return "".join(failed) or "<p>None.</p>"
+    count = Counter((record.device, issue.name) for record, issue in found)
+    kinds = {(record.device, issue.name): (record, issue) for record, issue in reversed(found)}
+    columns = [
+        Column[tuple[Record, Issue]](name="device", value=lambda one: one[0].device, left=True),
+        Column[tuple[Record, Issue]](name="issue", value=lambda one: one[1].name, left=True),
+        Column[tuple[Record, Issue]](name="variant", value=lambda one: one[0].variant, left=True),
+        Column[tuple[Record, Issue]](name="what to do", value=lambda one: one[1].advice, left=True),
+    ]
+    rows = found
+    if len(found) > LISTED:
+        rows = list(kinds.values())
+        columns.insert(2, Column(name="rows", value=lambda one: count[one[0].device, one[1].name], show="{:,}".format))
+        columns[3] = replace(columns[3], name="such as")
+    return "".join(failed) + _folded(f"{len(found):,} issues", html(Table(columns=columns, rows=rows)))
+
+
+def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
+    """What differs stands in a table, and what all rows have in common once above it."""
+    common = [COLUMNS[name] for name in HOW if name not in names]
+    words = [(one.title or one.name, one.text(records[0]), one.unit) for one in common]
+    told = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
+    table = html(Table(columns=[COLUMNS[name] for name in names], rows=records), cell=_cell)
+    every = f"<p>Of every row: {escape(told)}.</p>" if told else ""
+    return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
+
+
+def _differing(records: Sequence[Record]) -> list[str]:
+    """The variant, and those columns of how it was measured that say different things of different rows."""
+    return [name for name in HOW if name == "variant" or len({COLUMNS[name].text(one) for one in records}) > 1]
+
+
+def _folded(summary: str, table: str, *, name: str = "") -> str:
+    key = f' id="{name}"' if name else ""
+    return (
+        f'<details{key}><summary>{escape(summary)}</summary>\n<div class="scroll" tabindex="0">{table}</div></details>'
+    )
+
+
+def _hosts(records: Sequence[Record]) -> Iterator[str]:
+    """The facts of each host once."""
+    seen: dict[str, tuple[str, dict[str, Any]]] = {}
+    for record in records:
+        facts = record.host | {f"GPU {key}": value for key, value in (record.gpu or {}).items()}
+        facts |= {"runtime": f"{record.runtime.name} {record.runtime.version}", "build": record.runtime.build}
+        facts |= {"library SHA-256": record.runtime.library_sha256}
+        seen.setdefault(
+            json.dumps([record.device, record.host.get("cpu"), record.runtime.version]), (record.device, facts)
+        )
+    for device, facts in seen.values():
+        rows = [(key.replace("_", " "), _text(value)) for key, value in facts.items() if value not in (None, {}, [])]
+        columns = [
+            Column[tuple[str, str]](name="fact", value=lambda pair: pair[0], left=True),
+            Column[tuple[str, str]](name="value", value=lambda pair: pair[1], left=True),
+        ]
+        table = Table(columns=columns, rows=rows)
+        yield _folded(f"{device}: {facts.get('cpu')}", html(table)).replace("<td>", '<td class="long">')
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(map(_text, value))  # pyright: ignore[reportUnknownArgumentType]
+        case dict():
+            return ", ".join(f"{key} {_text(one)}" for key, one in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case _:
+            return str(value)

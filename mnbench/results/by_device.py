@@ -1,0 +1,216 @@
+"""Records in other shapes than one row each: as ratios, with devices side by side, and the best within budgets."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mnbench.errors import RecordError
+from mnbench.results.columns import COLUMNS
+from mnbench.results.latency_table import meaning, setting, telling
+from mnbench.results.record import Latency, Record
+from mnbench.tables.table import ABSENT, Column, Table, Value
+from mnbench.units import digits, in_ms
+
+R = TypeVar("R")
+
+OF_VARIANT = frozenset(
+    {"variant", "graph", "alpha", "resolution", "precision", "batch", "params", "mult_adds", "memory_access"}
+    | {"memory_access_bytes", "peak_activation_bytes", "top1", "top1_source"}
+)
+"""Columns that say the same of a variant on every device."""
+
+BESIDE = ("graph", "alpha", "resolution", "precision", "batch", "mult_adds", "latency_ns")
+
+
+def groups(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
+    """The records by the text in a column, in their order."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(COLUMNS[column].text(record), []).append(record)
+    return found
+
+
+def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Record]]:
+    """The latency over that of `VARIANT` on the same device and threads, or of `DEVICE/VARIANT` for every row.
+
+    The interval is the widest that both rows' own intervals allow.
+
+    Raises:
+        RecordError: no measured row is that.
+    """
+    device, _, variant = reference.rpartition("/")
+    found = {
+        _place(record): record
+        for record in records
+        if record.variant == variant and device in ("", record.device) and record.latency_ns
+    }
+    if not found:
+        raise RecordError(
+            f"no measured row is {reference}",
+            hint="name a variant, as v1-a1-r224, or one of a device, as cpu/v1-a1-r224",
+        )
+    one = next(iter(found.values()))
+
+    def base(record: Record) -> Record | None:
+        return one if device else found.get(_place(record))
+
+    def ratio(record: Record) -> float | None:
+        other = base(record)
+        if not record.latency_ns or not other or not other.latency_ns:
+            return None
+        return record.latency_ns.median / other.latency_ns.median
+
+    def interval(record: Record) -> str | None:
+        other, mine = base(record), record.latency_ns
+        theirs = other.latency_ns if other and other.id != record.id else None
+        if not mine or not theirs or not mine.coverage or not theirs.coverage:
+            return None
+        return f"{digits(mine.low / theirs.high)}–{digits(mine.high / theirs.low)}"
+
+    return [
+        Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, show=digits),
+        Column[Record](name="ratio_interval", title="interval\nof ratio", value=interval),
+    ]
+
+
+RATIO_NOTE = (
+    "ratio: of medians measured one after another; its interval is the widest that both rows' allow."
+    " To judge two: mnbench compare"
+)
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    return record.device, record.threads, record.runtime.name, record.runtime.version, record.host.get("cpu")
+
+
+Beside = Mapping[str, Record]
+"""One variant's records, by the device's label."""
+
+
+def side_by_side(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Beside]:
+    """One row a variant, and of each column that differs between devices one for every device."""
+    columns = columns or telling(BESIDE, records)
+    labels = _labels(records)
+    rows: dict[tuple[str, str | None], dict[str, Record]] = {}
+    for record in records:
+        rows.setdefault((record.variant, record.architecture), {})[labels[_place(record)]] = record
+    shown: list[Column[Beside]] = []
+    for name in columns:
+        if name in OF_VARIANT:
+            shown.append(_lent(COLUMNS[name], lambda row: next(iter(row.values()))))
+        else:
+            shown += [_on(COLUMNS[name], label) for label in dict.fromkeys(labels.values())]
+    return Table(
+        columns=shown,
+        rows=list(rows.values()),
+        title="\n".join(dict.fromkeys(setting(record) for record in records)),
+        notes=meaning(records, columns),
+    )
+
+
+class Lent(Column[R]):
+    """Another column's value and text, of a record that belongs to the row."""
+
+    def text(self, row: R) -> str:
+        """As that column writes it, with its marks."""
+        return self.show(row)
+
+
+def _lent(
+    column: Column[Record], pick: Callable[[R], Record | None], *, absent: str = ABSENT, name: str = "", title: str = ""
+) -> Column[R]:
+    def value(row: R) -> Value:
+        record = pick(row)
+        return column.value(record) if record else None
+
+    def text(row: R) -> str:
+        record = pick(row)
+        return column.text(record) if record else absent
+
+    return Lent[R](
+        name=name or column.name,
+        title=title or column.title,
+        unit=column.unit,
+        left=column.left,
+        value=value,
+        show=text,
+    )
+
+
+def _on(column: Column[Record], label: str) -> Column[Beside]:
+    title = column.title or column.name
+    return _lent(
+        column,
+        lambda row: row.get(label),
+        name=f"{label}.{column.name}",
+        title=f"{label}\n{title.replace(chr(10), ' ')}",
+    )
+
+
+def _labels(records: Sequence[Record]) -> dict[tuple[Any, ...], str]:
+    """A name for each device and setting: the device's own, with what else differs among its records."""
+    facts = {
+        _place(record): (f"×{record.threads}", record.runtime.version, str(record.host.get("cpu")))
+        for record in records
+    }
+    named: dict[tuple[Any, ...], str] = {}
+    for place, parts in facts.items():
+        same = [other for at, other in facts.items() if at[0] == place[0]]
+        differ = [part for index, part in enumerate(parts) if len({other[index] for other in same}) > 1]
+        named[place] = " ".join([str(place[0]), *differ])
+    return named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best row of a device within a budget; none where nothing fits."""
+
+    device: str
+    budget_ns: float
+    record: Record | None
+
+
+def best_within(records: Sequence[Record], budgets_ns: Sequence[float], column: str) -> Iterator[Best]:
+    """For each device and budget, the row with the largest value whose whole interval lies within the budget."""
+    value: Callable[[Record], Any] = COLUMNS[column].value
+    labels = _labels(records)
+
+    def rank(record: Record) -> tuple[Any, int]:
+        return value(record), -_upper(record.latency_ns)
+
+    for label in dict.fromkeys(labels.values()):
+        here = [one for one in records if labels[_place(one)] == label and one.latency_ns and value(one) is not None]
+        for budget_ns in budgets_ns:
+            fitting = [one for one in here if one.latency_ns and _upper(one.latency_ns) <= budget_ns]
+            best = max(fitting, key=rank, default=None)
+            yield Best(device=label, budget_ns=budget_ns, record=best)
+
+
+def _upper(found: Latency | None) -> int:
+    assert found
+    return found.high_with_drift or found.high
+
+
+def best_table(records: Sequence[Record], budgets_ns: Sequence[float], column: str) -> Table[Best]:
+    """One row a device and budget."""
+    rows = list(best_within(records, budgets_ns, column))
+    names = dict.fromkeys(["variant", column, "latency_ns", "interval_ns", "mult_adds", "params"])
+    own = [
+        Column[Best](name="device", value=lambda row: row.device, left=True),
+        Column[Best](name="budget_ns", title="within", unit="ms", value=lambda row: row.budget_ns, show=in_ms),
+    ]
+    won = [row.record for row in rows if row.record]
+    return Table(
+        columns=[*own, *(_won(COLUMNS[name]) for name in names)],
+        rows=rows,
+        title="\n".join(dict.fromkeys(setting(record) for record in records)),
+        notes=[
+            f"within: the whole interval; of what fits, the row with the largest {column}",
+            *meaning(list({one.id: one for one in won}.values()), [column]),
+        ],
+    )
+
+
+def _won(column: Column[Record]) -> Column[Best]:
+    nothing = "nothing fits" if column.name == "variant" else ""
+    return _lent(column, lambda row: row.record, absent=nothing)

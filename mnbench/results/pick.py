@@ -1,0 +1,105 @@
+"""The most accurate network that fits: measured latency and size against a budget, accuracy as published."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from mnbench.families.published_accuracy import Accuracy, accuracy
+from mnbench.network.variant import ELEMENT_BYTES
+from mnbench.results.record import Record
+
+Fit: TypeAlias = Literal["picked", "fits", "too slow", "too large", "too slow, too large"]
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A measured variant beside the budget. `latency_ns` is its median, `high_ns` the upper end of its interval."""
+
+    variant: str
+    device: str
+    threads: int
+    runtime: str
+    top1: float
+    source: str
+    latency_ns: int
+    high_ns: int
+    size_bytes: int
+    mult_adds: int
+    trusted: bool
+    fit: Fit
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device's budget buys: the candidates, the most accurate first; `unknown` have no published accuracy."""
+
+    device: str
+    budget_ns: int
+    max_bytes: int | None
+    candidates: tuple[Candidate, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def picked(self) -> Candidate | None:
+        """The one, if any fits."""
+        return next((one for one in self.candidates if one.fit == "picked"), None)
+
+
+def choose(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None) -> list[Choice]:
+    """A choice for each device. A variant fits if the upper end of its interval does, and its weights do.
+
+    The interval includes the host's drift where that was calibrated. Of equally accurate variants the faster one wins.
+    """
+    devices: dict[str, list[Record]] = {}
+    for record in records:
+        if record.latency_ns and record.batch == 1:
+            devices.setdefault(record.device, []).append(record)
+    return [_choice(device, mine, budget_ns, max_bytes) for device, mine in devices.items()]
+
+
+def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None) -> Choice:
+    known: list[tuple[Record, Accuracy]] = []
+    unknown: dict[str, None] = {}
+    for record in records:
+        found = accuracy(record.architecture, record.variant, record.precision)
+        if found:
+            known.append((record, found))
+        else:
+            unknown[record.variant] = None
+    candidates = [_candidate(record, found, budget_ns, max_bytes) for record, found in known]
+    candidates.sort(key=lambda one: (-one.top1, one.latency_ns))
+    best = next((at for at, one in enumerate(candidates) if one.fit == "fits"), None)
+    if best is not None:
+        candidates[best] = msgspec.structs.replace(candidates[best], fit="picked")
+    return Choice(
+        device=device,
+        budget_ns=budget_ns,
+        max_bytes=max_bytes,
+        candidates=tuple(candidates),
+        unknown=tuple(unknown),
+    )
+
+
+def _candidate(record: Record, found: Accuracy, budget_ns: int, max_bytes: int | None) -> Candidate:
+    assert record.latency_ns
+    high_ns = record.latency_ns.high_with_drift or record.latency_ns.high
+    size_bytes = record.params * ELEMENT_BYTES[record.precision]
+    slow, large = high_ns > budget_ns, max_bytes is not None and size_bytes > max_bytes
+    fit: Fit = "fits"
+    if slow:
+        fit = "too slow, too large" if large else "too slow"
+    elif large:
+        fit = "too large"
+    return Candidate(
+        variant=record.variant,
+        device=record.device,
+        threads=record.threads,
+        runtime=f"{record.runtime.name} {record.runtime.version}",
+        top1=found.top1,
+        source=found.source,
+        latency_ns=record.latency_ns.median,
+        high_ns=high_ns,
+        size_bytes=size_bytes,
+        mult_adds=record.mult_adds,
+        trusted=record.trusted,
+        fit=fit,
+    )

@@ -1,0 +1,67 @@
+"""A choice as a table: what was picked, what it beat, and what is more accurate and does not fit."""
+
+from typing import Any
+
+import msgspec
+
+from mnbench.results.pick import Candidate, Choice
+from mnbench.tables.table import Column, Table
+from mnbench.units import in_millions, in_ms
+
+STYLES = {"picked": "green", "fits": ""}
+MISSING = 3
+
+
+def choice_table(choice: Choice) -> Table[Candidate]:
+    """One row a variant, the most accurate first."""
+    several = len({(one.threads, one.runtime) for one in choice.candidates}) > 1
+    columns = [
+        Column[Candidate](name="variant", value=lambda one: one.variant, left=True),
+        Column[Candidate](name="top1", title="top-1", unit="%", value=lambda one: one.top1, show="{:.1f}".format),
+        Column[Candidate](name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, show=in_ms),
+        Column[Candidate](name="high_ns", title="at most", unit="ms", value=lambda one: one.high_ns, show=in_ms),
+        Column[Candidate](
+            name="size_bytes", title="size", unit="MB", value=lambda one: one.size_bytes, show=in_millions(1)
+        ),
+        Column[Candidate](
+            name="mult_adds", title="Mult-Adds", unit="M", value=lambda one: one.mult_adds, show=in_millions(1), rank=2
+        ),
+        Column[Candidate](
+            name="fit", title="", value=lambda one: one.fit, left=True, style=lambda one: STYLES.get(one.fit, "dim")
+        ),
+        Column[Candidate](name="source", title="top-1 from", value=lambda one: one.source, left=True, rank=3),
+    ]
+    if several:
+        columns.append(Column[Candidate](name="threads", value=lambda one: one.threads))
+        columns.append(Column[Candidate](name="runtime", value=lambda one: one.runtime, left=True, rank=1))
+    size = f" and {in_millions(1)(choice.max_bytes)} MB" if choice.max_bytes else ""
+    title = f"{choice.device}: at most {in_ms(choice.budget_ns)} ms{size}"
+    return Table(columns=columns, rows=choice.candidates, title=title, notes=[*_notes(choice)])
+
+
+def choice_payload(choice: Choice) -> dict[str, Any]:
+    """For programs."""
+    return msgspec.to_builtins(choice) | {"picked": msgspec.to_builtins(choice.picked)}
+
+
+def _notes(choice: Choice) -> list[str]:
+    picked = choice.picked
+    if picked is None:
+        notes = ["nothing that was measured fits"]
+    else:
+        beaten = sum(one.fit == "fits" for one in choice.candidates)
+        what = f"{picked.variant}: {picked.top1:.1f} % in {in_ms(picked.latency_ns)} ms"
+        notes = [f"{what}, the most accurate of {beaten + 1} that fit"]
+        better = [one for one in choice.candidates if one.top1 > picked.top1]
+        if better:
+            least = min(better, key=lambda one: one.high_ns)
+            notes.append(f"more accurate, and {least.fit}: {len(better)}; the fastest of them is {least.variant}")
+        if not picked.trusted:
+            notes.append("its latency has issues: see mnbench table")
+    notes.append(
+        "at most: the upper end of the latency's interval; size: of its weights; top-1: as published, not ours"
+    )
+    if choice.unknown:
+        named, more = ", ".join(choice.unknown[:MISSING]), len(choice.unknown) - MISSING
+        notes.append(f"without a published accuracy: {named}{f' and {more} more' if more > 0 else ''}")
+    return notes

@@ -1,0 +1,127 @@
+"""Which records a table or a plot shows, and in which order."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from mnbench.errors import RecordError
+from mnbench.results.columns import COLUMNS
+from mnbench.results.latency_table import latest
+from mnbench.results.record import Record
+from mnbench.results.store import Store
+from mnbench.units import quantity
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+
+
+def column_name(text: str) -> str:
+    """The name of a column there is.
+
+    Raises:
+        ValueError: there is none of that name; the message says which there are.
+    """
+    name = text.strip()
+    if name not in COLUMNS:
+        close = get_close_matches(name, COLUMNS, n=1)
+        guess = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"there is no column {name!r}{guess} Known: {', '.join(COLUMNS)}")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`latency_ns<=10ms`, `graph=v3-*` or `issues=`: a column, a comparison and a value.
+
+    Numbers may have a unit. A word may hold `*`, and stands for no value where it is empty. A row without a value fails
+    every other condition.
+    """
+
+    column: str
+    sign: str
+    wanted: float | str
+
+    @classmethod
+    def parse(cls, text: str) -> "Condition":
+        """Read one.
+
+        Raises:
+            ValueError: it is none; the message says why.
+        """
+        found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
+        if not found:
+            raise ValueError(f"{text!r} is no condition such as latency_ns<=10ms or graph=v3-*")
+        name, sign, value = column_name(found[1]), found[2], found[3]
+        try:
+            return cls(name, sign, quantity(value, name))
+        except ValueError:
+            if sign not in ("=", "!=") or COLUMNS[name].unit:
+                raise ValueError(f"{value!r} is nothing to compare {name} with: say 10ms, 300M or 5MB") from None
+        return cls(name, sign, value)
+
+    def holds(self, record: Record) -> bool:
+        """Whether a record fulfils it."""
+        value = COLUMNS[self.column].value(record)
+        if isinstance(self.wanted, str):
+            return fnmatchcase("" if value is None else str(value), self.wanted) == (self.sign == "=")
+        try:
+            return value is not None and COMPARISONS[self.sign](float(value), self.wanted)
+        except ValueError:
+            return False
+
+
+def chosen(results: Path, devices: Sequence[str], conditions: Iterable[Condition] = ()) -> list[Record]:
+    """The newest record of every cell, of the devices named or of all, that fulfils every condition.
+
+    Raises:
+        RecordError: there are none, or the results cannot be read.
+    """
+    known = sorted(path.stem for path in results.glob("*.jsonl"))
+    for device in devices:
+        if device not in known:
+            raise RecordError(
+                f"{results}: holds no results of device {device}",
+                hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {device}",
+            )
+    records = latest(record for device in devices or known for record in Store(results, device).records())
+    if not records:
+        raise RecordError(f"{results}: holds no results yet", hint="measure some: mnbench run v1")
+    for condition in conditions:
+        records = [record for record in records if condition.holds(record)]
+        if not records:
+            what = (
+                f"{condition.column}{condition.sign}{condition.wanted:g}"
+                if isinstance(condition.wanted, float)
+                else f"{condition.column}{condition.sign}{condition.wanted}"
+            )
+            raise RecordError(f"{results}: no row has {what}", hint="see what there is: mnbench table")
+    return records
+
+
+def by_columns(records: Iterable[Record], keys: Sequence[str]) -> list[Record]:
+    """Sorted by the first column, then the next; `-` before a name puts the largest first.
+
+    Those without a value come last.
+    """
+    found = list(records)
+    for key in reversed(keys):
+        value = COLUMNS[key.removeprefix("-")].value
+        descending = key.startswith("-")
+
+        def rank(record: Record, value: Any = value, descending: bool = descending) -> tuple[bool, Any]:  # noqa: FBT001
+            shown = value(record)
+            return (shown is None) != descending, 0 if shown is None else shown
+
+        found.sort(key=rank, reverse=descending)
+    return found

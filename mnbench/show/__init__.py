@@ -1,1 +1,0 @@
-"""Tables and progress for people, formats for machines."""

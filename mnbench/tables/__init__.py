@@ -1,0 +1,1 @@
+"""Typed columns and their formats: a table becomes text."""

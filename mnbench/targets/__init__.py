@@ -1,0 +1,1 @@
+"""Where a device's worker runs, and how it is reached."""

@@ -1,0 +1,187 @@
+"""An emulated arm64 Python with onnxruntime, made of Debian's packages and arm64 wheels; made once and kept."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from filelock import FileLock
+
+from mnbench import atomic_files
+from mnbench.errors import RuntimeUnavailable
+from mnbench.targets import debian
+from mnbench.targets.debian import SIZE_MB, run
+from mnbench.targets.places import cache
+from mnbench.worker.host.installed import distribution
+
+READY = "ready"
+EMULATOR = "qemu-aarch64"
+PACKAGES = ("python3-minimal:arm64", "libpython3-stdlib:arm64", "libstdc++6:arm64")
+"""Of Debian, with what they depend on: a Python with its standard library, and what numpy and onnxruntime link to."""
+
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+CPU = "cortex-a72"
+CPU_INFO = """\
+processor\t: {number}
+model name\t: QEMU TCG
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: 0xd08
+CPU revision\t: 3
+"""
+"""A Cortex-A72. QEMU 7.2 shows the host's own, on which onnxruntime 1.30 and newer crash as they are imported."""
+
+LOOK_S = 0.25
+
+Step = Callable[[], object]
+"""Called for each megabyte."""
+
+
+def place() -> Path:
+    """Where it lies, or would: another version of onnxruntime here, or of this recipe, is another one."""
+    facts = [debian.QEMU, *PACKAGES, *_wheels(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
+    return cache() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def is_made(place: Path) -> bool:
+    """Whether it is whole."""
+    return (place / READY).exists()
+
+
+def command(place: os.PathLike[str]) -> tuple[str, ...]:
+    """What starts the emulated Python, which takes no notice of this one's variables."""
+    facts: dict[str, str] = json.loads((Path(place) / READY).read_bytes())
+    return _command(Path(place), facts["python"])
+
+
+def set_up(*, fresh: bool, step: Step) -> Path:
+    """Make it, if it is not there yet, or if `fresh`. Who comes second waits for the first.
+
+    What a crash leaves behind is made anew.
+
+    Raises:
+        RuntimeUnavailable: there is no apt, no network, no space, or what was made does not run.
+        FileError: the cache's folder is not writable.
+    """
+    made = place()
+    if is_made(made) and not fresh:
+        return made
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(made.with_suffix(".lock")):
+            if fresh or not is_made(made):
+                _make(made, step)
+    except OSError as failure:
+        raise atomic_files.unwritable(made, failure) from failure
+    return made
+
+
+def _make(made: Path, step: Step) -> None:
+    missing = [tool for tool in debian.TOOLS if not shutil.which(tool)]
+    if missing:
+        raise RuntimeUnavailable(
+            f"arm64 is emulated with Debian's packages, and {missing[0]} is not installed here",
+            hint="set it up on Debian, or name a board: MNBENCH_ARM64=user@host",
+        )
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        work = made / "work"
+        (work / "tmp").mkdir(parents=True)
+        with _counted(made, step):
+            root = made / "root"
+            debian.unpack(debian.downloaded(work, PACKAGES), root, made / EMULATOR)
+            python = next(path.name for path in sorted((root / "usr/bin").glob("python3.*[0-9]")))
+            _wheels_installed(python, root, work / "tmp")
+            _cpu_info(root)
+            run((*_command(made, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run")
+            shutil.rmtree(work)
+        (made / READY).write_text(json.dumps({"python": python}))
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _wheels() -> tuple[str, ...]:
+    """The same onnxruntime as here, so that only the processor differs."""
+    here = distribution("onnxruntime")
+    return ("numpy", f"onnxruntime=={here.version}" if here else "onnxruntime")
+
+
+def _wheels_installed(python: str, root: Path, temporary: Path) -> None:
+    """By pip, or by uv where there is no pip; without what they depend on, which inference does not need."""
+    version, target = python.removeprefix("python"), str(root / "usr/lib/python3/dist-packages")
+    uv = shutil.which("uv")
+    if uv and not find_spec("pip"):
+        on = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", version)
+        install = (uv, "pip", "install", *on, "--only-binary", ":all:")
+    else:
+        on = ("--implementation", "cp", "--python-version", version)
+        on = (*on, *(word for one in PLATFORMS for word in ("--platform", one)))
+        pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-cache-dir")
+        install = (*pip, *on, "--only-binary=:all:")
+    run(
+        (*install, "--quiet", "--no-deps", "--target", target, *_wheels()),
+        "arm64 wheels cannot be installed",
+        environment={"TMPDIR": str(temporary)},
+    )
+
+
+def _cpu_info(root: Path) -> None:
+    """QEMU looks for absolute paths in here first."""
+    blocks = [CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1)]
+    (root / "proc").mkdir()
+    (root / "proc/cpuinfo").write_text("\n".join(blocks))
+
+
+def _command(made: Path, python: str) -> tuple[str, ...]:
+    root = made / "root"
+    return (str(made / EMULATOR), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
+
+
+class _counted:  # noqa: N801  used as a function
+    """Look, while a block runs, how large a folder has become, and call `step` for each megabyte, up to `SIZE_MB`."""
+
+    def __init__(self, folder: Path, step: Step) -> None:
+        self._folder = folder
+        self._step = step
+        self._told = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            now = min(_size_bytes(self._folder) // 10**6, SIZE_MB)
+            for _ in range(now - self._told):
+                self._step()
+            self._told = max(self._told, now)
+
+
+def size_mb(place: Path) -> int:
+    """What is kept."""
+    return _size_bytes(place) // 10**6
+
+
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(where, name)).st_size  # noqa: PTH118  thousands of files, often
+            except OSError:
+                continue
+    return total

@@ -1,0 +1,161 @@
+"""Python environments of their own, for runtimes that the one at hand does not have; made once and kept."""
+
+import hashlib
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from mnbench import atomic_files
+from mnbench.errors import GatewayError, RuntimeUnavailable
+from mnbench.targets.device import Device, expand_variables
+from mnbench.targets.places import cache
+from mnbench.targets.resolve import reached
+
+READY = "ready"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def installed(
+    device: Device, *, fresh: bool = False, making: Callable[[Sequence[str]], object] = lambda _: None
+) -> Device:
+    """The device on the machine that it is about, with the Python of the environment that it `requires`.
+
+    The environment is made if it is not there yet, or if `fresh`.
+
+    `making` is told what it is made of, if it is.
+
+    Raises:
+        DeviceError: its `gateway` names a variable that is not set.
+        RuntimeUnavailable: a package cannot be installed, or the device is, or needs, another machine.
+        FileError: the cache's folder is not writable.
+    """
+    device = reached(expand_variables(device))
+    here = device.gateway == "popen"
+    if device.fleet:
+        raise GatewayError(
+            f"device {device.name}: only `mnbench run` hands work to a fleet",
+            hint="reach the board by ssh: docs/devices.md",
+        )
+    if here and device.systems and platform.system() not in device.systems:
+        raise RuntimeUnavailable(
+            f"device {device.name}: needs {' or '.join(device.systems)}, and this is {platform.system()}",
+            hint="run mnbench there, or give a profile that extends it a `gateway` to such a machine",
+        )
+    if not device.requires:
+        return device
+    if not here:
+        raise RuntimeUnavailable(
+            f"device {device.name}: {' '.join(device.requires)} is not installed on other machines",
+            hint="make it there, and name its Python in `gateway`, with `requires = []`: "
+            f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(needs(device))}",
+        )
+    if fresh or not is_made(place_of(*needs(device), alone=device.requires_alone)):
+        making((*device.requires, *device.requires_alone))
+    python = environment(*needs(device), alone=device.requires_alone, fresh=fresh)
+    return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
+
+
+def with_packages(device: Device, packages: Sequence[str]) -> Device:
+    """The device with an environment of these packages too, in place of others of the same name."""
+    if not packages:
+        return device
+    names = [distribution_of(one) for one in packages]
+    kept = [one for one in device.requires if distribution_of(one) not in names]
+    if not device.requires and not any(name.startswith(device.runtime) for name in names):
+        kept = [device.runtime]
+    alone = [one for one in device.requires_alone if distribution_of(one) not in names]
+    own = [one for one in packages if distribution_of(one) not in map(distribution_of, device.requires_alone)]
+    alone += [one for one in packages if one not in own]
+    return msgspec.structs.replace(device, requires=(*kept, *own), requires_alone=tuple(alone))
+
+
+def concerns(package: str, device: Device) -> bool:
+    """Whether the package is the device's runtime, a build of it, or one of those that it requires."""
+    name = distribution_of(package)
+    known = map(distribution_of, (*device.requires, *device.requires_alone))
+    return name in known or name == device.runtime or name.startswith(f"{device.runtime}-")
+
+
+def needs(device: Device) -> tuple[str, ...]:
+    """The packages of the device's environment: the worker needs numpy whatever the runtime is."""
+    return (*device.requires, "numpy")
+
+
+def distribution_of(requirement: str) -> str:
+    """The name in `Some_Package[extra]==1.0`, as package indexes compare names."""
+    found = NAME.match(requirement)
+    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else requirement
+
+
+def place_of(*requirements: str, alone: Sequence[str] = (), folder: Path | None = None) -> Path:
+    """Where such an environment lies, or would."""
+    facts = "\n".join([*sorted(requirements), *sorted(f"{one} alone" for one in alone), sys.version, sys.platform])
+    return (folder or cache() / "environments") / hashlib.sha256(f"{facts}\n{sys.executable}".encode()).hexdigest()[:16]
+
+
+def is_made(place: Path) -> bool:
+    """Whether the environment is whole."""
+    return (place / READY).exists()
+
+
+def environment(*requirements: str, alone: Sequence[str] = (), fresh: bool = False, folder: Path | None = None) -> Path:
+    """The Python of an environment with these packages: `onnxruntime==1.30.0`, `numpy`.
+
+    Packages that go there `alone` bring none that they depend on. It is made by uv where that is installed, or else by
+    venv and pip; who comes second waits for the first. What a crash leaves behind is made anew.
+
+    Raises:
+        RuntimeUnavailable: a package cannot be installed.
+        FileError: the cache's folder is not writable.
+    """
+    place = place_of(*requirements, alone=alone, folder=folder)
+    python = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if is_made(place) and not fresh:
+        return python
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if fresh or not is_made(place):
+                _make(place, python, requirements, alone)
+    except OSError as failure:
+        raise atomic_files.unwritable(place, failure) from failure
+    return python
+
+
+def _make(place: Path, python: Path, requirements: Sequence[str], alone: Sequence[str]) -> None:
+    """An environment whose last file says that it is whole."""
+    try:
+        (place / READY).unlink(missing_ok=True)
+        uv = shutil.which("uv")
+        if uv:
+            _done((uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)), requirements)
+            install = (uv, "pip", "install", "--quiet", "--python", str(python))
+        else:
+            _done((sys.executable, "-m", "venv", "--clear", str(place)), requirements)
+            install = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        _done((*install, *requirements), requirements)
+        if alone:
+            _done((*install, "--no-deps", *alone), alone)
+        (place / READY).write_text("\n".join([*requirements, *alone]))
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _done(command: Sequence[str], requirements: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+    if done.returncode:
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no message"]
+        raise RuntimeUnavailable(
+            f"{' '.join(requirements)} cannot be installed: {errors[-1][:200]}",
+            hint="name a version that exists for this Python, and see that the package index can be reached",
+        )

@@ -1,0 +1,83 @@
+"""Architectures and devices as lists."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import msgspec
+
+from mnbench.network.architecture import Architecture
+from mnbench.network.variant import resolution_text
+from mnbench.tables.table import Column, Table
+from mnbench.targets.device import Device
+from mnbench.targets.readiness import Readiness
+
+NOTES = {"get": "to get it", "tried": "tried"}
+"""Keys of a profile that are sentences."""
+
+
+def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
+    """One row an architecture."""
+    columns = [
+        Column[Any](name="graph", value=lambda a: a.name, left=True),
+        Column[Any](name="short", value=lambda a: a.short, left=True),
+        Column[Any](name="title", value=lambda a: a.title, left=True),
+        Column[Any](name="resolution", value=lambda a: resolution_text(a.resolution), left=True),
+        Column[Any](name="table", value=lambda a: a.table, left=True),
+    ]
+    return Table(columns=columns, rows=architectures)
+
+
+def graph_payload(architecture: Architecture) -> dict[str, Any]:
+    """For programs."""
+    return {"name": architecture.name, "resolution": architecture.resolution} | {
+        key: getattr(architecture, key) for key in ("short", "title", "paper", "table")
+    }
+
+
+def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Device, Readiness]]:
+    """One row a device. What makes it ready stands beside it, or below where that takes more words."""
+    longer: dict[str, list[str]] = {}
+    for device, state in devices:
+        if not state.ready and state.command and not state.command.startswith("mnbench "):
+            longer.setdefault(state.command, []).append(device.name)
+    columns = [
+        Column[Any](name="device", value=lambda row: row[0].name, left=True),
+        Column[Any](name="what", value=lambda row: row[0].summary, left=True, rank=1),
+        Column[Any](name="provider", value=lambda row: row[0].provider, left=True, rank=2),
+        Column[Any](name="threads", value=lambda row: str(row[0].threads), left=True, rank=2),
+        Column[Any](
+            name="state", value=lambda row: "see below" if row[1].command in longer else row[1].text, left=True
+        ),
+    ]
+    notes = [f"{', '.join(names)}: {command}" for command, names in longer.items()]
+    return Table(columns=columns, rows=devices, notes=notes)
+
+
+def device_payload(device: Device, state: Readiness) -> dict[str, Any]:
+    """For programs."""
+    return msgspec.to_builtins(device) | asdict(state)
+
+
+def profile_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
+    """One row a key of the profile that says anything."""
+    rows: list[tuple[str, str]] = []
+    facts: dict[str, Any] = msgspec.to_builtins(device)
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += [(f"{key}: {name}", text) for name, text in cast("dict[str, str]", value).items()]
+        elif isinstance(value, list | tuple):
+            rows += [(key, ", ".join(map(str, cast("list[Any]", value))))] if value else []
+        elif value and key not in NOTES:
+            rows.append((key, str(value)))
+    notes = [f"{says}: {facts[key]}" for key, says in NOTES.items() if facts[key]]
+    return pairs("key", [*rows, ("state", state.text)], notes)
+
+
+def pairs(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
+    """What is called `key`, and what is said of it."""
+    columns = [
+        Column[Any](name=key, value=lambda pair: pair[0], left=True),
+        Column[Any](name="value" if key == "key" else "found", value=lambda pair: pair[1], left=True),
+    ]
+    return Table(columns=columns, rows=rows, notes=notes)

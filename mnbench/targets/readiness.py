@@ -1,0 +1,72 @@
+"""Whether a device can be measured on, told fast: nothing is started, and no runtime imported."""
+
+import platform
+from dataclasses import dataclass
+
+from mnbench.targets.device import Device
+from mnbench.targets.environments import is_made, needs, place_of
+from mnbench.targets.resolve import way_now
+from mnbench.worker.host.installed import distribution
+
+LIBRARIES = {
+    "CUDAExecutionProvider": "onnxruntime_providers_cuda",
+    "TensorrtExecutionProvider": "onnxruntime_providers_tensorrt",
+}
+"""Providers that lie in a library of their own, by which one can see that they are installed."""
+
+EVERYWHERE = frozenset({"CPUExecutionProvider", "CPU"})
+"""Providers that every build of a runtime has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """`ready`, or the one `command` that makes a device so. `reason` is why nothing does, or where it is."""
+
+    ready: bool
+    command: str = ""
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """For a table."""
+        if self.ready:
+            return f"ready, {self.reason}" if self.reason else "ready"
+        return ": ".join(part for part in (self.reason, self.command) if part)
+
+
+def readiness(device: Device) -> Readiness:
+    """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
+    probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
+    if elsewhere := _elsewhere(device, probe):
+        return elsewhere
+    if device.systems and platform.system() not in device.systems:
+        return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
+    if device.requires:
+        made = is_made(place_of(*needs(device), alone=device.requires_alone))
+        return Readiness(ready=True) if made else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
+    return _here(device, probe)
+
+
+def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
+    """Of a device that is not this machine."""
+    if device.fleet:
+        return Readiness(ready=False, command=device.get)
+    found = way_now(device)
+    if found.kind == "board":
+        return Readiness(ready=False, command=probe.command, reason=f"board {found.board}" if found.board else "")
+    if found.kind == "emulated":
+        return Readiness(ready=True, reason="emulated")
+    if found.kind == "nowhere":
+        return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
+    return None
+
+
+def _here(device: Device, probe: Readiness) -> Readiness:
+    """Of a device that is run by this Python."""
+    found = distribution(device.runtime)
+    library = LIBRARIES.get(device.provider)
+    if found and (device.provider in EVERYWHERE or any(library and library in one.name for one in found.files or ())):
+        return Readiness(ready=True)
+    if found and device.systems:
+        return probe
+    return Readiness(ready=False, command=device.get or f"pip install {device.runtime}")

@@ -1,0 +1,195 @@
+"""Starts a Python: of this machine, or of one that ssh reaches. Why it did not start is one line with a hint."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from execnet import gateway_base, gateway_bootstrap
+
+from mnbench.errors import GatewayError, first_line
+from mnbench.targets.device import Device
+
+START_S = 30.0
+"""How long a device may take to start a Python: boards on a slow line, emulators."""
+
+SSH = (
+    "ssh",
+    *("-o", "BatchMode=yes"),  # it asks nobody for passwords, or whether a host key may be trusted
+    *("-o", "ConnectTimeout=10"),
+    *("-o", "ServerAliveInterval=15"),  # a line that is cut is noticed
+    *("-o", "ServerAliveCountMax=2"),
+)
+
+OLDEST = (3, 9)
+BOOTSTRAP = (
+    f"import sys;sys.version_info>={OLDEST}or sys.exit('Python %d.%d is too old'%sys.version_info[:2]);"
+    "exec(eval(sys.stdin.readline()))"
+)
+"""Takes execnet's own source from its input, as any Python can tell its version."""
+
+SAID = {
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": (
+        "its host key is not the one that is known",
+        "if it was set up anew: ssh-keygen -R HOST, and then connect once by hand",
+    ),
+    "Host key verification failed": (
+        "its host key is not known",
+        "connect once by hand, and compare the key that ssh shows with the device's own",
+    ),
+    r"Permission denied \(": ("it lets nobody in", "ssh must get in without a password: ssh-copy-id USER@HOST"),
+    "Could not resolve": ("there is no such host", "mend the host's name in `gateway`, or in ~/.ssh/config"),
+    "Python .* is too old": ("", "mnbench needs Python 3.9 or newer there: name one in `gateway`, after //python="),
+    "not found$|No such file or directory$": (
+        "there is no such Python",
+        "install Python 3.9 or newer there, or name it in `gateway`, after //python=",
+    ),
+}
+"""Of what ssh, shells and Python say on stderr, what it means, and what to do."""
+
+
+class Process(gateway_base.Popen2IO):
+    """A child of this process whose Python becomes a gateway; what it prints to stderr is kept, for when it fails."""
+
+    def __init__(self, command: list[str], execmodel: Any) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  it is read after the process has ended
+        weakref.finalize(self, self._stderr.close)
+        self.popen = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
+        )
+        weakref.finalize(self, _close, self.popen)
+        super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit code; None while it has none."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.popen.wait(timeout)
+        return None
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.popen.kill()
+
+    def said(self) -> list[str]:
+        """The lines on its stderr, but for empty ones."""
+        self._stderr.seek(0)
+        return [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+
+
+def _close(popen: subprocess.Popen[bytes]) -> None:
+    """Nobody reads or writes any longer."""
+    popen.poll()
+    for stream in (popen.stdin, popen.stdout):
+        with suppress(OSError, ValueError):
+            if stream:
+                stream.close()
+
+
+def command_of(specification: Any, environment: Mapping[str, str]) -> list[str]:
+    """The command that starts Python with these variables: what execnet sets by itself, the C library never sees."""
+    if specification.ssh:
+        python = " ".join([*map(shlex.quote, variables(environment)), specification.python or "python3"])
+        config = ["-F", specification.ssh_config] if specification.ssh_config else []
+        return [*SSH, *config, *specification.ssh.split(), f"{python} -c {shlex.quote(BOOTSTRAP)}"]
+    windows = sys.platform == "win32"
+    # Backslashes of paths are no escapes.
+    given = (specification.python or "").replace("\\", "/" if windows else "\\")
+    python = shlex.split(given) or [sys.executable]
+    return [*([] if windows else variables(environment)), *python, "-u", "-c", BOOTSTRAP]
+
+
+def variables(environment: Mapping[str, str]) -> list[str]:
+    """What stands before a command that is to have these variables."""
+    return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
+
+
+def bootstrapped(group: Any, start: Callable[[], Any], specification: Any, device: Device) -> Any:
+    """A process as a gateway of the group. One that gives no answer is ended.
+
+    While the process is made signals wait. SIGINT stays blocked in it: Ctrl-C is for this process to handle.
+
+    Raises:
+        GatewayError: no Python that can be one runs there.
+    """
+    specification.execmodel = specification.execmodel or group.remote_execmodel.backend
+    process = watch = None
+    try:
+        with _signals_held():
+            group.allocate_id(specification)
+            process = start()
+            watch = threading.Timer(START_S, process.kill)
+            watch.daemon = True
+            watch.start()
+        gateway = gateway_bootstrap.bootstrap(process, specification)
+        if isinstance(process, Process) and process.wait(0) is not None:
+            raise EOFError  # noqa: TRY301  execnet takes some ends for a start
+        gateway.spec = specification
+        group._register(gateway)  # noqa: SLF001  what makegateway does
+    except (OSError, EOFError, AssertionError) as failure:
+        error = unreached(device, process, failure)
+        if process:
+            process.kill()
+            process.wait()
+        raise error from failure
+    except BaseException:
+        if process:
+            process.kill()
+            process.wait()
+        raise
+    finally:
+        if watch:
+            watch.cancel()
+    return gateway
+
+
+@contextmanager
+def _signals_held() -> Generator[None]:
+    """Ctrl-C and SIGTERM wait until the end. SIGINT's mask goes on to the worker; threads without it need handlers."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    held: list[tuple[int, Any]] = []
+
+    def hold(number: int, frame: Any) -> None:
+        held.append((number, frame))
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, hold)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in held[:1]:
+            handlers[signal.Signals(number)](number, frame)
+
+
+def unreached(device: Device, process: Any, failure: BaseException) -> GatewayError:
+    """Why a process did not become a gateway, by what it said before it ended."""
+    ended = process.wait(1.0) if isinstance(process, Process) else None
+    lines = process.said() if ended is not None else []
+    for sign, (meaning, hint) in SAID.items():
+        found = next((line for line in lines if re.search(sign, line)), None)
+        if found:
+            return GatewayError(": ".join(filter(None, (f"device {device.name}", meaning, found))), hint=hint)
+    if isinstance(failure, AssertionError):
+        reason = "it prints something before Python answers"
+    elif ended == -signal.SIGKILL:
+        reason = f"no answer within {START_S:g} s"
+    else:
+        reason = lines[-1] if lines else first_line(failure)
+    return GatewayError(
+        f"device {device.name}: cannot start `{device.gateway}`: {reason}",
+        hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
+    )

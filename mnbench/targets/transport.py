@@ -1,0 +1,238 @@
+"""Starts a worker on the device, carries its source there, and asks it what it is for."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import execnet
+
+import mnbench.worker
+from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
+from mnbench.targets.device import Device
+from mnbench.targets.ssh import LOST, Proxy, keeper_of, lost_connection
+from mnbench.targets.start import START_S, Process, bootstrapped, command_of
+from mnbench.worker import bootstrap
+
+PACKAGE = "mnbench_worker"
+END_S = 1.0
+
+
+def ask(
+    device: Device,
+    request: dict[str, Any],
+    *,
+    timeout_s: float,
+    heard: Callable[[dict[str, Any]], object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """One request to a fresh process on the device. `heard` is told what comes before the answer.
+
+    The process starts with the variables of `environment`, and of the device's own, beside those that it would have.
+
+    Raises:
+        GatewayError: the device's Python cannot be started, or cannot become a worker.
+        RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
+        MeasureError: the worker crashed, hung or failed.
+    """
+    with conversation(device, timeout_s=timeout_s, environment=environment) as worker:
+        worker.send(request)
+        answer: dict[str, Any] = worker.receive()
+        while "expect_s" in answer:
+            if heard:
+                heard(answer)
+            answer = worker.receive(answer["expect_s"])
+    return answer
+
+
+class Worker:
+    """A worker that is ready for its request, or in the midst of one."""
+
+    def __init__(self, gateway: Any, device: Device, timeout_s: float) -> None:
+        self._gateway = gateway
+        self._device = device
+        self._timeout_s = timeout_s
+        self._channel = _worker(gateway, device)
+
+    def send(self, message: Any) -> None:
+        """Tell it something.
+
+        Raises:
+            MeasureError: it has ended.
+        """
+        try:
+            self._channel.send(message)
+        except OSError as failure:
+            raise _death(self._gateway, self._device) from failure
+
+    def receive(self, expect_s: float = 0.0) -> Any:
+        """What it tells next; it is expected to need so long.
+
+        Raises:
+            RuntimeUnavailable, MeasureError: it lacks the runtime; it crashed, hung or failed.
+        """
+        try:
+            answer = self._channel.receive(self._timeout_s + 2 * expect_s)
+        except channel_timeout() as failure:
+            raise MeasureError(
+                f"no answer for {self._timeout_s:g} s longer than expected: the worker hangs",
+                hint="try a smaller resolution",
+            ) from failure
+        except (EOFError, OSError) as failure:
+            raise _death(self._gateway, self._device) from failure
+        except execnet.RemoteError as failure:
+            raise MeasureError(_last_line(failure), hint="run the cell alone to see whether it repeats") from failure
+        if isinstance(answer, dict) and "error" in answer:
+            raise _refused(cast("dict[str, Any]", answer), self._device)
+        return cast("Any", answer)
+
+
+@contextmanager
+def conversation(
+    device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None
+) -> Generator[Worker]:
+    """A fresh process on the device, which ends with the block.
+
+    Raises:
+        GatewayError: the device's Python cannot be started, or cannot become a worker.
+    """
+    with _gateway(device, {**(environment or {}), **device.environment}) as gateway:
+        yield Worker(gateway, device, timeout_s)
+
+
+def shares_files(device: Device) -> bool:
+    """Whether the worker sees the files of this process: it is a Python of this machine, and no container."""
+    specification = execnet.XSpec(device.gateway)
+    command = shlex.split(specification.python or sys.executable)
+    return bool(specification.popen and not specification.chdir and len(command) == 1 and Path(command[0]).is_file())
+
+
+def file_for(device: Device, path: Path) -> str | bytes:
+    """What a worker gets for a file of this process: its path here or there, or else its content.
+
+    Raises:
+        MeasureError: the device has no room for it.
+        GatewayError: the device cannot be reached.
+    """
+    if shares_files(device):
+        return str(path.resolve())
+    return keeper_of(device).put(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
+
+
+def _refused(answer: dict[str, Any], device: Device) -> MnbenchError:
+    error = " ".join(answer["error"].split())
+    if answer["unavailable"]:
+        hints = {
+            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else _get(device),
+            "provider": device.get or f"install a build of {device.runtime} that has it, and what it needs",
+            "cores": "name cores that this device has and allows, with --cores",
+        }
+        return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
+    return MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
+
+
+def _get(device: Device) -> str:
+    """How to get the runtime."""
+    where = "" if shares_files(device) else "on the device: "
+    return where + (device.get or f"pip install {device.runtime}")
+
+
+def _worker(gateway: Any, device: Device) -> Any:
+    """A channel to a worker that is ready for its request.
+
+    Raises:
+        GatewayError: what runs there is no Python that can be one.
+    """
+    try:
+        channel = gateway.remote_exec(bootstrap)
+        channel.send(PACKAGE)
+        channel.send(_sources())
+        channel.receive(START_S)
+    except (EOFError, OSError, execnet.RemoteError, channel_timeout()) as failure:
+        raise GatewayError(
+            f"device {device.name}: no worker starts behind `{device.gateway}`: {_last_line(failure)}",
+            hint="the device needs Python 3.9 or newer and numpy",
+        ) from failure
+    return channel
+
+
+def _last_line(failure: BaseException) -> str:
+    """The last line of a message, where tracebacks say what it is about."""
+    return next(reversed(str(failure).strip().splitlines()), type(failure).__name__)
+
+
+def channel_timeout() -> type[Exception]:
+    """Execnet's time-out, which it names nowhere but on the channel."""
+    return execnet.gateway_base.Channel.TimeoutError
+
+
+@contextmanager
+def _gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
+    group = execnet.Group()
+    try:
+        yield _started(group, device, environment)
+    except GatewayError as failure:
+        if lost := lost_connection(device):
+            raise MeasureError(lost, hint=LOST) from failure
+        raise
+    except MnbenchError:
+        raise
+    except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
+        raise GatewayError(
+            f"device {device.name}: cannot start `{device.gateway}`: {_last_line(failure)}",
+            hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
+        ) from failure
+    finally:
+        group.terminate(timeout=END_S)
+
+
+def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
+    """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer."""
+    specification = execnet.XSpec(device.gateway)
+    if specification.ssh:
+        # Workers are children of what keeps the connection: it tells how they end, and ends them.
+        keeper = keeper_of(device)
+        return bootstrapped(group, lambda: keeper.start(specification, environment), specification, device)
+    if specification.popen:
+        command = command_of(specification, environment)
+        return bootstrapped(group, lambda: Process(command, group.execmodel), specification, device)
+    return group.makegateway(specification)
+
+
+def _death(gateway: Any, device: Device) -> MeasureError:
+    """Why the worker's process ended, as far as this side can tell."""
+    process = gateway._io  # noqa: SLF001  execnet keeps the exit status nowhere else
+    code = process.wait(END_S) if isinstance(process, (Process, Proxy)) else None
+    if isinstance(process, Proxy) and code is None and (lost := lost_connection(device)):
+        return MeasureError(lost, hint=LOST)
+    again = "run the cell alone to see whether it repeats"
+    said = process.said() if isinstance(process, Process) and code else []
+    more = f": {said[-1][:200]}" if said else ""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return MeasureError(
+            f"the worker was killed by {name}{': out of memory?' if name == 'SIGKILL' else more}", hint=again
+        )
+    how = f"with exit code {code}{more}" if code is not None else "without a word"
+    return MeasureError(f"the worker on {device.name} ended {how}", hint=again)
+
+
+def _sources() -> dict[str, tuple[bool, str]]:
+    """Every module of the worker: its name there, whether it is a package, and its source."""
+    found: dict[str, tuple[bool, str]] = {}
+
+    def collect(folder: Any, name: str) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir() and (entry / "__init__.py").is_file():
+                collect(entry, f"{name}.{entry.name}")
+            elif entry.name.endswith(".py"):
+                module = entry.name.removesuffix(".py")
+                full = name if module == "__init__" else f"{name}.{module}"
+                found[full] = (module == "__init__", entry.read_text(encoding="utf-8"))
+
+    collect(resources.files(mnbench.worker), PACKAGE)
+    return found

@@ -1,0 +1,1 @@
+"""The facts and conditions of the device's own system."""

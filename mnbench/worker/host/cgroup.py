@@ -1,0 +1,105 @@
+"""What the control group of this process, and those above it, allow: a container's limits."""
+
+from __future__ import annotations
+
+import posixpath
+
+from .procfs import Files, integer, known
+
+
+class Cgroup:
+    """The folders of one controller, from this process' own group up to the highest that can be seen.
+
+    Under version 2 all controllers share one tree; under version 1 each has its own; and some hosts mix the two.
+    """
+
+    def __init__(self, files: Files, controller: str) -> None:
+        self.files = files
+        own = _own_groups(files.text("proc/self/cgroup"))
+        folders: list[str] = []
+        for root, mount, kind in _mounts(files.text("proc/self/mountinfo")):
+            group = own.get("" if kind is None else controller)
+            if group is not None and (kind is None or controller in kind):
+                folders += _upwards(group, root, mount)
+        self.folders = list(dict.fromkeys(folders))  # a container may see one tree at several places
+
+    def least(self, *names: str) -> int | None:
+        """The smallest number that any of the files holds in any folder; the smallest limit is the one that binds."""
+        found = (self.files.number(f"{folder}/{name}") for folder in self.folders for name in names)
+        return min(known(found), default=None)
+
+
+def quota_cores(files: Files) -> float | None:
+    """How many cores' worth of time the groups allow; None where none limits it."""
+    group = Cgroup(files, "cpu")
+    found: list[float] = []
+    for folder in group.folders:
+        words = files.text(f"{folder}/cpu.max").split() or [
+            files.text(f"{folder}/cpu.cfs_quota_us"),
+            files.text(f"{folder}/cpu.cfs_period_us"),
+        ]
+        quota, period = (integer(word) for word in (*words, "", "")[:2])
+        if quota and period and quota > 0 and period > 0:  # version 1 writes -1 for no limit, version 2 `max`
+            found.append(quota / period)
+    return round(min(found), 3) if found else None
+
+
+def memory_limit_bytes(files: Files) -> int | None:
+    """The most memory that the groups allow; None where none limits it."""
+    limit = Cgroup(files, "memory").least("memory.max", "memory.limit_in_bytes")
+    return limit if limit is not None and 0 < limit < 2**60 else None  # version 1 writes nearly 2⁶³ for no limit
+
+
+def throttled(files: Files) -> tuple[int | None, float | None]:
+    """How often the quota has stopped these groups, and for how many seconds."""
+    times: list[int | None] = []
+    seconds: list[float | None] = []
+    for folder in Cgroup(files, "cpu").folders:
+        lines = (line.split() for line in files.text(f"{folder}/cpu.stat").splitlines())
+        told = {words[0]: integer(words[1]) for words in lines if len(words) == 2}
+        times.append(told.get("nr_throttled"))
+        seconds += [_scaled(told.get("throttled_usec"), 1e6), _scaled(told.get("throttled_time"), 1e9)]
+    counted, stood = known(times), known(seconds)
+    return sum(counted) if counted else None, sum(stood) if stood else None
+
+
+def _scaled(value: int | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _own_groups(text: str) -> dict[str, str]:
+    """The group of this process by controller; that of version 2 has no name."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        _, colon, rest = line.partition(":")
+        controllers, colon, group = rest.partition(":")
+        if colon:
+            found.update(dict.fromkeys(controllers.split(","), group))
+    return found
+
+
+def _mounts(text: str) -> list[tuple[str, str, list[str] | None]]:
+    """The trees: which group is their root, where they are mounted, and the controllers; None for version 2."""
+    found: list[tuple[str, str, list[str] | None]] = []
+    for line in text.splitlines():
+        before, dash, after = line.partition(" - ")
+        place, system = before.split(), after.split()
+        if dash and len(place) >= 5 and len(system) >= 3 and system[0] in {"cgroup", "cgroup2"}:
+            controllers = None if system[0] == "cgroup2" else system[2].split(",")
+            found.append((place[3], place[4].lstrip("/"), controllers))
+    return found
+
+
+def _upwards(group: str, root: str, mount: str) -> list[str]:
+    """The group's folder and those above it, up to where the tree is mounted.
+
+    A container may see its own group as the root of the tree, under the name that the group has outside: what is not
+    below the tree's root starts at the mount itself.
+    """
+    below = posixpath.relpath(posixpath.normpath(f"/{group}"), posixpath.normpath(f"/{root}"))
+    folders = [mount]
+    if not below.startswith(".."):
+        for part in below.split("/"):
+            if part != ".":
+                folders.append(f"{folders[-1]}/{part}")
+    return folders[::-1]

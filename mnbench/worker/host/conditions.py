@@ -1,0 +1,179 @@
+"""What changes on the machine while a worker runs: told before and after a visit, it shows what disturbed it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any, Iterable
+
+from .cgroup import throttled
+from .cpu import CPUS, khz
+from .procfs import Files, allowed_cpus, integer, kib_after, known, number
+
+MOST_CPUS = 16
+"""Of how many CPUs frequency, throttling and temperature are read: each costs the kernel some microseconds."""
+
+CHIPS = re.compile(r"coretemp|k8temp|k10temp|zenpower|cpu\w*|soc\w*")
+ZONES = re.compile(r"cpu|core|cluster|soc|pkg|package|apss|big|little", re.IGNORECASE)
+"""Sensors of the processor by their names; those of disks and radios say nothing here, and some are slow to answer."""
+
+FIRMWARE = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "temperature limit"}
+"""Bits of the Raspberry Pi's firmware: what holds now."""
+
+
+def conditions(files: Files | None = None) -> dict[str, Any]:
+    """What the host shows of itself at this moment; None where it does not show it.
+
+    Counters count from a start of their own: only differences between two calls mean something. `…_s` of processors
+    are summed over all of them. Switches and `process_cpu_s` are those of this process.
+    """
+    files = files or Files()
+    stopped, stopped_s = throttled(files)
+    cpus = _some(allowed_cpus())
+    return {
+        "at_ns": time.monotonic_ns(),
+        **_load(),
+        **_pressure(files, "cpu"),
+        **_pressure(files, "memory"),
+        **_processors(files),
+        **_process(),
+        "frequency_hz": _mean(khz(files, f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus),
+        "temperature_c": _temperature(files),
+        "heat_throttles": _heat_throttles(files, cpus),
+        "firmware_limits": _firmware_limits(files),
+        "quota_stops": stopped,
+        "quota_stopped_s": stopped_s,
+        **_memory(files),
+    }
+
+
+def busy(limits: dict[str, float], files: Files | None = None) -> str | None:
+    """Why this machine is too busy to measure on; None where it is not, or does not tell.
+
+    `pressure` is the share of the last ten seconds in which some task waited for a core; `load` how many more tasks
+    than cores want to run.
+    """
+    waiting = _pressure(files or Files(), "cpu")["cpu_pressure_10s"] or 0.0
+    if waiting > limits["pressure"]:
+        return f"tasks waited for a core {100 * waiting:.0f} % of the last ten seconds"
+    load, cores = _load()["load_1min"] or 0.0, os.cpu_count() or 1
+    return f"the load is {load:.1f} on {cores} cores" if load > cores + limits["load"] else None
+
+
+def waits() -> int | None:
+    """How often this thread has given its core away to wait for something; None where the system does not tell."""
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw  # of Linux alone
+    except (ImportError, AttributeError):
+        return None
+
+
+def _some(cpus: list[int]) -> list[int]:
+    """Evenly chosen CPUs, not too many."""
+    return cpus[:: -(-len(cpus) // MOST_CPUS)]
+
+
+def _load() -> dict[str, Any]:
+    names = ("load_1min", "load_5min", "load_15min")
+    try:
+        return {name: round(load, 2) for name, load in zip(names, os.getloadavg())}
+    except (AttributeError, OSError):
+        return dict.fromkeys(names)
+
+
+def _pressure(files: Files, what: str) -> dict[str, Any]:
+    """The share of the last ten seconds, and the seconds altogether, in which some task had to wait for it."""
+    found = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.text(f"proc/pressure/{what}"), re.MULTILINE)
+    percent, total_us = (number(found.group(1)), integer(found.group(2))) if found else (None, None)
+    return {
+        f"{what}_pressure_10s": None if percent is None else round(percent / 100, 4),
+        f"{what}_pressure_s": None if total_us is None else total_us / 1e6,
+    }
+
+
+def _processors(files: Files) -> dict[str, Any]:
+    """What all logical CPUs have done since the start: work for users and the system, nothing, or wait for the host."""
+    words = files.text("proc/stat").partition("\n")[0].split()
+    ticks = [integer(word) for word in words[1:9]] if words[:1] == ["cpu"] else []
+    if len(known(ticks)) < 8:
+        return dict.fromkeys(("user_s", "system_s", "idle_s", "steal_s"))
+    user, nice, system, idle, waiting, interrupts, soft, steal = known(ticks)
+    each = os.sysconf("SC_CLK_TCK")
+    return {
+        "user_s": (user + nice) / each,
+        "system_s": (system + interrupts + soft) / each,
+        "idle_s": (idle + waiting) / each,
+        "steal_s": steal / each,
+    }
+
+
+def _process() -> dict[str, Any]:
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+    except ImportError:
+        voluntary = involuntary = None
+    else:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        voluntary, involuntary = used.ru_nvcsw, used.ru_nivcsw
+    return {
+        "process_id": os.getpid(),
+        "process_cpu_s": time.process_time(),
+        "voluntary_switches": voluntary,
+        "involuntary_switches": involuntary,
+    }
+
+
+def _temperature(files: Files) -> float | None:
+    """The hottest of the processor's sensors that give a plausible figure: some answer nonsense while they are off."""
+    zones = (f"sys/class/thermal/{zone}" for zone in files.names("sys/class/thermal"))
+    paths = [f"{zone}/temp" for zone in zones if ZONES.search(files.text(f"{zone}/type"))]
+    for chip in files.names("sys/class/hwmon"):
+        folder = f"sys/class/hwmon/{chip}"
+        if CHIPS.fullmatch(files.text(f"{folder}/name")):
+            sensors = [name for name in files.names(folder) if name.startswith("temp") and name.endswith("_input")]
+            paths += [f"{folder}/{name}" for name in sensors[:MOST_CPUS]]
+    found = known(files.number(path) for path in paths)
+    return max((value / 1000 for value in found if 0 < value < 150_000), default=None)
+
+
+def _heat_throttles(files: Files, cpus: list[int]) -> int | None:
+    """How often heat has slowed these cores and their package."""
+    folders = [f"{CPUS}/cpu{cpu}/thermal_throttle" for cpu in cpus]
+    cores = known(files.number(f"{folder}/core_throttle_count") for folder in folders)
+    packages = known(files.number(f"{folder}/package_throttle_count") for folder in folders)
+    return sum(cores) + max(packages, default=0) if cores or packages else None
+
+
+def _firmware_limits(files: Files) -> list[str] | None:
+    """What a Raspberry Pi's firmware holds back for want of power or for heat."""
+    for folder in (name for name in files.names("sys/devices/platform") if name.startswith("soc")):
+        text = files.text(f"sys/devices/platform/{folder}/soc:firmware/get_throttled")
+        bits = integer(f"0x{text.removeprefix('0x')}" if text else None)
+        if bits is not None:
+            return [name for bit, name in FIRMWARE.items() if bits >> bit & 1]
+    return None
+
+
+def _memory(files: Files) -> dict[str, Any]:
+    """Free memory, and what has been swapped in and out since the start."""
+    meminfo = files.text("proc/meminfo")
+    pages = dict(re.findall(r"^(pswpin|pswpout) ([0-9]{1,18})$", files.text("proc/vmstat"), re.MULTILINE))
+    total, free = kib_after(meminfo, "SwapTotal"), kib_after(meminfo, "SwapFree")
+    return {
+        "free_memory_bytes": kib_after(meminfo, "MemAvailable"),
+        "swap_used_bytes": None if total is None or free is None else total - free,
+        "swap_in_bytes": _page_bytes(pages.get("pswpin")),
+        "swap_out_bytes": _page_bytes(pages.get("pswpout")),
+    }
+
+
+def _page_bytes(pages: str | None) -> int | None:
+    return None if pages is None else int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _mean(values: Iterable[int | None]) -> float | None:
+    found = known(values)
+    return sum(found) / len(found) if found else None

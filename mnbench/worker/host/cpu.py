@@ -1,0 +1,167 @@
+"""Facts of the processor: what it is called, what it can compute, its caches, and who sets its frequency."""
+
+from __future__ import annotations
+
+import platform
+import re
+from typing import Any
+
+from .procfs import Files, cpu_list, cpus_in, integer, known, size_bytes
+
+KERNEL_FLAGS = re.compile(
+    r"ssse3|sse4_[12]|avx\w*|fma4?|f16c|amx\w*"  # x86
+    r"|neon|vfpv4|asimd\w*|fphp|bf16|ebf16|i8mm|f[36][24]mm|sve\w*|sme(?!p)\w*"  # Arm
+)
+"""The instructions that kernels for neural networks choose by."""
+
+MAKERS = {
+    0x41: "Arm",
+    0x46: "Fujitsu",
+    0x48: "HiSilicon",
+    0x4E: "NVIDIA",
+    0x51: "Qualcomm",
+    0x61: "Apple",
+    0xC0: "Ampere",
+}
+ARM_CORES = {
+    0xB76: "ARM1176",
+    0xC07: "Cortex-A7",
+    0xC0F: "Cortex-A15",
+    0xD03: "Cortex-A53",
+    0xD04: "Cortex-A35",
+    0xD05: "Cortex-A55",
+    0xD07: "Cortex-A57",
+    0xD08: "Cortex-A72",
+    0xD09: "Cortex-A73",
+    0xD0A: "Cortex-A75",
+    0xD0B: "Cortex-A76",
+    0xD0C: "Neoverse-N1",
+    0xD0D: "Cortex-A77",
+    0xD40: "Neoverse-V1",
+    0xD41: "Cortex-A78",
+    0xD44: "Cortex-X1",
+    0xD46: "Cortex-A510",
+    0xD47: "Cortex-A710",
+    0xD48: "Cortex-X2",
+    0xD49: "Neoverse-N2",
+    0xD4D: "Cortex-A715",
+    0xD4E: "Cortex-X3",
+    0xD4F: "Neoverse-V2",
+    0xD80: "Cortex-A520",
+    0xD81: "Cortex-A720",
+    0xD82: "Cortex-X4",
+}
+CPUS = "sys/devices/system/cpu"
+
+
+def identity(files: Files, cpuinfo: str) -> dict[str, Any]:
+    """The name and the numbers behind it, by which two processors are the same or not.
+
+    Arm's numbers are those of its identification register: architecture, part, and variant with revision as one number.
+    """
+    blocks = [dict(_pairs(block)) for block in cpuinfo.split("\n\n")]
+    first = next((block for block in blocks if "processor" in block), dict[str, str]())
+    maker = integer(first.get("CPU implementer"))
+    revision = _numbers(first, "CPU variant", "CPU revision")
+    kinds = _kinds(files, blocks)
+    return {
+        "cpu": _name(cpuinfo, blocks, kinds),
+        "cpu_vendor": first.get("vendor_id") or (MAKERS.get(maker, hex(maker)) if maker is not None else None),
+        "cpu_family": integer(first.get("cpu family") or first.get("CPU architecture")),
+        "cpu_model": integer(first.get("model") or first.get("CPU part")),
+        "cpu_stepping": integer(first.get("stepping")) if not revision else revision[0] * 16 + revision[1],
+        "cpu_flags": _flags(first),
+        "core_kinds": {name: cpu_list(cpus) for name, cpus in kinds.items()} if len(kinds) > 1 else {},
+    }
+
+
+def topology(files: Files, allowed: list[int]) -> dict[str, Any]:
+    """Which of the allowed CPUs share a core: `distinct_cpus` holds one of each core."""
+    siblings = {cpu: cpus_in(files.text(f"{CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in allowed}
+    told = all(cpu in siblings[cpu] for cpu in allowed)
+    distinct = {min(other for other in siblings[cpu] if other in siblings) for cpu in allowed if told}
+    return {
+        "threads_per_core": max(len(cpus) for cpus in siblings.values()) if told else None,
+        "distinct_cpus": cpu_list(distinct) if told else None,
+        "numa_nodes": len(cpus_in(files.text("sys/devices/system/node/online"))) or None,
+    }
+
+
+def caches(files: Files, cpu: int) -> list[dict[str, Any]]:
+    """The caches of one CPU, from the nearest: how large, and by how many logical CPUs they are shared."""
+    found: list[dict[str, Any]] = []
+    folder = f"{CPUS}/cpu{cpu}/cache"
+    for name in files.names(folder):
+        level, size = files.number(f"{folder}/{name}/level"), size_bytes(files.text(f"{folder}/{name}/size"))
+        if level is not None and size:
+            shared_by = len(cpus_in(files.text(f"{folder}/{name}/shared_cpu_list")))
+            kind = files.text(f"{folder}/{name}/type").lower()
+            found.append({"level": level, "type": kind, "size_bytes": size, "shared_by": shared_by or None})
+    return sorted(found, key=lambda cache: (cache["level"], cache["type"]))
+
+
+def frequency(files: Files, cpu: int) -> dict[str, Any]:
+    """Who sets the frequency, and within which limits; None where the host does not show it."""
+    folder = f"{CPUS}/cpu{cpu}/cpufreq"
+    return {
+        "governor": files.text(f"{folder}/scaling_governor") or None,
+        "frequency_driver": files.text(f"{folder}/scaling_driver") or None,
+        "frequency_min_hz": khz(files, f"{folder}/scaling_min_freq"),
+        "frequency_max_hz": khz(files, f"{folder}/scaling_max_freq"),
+        "turbo": _turbo(files, folder),
+    }
+
+
+def khz(files: Files, path: str) -> int | None:
+    """The kernel's kilohertz as hertz."""
+    value = files.number(path)
+    return None if value is None or value < 0 else value * 1000
+
+
+def _turbo(files: Files, folder: str) -> bool | None:
+    off = files.number(f"{CPUS}/intel_pstate/no_turbo")
+    if off is not None:
+        return off == 0
+    told = known(files.number(path) for path in (f"{CPUS}/cpufreq/boost", f"{folder}/boost"))
+    return told[0] == 1 if told else None
+
+
+def _pairs(block: str) -> list[tuple[str, str]]:
+    lines = (line.partition(":") for line in block.splitlines())
+    return [(key.strip(), value.strip()) for key, _, value in lines]
+
+
+def _numbers(block: dict[str, str], *keys: str) -> list[int]:
+    """The numbers under all of the keys, or none."""
+    found = known(integer(block.get(key)) for key in keys)
+    return found if len(found) == len(keys) else []
+
+
+def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]]) -> str:
+    """What the kernel or the maker calls it; of Arm's cores, their names."""
+    if any("CPU part" in block for block in blocks) and kinds:
+        many = len(kinds) > 1
+        return " + ".join(f"{len(cpus)} × {name}" if many else name for name, cpus in kinds.items())
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def _kinds(files: Files, blocks: list[dict[str, str]]) -> dict[str, list[int]]:
+    """The kinds of core and the CPUs of each, where the host tells: Arm by their part, Intel by two folders."""
+    found: dict[str, list[int]] = {}
+    for name in ("cpu_core", "cpu_atom"):
+        cpus = cpus_in(files.text(f"sys/devices/{name}/cpus"))
+        if cpus:
+            found[{"cpu_core": "performance", "cpu_atom": "efficient"}[name]] = cpus
+    for block in blocks:
+        maker, part, cpu = (integer(block.get(key)) for key in ("CPU implementer", "CPU part", "processor"))
+        if maker is None or part is None or cpu is None:
+            continue
+        own = ARM_CORES.get(part) if maker == 0x41 else None
+        found.setdefault(own or f"{MAKERS.get(maker, hex(maker))} {part:#x}", []).append(cpu)
+    return found
+
+
+def _flags(block: dict[str, str]) -> list[str]:
+    words = (block.get("flags") or block.get("Features") or "").split()
+    return sorted({word for word in words if KERNEL_FLAGS.fullmatch(word)})

@@ -1,0 +1,1 @@
+"""One file a request: what the worker does, on the device."""

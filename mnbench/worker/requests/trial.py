@@ -1,0 +1,64 @@
+"""One visit: create a session, run it for the first time, warm it up, time it, and tell what was found."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any, Callable
+
+from ..host.conditions import conditions
+from ..host.facts import host_facts, peak_rss_bytes
+from ..host.gpu import gpu_conditions
+from ..host.installed import library_sha256
+from ..session import bind, packed, runtime_of, settings
+from ..timing import timed_runs, warm_up
+
+COPIES = 20
+"""How often the copies to and from a device's own memory are timed."""
+
+
+def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
+    """One fresh session, measured by the protocol in `request`."""
+    bind(request["cores"])
+    runtime, host, before = runtime_of(request), host_facts(), conditions()
+    chosen = settings(request, cores=host["cores"])
+    begin_ns = time.perf_counter_ns()
+    session = runtime.Session(request["model"], **chosen)
+    session_ns = time.perf_counter_ns() - begin_ns
+    first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+    runs = 2 * request["warmup_runs"] + request["min_runs"]
+    expect_ns = runs * first_run_ns + request["max_warmup_ns"] + request["min_duration_ns"]
+    channel.send({"expect_s": expect_ns / 1e9})
+    warmup_ns = warm_up(
+        session.run,
+        min_runs=request["warmup_runs"],
+        min_duration_ns=request["min_warmup_ns"],
+        max_duration_ns=request["max_warmup_ns"],
+    )
+    timed = timed_runs(session.run, min_runs=request["min_runs"], min_duration_ns=request["min_duration_ns"])
+    after = conditions()
+    return {
+        "session_ns": session_ns,
+        "first_run_ns": first_run_ns,
+        "warmup_ns": warmup_ns,
+        "latencies_ns": timed.latencies_ns,
+        "cpu_ns": timed.cpu_ns,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "outputs": [packed(output) for output in session.outputs()],
+        "copies_ns": {name: _duration_ns(copy) for name, copy in session.copies().items()},
+        "placement": session.placement(),
+        "threads": chosen["threads"],
+        "runtime": {
+            "name": request["runtime"],
+            "version": runtime.version(),
+            "build": runtime.build(),
+            "library_sha256": library_sha256(request["runtime"], runtime.BINARY),
+        },
+        "host": host,
+        "conditions": [before, after],
+        "gpu": gpu_conditions() if request["gpu"] else None,
+    }
+
+
+def _duration_ns(copy: Callable[[], object]) -> int:
+    return round(median(timed_runs(copy, min_runs=COPIES, min_duration_ns=0).latencies_ns))

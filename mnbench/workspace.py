@@ -1,0 +1,61 @@
+"""Where tables are: the workspace's own folder first, then the built-in one; or a path to a `.toml`."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import mnbench
+from mnbench.errors import TableError
+
+Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
+
+
+def table_paths(folder: Folder) -> dict[str, Path]:
+    """Every table by name; the workspace's own hide built-in ones of the same name."""
+    found: dict[str, Path] = {}
+    for place in (built_in(folder), Path(folder)):
+        found.update((path.stem, path) for path in sorted(place.glob("*.toml")))
+    return dict(sorted(found.items()))
+
+
+def built_in(folder: Folder) -> Path:
+    """The folder inside the installed package, or beside it in a checkout."""
+    package = Path(mnbench.__file__).parent
+    inside = package / folder
+    if not inside.is_dir() and (package.parent / "pyproject.toml").is_file():
+        return package.parent / folder
+    return inside
+
+
+def check_name(name: str, path: Path, error: type[TableError]) -> None:
+    """Refuse a table whose name is not that of its file: results go by names, and two of one name would mix theirs."""
+    if name != path.stem:
+        raise error(
+            path,
+            "key `name`",
+            f"{name!r} is not the name of the file",
+            hint=f"results go by it: name the table {path.stem}, or the file {name}.toml",
+        )
+
+
+def find_table(name: str, folder: Folder, error: type[TableError]) -> Path:
+    """The file of that name or path.
+
+    Raises:
+        TableError: as `error`, where there is none of that name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    known = table_paths(folder)
+    if name in known:
+        return known[name]
+    close = get_close_matches(name, known, n=1)
+    guess = f"did you mean `{close[0]}`? " if close else ""
+    thing = {"graphs/claims": "study"}.get(folder, folder.removesuffix("s"))
+    raise error(
+        name,
+        "",
+        f"there is no {thing} of that name",
+        hint=f"{guess}known: {', '.join(known)}; a path to a .toml works too"
+        + (", and so does a path to an .onnx" if folder == "graphs" else ""),
+    )
