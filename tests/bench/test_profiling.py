@@ -26,7 +26,7 @@ from mnbench.targets.device import read_device
 from mnbench.worker.runtimes.onnxruntime import kernels
 from mnbench.workspace import built_in, table_paths
 
-RECORDED = Path(__file__).parent / "data" / "profile-onnxruntime-1.32.json"
+RECORDED = Path(__file__).parents[1] / "data" / "profile-onnxruntime-1.32.json"
 CPU = "CPUExecutionProvider"
 RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--duration", "0.01", "--profile")
 

@@ -29,7 +29,7 @@ from mnbench.workspace import built_in
 pytestmark = pytest.mark.slow
 
 VARIANT = "v1-a0.25-r64"
-COMMITTED = Path(__file__).parent.parent / "results" / "cpu.jsonl"
+COMMITTED = Path(__file__).parents[2] / "results" / "cpu.jsonl"
 
 # Graphs without weights
 
