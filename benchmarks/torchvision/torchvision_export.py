@@ -5,7 +5,16 @@ import argparse
 import onnx
 import onnxsim
 import torch
-import torchvision
+
+try:
+    import torchvision
+except (
+    RuntimeError
+):  # built for CUDA, its compiled part cannot be loaded beside a PyTorch for CPUs: no network needs it
+    for operator in ("nms", "qnms"):
+        signature = f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        torch.library.define(*signature)
+    import torchvision
 
 IMAGES = 8
 """Batch normalization takes its statistics from these."""
