@@ -1,4 +1,4 @@
-"""How long mnbench takes to start: whole processes, against a bare Click program with as many commands (`hello.py`).
+"""How long mnbench takes to start: whole processes, against a bare Click program with the same commands (`hello.py`).
 
 .venv/bin/python -m benchmarks.startup [--runs N]
 """
@@ -6,12 +6,11 @@
 import argparse
 import sys
 
-from benchmarks import hello
 from benchmarks.interleaved import MNBENCH, interleaved, process
 from benchmarks.report import Comparison, Goal, report, versions
 from mnbench.cli import COMMANDS
 
-HELLO = "from benchmarks.hello import main; main()"
+HELLO = f"from benchmarks.hello import program; program{tuple(COMMANDS)}()"
 """As mnbench's own script starts it: a module that Python has compiled before."""
 
 
@@ -20,7 +19,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=40, help="rounds, each with one process of every arm")
     runs = parser.parse_args().runs
-    assert len(hello.main.commands) == len(COMMANDS), "hello.py has as many commands as mnbench"
     arms = {
         "hello.py --help": process(sys.executable, "-c", HELLO, "--help"),
         "mnbench --help": process(MNBENCH, "--help"),
