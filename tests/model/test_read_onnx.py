@@ -250,7 +250,14 @@ def test_external_data_from_another_folder(tmp_path, monkeypatch):
         ("w.bin", {"offset": "abc"}),
         ("w.bin", {"offset": -5}),
         ("w.bin", {"offset": 10**9}),
-        ("w.bin", {"length": 10}),
+        pytest.param(
+            "w.bin",
+            {"length": 10},
+            marks=pytest.mark.skipif(
+                tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23),
+                reason="before onnx 1.23, the runtime refuses tensors that are too short, not onnx.load",
+            ),
+        ),
         ("w.bin", {"length": 10**12}),
     ],
 )
