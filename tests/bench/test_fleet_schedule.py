@@ -93,7 +93,7 @@ def carried_out(tasks, fleet, **how):
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_every_cell_is_measured_once_whatever_boards_do(make_tasks, make_sample, data):
     """Boards die and come back at any moment: each cell has one record, of its device, whose visits one board made."""
     boards = {"one": PI, "two": PI, "three": X86, "four": PI | X86}
