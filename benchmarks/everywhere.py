@@ -27,14 +27,14 @@ from benchmarks.interleaved import ROOT
 from benchmarks.report import report, versions
 from mnbench import families
 from mnbench.errors import MnbenchError
-from mnbench.model.inputs import seeded_feed
+from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import layers_of
-from mnbench.model.precision import converted
-from mnbench.model.simplify import prove, simplify
-from mnbench.model.to_onnx import build, check
-from mnbench.network.cost import Cost, cost
-from mnbench.network.network import network
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.model.precision import convert_precision
+from mnbench.model.simplify import check_equivalence, simplify
+from mnbench.model.to_onnx import check_model, to_onnx
+from mnbench.network.cost import Cost, total_cost
+from mnbench.network.network import build_network
 from mnbench.network.variant import Precision, Variant
 from mnbench.workspace import table_paths
 
@@ -128,7 +128,7 @@ def sampled(variant: Variant, sample: int) -> bool:
 
 def counted(variant: Variant) -> Cost:
     """What it costs."""
-    return cost(network(variant).layers)
+    return total_cost(build_network(variant).layers)
 
 
 def falling(variants: Sequence[Variant]) -> Iterator[str]:
@@ -159,21 +159,21 @@ def tried(variant: Variant, *, run: bool) -> Found:
     begin = perf_counter()
     found = Found(variant=variant.name, graph=variant.architecture.name)
     try:
-        built = network(variant)
-        plain = build(built)
-        check(plain)
-        if layers_of(plain) != built.layers:
+        built = build_network(variant)
+        plain = to_onnx(built)
+        check_model(plain)
+        if onnx_layers(plain) != built.layers:
             found.faults.append("the table's layers are not the graph's")
         simplified = simplify(plain, thorough=False)
-        check(simplified)
-        before, after = cost(built.layers), cost(layers_of(simplified))
+        check_model(simplified)
+        before, after = total_cost(built.layers), total_cost(onnx_layers(simplified))
         if any(
             getattr(before, figure) != getattr(after, figure) for figure in ("weights", "mult_adds", "memory_access")
         ):
             found.faults.append("the simplified graph is counted otherwise")
-        found.difference = prove(plain, simplified)
+        found.difference = check_equivalence(plain, simplified)
         for precision in precisions(variant) if run else ():
-            found.outputs[precision] = moments(converted(simplified, precision))
+            found.outputs[precision] = moments(convert_precision(simplified, precision))
     except MnbenchError as failure:
         found.faults.append(str(failure))
     found.faults += [f"{key}: output of {value}" for key, value in found.outputs.items() if not 0 < value[1] < np.inf]
@@ -189,9 +189,9 @@ def precisions(variant: Variant) -> Sequence[Precision]:
 
 def moments(model: Model) -> tuple[float, float]:
     """Mean and spread of the output, run as users run it: with onnxruntime's optimizations."""
-    check(model)
+    check_model(model)
     session = onnxruntime.InferenceSession(model.data, providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, seeded_feed(model.proto, 0))
+    (output,) = session.run(None, random_inputs(model.proto, 0))
     return float(output.mean(dtype=np.float64)), float(output.std(dtype=np.float64))
 
 

@@ -8,8 +8,8 @@ from time import perf_counter
 
 from benchmarks.report import report, versions
 from mnbench import families
-from mnbench.network.cost import cost
-from mnbench.network.network import network
+from mnbench.network.cost import total_cost
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.worker.host.facts import peak_rss_bytes
 from mnbench.workspace import table_paths
@@ -28,7 +28,9 @@ def main() -> None:
     for turn in ("first", "second"):
         begin = perf_counter()
         mult_adds = sum(
-            cost(network(Variant(architecture=graph, alpha=alpha, resolution=(side, side))).layers).mult_adds
+            total_cost(
+                build_network(Variant(architecture=graph, alpha=alpha, resolution=(side, side))).layers
+            ).mult_adds
             for graph, alpha, side in grid
         )
         took = perf_counter() - begin

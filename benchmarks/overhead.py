@@ -23,7 +23,7 @@ from benchmarks.plain import plain_loop
 from benchmarks.report import Comparison, Goal, report, versions
 from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
-from mnbench.worker.timing import timed_runs
+from mnbench.worker.timing import time_runs
 
 PLAIN, LOOP, REPORTED = "plain loop", "mnbench's timed loop", "mnbench run"
 BLOCK_RUNS = 2
@@ -80,7 +80,7 @@ def one_process(model: Path, rounds: int) -> Rounds:
     raw, binding = session._session, session._binding  # noqa: SLF001  the plain loop runs the very same session
     loops = {
         PLAIN: seconds(lambda: plain_loop(raw, binding, BLOCK_RUNS)),
-        LOOP: seconds(lambda: timed_runs(session.run, min_runs=BLOCK_RUNS, min_duration_ns=0).latencies_ns),
+        LOOP: seconds(lambda: time_runs(session.run, min_runs=BLOCK_RUNS, min_duration_ns=0).latencies_ns),
     }
     found = [interleaved(loops, rounds=BLOCKS, seed=number) for number in range(rounds)]
     return {arm: [list(chain.from_iterable(blocks[arm])) for blocks in found] for arm in loops}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 
-from mnbench.model.inputs import seeded_feed
+from mnbench.model.inputs import random_inputs
 from mnbench.targets.device import read_device
 from mnbench.worker.runtimes.onnxruntime import Session
 
@@ -15,7 +15,7 @@ def session_of(path: Path) -> Session:
     assert device.threads != "all"
     return Session(
         str(path),
-        inputs=seeded_feed(onnx.load(path), seed=0),  # pyright: ignore[reportUnknownMemberType]
+        inputs=random_inputs(onnx.load(path), seed=0),  # pyright: ignore[reportUnknownMemberType]
         provider=device.provider,
         provider_options=device.provider_options,
         threads=device.threads,

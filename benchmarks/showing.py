@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.interleaved import MNBENCH, ROOT, interleaved, process
 from benchmarks.report import LOGS, versions
 from mnbench.results.record import Issue
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 IMPRECISE = Issue(name="imprecise", advice="±2.4%, and ±1.0% was asked for: give it more with --budget")
 RECORDS = 10_000
@@ -24,7 +24,7 @@ GOAL_S = 2.0
 
 def fill(folder: Path) -> None:
     """Write 10,000 distinct cells made of a measured one: ten graphs, at 1,000 α and resolutions each."""
-    one = Store(ROOT / "results", "cpu").records()[0]
+    one = ResultsFile(ROOT / "results", "cpu").read_records()[0]
     draw = random.Random(0)  # noqa: S311  made-up latencies
     graphs = (
         "v1",

@@ -7,7 +7,7 @@ from pathlib import Path
 from mnbench.errors import FileError
 
 
-def write(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file in one step: a reader sees the old one or the new one, whatever ends this process.
 
     `durable` waits until the disk has it, so that a power failure changes nothing either; what can be made again need
@@ -28,13 +28,13 @@ def write(path: Path, data: bytes, *, durable: bool = True) -> None:
                 os.fsync(file.fileno())
         Path(temporary).replace(path)
     except OSError as failure:
-        raise unwritable(path, failure) from failure
+        raise write_error(path, failure) from failure
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
 
 
-def unwritable(path: Path, failure: OSError) -> FileError:
+def write_error(path: Path, failure: OSError) -> FileError:
     """The error for a file that could not be written."""
     return FileError(
         f"{path}: cannot be written ({failure.strerror})",

@@ -1,15 +1,15 @@
 """Every error a user can meet.
 
 MnbenchError                    one line "Error: …", one line "Hint: …", exit code 1
-├─ TableError                   a TOML table is wrong
-│  ├─ ArchitectureError
-│  └─ DeviceError
+├─ TomlError                   a TOML table is wrong
+│  ├─ GraphFileError
+│  └─ DeviceFileError
 ├─ BuildError                   alpha, resolution or file impossible; the checker refused
 │  └─ SimplifyError             the simplified graph computes something else
 ├─ RuntimeUnavailable           not installed, or its provider is missing
-├─ GatewayError                 the device cannot be reached or started
-├─ MeasureError                 crashed, timed out, wrong outputs, misplaced
-└─ RecordError                  results that cannot be read or written
+├─ UnreachableError                 the device cannot be reached or started
+├─ TrialError                 crashed, timed out, wrong outputs, misplaced
+└─ ResultsError                  results that cannot be read or written
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def first_line(failure: BaseException) -> str:
     return next((line.strip() for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
 
 
-class TableError(MnbenchError):
+class TomlError(MnbenchError):
     """A TOML table is wrong: `where` names the row and the key."""
 
     def __init__(self, path: Path | str, where: str, message: str, *, hint: str) -> None:
@@ -38,11 +38,11 @@ class TableError(MnbenchError):
         self.where = where
 
 
-class ArchitectureError(TableError):
+class GraphFileError(TomlError):
     """A table of `graphs/` is wrong, or there is none of that name."""
 
 
-class DeviceError(TableError):
+class DeviceFileError(TomlError):
     """A profile of `devices/` is wrong, or there is none of that name."""
 
 
@@ -62,13 +62,13 @@ class RuntimeUnavailable(MnbenchError):  # noqa: N818  the state, not the fault,
     """A runtime is not installed, or lacks the provider; the hint is the command that installs it."""
 
 
-class GatewayError(MnbenchError):
+class UnreachableError(MnbenchError):
     """The device cannot be reached or its Python cannot be started."""
 
 
-class MeasureError(MnbenchError):
+class TrialError(MnbenchError):
     """One cell could not be measured: it crashed, timed out, or gave wrong outputs."""
 
 
-class RecordError(MnbenchError):
+class ResultsError(MnbenchError):
     """Results cannot be read or written: corrupt, newer schema, disk full."""

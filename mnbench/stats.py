@@ -69,7 +69,7 @@ def trimmed_mean(values: ArrayLike, share: float = 0.2) -> float:
     return float(ordered[cut : ordered.size - cut].mean())
 
 
-def student_tail(t: float, freedom: int) -> float:
+def student_survival(t: float, freedom: int) -> float:
     """P(T > t) of Student's t with a whole number of degrees of freedom, as a finite sum.
 
     Abramowitz and Stegun, 26.7.3 and 26.7.4. Exact but for rounding: absolute errors stay below 1e-15.
@@ -86,12 +86,12 @@ def student_tail(t: float, freedom: int) -> float:
     return tail if t >= 0 else 1 - tail
 
 
-def student_bound(tail: float, freedom: int) -> float:
+def student_quantile(tail: float, freedom: int) -> float:
     """The t that Student's t exceeds with probability `tail`, of at most one half. It bisects the angle of t."""
     low, high = 0.0, pi / 2
     for _ in range(64):
         middle = (low + high) / 2
-        if student_tail(sqrt(freedom) * tan(middle), freedom) > tail:
+        if student_survival(sqrt(freedom) * tan(middle), freedom) > tail:
             low = middle
         else:
             high = middle

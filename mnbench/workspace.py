@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import mnbench
-from mnbench.errors import TableError
+from mnbench.errors import TomlError
 
 Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
 
@@ -27,7 +27,7 @@ def built_in(folder: Folder) -> Path:
     return inside
 
 
-def check_name(name: str, path: Path, error: type[TableError]) -> None:
+def check_name(name: str, path: Path, error: type[TomlError]) -> None:
     """Refuse a table whose name is not that of its file: results go by names, and two of one name would mix theirs."""
     if name != path.stem:
         raise error(
@@ -38,11 +38,11 @@ def check_name(name: str, path: Path, error: type[TableError]) -> None:
         )
 
 
-def find_table(name: str, folder: Folder, error: type[TableError]) -> Path:
+def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
     """The file of that name or path.
 
     Raises:
-        TableError: as `error`, where there is none of that name.
+        TomlError: as `error`, where there is none of that name.
     """
     if name.endswith(".toml"):
         return Path(name)

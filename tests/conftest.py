@@ -1,5 +1,6 @@
 """What tests share: the command line in an empty folder, and measurements that need no process and no clock."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,19 +9,24 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from common import CELLS, PROCESSES, PROVIDER, RUNTIME
+from hypothesis import settings
 
-from mnbench.bench.plan import Cell, Plan, Protocol
+from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.schedule import collect
-from mnbench.bench.trial import Sample
+from mnbench.bench.trial import TrialResult
 from mnbench.cli import main
 from mnbench.model import equivalence
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer, Tensor
 from mnbench.results.record import Latency, Placement, Record, Runtime
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 from mnbench.targets import transport
 from mnbench.targets.device import Device
 from mnbench.workspace import built_in
+
+# A busy machine is no failure: hypothesis limits the number of examples, and no time.
+settings.register_profile("mnbench", settings.get_profile("ci" if os.environ.get("CI") else "default"), deadline=None)
+settings.load_profile("mnbench")
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +106,7 @@ def make_cell(tmp_path):
             "batch": 1,
             "layers": (layer("a", 1), layer("b", 3)),
         }
-        return Cell(variant=variant, path=path, feed=feed, **facts | changes)
+        return BenchmarkCase(variant=variant, path=path, inputs_path=feed, **facts | changes)
 
     return make
 
@@ -112,9 +118,9 @@ def make_plan(make_cell, make_device):
     def make(*cells, device=None, allow_fallback=False, **protocol):
         made = tuple(make_cell(cell) if isinstance(cell, str) else cell for cell in cells)
         return Plan(
-            cells=made,
+            cases=made,
             device=device or make_device(),
-            protocol=Protocol(**protocol),
+            sampling=SamplingConfig(**protocol),
             allow_fallback=allow_fallback,
         )
 
@@ -142,7 +148,7 @@ def make_sample():
             "gpu": None,
             "host": {"cpu": "a CPU", "cores": 2},
         }
-        return Sample(latencies_ns=np.array(latencies_ns, np.int64), **facts | changes)
+        return TrialResult(latencies_ns=np.array(latencies_ns, np.int64), **facts | changes)
 
     return make
 
@@ -216,14 +222,14 @@ class FakeWorker:
         feed = {
             name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in request["inputs"].items()
         }
-        return equivalence.run(request["model"], feed, name="fake")
+        return equivalence.reference_outputs(request["model"], feed, name="fake")
 
 
 @pytest.fixture
 def fake_worker(monkeypatch):
     """`mnbench run` without a worker process: each visit gets a scripted answer at once."""
     worker = FakeWorker()
-    monkeypatch.setattr("mnbench.bench.trial.ask", worker)
+    monkeypatch.setattr("mnbench.bench.trial.call_worker", worker)
     return worker
 
 
@@ -306,14 +312,14 @@ def stored(workspace, make_record):
     """Results of three cells, in the order in which they were measured."""
     records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, 9_000_000), make_record(0.25, 128, 300_000)]
     for record in records:
-        Store(workspace / "results", "cpu").append(record)
+        ResultsFile(workspace / "results", "cpu").append(record)
     return records
 
 
 @pytest.fixture
 def store(tmp_path):
     """An empty store."""
-    return Store(tmp_path / "results", "cpu")
+    return ResultsFile(tmp_path / "results", "cpu")
 
 
 @pytest.fixture
@@ -328,7 +334,7 @@ def measure(plan, store):
 
     def measured(visit, *, seen=lambda *_: None, fresh=False):
         run = store.open_run(plan, fresh=fresh)
-        records = collect(plan, store, run, seen=seen, visit=visit)
+        records = collect(plan, store, run, on_trial=seen, run_trial=visit)
         run.finish()
         return records
 
@@ -338,8 +344,8 @@ def measure(plan, store):
 @pytest.fixture
 def made_up_runtime(monkeypatch):
     """Real workers, whose runtime executes models that are Python code."""
-    sources = transport._sources() | {f"{transport.PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
-    monkeypatch.setattr(transport, "_sources", lambda: sources)
+    sources = transport._worker_sources() | {f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime": (False, RUNTIME)}
+    monkeypatch.setattr(transport, "_worker_sources", lambda: sources)
     return sources
 
 
@@ -353,9 +359,9 @@ def measure_codes(make_cell, make_plan, tmp_path):
         cells = [make_cell(name, code.encode()) for name, code in codes.items()]
         quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
         plan = make_plan(*cells, device=device, **quick | protocol)
-        store = Store(tmp_path / "results", "cpu")
-        collect(plan, store, store.open_run(plan), seen=lambda *_: None)
-        return {record.variant: record.error for record in store.records()}
+        store = ResultsFile(tmp_path / "results", "cpu")
+        collect(plan, store, store.open_run(plan), on_trial=lambda *_: None)
+        return {record.variant: record.error for record in store.read_records()}
 
     return run
 

@@ -42,7 +42,7 @@ def _significant_digits(text):
 )
 def test_digits(value, expected):
     """Three significant digits, thousands apart, and no exponent."""
-    assert expected == units.digits(value)
+    assert expected == units.format_significant(value)
 
 
 @given(NUMBERS, SIGNIFICANT)
@@ -51,13 +51,13 @@ def test_digits_are_within_half_a_digit(value, significant):
     """The text is the value to half a unit of its last significant digit."""
     unit = 10.0 ** (floor(log10(abs(value))) - significant + 1)
 
-    assert abs(_number(units.digits(value, significant)) - value) <= unit * 0.501 + abs(value) * 2**-51
+    assert abs(_number(units.format_significant(value, significant)) - value) <= unit * 0.501 + abs(value) * 2**-51
 
 
 @given(NUMBERS, SIGNIFICANT)
 def test_digits_are_enough(value, significant):
     """At least so many significant digits are printed, and never an exponent."""
-    text = units.digits(value, significant)
+    text = units.format_significant(value, significant)
 
     assert len(_significant_digits(text)) >= significant
     assert "e" not in text
@@ -66,7 +66,7 @@ def test_digits_are_enough(value, significant):
 @given(NUMBERS, SIGNIFICANT)
 def test_digits_are_not_too_many(value, significant):
     """Behind a decimal point stand only digits that are significant."""
-    text = units.digits(value, significant)
+    text = units.format_significant(value, significant)
 
     assert "." not in text or len(_significant_digits(text)) == significant
 
@@ -74,9 +74,9 @@ def test_digits_are_not_too_many(value, significant):
 @given(NUMBERS)
 def test_digits_are_stable(value):
     """Printing what was printed changes nothing."""
-    text = units.digits(value)
+    text = units.format_significant(value)
 
-    assert text == units.digits(_number(text))
+    assert text == units.format_significant(_number(text))
 
 
 @given(st.floats(1e-9, 1e12), st.floats(1e-9, 1e12))
@@ -84,34 +84,34 @@ def test_digits_keep_the_order(one, other):
     """A larger number never prints as a smaller one."""
     low, high = sorted((one, other))
 
-    assert _number(units.digits(low)) <= _number(units.digits(high))
+    assert _number(units.format_significant(low)) <= _number(units.format_significant(high))
 
 
 @given(NUMBERS, SIGNIFICANT)
 def test_digits_keep_the_sign(value, significant):
     """The text of a negative number is a minus sign and the text of the positive one."""
-    expected = f"-{units.digits(abs(value), significant)}"
+    expected = f"-{units.format_significant(abs(value), significant)}"
 
-    assert expected == units.digits(-abs(value), significant)
+    assert expected == units.format_significant(-abs(value), significant)
 
 
 @pytest.mark.parametrize(
     ("show", "value", "expected"),
     [
-        (units.in_ms, 412_345, "0.412"),
-        (units.in_ms, 41_234_567, "41.2"),
-        (units.in_millions(2), 4_231_976, "4.23"),
-        (units.in_millions(0), 568_740_352, "569"),
-        (units.in_millions(1), 1_131_852_800, "1,131.9"),
-        (units.in_giga, 12_345_678_901, "12.3"),
-        (units.in_percent, 0.994, "99%"),
-        (units.in_percent_1, 0.0317, "3.2%"),
-        (units.in_binary, 33_554_432, "32 MiB"),
-        (units.in_binary, 25_276_514_304, "23.5 GiB"),
-        (units.in_binary, 512, "512 B"),
-        (units.in_binary, 32_768, "32 KiB"),
-        (units.in_ghz, 2_596_132_000, "2.6 GHz"),
-        (units.in_percent_2, 0.94858, "94.86%"),
+        (units.format_ms, 412_345, "0.412"),
+        (units.format_ms, 41_234_567, "41.2"),
+        (units.millions_formatter(2), 4_231_976, "4.23"),
+        (units.millions_formatter(0), 568_740_352, "569"),
+        (units.millions_formatter(1), 1_131_852_800, "1,131.9"),
+        (units.format_giga, 12_345_678_901, "12.3"),
+        (units.format_percent, 0.994, "99%"),
+        (units.format_percent_1, 0.0317, "3.2%"),
+        (units.format_binary_bytes, 33_554_432, "32 MiB"),
+        (units.format_binary_bytes, 25_276_514_304, "23.5 GiB"),
+        (units.format_binary_bytes, 512, "512 B"),
+        (units.format_binary_bytes, 32_768, "32 KiB"),
+        (units.format_ghz, 2_596_132_000, "2.6 GHz"),
+        (units.format_percent_2, 0.94858, "94.86%"),
     ],
 )
 def test_units(show, value, expected):
@@ -121,4 +121,4 @@ def test_units(show, value, expected):
 
 def test_rate_of_nanoseconds_is_a_second():
     """A million in a millisecond is a thousand million a second."""
-    assert pytest.approx(1e9) == units.per_s(1e6, 1e6)
+    assert pytest.approx(1e9) == units.rate_per_s(1e6, 1e6)

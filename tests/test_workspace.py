@@ -3,7 +3,7 @@
 import pytest
 
 from mnbench import families
-from mnbench.errors import ArchitectureError, DeviceError
+from mnbench.errors import DeviceFileError, GraphFileError
 from mnbench.targets.device import read_device
 from mnbench.workspace import built_in, table_paths
 
@@ -93,17 +93,17 @@ def test_a_table_bears_the_name_of_its_file(workspace):
     _own_graph(workspace / "graphs/mine.toml")
     _own_device(workspace / "devices/local-pi.toml")
 
-    with pytest.raises(ArchitectureError, match="key `name`: 'v1' is not the name of the file") as failure:
+    with pytest.raises(GraphFileError, match="key `name`: 'v1' is not the name of the file") as failure:
         families.architecture("mine")
     assert failure.value.hint == "results go by it: name the table mine, or the file v1.toml"
-    with pytest.raises(DeviceError, match="'cpu' is not the name of the file"):
+    with pytest.raises(DeviceFileError, match="'cpu' is not the name of the file"):
         read_device("local-pi")
 
 
 @pytest.mark.usefixtures("workspace")
 def test_path_is_never_a_name():
     """`v1.toml` is a file of the current folder and not the built-in v1."""
-    with pytest.raises(ArchitectureError, match=r"^v1\.toml: cannot be read"):
+    with pytest.raises(GraphFileError, match=r"^v1\.toml: cannot be read"):
         families.architecture("v1.toml")
 
 
@@ -114,7 +114,7 @@ def test_unknown_graph_says_what_is_known(workspace):
     message = "v11: there is no graph of that name"
     hint = f"did you mean `v1`? known: {known}; a path to a .toml works too, and so does a path to an .onnx"
 
-    with pytest.raises(ArchitectureError) as caught:
+    with pytest.raises(GraphFileError) as caught:
         families.architecture("v11")
 
     assert (message, hint) == (caught.value.message, caught.value.hint)
@@ -128,7 +128,7 @@ def test_unknown_device_says_what_is_known(workspace):
     message = "cpuu: there is no device of that name"
     hint = f"did you mean `cpu`? known: {known}; a path to a .toml works too"
 
-    with pytest.raises(DeviceError) as caught:
+    with pytest.raises(DeviceFileError) as caught:
         read_device("cpuu")
 
     assert (message, hint) == (caught.value.message, caught.value.hint)
@@ -138,7 +138,7 @@ def test_unknown_device_says_what_is_known(workspace):
 @pytest.mark.usefixtures("workspace")
 def test_no_guess_where_nothing_is_close():
     """A name like no other gets the known names alone."""
-    with pytest.raises(ArchitectureError) as caught:
+    with pytest.raises(GraphFileError) as caught:
         families.architecture("xylophone")
 
     assert caught.value.hint.startswith("known: ")
@@ -148,7 +148,7 @@ def test_no_guess_where_nothing_is_close():
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "graphs", "v1/", "V1", "v1 ", "\n"])
 def test_odd_names_are_unknown(name):
     """Whatever is no name is refused as an unknown one."""
-    with pytest.raises(ArchitectureError, match="there is no graph of that name"):
+    with pytest.raises(GraphFileError, match="there is no graph of that name"):
         families.architecture(name)
 
 
@@ -159,7 +159,7 @@ def test_broken_table_does_not_stop_the_others(workspace):
     expected = "v1"
 
     assert expected == families.architecture("v1").name
-    with pytest.raises(ArchitectureError, match=r"broken\.toml: is not TOML"):
+    with pytest.raises(GraphFileError, match=r"broken\.toml: is not TOML"):
         families.architecture("broken")
 
 

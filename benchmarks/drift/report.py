@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from mnbench.stats import median_interval, student_bound
+from mnbench.stats import median_interval, student_quantile
 
 Process = Mapping[str, float]
 Interval = tuple[float, float]
@@ -29,7 +29,7 @@ def timeit(processes: Sequence[Process]) -> Interval:
 def pyperf(processes: Sequence[Process]) -> Interval:
     """Mean of the processes' means ± Student's t."""
     means = [one["mean"] for one in processes]
-    margin = student_bound(0.025, len(means) - 1) * stdev(means) / len(means) ** 0.5
+    margin = student_quantile(0.025, len(means) - 1) * stdev(means) / len(means) ** 0.5
     return mean(means) - margin, mean(means) + margin
 
 

@@ -17,7 +17,7 @@ import click
 import numpy as np
 import onnxruntime
 
-from mnbench.comparison.paired_trial import HUGE_PAGES
+from mnbench.comparison.paired_trial import HUGE_PAGES_ENVIRONMENT
 from mnbench.stats import trimmed_mean
 
 GRID = ("v1", "--alpha", "1,0.5", "--res", "128")
@@ -36,7 +36,7 @@ def main(sessions: int, processes: int, duration_s: float, variants: tuple[str, 
         paths = sorted(Path(folder).glob("*.onnx"))
         found: dict[str, list[list[float]]] = {"small": [], "huge": []}
         for kind in random.sample([*found] * processes, 2 * processes):
-            environment = os.environ | {"GLIBC_TUNABLES": ""} | (HUGE_PAGES if kind == "huge" else {})
+            environment = os.environ | {"GLIBC_TUNABLES": ""} | (HUGE_PAGES_ENVIRONMENT if kind == "huge" else {})
             call = f"spreads({[*map(str, paths)]}, {sessions}, {duration_s})"
             code = f"from benchmarks.gate.pages import spreads; print(*{call})"
             said = subprocess.run(

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.environment import environment
 from benchmarks.interleaved import MNBENCH, output
 from benchmarks.report import report, versions
-from mnbench.model.equivalence import run
+from mnbench.model.equivalence import reference_outputs
 from mnbench.network.layer import INPUT
 from mnbench.workspace import table_paths
 
@@ -45,7 +45,7 @@ def difference(name: str, precision: str, folder: Path) -> float:
     output(MNBENCH, "build", name, "--precision", precision, "-o", model)
     np.save(image, np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32))
     output(python(), HERE / "openvino_run.py", model, image, result)
-    (expected,) = run(model.read_bytes(), {INPUT: np.load(image)}, name=name)
+    (expected,) = reference_outputs(model.read_bytes(), {INPUT: np.load(image)}, name=name)
     return float(np.abs(np.load(result) - expected).max() / expected.std())
 
 

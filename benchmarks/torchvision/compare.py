@@ -22,7 +22,7 @@ from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
 from benchmarks.report import Comparison, Goal, report, versions
 from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
-from mnbench.worker.timing import timed_runs
+from mnbench.worker.timing import time_runs
 
 HERE = Path(__file__).parent
 NETWORKS = {
@@ -89,7 +89,7 @@ def arm(file: Path) -> Arm:
     session = session_of(file)
 
     def turn() -> list[float]:
-        latencies_ns = timed_runs(session.run, min_runs=RUNS_A_TURN, min_duration_ns=0).latencies_ns
+        latencies_ns = time_runs(session.run, min_runs=RUNS_A_TURN, min_duration_ns=0).latencies_ns
         return [latency_ns / NS_PER_S for latency_ns in latencies_ns]
 
     return turn

@@ -5,37 +5,37 @@ from typing import Any
 
 import msgspec
 
-from mnbench.analysis.cost_models import DRAWS, NAMES, Estimate, Prediction, Predictor
+from mnbench.analysis.cost_models import COST_NAMES, DRAWS, BootstrapEstimate, CostModel, CostModelRanking
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_percent_1
+from mnbench.units import format_percent_1
 
 
-def prediction_table(found: Prediction) -> Table[Predictor]:
+def cost_model_table(found: CostModelRanking) -> Table[CostModel]:
     """One row a cost, the best first."""
     columns: list[Column[Any]] = [
-        Column[Predictor](name="cost", value=lambda one: NAMES[one.cost], left=True),
-        Column[Predictor](name="error", value=lambda one: one.error.value, show=in_percent_1),
+        Column[CostModel](name="cost", value=lambda one: COST_NAMES[one.cost], left=True),
+        Column[CostModel](name="error", value=lambda one: one.error.value, format=format_percent_1),
         *_interval("error", "", lambda one: one.error),
-        Column[Predictor](
+        Column[CostModel](
             name="error_across",
             title="error,\nnew family",
             value=lambda one: one.error_across.value if one.error_across else None,
-            show=in_percent_1,
+            format=format_percent_1,
         ),
         *_interval("error_across", "new family", lambda one: one.error_across, rank=3),
-        Column[Predictor](name="worst", value=lambda one: one.worst, show=in_percent_1, rank=2),
-        Column[Predictor](
-            name="spearman", title="Spearman", value=lambda one: one.spearman.value, show="{:.3f}".format
+        Column[CostModel](name="worst", value=lambda one: one.worst, format=format_percent_1, drop_priority=2),
+        Column[CostModel](
+            name="spearman", title="Spearman", value=lambda one: one.spearman.value, format="{:.3f}".format
         ),
         *_interval("spearman", "Spearman", lambda one: one.spearman, rank=4),
-        Column[Predictor](name="pearson", title="Pearson", value=lambda one: one.pearson.value, show="{:.3f}".format),
+        Column[CostModel](name="pearson", title="Pearson", value=lambda one: one.pearson.value, format="{:.3f}".format),
         *_interval("pearson", "Pearson", lambda one: one.pearson, rank=4),
-        Column[Predictor](
+        Column[CostModel](
             name="pearson_of_logs",
             title="Pearson\nof logs",
             value=lambda one: one.pearson_of_logs.value,
-            show="{:.3f}".format,
-            rank=1,
+            format="{:.3f}".format,
+            drop_priority=1,
         ),
     ]
     notes = [found.sentence]
@@ -48,20 +48,22 @@ def prediction_table(found: Prediction) -> Table[Predictor]:
     return Table(columns=columns if found.predictors else columns[:1], rows=found.predictors, title=title, notes=notes)
 
 
-def prediction_payload(found: Prediction) -> dict[str, Any]:
+def cost_models_to_dict(found: CostModelRanking) -> dict[str, Any]:
     """For programs."""
     return msgspec.to_builtins(found)
 
 
-def _interval(name: str, title: str, of: Callable[[Predictor], Estimate | None], rank: int = 1) -> list[Column[Any]]:
+def _interval(
+    name: str, title: str, of: Callable[[CostModel], BootstrapEstimate | None], rank: int = 1
+) -> list[Column[Any]]:
     """Low and high in one column of words."""
 
-    def text(one: Predictor) -> str | None:
+    def text(one: CostModel) -> str | None:
         estimate = of(one)
         if estimate is None:
             return None
         share = "error" in name
-        low, high = (in_percent_1(end) if share else f"{end:.3f}" for end in (estimate.low, estimate.high))
+        low, high = (format_percent_1(end) if share else f"{end:.3f}" for end in (estimate.low, estimate.high))
         return f"{low}–{high}"
 
-    return [Column[Any](name=f"{name}_interval", title=f"{title}\ninterval".strip(), value=text, rank=rank)]
+    return [Column[Any](name=f"{name}_interval", title=f"{title}\ninterval".strip(), value=text, drop_priority=rank)]

@@ -12,28 +12,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.families.published_accuracy import family
+from mnbench.families.published_accuracy import family_name
 from mnbench.results.record import Record
-from mnbench.units import in_percent
+from mnbench.units import format_percent
 
 Floats: TypeAlias = NDArray[np.float64]
 
-FEWEST = 8
+MIN_VARIANTS = 8
 """Variants below which nothing is said: a line through two costs leaves hardly any to be tested on."""
 
-POOR = 0.25
+POOR_ERROR = 0.25
 """An error of the best cost above which it is not called a prediction."""
 
 DRAWS = 2000
 SEED = 0
 
-NAMES: Mapping[str, str] = {
+COST_NAMES: Mapping[str, str] = {
     "mult_adds": "Mult-Adds",
     "memory_access_bytes": "memory access",
     "both": "both together",
     "bound_ns": "the roofline bound",
 }
-COSTS: Mapping[str, tuple[str, ...]] = {
+COST_PARTS: Mapping[str, tuple[str, ...]] = {
     "mult_adds": ("mult_adds",),
     "memory_access_bytes": ("memory_access_bytes",),
     "both": ("mult_adds", "memory_access_bytes"),
@@ -41,7 +41,7 @@ COSTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class BootstrapEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """A figure, and the 95 % interval of as many variants drawn anew from these."""
 
     value: float
@@ -49,7 +49,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
-class Predictor(msgspec.Struct, frozen=True, kw_only=True):
+class CostModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a cost, or two, tell of latency.
 
     `error` is the median of relative errors of variants left out, `error_across` that of families left out, None where
@@ -57,27 +57,27 @@ class Predictor(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     cost: str
-    spearman: Estimate
-    pearson: Estimate
-    pearson_of_logs: Estimate
-    error: Estimate
-    error_across: Estimate | None
+    spearman: BootstrapEstimate
+    pearson: BootstrapEstimate
+    pearson_of_logs: BootstrapEstimate
+    error: BootstrapEstimate
+    error_across: BootstrapEstimate | None
     worst: float
     no_worse_than_best: bool = False
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class CostModelRanking(msgspec.Struct, frozen=True, kw_only=True):
     """One device in one setting. `predictors` begin with the one of the smallest error; `sentence` says it in words."""
 
     device: str
     setting: str
     variants: int
     families: tuple[str, ...]
-    predictors: tuple[Predictor, ...]
+    predictors: tuple[CostModel, ...]
     sentence: str
 
 
-def predictions(records: Iterable[Record], *, seed: int = SEED) -> list[Prediction]:
+def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[CostModelRanking]:
     """One for each device, precision, batch, thread count, runtime and CPU; of every cell the newest record alone."""
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
@@ -88,22 +88,22 @@ def predictions(records: Iterable[Record], *, seed: int = SEED) -> list[Predicti
     return [_prediction(group, seed) for group in groups.values()]
 
 
-def _prediction(records: Sequence[Record], seed: int) -> Prediction:
+def _prediction(records: Sequence[Record], seed: int) -> CostModelRanking:
     first = records[0]
-    families = [family(record.architecture) for record in records]
+    families = [family_name(record.architecture) for record in records]
     batch = f", batch {first.batch}" if first.batch > 1 else ""
     threads = f"{first.threads} thread{'s' if first.threads != 1 else ''}"
     facts: dict[str, tuple[str, ...]] = {"families": tuple(sorted(set(families)))}
     setting = f"{first.precision}, {threads}{batch}, {first.runtime.name} {first.runtime.version}"
-    if len(records) < FEWEST:
-        few = f"On {first.device} ({setting}), {len(records)} variants are too few to tell: measure {FEWEST} or more."
-        return Prediction(
+    if len(records) < MIN_VARIANTS:
+        few = f"On {first.device} ({setting}), {len(records)} variants are too few: measure {MIN_VARIANTS} or more."
+        return CostModelRanking(
             device=first.device, setting=setting, variants=len(records), predictors=(), sentence=few, **facts
         )
     latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
     costs = {name: _cost(name, records) for name in ("mult_adds", "memory_access_bytes", "bound_ns")}
-    usable = {name: parts for name, parts in COSTS.items() if all(costs[part] is not None for part in parts)}
-    errors = {name: _left_out(_terms(costs, parts), latency) for name, parts in usable.items()}
+    usable = {name: parts for name, parts in COST_PARTS.items() if all(costs[part] is not None for part in parts)}
+    errors = {name: leave_one_out_errors(_terms(costs, parts), latency) for name, parts in usable.items()}
     best = min(errors, key=lambda name: float(np.median(errors[name])))
     draws = np.random.default_rng(seed).integers(0, len(records), (DRAWS, len(records)))
     found = [
@@ -112,7 +112,7 @@ def _prediction(records: Sequence[Record], seed: int) -> Prediction:
     ]
     found.sort(key=lambda one: one.error.value)
     sentence = _sentence(f"{first.device} ({setting})", len(records), found)
-    return Prediction(
+    return CostModelRanking(
         device=first.device, setting=setting, variants=len(records), predictors=tuple(found), sentence=sentence, **facts
     )
 
@@ -125,14 +125,14 @@ def _predictor(
     best: Floats,
     families: Sequence[str],
     draws: NDArray[np.int64],
-) -> Predictor:
+) -> CostModel:
     # Two costs are made one by their fit.
     x = terms[:, 1] if terms.shape[1] == 2 else terms @ _fit(terms, latency)
 
     def median_error(at: NDArray[np.int64]) -> float:
         return float(np.median(errors[at]))
 
-    return Predictor(
+    return CostModel(
         cost=name,
         spearman=_estimate(lambda at: _spearman(x[at], latency[at]), draws),
         pearson=_estimate(lambda at: _pearson(x[at], latency[at]), draws),
@@ -166,7 +166,7 @@ def _fit(terms: Floats, latency: Floats) -> Floats:
     return found
 
 
-def _left_out(terms: Floats, latency: Floats) -> Floats:
+def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
     """The relative error of each variant by a fit to all others: what a fit to all leaves of it, over 1 − leverage."""
     scaled = terms / latency[:, None]
     leverage = np.einsum("ij,ji->i", scaled, np.linalg.pinv(scaled))
@@ -174,7 +174,9 @@ def _left_out(terms: Floats, latency: Floats) -> Floats:
     return np.abs(left / np.maximum(1 - leverage, 1e-9))
 
 
-def _across(terms: Floats, latency: Floats, families: Sequence[str], draws: NDArray[np.int64]) -> Estimate | None:
+def _across(
+    terms: Floats, latency: Floats, families: Sequence[str], draws: NDArray[np.int64]
+) -> BootstrapEstimate | None:
     """The median error of variants whose whole family was left out; None where too few are left to fit."""
     names = np.array(families)
     if len(set(families)) == 1:
@@ -188,11 +190,11 @@ def _across(terms: Floats, latency: Floats, families: Sequence[str], draws: NDAr
     return _estimate(lambda at: float(np.median(errors[at])), draws)
 
 
-def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> Estimate:
+def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> BootstrapEstimate:
     """The figure of all variants, and the middle 95 % of those of each draw."""
     low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
     every: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
-    return Estimate(value=figure(every), low=float(low), high=float(high))
+    return BootstrapEstimate(value=figure(every), low=float(low), high=float(high))
 
 
 def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
@@ -223,22 +225,24 @@ def _ranks(values: Floats) -> Floats:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
 
 
-def _sentence(where: str, variants: int, found: Sequence[Predictor]) -> str:
+def _sentence(where: str, variants: int, found: Sequence[CostModel]) -> str:
     """What the figures say: what is best and how good, what may be as good, and what is not."""
     best, *others = found
     # Where arithmetic bounds every variant, the bound is Mult-Adds by another name.
     others = [one for one in others if one.error != best.error]
-    ties = [NAMES[one.cost] for one in others if one.no_worse_than_best]
-    worse = [f"{NAMES[one.cost]} by {in_percent(one.error.value)}" for one in others if not one.no_worse_than_best]
-    name = NAMES[best.cost]
-    if best.error.value > POOR:
+    ties = [COST_NAMES[one.cost] for one in others if one.no_worse_than_best]
+    worse = [
+        f"{COST_NAMES[one.cost]} by {format_percent(one.error.value)}" for one in others if not one.no_worse_than_best
+    ]
+    name = COST_NAMES[best.cost]
+    if best.error.value > POOR_ERROR:
         said = f"On {where}, no cost predicts latency well. Of all, {name} comes closest: half"
     else:
         said = f"On {where}, {name} {'predicts' if best.cost in _SINGULAR else 'predict'} latency best: half"
-    said += f" of the variants are off by {in_percent(best.error.value)} or less from a line through the others"
-    said += f" ({in_percent(best.error.low)} to {in_percent(best.error.high)})"
+    said += f" of the variants are off by {format_percent(best.error.value)} or less from a line through the others"
+    said += f" ({format_percent(best.error.low)} to {format_percent(best.error.high)})"
     if best.error_across:
-        said += f", and by {in_percent(best.error_across.value)} from a line through other families"
+        said += f", and by {format_percent(best.error_across.value)} from a line through other families"
     if ties:
         said += f"; {_listed(ties)} may do as well, as far as {variants} variants can tell"
     if worse:

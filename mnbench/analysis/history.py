@@ -12,21 +12,21 @@ from itertools import groupby
 from math import log
 from statistics import fmean, median
 
-from mnbench.errors import RecordError
-from mnbench.results.git_history import versions
+from mnbench.errors import ResultsError
+from mnbench.results.git_history import file_history
 from mnbench.results.record import Record
-from mnbench.results.store import Store, parsed
+from mnbench.results.store import ResultsFile, parse_records
 
 ANCHOR = "v1-a0.25-r64"
-LEAST_RUNS = 10
+MIN_RUNS = 10
 """Runs that a slope is learned from, at least; and as many last ones are what the newest is held against."""
 
-ALARM, CALIBRATED_ALARM = 0.10, 0.07
+CHANGE_THRESHOLD, CALIBRATED_THRESHOLD = 0.10, 0.07
 """Of the minimum, and of the calibrated median."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class HistoryPoint:
     """A row in one run: `anchor_ns` is the anchor's latency then, `commit` the first that has the record."""
 
     record: Record
@@ -37,39 +37,39 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class RowHistory:
     """A row's points, oldest first. `change` is of the newest one's minimum, against those before it."""
 
-    points: tuple[Point, ...]
+    points: tuple[HistoryPoint, ...]
     slope: float | None
     calibrated_ns: tuple[float, ...] | None
     change: float | None
     calibrated_change: float | None
 
     @property
-    def newest(self) -> Point:
+    def newest(self) -> HistoryPoint:
         """What is judged."""
         return self.points[-1]
 
     @property
-    def alarm(self) -> bool:
+    def needs_comparison(self) -> bool:
         """Whether a comparison is worth its time: by the calibrated median, or by the minimum where none is."""
         if self.calibrated_change is not None:
-            return self.calibrated_change >= CALIBRATED_ALARM
-        return self.change is not None and self.change >= ALARM
+            return self.calibrated_change >= CALIBRATED_THRESHOLD
+        return self.change is not None and self.change >= CHANGE_THRESHOLD
 
 
-def histories(store: Store) -> list[History]:
+def load_histories(store: ResultsFile) -> list[RowHistory]:
     """Each row's history: a variant on one CPU with one number of threads, whatever its runtime.
 
     Raises:
-        RecordError: the file as it is now cannot be read.
+        ResultsError: the file as it is now cannot be read.
     """
     committed = _committed(store)
-    records = {name: record for name, (record, _) in committed.items()} | {one.id: one for one in store.records()}
+    records = {name: record for name, (record, _) in committed.items()} | {one.id: one for one in store.read_records()}
     anchors = {one.run: one.latency_ns.median for one in records.values() if one.variant == ANCHOR and one.latency_ns}
     points = [
-        Point(
+        HistoryPoint(
             record=record,
             median_ns=record.latency_ns.median,
             min_ns=record.latency_ns.min,
@@ -80,30 +80,30 @@ def histories(store: Store) -> list[History]:
         if record.latency_ns
     ]
     points.sort(key=lambda point: (*_row(point), point.record.measured_at))
-    return [history(tuple(each)) for _, each in groupby(points, _row)]
+    return [summarize_history(tuple(each)) for _, each in groupby(points, _row)]
 
 
-def history(points: tuple[Point, ...]) -> History:
+def summarize_history(points: tuple[HistoryPoint, ...]) -> RowHistory:
     """What the points tell."""
     *before, newest = points
-    recent = before[-LEAST_RUNS:]
-    found = slope(before)
+    recent = before[-MIN_RUNS:]
+    found = fit_slope(before)
     calibrated: tuple[float, ...] | None = None
     if found is not None and newest.anchor_ns:
         reference = median(point.anchor_ns for point in points if point.anchor_ns)
         calibrated = tuple(
             point.median_ns * (point.anchor_ns / reference) ** -found for point in points if point.anchor_ns
         )
-    return History(
+    return RowHistory(
         points=points,
         slope=found,
         calibrated_ns=calibrated,
         change=newest.min_ns / median(point.min_ns for point in recent) - 1 if recent else None,
-        calibrated_change=calibrated[-1] / median(calibrated[-1 - LEAST_RUNS : -1]) - 1 if calibrated else None,
+        calibrated_change=calibrated[-1] / median(calibrated[-1 - MIN_RUNS : -1]) - 1 if calibrated else None,
     )
 
 
-def slope(points: Sequence[Point]) -> float | None:
+def fit_slope(points: Sequence[HistoryPoint]) -> float | None:
     """How the row follows the anchor: log latency over log anchor, between 0 and 1; None where too little is known.
 
     Only runs of the same model and runtime are held against each other: a step is no noise.
@@ -113,7 +113,7 @@ def slope(points: Sequence[Point]) -> float | None:
         if point.anchor_ns:
             same = point.record.model_sha256, point.record.runtime.version
             pairs.setdefault(same, []).append((log(point.anchor_ns), log(point.median_ns)))
-    if sum(map(len, pairs.values())) < LEAST_RUNS:
+    if sum(map(len, pairs.values())) < MIN_RUNS:
         return None
     products = squares = 0.0
     for each in pairs.values():
@@ -123,20 +123,20 @@ def slope(points: Sequence[Point]) -> float | None:
     return min(1.0, max(0.0, products / squares)) if squares else 0.0
 
 
-def _row(point: Point) -> tuple[str, str, int, str]:
+def _row(point: HistoryPoint) -> tuple[str, str, int, str]:
     record = point.record
     return record.device, record.variant, record.threads, str(record.host.get("cpu"))
 
 
-def _committed(store: Store) -> dict[str, tuple[Record, str]]:
+def _committed(store: ResultsFile) -> dict[str, tuple[Record, str]]:
     """Every record that any revision of the file holds, by its id, with the first that does."""
     found: dict[str, tuple[Record, str]] = {}
     seen: set[bytes] = set()
-    for commit, data in versions(store.path):
+    for commit, data in file_history(store.path):
         lines = [line for line in data.split(b"\n") if line not in seen]
         seen.update(lines)
         # A line that was broken then, and is mended now, is no reason to tell nothing.
-        with suppress(RecordError):
-            for record in parsed(store.path, b"\n".join(lines) + b"\n"):
+        with suppress(ResultsError):
+            for record in parse_records(store.path, b"\n".join(lines) + b"\n"):
                 found.setdefault(record.id, (record, commit))
     return found

@@ -3,36 +3,42 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mnbench.analysis.history import ALARM, ANCHOR, CALIBRATED_ALARM, LEAST_RUNS, History
+from mnbench.analysis.history import ANCHOR, CALIBRATED_THRESHOLD, CHANGE_THRESHOLD, MIN_RUNS, RowHistory
 from mnbench.comparison.exports.otava import Series
-from mnbench.tables.markup import BARS
+from mnbench.tables.markup import SPARKLINE_BARS
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_ms
+from mnbench.units import format_ms
 
-SHOWN = 20
+SPARKLINE_POINTS = 20
 
 
-def history_table(histories: Sequence[History]) -> Table[History]:
+def history_table(histories: Sequence[RowHistory]) -> Table[RowHistory]:
     """One row a row; the newest run beside those before it."""
     columns = [
-        Column[History](name="variant", value=lambda h: h.newest.record.variant, left=True),
-        Column[History](name="device", value=lambda h: h.newest.record.device, left=True, rank=2),
-        Column[History](name="threads", value=lambda h: h.newest.record.threads, rank=4),
-        Column[History](name="runs", value=lambda h: len(h.points)),
-        Column[History](name="first", value=lambda h: h.points[0].record.measured_at[:10], left=True, rank=3),
-        Column[History](name="latency_ns", title="latency", unit="ms", value=lambda h: h.newest.median_ns, show=in_ms),
-        Column[History](name="change", title="minimum\nchanged", value=lambda h: h.change, show=_percent),
-        Column[History](
-            name="calibrated_change", title="calibrated\nmedian", value=lambda h: h.calibrated_change, show=_percent
+        Column[RowHistory](name="variant", value=lambda h: h.newest.record.variant, left=True),
+        Column[RowHistory](name="device", value=lambda h: h.newest.record.device, left=True, drop_priority=2),
+        Column[RowHistory](name="threads", value=lambda h: h.newest.record.threads, drop_priority=4),
+        Column[RowHistory](name="runs", value=lambda h: len(h.points)),
+        Column[RowHistory](
+            name="first", value=lambda h: h.points[0].record.measured_at[:10], left=True, drop_priority=3
         ),
-        Column[History](name="slope", value=lambda h: h.slope, show="{:.2f}".format, rank=5),
-        Column[History](name="medians", value=_sparkline, left=True, rank=1),
-        Column[History](name="alarm", value=lambda h: "compare" if h.alarm else None, left=True, style=_style),
+        Column[RowHistory](
+            name="latency_ns", title="latency", unit="ms", value=lambda h: h.newest.median_ns, format=format_ms
+        ),
+        Column[RowHistory](name="change", title="minimum\nchanged", value=lambda h: h.change, format=_percent),
+        Column[RowHistory](
+            name="calibrated_change", title="calibrated\nmedian", value=lambda h: h.calibrated_change, format=_percent
+        ),
+        Column[RowHistory](name="slope", value=lambda h: h.slope, format="{:.2f}".format, drop_priority=5),
+        Column[RowHistory](name="medians", value=_sparkline, left=True, drop_priority=1),
+        Column[RowHistory](
+            name="alarm", value=lambda h: "compare" if h.needs_comparison else None, left=True, style=_style
+        ),
     ]
     return Table(columns=columns, rows=histories, title="from run to run", notes=_notes(histories))
 
 
-def history_payload(histories: Sequence[History]) -> dict[str, Any]:
+def histories_to_dict(histories: Sequence[RowHistory]) -> dict[str, Any]:
     """For programs."""
     return {
         "rows": [
@@ -43,7 +49,7 @@ def history_payload(histories: Sequence[History]) -> dict[str, Any]:
                 "slope": one.slope,
                 "change": one.change,
                 "calibrated_change": one.calibrated_change,
-                "alarm": one.alarm,
+                "alarm": one.needs_comparison,
                 "points": _lines(one),
             }
             for one in histories
@@ -51,7 +57,7 @@ def history_payload(histories: Sequence[History]) -> dict[str, Any]:
     }
 
 
-def of_histories(histories: Sequence[History]) -> Series:
+def histories_to_series(histories: Sequence[RowHistory]) -> Series:
     """A file a row; of several CPUs or numbers of threads, the names of all but the first say which they are."""
     found: dict[str, list[dict[str, Any]]] = {}
     for one in histories:
@@ -63,7 +69,7 @@ def of_histories(histories: Sequence[History]) -> Series:
     return found
 
 
-def _lines(history: History) -> list[dict[str, Any]]:
+def _lines(history: RowHistory) -> list[dict[str, Any]]:
     calibrated = iter(history.calibrated_ns or ())
     return [
         {
@@ -79,30 +85,30 @@ def _lines(history: History) -> list[dict[str, Any]]:
     ]
 
 
-def _sparkline(history: History) -> str:
+def _sparkline(history: RowHistory) -> str:
     """The last medians, between the smallest and the largest of them."""
-    values = [point.median_ns for point in history.points[-SHOWN:]]
+    values = [point.median_ns for point in history.points[-SPARKLINE_POINTS:]]
     least, most = min(values), max(values)
-    step = (most - least) / (len(BARS) - 1) or 1
-    return "".join(BARS[round((value - least) / step)] for value in values)
+    step = (most - least) / (len(SPARKLINE_BARS) - 1) or 1
+    return "".join(SPARKLINE_BARS[round((value - least) / step)] for value in values)
 
 
 def _percent(share: float) -> str:
     return f"{share:+.1%}"
 
 
-def _style(history: History) -> str:
-    return "yellow" if history.alarm else ""
+def _style(history: RowHistory) -> str:
+    return "yellow" if history.needs_comparison else ""
 
 
-def _notes(histories: Sequence[History]) -> list[str]:
-    notes = [f"changes: of the newest run against the median of the {LEAST_RUNS} before it, or of as many as there are"]
+def _notes(histories: Sequence[RowHistory]) -> list[str]:
+    notes = [f"changes: of the newest run against the median of the {MIN_RUNS} before it, or of as many as there are"]
     if all(one.slope is None for one in histories):
-        notes.append(f"nothing is calibrated: that takes {LEAST_RUNS} runs with the anchor {ANCHOR} (run --anchor)")
-    alarms = [one.newest.record for one in histories if one.alarm]
+        notes.append(f"nothing is calibrated: that takes {MIN_RUNS} runs with the anchor {ANCHOR} (run --anchor)")
+    alarms = [one.newest.record for one in histories if one.needs_comparison]
     if alarms:
         notes.append(
-            f"compare: the minimum grew by {ALARM:.0%} or, where that is known, the calibrated median by "
-            f"{CALIBRATED_ALARM:.0%}; whether it is slower tells mnbench gate results/{alarms[0].device}.jsonl --all"
+            f"compare: the minimum grew by {CHANGE_THRESHOLD:.0%} or, where that is known, the calibrated median by "
+            f"{CALIBRATED_THRESHOLD:.0%}; to decide, run mnbench gate results/{alarms[0].device}.jsonl --all"
         )
     return notes

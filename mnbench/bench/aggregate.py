@@ -9,22 +9,22 @@ import msgspec
 import numpy as np
 
 import mnbench
-from mnbench.bench.issues import TIMELESS, issues_of
-from mnbench.bench.plan import Cell, Drift, Plan
-from mnbench.bench.trial import Sample
+from mnbench.bench.issues import TIMELESS, find_issues
+from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
+from mnbench.bench.trial import TrialResult
 from mnbench.network.cost import layer_cost
-from mnbench.results.record import Latency, Placement, Record, Runtime, Session
+from mnbench.results.record import Latency, Placement, Record, Runtime, SessionOptions
 from mnbench.stats import effective_runs, median_interval
 
-P99_RUNS = 662
+MIN_P99_RUNS = 662
 """Effective runs below which a 99th percentile tells nothing (MLPerf inference rules, early stopping)."""
 
 
-def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
+def aggregate(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
     """The record of a cell from the samples of all its processes."""
     if samples[0].host.get("emulated"):
         return _emulated(plan, cell, run, samples)
-    found = latency(samples)
+    found = aggregate_latency(samples)
     peaks = [sample.peak_rss_bytes for sample in samples if sample.peak_rss_bytes]
     placement = _least_placed(plan, cell, samples)
     return msgspec.structs.replace(
@@ -40,33 +40,35 @@ def measured(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Rec
         runs=sum(len(sample.latencies_ns) for sample in samples),
         effective_runs=round(_effective_runs(samples)),
         placement=placement,
-        issues=tuple(issues_of(plan, samples, found, placement)),
+        issues=tuple(find_issues(plan, samples, found, placement)),
     )
 
 
-def _emulated(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
+def _emulated(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
     """What holds on the real machine too: outputs and placement. Times, and memory, are the emulator's."""
     placement = _least_placed(plan, cell, samples)
     return msgspec.structs.replace(
         _record(plan, cell, run, samples),
         difference=max(sample.difference for sample in samples),
         placement=placement,
-        issues=tuple(one for one in issues_of(plan, samples, latency(samples), placement) if one.name in TIMELESS),
+        issues=tuple(
+            one for one in find_issues(plan, samples, aggregate_latency(samples), placement) if one.name in TIMELESS
+        ),
     )
 
 
-def _least_placed(plan: Plan, cell: Cell, samples: Sequence[Sample]) -> Placement:
+def _least_placed(plan: Plan, cell: BenchmarkCase, samples: Sequence[TrialResult]) -> Placement:
     """That of the process in which the fewest nodes ran on the provider."""
     placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
     return min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
 
 
-def failed(plan: Plan, cell: Cell, run: str, error: str, samples: Sequence[Sample]) -> Record:
+def failed_record(plan: Plan, cell: BenchmarkCase, run: str, error: str, samples: Sequence[TrialResult]) -> Record:
     """The record of a cell that could not be measured; `samples` are those before it failed."""
     return msgspec.structs.replace(_record(plan, cell, run, samples), error=error)
 
 
-def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Record:
+def _record(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
     first = samples[0] if samples else None
     wanted = plan.device.threads
     return Record(
@@ -84,23 +86,23 @@ def _record(plan: Plan, cell: Cell, run: str, samples: Sequence[Sample]) -> Reco
         provider=plan.device.provider,
         runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if wanted == "all" else wanted,
-        session=Session.of(plan.device),
+        session=SessionOptions.from_device(plan.device),
         processes=len(samples),
         params=cell.cost.params,
         mult_adds=cell.cost.mult_adds,
         memory_access=cell.cost.memory_access,
         memory_access_bytes=cell.cost.memory_access_bytes,
         peak_activation_bytes=cell.peak_activation_bytes,
-        roofline=plan.ceilings.get(cell.variant),
+        roofline=plan.roofline_bounds.get(cell.variant),
         model_sha256=cell.sha256,
-        seed=plan.protocol.seed,
+        seed=plan.sampling.seed,
         host=first.host if first else {},
         conditions=[samples[0].conditions[0], samples[-1].conditions[-1]] if samples else [],
         gpu=first.gpu if first else None,
     )
 
 
-def latency(samples: Sequence[Sample]) -> Latency:
+def aggregate_latency(samples: Sequence[TrialResult]) -> Latency:
     """The figures of a cell, from one sample a process."""
     medians = [float(np.median(sample.latencies_ns)) for sample in samples]
     low, high, coverage = median_interval(medians)
@@ -112,27 +114,27 @@ def latency(samples: Sequence[Sample]) -> Latency:
         high=round(high),
         p10=p10,
         p90=p90,
-        p99=p99 if _effective_runs(samples) >= P99_RUNS else None,
+        p99=p99 if _effective_runs(samples) >= MIN_P99_RUNS else None,
         min=int(pooled.min()),
         coverage=round(coverage, 4),
     )
 
 
-def _with_drift(found: Latency, drift: Drift | None) -> Latency:
+def _with_drift(found: Latency, drift: HostDrift | None) -> Latency:
     """The interval as wide as the host's runs lie apart: this run may be any of them."""
     if drift is None:
         return found
-    below, above = drift.around(found.median)
+    below, above = drift.factors_near(found.median)
     return msgspec.structs.replace(
         found, low_with_drift=round(found.low / above), high_with_drift=round(found.high / below)
     )
 
 
-def _effective_runs(samples: Sequence[Sample]) -> float:
+def _effective_runs(samples: Sequence[TrialResult]) -> float:
     return sum(effective_runs(sample.latencies_ns) for sample in samples)
 
 
-def _placement(nodes: dict[str, list[str]] | None, provider: str, cell: Cell) -> Placement:
+def _placement(nodes: dict[str, list[str]] | None, provider: str, cell: BenchmarkCase) -> Placement:
     if not nodes:
         return Placement(nodes=None, mult_adds=None)
     there, every = nodes.get(provider, []), list(chain.from_iterable(nodes.values()))

@@ -10,16 +10,16 @@ from distributed import get_worker
 
 import mnbench
 from mnbench import errors
-from mnbench.bench.plan import Cell, Plan
-from mnbench.bench.trial import Sample, take
+from mnbench.bench.plan import BenchmarkCase, Plan
+from mnbench.bench.trial import TrialResult, run_trial
 from mnbench.errors import MnbenchError
-from mnbench.targets.environments import installed
+from mnbench.targets.environments import prepare_device
 
 Failure = tuple[str, str, str]
 """An error's name, message and hint."""
 
 
-def identity() -> str:
+def source_fingerprint() -> str:
     """The version of mnbench and the hash of its sources: what must be the same on both sides."""
     digest = hashlib.sha256()
     for path in sorted(Path(str(resources.files(mnbench))).rglob("*.py")):
@@ -27,23 +27,23 @@ def identity() -> str:
     return f"{mnbench.__version__} ({digest.hexdigest()[:8]})"
 
 
-def keep(name: str, data: bytes) -> None:
+def store_file(name: str, data: bytes) -> None:
     """Write a file into the Dask worker's own folder, which it removes when it ends."""
     (_folder() / name).write_bytes(data)
 
 
-def visit(plan: Plan, cell: Cell) -> Sample | Failure:
+def run_trial_on_board(plan: Plan, case: BenchmarkCase) -> TrialResult | Failure:
     """Visit the cell, whose files are kept under their names, on this machine."""
     here = plan.device.gateway if plan.device.gateway.startswith("popen") else "popen"
-    near = replace(cell, path=_folder() / cell.path, feed=_folder() / cell.feed)
+    near = replace(case, path=_folder() / case.path, feed=_folder() / case.inputs_path)
     try:
-        device = installed(msgspec.structs.replace(plan.device, gateway=here))
-        return take(replace(plan, device=device), near)
+        device = prepare_device(msgspec.structs.replace(plan.device, gateway=here))
+        return run_trial(replace(plan, device=device), near)
     except MnbenchError as failure:
         return type(failure).__name__, failure.message, failure.hint
 
 
-def raised(failure: Failure) -> MnbenchError:
+def to_error(failure: Failure) -> MnbenchError:
     """The error that a board met."""
     kind, message, hint = failure
     return getattr(errors, kind)(message, hint=hint)

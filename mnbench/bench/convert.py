@@ -9,46 +9,46 @@ from typing import NamedTuple
 
 import mnbench.worker.runtimes
 from mnbench import atomic_files
-from mnbench.bench.plan import Cell
+from mnbench.bench.plan import BenchmarkCase
 from mnbench.bench.request import session_request
-from mnbench.errors import MeasureError
+from mnbench.errors import TrialError
 from mnbench.targets.device import Device
-from mnbench.targets.transport import ask
+from mnbench.targets.transport import call_worker
 
 TIMEOUT_S = 300.0
 
 
-class Readable(NamedTuple):
+class ConvertedModel(NamedTuple):
     """A model's file as the runtime reads it, and how long converting it took; None where it reads ONNX itself."""
 
     path: Path
     conversion_ns: int | None
 
 
-def readable(device: Device, cell: Cell) -> Readable:
+def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     """The cell's model for the device's runtime. What one environment has converted holds for that environment.
 
     Raises:
-        MeasureError: it cannot be converted.
-        RuntimeUnavailable, GatewayError: nothing can be measured on this device.
+        TrialError: it cannot be converted.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    if not converts(device.runtime):
-        return Readable(cell.path, None)
+    if not needs_conversion(device.runtime):
+        return ConvertedModel(case.path, None)
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
-    made, taken = (cell.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
+    made, taken = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
     if not taken.exists():
-        request = {"do": "convert", **session_request(device, cell, cell.path)}
+        request = {"kind": "convert", **session_request(device, case, case.path)}
         try:
-            answer = ask(device, request, timeout_s=TIMEOUT_S)
-        except MeasureError as failure:
-            raise MeasureError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
-        atomic_files.write(made, answer["model"], durable=False)
-        atomic_files.write(taken, str(answer["duration_ns"]).encode(), durable=False)
-    return Readable(made, int(taken.read_bytes()))
+            answer = call_worker(device, request, timeout_s=TIMEOUT_S)
+        except TrialError as failure:
+            raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
+        atomic_files.write_atomically(made, answer["model"], durable=False)
+        atomic_files.write_atomically(taken, str(answer["duration_ns"]).encode(), durable=False)
+    return ConvertedModel(made, int(taken.read_bytes()))
 
 
 @cache
-def converts(runtime: str) -> bool:
+def needs_conversion(runtime: str) -> bool:
     """Whether the runtime's file has a function `convert`. Here, where the runtime may be missing, it is only read."""
     source = (resources.files(mnbench.worker.runtimes) / f"{runtime}.py").read_text(encoding="utf-8")
     return any(isinstance(one, ast.FunctionDef) and one.name == "convert" for one in ast.parse(source).body)

@@ -11,96 +11,96 @@ import msgspec
 import numpy as np
 
 from mnbench import atomic_files
-from mnbench.bench.plan import Cell, Drift, Plan
-from mnbench.bench.trial import Sample, take
-from mnbench.hosts.host_facts import cache_folder, kept_in, setting_of
+from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
+from mnbench.bench.trial import TrialResult, run_trial
+from mnbench.hosts.host_facts import cache_folder, cache_path, host_fingerprint
 from mnbench.stats import median
 from mnbench.targets.device import Device
 
 KIND = "drift"
-FEWEST = 10
+MIN_RUNS = 10
 """Runs below which a drift is not known."""
 
-MOST = 200
+MAX_RUNS = 200
 """Runs that are kept, the newest."""
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class DriftRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the calibration: the latency of each of its models, as `mnbench run` would have told it."""
 
     measured_at: datetime
     latencies_ns: dict[str, int]
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class DriftLog(msgspec.Struct, frozen=True, kw_only=True):
     """All runs in one setting."""
 
     setting: dict[str, Any]
-    runs: list[Seen]
+    runs: list[DriftRun]
 
 
 def calibrate(
     plan: Plan,
     *,
     runs: int,
-    every_s: float,
-    seen: Callable[[], None],
-    visit: Callable[[Plan, Cell], Sample] = take,
-    wait: Callable[[float], None] = time.sleep,
-) -> Kept:
+    interval_s: float,
+    on_run: Callable[[], None],
+    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
+    sleep: Callable[[float], None] = time.sleep,
+) -> DriftLog:
     """Run the plan's cells again and again, and keep what each run found beside what earlier calibrations did.
 
-    `every_s` passes from the start of one run to that of the next; `seen` is called after each.
+    `interval_s` passes from the start of one run to that of the next; `on_run` is called after each.
 
     Raises:
         MnbenchError: nothing can be measured here, or kept.
     """
-    kept = kept_for(plan.device)
+    kept = load_drift_log(plan.device)
     for number in range(runs):
         begin = time.monotonic()
-        plan = replace(plan, protocol=replace(plan.protocol, seed=number))
-        run = Seen(measured_at=datetime.now(UTC), latencies_ns=_run(plan, visit))
-        kept = msgspec.structs.replace(kept, runs=[*kept.runs, run][-MOST:])
-        atomic_files.write(kept_in(KIND, kept.setting), msgspec.json.encode(kept))
-        seen()
+        plan = replace(plan, sampling=replace(plan.sampling, seed=number))
+        run = DriftRun(measured_at=datetime.now(UTC), latencies_ns=_run(plan, run_trial))
+        kept = msgspec.structs.replace(kept, runs=[*kept.runs, run][-MAX_RUNS:])
+        atomic_files.write_atomically(cache_path(KIND, kept.setting), msgspec.json.encode(kept))
+        on_run()
         if number < runs - 1:
-            wait(max(0.0, every_s - (time.monotonic() - begin)))
+            sleep(max(0.0, interval_s - (time.monotonic() - begin)))
     return kept
 
 
-def drift_of(device: Device) -> Drift | None:
+def load_drift(device: Device) -> HostDrift | None:
     """The drift of the device's host, if it was calibrated in this setting."""
     if not any(cache_folder().glob(f"{KIND}-*.json")):
         return None
-    return drift(kept_for(device))
+    return compute_drift(load_drift_log(device))
 
 
-def drift(kept: Kept) -> Drift | None:
+def compute_drift(drift_log: DriftLog) -> HostDrift | None:
     """What the runs tell, if they are enough: of each model, by its latency, how far each run lay from their median."""
-    if len(kept.runs) < FEWEST:
+    if len(drift_log.runs) < MIN_RUNS:
         return None
     deviations: dict[int, list[float]] = {}
-    for variant in kept.runs[-1].latencies_ns:
-        found = [run.latencies_ns[variant] for run in kept.runs if variant in run.latencies_ns]
+    for variant in drift_log.runs[-1].latencies_ns:
+        found = [run.latencies_ns[variant] for run in drift_log.runs if variant in run.latencies_ns]
         middle = median(found)
         deviations[round(middle)] = [log(one / middle) for one in found]
-    return Drift(deviations=deviations)
+    return HostDrift(deviations=deviations)
 
 
-def kept_for(device: Device) -> Kept:
+def load_drift_log(device: Device) -> DriftLog:
     """What is kept for the device's setting, as it is now; nothing where the file cannot be read."""
-    setting = setting_of(device)
+    setting = host_fingerprint(device)
     try:
-        kept = msgspec.json.decode(kept_in(KIND, setting).read_bytes(), type=Kept)
+        kept = msgspec.json.decode(cache_path(KIND, setting).read_bytes(), type=DriftLog)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return Kept(setting=setting, runs=[])
-    return kept if kept.setting == setting else Kept(setting=setting, runs=[])
+        return DriftLog(setting=setting, runs=[])
+    return kept if kept.setting == setting else DriftLog(setting=setting, runs=[])
 
 
-def _run(plan: Plan, visit: Callable[[Plan, Cell], Sample]) -> dict[str, int]:
+def _run(plan: Plan, visit: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
     """The median of the processes' medians of each cell."""
-    medians: dict[str, list[float]] = {cell.variant: [] for cell in plan.cells}
-    for process in range(plan.protocol.processes):
-        for cell in plan.round(process):
+    medians: dict[str, list[float]] = {cell.variant: [] for cell in plan.cases}
+    for process in range(plan.sampling.processes):
+        for cell in plan.cases_of_round(process):
             medians[cell.variant].append(float(np.median(visit(plan, cell).latencies_ns)))
     return {variant: round(median(found)) for variant, found in medians.items()}

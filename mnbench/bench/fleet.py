@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import msgspec
 
-from mnbench.bench.plan import Cell, Plan
-from mnbench.bench.trial import Sample
-from mnbench.errors import GatewayError, MnbenchError, RuntimeUnavailable, first_line
-from mnbench.targets.device import FLEET, Device, read_device
+from mnbench.bench.plan import BenchmarkCase, Plan
+from mnbench.bench.trial import TrialResult
+from mnbench.errors import MnbenchError, RuntimeUnavailable, UnreachableError, first_line
+from mnbench.targets.device import DASK_PREFIX, Device, read_device
 from mnbench.workspace import table_paths
 
 CONNECT_S = 10
@@ -45,7 +45,7 @@ class Fleet:
         try:
             self._client: Any = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as failure:
-            raise GatewayError(
+            raise UnreachableError(
                 f"no scheduler of a fleet answers at {address}: {first_line(failure)}",
                 hint="start one with `dask scheduler`, and set MNBENCH_SCHEDULER=tcp://HOST:8786",
             ) from failure
@@ -67,12 +67,12 @@ class Fleet:
         """Those that work now.
 
         Raises:
-            GatewayError: the scheduler is gone.
+            UnreachableError: the scheduler is gone.
         """
         try:
             workers = self._client.scheduler_info(n_workers=-1)["workers"]
         except (OSError, TimeoutError) as failure:
-            raise GatewayError(
+            raise UnreachableError(
                 f"the fleet's scheduler is gone: {first_line(failure)}",
                 hint="start it again, and then: mnbench run --resume",
             ) from failure
@@ -86,40 +86,41 @@ class Fleet:
             for address, one in workers.items()
         ]
 
-    def refusal(self, board: Board) -> str:
+    def version_mismatch(self, board: Board) -> str:
         """Why the board cannot be used: another mnbench. Nothing where it can."""
-        from mnbench.bench.board import identity  # noqa: PLC0415  it needs Dask
+        from mnbench.bench.board import source_fingerprint  # noqa: PLC0415  it needs Dask
 
         if board not in self._identities:
             try:
-                found = self._client.run(identity, workers=[board.address])[board.address]
+                found = self._client.run(source_fingerprint, workers=[board.address])[board.address]
             except Exception as failure:  # noqa: BLE001  whatever pickle, Dask or an import raises there
                 found = f"none that can be asked: {first_line(failure)}"
             self._identities[board] = found
-        mine = identity()
+        mine = source_fingerprint()
         found = self._identities[board]
         return "" if found == mine else f"board {board.name} has another mnbench, {found}; this is {mine}"
 
-    def start(self, board: Board, plan: Plan, cell: Cell) -> None:
+    def start_trial(self, board: Board, plan: Plan, case: BenchmarkCase) -> None:
         """Hand a visit to the board; it is given the files that it lacks first."""
         from mnbench.bench import board as there  # noqa: PLC0415  it needs Dask
 
         names = {
-            path: hashlib.sha256(path.read_bytes()).hexdigest()[:32] + path.suffix for path in (cell.path, cell.feed)
+            path: hashlib.sha256(path.read_bytes()).hexdigest()[:32] + path.suffix
+            for path in (case.path, case.inputs_path)
         }
         where: dict[str, Any] = {"workers": [board.address], "pure": False}
         needed = [
-            self._client.submit(there.keep, name, path.read_bytes(), **where)
+            self._client.submit(there.store_file, name, path.read_bytes(), **where)
             for path, name in names.items()
             if (board, name) not in self._sent
         ]
         self._sent |= {(board, name) for name in names.values()}
-        near = replace(cell, path=Path(names[cell.path]), feed=Path(names[cell.feed]))
+        near = replace(case, path=Path(names[case.path]), feed=Path(names[case.inputs_path]))
         alone = replace(plan, cells=(near,), ceilings={}, drift=None)
         self._visits[board] = self._client.submit(_after, needed, alone, near, resources={plan.device.name: 1}, **where)
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether any board is at a visit."""
         return bool(self._visits)
 
@@ -129,54 +130,56 @@ class Fleet:
         if future:
             future.cancel(force=True)
 
-    def done(self, within_s: float) -> list[tuple[Board, Sample | MnbenchError]]:
+    def wait_for_trials(self, within_s: float) -> list[tuple[Board, TrialResult | MnbenchError]]:
         """The visits that have come to an end, with what they found, once there is one or that time is over."""
         import distributed  # noqa: PLC0415  an optional extra
 
-        from mnbench.bench.board import raised  # noqa: PLC0415
+        from mnbench.bench.board import to_error  # noqa: PLC0415
 
         wait: Any = distributed.wait  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if self._visits:
             with suppress(TimeoutError), self._client.as_current():
                 wait(list(self._visits.values()), timeout=within_s, return_when="FIRST_COMPLETED")
-        found: list[tuple[Board, Sample | MnbenchError]] = []
+        found: list[tuple[Board, TrialResult | MnbenchError]] = []
         for board, future in list(self._visits.items()):
             if not future.done():
                 continue
             del self._visits[board]
             if future.status == "finished":
                 answer = future.result()
-                found.append((board, answer if isinstance(answer, Sample) else raised(answer)))
+                found.append((board, answer if isinstance(answer, TrialResult) else to_error(answer)))
             else:
                 reason = first_line(future.exception()) if future.status == "error" else future.status
-                found.append((board, GatewayError(f"board {board.name}: {reason}", hint="see its Dask worker's log")))
+                found.append(
+                    (board, UnreachableError(f"board {board.name}: {reason}", hint="see its Dask worker's log"))
+                )
         return found
 
 
-def _after(_kept: Sequence[None], plan: Plan, cell: Cell) -> Any:
+def _after(_kept: Sequence[None], plan: Plan, cell: BenchmarkCase) -> Any:
     """The visit, once the files are there."""
-    from mnbench.bench.board import visit  # noqa: PLC0415  it needs Dask
+    from mnbench.bench.board import run_trial_on_board  # noqa: PLC0415  it needs Dask
 
-    return visit(plan, cell)
+    return run_trial_on_board(plan, cell)
 
 
-def devices_of(profile: Device) -> list[Device]:
+def fleet_devices(profile: Device) -> list[Device]:
     """The devices of a fleet's boards, or the one that is named behind its own name: `fleet:rpi5`.
 
     Raises:
-        RuntimeUnavailable, GatewayError: no Dask, no scheduler, no such board.
+        RuntimeUnavailable, UnreachableError: no Dask, no scheduler, no such board.
     """
     _, _, one = profile.name.partition(":")
-    with Fleet(address_of(profile)) as fleet:
+    with Fleet(scheduler_address(profile)) as fleet:
         known = sorted({name for board in fleet.boards() for name in board.devices})
     if one and one not in known:
-        raise GatewayError(
+        raise UnreachableError(
             f"no board of the fleet is {one}",
             hint=f"start one: dask worker ADDRESS --resources {one}=1"
             + (f"; there are: {', '.join(known)}" if known else ""),
         )
     if not known:
-        raise GatewayError(
+        raise UnreachableError(
             "the fleet has no board", hint="start one: dask worker ADDRESS --nthreads 1 --resources NAME=1"
         )
     tables = table_paths("devices")
@@ -187,6 +190,6 @@ def devices_of(profile: Device) -> list[Device]:
     ]
 
 
-def address_of(device: Device) -> str:
+def scheduler_address(device: Device) -> str:
     """The scheduler's."""
-    return device.gateway.removeprefix(FLEET)
+    return device.gateway.removeprefix(DASK_PREFIX)

@@ -7,25 +7,25 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from mnbench.bench.fleet import Board, Fleet
-from mnbench.bench.plan import Cell, Plan, shuffled
-from mnbench.bench.schedule import Seen, Task, released, visited
-from mnbench.bench.trial import Sample
-from mnbench.errors import GatewayError, MeasureError, MnbenchError
+from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
+from mnbench.bench.schedule import DeviceRun, OnTrial, run_next_trial, unlocked
+from mnbench.bench.trial import TrialResult
+from mnbench.errors import MnbenchError, TrialError, UnreachableError
 
-LOOK_S = 1.0
+POLL_S = 1.0
 """How often it is looked which boards there are."""
 
-PATIENCE_S = 60.0
+BOARD_TIMEOUT_S = 60.0
 """How long cells wait for a board, once there is none for them."""
 
 
 @dataclass(kw_only=True, eq=False)
-class Open:
+class OpenCase:
     """A cell without a record: the visits that were made of it, all by the board of that name."""
 
-    at: int
-    cell: Cell
-    samples: dict[int, Sample]
+    index: int
+    case: BenchmarkCase
+    samples: dict[int, TrialResult]
     board: str | None = field(default=None)
 
     @property
@@ -34,17 +34,17 @@ class Open:
         return next(number for number in count() if number not in self.samples)
 
 
-def spread(
-    tasks: Sequence[Task],
+def run_on_fleet(
+    tasks: Sequence[DeviceRun],
     fleet: Fleet,
     *,
-    seen: Seen,
-    told: Callable[[str], object] = lambda _: None,
-    patience_s: float | None = None,
+    on_trial: OnTrial,
+    on_message: Callable[[str], object] = lambda _: None,
+    board_timeout_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> dict[int, MnbenchError]:
-    """Visit every cell until it is complete, as `collect_all` does, on all boards at once. Visits that runs hold count.
+    """Visit every cell until it is complete, as `run_all` does, on all boards at once. Visits that runs hold count.
 
     A cell is visited by one board alone, which draws its order anew for each round. What a board that is lost had not
     completed is measured by another one, from the start. `told` is told of boards that are lost or refused.
@@ -55,32 +55,32 @@ def spread(
     lost: dict[int, MnbenchError] = {}
     with ExitStack() as stack:
         for task in tasks:
-            stack.enter_context(released(task.run))
-        state = _State(tasks, fleet, seen, told)
+            stack.enter_context(unlocked(task.folder))
+        state = _State(tasks, fleet, on_trial, on_message)
         empty_since: float | None = None
         while state.left():
             state.look()
             state.hand_out()
-            if fleet.busy:
+            if fleet.is_busy:
                 empty_since = None
-                state.take_in(fleet.done(LOOK_S))
+                state.take_in(fleet.wait_for_trials(POLL_S))
                 continue
             empty_since = empty_since or clock()
-            if clock() - empty_since > (PATIENCE_S if patience_s is None else patience_s):
+            if clock() - empty_since > (BOARD_TIMEOUT_S if board_timeout_s is None else board_timeout_s):
                 state.give_up(lost)
-            pause(LOOK_S)
+            sleep(POLL_S)
     return lost
 
 
 class _State:
     """Which cells are open, which board has which, and which boards are not used."""
 
-    def __init__(self, tasks: Sequence[Task], fleet: Fleet, seen: Seen, told: Callable[[str], object]) -> None:
+    def __init__(self, tasks: Sequence[DeviceRun], fleet: Fleet, seen: OnTrial, told: Callable[[str], object]) -> None:
         self.tasks, self.fleet, self.seen, self.told = tasks, fleet, seen, told
-        self.open = [_opened(at, task, cell) for at, task in enumerate(tasks) for cell in task.plan.cells]
-        self.open = [one for one in self.open if one.cell.variant not in tasks[one.at].run.recorded]
+        self.open = [_opened(at, task, cell) for at, task in enumerate(tasks) for cell in task.plan.cases]
+        self.open = [one for one in self.open if one.case.variant not in tasks[one.index].folder.recorded_variants]
         self.boards: dict[str, Board] = {}
-        self.at_work: dict[Board, Open] = {}
+        self.at_work: dict[Board, OpenCase] = {}
         self.refused: dict[tuple[Board, str], str] = {}
         """Of a board and a device, why it is not used for it."""
 
@@ -110,44 +110,46 @@ class _State:
             if not mine:
                 continue
             process = min(one.process for one in mine)
-            one = shuffled([one for one in mine if one.process == process], self._seed(), f"{process}/{board.name}")[0]
+            one = shuffle_round(
+                [one for one in mine if one.process == process], self._seed(), f"{process}/{board.name}"
+            )[0]
             one.board = board.name
             self.at_work[board] = one
-            self.fleet.start(board, self.tasks[one.at].plan, one.cell)
+            self.fleet.start_trial(board, self.tasks[one.index].plan, one.case)
 
-    def take_in(self, found: Sequence[tuple[Board, Sample | MnbenchError]]) -> None:
+    def take_in(self, found: Sequence[tuple[Board, TrialResult | MnbenchError]]) -> None:
         """Keep what boards found, and append the records of cells that are complete by it."""
         for board, answer in found:
             one = self.at_work.pop(board)
-            task, process = self.tasks[one.at], one.process
-            if isinstance(answer, MnbenchError) and not isinstance(answer, MeasureError):
+            task, process = self.tasks[one.index], one.process
+            if isinstance(answer, MnbenchError) and not isinstance(answer, TrialError):
                 self._refuse(board, task.plan.device.name, answer.message)
                 self._free(one)
                 continue
-            record = visited(task, one.cell, process, one.samples, _given(board, answer))
+            record = run_next_trial(task, one.case, process, one.samples, _given(board, answer))
             if record:
-                task.store.append(record)
-                task.run.recorded.add(one.cell.variant)
+                task.results_file.append(record)
+                task.folder.recorded_variants.add(one.case.variant)
                 self.open.remove(one)
-            self.seen(one.cell, process, record)
+            self.seen(one.case, process, record)
 
     def give_up(self, lost: dict[int, MnbenchError]) -> None:
         """Close what is open: nobody measures it."""
-        for at in sorted({one.at for one in self.open}):
+        for at in sorted({one.index for one in self.open}):
             device = self.tasks[at].plan.device.name
             reasons = [reason for (_, name), reason in self.refused.items() if name == device]
-            lost[at] = GatewayError(
+            lost[at] = UnreachableError(
                 f"device {device}: {reasons[-1] if reasons else 'none of its boards is left in the fleet'}",
                 hint="mend or start one, and then: mnbench run --resume",
             )
-            self.tasks[at].run.discard()
+            self.tasks[at].folder.discard_if_empty()
         self.open.clear()
 
-    def _fits(self, one: Open, board: Board | None) -> bool:
-        device = self.tasks[one.at].plan.device.name
+    def _fits(self, one: OpenCase, board: Board | None) -> bool:
+        device = self.tasks[one.index].plan.device.name
         if board is None or device not in board.devices or (board, device) in self.refused:
             return False
-        if reason := self.fleet.refusal(board):
+        if reason := self.fleet.version_mismatch(board):
             self._refuse(board, device, reason)
             return False
         return True
@@ -156,27 +158,27 @@ class _State:
         self.refused[board, device] = reason
         self.told(f"device {device}: {reason}")
 
-    def _free(self, one: Open) -> None:
+    def _free(self, one: OpenCase) -> None:
         """Visits of two boards are not mixed: another one starts anew."""
         one.board = None
         one.samples.clear()
-        self.tasks[one.at].run.forget(one.cell)
+        self.tasks[one.index].folder.delete_trials(one.case)
 
     def _seed(self) -> int:
-        return self.tasks[0].plan.protocol.seed
+        return self.tasks[0].plan.sampling.seed
 
 
-def _opened(at: int, task: Task, cell: Cell) -> Open:
+def _opened(at: int, task: DeviceRun, cell: BenchmarkCase) -> OpenCase:
     """The cell with the visits that the run holds, if they are of one board."""
-    samples = task.run.samples(cell)
+    samples = task.folder.load_trials(cell)
     boards = {sample.host.get("board") for sample in samples.values()}
-    return Open(at=at, cell=cell, samples=samples, board=boards.pop() if len(boards) == 1 else None)
+    return OpenCase(index=at, case=cell, samples=samples, board=boards.pop() if len(boards) == 1 else None)
 
 
-def _given(board: Board, answer: Sample | MnbenchError) -> Callable[[Plan, Cell], Sample]:
+def _given(board: Board, answer: TrialResult | MnbenchError) -> Callable[[Plan, BenchmarkCase], TrialResult]:
     """A visit that was made."""
 
-    def visit(_plan: Plan, _cell: Cell) -> Sample:
+    def visit(_plan: Plan, _cell: BenchmarkCase) -> TrialResult:
         if isinstance(answer, MnbenchError):
             raise answer
         return replace(answer, host={**answer.host, "board": board.name})

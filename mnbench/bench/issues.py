@@ -5,11 +5,11 @@ from statistics import median
 
 import numpy as np
 
-from mnbench.bench.plan import Plan, Protocol
-from mnbench.bench.trial import Sample
-from mnbench.hosts.noise_sources import disturbances
+from mnbench.bench.plan import Plan, SamplingConfig
+from mnbench.bench.trial import TrialResult
+from mnbench.hosts.noise_sources import noise_sources
 from mnbench.results.record import Issue, Latency, Placement
-from mnbench.units import in_ms
+from mnbench.units import format_ms
 
 HOST_ISSUES = {
     "emulated": "emulated",
@@ -36,7 +36,7 @@ SLOW_FIRST_RATIO = 10
 SLOW_FIRST_NS = 50_000_000
 
 
-def issues_of(plan: Plan, samples: Sequence[Sample], latency: Latency, placement: Placement) -> Iterator[Issue]:
+def find_issues(plan: Plan, samples: Sequence[TrialResult], latency: Latency, placement: Placement) -> Iterator[Issue]:
     """Every issue of a measured cell, the gravest first."""
     if placement.nodes is not None and placement.nodes < 1:
         elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
@@ -52,7 +52,7 @@ def issues_of(plan: Plan, samples: Sequence[Sample], latency: Latency, placement
     if latency.high > NOISY_RATIO * latency.low:
         apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
         yield Issue(name="noisy", advice=f"{apart}: end other load, run again")
-    if lack := _lack(plan.protocol, len(samples), latency):
+    if lack := _lack(plan.sampling, len(samples), latency):
         yield Issue(name="imprecise", advice=f"{lack}: give it more with --budget")
     runs = sum(len(sample.latencies_ns) for sample in samples)
     if runs < SHORT_RUNS:
@@ -63,13 +63,13 @@ def issues_of(plan: Plan, samples: Sequence[Sample], latency: Latency, placement
         yield Issue(name="outliers", advice=f"{often}: end other load", minor=True)
     first_run_ns = median(sample.first_run_ns for sample in samples)
     if first_run_ns > max(SLOW_FIRST_NS, SLOW_FIRST_RATIO * latency.median):
-        took = f"the first run took {in_ms(first_run_ns)} ms"
+        took = f"the first run took {format_ms(first_run_ns)} ms"
         yield Issue(name="first-run-slow", advice=f"{took}: warm up before you serve", minor=True)
 
 
-def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
+def _disturbances(samples: Sequence[TrialResult]) -> Iterator[Issue]:
     """What the host showed before and after a visit, where it did so in most of them."""
-    seen = [disturbances(one.host, *one.conditions, gpu=one.gpu) for one in samples]
+    seen = [noise_sources(one.host, *one.conditions, gpu=one.gpu) for one in samples]
     told: set[str] = set()
     grave = [one for visit in seen for one in visit if one.severity == "disturbs" and one.name in HOST_ISSUES]
     for name, found in {one.name: one for one in grave}.items():
@@ -77,10 +77,10 @@ def _disturbances(samples: Sequence[Sample]) -> Iterator[Issue]:
         often = sum(one.name == name for one in grave)
         if 2 * often > len(samples) and issue not in told:
             told.add(issue)
-            yield Issue(name=issue, advice=f"{found.found}: {found.mend}", minor=issue == "disturbed")
+            yield Issue(name=issue, advice=f"{found.evidence}: {found.fix}", minor=issue == "disturbed")
 
 
-def _lack(protocol: Protocol, processes: int, latency: Latency) -> str:
+def _lack(protocol: SamplingConfig, processes: int, latency: Latency) -> str:
     """What the budget did not reach of what was asked for."""
     if processes == 1:
         return "one process tells no interval"
@@ -91,14 +91,14 @@ def _lack(protocol: Protocol, processes: int, latency: Latency) -> str:
     return ""
 
 
-def _slowing(sample: Sample) -> float:
+def _slowing(sample: TrialResult) -> float:
     """How much slower the last quarter of the runs was than the first."""
     runs = sample.latencies_ns
     quarter = max(1, len(runs) // 4)
     return float(np.median(runs[-quarter:]) / np.median(runs[:quarter]))
 
 
-def _outliers(samples: Sequence[Sample]) -> float:
+def _outliers(samples: Sequence[TrialResult]) -> float:
     """The share of runs beyond `OUTLIER_RATIO` medians of their own process."""
     far = sum(int((sample.latencies_ns > OUTLIER_RATIO * np.median(sample.latencies_ns)).sum()) for sample in samples)
     return far / sum(len(sample.latencies_ns) for sample in samples)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
+class SamplingConfig:
     """The absolute protocol of `docs/measuring.md`.
 
     Each cell is visited by at least `processes` fresh processes, and by more until its interval is as narrow as
@@ -42,7 +42,7 @@ class Protocol:
     timeout_s: float = 120.0
     seed: int = 0
 
-    def emulated(self) -> "Protocol":
+    def for_emulator(self) -> "SamplingConfig":
         """What an emulated processor can tell, it tells in one run; it may take minutes."""
         once = {"processes": 1, "warmup_runs": 1, "min_runs": 1, "timeout_s": 600.0}
         none = dict.fromkeys(("budget_s", "min_warmup_s", "max_warmup_s", "min_duration_s"), 0.0)
@@ -50,7 +50,7 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class BenchmarkCase:
     """One row of the table to come: a model file and what is known of it without running it on the device.
 
     `alpha` and `architecture` are None for a model that did not come from a table; `resolution` is (height, width), or
@@ -66,14 +66,14 @@ class Cell:
     precision: Precision
     batch: int
     path: Path
-    feed: Path
+    inputs_path: Path
     sha256: str
     cost: Cost
     peak_activation_bytes: int
     layers: tuple[Layer, ...] = field(repr=False)
 
 
-class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
+class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
     """What bounds a cell from below on its device. Peak and bandwidth are None where the device could not tell.
 
     `moved_bytes` are those that every run must move: weights, inputs and outputs, each once. `bound_ns` is the longer
@@ -86,12 +86,12 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     bound_ns: int | None
 
 
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
+class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How far runs of one host have lain apart: by a model's latency in ns, the log ratios of runs to their median."""
 
     deviations: dict[int, list[float]]
 
-    def around(self, latency_ns: float) -> tuple[float, float]:
+    def factors_near(self, latency_ns: float) -> tuple[float, float]:
         """Factors below and above 1 between which 95 % of runs lay, of the model whose latency is nearest."""
         nearest = min(self.deviations, key=lambda one: abs(log(one / latency_ns)))
         ordered = sorted(self.deviations[nearest])
@@ -105,31 +105,31 @@ class Plan:
     `ceilings` are those of cells by variant, where they are known.
     """
 
-    cells: tuple[Cell, ...]
+    cases: tuple[BenchmarkCase, ...]
     device: Device
-    protocol: Protocol
+    sampling: SamplingConfig
     allow_fallback: bool = False
-    ceilings: Mapping[str, Ceiling] = field(default_factory=dict[str, Ceiling])
-    drift: Drift | None = None
+    roofline_bounds: Mapping[str, RooflineBound] = field(default_factory=dict[str, RooflineBound])
+    drift: HostDrift | None = None
 
     @property
     def id(self) -> str:
         """Eight characters that change with anything that would change a measurement, but for the host."""
         facts = [
             mnbench.__version__,
-            asdict(self.protocol),
+            asdict(self.sampling),
             msgspec.to_builtins(self.device),
             self.allow_fallback,
-            [(cell.variant, cell.sha256) for cell in self.cells],
+            [(cell.variant, cell.sha256) for cell in self.cases],
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
-    def round(self, process: int) -> list[Cell]:
+    def cases_of_round(self, process: int) -> list[BenchmarkCase]:
         """Every cell, in the order of that round."""
-        return shuffled(self.cells, self.protocol.seed, process)
+        return shuffle_round(self.cases, self.sampling.seed, process)
 
 
-def shuffled(cells: Sequence[T], seed: int, process: int | str) -> list[T]:
+def shuffle_round(cases: Sequence[T], seed: int, process: int | str) -> list[T]:
     """Cells in an order drawn anew for each round of visits: the host's slow drift hits all alike."""
     draw = random.Random(f"{seed}/{process}")  # noqa: S311  an order, not a secret
-    return draw.sample(cells, len(cells))
+    return draw.sample(cases, len(cases))

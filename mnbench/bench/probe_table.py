@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from mnbench.bench.trial import Sample
+from mnbench.bench.trial import TrialResult
 from mnbench.stats import median
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device
-from mnbench.targets.listing import pairs
-from mnbench.units import in_ms
+from mnbench.targets.listing import key_value_table
+from mnbench.units import format_ms
 
 
-def probe_payload(device: Device, variant: str, sample: Sample) -> dict[str, Any]:
+def probe_to_dict(device: Device, variant: str, sample: TrialResult) -> dict[str, Any]:
     """For programs."""
     placement, emulated = sample.placement, bool(sample.host.get("emulated"))
     return {
@@ -28,9 +28,9 @@ def probe_payload(device: Device, variant: str, sample: Sample) -> dict[str, Any
     }
 
 
-def probe_table(device: Device, variant: str, sample: Sample) -> Table[tuple[str, str]]:
+def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tuple[str, str]]:
     """What the run showed."""
-    found = probe_payload(device, variant, sample)
+    found = probe_to_dict(device, variant, sample)
     runtime: dict[str, str | None] = found["runtime"]
     placement: dict[str, int] | None = found["placement"]
     total = sum((placement or {}).values())
@@ -46,12 +46,12 @@ def probe_table(device: Device, variant: str, sample: Sample) -> Table[tuple[str
             else "this version does not tell",
         ),
         ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
-        ("conversion", ABSENT if sample.conversion_ns is None else f"{in_ms(sample.conversion_ns)} ms"),
+        ("conversion", ABSENT if sample.conversion_ns is None else f"{format_ms(sample.conversion_ns)} ms"),
     ]
     if found["latency_ns"] is None:
-        return pairs("what", [*rows, ("a run", f"{variant}; emulated, so times tell nothing")])
+        return key_value_table("what", [*rows, ("a run", f"{variant}; emulated, so times tell nothing")])
     rows += [
-        ("session", f"{in_ms(sample.session_ns)} ms"),
-        ("a run", f"{in_ms(found['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
+        ("session", f"{format_ms(sample.session_ns)} ms"),
+        ("a run", f"{format_ms(found['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
     ]
-    return pairs("what", rows)
+    return key_value_table("what", rows)

@@ -7,22 +7,22 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from mnbench.bench.convert import readable
-from mnbench.bench.plan import Cell, Plan
+from mnbench.bench.convert import convert_model
+from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.request import session_request
 from mnbench.model import probe_models
 from mnbench.network.cost import layer_cost
-from mnbench.network.layer import FUSED, Layer
+from mnbench.network.layer import FUSED_KINDS, Layer
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.stats import median
-from mnbench.targets.transport import ask
+from mnbench.targets.transport import call_worker
 
 RUNS = 50
 
-PROBED = "onnxruntime"
+PROBED_RUNTIME = "onnxruntime"
 """The runtime whose profiler's own work is known, so that it is taken off."""
 
-CONVERSIONS = frozenset(
+CONVERSION_OPS = frozenset(
     {"Cast", "DequantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear", "Transpose"}
     | {"Reorder", "ReorderInput", "ReorderOutput"}
 )
@@ -34,10 +34,10 @@ PREFIXES = ("InsertedPrecisionFreeCast_", "fused ")
 PIECES = {"hard_swish": ("HardSigmoid", "Mul")}
 """Layers that onnxruntime takes apart where it has no kernel for them, into nodes without the layer's name."""
 
-_IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED)
+_IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED_KINDS)
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the graph that the runtime made of the model, and what its kernel takes a run."""
 
     name: str
@@ -47,7 +47,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     duration_ns: int
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     """A layer with the nodes that compute it, or, `added`, a node that the runtime put beside the layers.
 
     A layer that the runtime computes within another one, or not at all, has no nodes and no time.
@@ -56,7 +56,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     type: str
     added: bool = False
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[KernelTime, ...] = ()
     params: int = 0
     mult_adds: int = 0
     memory_access_bytes: int = 0
@@ -72,7 +72,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(node.provider for node in self.nodes))
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
     """A cell's parts, in the order in which they run, over `runs` runs of a process of their own."""
 
     variant: str
@@ -84,16 +84,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
     latency_ns: int | None
     """The cell's latency, from other processes, without profiling."""
-    parts: tuple[Part, ...]
+    parts: tuple[LayerTime, ...]
 
     @property
-    def types(self) -> tuple[Part, ...]:
+    def times_by_type(self) -> tuple[LayerTime, ...]:
         """The parts of each layer type, and of each added operator, as one; those that take longest first."""
-        groups: dict[tuple[bool, str], list[Part]] = {}
+        groups: dict[tuple[bool, str], list[LayerTime]] = {}
         for part in self.parts:
             groups.setdefault((part.added, part.type), []).append(part)
         summed = (
-            Part(
+            LayerTime(
                 scope=kind,
                 type=kind,
                 added=added,
@@ -112,7 +112,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return sum(part.duration_ns or 0 for part in self.parts)
 
     @property
-    def joined(self) -> float:
+    def assigned_share(self) -> float:
         """The share of that which layers take."""
         own = sum(part.duration_ns or 0 for part in self.parts if not part.added)
         return own / self.kernels_ns if self.kernels_ns else 0.0
@@ -123,26 +123,26 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return self.kernels_ns / self.latency_ns if self.latency_ns else None
 
 
-def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int = RUNS) -> Profile:
+def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = None, runs: int = RUNS) -> LayerProfile:
     """Profile a cell in a fresh process.
 
     Raises:
-        MeasureError: the worker crashed, hung or failed.
-        RuntimeUnavailable, GatewayError: nothing can be measured on this device.
+        TrialError: the worker crashed, hung or failed.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     one = np.ones(1, np.float32)
     request = {
-        "do": "layer_profile",
-        **session_request(plan.device, cell, readable(plan.device, cell).path),
-        "probe": probe_models.idle().data if plan.device.runtime == PROBED else None,
+        "kind": "layer_profile",
+        **session_request(plan.device, case, convert_model(plan.device, case).path),
+        "probe": probe_models.idle_model().data if plan.device.runtime == PROBED_RUNTIME else None,
         "probe_inputs": {"x": (str(one.dtype), one.shape, one.tobytes())},
         "runs": runs,
     }
-    answer = ask(plan.device, request, timeout_s=plan.protocol.timeout_s)
-    nodes, probe = (msgspec.convert(answer[what], list[Node]) for what in ("nodes", "probe"))
-    nodes = without_overhead(nodes, probe) if probe else nodes
-    return Profile(
-        variant=cell.variant,
+    answer = call_worker(plan.device, request, timeout_s=plan.sampling.timeout_s)
+    nodes, probe = (msgspec.convert(answer[what], list[KernelTime]) for what in ("nodes", "probe"))
+    nodes = subtract_overhead(nodes, probe) if probe else nodes
+    return LayerProfile(
+        variant=case.variant,
         device=plan.device.name,
         provider=plan.device.provider,
         runtime=f"{plan.device.runtime} {answer['runtime_version']}",
@@ -150,11 +150,11 @@ def profile(plan: Plan, cell: Cell, *, latency_ns: int | None = None, runs: int 
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         runs=runs,
         latency_ns=latency_ns,
-        parts=joined(nodes, cell.layers, ELEMENT_BYTES[cell.precision]),
+        parts=assign_kernels(nodes, case.layers, ELEMENT_BYTES[case.precision]),
     )
 
 
-def without_overhead(nodes: Sequence[Node], probe: Sequence[Node]) -> list[Node]:
+def subtract_overhead(nodes: Sequence[KernelTime], probe: Sequence[KernelTime]) -> list[KernelTime]:
     """The nodes without what the profiler itself adds to each kernel's time, as the nodes of a probe show it.
 
     onnxruntime writes down a kernel's tensors before it stops its clock: 2.5 µs and more, the more tensors it has.
@@ -172,10 +172,10 @@ def without_overhead(nodes: Sequence[Node], probe: Sequence[Node]) -> list[Node]
     ]
 
 
-def joined(nodes: Sequence[Node], layers: Sequence[Layer], element_bytes: int) -> tuple[Part, ...]:
+def assign_kernels(nodes: Sequence[KernelTime], layers: Sequence[Layer], element_bytes: int) -> tuple[LayerTime, ...]:
     """Every layer and every node once: a layer with the nodes that compute it, other nodes behind what they follow."""
-    of: dict[str, list[Node]] = {layer.scope: [] for layer in layers}
-    behind: dict[str, list[Part]] = {}
+    of: dict[str, list[KernelTime]] = {layer.scope: [] for layer in layers}
+    behind: dict[str, list[LayerTime]] = {}
     computed, last = _computed(layers), None
     for node in nodes:
         layer = computed(node, last)
@@ -183,7 +183,7 @@ def joined(nodes: Sequence[Node], layers: Sequence[Layer], element_bytes: int) -
             of[layer.scope].append(node)
             last = layer
         else:
-            added = Part(scope=node.name, type=node.op, added=True, nodes=(node,))
+            added = LayerTime(scope=node.name, type=node.op, added=True, nodes=(node,))
             behind.setdefault(last.scope if last else "", []).append(added)
     parts = behind.pop("", [])
     for layer in layers:
@@ -192,9 +192,9 @@ def joined(nodes: Sequence[Node], layers: Sequence[Layer], element_bytes: int) -
     return tuple(parts)
 
 
-def _part(layer: Layer, nodes: Sequence[Node], element_bytes: int) -> Part:
+def _part(layer: Layer, nodes: Sequence[KernelTime], element_bytes: int) -> LayerTime:
     one = layer_cost(layer, element_bytes)
-    return Part(
+    return LayerTime(
         scope=layer.scope,
         type=layer.type,
         nodes=tuple(nodes),
@@ -204,7 +204,7 @@ def _part(layer: Layer, nodes: Sequence[Node], element_bytes: int) -> Part:
     )
 
 
-def _computed(layers: Sequence[Layer]) -> Callable[[Node, Layer | None], Layer | None]:
+def _computed(layers: Sequence[Layer]) -> Callable[[KernelTime, Layer | None], Layer | None]:
     """Finds the layer that a node computes, given the layer computed before it.
 
     A runtime names a node that it made of others after one of them, or after what that one writes:
@@ -216,17 +216,17 @@ def _computed(layers: Sequence[Layer]) -> Callable[[Node, Layer | None], Layer |
     longest_first = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     begins = re.compile(rf"(?:{'|'.join(PREFIXES)})?({longest_first})(?![^\W_])")
 
-    def named(node: Node) -> Layer | None:
+    def named(node: KernelTime) -> Layer | None:
         exact = known.get(node.name)
-        if exact or node.op in CONVERSIONS:
+        if exact or node.op in CONVERSION_OPS:
             return exact
         found = begins.match(node.name)
         layer = known.get(found[1]) if found else None
-        while layer and layer.kind in FUSED and not _in_place(node.op) and layer.inputs[0].name in writers:
+        while layer and layer.kind in FUSED_KINDS and not _in_place(node.op) and layer.inputs[0].name in writers:
             layer = writers[layer.inputs[0].name]
         return layer
 
-    def piece(node: Node, last: Layer) -> Layer | None:
+    def piece(node: KernelTime, last: Layer) -> Layer | None:
         near = (last, *(apart[tensor.name] for tensor in last.outputs if tensor.name in apart))
         return next((layer for layer in near if node.op in PIECES.get(layer.kind, ())), None)
 

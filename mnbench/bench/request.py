@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.plan import Cell
+from mnbench.bench.plan import BenchmarkCase
 from mnbench.targets.device import Device
-from mnbench.targets.transport import file_for
+from mnbench.targets.transport import provide_file
 
 
-def session_request(device: Device, cell: Cell, model: Path) -> dict[str, Any]:
+def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[str, Any]:
     """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
 
     A worker that sees our files, or has the model by now, reads it by itself.
     """
-    inputs = arrays_of(cell, "in.")
+    inputs = load_arrays(case, "in.")
     return {
         **setting_request(device),
-        "model": file_for(device, model),
+        "model": provide_file(device, model),
         "inputs": {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in inputs.items()},
     }
 
@@ -37,7 +37,7 @@ def setting_request(device: Device) -> dict[str, Any]:
     }
 
 
-def arrays_of(cell: Cell, prefix: str) -> dict[str, NDArray[Any]]:
+def load_arrays(case: BenchmarkCase, prefix: str) -> dict[str, NDArray[Any]]:
     """What the cell is fed, or what it is to answer, by names without the prefix."""
-    with np.load(cell.feed) as feed:
+    with np.load(case.inputs_path) as feed:
         return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}

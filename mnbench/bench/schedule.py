@@ -5,49 +5,57 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 
-from mnbench.bench.aggregate import failed, latency, measured
-from mnbench.bench.plan import Cell, Plan, Protocol, shuffled
-from mnbench.bench.trial import Sample, take
-from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
+from mnbench.bench.aggregate import aggregate, aggregate_latency, failed_record
+from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig, shuffle_round
+from mnbench.bench.trial import TrialResult, run_trial
+from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.results.record import Record
-from mnbench.results.store import Run, Store
+from mnbench.results.store import ResultsFile, RunFolder
 from mnbench.units import NS_PER_S
 
-Seen = Callable[[Cell, int, Record | None], None]
+OnTrial = Callable[[BenchmarkCase, int, Record | None], None]
 """Called after every visit, made now or earlier, with the cell's record where the visit completed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class DeviceRun:
     """A plan, and where its results go."""
 
     plan: Plan
-    store: Store
-    run: Run
+    results_file: ResultsFile
+    folder: RunFolder
 
-    def records(self) -> list[Record]:
+    def read_records(self) -> list[Record]:
         """The run's records of the plan's cells, in the plan's order."""
-        order = {cell.variant: index for index, cell in enumerate(self.plan.cells)}
-        mine = {record.variant: record for record in self.store.records() if record.run == self.run.id}
+        order = {cell.variant: index for index, cell in enumerate(self.plan.cases)}
+        mine = {record.variant: record for record in self.results_file.read_records() if record.run == self.folder.id}
         return sorted(mine.values(), key=lambda record: order[record.variant])
 
 
 def collect(
-    plan: Plan, store: Store, run: Run, *, seen: Seen, visit: Callable[[Plan, Cell], Sample] = take
+    plan: Plan,
+    store: ResultsFile,
+    run: RunFolder,
+    *,
+    on_trial: OnTrial,
+    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
 ) -> list[Record]:
     """Visit every cell of a plan, and append its records.
 
     Raises:
-        RuntimeUnavailable, GatewayError, FileError: nothing more can be measured or kept; what was, stays.
+        RuntimeUnavailable, UnreachableError, FileError: nothing more can be measured or kept; what was, stays.
     """
-    task = Task(plan=plan, store=store, run=run)
-    for failure in collect_all([task], seen=seen, visit=visit).values():
+    task = DeviceRun(plan=plan, results_file=store, folder=run)
+    for failure in run_all([task], on_trial=on_trial, run_trial=run_trial).values():
         raise failure
-    return task.records()
+    return task.read_records()
 
 
-def collect_all(
-    tasks: Sequence[Task], *, seen: Seen, visit: Callable[[Plan, Cell], Sample] = take
+def run_all(
+    tasks: Sequence[DeviceRun],
+    *,
+    on_trial: OnTrial,
+    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
 ) -> dict[int, MnbenchError]:
     """Visit every cell once a round until it is complete, and append its record then. Visits that runs hold count.
 
@@ -63,9 +71,13 @@ def collect_all(
     lost: dict[int, MnbenchError] = {}
     with ExitStack() as stack:
         for task in tasks:
-            stack.enter_context(released(task.run))
+            stack.enter_context(unlocked(task.folder))
         kept = [
-            {cell.variant: task.run.samples(cell) for cell in task.plan.cells if cell.variant not in task.run.recorded}
+            {
+                cell.variant: task.folder.load_trials(cell)
+                for cell in task.plan.cases
+                if cell.variant not in task.folder.recorded_variants
+            }
             for task in tasks
         ]
         for process in count():
@@ -77,55 +89,59 @@ def collect_all(
                     continue
                 task = tasks[at]
                 try:
-                    record = visited(task, cell, process, kept[at][cell.variant], visit)
-                except (RuntimeUnavailable, GatewayError) as failure:
+                    record = run_next_trial(task, cell, process, kept[at][cell.variant], run_trial)
+                except (RuntimeUnavailable, UnreachableError) as failure:
                     lost[at] = failure
-                    task.run.discard()
+                    task.folder.discard_if_empty()
                     continue
                 if record:
-                    task.store.append(record)
-                    task.run.recorded.add(cell.variant)
+                    task.results_file.append(record)
+                    task.folder.recorded_variants.add(cell.variant)
                     del kept[at][cell.variant]
-                seen(cell, process, record)
+                on_trial(cell, process, record)
     raise AssertionError
 
 
-def _round(tasks: Sequence[Task], process: int) -> list[tuple[int, Cell]]:
+def _round(tasks: Sequence[DeviceRun], process: int) -> list[tuple[int, BenchmarkCase]]:
     """Every cell of every task, in an order drawn anew for each round."""
-    cells = [(at, cell) for at, task in enumerate(tasks) for cell in task.plan.cells]
-    return shuffled(cells, tasks[0].plan.protocol.seed, process)
+    cells = [(at, cell) for at, task in enumerate(tasks) for cell in task.plan.cases]
+    return shuffle_round(cells, tasks[0].plan.sampling.seed, process)
 
 
-def complete(protocol: Protocol, samples: Sequence[Sample]) -> bool:
+def is_complete(protocol: SamplingConfig, samples: Sequence[TrialResult]) -> bool:
     """Whether a cell needs no more visits: it has its processes and is precise, or its budget has no room for one."""
     spent_s = sum(sample.duration_ns for sample in samples) / NS_PER_S
     if spent_s * (1 + 1 / len(samples)) > protocol.budget_s:
         return True
-    return len(samples) >= protocol.processes and latency(samples).precision <= protocol.precision
+    return len(samples) >= protocol.processes and aggregate_latency(samples).precision <= protocol.precision
 
 
-def visited(
-    task: Task, cell: Cell, process: int, kept: dict[int, Sample], visit: Callable[[Plan, Cell], Sample]
+def run_next_trial(
+    task: DeviceRun,
+    cell: BenchmarkCase,
+    process: int,
+    kept: dict[int, TrialResult],
+    run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
 ) -> Record | None:
     """Make one visit, unless it was made; the cell's record, if that was what it lacked."""
-    plan, run = task.plan, task.run
+    plan, run = task.plan, task.folder
     if process not in kept:
         try:
-            kept[process] = visit(plan, cell)
-        except MeasureError as failure:
-            return failed(plan, cell, run.id, failure.message, list(kept.values()))
-        run.save(cell, process, kept[process])
+            kept[process] = run_trial(plan, cell)
+        except TrialError as failure:
+            return failed_record(plan, cell, run.id, failure.message, list(kept.values()))
+        run.save_trial(cell, process, kept[process])
     samples = list(kept.values())
-    return measured(plan, cell, run.id, samples) if complete(plan.protocol, samples) else None
+    return aggregate(plan, cell, run.id, samples) if is_complete(plan.sampling, samples) else None
 
 
 @contextmanager
-def released(run: Run) -> Generator[None]:
+def unlocked(run: RunFolder) -> Generator[None]:
     """Let others continue the run after the block; one that fails having found nothing leaves nothing."""
     try:
         yield
     except MnbenchError:
-        run.discard()
+        run.discard_if_empty()
         raise
     finally:
-        run.release()
+        run.unlock()

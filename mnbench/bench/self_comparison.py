@@ -7,24 +7,24 @@ from itertools import combinations
 from math import exp, log
 from typing import Any
 
-from mnbench.bench.plan import Cell, Plan
-from mnbench.bench.trial import Sample, take
+from mnbench.bench.plan import BenchmarkCase, Plan
+from mnbench.bench.trial import TrialResult, run_trial
 from mnbench.stats import median, median_interval, quantile
-from mnbench.units import in_percent_1
+from mnbench.units import format_percent_1
 
 ARMS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
+class SelfComparison:
     """What two arms of the same cell showed.
 
     `ratio` is the median over rounds of B/A, between `low` and `high` with `coverage`. `spread` is by how much the
     slowest process' median exceeds the fastest one's, `p90` by how much a process' own 90th percentile exceeds its
     median (the median over processes).
 
-    `typical` and `limit` say how far two tables differ, each with half of these processes: over all ways to halve them,
-    the median of the difference and its 95th percentile.
+    `typical_difference` and `p95_difference` say how far two tables differ, each with half of these processes:
+    over all ways to halve them, the median of the difference and its 95th percentile.
     """
 
     variant: str
@@ -36,32 +36,34 @@ class Noise:
     coverage: float
     spread: float
     p90: float
-    typical: float
-    limit: float
+    typical_difference: float
+    p95_difference: float
 
 
-def visits(plan: Plan) -> int:
+def trial_count(plan: Plan) -> int:
     """How many visits `measure` makes."""
-    return ARMS * len(plan.cells) * plan.protocol.processes
+    return ARMS * len(plan.cases) * plan.sampling.processes
 
 
-def measure(plan: Plan, *, seen: Callable[[], None], visit: Callable[[Plan, Cell], Sample] = take) -> list[Noise]:
+def compare_with_itself(
+    plan: Plan, *, on_trial: Callable[[], None], run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial
+) -> list[SelfComparison]:
     """Visit every cell as A and as B, side by side in random order, in every round; a round is a process an arm.
 
     Raises:
         MnbenchError: nothing can be measured here.
     """
-    draw = random.Random(plan.protocol.seed)  # noqa: S311  an order, not a secret
-    found: dict[str, tuple[list[Sample], list[Sample]]] = {cell.variant: ([], []) for cell in plan.cells}
-    for _ in range(plan.protocol.processes):
-        for cell in draw.sample(plan.cells, len(plan.cells)):
+    draw = random.Random(plan.sampling.seed)  # noqa: S311  an order, not a secret
+    found: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {cell.variant: ([], []) for cell in plan.cases}
+    for _ in range(plan.sampling.processes):
+        for cell in draw.sample(plan.cases, len(plan.cases)):
             for arm in draw.sample(range(ARMS), ARMS):
-                found[cell.variant][arm].append(visit(plan, cell))
-                seen()
-    return [noise(variant, *arms) for variant, arms in found.items()]
+                found[cell.variant][arm].append(run_trial(plan, cell))
+                on_trial()
+    return [self_comparison(variant, *arms) for variant, arms in found.items()]
 
 
-def noise(variant: str, first: Sequence[Sample], second: Sequence[Sample]) -> Noise:
+def self_comparison(variant: str, first: Sequence[TrialResult], second: Sequence[TrialResult]) -> SelfComparison:
     """Two arms of one cell, process by process."""
     medians = [[median(sample.latencies_ns.tolist()) for sample in arm] for arm in (first, second)]
     ratios = [log(b / a) for a, b in zip(*medians, strict=True)]
@@ -69,7 +71,7 @@ def noise(variant: str, first: Sequence[Sample], second: Sequence[Sample]) -> No
     every = [*medians[0], *medians[1]]
     tails = [quantile(sorted(sample.latencies_ns.tolist()), 0.9) for sample in (*first, *second)]
     halves = sorted(_halved([log(value) for value in every]))
-    return Noise(
+    return SelfComparison(
         variant=variant,
         latency_ns=round(median(every)),
         processes=len(every),
@@ -79,8 +81,8 @@ def noise(variant: str, first: Sequence[Sample], second: Sequence[Sample]) -> No
         coverage=coverage,
         spread=max(every) / min(every) - 1,
         p90=median([tail / middle for tail, middle in zip(tails, every, strict=True)]) - 1,
-        typical=exp(quantile(halves, 0.5)) - 1,
-        limit=exp(quantile(halves, 0.95)) - 1,
+        typical_difference=exp(quantile(halves, 0.5)) - 1,
+        p95_difference=exp(quantile(halves, 0.95)) - 1,
     )
 
 
@@ -93,15 +95,15 @@ def _halved(values: Sequence[float]) -> list[float]:
     ]
 
 
-def sentence(noises: Sequence[Noise]) -> str:
+def noise_sentence(noises: Sequence[SelfComparison]) -> str:
     """What it means for two tables, by the noisiest model."""
-    typical, limit = max(one.typical for one in noises), max(one.limit for one in noises)
+    typical, limit = max(one.typical_difference for one in noises), max(one.p95_difference for one in noises)
     return (
-        f"Two runs of the same model differ here by about {in_percent_1(typical)}: "
-        f"differences below {in_percent_1(limit)} between two tables mean nothing."
+        f"Two runs of the same model differ here by about {format_percent_1(typical)}: "
+        f"differences below {format_percent_1(limit)} between two tables mean nothing."
     )
 
 
-def payload(noises: Sequence[Noise]) -> dict[str, Any]:
+def self_comparisons_to_dict(noises: Sequence[SelfComparison]) -> dict[str, Any]:
     """For programs."""
-    return {"sentence": sentence(noises), "models": [asdict(one) for one in noises]}
+    return {"sentence": noise_sentence(noises), "models": [asdict(one) for one in noises]}

@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.convert import readable
-from mnbench.bench.plan import Cell, Plan
-from mnbench.bench.request import arrays_of, session_request
-from mnbench.errors import MeasureError
-from mnbench.model.equivalence import difference
+from mnbench.bench.convert import convert_model
+from mnbench.bench.plan import BenchmarkCase, Plan
+from mnbench.bench.request import load_arrays, session_request
+from mnbench.errors import TrialError
+from mnbench.model.equivalence import relative_difference
 from mnbench.network.variant import Precision
 from mnbench.targets.device import Device
-from mnbench.targets.transport import ask
+from mnbench.targets.transport import call_worker
 from mnbench.units import NS_PER_S
 
-TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 0.2, "int8": 2.5}
+OUTPUT_TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 0.2, "int8": 2.5}
 """How far an output may lie from the reference's, as a share of its standard deviation. Zeros lie 2.8 to 4 away."""
 
-OWN_TOLERANCE = 0.25
+SELF_REFERENCE_TOLERANCE = 0.25
 """How far from what a quantized graph computes by its own definition; onnxruntime's CPU meets it exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class TrialResult:
     """What a visit found, but for its outputs, of which only `difference` from the reference is kept.
 
     `latencies_ns` and `cpu_ns` hold every timed run in order; `warmup_ns` those before; `placement` node names by
@@ -53,18 +53,18 @@ class Sample:
     conversion_ns: int | None = None
 
 
-def take(plan: Plan, cell: Cell) -> Sample:
+def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
     """Visit a cell with one fresh process.
 
     Raises:
-        MeasureError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran elsewhere than asked for.
-        RuntimeUnavailable, GatewayError: nothing can be measured on this device.
+        TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran elsewhere than asked for.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    device, protocol = plan.device, plan.protocol
-    model = readable(device, cell)
+    device, protocol = plan.device, plan.sampling
+    model = convert_model(device, case)
     request = {
-        "do": "trial",
-        **session_request(device, cell, model.path),
+        "kind": "trial",
+        **session_request(device, case, model.path),
         "warmup_runs": protocol.warmup_runs,
         "min_warmup_ns": round(protocol.min_warmup_s * NS_PER_S),
         "max_warmup_ns": round(protocol.max_warmup_s * NS_PER_S),
@@ -72,17 +72,17 @@ def take(plan: Plan, cell: Cell) -> Sample:
         "min_duration_ns": round(protocol.min_duration_s * NS_PER_S),
     }
     begin_ns = time.monotonic_ns()
-    answer = ask(device, request, timeout_s=protocol.timeout_s)
+    answer = call_worker(device, request, timeout_s=protocol.timeout_s)
     duration_ns = time.monotonic_ns() - begin_ns
     if not plan.allow_fallback:
-        placed(cell, answer["placement"], device.provider)
-    return Sample(
+        require_placement(case, answer["placement"], device.provider)
+    return TrialResult(
         latencies_ns=np.array(answer["latencies_ns"], np.int64),
         cpu_ns=np.array(answer["cpu_ns"], np.int64),
         warmup_ns=np.array(answer["warmup_ns"], np.int64),
         duration_ns=duration_ns,
         conversion_ns=model.conversion_ns,
-        difference=checked(device, cell, answer["outputs"]),
+        difference=check_outputs(device, case, answer["outputs"]),
         **{
             name: answer[name]
             for name in (
@@ -101,21 +101,21 @@ def take(plan: Plan, cell: Cell) -> Sample:
     )
 
 
-def checked(device: Device, cell: Cell, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
+def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
     """The largest difference of any output from the reference's.
 
     Raises:
-        MeasureError: it is larger than the tolerance, or the outputs are no finite numbers.
+        TrialError: it is larger than the tolerance, or the outputs are no finite numbers.
     """
-    tolerance = device.tolerance or TOLERANCE[cell.precision]
+    tolerance = device.tolerance or OUTPUT_TOLERANCES[case.precision]
     if any(np.dtype(dtype).kind not in "biuf" for dtype, _, _ in outputs):
-        raise MeasureError("outputs are no numbers", hint="report the runtime")
+        raise TrialError("outputs are no numbers", hint="report the runtime")
     found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
     if not all(np.isfinite(output).all() for output in found):
-        raise MeasureError("outputs are not finite", hint="look at the model's weights")
-    worst = _within(found, arrays_of(cell, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {cell.precision})")
-    if own := arrays_of(cell, "own."):
-        _within(found, own, OWN_TOLERANCE, "the quantized graph's own definition")
+        raise TrialError("outputs are not finite", hint="look at the model's weights")
+    worst = _within(found, load_arrays(case, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {case.precision})")
+    if own := load_arrays(case, "own."):
+        _within(found, own, SELF_REFERENCE_TOLERANCE, "the quantized graph's own definition")
     return worst
 
 
@@ -123,29 +123,29 @@ def _within(found: Sequence[NDArray[Any]], answers: Mapping[str, NDArray[Any]], 
     """The largest difference of any output from its answer, if none is too far away."""
     expected = list(answers.values())
     if [output.shape for output in found] != [output.shape for output in expected]:
-        raise MeasureError("outputs have other shapes than the reference's", hint="report the runtime")
-    worst = max(map(difference, expected, found), default=0.0)
+        raise TrialError("outputs have other shapes than the reference's", hint="report the runtime")
+    worst = max(map(relative_difference, expected, found), default=0.0)
     if worst > tolerance:
-        raise MeasureError(
+        raise TrialError(
             f"outputs differ from {whose} by {worst:.2g} of their spread, more than the {tolerance:g} allowed",
             hint="a fast wrong answer is no answer: report it to the runtime",
         )
     return worst
 
 
-def placed(cell: Cell, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
+def require_placement(case: BenchmarkCase, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
     """Refuse a cell of which nodes ran elsewhere than on the provider asked for.
 
     Raises:
-        MeasureError: some did.
+        TrialError: some did.
     """
     elsewhere = {name for taken, names in (placement or {}).items() if taken != provider for name in names}
     if not elsewhere:
         return
     total = sum(map(len, (placement or {}).values()))
-    kinds = dict.fromkeys(layer.kind for layer in cell.layers if layer.scope in elsewhere)
+    kinds = dict.fromkeys(layer.kind for layer in case.layers if layer.scope in elsewhere)
     takers = ", ".join(sorted(taken for taken in placement or {} if taken != provider))
-    raise MeasureError(
+    raise TrialError(
         f"{len(elsewhere)} of {total} nodes ran on {takers} and not on {provider}"
         + (f": {', '.join(kinds)}" if kinds else ""),
         hint="--allow-fallback measures it all the same, and marks it",

@@ -10,22 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.bench.request import setting_request
-from mnbench.bench.trial import TOLERANCE
-from mnbench.errors import BuildError, MeasureError
+from mnbench.bench.trial import OUTPUT_TOLERANCES
+from mnbench.errors import BuildError, TrialError
 from mnbench.model import equivalence
-from mnbench.model.inputs import seeded_feed
+from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.network.variant import Precision
 from mnbench.targets.device import Device
-from mnbench.targets.transport import ask, file_for
-from mnbench.worker.session import packed
+from mnbench.targets.transport import call_worker, provide_file
+from mnbench.worker.session import pack_array
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
 
 TIMEOUT_S = 120.0
 
 
-class Output(msgspec.Struct, frozen=True, kw_only=True):
+class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     """One output over all inputs.
 
     `max_abs` is the largest difference; `relative` that as a share of the standard deviation of what is expected. Both
@@ -39,13 +39,13 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     top1_agreement: float | None
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared, and how far apart the outputs lie. `placement` is how many nodes each provider took."""
 
     agrees: bool
     model: str
     against: str
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputDifference, ...]
     inputs: int
     tolerance: float
     precision: Precision
@@ -64,33 +64,33 @@ def verify(
     path: Path,
     precision: Precision,
     tolerance: float | None = None,
-) -> Verdict:
+) -> Verification:
     """Run the model, which `path` holds, on the device, and the other by definition; compare them input by input.
 
     Raises:
         BuildError: they do not take or give the same, or onnxruntime's CPU cannot run `against`.
-        MeasureError, RuntimeUnavailable, GatewayError: the device cannot run the model.
+        TrialError, RuntimeUnavailable, UnreachableError: the device cannot run the model.
     """
     _same_inputs(model, against)
-    answer = ask(device, _request(device, path, feeds), timeout_s=TIMEOUT_S)
+    answer = call_worker(device, _request(device, path, feeds), timeout_s=TIMEOUT_S)
     found = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in one] for one in answer["outputs"]]
-    renamed = [dict(zip(seeded_feed(against.proto, 0), feed.values(), strict=True)) for feed in feeds]
-    expected = [equivalence.run(against.data, feed, name=against.name) for feed in renamed]
+    renamed = [dict(zip(random_inputs(against.proto, 0), feed.values(), strict=True)) for feed in feeds]
+    expected = [equivalence.reference_outputs(against.data, feed, name=against.name) for feed in renamed]
     names = [output.name for output in model.proto.graph.output]
     for one, other in zip(found, expected, strict=True):
         if [array.shape for array in one] != [array.shape for array in other]:
-            raise MeasureError(
+            raise TrialError(
                 f"{model.name} and {against.name} put out {[array.shape for array in one]} and "
                 f"{[array.shape for array in other]}",
                 hint="compare models of the same task",
             )
     outputs = tuple(
-        compared(name, np.stack([one[at] for one in expected]), np.stack([one[at] for one in found]))
+        compare_output(name, np.stack([one[at] for one in expected]), np.stack([one[at] for one in found]))
         for at, name in enumerate(names)
     )
-    allowed = tolerance or device.tolerance or TOLERANCE[precision]
+    allowed = tolerance or device.tolerance or OUTPUT_TOLERANCES[precision]
     placement: Mapping[str, Sequence[str]] | None = answer["placement"]
-    return Verdict(
+    return Verification(
         agrees=all(one.relative is not None and one.relative <= allowed for one in outputs),
         model=model.name,
         against=against.name,
@@ -105,14 +105,14 @@ def verify(
     )
 
 
-def compared(name: str, expected: NDArray[Any], found: NDArray[Any]) -> Output:
+def compare_output(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> OutputDifference:
     """One output for every input: (inputs, batch, …)."""
     with np.errstate(invalid="ignore"):
-        largest = float(np.abs(expected.astype(np.float64) - found.astype(np.float64)).max(initial=0))
+        largest = float(np.abs(expected.astype(np.float64) - actual.astype(np.float64)).max(initial=0))
     classes = expected.ndim == 3 and expected.shape[-1] > 1
-    same = expected.argmax(-1) == found.argmax(-1)
-    relative = equivalence.difference(expected, found)
-    return Output(
+    same = expected.argmax(-1) == actual.argmax(-1)
+    relative = equivalence.relative_difference(expected, actual)
+    return OutputDifference(
         name=name,
         max_abs=largest if math.isfinite(largest) else None,
         relative=relative if math.isfinite(relative) else None,
@@ -122,10 +122,10 @@ def compared(name: str, expected: NDArray[Any], found: NDArray[Any]) -> Output:
 
 def _request(device: Device, path: Path, feeds: Sequence[Feed]) -> dict[str, Any]:
     return {
-        "do": "outputs",
+        "kind": "outputs",
         **setting_request(device),
-        "model": file_for(device, path),
-        "feeds": [{name: packed(array) for name, array in feed.items()} for feed in feeds],
+        "model": provide_file(device, path),
+        "feeds": [{name: pack_array(array) for name, array in feed.items()} for feed in feeds],
     }
 
 
@@ -136,7 +136,7 @@ def _same_inputs(model: Model, against: Model) -> None:
         BuildError: they do.
     """
     kinds = [
-        [(array.shape, str(array.dtype)) for array in seeded_feed(one.proto, 0).values()] for one in (model, against)
+        [(array.shape, str(array.dtype)) for array in random_inputs(one.proto, 0).values()] for one in (model, against)
     ]
     if kinds[0] != kinds[1]:
         taken = (", ".join(f"{shape} {dtype}" for shape, dtype in kind) for kind in kinds)

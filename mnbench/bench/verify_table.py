@@ -1,20 +1,25 @@
 """Whether outputs agree, as a table."""
 
-from mnbench.bench.verify import Output, Verdict
+from mnbench.bench.verify import OutputDifference, Verification
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_percent_1
+from mnbench.units import format_percent_1
 
 
-def verdict_table(verdict: Verdict) -> Table[Output]:
+def verification_table(verdict: Verification) -> Table[OutputDifference]:
     """One row an output."""
     columns = [
-        Column[Output](name="output", value=lambda one: one.name, left=True),
-        Column[Output](
-            name="max_abs", title="largest\ndifference", value=lambda one: one.max_abs, show="{:.1e}".format
+        Column[OutputDifference](name="output", value=lambda one: one.name, left=True),
+        Column[OutputDifference](
+            name="max_abs", title="largest\ndifference", value=lambda one: one.max_abs, format="{:.1e}".format
         ),
-        Column[Output](name="relative", title="of the\nspread", value=lambda one: one.relative, show="{:.1e}".format),
-        Column[Output](
-            name="top1_agreement", title="top-1\nagreement", value=lambda one: one.top1_agreement, show=in_percent_1
+        Column[OutputDifference](
+            name="relative", title="of the\nspread", value=lambda one: one.relative, format="{:.1e}".format
+        ),
+        Column[OutputDifference](
+            name="top1_agreement",
+            title="top-1\nagreement",
+            value=lambda one: one.top1_agreement,
+            format=format_percent_1,
         ),
     ]
     agrees = "agrees" if verdict.agrees else "DIFFERS"
@@ -27,6 +32,6 @@ def verdict_table(verdict: Verdict) -> Table[Output]:
     return Table(columns=columns, rows=verdict.outputs, title=title, notes=[note, *_elsewhere(verdict)])
 
 
-def _elsewhere(verdict: Verdict) -> list[str]:
+def _elsewhere(verdict: Verification) -> list[str]:
     others = {provider: count for provider, count in (verdict.placement or {}).items() if provider != verdict.provider}
     return [f"{count} nodes ran on {provider} and not on {verdict.provider}" for provider, count in others.items()]

@@ -39,7 +39,7 @@ COMMANDS = {
     "pick": "Choose the most accurate network for a budget.",
 }
 
-START = """\b
+EXAMPLES = """\b
 To begin:
   mnbench run v1 --alpha 1,0.5 --res 224,128    measure four networks on this machine
   mnbench cost v1 --alpha 0.75                  count one, without measuring
@@ -47,7 +47,7 @@ To begin:
 """
 
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 RETRY_S = 0.02
 """How long an interruption waits for what it must not break off before it looks again."""
@@ -65,7 +65,7 @@ class Failure(click.ClickException):
         click.echo(f"Error: {self.message}\nHint: {self.hint}", file=file, err=True)
 
 
-class LazyGroup(click.Group):
+class CommandGroup(click.Group):
     """Knows its commands' names and summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
             # A terminal that cannot show ≥ or α gets a question mark and no traceback.
             cast("Any", stream).reconfigure(errors="replace")
         try:
-            with _stoppable():
+            with stop_on_signals():
                 found = super().invoke(ctx)
             sys.stdout.flush()
         except MnbenchError as error:
@@ -106,13 +106,13 @@ class LazyGroup(click.Group):
 
 
 @contextmanager
-def _stoppable() -> Generator[None]:
+def stop_on_signals() -> Generator[None]:
     """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
     stops: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         stops.append(number)
-        if _indivisible(frame) and hasattr(signal, "setitimer"):
+        if _in_critical_section(frame) and hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, stop)
             signal.setitimer(signal.ITIMER_REAL, RETRY_S)
         else:
@@ -132,7 +132,7 @@ def _stoppable() -> Generator[None]:
         # Libraries make errors of their own of it: one that is being imported says that it cannot be.
         if stops or isinstance(error, KeyboardInterrupt):
             click.echo("stopped", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from error
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
         raise
     finally:
         if stops and hasattr(signal, "setitimer"):
@@ -141,7 +141,7 @@ def _stoppable() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _indivisible(frame: FrameType | None) -> bool:
+def _in_critical_section(frame: FrameType | None) -> bool:
     """Whether something is under way that an interruption must not break off.
 
     An import: Python drops the interruption and C++ aborts. A temporary folder that is made or removed: it would stay.
@@ -154,10 +154,10 @@ def _indivisible(frame: FrameType | None) -> bool:
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=CommandGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=START,
+    epilog=EXAMPLES,
 )
 @click.version_option(__version__, prog_name="mnbench")
 @click.pass_context

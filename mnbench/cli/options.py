@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from mnbench import families
-from mnbench.cli.param_types import Batch, CommaSeparated, TableName, height_width
+from mnbench.cli.param_types import BatchSize, CommaSeparated, WorkspaceName, parse_image_size
 from mnbench.errors import BuildError
 from mnbench.families.published_accuracy import published_variants
-from mnbench.network.variant import OnnxFile, Source, Variant, at_rho
+from mnbench.network.variant import ModelSource, OnnxFile, Variant, resolution_at_rho
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,7 +43,7 @@ where_option = click.option(
 )
 
 
-def parsed(read: Callable[[str], T], text: str) -> T:
+def parse_option(read: Callable[[str], T], text: str) -> T:
     """What a reader makes of an option's text.
 
     Raises:
@@ -74,26 +74,26 @@ def variant_options(command: Command) -> Command:
         click.option("--unit", help="Form of ShuffleNets' units: paper, megvii, or V2's torchvision."),
         click.option("--groups", type=CommaSeparated(int, "number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
         click.option("--classes", type=int, help="How many; 0 for features only. Default: the table's own."),
-        click.option("--batch", type=Batch(), default="1", help="How many images at once, or dynamic."),
+        click.option("--batch", type=BatchSize(), default="1", help="How many images at once, or dynamic."),
         click.option(
             "--rho", type=CommaSeparated(float, "number"), help="Resolution multipliers, instead of --res: 0.714."
         ),
         click.option(
             "--res",
-            type=CommaSeparated(height_width, "size", like="a size such as 160 or 240x320 (height x width)"),
+            type=CommaSeparated(parse_image_size, "size", expected="a size such as 160 or 240x320 (height x width)"),
             help="Input sizes: 224,160 or 240x320 (height x width). Default: the table's own.",
         ),
         click.option(
             "--alpha", type=CommaSeparated(float, "number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
         ),
         click.option("--published", is_flag=True, help="Every α, size and groups with a published accuracy."),
-        click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=TableName("graphs", ".toml", ".onnx")),
+        click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs", ".toml", ".onnx")),
     ):
         command = decorate(command)
     return command
 
 
-def sources(
+def select_sources(
     graphs: Sequence[str],
     *,
     alpha: Sequence[float] | None,
@@ -103,21 +103,21 @@ def sources(
     activation: str | None,
     published: bool = False,
     **options: Any,
-) -> list[Source]:
+) -> list[ModelSource]:
     """Every graph at every α, every resolution and every number of groups; every file at every resolution given.
 
     `published` takes those of each graph for which a source prints an accuracy.
 
     Raises:
         click.UsageError: options that exclude each other.
-        ArchitectureError, BuildError: a graph is unknown, an α or a resolution impossible.
+        GraphFileError, BuildError: a graph is unknown, an α or a resolution impossible.
     """
     if res and rho:
         raise click.UsageError("--res and --rho say the same in two ways: give one")
     chosen = [alpha, res, rho, groups, activation, options.get("unit"), options.get("classes")]
     if published and any(one is not None for one in chosen):
         raise click.UsageError("--published says which: give --alpha, --res and other options of a variant without it")
-    found: list[Source] = []
+    found: list[ModelSource] = []
     for name in graphs:
         if name.endswith(".onnx"):
             if alpha or rho or groups or published:
@@ -129,7 +129,7 @@ def sources(
             own = {"padding": options["padding"], "batch": options["batch"], "precision": options["precision"]}
             found += [replace(variant, **own) for variant in published_variants(architecture)]
             continue
-        sizes = [at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
+        sizes = [resolution_at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
         for one, size, count in product(alpha or [1.0], sizes, groups or [None]):
             found.append(
                 Variant(
@@ -148,6 +148,6 @@ def sources(
     return found
 
 
-def echo_json(payload: Any) -> None:
+def print_json(payload: Any) -> None:
     """Data for programs, on stdout."""
     click.echo(json.dumps(payload, indent=2, ensure_ascii=False))

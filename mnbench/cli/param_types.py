@@ -16,22 +16,22 @@ T = TypeVar("T")
 class CommaSeparated(click.ParamType[list[T]], Generic[T]):
     """`1,0.75,0.5`: one or many; `name` is what help calls one, and `like` what an error does."""
 
-    def __init__(self, one: Callable[[str], T], name: str, *, like: str = "") -> None:
-        self.one = one
+    def __init__(self, parse_item: Callable[[str], T], name: str, *, expected: str = "") -> None:
+        self.parse_item = parse_item
         self.name = f"{name},..."
-        self.like = like or f"a {name}"
+        self.expected = expected or f"a {name}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
         """Each part by itself."""
         if not isinstance(value, str):
             return value
         try:
-            return [self.one(part.strip()) for part in value.split(",")]
+            return [self.parse_item(part.strip()) for part in value.split(",")]
         except ValueError:
-            self.fail(f"{value!r} is not {self.like}, or several with commas between", param, ctx)
+            self.fail(f"{value!r} is not {self.expected}, or several with commas between", param, ctx)
 
 
-class Share(click.ParamType[float]):
+class Percent(click.ParamType[float]):
     """`1%`, as 0.01."""
 
     name = "percent"
@@ -62,7 +62,7 @@ class Duration(click.ParamType[float]):
         return duration_s
 
 
-class Report(click.ParamType[tuple[str, Path]]):
+class ReportFile(click.ParamType[tuple[str, Path]]):
     """`junit=report.xml`: a format, and where to write it."""
 
     name = "format=file"
@@ -86,7 +86,7 @@ class Report(click.ParamType[tuple[str, Path]]):
         return [CompletionItem(f"{one}=") for one in self.formats if one.startswith(incomplete)]
 
 
-def threads(text: str) -> int | Literal["all"]:
+def parse_threads(text: str) -> int | Literal["all"]:
     """A positive number, or `all`."""
     if text == "all":
         return "all"
@@ -95,14 +95,14 @@ def threads(text: str) -> int | Literal["all"]:
     return int(text)
 
 
-def core(text: str) -> int:
+def parse_core(text: str) -> int:
     """The number of a core, from 0."""
     if int(text) < 0:
         raise ValueError(text)
     return int(text)
 
 
-class TableName(click.ParamType[str]):
+class WorkspaceName(click.ParamType[str]):
     """The name of a table, or a path to a file."""
 
     def __init__(self, folder: Folder, *suffixes: str) -> None:
@@ -116,12 +116,12 @@ class TableName(click.ParamType[str]):
         return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]
 
 
-class TableNames(click.ParamType[list[str]]):
+class WorkspaceNames(click.ParamType[list[str]]):
     """One or several of these, with commas between."""
 
     def __init__(self, folder: Folder, *suffixes: str) -> None:
-        self.one = TableName(folder, *suffixes)
-        self.name = f"{self.one.name},..."
+        self.item_type = WorkspaceName(folder, *suffixes)
+        self.name = f"{self.item_type.name},..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Each name by itself."""
@@ -133,17 +133,17 @@ class TableNames(click.ParamType[list[str]]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The last of them."""
         before, comma, last = incomplete.rpartition(",")
-        found = self.one.shell_complete(ctx, param, last)
+        found = self.item_type.shell_complete(ctx, param, last)
         return [CompletionItem(f"{before}{comma}{item.value}", type=item.type) for item in found] if comma else found
 
 
-def height_width(text: str) -> tuple[int, int]:
+def parse_image_size(text: str) -> tuple[int, int]:
     """`160`, or height × width as `240x320`."""
     height, cross, width = text.lower().replace("×", "x").partition("x")
     return int(height), int(width if cross else height)
 
 
-class Size(click.ParamType[tuple[int, int]]):
+class ImageSize(click.ParamType[tuple[int, int]]):
     """`160`, or height × width as `240x320`."""
 
     name = "size"
@@ -151,12 +151,12 @@ class Size(click.ParamType[tuple[int, int]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """One."""
         try:
-            return height_width(value)
+            return parse_image_size(value)
         except ValueError:
             self.fail(f"{value!r} is no size such as 160 or 240x320 (height x width)", param, ctx)
 
 
-class Batch(click.ParamType[int | None]):
+class BatchSize(click.ParamType[int | None]):
     """A number of images, or `dynamic`."""
 
     name = "batch"

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from mnbench import atomic_files
 from mnbench.comparison.decide import Finding, Verdict
-from mnbench.comparison.sides import Pairing, Setup
-from mnbench.errors import MnbenchError, RecordError
-from mnbench.model.build import make
+from mnbench.comparison.sides import ComparisonRequest, SideOptions
+from mnbench.errors import MnbenchError, ResultsError
+from mnbench.model.build import build_model
 from mnbench.model.model import Model
-from mnbench.model.weightless import path_of, refilled, skeleton
-from mnbench.network.variant import OnnxFile, Variant, named
-from mnbench.results.record import Record, Session
+from mnbench.model.weightless import refill_weights, strip_weights, weightless_path
+from mnbench.network.variant import OnnxFile, Variant, parse_variant
+from mnbench.results.record import Record, SessionOptions
 from mnbench.targets.device import Device
 
-FORMS = ("-plain", "-bn")
+NAME_SUFFIXES = ("-plain", "-bn")
 """What `mnbench run` adds to the names of graphs that are not simplified, or keep their batch normalization."""
 
 
-class Baseline:
+class RequestBuilder:
     """A table's rows on their way to pairings; models are written into `folder`."""
 
     def __init__(
@@ -33,8 +33,8 @@ class Baseline:
         own: Mapping[str, Path],
         every: bool = False,
     ) -> None:
-        self.pairings: list[Pairing] = []
-        self.known: list[Finding] = []
+        self.requests: list[ComparisonRequest] = []
+        self.findings: list[Finding] = []
         self._results = results
         self._folder = folder
         self._device = device
@@ -42,7 +42,7 @@ class Baseline:
         self._own = own
         self._every = every
 
-    def add(self, record: Record, base: Path | None = None) -> None:
+    def add(self, record: Record, baseline: Path | None = None) -> None:
         """Make a row's two models, or a finding that says why not; `base` is the base's file, if it is at hand."""
         ran, runs = (record.runtime.name, record.provider), (self._device.runtime, self._device.provider)
         if ran != runs:
@@ -50,15 +50,15 @@ class Baseline:
             self._know(record, "incomparable", reason)
             return
         try:
-            candidate = current(record, self._own)
+            candidate = build_current(record, self._own)
         except MnbenchError as failure:
             self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
             return
-        now = Session.of(self._device)
-        same_runtime = record.runtime.version in ("", self._version) or base is not None
+        now = SessionOptions.from_device(self._device)
+        same_runtime = record.runtime.version in ("", self._version) or baseline is not None
         same_session = record.session in (None, now)
         try:
-            there = make(OnnxFile(path=base), simplified=False).model if base else None
+            there = build_model(OnnxFile(path=baseline), simplified=False).model if baseline else None
             same_model = candidate.sha256 == (there.sha256 if there else record.model_sha256)
             if same_model and same_runtime and same_session and not self._every:
                 self._know(record, "identical", "the same model, runtime and options")
@@ -70,88 +70,90 @@ class Baseline:
             return
         threads = {"threads": str(record.threads)}
         runtime = "" if same_runtime else f"{record.runtime.name}=={record.runtime.version}"
-        taken = record.variant in {pairing.variant for pairing in self.pairings}
-        self.pairings.append(
-            Pairing(
+        taken = record.variant in {pairing.variant for pairing in self.requests}
+        self.requests.append(
+            ComparisonRequest(
                 variant=f"{record.variant} with {record.threads} threads" if taken else record.variant,
-                base=(
+                baseline=(
                     before,
-                    Setup(requirement=runtime, session=None if same_session else record.session, settings=threads),
+                    SideOptions(
+                        requirement=runtime, session=None if same_session else record.session, settings=threads
+                    ),
                 ),
-                candidate=(after, Setup(settings=threads)),
+                candidate=(after, SideOptions(settings=threads)),
             )
         )
 
     def _kept(self, record: Record) -> Model:
         """What the row was measured with, made again from what is kept."""
-        path = path_of(self._results, record.model_sha256)
+        path = weightless_path(self._results, record.model_sha256)
         try:
             data = path.read_bytes()
         except OSError as failure:
-            raise RecordError(
+            raise ResultsError(
                 f"its graph has changed, and that of the table is not kept ({path})",
                 hint="commit results/graphs with the table, or name a revision that still makes it: --base-ref",
             ) from failure
-        return refilled(data, record.variant)
+        return refill_weights(data, record.variant)
 
     def _file(self, drawn: Model) -> OnnxFile:
         path = self._folder / f"{drawn.sha256}.onnx"
         if not path.exists():
-            atomic_files.write(path, drawn.data, durable=False)
+            atomic_files.write_atomically(path, drawn.data, durable=False)
         return OnnxFile(path=path)
 
-    def refuse(self, record: Record, failure: MnbenchError) -> None:
+    def reject(self, record: Record, failure: MnbenchError) -> None:
         """A row whose base cannot be made."""
         self._know(record, "incomparable", failure.message)
 
     def _know(self, record: Record, verdict: Verdict, reason: str) -> None:
-        self.known.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
+        self.findings.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
 
 
 def _drawn(model: Model) -> Model:
     """The model with weights drawn anew, so that both sides have the same kind of numbers."""
-    return refilled(skeleton(model), model.name)
+    return refill_weights(strip_weights(model), model.name)
 
 
-def current(record: Record, own: Mapping[str, Path] | None = None) -> Model:
+def build_current(record: Record, user_models: Mapping[str, Path] | None = None) -> Model:
     """The model that a record's variant is now.
 
     Raises:
         MnbenchError: it cannot be built, or is a user's file that is not named.
     """
     if record.architecture is None:
-        path = (own or {}).get(record.variant)
+        path = (user_models or {}).get(record.variant)
         if path is None:
-            raise RecordError(
+            raise ResultsError(
                 "it is a file of your own that is not named", hint="mnbench gate results/cpu.jsonl my_model.onnx"
             )
-        return make(OnnxFile(path=path), simplified=False).model
+        return build_model(OnnxFile(path=path), simplified=False).model
     name, form = record.variant, ""
-    for one in FORMS:
+    for one in NAME_SUFFIXES:
         if name.endswith(one):
             name, form = name.removesuffix(one), one
-    return make(named(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn").model
+    return build_model(parse_variant(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn").model
 
 
-def built_there(tree: Path, record: Record, folder: Path) -> Path:
+def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
     """The record's model, built by the tool of that tree if it has one, or else by this one with that tree's tables.
 
     Raises:
-        RecordError: it cannot be built there.
+        ResultsError: it cannot be built there.
     """
     name, form = record.variant, ""
-    for one in FORMS:
+    for one in NAME_SUFFIXES:
         if name.endswith(one):
             name, form = name.removesuffix(one), one
     path = folder / f"{record.variant}.base.onnx"
     flags = {"-plain": ["--no-simplify"], "-bn": ["--keep-bn"]}.get(form, [])
-    command = [sys.executable, "-m", "mnbench", "build", *_arguments(named(name)), *flags]
+    command = [sys.executable, "-m", "mnbench", "build", *_arguments(parse_variant(name)), *flags]
     done = subprocess.run(  # noqa: S603
         [*command, "--seed", str(record.seed), "-o", str(path)], cwd=tree, check=False, capture_output=True, text=True
     )
     if done.returncode:
         said = next((line for line in done.stderr.splitlines() if line.startswith("Error")), done.stderr.strip())
-        raise RecordError(f"the base cannot be built: {said[:200]}", hint="name another --base-ref")
+        raise ResultsError(f"the base cannot be built: {said[:200]}", hint="name another --base-ref")
     return path
 
 

@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from mnbench.comparison.paired_trial import Row
+from mnbench.comparison.paired_trial import ComparisonCase
 from mnbench.targets.device import Device
 
-OFF = ("", "0", "false", "off", "none")
+OFF_VALUES = ("", "0", "false", "off", "none")
 """What providers call a switch that is off."""
 
 
-def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
+def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_files: bool) -> str:
     """Why the sides of a row are not to be compared; empty if nothing speaks against it.
 
-    Of two files of `same_kind` nobody has said that their shapes differ.
+    Of two files of `both_files` nobody has said that their shapes differ.
     """
-    profiled = next(filter(None, (_profiled(arm.device) for arm in row.arms)), "")
+    profiled = next(filter(None, (_profiled(arm.device) for arm in case.sides)), "")
     if profiled:
         return f"profiling is on ({profiled}), which takes time of its own: leave it out"
-    threads = [arm.device.threads for arm in row.arms]
+    threads = [arm.device.threads for arm in case.sides]
     if "threads" not in allow and threads != [1, 1]:
         return f"{_both(*map(str, threads))} threads: their latency scatters too much to judge by (--allow threads)"
-    if "shapes" not in allow and same_kind:
-        base, candidate = (_shapes(arm.cell.feed) for arm in row.arms)
+    if "shapes" not in allow and both_files:
+        base, candidate = (_shapes(arm.case.inputs_path) for arm in case.sides)
         different = [name for name in sorted({*base, *candidate}) if base.get(name) != candidate.get(name)]
         if different:
             name = different[0]
@@ -37,7 +37,7 @@ def refusal(row: Row, allow: Collection[str], *, same_kind: bool) -> str:
 def _profiled(device: Device) -> str:
     """The option by which a provider is told to profile."""
     every = {**device.options, **{f"provider.{key}": value for key, value in device.provider_options.items()}}
-    found = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF)
+    found = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF_VALUES)
     return next(found, "")
 
 

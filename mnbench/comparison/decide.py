@@ -14,20 +14,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.stats import student_bound, trimmed_mean
+from mnbench.stats import student_quantile, trimmed_mean
 
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive", "missing", "incomparable", "identical"]
 
-LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
+INTERIM_LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 MIN_PROCESSES = 4
 MIN_PAIRS = 30
-DISTURBED, DISTURBED_NS = 1.02, 20_000
+INTERRUPTED_RATIO, INTERRUPTED_NS = 1.02, 20_000
 """A run that took longer than its thread worked, by this factor and so much more, was interrupted."""
 
 PRIOR_FREEDOM = 4
 """How many degrees of freedom the other rows' median variance is worth."""
 
-SPENT = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
+ERROR_SPENDING = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
 """Of all processes that a comparison may have, the share made, and the share of alpha spent by then."""
 
 
@@ -42,7 +42,7 @@ Effects: TypeAlias = Mapping[str, Sequence[Effect]]
 """Of each row, one effect a process that measured it."""
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
     """When a row is what.
 
     `alpha` is the chance that any innocent row of the table is called slower; the same for faster, and for a row that
@@ -50,23 +50,23 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     `min_effect` at least by estimate. All four are shares.
     """
 
-    alpha: float = 0.01
-    margin: float = 0.005
+    error_rate: float = 0.01
+    noise_margin: float = 0.005
     min_effect: float = 0.01
-    tolerance: float = 0.02
+    equivalence_margin: float = 0.02
     processes: int = 12
 
     @property
-    def looks(self) -> tuple[int, ...]:
+    def interim_looks(self) -> tuple[int, ...]:
         """After how many processes the table is looked at."""
-        return (*(look for look in LOOKS if look < self.processes), self.processes)
+        return (*(look for look in INTERIM_LOOKS if look < self.processes), self.processes)
 
-    def spent(self, processes: int) -> float:
+    def error_spent(self, processes: int) -> float:
         """The share of alpha spent by a look after so many processes."""
-        return float(np.interp(processes / self.processes, *SPENT))
+        return float(np.interp(processes / self.processes, *ERROR_SPENDING))
 
 
-class Estimate(NamedTuple):
+class RatioEstimate(NamedTuple):
     """A row's log ratio between bounds, each of which holds for the whole table at the level of its look."""
 
     mean: float
@@ -80,10 +80,10 @@ class Decision(NamedTuple):
     """What a row was found to be, at the look that decided it; None where no look has."""
 
     verdict: Verdict | None
-    estimate: Estimate
+    estimate: RatioEstimate
 
 
-def effect(columns: Mapping[str, NDArray[np.int64]], *, waits: bool) -> Effect:
+def trial_effect(columns: Mapping[str, NDArray[np.int64]], *, blocking_waits: bool) -> Effect:
     """The effect in one process, from the columns of its pairs.
 
     A pair counts by the wall's clock, unless the system took the core away from one of its runs: then it counts by
@@ -94,9 +94,9 @@ def effect(columns: Mapping[str, NDArray[np.int64]], *, waits: bool) -> Effect:
         columns[name].astype(np.float64) for name in ("base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
     )
     ratios = np.log(candidate / base)
-    if not waits:
-        disturbed = (base > DISTURBED * base_cpu + DISTURBED_NS) | (
-            candidate > DISTURBED * candidate_cpu + DISTURBED_NS
+    if not blocking_waits:
+        disturbed = (base > INTERRUPTED_RATIO * base_cpu + INTERRUPTED_NS) | (
+            candidate > INTERRUPTED_RATIO * candidate_cpu + INTERRUPTED_NS
         )
         # A clock that ticks coarsely may not have ticked in a short run.
         disturbed &= (base_cpu > 0) & (candidate_cpu > 0)
@@ -106,7 +106,7 @@ def effect(columns: Mapping[str, NDArray[np.int64]], *, waits: bool) -> Effect:
 
 
 def decide(
-    effects: Effects, rules: Rules, *, ended: bool, rows: int = 0, prior: Sequence[float] = ()
+    effects: Effects, rules: DecisionRules, *, final: bool, row_count: int = 0, prior_variances: Sequence[float] = ()
 ) -> dict[str, Decision]:
     """Look at the table as often as its processes allow; a row keeps the first verdict that it gets.
 
@@ -117,41 +117,41 @@ def decide(
     decided: dict[str, Decision] = {}
 
     def look(processes: int, share: float, *, last: bool) -> None:
-        level = rules.alpha * share / (rows or len(effects))
-        found = estimates({row: each[:processes] for row, each in effects.items()}, level, prior)
+        level = rules.error_rate * share / (row_count or len(effects))
+        found = estimate_ratios({row: each[:processes] for row, each in effects.items()}, level, prior_variances)
         for row, estimate in found.items():
             if row not in decided or decided[row].verdict is None:
                 decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
 
-    for before, processes in pairwise((0, *rules.looks)):
+    for before, processes in pairwise((0, *rules.interim_looks)):
         if processes <= made:
-            look(processes, rules.spent(processes) - rules.spent(before), last=processes == rules.processes)
-    if ended and made >= MIN_PROCESSES:
-        before = max((processes for processes in rules.looks if processes < made), default=0)
-        look(made, 1 - rules.spent(before), last=True)
+            look(processes, rules.error_spent(processes) - rules.error_spent(before), last=processes == rules.processes)
+    if final and made >= MIN_PROCESSES:
+        before = max((processes for processes in rules.interim_looks if processes < made), default=0)
+        look(made, 1 - rules.error_spent(before), last=True)
     return decided
 
 
-def estimates(effects: Effects, level: float, prior: Sequence[float] = ()) -> dict[str, Estimate]:
+def estimate_ratios(effects: Effects, level: float, prior_variances: Sequence[float] = ()) -> dict[str, RatioEstimate]:
     """Every row's estimate from the processes it has, with bounds that fail one by one with probability `level`.
 
     A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
     t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
     """
     own = {row: _variance(each) for row, each in effects.items() if len(each) >= MIN_PROCESSES}
-    found: dict[str, Estimate] = {}
+    found: dict[str, RatioEstimate] = {}
     for row, scatter in own.items():
-        each, others = effects[row], [*prior, *(value for other, value in own.items() if other != row)]
+        each, others = effects[row], [*prior_variances, *(value for other, value in own.items() if other != row)]
         weight = min(PRIOR_FREEDOM, len(others))
         freedom = len(each) - 1 + weight
         pooled = (weight * median(others or [0.0]) + (len(each) - 1) * scatter) / freedom
-        reach = student_bound(level, freedom) * sqrt(pooled / len(each))
+        reach = student_quantile(level, freedom) * sqrt(pooled / len(each))
         mean = fmean(one.log_ratio for one in each)
-        found[row] = Estimate(mean, mean - reach, mean + reach, len(each), sum(one.pairs for one in each))
+        found[row] = RatioEstimate(mean, mean - reach, mean + reach, len(each), sum(one.pairs for one in each))
     return found
 
 
-def variances(effects: Effects) -> list[float]:
+def row_variances(effects: Effects) -> list[float]:
     """How each row varies from process to process."""
     return [_variance(each) for each in effects.values() if len(each) >= MIN_PROCESSES]
 
@@ -160,8 +160,10 @@ def _variance(each: Sequence[Effect]) -> float:
     return variance(one.log_ratio for one in each)
 
 
-def _verdict(estimate: Estimate, rules: Rules, *, last: bool) -> Verdict | None:
-    margin, least, tolerance = (log1p(share) for share in (rules.margin, rules.min_effect, rules.tolerance))
+def _verdict(estimate: RatioEstimate, rules: DecisionRules, *, last: bool) -> Verdict | None:
+    margin, least, tolerance = (
+        log1p(share) for share in (rules.noise_margin, rules.min_effect, rules.equivalence_margin)
+    )
     if estimate.pairs >= MIN_PAIRS:
         if estimate.low > margin and estimate.mean >= least:
             return "slower"
@@ -187,20 +189,22 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What a comparison found, and by which rules."""
 
     verdict: Literal["pass", "slower", "inconclusive"]
     base: str
     candidate: str
     findings: tuple[Finding, ...]
-    rules: Rules
+    rules: DecisionRules
     seed: int
     run: str | None = None
     duration_s: float = 0.0
 
 
-def overall(findings: Iterable[Finding], allow: Collection[str] = ()) -> Literal["pass", "slower", "inconclusive"]:
+def overall_verdict(
+    findings: Iterable[Finding], allow: Collection[str] = ()
+) -> Literal["pass", "slower", "inconclusive"]:
     """A row that is slower fails the table; so does one of which nobody can tell. No rows at all prove nothing.
 
     To `allow` what is inconclusive lets such rows pass, and no missing or incomparable ones.
@@ -212,7 +216,7 @@ def overall(findings: Iterable[Finding], allow: Collection[str] = ()) -> Literal
     return "pass" if verdicts and verdicts <= passing else "inconclusive"
 
 
-def finding(variant: str, device: str, decision: Decision, reason: str = "") -> Finding:
+def finding_from_decision(variant: str, device: str, decision: Decision, reason: str = "") -> Finding:
     """A decision as a row of the report."""
     estimate = decision.estimate
     return Finding(

@@ -10,53 +10,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.convert import readable
-from mnbench.bench.plan import Cell
+from mnbench.bench.convert import convert_model
+from mnbench.bench.plan import BenchmarkCase
 from mnbench.bench.request import session_request
-from mnbench.bench.trial import checked, placed
-from mnbench.errors import MeasureError
+from mnbench.bench.trial import check_outputs, require_placement
+from mnbench.errors import TrialError
 from mnbench.targets.device import Device
-from mnbench.targets.transport import Worker, ask, conversation
+from mnbench.targets.transport import Worker, call_worker, open_worker
 from mnbench.units import NS_PER_S
-from mnbench.worker.requests.paired import COLUMNS, burst, orders
+from mnbench.worker.requests.paired import PAIR_COLUMNS, pairs_per_block, run_orders
 
 SIDES = ("base", "candidate")
 TURN_NS = 2_000_000
 
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+HUGE_PAGES_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """On pages of 4 KiB, sessions of one model differ by 1.3 % (sd): which physical pages they got, and so which of these
 share lines of a cache, is chance, and stays as it is. On huge pages it is 0.2 %. Needs Linux and glibc 2.35."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class PreparedSide:
     """A model, and how it is run."""
 
-    cell: Cell
+    case: BenchmarkCase
     device: Device
 
     @property
-    def place(self) -> tuple[object, ...]:
+    def process_key(self) -> tuple[object, ...]:
         """What arms of one process have in common: the Python, the runtime, and the variables that it starts with."""
         return self.device.gateway, self.device.runtime, *sorted(self.device.environment.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ComparisonCase:
     """What is compared under a name."""
 
     variant: str
-    base: Arm
-    candidate: Arm
+    baseline: PreparedSide
+    candidate: PreparedSide
 
     @property
-    def arms(self) -> tuple[Arm, Arm]:
+    def sides(self) -> tuple[PreparedSide, PreparedSide]:
         """The base first."""
-        return self.base, self.candidate
+        return self.baseline, self.candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dose:
+class PairedSampling:
     """How one process measures: `duration_s` for all rows together, a visit to a row `burst_s`.
 
     More waiting tasks than `pressure` (a share of the time) or `load` (beyond the number of cores), and it does not.
@@ -64,7 +64,7 @@ class Dose:
 
     duration_s: float
     seed: str
-    burst_s: float = 0.06
+    block_s: float = 0.06
     min_pairs: int = 5
     timeout_s: float = 120.0
     pressure: float = 0.3
@@ -73,7 +73,7 @@ class Dose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
+class PairedTrial:
     """Every pair of one process, in order: `columns` are as `worker.pairs` names them, `row` counts `variants`.
 
     `failed` says of a row which of its sides failed, and how; `busy` why nothing was measured at all.
@@ -83,53 +83,55 @@ class Pairs:
     columns: dict[str, NDArray[np.int64]]
     failed: dict[str, tuple[str, str]]
     facts: dict[str, Any] = field(repr=False)
-    busy: str | None = None
+    busy_reason: str | None = None
 
-    def of(self, variant: str) -> dict[str, NDArray[np.int64]]:
+    def columns_of(self, variant: str) -> dict[str, NDArray[np.int64]]:
         """The columns of one row."""
         mine = self.columns["row"] == self.variants.index(variant)
         return {name: values[mine] for name, values in self.columns.items()}
 
-    def waits(self, variant: str) -> bool:
+    def blocking_waits(self, variant: str) -> bool:
         """Whether a side of the row waits for anything while it runs, or may do so unseen."""
         return any(self.facts["arms"][f"{variant} {side}"]["waits"] for side in SIDES)
 
 
-def take_pairs(rows: Sequence[Row], dose: Dose, *, heard: Callable[[float], object]) -> Pairs:
+def run_paired_trial(
+    cases: Sequence[ComparisonCase], sampling: PairedSampling, *, on_progress: Callable[[float], object]
+) -> PairedTrial:
     """Measure the rows in one fresh process, or in one a side where their runtimes cannot share one.
 
     All bases are of one place, and so are all candidates.
 
-    `heard` is told now and then how many seconds are left. What a worker crashes or hangs with before it measures is
+    `on_progress` gets the number of seconds left now and then. What it crashes or hangs with before it measures is
     the failure of the row that it was at.
 
     Raises:
-        MeasureError: the worker crashed or hung later.
-        RuntimeUnavailable, GatewayError: nothing can be measured on this device.
+        TrialError: the worker crashed or hung later.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    unreadable = _unreadable(rows)
+    unreadable = _unreadable(cases)
     if unreadable:
-        return _nothing(rows, failed=unreadable)
-    if rows[0].base.place == rows[0].candidate.place:
-        return _together(rows, dose, heard)
-    return _by_turns(rows, dose, heard)
+        return _nothing(cases, failed=unreadable)
+    if cases[0].baseline.process_key == cases[0].candidate.process_key:
+        return _together(cases, sampling, on_progress)
+    return _by_turns(cases, sampling, on_progress)
 
 
-def _unreadable(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+def _unreadable(rows: Sequence[ComparisonCase]) -> dict[str, tuple[str, str]]:
     """Of each row that a runtime does not take, which of its sides that is, and why."""
     failed: dict[str, tuple[str, str]] = {}
     for row in rows:
-        for side, arm in zip(SIDES, row.arms, strict=True):
+        for side, arm in zip(SIDES, row.sides, strict=True):
             try:
-                readable(arm.device, arm.cell)
-            except MeasureError as failure:
+                convert_model(arm.device, arm.case)
+            except TrialError as failure:
                 failed.setdefault(row.variant, (side, failure.message))
     return failed
 
 
-def _together(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object]) -> Pairs:
+def _together(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Callable[[float], object]) -> PairedTrial:
     request = {
-        **_request("paired", [arm for row in rows for arm in row.arms], dose),
+        **_request("paired", [arm for row in rows for arm in row.sides], dose),
         "duration_ns": round(dose.duration_s * NS_PER_S),
         "burst": _burst(dose),
     }
@@ -137,11 +139,17 @@ def _together(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object])
 
     def progress(answer: dict[str, Any]) -> None:
         at[0] = answer.get("at")
-        heard(answer["expect_s"])
+        heard(answer["expected_s"])
 
     try:
-        answer = ask(rows[0].base.device, request, timeout_s=dose.timeout_s, heard=progress, environment=HUGE_PAGES)
-    except MeasureError as failure:
+        answer = call_worker(
+            rows[0].baseline.device,
+            request,
+            timeout_s=dose.timeout_s,
+            on_heartbeat=progress,
+            environment=HUGE_PAGES_ENVIRONMENT,
+        )
+    except TrialError as failure:
         if at[0] is None:
             raise
         row, side = divmod(at[0], 2)
@@ -152,20 +160,22 @@ def _together(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object])
     return _found(rows, columns, answer["arms"], {"host": answer["host"]}, dose)
 
 
-def _by_turns(rows: Sequence[Row], dose: Dose, heard: Callable[[float], object]) -> Pairs:
+def _by_turns(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Callable[[float], object]) -> PairedTrial:
     draw = Random(dose.seed)  # noqa: S311  an order, not a secret
     workers: list[Worker] = []
     answers: list[dict[str, Any]] = []
     with ExitStack() as stack:
         for side in draw.sample((0, 1), 2):
-            arms = [row.arms[side] for row in rows]
-            worker = stack.enter_context(conversation(arms[0].device, timeout_s=dose.timeout_s, environment=HUGE_PAGES))
+            arms = [row.sides[side] for row in rows]
+            worker = stack.enter_context(
+                open_worker(arms[0].device, timeout_s=dose.timeout_s, environment=HUGE_PAGES_ENVIRONMENT)
+            )
             worker.send(_request("alternating", arms, dose))
-            answer: dict[str, Any] = {"expect_s": 0.0}
-            while "expect_s" in answer:
+            answer: dict[str, Any] = {"expected_s": 0.0}
+            while "expected_s" in answer:
                 try:
                     answer = worker.receive()
-                except MeasureError as failure:
+                except TrialError as failure:
                     if "at" not in answer:
                         raise
                     at = int(answer["at"])
@@ -187,7 +197,7 @@ def _turns(
     workers: Sequence[Worker],
     answers: Sequence[Mapping[str, Any]],
     live: Sequence[int],
-    dose: Dose,
+    dose: PairedSampling,
     draw: Random,
     heard: Callable[[float], object],
 ) -> dict[str, NDArray[np.int64]]:
@@ -201,7 +211,7 @@ def _turns(
                 return _columns(kept)
             pair_ns = sum(answer["latencies_ns"][row] for answer in answers)
             runs = max(1, 2 * TURN_NS // pair_ns)
-            for first in orders(burst(runs * pair_ns, **_burst(dose)), draw):
+            for first in run_orders(pairs_per_block(runs * pair_ns, **_burst(dose)), draw):
                 found: dict[int, tuple[int, int]] = {}
                 for side in (first, 1 - first):
                     workers[side].send((row, runs))
@@ -214,56 +224,60 @@ def _turns(
 
 
 def _columns(kept: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:
-    table = np.array(kept, np.int64).reshape(-1, len(COLUMNS))
-    return {name: table[:, at].copy() for at, name in enumerate(COLUMNS)}
+    table = np.array(kept, np.int64).reshape(-1, len(PAIR_COLUMNS))
+    return {name: table[:, at].copy() for at, name in enumerate(PAIR_COLUMNS)}
 
 
-def _request(do: str, arms: Sequence[Arm], dose: Dose) -> dict[str, Any]:
+def _request(kind: str, arms: Sequence[PreparedSide], dose: PairedSampling) -> dict[str, Any]:
     return {
-        "do": do,
+        "kind": kind,
         "seed": dose.seed,
         "limits": {"pressure": dose.pressure, "load": dose.load},
-        "arms": [session_request(arm.device, arm.cell, readable(arm.device, arm.cell).path) for arm in arms],
+        "arms": [session_request(arm.device, arm.case, convert_model(arm.device, arm.case).path) for arm in arms],
     }
 
 
-def _burst(dose: Dose) -> dict[str, int]:
-    return {"duration_ns": round(dose.burst_s * NS_PER_S), "min_pairs": dose.min_pairs}
+def _burst(dose: PairedSampling) -> dict[str, int]:
+    return {"duration_ns": round(dose.block_s * NS_PER_S), "min_pairs": dose.min_pairs}
 
 
 def _found(
-    rows: Sequence[Row],
+    rows: Sequence[ComparisonCase],
     columns: dict[str, NDArray[np.int64]],
     answers: Sequence[dict[str, Any]],
     facts: dict[str, Any],
-    dose: Dose,
-) -> Pairs:
+    dose: PairedSampling,
+) -> PairedTrial:
     """Pairs, with what is wrong with any of the arms."""
     failed: dict[str, tuple[str, str]] = {}
     arms: dict[str, dict[str, Any]] = {}
     for at, row in enumerate(rows):
-        for side, arm, answer in zip(SIDES, row.arms, answers[2 * at : 2 * at + 2], strict=True):
+        for side, arm, answer in zip(SIDES, row.sides, answers[2 * at : 2 * at + 2], strict=True):
             try:
                 arms[f"{row.variant} {side}"] = _arm_facts(arm, answer, allow_fallback=dose.allow_fallback)
-            except MeasureError as failure:
+            except TrialError as failure:
                 failed.setdefault(row.variant, (side, failure.message))
-    return Pairs(
+    return PairedTrial(
         variants=tuple(row.variant for row in rows), columns=columns, failed=failed, facts={**facts, "arms": arms}
     )
 
 
-def _arm_facts(arm: Arm, answer: dict[str, Any], *, allow_fallback: bool) -> dict[str, Any]:
+def _arm_facts(arm: PreparedSide, answer: dict[str, Any], *, allow_fallback: bool) -> dict[str, Any]:
     if "error" in answer:
-        raise MeasureError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
+        raise TrialError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
     if not allow_fallback:
-        placed(arm.cell, answer["placement"], arm.device.provider)
+        require_placement(arm.case, answer["placement"], arm.device.provider)
     kept = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
-    return kept | {"difference": checked(arm.device, arm.cell, answer["outputs"]), "sha256": arm.cell.sha256}
+    return kept | {"difference": check_outputs(arm.device, arm.case, answer["outputs"]), "sha256": arm.case.sha256}
 
 
 def _nothing(
-    rows: Sequence[Row], *, busy: str | None = None, failed: dict[str, tuple[str, str]] | None = None
-) -> Pairs:
-    return Pairs(
-        variants=tuple(row.variant for row in rows), columns=_columns([]), failed=failed or {}, facts={}, busy=busy
+    rows: Sequence[ComparisonCase], *, busy: str | None = None, failed: dict[str, tuple[str, str]] | None = None
+) -> PairedTrial:
+    return PairedTrial(
+        variants=tuple(row.variant for row in rows),
+        columns=_columns([]),
+        failed=failed or {},
+        facts={},
+        busy_reason=busy,
     )

@@ -10,35 +10,35 @@ from typing import Any
 
 import numpy as np
 
-from mnbench.bench.plan import Cell
-from mnbench.comparison.decide import Decision, Effects, Finding, Rules, decide
-from mnbench.comparison.paired_trial import Dose, Pairs, Row, take_pairs
-from mnbench.comparison.storage import Kept, Stage
-from mnbench.comparison.verdicts import Context, conclude, repeated, suspects
-from mnbench.errors import MeasureError
+from mnbench.bench.plan import BenchmarkCase
+from mnbench.comparison.decide import Decision, DecisionRules, Effects, Finding, decide
+from mnbench.comparison.paired_trial import ComparisonCase, PairedSampling, PairedTrial, run_paired_trial
+from mnbench.comparison.storage import PairedTrialLog, Stage
+from mnbench.comparison.verdicts import ComparisonContext, conclude, confirm, suspected_regressions
+from mnbench.errors import TrialError
 
-ROW_S = 0.35
-LEAST_S = 1.0
+SECONDS_PER_CASE = 0.35
+MIN_PROCESS_S = 1.0
 """What a process measures: so long a row, and so long at least. Its start costs about as much."""
 
-FIRST_SHARE = 0.7
+FIRST_STAGE_SHARE = 0.7
 """How much of the budget may pass before suspects are measured again; without any, all of it may."""
 
-GROUP_ROWS, GROUP_BYTES = 32, 4 * 2**30
+MAX_GROUP_CASES, MAX_GROUP_BYTES = 32, 4 * 2**30
 """What one process holds at once, of rows and of memory; larger tables take several processes in its place."""
 
 PAUSE_S = 5.0
-PATIENCE_S = 30.0
-DRIFT = 1.4
+MAX_PAUSED_S = 30.0
+MAX_DRIFT_RATIO = 1.4
 
-Take = Callable[..., Pairs]
+RunPairedTrial = Callable[..., PairedTrial]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ComparisonSettings:
     """How a comparison is made; `allow` names what would else be refused."""
 
-    rules: Rules = field(default_factory=Rules)
+    rules: DecisionRules = field(default_factory=DecisionRules)
     budget_s: float = 120.0
     seed: int = 0
     allow: frozenset[str] = frozenset()
@@ -54,26 +54,26 @@ class Stopped(Exception):  # noqa: N818  a reason to end, and no fault
         self.incomparable = incomparable
 
 
-class Contest:
+class Procedure:
     """One comparison under way."""
 
     def __init__(
         self,
-        rows: Sequence[Row],
-        settings: Settings,
-        kept: Kept,
+        cases: Sequence[ComparisonCase],
+        settings: ComparisonSettings,
+        log: PairedTrialLog,
         *,
-        seen: Callable[[str], object],
-        take: Take = take_pairs,
+        on_progress: Callable[[str], object],
+        run_trial: RunPairedTrial = run_paired_trial,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.rows = {row.variant: row for row in rows}
+        self.cases = {row.variant: row for row in cases}
         self.settings = settings
-        self.kept = kept
+        self.log = log
         self.failed: dict[str, tuple[str, str]] = {}
-        self._seen = seen
-        self._take = take
+        self._seen = on_progress
+        self._take = run_trial
         self._clock = clock
         self._sleep = sleep
         self._begin = clock()
@@ -82,54 +82,56 @@ class Contest:
         self._made: dict[Stage, int] = {"first": 0, "again": 0}
         self._first: tuple[Any, dict[str, float]] | None = None
 
-    def held(self, base: str, candidate: str, known: Sequence[Finding] = ()) -> tuple[Context, tuple[Finding, ...]]:
+    def run(
+        self, baseline: str, candidate: str, known_findings: Sequence[Finding] = ()
+    ) -> tuple[ComparisonContext, tuple[Finding, ...]]:
         """Measure all rows, and again what looks slower; `known` are findings of rows that need no measuring."""
         rules, stopped = self.settings.rules, Stopped("")
         try:
-            if self.rows:
+            if self.cases:
                 self._measure(rules)
         except Stopped as reason:
             stopped = reason
-        context = Context(
-            base=base,
+        context = ComparisonContext(
+            base=baseline,
             candidate=candidate,
             rules=rules,
             seed=self.settings.seed,
-            measured={variant: row.candidate.device.name for variant, row in self.rows.items()},
-            known=tuple(known),
+            measured={variant: row.candidate.device.name for variant, row in self.cases.items()},
+            known=tuple(known_findings),
             failed=self.failed,
             stopped="" if stopped.incomparable else stopped.reason,
             incomparable=stopped.reason if stopped.incomparable else "",
             self_check=self.settings.self_check,
-            processes=len(self.kept.processes),
+            processes=len(self.log.processes),
         )
-        self.kept.write(context)
-        return context, conclude(self.kept.effects("first", self.rows), self.kept.effects("again", self.rows), context)
+        self.log.save_context(context)
+        return context, conclude(self.log.effects("first", self.cases), self.log.effects("again", self.cases), context)
 
-    def _measure(self, rules: Rules) -> None:
+    def _measure(self, rules: DecisionRules) -> None:
         """All rows, then again what looks slower; if nothing does, the rest of the budget is for what is undecided.
 
         That second chance to look slower accuses nobody: to be accused, a row must look so once more, alone.
         """
-        rows = len(self.rows)
+        rows = len(self.cases)
 
         def look(effects: Effects) -> Mapping[str, Decision]:
-            return decide(effects, rules, ended=False, rows=rows)
+            return decide(effects, rules, final=False, row_count=rows)
 
         def doubtful() -> list[str]:
-            return [] if self.settings.self_check else suspects(self._effects("first"), rules, rows)
+            return [] if self.settings.self_check else suspected_regressions(self._effects("first"), rules, rows)
 
-        self._stage("first", self.rows, look, FIRST_SHARE)
+        self._stage("first", self.cases, look, FIRST_STAGE_SHARE)
         if not doubtful():
-            self._stage("first", self.rows, look, 1.0)
+            self._stage("first", self.cases, look, 1.0)
         if again := doubtful():
             first = self._effects("first")
-            self._stage("again", again, lambda effects: repeated(effects, first, rules, ended=False), 1.0)
+            self._stage("again", again, lambda effects: confirm(effects, first, rules, final=False), 1.0)
 
     def _stage(
         self,
         stage: Stage,
-        variants: Sequence[str] | Mapping[str, Row],
+        variants: Sequence[str] | Mapping[str, ComparisonCase],
         look: Callable[[Effects], Mapping[str, Decision]],
         share: float,
     ) -> None:
@@ -154,17 +156,17 @@ class Contest:
         """One process, begun anew without what makes it crash, and when the machine is quiet enough."""
         while left:
             try:
-                pairs = self._take([self.rows[row] for row in left], self._dose(seed, len(left)), heard=_ignored)
-            except MeasureError as failure:
+                pairs = self._take([self.cases[row] for row in left], self._dose(seed, len(left)), on_progress=_ignored)
+            except TrialError as failure:
                 raise Stopped(f"a process failed: {failure.message}") from failure
-            if pairs.busy:
-                self._wait(pairs.busy)
+            if pairs.busy_reason:
+                self._wait(pairs.busy_reason)
                 continue
             self.failed.update(pairs.failed)
             left = [row for row in left if row not in self.failed]
             if pairs.columns["row"].size:
                 self._same_cpu(pairs)
-                self.kept.add(stage, pairs)
+                self.log.add(stage, pairs)
                 self._steady(pairs)
                 return
 
@@ -173,9 +175,13 @@ class Contest:
         groups: list[list[str]] = []
         held: dict[tuple[object, ...], tuple[list[str], int]] = {}
         for row in Random(seed).sample(rows, len(rows)):  # noqa: S311  an order, not a secret
-            places = tuple(arm.place for arm in self.rows[row].arms)
-            need = sum(_held_bytes(arm.cell) for arm in self.rows[row].arms)
-            full = places not in held or len(held[places][0]) >= GROUP_ROWS or held[places][1] + need > GROUP_BYTES
+            places = tuple(arm.process_key for arm in self.cases[row].sides)
+            need = sum(_held_bytes(arm.case) for arm in self.cases[row].sides)
+            full = (
+                places not in held
+                or len(held[places][0]) >= MAX_GROUP_CASES
+                or held[places][1] + need > MAX_GROUP_BYTES
+            )
             group, size_bytes = (list[str](), 0) if full else held[places]
             if full:
                 groups.append(group)
@@ -183,14 +189,18 @@ class Contest:
             held[places] = group, size_bytes + need
         return [[row for row in rows if row in group] for group in groups]
 
-    def _dose(self, seed: str, rows: int) -> Dose:
-        dose = Dose(duration_s=max(LEAST_S, ROW_S * rows), seed=seed, allow_fallback="fallback" in self.settings.allow)
+    def _dose(self, seed: str, rows: int) -> PairedSampling:
+        dose = PairedSampling(
+            duration_s=max(MIN_PROCESS_S, SECONDS_PER_CASE * rows),
+            seed=seed,
+            allow_fallback="fallback" in self.settings.allow,
+        )
         return replace(dose, pressure=inf, load=inf) if "busy" in self.settings.allow else dose
 
     def _effects(self, stage: Stage) -> dict[str, list[Any]]:
-        return self.kept.effects(stage, (row for row in self.rows if row not in self.failed))
+        return self.log.effects(stage, (row for row in self.cases if row not in self.failed))
 
-    def _same_cpu(self, pairs: Pairs) -> None:
+    def _same_cpu(self, pairs: PairedTrial) -> None:
         """All processes, of both sides, must have run on the same kind of CPU, and a real one."""
         hosts = [pairs.facts[name] for name in ("host", "candidate_host") if name in pairs.facts]
         if any(host.get("emulated") for host in hosts):
@@ -202,17 +212,19 @@ class Contest:
             raise Stopped(f"another CPU: {first[0]}, then {other[0]} (--allow cpu)", incomparable=True)
         self._first = self._first or (cpus[0], {})
 
-    def _steady(self, pairs: Pairs) -> None:
+    def _steady(self, pairs: PairedTrial) -> None:
         """Wait where the base has become much slower or faster than it was in the first process."""
         assert self._first
         _, reference = self._first
-        now = {row: float(np.median(pairs.of(row)["base_ns"])) for row in pairs.variants if row not in pairs.failed}
+        now = {
+            row: float(np.median(pairs.columns_of(row)["base_ns"])) for row in pairs.variants if row not in pairs.failed
+        }
         drift = median([now[row] / reference.setdefault(row, now[row]) for row in now] or [1.0])
-        if not 1 / DRIFT < drift < DRIFT and "busy" not in self.settings.allow:
+        if not 1 / MAX_DRIFT_RATIO < drift < MAX_DRIFT_RATIO and "busy" not in self.settings.allow:
             self._wait(f"the base takes {drift:.2f} times as long as at first")
 
     def _wait(self, reason: str) -> None:
-        if self._waited_s >= PATIENCE_S or self._spent_s + PAUSE_S > self.settings.budget_s:
+        if self._waited_s >= MAX_PAUSED_S or self._spent_s + PAUSE_S > self.settings.budget_s:
             raise Stopped(f"the machine is too busy: {reason} (--allow busy)")
         self._waited_s += PAUSE_S
         self._sleep(PAUSE_S)
@@ -222,7 +234,7 @@ class Contest:
         return self._clock() - self._begin
 
 
-def _held_bytes(cell: Cell) -> int:
+def _held_bytes(cell: BenchmarkCase) -> int:
     """What a session of the model holds, roughly: its weights, also as the runtime packs them, and its activations."""
     return 2 * (cell.path.stat().st_size + cell.peak_activation_bytes)
 

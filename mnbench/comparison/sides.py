@@ -10,36 +10,36 @@ from typing import TypeAlias, cast, get_args
 import msgspec
 
 from mnbench.errors import BuildError, FileError, RuntimeUnavailable
-from mnbench.network.variant import OnnxFile, Precision, Source, Variant, named
-from mnbench.results.record import Session
+from mnbench.network.variant import ModelSource, OnnxFile, Precision, Variant, parse_variant
+from mnbench.results.record import SessionOptions
 from mnbench.targets.device import Device
-from mnbench.targets.environments import concerns, environment, needs, with_packages
+from mnbench.targets.environments import create_environment, is_used_by, required_packages, with_packages
 from mnbench.targets.runtimes import runtime_names
 from mnbench.targets.transport import shares_files
 
-RUNTIME = re.compile(rf"(?:{'|'.join(runtime_names())})(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?", re.IGNORECASE)
-SETTING = re.compile(r"(?:session|provider|ep|mlas|optimization|memory)\.[\w.]*=[^=]*|threads=\d+")
+RUNTIME_PATTERN = re.compile(rf"(?:{'|'.join(runtime_names())})(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?", re.IGNORECASE)
+SETTING_PATTERN = re.compile(r"(?:session|provider|ep|mlas|optimization|memory)\.[\w.]*=[^=]*|threads=\d+")
 DEFAULT = "default"
 """The device as its profile has it, beside one with other settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class SideOptions:
     """How a side is run, where that is what differs. `session` stands for what the device's profile says of it."""
 
     requirement: str = ""
-    session: Session | None = None
+    session: SessionOptions | None = None
     precision: Precision | None = None
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def device(self, device: Device) -> Device:
+    def configure_device(self, device: Device) -> Device:
         """The device, set up so.
 
         Raises:
             BuildError: the build is of another runtime than the device's.
             RuntimeUnavailable: the runtime's build cannot be installed, or not there.
         """
-        session = self.session or Session.of(device)
+        session = self.session or SessionOptions.from_device(device)
         options, provider_options = dict(session.options), dict(session.provider_options)
         threads = device.threads
         for key, value in self.settings.items():
@@ -57,13 +57,13 @@ class Setup:
                     f"device {device.name}: {self.requirement} is not installed on other machines",
                     hint="give a profile a `gateway` to a Python that has it, or compare on this machine",
                 )
-            if not concerns(self.requirement, device):
+            if not is_used_by(self.requirement, device):
                 raise BuildError(
                     f"device {device.name} measures with {device.runtime}, and not with {self.requirement}",
                     hint=f"name another device, or compare {device.runtime}==VERSION",
                 )
             own = with_packages(device, [self.requirement])
-            python = environment(*needs(own), alone=own.requires_alone)
+            python = create_environment(*required_packages(own), no_deps=own.requires_no_deps)
             gateway = f"popen//python={shlex.quote(str(python))}"
         return msgspec.structs.replace(
             device,
@@ -74,7 +74,7 @@ class Setup:
             gateway=gateway,
         )
 
-    def source(self, source: Source) -> Source:
+    def with_precision(self, source: ModelSource) -> ModelSource:
         """The variant in the side's precision.
 
         Raises:
@@ -89,19 +89,19 @@ class Setup:
         return replace(source, precision=self.precision)
 
 
-Side: TypeAlias = Source | Path | Setup
+Side: TypeAlias = ModelSource | Path | SideOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pairing:
+class ComparisonRequest:
     """What is to be compared under a name; None is a side that is not there."""
 
     variant: str
-    base: tuple[Source, Setup] | None
-    candidate: tuple[Source, Setup] | None
+    baseline: tuple[ModelSource, SideOptions] | None
+    candidate: tuple[ModelSource, SideOptions] | None
 
 
-def side(text: str) -> Side:  # noqa: PLR0911  one return a kind
+def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
     """What an argument means; a Path is a folder.
 
     Raises:
@@ -116,16 +116,16 @@ def side(text: str) -> Side:  # noqa: PLR0911  one return a kind
             raise FileError(f"{text}: there is no such file", hint="name an .onnx file that you can read")
         return OnnxFile(path=path)
     if text == DEFAULT:
-        return Setup()
+        return SideOptions()
     if text in get_args(Precision):
-        return Setup(precision=cast("Precision", text))
-    if RUNTIME.fullmatch(text):
-        return Setup(requirement=text)
+        return SideOptions(precision=cast("Precision", text))
+    if RUNTIME_PATTERN.fullmatch(text):
+        return SideOptions(requirement=text)
     settings = text.split(",")
-    if all(map(SETTING.fullmatch, settings)):
-        return Setup(settings=dict(setting.split("=", 1) for setting in settings))
+    if all(map(SETTING_PATTERN.fullmatch, settings)):
+        return SideOptions(settings=dict(setting.split("=", 1) for setting in settings))
     try:
-        return named(text)
+        return parse_variant(text)
     except BuildError as failure:
         raise BuildError(
             failure.message,
@@ -134,13 +134,13 @@ def side(text: str) -> Side:  # noqa: PLR0911  one return a kind
         ) from failure
 
 
-def pairings(base: Side, candidate: Side, graphs: Sequence[Source]) -> list[Pairing]:
+def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> list[ComparisonRequest]:
     """The rows of a comparison.
 
     Raises:
         BuildError: the sides are of kinds that do not go together, graphs are missing or make no sense here.
     """
-    if isinstance(base, Setup) and isinstance(candidate, Setup):
+    if isinstance(base, SideOptions) and isinstance(candidate, SideOptions):
         if not graphs:
             raise BuildError(
                 "no graphs to compare them with", hint="name some: mnbench compare fp32 int8 v1 --alpha 0.5"
@@ -148,7 +148,11 @@ def pairings(base: Side, candidate: Side, graphs: Sequence[Source]) -> list[Pair
         if (base.precision is None) != (candidate.precision is None):
             raise BuildError("a precision is compared with another", hint="mnbench compare fp32 int8 v1")
         return [
-            Pairing(variant=one.name, base=(base.source(one), base), candidate=(candidate.source(one), candidate))
+            ComparisonRequest(
+                variant=one.name,
+                baseline=(base.with_precision(one), base),
+                candidate=(candidate.with_precision(one), candidate),
+            )
             for one in graphs
         ]
     if graphs:
@@ -159,11 +163,15 @@ def pairings(base: Side, candidate: Side, graphs: Sequence[Source]) -> list[Pair
     if isinstance(base, Path) and isinstance(candidate, Path):
         return _folders(base, candidate)
     if isinstance(base, Variant | OnnxFile) and isinstance(candidate, Variant | OnnxFile):
-        return [Pairing(variant=candidate.name, base=(base, Setup()), candidate=(candidate, Setup()))]
+        return [
+            ComparisonRequest(
+                variant=candidate.name, baseline=(base, SideOptions()), candidate=(candidate, SideOptions())
+            )
+        ]
     raise BuildError("BASE and CANDIDATE are of two kinds", hint="compare two files, two folders, two variants, …")
 
 
-def _folders(base: Path, candidate: Path) -> list[Pairing]:
+def _folders(base: Path, candidate: Path) -> list[ComparisonRequest]:
     """Files of the same name belong together; each subfolder is part of the name."""
     found = {
         folder: {str(path.relative_to(folder).with_suffix("")): OnnxFile(path=path) for path in folder.rglob("*.onnx")}
@@ -172,8 +180,10 @@ def _folders(base: Path, candidate: Path) -> list[Pairing]:
     names = sorted({*found[base], *found[candidate]})
     if not names:
         raise BuildError(f"{base} and {candidate} hold no .onnx files", hint="name folders that do")
-    both: list[Pairing] = []
+    both: list[ComparisonRequest] = []
     for name in names:
-        sides = [(found[folder][name], Setup()) if name in found[folder] else None for folder in (base, candidate)]
-        both.append(Pairing(variant=name, base=sides[0], candidate=sides[1]))
+        sides = [
+            (found[folder][name], SideOptions()) if name in found[folder] else None for folder in (base, candidate)
+        ]
+        both.append(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]))
     return both

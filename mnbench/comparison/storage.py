@@ -16,24 +16,24 @@ import msgspec
 import numpy as np
 
 from mnbench import atomic_files
-from mnbench.comparison.decide import Effect, Finding, Rules, effect
-from mnbench.comparison.paired_trial import Pairs
-from mnbench.comparison.verdicts import Context, conclude
-from mnbench.errors import RecordError
+from mnbench.comparison.decide import DecisionRules, Effect, Finding, trial_effect
+from mnbench.comparison.paired_trial import PairedTrial
+from mnbench.comparison.verdicts import ComparisonContext, conclude
+from mnbench.errors import ResultsError
 
 Stage: TypeAlias = Literal["first", "again"]
 
-CONTEXT = "comparison.json"
+CONTEXT_FILE = "comparison.json"
 
 
 @dataclass
-class Kept:
+class PairedTrialLog:
     """The pairs of a comparison, process by process, in a folder of its own; with no folder, in memory alone."""
 
     folder: Path | None
-    processes: list[tuple[Stage, Pairs]] = field(default_factory=list[tuple[Stage, Pairs]])
+    processes: list[tuple[Stage, PairedTrial]] = field(default_factory=list[tuple[Stage, PairedTrial]])
 
-    def add(self, stage: Stage, pairs: Pairs) -> None:
+    def add(self, stage: Stage, pairs: PairedTrial) -> None:
         """Keep what a process found.
 
         Raises:
@@ -43,7 +43,9 @@ class Kept:
             facts = {"stage": stage, "variants": pairs.variants, "failed": pairs.failed, **pairs.facts}
             packed = BytesIO()
             np.savez_compressed(packed, allow_pickle=False, **_narrow(pairs), facts=np.array(json.dumps(facts)))
-            atomic_files.write(self.folder / f"pairs.{len(self.processes)}.npz", packed.getvalue(), durable=False)
+            atomic_files.write_atomically(
+                self.folder / f"pairs.{len(self.processes)}.npz", packed.getvalue(), durable=False
+            )
         self.processes.append((stage, pairs))
 
     def effects(self, stage: Stage, variants: Iterable[str]) -> dict[str, list[Effect]]:
@@ -53,18 +55,20 @@ class Kept:
             if kind != stage:
                 continue
             for variant in pairs.variants:
-                columns = pairs.of(variant)
+                columns = pairs.columns_of(variant)
                 if variant in found and variant not in pairs.failed and columns["first"].size:
-                    found[variant].append(effect(columns, waits=pairs.waits(variant)))
+                    found[variant].append(trial_effect(columns, blocking_waits=pairs.blocking_waits(variant)))
         return found
 
-    def write(self, context: Context) -> None:
-        """Keep what was compared, by which rules, so that `judged_again` needs nothing else."""
+    def save_context(self, context: ComparisonContext) -> None:
+        """Keep what was compared, by which rules, so that `load_findings` needs nothing else."""
         if self.folder:
-            atomic_files.write(self.folder / CONTEXT, msgspec.json.format(msgspec.json.encode(context)) + b"\n")
+            atomic_files.write_atomically(
+                self.folder / CONTEXT_FILE, msgspec.json.format(msgspec.json.encode(context)) + b"\n"
+            )
 
 
-def new_folder(results: Path) -> Path:
+def new_comparison_folder(results: Path) -> Path:
     """A folder under `results/raw/` for one comparison.
 
     Raises:
@@ -78,29 +82,29 @@ def new_folder(results: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as failure:
-            raise atomic_files.unwritable(folder, failure) from failure
+            raise atomic_files.write_error(folder, failure) from failure
         return folder
     raise AssertionError
 
 
-def judged_again(folder: Path, rules: Rules | None = None) -> tuple[Finding, ...]:
+def load_findings(folder: Path, rules: DecisionRules | None = None) -> tuple[Finding, ...]:
     """The findings of a kept comparison, by its own rules or by others.
 
     Raises:
-        RecordError: the folder holds no comparison, or something in it cannot be read.
+        ResultsError: the folder holds no comparison, or something in it cannot be read.
     """
     try:
-        context = msgspec.json.decode((folder / CONTEXT).read_bytes(), type=Context)
-        kept = Kept(None, [_load(folder / f"pairs.{process}.npz") for process in range(context.processes)])
+        context = msgspec.json.decode((folder / CONTEXT_FILE).read_bytes(), type=ComparisonContext)
+        kept = PairedTrialLog(None, [_load(folder / f"pairs.{process}.npz") for process in range(context.processes)])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, msgspec.DecodeError) as failure:
-        raise RecordError(
+        raise ResultsError(
             f"{folder}: holds no comparison that can be read: {failure}", hint="name a folder under results/raw"
         ) from failure
     context = msgspec.structs.replace(context, rules=rules or context.rules)
     return conclude(kept.effects("first", context.measured), kept.effects("again", context.measured), context)
 
 
-def discard(folder: Path) -> None:
+def delete_comparison(folder: Path) -> None:
     """Remove the folder of a comparison that was not finished, and those above it if they are empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
@@ -108,12 +112,12 @@ def discard(folder: Path) -> None:
             above.rmdir()
 
 
-def _load(path: Path) -> tuple[Stage, Pairs]:
+def _load(path: Path) -> tuple[Stage, PairedTrial]:
     with np.load(path) as arrays:
         found = dict(arrays)
     facts: dict[str, Any] = json.loads(str(found.pop("facts")))
     failed: Mapping[str, Sequence[str]] = facts.pop("failed")
-    return facts.pop("stage"), Pairs(
+    return facts.pop("stage"), PairedTrial(
         variants=tuple(facts.pop("variants")),
         columns={name: values.astype(np.int64) for name, values in found.items()},
         failed={variant: (side, message) for variant, (side, message) in failed.items()},
@@ -121,7 +125,7 @@ def _load(path: Path) -> tuple[Stage, Pairs]:
     )
 
 
-def _narrow(pairs: Pairs) -> dict[str, Any]:
+def _narrow(pairs: PairedTrial) -> dict[str, Any]:
     """The columns, those that count in few bytes; nanoseconds in eight."""
     return {
         name: values if name.endswith("_ns") else values.astype(np.min_scalar_type(int(values.max(initial=0))))

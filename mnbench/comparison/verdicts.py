@@ -10,20 +10,20 @@ from mnbench.comparison.decide import (
     MIN_PAIRS,
     MIN_PROCESSES,
     Decision,
+    DecisionRules,
     Effects,
-    Estimate,
     Finding,
-    Rules,
+    RatioEstimate,
     decide,
-    finding,
-    variances,
+    finding_from_decision,
+    row_variances,
 )
 
-UNFIT = 0.01
+MAX_SELF_DIFFERENCE = 0.01
 """A machine on which a row differs from itself by more than this is not fit to judge."""
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared, all but the pairs.
 
     `measured` names the device of each row that was; `known` are findings that no measurement was needed for; `failed`
@@ -32,7 +32,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     base: str
     candidate: str
-    rules: Rules
+    rules: DecisionRules
     seed: int
     measured: dict[str, str]
     known: tuple[Finding, ...] = ()
@@ -43,22 +43,24 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 0
 
 
-def suspects(first: Effects, rules: Rules, rows: int) -> list[str]:
+def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) -> list[str]:
     """Of so many rows, those that are to be measured once more, alone."""
-    return [row for row, one in decide(first, rules, ended=True, rows=rows).items() if one.verdict == "slower"]
+    return [
+        row for row, one in decide(first, rules, final=True, row_count=row_count).items() if one.verdict == "slower"
+    ]
 
 
-def repeated(again: Effects, first: Effects, rules: Rules, *, ended: bool) -> dict[str, Decision]:
+def confirm(again: Effects, first: Effects, rules: DecisionRules, *, final: bool) -> dict[str, Decision]:
     """What the suspects turned out to be. Each stands for itself: the first look has paid for there being many."""
-    return decide(again, rules, ended=ended, rows=1, prior=variances(first))
+    return decide(again, rules, final=final, row_count=1, prior_variances=row_variances(first))
 
 
-def conclude(first: Effects, again: Effects, context: Context) -> tuple[Finding, ...]:
+def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tuple[Finding, ...]:
     """A finding a row: those measured in their order, then those that were not."""
     able = {row: each for row, each in first.items() if row not in context.failed}
-    decided = decide(able, context.rules, ended=True, rows=len(context.measured))
+    decided = decide(able, context.rules, final=True, row_count=len(context.measured))
     doubtful = [row for row, one in decided.items() if one.verdict == "slower"]
-    second = repeated({row: again[row] for row in doubtful if again.get(row)}, able, context.rules, ended=True)
+    second = confirm({row: again[row] for row in doubtful if again.get(row)}, able, context.rules, final=True)
     findings: list[Finding] = []
     for row, device in context.measured.items():
         if row in context.failed:
@@ -74,16 +76,16 @@ def conclude(first: Effects, again: Effects, context: Context) -> tuple[Finding,
     return (*findings, *context.known)
 
 
-def verdict_of_side(side: str) -> Literal["missing", "incomparable"]:
+def failed_side_verdict(side: str) -> Literal["missing", "incomparable"]:
     """What a row is of which one side cannot be measured."""
     return "missing" if side == "candidate" else "incomparable"
 
 
 def _broken(row: str, device: str, side: str, message: str) -> Finding:
-    return Finding(variant=row, device=device, verdict=verdict_of_side(side), reason=f"the {side} fails: {message}")
+    return Finding(variant=row, device=device, verdict=failed_side_verdict(side), reason=f"the {side} fails: {message}")
 
 
-def _too_few(row: str, device: str, first: Effects, context: Context) -> Finding:
+def _too_few(row: str, device: str, first: Effects, context: ComparisonContext) -> Finding:
     made = len(first[row])
     why = context.stopped or "give more --budget"
     return Finding(
@@ -96,25 +98,27 @@ def _too_few(row: str, device: str, first: Effects, context: Context) -> Finding
     )
 
 
-def _found(row: str, device: str, decision: Decision, second: Mapping[str, Decision], context: Context) -> Finding:
+def _found(
+    row: str, device: str, decision: Decision, second: Mapping[str, Decision], context: ComparisonContext
+) -> Finding:
     estimate = decision.estimate
     if decision.verdict == "slower":
         repeat = second.get(row)
         if repeat is None:
             why = context.stopped or "give more --budget"
             unsure = decision._replace(verdict="inconclusive")
-            return finding(row, device, unsure, f"looks slower, and could not be measured again: {why}")
-        alone = f"{percent(repeat.estimate.mean)} when measured again, alone"
+            return finding_from_decision(row, device, unsure, f"looks slower, and could not be measured again: {why}")
+        alone = f"{format_log_ratio(repeat.estimate.mean)} when measured again, alone"
         if repeat.verdict == "slower":
-            return finding(row, device, decision, alone)
+            return finding_from_decision(row, device, decision, alone)
         cleared = repeat._replace(verdict="same" if repeat.verdict == "same" else "inconclusive")
-        return finding(row, device, cleared, f"looked {percent(estimate.mean)} at first")
+        return finding_from_decision(row, device, cleared, f"looked {format_log_ratio(estimate.mean)} at first")
     if decision.verdict == "inconclusive":
-        return finding(row, device, decision, _doubt(estimate, context))
-    return finding(row, device, decision)
+        return finding_from_decision(row, device, decision, _doubt(estimate, context))
+    return finding_from_decision(row, device, decision)
 
 
-def _doubt(estimate: Estimate, context: Context) -> str:
+def _doubt(estimate: RatioEstimate, context: ComparisonContext) -> str:
     if estimate.pairs < MIN_PAIRS:
         return f"{estimate.pairs} of at least {MIN_PAIRS} pairs: give more --budget"
     if context.stopped:
@@ -124,12 +128,12 @@ def _doubt(estimate: Estimate, context: Context) -> str:
 
 def _checked(row: str, device: str, decision: Decision) -> Finding:
     """A row beside itself."""
-    fit = decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= UNFIT
+    fit = decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= MAX_SELF_DIFFERENCE
     verdict = "same" if fit else "inconclusive"
     reason = "" if fit else "differs from itself, or nobody can tell: this machine is not fit to judge"
-    return finding(row, device, decision._replace(verdict=verdict), reason)
+    return finding_from_decision(row, device, decision._replace(verdict=verdict), reason)
 
 
-def percent(log_ratio: float) -> str:
+def format_log_ratio(log_ratio: float) -> str:
     """A log ratio as a change: +3.1 %."""
     return f"{100 * expm1(log_ratio):+.1f} %"

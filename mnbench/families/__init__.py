@@ -3,26 +3,26 @@
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from mnbench.errors import ArchitectureError
-from mnbench.families.generic import Blocks
+from mnbench.errors import GraphFileError
+from mnbench.families.generic import StackedBlocks
 from mnbench.families.mobilenet_v1 import MobileNetV1
 from mnbench.families.mobilenet_v2 import MobileNetV2
 from mnbench.families.mobilenet_v3 import MobileNetV3
 from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
 from mnbench.network.architecture import Architecture
-from mnbench.network.toml_struct import decode
+from mnbench.network.toml_struct import read_toml
 from mnbench.workspace import check_name, find_table, table_paths
 
-Family: TypeAlias = MobileNetV1 | MobileNetV2 | MobileNetV3 | ShuffleNetV1 | ShuffleNetV2 | Blocks
+Family: TypeAlias = MobileNetV1 | MobileNetV2 | MobileNetV3 | ShuffleNetV1 | ShuffleNetV2 | StackedBlocks
 
 
 def read_architecture(path: Path) -> Architecture:
     """Read and check one table.
 
     Raises:
-        ArchitectureError: unknown or missing key, a value out of range, or a row that contradicts the table.
+        GraphFileError: unknown or missing key, a value out of range, or a row that contradicts the table.
     """
-    architecture = cast("Architecture", decode(path, cast("type[Any]", Family), ArchitectureError))
+    architecture = cast("Architecture", read_toml(path, cast("type[Any]", Family), GraphFileError))
     architecture.check(path)
     return architecture
 
@@ -31,15 +31,15 @@ def architecture(name: str) -> Architecture:
     """The architecture of that name or path.
 
     Raises:
-        ArchitectureError: there is none, or its table is wrong.
+        GraphFileError: there is none, or its table is wrong.
     """
     known = table_paths("graphs")
     if name not in known and not name.endswith(".toml"):
         every = map(read_architecture, known.values())
         name = next((one.name for one in every if one.short == name and one.name in known), name)
-    path = graph_paths().get(name) or find_table(name, "graphs", ArchitectureError)
+    path = graph_paths().get(name) or find_table(name, "graphs", GraphFileError)
     found = read_architecture(path)
-    check_name(found.name, path, ArchitectureError)
+    check_name(found.name, path, GraphFileError)
     return found
 
 

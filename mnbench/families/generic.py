@@ -7,11 +7,11 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import Architecture, Count, Kernel, Printed, refuse
-from mnbench.network.toml_struct import Table
+from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, reject_row
+from mnbench.network.toml_struct import TomlStruct
 
 
-class Conv(Table, frozen=True, kw_only=True, tag_field="type", tag="conv"):
+class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv"):
     """A k × k convolution to c channels in g groups, batch normalization and, if asked for, ReLU."""
 
     k: Kernel = 1
@@ -20,7 +20,7 @@ class Conv(Table, frozen=True, kw_only=True, tag_field="type", tag="conv"):
     relu: bool = False
 
 
-class Parallel(Table, frozen=True, kw_only=True, tag_field="type", tag="parallel"):
+class Parallel(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="parallel"):
     """n convolutions of the same input, each with batch normalization, and their sum."""
 
     n: Annotated[int, msgspec.Meta(ge=2)]
@@ -29,7 +29,7 @@ class Parallel(Table, frozen=True, kw_only=True, tag_field="type", tag="parallel
     relu: bool = False
 
 
-class Add(Table, frozen=True, kw_only=True, tag_field="type", tag="add"):
+class Add(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="add"):
     """A shortcut: the block's input is added."""
 
     relu: bool = False
@@ -38,7 +38,7 @@ class Add(Table, frozen=True, kw_only=True, tag_field="type", tag="add"):
 LayerRow: TypeAlias = Conv | Parallel | Add
 
 
-class Block(Table, frozen=True, kw_only=True, tag_field="type", tag="block"):
+class Block(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="block"):
     """One form of the block: c channels go in and come out."""
 
     unit: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+$")]
@@ -55,7 +55,7 @@ class Block(Table, frozen=True, kw_only=True, tag_field="type", tag="block"):
         return next(layer.c for layer in reversed(self.layers) if not isinstance(layer, Add))
 
 
-class Blocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
+class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
     """One block, `times` on top of each other, at α times the printed channels: the paper's ×1, ×2, ×4."""
 
     input: tuple[Count, Count]
@@ -77,16 +77,16 @@ class Blocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
         """The map that goes in."""
         return self.input
 
-    def printed(self) -> Iterator[Printed]:
+    def row_shapes(self) -> Iterator[RowShape]:
         """Every form, in order."""
         for number, row in enumerate(self.rows, 1):
-            yield Printed(str(number), (*self.input, row.c), (*self.input, row.output()))
+            yield RowShape(str(number), (*self.input, row.c), (*self.input, row.output()))
 
     def check(self, path: Path) -> None:
         """Hold each form against itself: a block takes what the one below it puts out."""
-        for row, (number, given, output) in zip(self.rows, self.printed(), strict=True):
+        for row, (number, given, output) in zip(self.rows, self.row_shapes(), strict=True):
             if given != output:
-                refuse(path, number, "c", given, f"its layers put out {output[2]} channels")
+                reject_row(path, number, "c", given, f"its layers put out {output[2]} channels")
             for layer, below in zip(row.layers[1:], row.layers, strict=False):
                 if isinstance(layer, Add) and not isinstance(below, Add) and below.c != row.c:
-                    refuse(path, number, "c", given, f"it is added to {below.c} channels")
+                    reject_row(path, number, "c", given, f"it is added to {below.c} channels")

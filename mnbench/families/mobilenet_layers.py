@@ -4,12 +4,12 @@ from mnbench.families import mobilenet_v1 as v1
 from mnbench.families import mobilenet_v2 as v2
 from mnbench.families import mobilenet_v3 as v3
 from mnbench.network.layer import Tensor
-from mnbench.network.layer_builder import Stack
+from mnbench.network.layer_builder import LayerBuilder
 
 ACTIVATIONS = {"RE": "relu", "HS": "hard_swish"}
 
 
-def mobilenet_v1(table: v1.MobileNetV1, stack: Stack) -> None:
+def add_mobilenet_v1_layers(table: v1.MobileNetV1, stack: LayerBuilder) -> None:
     """Convolutions and depthwise separable convolutions (paper, Section 3.1)."""
     x, alpha, activation = stack.input, stack.variant.alpha, table.activation
     convs = blocks = 0
@@ -23,7 +23,7 @@ def mobilenet_v1(table: v1.MobileNetV1, stack: Stack) -> None:
                 convs += not separable
                 depthwise = False
                 scope = f"separable{blocks}/pointwise" if separable else f"conv{convs}"
-                out = table.width.scaled(row.filter[3], alpha)
+                out = table.width.scale(row.filter[3], alpha)
                 x = stack.conv_bn(x, scope, out, row.filter[:2], row.s, activation=activation)
             case v1.ConvDepthwise():
                 blocks += 1
@@ -37,7 +37,7 @@ def mobilenet_v1(table: v1.MobileNetV1, stack: Stack) -> None:
                 pass
 
 
-def mobilenet_v2(table: v2.MobileNetV2, stack: Stack) -> None:
+def add_mobilenet_v2_layers(table: v2.MobileNetV2, stack: LayerBuilder) -> None:
     """Inverted residuals with linear bottlenecks (paper, Table 1)."""
     x, alpha, width = stack.input, stack.variant.alpha, table.width
     convs = blocks = 0
@@ -46,14 +46,14 @@ def mobilenet_v2(table: v2.MobileNetV2, stack: Stack) -> None:
         match row:
             case v2.Conv2d():
                 convs += 1
-                out = width.scaled(row.c, alpha, widens_only=row.widens_only)
+                out = width.scale(row.c, alpha, widens_only=row.widens_only)
                 x = stack.conv_bn(x, f"conv{convs}", out, row.k, row.s, activation=table.activation)
             case v2.Bottleneck():
-                out = width.scaled(row.c, alpha)
+                out = width.scale(row.c, alpha)
                 for repeat in range(row.n):
                     blocks += 1
                     # t = 1 has no expansion, as in all code: it would only mix the channels once more.
-                    inside = width.nearest(x.shape[1] * row.t) if row.t > 1 else x.shape[1]
+                    inside = width.round_width(x.shape[1] * row.t) if row.t > 1 else x.shape[1]
                     stride = 1 if repeat else row.s
                     x = _inverted_residual(
                         stack, x, f"bottleneck{blocks}", inside, out, 3, stride, activation=table.activation
@@ -64,7 +64,7 @@ def mobilenet_v2(table: v2.MobileNetV2, stack: Stack) -> None:
                 stack.classifier(x, row.k)
 
 
-def mobilenet_v3(table: v3.MobileNetV3, stack: Stack) -> None:
+def add_mobilenet_v3_layers(table: v3.MobileNetV3, stack: LayerBuilder) -> None:
     """Inverted residuals with squeeze-and-excite and h-swish (paper, Figure 4 and Section 5)."""
     x, alpha, width = stack.input, stack.variant.alpha, table.width
     names = {"RE": "relu", "HS": "relu"} if stack.variant.relu else ACTIVATIONS
@@ -75,32 +75,34 @@ def mobilenet_v3(table: v3.MobileNetV3, stack: Stack) -> None:
             case v3.Conv2d():
                 convs += 1
                 x = stack.conv_bn(
-                    x, f"conv{convs}", width.scaled(row.out, alpha), row.k, row.s, activation=names[row.nl]
+                    x, f"conv{convs}", width.scale(row.out, alpha), row.k, row.s, activation=names[row.nl]
                 )
             case v3.Bneck():
                 blocks += 1
-                inside = width.nearest(x.shape[1] * (row.exp / row.input[2])) if row.exp != row.input[2] else x.shape[1]
-                squeeze = width.nearest(inside * table.squeeze) if row.se else 0
-                out = width.scaled(row.out, alpha)
+                inside = (
+                    width.round_width(x.shape[1] * (row.exp / row.input[2])) if row.exp != row.input[2] else x.shape[1]
+                )
+                squeeze = width.round_width(inside * table.squeeze) if row.se else 0
+                out = width.scale(row.out, alpha)
                 x = _inverted_residual(
                     stack, x, f"bneck{blocks}", inside, out, row.k, row.s, activation=names[row.nl], squeeze=squeeze
                 )
             case v3.Pool():
                 x = stack.flatten(stack.global_average_pool(x, "pool"))
             case v3.Conv2dNbn():
-                out = width.scaled(row.out, alpha, widens_only=True)
+                out = width.scale(row.out, alpha, widens_only=True)
                 x = stack.activation(stack.fully_connected(x, "head/fc", out), "head", names[row.nl])
             case v3.Classifier():
                 stack.classifier(x, row.k)
 
 
-def _depthwise(stack: Stack, x: Tensor, scope: str, kernel: int, stride: int, activation: str) -> Tensor:
+def _depthwise(stack: LayerBuilder, x: Tensor, scope: str, kernel: int, stride: int, activation: str) -> Tensor:
     channels = x.shape[1]
     return stack.conv_bn(x, scope, channels, kernel, stride, groups=channels, activation=activation)
 
 
 def _inverted_residual(
-    stack: Stack,
+    stack: LayerBuilder,
     x: Tensor,
     scope: str,
     inside: int,
@@ -122,7 +124,7 @@ def _inverted_residual(
     return stack.add(f"{scope}/add", x, y) if stride == 1 and x.shape == y.shape else y
 
 
-def _squeeze_excite(stack: Stack, x: Tensor, scope: str, squeeze: int) -> Tensor:
+def _squeeze_excite(stack: LayerBuilder, x: Tensor, scope: str, squeeze: int) -> Tensor:
     """Each channel times a gate that all channels decide on (V3, Section 5.3), hard sigmoid, with biases."""
     y = stack.global_average_pool(x, f"{scope}/pool")
     y = stack.conv(y, f"{scope}/reduce/conv", squeeze, 1, bias=True)

@@ -6,11 +6,21 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import Architecture, Count, Kernel, Printed, Size, Stride, refuse, strided, times
-from mnbench.network.toml_struct import Table
+from mnbench.network.architecture import (
+    Architecture,
+    Count,
+    Kernel,
+    RowShape,
+    Size,
+    Stride,
+    format_size,
+    output_size,
+    reject_row,
+)
+from mnbench.network.toml_struct import TomlStruct
 
 
-class Conv(Table, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
+class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
     """A full convolution, batch normalization and the activation. `filter` is kernel × kernel × in × out."""
 
     s: Stride
@@ -19,10 +29,10 @@ class Conv(Table, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
 
     def output(self) -> Size:
         """What the row hands to the next one."""
-        return strided(self.input, self.s, self.filter[3])
+        return output_size(self.input, self.s, self.filter[3])
 
 
-class ConvDepthwise(Table, frozen=True, kw_only=True, tag_field="type", tag="Conv dw"):
+class ConvDepthwise(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Conv dw"):
     """A depthwise convolution, batch normalization and the activation. `filter` is kernel × kernel × channels."""
 
     s: Stride
@@ -31,10 +41,10 @@ class ConvDepthwise(Table, frozen=True, kw_only=True, tag_field="type", tag="Con
 
     def output(self) -> Size:
         """What the row hands to the next one."""
-        return strided(self.input, self.s, self.filter[2])
+        return output_size(self.input, self.s, self.filter[2])
 
 
-class AvgPool(Table, frozen=True, kw_only=True, tag_field="type", tag="Avg Pool"):
+class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Avg Pool"):
     """Global average pooling: `pool` is the whole map at ρ = 1."""
 
     s: Literal[1]
@@ -46,7 +56,7 @@ class AvgPool(Table, frozen=True, kw_only=True, tag_field="type", tag="Avg Pool"
         return (1, 1, self.input[2])
 
 
-class FullyConnected(Table, frozen=True, kw_only=True, tag_field="type", tag="FC"):
+class FullyConnected(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="FC"):
     """The classifier: `filter` is in × classes, and a bias."""
 
     s: Literal[1]
@@ -58,7 +68,7 @@ class FullyConnected(Table, frozen=True, kw_only=True, tag_field="type", tag="FC
         return (1, 1, self.filter[1])
 
 
-class Softmax(Table, frozen=True, kw_only=True, tag_field="type", tag="Softmax"):
+class Softmax(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Softmax"):
     """The paper's last row. Networks end at the logits before it, as every reference implementation's do."""
 
     s: Literal[1]
@@ -69,7 +79,7 @@ class Softmax(Table, frozen=True, kw_only=True, tag_field="type", tag="Softmax")
         return self.input
 
 
-class Repeat(Table, frozen=True, kw_only=True, tag_field="type", tag="Repeat"):
+class Repeat(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Repeat"):
     """The paper's "5×" brace: the rows inside, that many times."""
 
     times: Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -79,13 +89,13 @@ class Repeat(Table, frozen=True, kw_only=True, tag_field="type", tag="Repeat"):
 Row: TypeAlias = Conv | ConvDepthwise | AvgPool | FullyConnected | Softmax
 
 
-class Width(Table, frozen=True, kw_only=True):
+class WidthRule(TomlStruct, frozen=True, kw_only=True):
     """How α reaches channels: printed × α, down to a multiple of `divisor`, never under `minimum`."""
 
     divisor: Count
     minimum: Count
 
-    def scaled(self, printed: int, alpha: float) -> int:
+    def scale(self, printed: int, alpha: float) -> int:
         """Channels at width multiplier `alpha` (slim: `max(int(d * depth_multiplier), min_depth)`)."""
         return max(int(printed * alpha) // self.divisor * self.divisor, self.minimum)
 
@@ -94,7 +104,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
     """MobileNet V1, and its full and shallow relatives."""
 
     activation: Literal["relu", "relu6"]
-    width: Width
+    width: WidthRule
     rows: Annotated[tuple[Row | Repeat, ...], msgspec.Meta(min_length=1)]
 
     def numbered_rows(self) -> Iterator[tuple[str, Row]]:
@@ -106,31 +116,33 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
             else:
                 yield str(number), row
 
-    def printed(self) -> Iterator[Printed]:
+    def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table, in order."""
-        return (Printed(number, row.input, row.output()) for number, row in self.numbered_rows())
+        return (RowShape(number, row.input, row.output()) for number, row in self.numbered_rows())
 
     def check(self, path: Path) -> None:
         """Hold the table against itself, filters and pools included."""
         first, row = next(self.numbered_rows())
         if not isinstance(row, Conv):
-            refuse(path, first, "input", row.input, "a table begins with a convolution")
+            reject_row(path, first, "input", row.input, "a table begins with a convolution")
         pooled = classified = False
         for number, row in self.numbered_rows():
             channels = row.input[2]
             match row:
                 case Conv() | ConvDepthwise() if row.filter[2] != channels:
-                    refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
+                    reject_row(path, number, "filter", row.filter, f"its input has {channels} channels")
                 case Conv() | ConvDepthwise() | AvgPool() if pooled:
-                    refuse(path, number, "input", row.input, "the rows above it have pooled already")
+                    reject_row(path, number, "input", row.input, "the rows above it have pooled already")
                 case FullyConnected() if row.input[:2] != (1, 1):
-                    refuse(path, number, "input", row.input, "it must be pooled to 1 × 1 first")
+                    reject_row(path, number, "input", row.input, "it must be pooled to 1 × 1 first")
                 case FullyConnected() if row.filter[0] != channels:
-                    refuse(path, number, "filter", row.filter, f"its input has {channels} channels")
+                    reject_row(path, number, "filter", row.filter, f"its input has {channels} channels")
                 case AvgPool() if row.pool != row.input[:2]:
-                    refuse(path, number, "pool", row.pool, f"it must cover its whole input, {times(row.input[:2])}")
+                    reject_row(
+                        path, number, "pool", row.pool, f"it must cover its whole input, {format_size(row.input[:2])}"
+                    )
                 case FullyConnected() if classified:
-                    refuse(path, number, "filter", row.filter, "there is a classifier already")
+                    reject_row(path, number, "filter", row.filter, "there is a classifier already")
                 case _:
                     pass
             pooled, classified = pooled or isinstance(row, AvgPool), classified or isinstance(row, FullyConnected)

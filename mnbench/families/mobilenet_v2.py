@@ -5,27 +5,27 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import Architecture, Count, Kernel, Printed, Size, Stride, strided
-from mnbench.network.toml_struct import Table
+from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, Size, Stride, output_size
+from mnbench.network.toml_struct import TomlStruct
 
 
-class Width(Table, frozen=True, kw_only=True):
+class WidthRule(TomlStruct, frozen=True, kw_only=True):
     """How α reaches channels: to the nearest multiple of `divisor`, never under `minimum`, nor under 90 %."""
 
     divisor: Count
     minimum: Count
 
-    def nearest(self, channels: float) -> int:
+    def round_width(self, channels: float) -> int:
         """Slim's `_make_divisible`, which torchvision and Keras share. Monotone in `channels`."""
         rounded = max(self.minimum, int(channels + self.divisor / 2) // self.divisor * self.divisor)
         return rounded + self.divisor if rounded < 0.9 * channels else rounded
 
-    def scaled(self, printed: int, alpha: float, *, widens_only: bool = False) -> int:
+    def scale(self, printed: int, alpha: float, *, widens_only: bool = False) -> int:
         """Channels at width multiplier `alpha`; where it `widens_only`, an α under 1 leaves them as they are."""
-        return self.nearest(printed * (max(1.0, alpha) if widens_only else alpha))
+        return self.round_width(printed * (max(1.0, alpha) if widens_only else alpha))
 
 
-class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
+class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
     """A k × k convolution to c channels, batch normalization and the activation."""
 
     input: Size
@@ -38,10 +38,10 @@ class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
 
     def output(self) -> Size:
         """What the row hands to the next one."""
-        return strided(self.input, self.s, self.c)
+        return output_size(self.input, self.s, self.c)
 
 
-class Bottleneck(Table, frozen=True, kw_only=True, tag_field="type", tag="bottleneck"):
+class Bottleneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="bottleneck"):
     """`n` inverted residuals (the paper's Table 1) to c channels, expanded t times; the first has stride s."""
 
     input: Size
@@ -52,10 +52,10 @@ class Bottleneck(Table, frozen=True, kw_only=True, tag_field="type", tag="bottle
 
     def output(self) -> Size:
         """What the row hands to the next one."""
-        return strided(self.input, self.s, self.c)
+        return output_size(self.input, self.s, self.c)
 
 
-class AvgPool(Table, frozen=True, kw_only=True, tag_field="type", tag="avgpool"):
+class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="avgpool"):
     """Global average pooling."""
 
     input: Size
@@ -66,7 +66,7 @@ class AvgPool(Table, frozen=True, kw_only=True, tag_field="type", tag="avgpool")
         return (1, 1, self.input[2])
 
 
-class Classifier(Table, frozen=True, kw_only=True, tag_field="type", tag="classifier"):
+class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="classifier"):
     """The paper's last 1 × 1 convolution, to its "k" classes."""
 
     input: Size
@@ -84,9 +84,9 @@ class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
     """MobileNet V2."""
 
     activation: Literal["relu6"]
-    width: Width
+    width: WidthRule
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
-    def printed(self) -> Iterator[Printed]:
+    def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table, in order."""
-        return (Printed(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
+        return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))

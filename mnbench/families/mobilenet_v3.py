@@ -5,14 +5,14 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.families.mobilenet_v2 import AvgPool, Width
-from mnbench.network.architecture import Architecture, Count, Kernel, Printed, Size, Stride, strided
-from mnbench.network.toml_struct import Table
+from mnbench.families.mobilenet_v2 import AvgPool, WidthRule
+from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, Size, Stride, output_size
+from mnbench.network.toml_struct import TomlStruct
 
 NonLinearity: TypeAlias = Literal["RE", "HS"]
 
 
-class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
+class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
     """A k × k convolution, batch normalization and the non-linearity."""
 
     input: Size
@@ -23,10 +23,10 @@ class Conv2d(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
 
     def output(self) -> Size:
         """What the row hands to the next one."""
-        return strided(self.input, self.s, self.out)
+        return output_size(self.input, self.s, self.out)
 
 
-class Bneck(Table, frozen=True, kw_only=True, tag_field="type", tag="bneck"):
+class Bneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="bneck"):
     """An inverted residual with `exp` channels inside, squeeze-and-excite if `se`, and `out` channels behind."""
 
     input: Size
@@ -39,14 +39,14 @@ class Bneck(Table, frozen=True, kw_only=True, tag_field="type", tag="bneck"):
 
     def output(self) -> Size:
         """What the row hands to the next one."""
-        return strided(self.input, self.s, self.out)
+        return output_size(self.input, self.s, self.out)
 
 
 class Pool(AvgPool, frozen=True, kw_only=True, tag_field="type", tag="pool"):
     """Global average pooling."""
 
 
-class Conv2dNbn(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d NBN"):
+class Conv2dNbn(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2d NBN"):
     """A 1 × 1 convolution with bias and without batch normalization; α under 1 leaves its width as it is."""
 
     input: Size
@@ -58,7 +58,7 @@ class Conv2dNbn(Table, frozen=True, kw_only=True, tag_field="type", tag="conv2d 
         return (1, 1, self.out)
 
 
-class Classifier(Table, frozen=True, kw_only=True, tag_field="type", tag="classifier"):
+class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="classifier"):
     """The last 1 × 1 convolution, NBN, to the paper's "k" classes."""
 
     input: Size
@@ -75,11 +75,11 @@ Row: TypeAlias = Conv2d | Bneck | Pool | Conv2dNbn | Classifier
 class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
     """MobileNet V3, Large and Small, with and without the advanced blocks."""
 
-    width: Width
+    width: WidthRule
     squeeze: Annotated[float, msgspec.Meta(gt=0, le=1)]
     """The share of the expanded channels that squeeze-and-excite squeezes them to."""
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
-    def printed(self) -> Iterator[Printed]:
+    def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table, in order."""
-        return (Printed(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
+        return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))

@@ -5,19 +5,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mnbench import families
-from mnbench.errors import ArchitectureError
+from mnbench.errors import GraphFileError
 from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
-from mnbench.network.architecture import Architecture, Published
-from mnbench.network.variant import NAME, Precision, Variant
+from mnbench.network.architecture import Architecture, PublishedModel
+from mnbench.network.variant import VARIANT_NAME, Precision, Variant
 
 INTEGER_SOURCES = ("quantized", "8-bit")
 """Words of a source whose figures are those of 8-bit integer weights."""
 
-OTHERS = ("own implementation",)
+OWN_IMPLEMENTATIONS = ("own implementation",)
 """Words of a source that trained a graph of its own making."""
 
 
-class Accuracy(NamedTuple):
+class PublishedAccuracy(NamedTuple):
     """A top-1 share of ImageNet in percent, and who prints it."""
 
     top1: float
@@ -33,13 +33,15 @@ class _Key(NamedTuple):
     classes: int | None
 
 
-def accuracy(architecture: str | None, variant: str, precision: Precision = "fp32") -> Accuracy | None:
+def published_accuracy(
+    architecture: str | None, variant: str, precision: Precision = "fp32"
+) -> PublishedAccuracy | None:
     """The first figure that the graph's table lists for a variant: tables list the authors' own before others'.
 
     Figures of 8-bit weights stand for int8 alone, and no source prints any for fp16. A variant with another padding or
     activation than the papers' has none; the batch changes no answer.
     """
-    found = NAME.fullmatch(variant)
+    found = VARIANT_NAME.fullmatch(variant)
     if not architecture or not found or precision == "fp16" or found["same"] or found["relu"] or found["width"]:
         return None
     classes = None if found["classes"] is None else int(found["classes"])
@@ -63,12 +65,12 @@ def published_variants(architecture: Architecture) -> list[Variant]:
             unit=None if own else one.unit,
             classes=one.classes,
         )
-        if one.classes is None and accuracy(architecture.name, variant.name):
+        if one.classes is None and published_accuracy(architecture.name, variant.name):
             found.setdefault(variant.name, variant)
     return list(found.values())
 
 
-def family(architecture: str | None) -> str:
+def family_name(architecture: str | None) -> str:
     """The family of a graph's table; of a file, and of a graph that is not here, `own`."""
     found = _architecture(os.getcwd(), architecture) if architecture else None  # noqa: PTH109
     return str(found.__struct_config__.tag) if found else "own"
@@ -78,24 +80,24 @@ def family(architecture: str | None) -> str:
 def _architecture(workspace: str, name: str) -> Architecture | None:  # noqa: ARG001  the workspace's tables come first
     try:
         return families.architecture(name)
-    except ArchitectureError:
+    except GraphFileError:
         return None
 
 
 @lru_cache
-def _figures(workspace: str, name: str, integer: bool) -> tuple[str, dict[_Key, Accuracy]]:  # noqa: FBT001
+def _figures(workspace: str, name: str, integer: bool) -> tuple[str, dict[_Key, PublishedAccuracy]]:  # noqa: FBT001
     """The table's own groups or unit, as a variant's name has it, and every figure of fp32 or of 8-bit weights."""
     architecture = _architecture(workspace, name)
     if architecture is None:
         return "", {}
     default = _own(architecture)
-    found: dict[_Key, Accuracy] = {}
+    found: dict[_Key, PublishedAccuracy] = {}
     for one in architecture.published:
-        if one.top1 is None or any(word in one.source for word in OTHERS):
+        if one.top1 is None or any(word in one.source for word in OWN_IMPLEMENTATIONS):
             continue
         if any(word in one.source for word in INTEGER_SOURCES) == integer:
             key = _Key(one.alpha, one.resolution, _printed(one) or default, one.classes)
-            found.setdefault(key, Accuracy(one.top1, one.source))
+            found.setdefault(key, PublishedAccuracy(one.top1, one.source))
     return default, found
 
 
@@ -109,5 +111,5 @@ def _own(architecture: Architecture) -> str:
             return ""
 
 
-def _printed(published: Published) -> str:
+def _printed(published: PublishedModel) -> str:
     return f"g{published.groups}" if published.groups else published.unit or ""

@@ -7,14 +7,23 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import IMAGE_CHANNELS, Architecture, Count, Kernel, Printed, Stride, refuse, strided
-from mnbench.network.toml_struct import Table
+from mnbench.network.architecture import (
+    IMAGE_CHANNELS,
+    Architecture,
+    Count,
+    Kernel,
+    RowShape,
+    Stride,
+    output_size,
+    reject_row,
+)
+from mnbench.network.toml_struct import TomlStruct
 
-Output: TypeAlias = tuple[Count, Count]
+OutputSize: TypeAlias = tuple[Count, Count]
 Points: TypeAlias = Sequence[tuple[float, int]]
 
 
-def between(points: Points, alpha: float) -> float:
+def interpolate(points: Points, alpha: float) -> float:
     """Channels at any α from those at a few: straight lines between the points, proportional to α outside them.
 
     Continuous, and monotone where the points are.
@@ -26,12 +35,12 @@ def between(points: Points, alpha: float) -> float:
     return end * alpha / alpha_end
 
 
-def to_multiple(channels: float, divisor: int, minimum: int) -> int:
+def round_to_multiple(channels: float, divisor: int, minimum: int) -> int:
     """The nearest multiple of `divisor` (the larger of two), and the smallest that reaches `minimum`."""
     return max(int(channels / divisor + 0.5), -(-minimum // divisor)) * divisor
 
 
-class ByGroups(Table, frozen=True, kw_only=True):
+class ChannelsByGroups(TomlStruct, frozen=True, kw_only=True):
     """ShuffleNet V1's columns: output channels for g groups."""
 
     g1: Count = msgspec.field(name="g=1")
@@ -45,7 +54,7 @@ class ByGroups(Table, frozen=True, kw_only=True):
         return getattr(self, f"g{groups}")
 
 
-class ByScale(Table, frozen=True, kw_only=True):
+class ChannelsByScale(TomlStruct, frozen=True, kw_only=True):
     """ShuffleNet V2's columns: output channels at four scales."""
 
     x0_5: Count = msgspec.field(name="0.5x")
@@ -58,70 +67,70 @@ class ByScale(Table, frozen=True, kw_only=True):
         return ((0.5, self.x0_5), (1, self.x1), (1.5, self.x1_5), (2, self.x2))
 
 
-class Image(Table, frozen=True, kw_only=True, tag_field="type", tag="Image"):
+class Image(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Image"):
     """The input."""
 
-    output: Output
+    output: OutputSize
 
 
-class MaxPool(Table, frozen=True, kw_only=True, tag_field="type", tag="MaxPool"):
+class MaxPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="MaxPool"):
     """Max pooling."""
 
-    output: Output
+    output: OutputSize
     k: Kernel
     s: Stride
 
 
-class GlobalPool(Table, frozen=True, kw_only=True, tag_field="type", tag="GlobalPool"):
+class GlobalPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="GlobalPool"):
     """Global average pooling."""
 
-    output: Output
+    output: OutputSize
     k: Count
 
 
-class FullyConnected(Table, frozen=True, kw_only=True, tag_field="type", tag="FC"):
+class FullyConnected(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="FC"):
     """The classifier."""
 
     classes: Count
 
 
-class Conv1(ByGroups, frozen=True, kw_only=True, tag_field="type", tag="Conv1"):
+class Conv1(ChannelsByGroups, frozen=True, kw_only=True, tag_field="type", tag="Conv1"):
     """The stem: a convolution, batch normalization and ReLU."""
 
-    output: Output
+    output: OutputSize
     k: Kernel
     s: Stride
     repeat: Literal[1]
 
 
-class Stage(ByGroups, frozen=True, kw_only=True, tag_field="type", tag="Stage"):
+class Stage(ChannelsByGroups, frozen=True, kw_only=True, tag_field="type", tag="Stage"):
     """`repeat` ShuffleNet units of stage `stage`."""
 
     stage: Count
-    output: Output
+    output: OutputSize
     s: Stride
     repeat: Count
 
 
-class ScaledConv(ByScale, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
+class ScaledConv(ChannelsByScale, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
     """Conv1 or Conv5: a convolution, batch normalization and ReLU."""
 
-    output: Output
+    output: OutputSize
     k: Kernel
     s: Stride
     repeat: Literal[1]
 
 
-class ScaledStage(ByScale, frozen=True, kw_only=True, tag_field="type", tag="Stage"):
+class ScaledStage(ChannelsByScale, frozen=True, kw_only=True, tag_field="type", tag="Stage"):
     """`repeat` ShuffleNet V2 units of stage `stage`."""
 
     stage: Count
-    output: Output
+    output: OutputSize
     s: Stride
     repeat: Count
 
 
-class UnitV1(Table, frozen=True, kw_only=True):
+class UnitV1(TomlStruct, frozen=True, kw_only=True):
     """A form of the unit that is in use.
 
     `transposed`: the shuffle reads its channels as rows of one channel a group (Megvii's code), and not as the groups
@@ -131,7 +140,7 @@ class UnitV1(Table, frozen=True, kw_only=True):
     transposed: bool
 
 
-class UnitV2(Table, frozen=True, kw_only=True):
+class UnitV2(TomlStruct, frozen=True, kw_only=True):
     """A form of the units that is in use.
 
     `halves`: both branches of the stride-2 unit put out half of the channels (torchvision). Otherwise the left one
@@ -144,14 +153,14 @@ class UnitV2(Table, frozen=True, kw_only=True):
     classifier_bias: bool
 
 
-class WidthV1(Table, frozen=True, kw_only=True):
+class WidthRuleV1(TomlStruct, frozen=True, kw_only=True):
     """Stages have the printed channels × α, to a multiple of the groups; Conv1 goes by its published points."""
 
     conv1: Annotated[tuple[tuple[float, int], ...], msgspec.Meta(min_length=2)]
     minimum: Count
 
 
-class WidthV2(Table, frozen=True, kw_only=True):
+class WidthRuleV2(TomlStruct, frozen=True, kw_only=True):
     """Channels go by the printed columns, to the nearest multiple of `divisor`."""
 
     divisor: Count
@@ -163,23 +172,25 @@ class ShuffleNet(Architecture, frozen=True, kw_only=True):
 
     activation: Literal["relu"]
 
-    def outputs(self) -> list[tuple[int, Output]]:
+    def printed_outputs(self) -> list[tuple[int, OutputSize]]:
         """Stride and printed output of each row that has one."""
         raise AssertionError
 
-    def printed(self) -> Iterator[Printed]:
+    def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table that prints an output, without channels: those stand in columns."""
-        rows = self.outputs()
+        rows = self.printed_outputs()
         for number, (stride, output) in enumerate(rows, 1):
             above = rows[max(0, number - 2)][1]
-            computed = strided((*above, IMAGE_CHANNELS), stride, IMAGE_CHANNELS) if stride else (1, 1, IMAGE_CHANNELS)
-            yield Printed(str(number), (*output, IMAGE_CHANNELS), computed)
+            computed = (
+                output_size((*above, IMAGE_CHANNELS), stride, IMAGE_CHANNELS) if stride else (1, 1, IMAGE_CHANNELS)
+            )
+            yield RowShape(str(number), (*output, IMAGE_CHANNELS), computed)
 
     def check(self, path: Path) -> None:
         """Hold the table against itself: every printed output is what its stride makes of the one above."""
-        for number, given, computed in self.printed():
+        for number, given, computed in self.row_shapes():
             if given != computed:
-                refuse(path, number, "output", given[:2], f"its stride makes {computed[0]} × {computed[1]}")
+                reject_row(path, number, "output", given[:2], f"its stride makes {computed[0]} × {computed[1]}")
 
 
 class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
@@ -193,12 +204,12 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
     """Which of `units` unless said otherwise."""
     units: dict[str, UnitV1]
     classifier_bias: bool
-    width: WidthV1
+    width: WidthRuleV1
     rows: Annotated[
         tuple[Image | Conv1 | MaxPool | Stage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)
     ]
 
-    def outputs(self) -> list[tuple[int, Output]]:
+    def printed_outputs(self) -> list[tuple[int, OutputSize]]:
         """Stride and printed output of each row that has one; stride 0 pools the whole map."""
         return _outputs(self.rows)
 
@@ -211,18 +222,18 @@ class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
     unit: str
     """Which of `units` unless said otherwise."""
     units: dict[str, UnitV2]
-    width: WidthV2
+    width: WidthRuleV2
     rows: Annotated[
         tuple[Image | ScaledConv | MaxPool | ScaledStage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)
     ]
 
-    def outputs(self) -> list[tuple[int, Output]]:
+    def printed_outputs(self) -> list[tuple[int, OutputSize]]:
         """Stride and printed output of each row that has one; stride 0 pools the whole map."""
         return _outputs(self.rows)
 
 
-def _outputs(rows: Sequence[Table]) -> list[tuple[int, Output]]:
-    found: list[tuple[int, Output]] = []
+def _outputs(rows: Sequence[TomlStruct]) -> list[tuple[int, OutputSize]]:
+    found: list[tuple[int, OutputSize]] = []
     for row in rows:
         match row:
             case Image():

@@ -1,12 +1,12 @@
 """ShuffleNets: tables to layers."""
 
 from mnbench.families import shufflenet as spec
-from mnbench.families.shufflenet import between, to_multiple
+from mnbench.families.shufflenet import interpolate, round_to_multiple
 from mnbench.network.layer import Tensor
-from mnbench.network.layer_builder import Stack
+from mnbench.network.layer_builder import LayerBuilder
 
 
-def shufflenet_v1(table: spec.ShuffleNetV1, stack: Stack) -> None:
+def add_shufflenet_v1_layers(table: spec.ShuffleNetV1, stack: LayerBuilder) -> None:
     """Pointwise group convolutions and channel shuffle (paper, Figure 2)."""
     x, alpha, width = stack.input, stack.variant.alpha, table.width
     groups = stack.variant.groups or table.groups
@@ -15,13 +15,15 @@ def shufflenet_v1(table: spec.ShuffleNetV1, stack: Stack) -> None:
         stack.row = str(number), row
         match row:
             case spec.Conv1():
-                out = to_multiple(between(width.conv1, alpha) * row.channels(groups) / 24, groups, width.minimum)
+                out = round_to_multiple(
+                    interpolate(width.conv1, alpha) * row.channels(groups) / 24, groups, width.minimum
+                )
                 x = stack.conv_bn(x, "conv1", out, row.k, row.s, activation=table.activation)
             case spec.MaxPool():
                 x = stack.max_pool(x, "max_pool", row.k, row.s)
             case spec.Stage():
                 # The stride-2 unit adds out - in channels to those that it pools: there must be some at the smallest α.
-                out = to_multiple(row.channels(groups) * alpha, groups, row.s * x.shape[1])
+                out = round_to_multiple(row.channels(groups) * alpha, groups, row.s * x.shape[1])
                 for repeat in range(row.repeat):
                     scope = f"stage{row.stage}.{repeat + 1 + (row.s == 1)}"
                     # "We do not apply group convolution on the first pointwise layer" of Stage 2: it has few inputs.
@@ -35,7 +37,7 @@ def shufflenet_v1(table: spec.ShuffleNetV1, stack: Stack) -> None:
                 pass
 
 
-def shufflenet_v2(table: spec.ShuffleNetV2, stack: Stack) -> None:
+def add_shufflenet_v2_layers(table: spec.ShuffleNetV2, stack: LayerBuilder) -> None:
     """Channel split and shuffle (paper, Figure 3 c and d)."""
     x, alpha, width = stack.input, stack.variant.alpha, table.width
     unit = table.units[stack.variant.unit or table.unit]
@@ -44,12 +46,12 @@ def shufflenet_v2(table: spec.ShuffleNetV2, stack: Stack) -> None:
         stack.row = str(number), row
         match row:
             case spec.ScaledConv():
-                out = to_multiple(between(row.points(), alpha), width.divisor, width.minimum)
+                out = round_to_multiple(interpolate(row.points(), alpha), width.divisor, width.minimum)
                 x = stack.conv_bn(x, convs.get(row.k, "conv"), out, row.k, row.s, activation=table.activation)
             case spec.MaxPool():
                 x = stack.max_pool(x, "max_pool", row.k, row.s)
             case spec.ScaledStage():
-                out = to_multiple(between(row.points(), alpha), width.divisor, row.s * x.shape[1])
+                out = round_to_multiple(interpolate(row.points(), alpha), width.divisor, row.s * x.shape[1])
                 for repeat in range(row.repeat):
                     scope = f"stage{row.stage}.{repeat + 1 + (row.s == 1)}"
                     x = _unit_v2(stack, x, scope, unit) if row.s == 1 else _down_v2(stack, x, scope, out, unit)
@@ -62,13 +64,13 @@ def shufflenet_v2(table: spec.ShuffleNetV2, stack: Stack) -> None:
 
 
 def _unit_v1(
-    stack: Stack, x: Tensor, scope: str, out: int, stride: int, *, groups: int, first: int, unit: spec.UnitV1
+    stack: LayerBuilder, x: Tensor, scope: str, out: int, stride: int, *, groups: int, first: int, unit: spec.UnitV1
 ) -> Tensor:
     """Shuffling behind the depthwise convolution instead of before it moves a quarter as much at stride 2.
 
     The function is the same: a depthwise convolution does not care which channel is which.
     """
-    inside = to_multiple(out / 4, groups, groups)
+    inside = round_to_multiple(out / 4, groups, groups)
     added = out - x.shape[1] if stride > 1 else out
     y = stack.conv_bn(x, f"{scope}/reduce", inside, 1, groups=first, activation="relu")
     y = stack.conv_bn(y, f"{scope}/depthwise", inside, 3, stride, groups=inside)
@@ -82,15 +84,15 @@ def _unit_v1(
     return stack.activation(y, scope, "relu")
 
 
-def _unit_v2(stack: Stack, x: Tensor, scope: str, unit: spec.UnitV2) -> Tensor:
+def _unit_v2(stack: LayerBuilder, x: Tensor, scope: str, unit: spec.UnitV2) -> Tensor:
     if unit.shuffles_first:
         x = stack.channel_shuffle(x, f"{scope}/shuffle", x.shape[1] // 2)
-    left, right = stack.halves(x, f"{scope}/split")
+    left, right = stack.split_channels(x, f"{scope}/split")
     right = _branch_v2(stack, right, f"{scope}/right", right.shape[1], right.shape[1], stride=1)
     return _joined_v2(stack, left, right, scope, unit)
 
 
-def _down_v2(stack: Stack, x: Tensor, scope: str, out: int, unit: spec.UnitV2) -> Tensor:
+def _down_v2(stack: LayerBuilder, x: Tensor, scope: str, out: int, unit: spec.UnitV2) -> Tensor:
     """The stride-2 unit: no split, both branches see all channels."""
     channels = x.shape[1]
     kept = out // 2 if unit.halves else channels
@@ -100,12 +102,12 @@ def _down_v2(stack: Stack, x: Tensor, scope: str, out: int, unit: spec.UnitV2) -
     return _joined_v2(stack, left, right, scope, unit)
 
 
-def _joined_v2(stack: Stack, left: Tensor, right: Tensor, scope: str, unit: spec.UnitV2) -> Tensor:
+def _joined_v2(stack: LayerBuilder, left: Tensor, right: Tensor, scope: str, unit: spec.UnitV2) -> Tensor:
     joined = stack.concat(f"{scope}/concat", [left, right])
     return joined if unit.shuffles_first else stack.channel_shuffle(joined, f"{scope}/shuffle", 2)
 
 
-def _branch_v2(stack: Stack, x: Tensor, scope: str, inside: int, out: int, *, stride: int) -> Tensor:
+def _branch_v2(stack: LayerBuilder, x: Tensor, scope: str, inside: int, out: int, *, stride: int) -> Tensor:
     x = stack.conv_bn(x, f"{scope}/reduce", inside, 1, activation="relu")
     x = stack.conv_bn(x, f"{scope}/depthwise", inside, 3, stride, groups=inside)
     return stack.conv_bn(x, f"{scope}/pointwise", out, 1, activation="relu")

@@ -9,21 +9,21 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mnbench.bench.plan import Drift
-from mnbench.bench.self_comparison import Noise, sentence
-from mnbench.hosts.noise_sources import Disturbance
+from mnbench.bench.plan import HostDrift
+from mnbench.bench.self_comparison import SelfComparison, noise_sentence
+from mnbench.hosts.noise_sources import NoiseSource
 from mnbench.tables.render import PIPE_WIDTH
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
-from mnbench.units import in_binary, in_ghz, in_ms, in_percent_1
+from mnbench.units import format_binary_bytes, format_ghz, format_ms, format_percent_1
 
 Facts = Mapping[str, Any]
 
-FAMILIES = ("avx512", "amx", "asimd", "sve", "sme")
+INSTRUCTION_FAMILIES = ("avx512", "amx", "asimd", "sve", "sme")
 """Instructions whose names begin alike are told in one go."""
 
 
-def console() -> Console:
+def make_console() -> Console:
     """The terminal; as wide as other tables when piped."""
     found = Console(highlight=False)
     if not found.is_terminal:
@@ -31,7 +31,7 @@ def console() -> Console:
     return found
 
 
-def echo_facts(device: Device, facts: Facts, now: Facts, gpu: Facts | None, version: str | None) -> None:
+def print_facts(device: Device, facts: Facts, now: Facts, gpu: Facts | None, version: str | None) -> None:
     """A line or two for each group."""
     rows = {
         "CPU": _cpu(facts),
@@ -52,13 +52,13 @@ def echo_facts(device: Device, facts: Facts, now: Facts, gpu: Facts | None, vers
     for name, text in rows.items():
         if text:
             grid.add_row(name, Text(text))
-    console().print(f"{device.name}: {device.summary}\n", style="bold", markup=False)
-    console().print(grid)
+    make_console().print(f"{device.name}: {device.summary}\n", style="bold", markup=False)
+    make_console().print(grid)
 
 
-def echo_disturbances(found: Sequence[Disturbance], title: str) -> None:
+def print_noise_sources(found: Sequence[NoiseSource], title: str) -> None:
     """Each with how to mend it below; a command stays on one line, for the terminal to wrap and a mouse to copy."""
-    out = console()
+    out = make_console()
     out.print()
     out.print(title, style="bold", markup=False)
     for severity, style in (("disturbs", "red"), ("good to know", "yellow")):
@@ -66,27 +66,43 @@ def echo_disturbances(found: Sequence[Disturbance], title: str) -> None:
         if several:
             out.print(f"\n{severity}", style=style)
         for one in several:
-            out.print(Padding(Text.assemble((one.name, "bold"), f": {one.found}"), (0, 0, 0, 2), expand=False))
-            out.print(f"    {one.mend}", style="dim", markup=False, soft_wrap=True)
+            out.print(Padding(Text.assemble((one.name, "bold"), f": {one.evidence}"), (0, 0, 0, 2), expand=False))
+            out.print(f"    {one.fix}", style="dim", markup=False, soft_wrap=True)
 
 
-def noise_table(noises: Sequence[Noise]) -> Table[Noise]:
+def self_comparison_table(noises: Sequence[SelfComparison]) -> Table[SelfComparison]:
     """One row a model, and below what it means."""
     columns = [
-        Column[Noise](name="variant", value=lambda one: one.variant, left=True),
-        Column[Noise](name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, show=in_ms),
-        Column[Noise](name="ratio", title="B/A", value=lambda one: one.ratio, show="{:.3f}".format),
-        Column[Noise](name="interval", value=lambda one: f"{one.low:.3f}–{one.high:.3f}", rank=2),
-        Column[Noise](name="p90", title="p90\nabove", value=lambda one: one.p90, show=in_percent_1, rank=3),
-        Column[Noise](name="spread", title="process\nspread", value=lambda one: one.spread, show=in_percent_1),
-        Column[Noise](name="typical", title="two runs\ndiffer", value=lambda one: one.typical, show=in_percent_1),
-        Column[Noise](name="limit", title="19 of 20\nbelow", value=lambda one: one.limit, show=in_percent_1),
+        Column[SelfComparison](name="variant", value=lambda one: one.variant, left=True),
+        Column[SelfComparison](
+            name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, format=format_ms
+        ),
+        Column[SelfComparison](name="ratio", title="B/A", value=lambda one: one.ratio, format="{:.3f}".format),
+        Column[SelfComparison](name="interval", value=lambda one: f"{one.low:.3f}–{one.high:.3f}", drop_priority=2),
+        Column[SelfComparison](
+            name="p90", title="p90\nabove", value=lambda one: one.p90, format=format_percent_1, drop_priority=3
+        ),
+        Column[SelfComparison](
+            name="spread", title="process\nspread", value=lambda one: one.spread, format=format_percent_1
+        ),
+        Column[SelfComparison](
+            name="typical_difference",
+            title="two runs\ndiffer",
+            value=lambda one: one.typical_difference,
+            format=format_percent_1,
+        ),
+        Column[SelfComparison](
+            name="p95_difference",
+            title="19 of 20\nbelow",
+            value=lambda one: one.p95_difference,
+            format=format_percent_1,
+        ),
     ]
     coverage, half = min(one.coverage for one in noises), noises[0].processes // 2
     notes = [
         "p90 above: the median of its own process; process spread: from the fastest process' median to the slowest's",
         f"A and B are the same model, {half} processes each, side by side; the interval holds B/A with {coverage:.1%}",
-        sentence(noises),
+        noise_sentence(noises),
         "That is the noise of these seconds. Another hour can differ by more: compare within one run.",
     ]
     return Table(columns=columns, rows=noises, notes=notes, title="noise: A against A")
@@ -101,13 +117,13 @@ def _cpu(facts: Facts) -> str:
 
 def _instructions(flags: Sequence[str]) -> str:
     words: list[str] = []
-    for family in FAMILIES:
+    for family in INSTRUCTION_FAMILIES:
         members = [flag.removeprefix(family).strip("_") for flag in flags if flag.startswith(family) and flag != family]
         if members:
             words.append(f"{family} ({' '.join(members)})")
         elif family in flags:
             words.append(family)
-    return " ".join([flag for flag in flags if not flag.startswith(FAMILIES)] + words)
+    return " ".join([flag for flag in flags if not flag.startswith(INSTRUCTION_FAMILIES)] + words)
 
 
 def _cores(facts: Facts) -> str:
@@ -124,7 +140,7 @@ def _cores(facts: Facts) -> str:
 def _cache(cache: Facts) -> str:
     kind = "" if cache["type"] == "unified" else f" {cache['type']}"
     shared = f" for {cache['shared_by']}" if (cache["shared_by"] or 1) > 1 else ""
-    return f"L{cache['level']}{kind} {in_binary(cache['size_bytes'])}{shared}"
+    return f"L{cache['level']}{kind} {format_binary_bytes(cache['size_bytes'])}{shared}"
 
 
 def _frequency(facts: Facts, now: Facts) -> str:
@@ -132,8 +148,8 @@ def _frequency(facts: Facts, now: Facts) -> str:
     told = _joined(
         facts["governor"] and f"governor {facts['governor']}",
         facts["frequency_driver"],
-        low and high and f"{in_ghz(low)} to {in_ghz(high)}",
-        current and f"now {in_ghz(current)}",
+        low and high and f"{format_ghz(low)} to {format_ghz(high)}",
+        current and f"now {format_ghz(current)}",
         {True: "turbo on", False: "turbo off"}.get(facts["turbo"]),
     )
     return told or "not shown here"
@@ -147,10 +163,10 @@ def _memory(facts: Facts, now: Facts) -> str:
         facts["swap_bytes"],
     )
     return _joined(
-        total and in_binary(total),
-        free and f"{in_binary(free)} free",
-        limit and f"the control group allows {in_binary(limit)}",
-        swap is not None and (f"swap {in_binary(swap)}" if swap else "no swap"),
+        total and format_binary_bytes(total),
+        free and f"{format_binary_bytes(free)} free",
+        limit and f"the control group allows {format_binary_bytes(limit)}",
+        swap is not None and (f"swap {format_binary_bytes(swap)}" if swap else "no swap"),
     )
 
 
@@ -171,7 +187,7 @@ def _now(now: Facts) -> str:
     pressure, hot = now["cpu_pressure_10s"], now["temperature_c"]
     return _joined(
         loads and f"load {' '.join(loads)}",
-        pressure is not None and f"tasks wait for a core {in_percent_1(pressure)} of the time",
+        pressure is not None and f"tasks wait for a core {format_percent_1(pressure)} of the time",
         hot is not None and f"{hot:.0f} °C",
     )
 
@@ -183,7 +199,7 @@ def _gpu(gpu: Facts) -> str:
     return _joined(
         gpu.get("name"),
         gpu.get("driver_version") and f"driver {gpu['driver_version']}",
-        clock and most and f"{in_ghz(clock)} of {in_ghz(most)}",
+        clock and most and f"{format_ghz(clock)} of {format_ghz(most)}",
         power and f"{power:g} W",
         hot is not None and f"{hot:g} °C",
     )
@@ -199,14 +215,14 @@ def _joined(*parts: Any) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def drift_table(drift: Drift, runs: int) -> Table[int]:
+def drift_table(drift: HostDrift, runs: int) -> Table[int]:
     """How far runs lay apart, a row for each calibrated model."""
     columns = [
-        Column[int](name="latency", unit="ms", value=lambda one: one, show=in_ms),
-        Column[int](name="slowest", value=lambda one: exp(max(drift.deviations[one])) - 1, show="{:+.1%}".format),
-        Column[int](name="fastest", value=lambda one: exp(min(drift.deviations[one])) - 1, show="{:+.1%}".format),
-        Column[int](name="95 % above", value=lambda one: drift.around(one)[0] - 1, show="{:+.1%}".format),
-        Column[int](name="95 % below", value=lambda one: drift.around(one)[1] - 1, show="{:+.1%}".format),
+        Column[int](name="latency", unit="ms", value=lambda one: one, format=format_ms),
+        Column[int](name="slowest", value=lambda one: exp(max(drift.deviations[one])) - 1, format="{:+.1%}".format),
+        Column[int](name="fastest", value=lambda one: exp(min(drift.deviations[one])) - 1, format="{:+.1%}".format),
+        Column[int](name="95 % above", value=lambda one: drift.factors_near(one)[0] - 1, format="{:+.1%}".format),
+        Column[int](name="95 % below", value=lambda one: drift.factors_near(one)[1] - 1, format="{:+.1%}".format),
     ]
     notes = [f"{runs} runs are kept; the intervals of later runs in this setting include what they show"]
     return Table(columns=columns, rows=sorted(drift.deviations), title="how far runs lie apart", notes=notes)

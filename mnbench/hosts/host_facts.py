@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from mnbench.targets.device import Device
-from mnbench.targets.transport import ask
+from mnbench.targets.transport import call_worker
 
 TIMEOUT_S = 60.0
 
 
-def setting_of(device: Device) -> dict[str, Any]:
+def host_fingerprint(device: Device) -> dict[str, Any]:
     """The host as a worker there finds it, and how the device runs a model.
 
     Raises:
-        GatewayError: no worker starts there.
+        UnreachableError: no worker starts there.
     """
-    request = {"do": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
-    found = ask(device, request, timeout_s=TIMEOUT_S)
+    request = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
+    found = call_worker(device, request, timeout_s=TIMEOUT_S)
     return {
         "gateway": device.gateway,
         **{name: found["facts"][name] for name in ("cpu", "machine", "cores")},
@@ -33,7 +33,7 @@ def setting_of(device: Device) -> dict[str, Any]:
     }
 
 
-def kept_in(kind: str, setting: dict[str, Any]) -> Path:
+def cache_path(kind: str, setting: dict[str, Any]) -> Path:
     """The file for figures of that kind in that setting, in the user's cache (XDG base directory specification)."""
     digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]
     return cache_folder() / f"{kind}-{digest}.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
-from mnbench.units import in_percent, in_percent_1
+from mnbench.units import format_percent, format_percent_1
 
 Facts: TypeAlias = Mapping[str, Any]
 
@@ -22,33 +22,33 @@ GPU_HARMLESS = ("idle", "clocks set by a user", "display clocks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Disturbance:
+class NoiseSource:
     """Something that makes figures worse, or that one should know before one trusts them."""
 
     name: str
     severity: Literal["disturbs", "good to know"]
-    found: str
-    mend: str
+    evidence: str
+    fix: str
 
 
-Found: TypeAlias = Generator[Disturbance]
+Found: TypeAlias = Generator[NoiseSource]
 
 
-def disturbances(facts: Facts, *looks: Facts, gpu: Facts | None = None) -> list[Disturbance]:
+def noise_sources(facts: Facts, *snapshots: Facts, gpu: Facts | None = None) -> list[NoiseSource]:
     """What the facts and one or several looks at the conditions, in order, show; what disturbs comes first.
 
     Counters are compared between looks that follow each other. Where the two are of one process, what the processors
     did besides it was done by others.
     """
-    every = [*_standing(facts), *_memory(facts), *_cores(facts), *_tools(facts, looks)]
-    for before, after in pairwise(looks):
+    every = [*_standing(facts), *_memory(facts), *_cores(facts), *_tools(facts, snapshots)]
+    for before, after in pairwise(snapshots):
         every += [*_changed(before, after), *_others(before, after)]
-    for look in looks:
+    for look in snapshots:
         every += _now(look)
-    if len(looks) == 1:
-        every += _load(looks[0])  # with two looks, what the processors did in between is known
+    if len(snapshots) == 1:
+        every += _load(snapshots[0])  # with two looks, what the processors did in between is known
     every += _gpu(gpu or {})
-    named: dict[str, Disturbance] = {}
+    named: dict[str, NoiseSource] = {}
     for one in every:
         named.setdefault(one.name, one)
     return sorted(named.values(), key=lambda one: one.severity != "disturbs")
@@ -100,8 +100,8 @@ def _cores(facts: Facts) -> Found:
         found = f"the control group allows {quota:g} of {_count(allowed)} cores"
         mend = "give whole cores instead of a quota: docker run --cpuset-cpus, or raise --cpus or CPUQuota="
         more = "" if quota >= 1 else ": every process is stopped again and again"
-        yield Disturbance(
-            name="quota", severity="good to know" if quota >= 1 else "disturbs", found=found + more, mend=mend
+        yield NoiseSource(
+            name="quota", severity="good to know" if quota >= 1 else "disturbs", evidence=found + more, fix=mend
         )
     threads, distinct = facts.get("threads_per_core") or 1, facts.get("distinct_cpus")
     if threads > 1 and _count(distinct) < _count(allowed):
@@ -155,13 +155,13 @@ def _changed(before: Facts, after: Facts) -> Found:
     if total > 0 and steal > STEAL * total:
         yield _disturbs(
             "steal",
-            f"the host took {in_percent_1(steal / total)} of the processors' time for others",
+            f"the host took {format_percent_1(steal / total)} of the processors' time for others",
             "use dedicated cores, or another hour",
         )
     for what, most in (("cpu", PRESSURE), ("memory", MEMORY_PRESSURE)):
         waited = _grown(before, after, f"{what}_pressure_s") / passed_s if passed_s > 0 else 0
         if waited > most:
-            yield _pressure(what, f"{in_percent(waited)} of the time")
+            yield _pressure(what, f"{format_percent(waited)} of the time")
     if stops := _grown(before, after, "quota_stops"):
         yield _disturbs(
             "stopped by quota",
@@ -191,7 +191,7 @@ def _now(look: Facts) -> Found:
     for what, most in (("cpu", PRESSURE), ("memory", MEMORY_PRESSURE)):
         share = look.get(f"{what}_pressure_10s")
         if share is not None and share > most:
-            yield _pressure(what, f"{in_percent(share)} of the last ten seconds")
+            yield _pressure(what, f"{format_percent(share)} of the last ten seconds")
     if (hot := look.get("temperature_c")) is not None and hot >= HOT_C:
         yield _disturbs("heat", f"the processor has {hot:.0f} °C", "let it cool down; cool it better")
     if limits := look.get("firmware_limits"):
@@ -227,13 +227,13 @@ def _gpu(gpu: Facts) -> Found:
         )
     if (gpu.get("utilization") or 0) > GPU_BUSY:
         yield _disturbs(
-            "GPU load", f"the GPU is {in_percent(gpu['utilization'])} busy", "nvidia-smi pmon -c 1 shows by what"
+            "GPU load", f"the GPU is {format_percent(gpu['utilization'])} busy", "nvidia-smi pmon -c 1 shows by what"
         )
     if gpu.get("mig"):
         yield _good_to_know("GPU shared", "the GPU is cut into parts (MIG)", "name the part in every comparison")
 
 
-def _pressure(what: str, share: str) -> Disturbance:
+def _pressure(what: str, share: str) -> NoiseSource:
     if what == "cpu":
         found, mend = f"tasks waited for a core {share}", "end other load, or use fewer threads than cores"
     else:
@@ -241,12 +241,12 @@ def _pressure(what: str, share: str) -> Disturbance:
     return _disturbs(f"{'CPU' if what == 'cpu' else what} pressure", found, mend)
 
 
-def _disturbs(name: str, found: str, mend: str) -> Disturbance:
-    return Disturbance(name=name, severity="disturbs", found=found, mend=mend)
+def _disturbs(name: str, found: str, mend: str) -> NoiseSource:
+    return NoiseSource(name=name, severity="disturbs", evidence=found, fix=mend)
 
 
-def _good_to_know(name: str, found: str, mend: str) -> Disturbance:
-    return Disturbance(name=name, severity="good to know", found=found, mend=mend)
+def _good_to_know(name: str, found: str, mend: str) -> NoiseSource:
+    return NoiseSource(name=name, severity="good to know", evidence=found, fix=mend)
 
 
 def _grown(before: Facts, after: Facts, key: str) -> float:

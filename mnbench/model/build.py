@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mnbench.model.model import OPSET, Model
-from mnbench.model.onnx_layers import layers_of, precision
-from mnbench.model.precision import converted
-from mnbench.model.read_onnx import input_resolution, read_model
-from mnbench.model.simplify import prove, simplify
-from mnbench.model.to_onnx import Given, build, check
+from mnbench.model.onnx_layers import detect_precision, onnx_layers
+from mnbench.model.precision import convert_precision
+from mnbench.model.read_onnx import input_resolution, read_onnx
+from mnbench.model.simplify import check_equivalence, simplify
+from mnbench.model.to_onnx import PretrainedWeights, check_model, to_onnx
 from mnbench.network.layer import Layer
-from mnbench.network.network import network
-from mnbench.network.variant import ELEMENT_BYTES, OnnxFile, Precision, Source, Variant
+from mnbench.network.network import build_network
+from mnbench.network.variant import ELEMENT_BYTES, ModelSource, OnnxFile, Precision, Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class BuiltModel:
     """A checked model and where it came from.
 
     `reference` computes by definition what `model` should: the plain graph in fp32, or a user's file as it was read.
@@ -26,7 +26,7 @@ class Made:
     model: Model
     reference: Model
     layers: Sequence[Layer]
-    nodes_before: int
+    plain_nodes: int
     precision: Precision
     difference: float | None = None
     architecture: str | None = None
@@ -39,15 +39,15 @@ class Made:
         return ELEMENT_BYTES[self.precision]
 
 
-def make(
-    source: Source,
+def build_model(
+    source: ModelSource,
     *,
     seed: int = 0,
     opset: int = OPSET,
     simplified: bool = True,
     keep_bn: bool = False,
-    given: Given | None = None,
-) -> Made:
+    pretrained: PretrainedWeights | None = None,
+) -> BuiltModel:
     """Build a variant's graph, or read a user's file; simplify it and prove that it computes the same, if asked to.
 
     A variant's weights are those `given`, or seeded random numbers.
@@ -56,25 +56,25 @@ def make(
         FileError, BuildError: the file cannot be read, or the checker refuses the model.
         SimplifyError: simplification failed, or changed what the graph computes.
     """
-    made = _built(source, seed, opset, given) if isinstance(source, Variant) else _read(source)
+    made = _built(source, seed, opset, pretrained) if isinstance(source, Variant) else _read(source)
     if simplified:
         # Our own graphs hold no constant expressions.
         model = simplify(made.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
-        made = replace(made, model=model, difference=prove(made.model, model))
+        made = replace(made, model=model, difference=check_equivalence(made.model, model))
     if isinstance(source, Variant):
-        made = replace(made, model=converted(made.model, source.precision, seed=seed))
-    check(made.model)
+        made = replace(made, model=convert_precision(made.model, source.precision, seed=seed))
+    check_model(made.model)
     return made
 
 
-def _built(variant: Variant, seed: int, opset: int, given: Given | None) -> Made:
-    built = network(variant)
-    model = build(built, seed=seed, opset=opset, given=given)
-    return Made(
+def _built(variant: Variant, seed: int, opset: int, given: PretrainedWeights | None) -> BuiltModel:
+    built = build_network(variant)
+    model = to_onnx(built, seed=seed, opset=opset, pretrained=given)
+    return BuiltModel(
         model=model,
         reference=model,
         layers=built.layers,
-        nodes_before=model.nodes,
+        plain_nodes=model.nodes,
         precision=variant.precision,
         architecture=variant.architecture.name,
         alpha=variant.alpha,
@@ -82,13 +82,13 @@ def _built(variant: Variant, seed: int, opset: int, given: Given | None) -> Made
     )
 
 
-def _read(file: OnnxFile) -> Made:
-    model = replace(read_model(file.path, resolution=file.resolution), name=file.name)
-    return Made(
+def _read(file: OnnxFile) -> BuiltModel:
+    model = replace(read_onnx(file.path, resolution=file.resolution), name=file.name)
+    return BuiltModel(
         model=model,
         reference=model,
-        layers=layers_of(model),
-        nodes_before=model.nodes,
-        precision=precision(model),
+        layers=onnx_layers(model),
+        plain_nodes=model.nodes,
+        precision=detect_precision(model),
         resolution=input_resolution(model),
     )

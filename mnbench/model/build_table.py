@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnbench.model.build import Made
-from mnbench.network.cost import cost, peak_activation_bytes
+from mnbench.model.build import BuiltModel
+from mnbench.network.cost import peak_activation_bytes, total_cost
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_millions
+from mnbench.units import millions_formatter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class SavedModel:
     """A model and the file it was saved to."""
 
     path: Path
-    made: Made
+    built: BuiltModel
 
-    def payload(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For programs."""
-        made = self.made
-        total = cost(made.layers, made.element_bytes)
+        made = self.built
+        total = total_cost(made.layers, made.element_bytes)
         return {
             "variant": made.model.name,
             "alpha": made.alpha,
@@ -35,37 +35,43 @@ class Built:
             "size_bytes": len(made.model.data),
             "sha256": made.model.sha256,
             "nodes": made.model.nodes,
-            "nodes_before": made.nodes_before,
+            "nodes_before": made.plain_nodes,
             "opset": made.model.opset,
             "simplified": made.difference is not None,
             "difference": made.difference,
         }
 
 
-def build_table(built: Sequence[Built]) -> Table[Built]:
+def build_table(built: Sequence[SavedModel]) -> Table[SavedModel]:
     """One row a file."""
     columns = [
-        Column[Built](name="path", title="file", value=lambda built: str(built.path), left=True),
-        Column[Built](
+        Column[SavedModel](name="path", title="file", value=lambda built: str(built.path), left=True),
+        Column[SavedModel](
             name="size_bytes",
             title="size",
             unit="MB",
-            value=lambda built: len(built.made.model.data),
-            show=in_millions(2),
+            value=lambda built: len(built.built.model.data),
+            format=millions_formatter(2),
         ),
-        Column[Built](
+        Column[SavedModel](
             name="mult_adds",
             title="Mult-Adds",
             unit="M",
-            value=lambda built: cost(built.made.layers).mult_adds,
-            show=in_millions(1),
+            value=lambda built: total_cost(built.built.layers).mult_adds,
+            format=millions_formatter(1),
         ),
-        Column[Built](name="nodes_before", title="nodes\nbefore", value=lambda built: built.made.nodes_before, rank=2),
-        Column[Built](name="nodes", value=lambda built: built.made.model.nodes),
-        Column[Built](name="difference", value=lambda built: built.made.difference, show="{:.0e}".format, rank=1),
-        Column[Built](name="sha256", value=lambda built: built.made.model.sha256, show="{:.12}".format, left=True),
+        Column[SavedModel](
+            name="nodes_before", title="nodes\nbefore", value=lambda built: built.built.plain_nodes, drop_priority=2
+        ),
+        Column[SavedModel](name="nodes", value=lambda built: built.built.model.nodes),
+        Column[SavedModel](
+            name="difference", value=lambda built: built.built.difference, format="{:.0e}".format, drop_priority=1
+        ),
+        Column[SavedModel](
+            name="sha256", value=lambda built: built.built.model.sha256, format="{:.12}".format, left=True
+        ),
     ]
     notes = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
     return Table(
-        columns=columns, rows=built, notes=notes if any(one.made.difference is not None for one in built) else ()
+        columns=columns, rows=built, notes=notes if any(one.built.difference is not None for one in built) else ()
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
 
 
-def run(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) -> list[NDArray[Any]]:
+def reference_outputs(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) -> list[NDArray[Any]]:
     """The outputs of a serialized model; `name` is what an error calls it.
 
     Raises:
@@ -33,7 +33,7 @@ def run(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) -> list[NDArra
         ) from failure
 
 
-def difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+def relative_difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
     """The largest difference between two outputs of one shape, as a share of the expected one's standard deviation.
 
     Infinite where they differ and the expected one is constant, or where either is not finite.

@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 
 
-def seeded_feed(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
+def random_inputs(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
     """Standard normal numbers for every input that is not a weight; zeros for integers. An open size is 1."""
     weights = {tensor.name for tensor in proto.graph.initializer}
     random = np.random.default_rng(seed)

@@ -11,16 +11,16 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, FileError, RuntimeUnavailable, first_line
-from mnbench.model.inputs import seeded_feed
+from mnbench.model.inputs import random_inputs
 
-CROPPED = 0.875
+CROP_SHARE = 0.875
 """What the crop leaves of the shorter side: 224 of 256."""
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue, as shares of 255."""
 
 
-def given_feeds(paths: Sequence[Path], proto: onnx.ModelProto) -> list[dict[str, NDArray[Any]]]:
+def load_inputs(paths: Sequence[Path], proto: onnx.ModelProto) -> list[dict[str, NDArray[Any]]]:
     """The files' inputs, as many at once as the model's batch has.
 
     Raises:
@@ -28,7 +28,7 @@ def given_feeds(paths: Sequence[Path], proto: onnx.ModelProto) -> list[dict[str,
         BuildError: it does not fit the model, or the model does not take one input.
         RuntimeUnavailable: pillow, which reads images, is not installed.
     """
-    (name, like), *more = seeded_feed(proto, 0).items()
+    (name, like), *more = random_inputs(proto, 0).items()
     if more or not like.ndim:
         raise BuildError(
             f"{proto.graph.name}: takes {', '.join([name, *(other for other, _ in more)])}",
@@ -78,7 +78,7 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
     try:
         with library.open(path) as file:
             image: Any = file.convert("RGB")
-        scale = max(width / image.width, height / image.height) / CROPPED
+        scale = max(width / image.width, height / image.height) / CROP_SHARE
         sides = max(width, round(image.width * scale)), max(height, round(image.height * scale))
         image = image.resize(sides, library.Resampling.BILINEAR)
     except OSError as failure:

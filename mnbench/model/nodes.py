@@ -26,41 +26,41 @@ OPEN_BATCH = "N"
 BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
 
 
-def node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR0911  one case a kind
+def to_node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR0911  one case a kind
     """The node of a layer."""
     read = [tensor.name for tensor in layer.inputs]
     window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
     bias = ["weight", "bias"][: len(layer.weights)]
     match layer.kind:
         case "conv":
-            return make("Conv", layer, read, bias, group=layer.groups, **window)
+            return make_node("Conv", layer, read, bias, group=layer.groups, **window)
         case "batch_norm":
             epsilon = variant.architecture.batch_norm_epsilon
-            return make("BatchNormalization", layer, read, ["gamma", "beta", "mean", "variance"], epsilon=epsilon)
+            return make_node("BatchNormalization", layer, read, ["gamma", "beta", "mean", "variance"], epsilon=epsilon)
         case "fully_connected":
-            return make("Gemm", layer, read, bias, transB=1)
+            return make_node("Gemm", layer, read, bias, transB=1)
         case "relu6":
-            return make("Clip", layer, [*read, *BOUNDS])
+            return make_node("Clip", layer, [*read, *BOUNDS])
         case "hard_sigmoid":
-            return make("HardSigmoid", layer, read, alpha=1 / 6, beta=0.5)
+            return make_node("HardSigmoid", layer, read, alpha=1 / 6, beta=0.5)
         case "max_pool":
-            return make("MaxPool", layer, read, **window)
+            return make_node("MaxPool", layer, read, **window)
         case "average_pool":
             # PyTorch counts the padding, TensorFlow does not.
-            return make("AveragePool", layer, read, count_include_pad=int(variant.padding == "torch"), **window)
+            return make_node("AveragePool", layer, read, count_include_pad=int(variant.padding == "torch"), **window)
         case "concat" | "split":
-            return make(layer.kind.capitalize(), layer, read, ["sizes"] if layer.kind == "split" else [], axis=1)
+            return make_node(layer.kind.capitalize(), layer, read, ["sizes"] if layer.kind == "split" else [], axis=1)
         case "reshape":
-            return make("Reshape", layer, read, ["shape"])
+            return make_node("Reshape", layer, read, ["shape"])
         case "transpose":
-            return make("Transpose", layer, read, perm=(0, 2, 1, 3, 4))
+            return make_node("Transpose", layer, read, perm=(0, 2, 1, 3, 4))
         case kind if kind in OPERATORS:
-            return make(OPERATORS[kind], layer, read)
+            return make_node(OPERATORS[kind], layer, read)
         case kind:
             raise BuildError(f"{layer.scope}: no node for a layer of kind {kind}", hint="report this as a defect")
 
 
-def constants(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray[Any]]:
+def constant_operands(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray[Any]]:
     """Operands that are no weights: bounds, and shapes, which are constant so that every converter takes them.
 
     The 0 of an open batch copies it from the input.
@@ -77,19 +77,21 @@ def constants(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray
     return found
 
 
-def make(op: str, layer: Layer, read: Sequence[str], weights: Iterable[str] = (), **attributes: Any) -> onnx.NodeProto:
+def make_node(
+    op: str, layer: Layer, read: Sequence[str], weights: Iterable[str] = (), **attributes: Any
+) -> onnx.NodeProto:
     """A node named after the layer, that reads `read` and the layer's own tensors `weights`."""
     inputs = [*read, *(f"{layer.scope}.{name}" for name in weights)]
     return helper.make_node(op, inputs, [tensor.name for tensor in layer.outputs], name=layer.scope, **attributes)
 
 
-def value(tensor: Tensor, batch: int | None) -> onnx.ValueInfoProto:
+def to_value_info(tensor: Tensor, batch: int | None) -> onnx.ValueInfoProto:
     """A graph's input or output; batch None leaves it open."""
     shape = (batch or OPEN_BATCH, *tensor.shape[1:])
     return helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
 
 
-def initializer(name: str, numbers: NDArray[Any]) -> onnx.TensorProto:
+def to_initializer(name: str, numbers: NDArray[Any]) -> onnx.TensorProto:
     """A constant of the graph."""
     kind = helper.np_dtype_to_tensor_dtype(numbers.dtype)
     data = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -21,7 +21,7 @@ KINDS = {
 }
 
 
-def layers_of(model: Model) -> tuple[Layer, ...]:
+def onnx_layers(model: Model) -> tuple[Layer, ...]:
     """A layer for each node that computes, in the graph's order, with shapes by ONNX's shape inference.
 
     A node that reads constants alone, such as the one that widens int8 weights, is itself a constant.
@@ -72,7 +72,7 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def precision(model: Model) -> Precision:
+def detect_precision(model: Model) -> Precision:
     """That of most of its numbers."""
     if any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
         return "int8"

@@ -11,19 +11,19 @@ import onnx
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
-from mnbench.model.inputs import seeded_feed
+from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.network.variant import Precision
 
 CALIBRATION_IMAGES = 8
 
-KEPT = {
+PRECISION_NOTES = {
     "fp16": "weights and arithmetic are fp16; input and output stay fp32 and are cast",
     "int8": "weights and activations are int8 between QuantizeLinear and DequantizeLinear; input and output stay fp32",
 }
 
 
-def converted(model: Model, precision: Precision, *, seed: int = 0) -> Model:
+def convert_precision(model: Model, precision: Precision, *, seed: int = 0) -> Model:
     """The model in that precision, its input and output still fp32.
 
     int8 is QDQ, each channel of a weight with a scale of its own, calibrated on seeded standard normal images.
@@ -43,7 +43,9 @@ def converted(model: Model, precision: Precision, *, seed: int = 0) -> Model:
         raise BuildError(
             f"{model.name}: onnxruntime cannot make it {precision}: {first_line(failure)}", hint="keep fp32"
         ) from failure
-    onnx.helper.set_model_props(proto, {**_properties(model.proto), "precision": f"{precision}: {KEPT[precision]}"})
+    onnx.helper.set_model_props(
+        proto, {**_properties(model.proto), "precision": f"{precision}: {PRECISION_NOTES[precision]}"}
+    )
     return Model(name=model.name, proto=proto)
 
 
@@ -71,7 +73,7 @@ def _quantized(model: Model, seed: int) -> onnx.ModelProto:
 
         def __init__(self) -> None:
             self.feeds: Iterator[dict[str, NDArray[Any]]] = (
-                seeded_feed(model.proto, seed + number) for number in range(CALIBRATION_IMAGES)
+                random_inputs(model.proto, seed + number) for number in range(CALIBRATION_IMAGES)
             )
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:

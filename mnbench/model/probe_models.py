@@ -19,14 +19,14 @@ IDLE_INPUTS = 9
 """As many as a quantized convolution reads."""
 
 
-def matmul(batch: int) -> Model:
+def matmul_model(batch: int) -> Model:
     """A square matrix product, 111 M Mult-Adds a batch."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="matmul")]
     shape = (batch * SIDE, SIDE)
     return _model("matmul", nodes, {"x": shape}, {"y": shape}, {"w": _weights(SIDE, SIDE)})
 
 
-def convolutions(kernel: int, channels: int, side: int, batch: int) -> Model:
+def convolution_model(kernel: int, channels: int, side: int, batch: int) -> Model:
     """A few convolutions in a row, without activations."""
     names = ["x", *(f"y{at}" for at in range(CHAINED))]
     weights = {f"w{at}": _weights(channels, channels, kernel, kernel) for at in range(CHAINED)}
@@ -38,7 +38,7 @@ def convolutions(kernel: int, channels: int, side: int, batch: int) -> Model:
     return _model(f"conv{kernel}x{kernel}", nodes, {"x": shape}, {names[-1]: shape}, weights)
 
 
-def read(size_bytes: int) -> Model:
+def memory_read_model(size_bytes: int) -> Model:
     """A matrix of that size, read once, as a fully connected layer reads its weights."""
     rows = size_bytes // 4 // COLUMNS
     nodes = [
@@ -50,7 +50,7 @@ def read(size_bytes: int) -> Model:
     return _model("read", nodes, {"x": (1, COLUMNS)}, {"y": (1, rows)}, size, integers=True)
 
 
-def idle() -> Model:
+def idle_model() -> Model:
     """Nodes that do next to nothing, half of them with two tensors and half with many."""
     few = [helper.make_node("Neg", [f"few{at}" if at else "x"], [f"few{at + 1}"]) for at in range(IDLE_NODES)]
     many = [

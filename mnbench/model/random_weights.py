@@ -47,7 +47,7 @@ POOLED = Moments(1.485 * math.sqrt(NORMALIZED.variance), 0.357 * NORMALIZED.vari
 """The largest of nine numbers behind NORMALIZED and ReLU: where all networks here have their max pooling."""
 
 
-def seeded_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int, beta: float = 0.0) -> Weights:
+def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int, beta: float = 0.0) -> Weights:
     """The trainable tensors of every layer and the statistics of its batch normalizations, by tensor name.
 
     Names are the layer's scope and `.weight`, `.bias`, `.gamma`, `.beta`, `.mean` or `.variance`. `beta` is what the
@@ -91,7 +91,7 @@ def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911 
         case "batch_norm":
             return NORMALIZED
         case "relu" | "relu6" | "hard_swish" | "hard_sigmoid":
-            return activated(layer.kind, first)
+            return activation_moments(layer.kind, first)
         case "max_pool":
             return POOLED
         case "add":
@@ -108,11 +108,11 @@ def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911 
 
 
 @cache
-def activated(kind: str, moments: Moments) -> Moments:
+def activation_moments(kind: str, moments: Moments) -> Moments:
     """The moments behind an activation of normally distributed numbers, by a sum over ± 6 standard deviations."""
     deviations = [step / 20 for step in range(-120, 121)]
     densities = [math.exp(-z * z / 2) for z in deviations]
-    values = [activate(kind, moments.mean + z * math.sqrt(moments.variance)) for z in deviations]
+    values = [apply_activation(kind, moments.mean + z * math.sqrt(moments.variance)) for z in deviations]
     total = sum(densities)
     mean = sum(map(float.__mul__, densities, values)) / total
     square = sum(density * value**2 for density, value in zip(densities, values, strict=True)) / total
@@ -120,7 +120,7 @@ def activated(kind: str, moments: Moments) -> Moments:
     return Moments(round(mean, 4), round(square - mean**2, 4))
 
 
-def activate(kind: str, value: float) -> float:
+def apply_activation(kind: str, value: float) -> float:
     """One number through an activation."""
     gate = min(max(value + 3, 0.0), 6.0) / 6
     return {

@@ -7,12 +7,12 @@ from google.protobuf.message import DecodeError
 
 from mnbench.errors import BuildError, FileError, first_line
 from mnbench.model.model import Model
-from mnbench.model.to_onnx import check
+from mnbench.model.to_onnx import check_model
 
 PROTOBUF_LIMIT_BYTES = 2**31
 
 
-def read_model(path: Path, *, resolution: tuple[int, int] | None = None) -> Model:
+def read_onnx(path: Path, *, resolution: tuple[int, int] | None = None) -> Model:
     """Read and check a model; external data comes inside. A symbolic batch becomes 1.
 
     Raises:
@@ -39,7 +39,7 @@ def read_model(path: Path, *, resolution: tuple[int, int] | None = None) -> Mode
     model = Model(name=path.stem, proto=proto)
     if not proto.graph.node:
         raise BuildError(f"{path}: holds no graph", hint="export or download it again")
-    check(model)
+    check_model(model)
     _fix_sizes(model, resolution)
     # `check` has cached the bytes of the graph as it was; the graph with fixed sizes is another model.
     return Model(name=path.stem, proto=proto)

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from mnbench.model.equivalence import run
+from mnbench.model.equivalence import reference_outputs
 from mnbench.model.model import IR_VERSION, OPSET
-from mnbench.model.nodes import constants, initializer, node, value
+from mnbench.model.nodes import constant_operands, to_initializer, to_node, to_value_info
 from mnbench.model.random_weights import Weights
 from mnbench.network.layer import INPUT, Layer, Tensor
 from mnbench.network.variant import Variant
@@ -24,7 +24,7 @@ from mnbench.network.variant import Variant
 SMALLEST = np.float32(1e-12)
 
 
-def calibrated(layers: Sequence[Layer], weights: Weights, variant: Variant, *, seed: int) -> Weights:
+def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant, *, seed: int) -> Weights:
     """The weights, with each layer's scale corrected by a power of two. `layers` tell how many images are run.
 
     Raises:
@@ -53,8 +53,8 @@ def _exponents(
     scopes = {layer.scope for layer in gauged}
     nodes: list[onnx.NodeProto] = []
     for layer in layers:
-        nodes += _gauged(layer, variant) if layer.scope in scopes else [node(layer, variant)]
-    numbers = weights | constants(layers, open_batch=False) | _gauge_constants(gauged, weights)
+        nodes += _gauged(layer, variant) if layer.scope in scopes else [to_node(layer, variant)]
+    numbers = weights | constant_operands(layers, open_batch=False) | _gauge_constants(gauged, weights)
     # Numbers go in as inputs, which no one copies; shapes must be constant.
     shapes = {name: array for name, array in numbers.items() if array.dtype == np.int64}
     image = np.random.default_rng(seed).standard_normal(layers[0].inputs[0].shape).astype(np.float32)
@@ -65,12 +65,12 @@ def _exponents(
         input=[
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, array.shape) for name, array in feed.items()
         ],
-        output=[value(Tensor(f"{layer.scope}.exponent", (1,)), 1) for layer in gauged],
-        initializer=[initializer(name, array) for name, array in shapes.items()],
+        output=[to_value_info(Tensor(f"{layer.scope}.exponent", (1,)), 1) for layer in gauged],
+        initializer=[to_initializer(name, array) for name, array in shapes.items()],
     )
     proto = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     proto.ir_version = IR_VERSION
-    return [float(exponent[0]) for exponent in run(proto.SerializeToString(), feed, name=variant.name)]
+    return [float(exponent[0]) for exponent in reference_outputs(proto.SerializeToString(), feed, name=variant.name)]
 
 
 def _gauged(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
@@ -94,7 +94,7 @@ def _gauged(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
             ),
         ]
     else:
-        inner = node(replace(layer, weights=layer.weights[:1], outputs=(Tensor(raw, output.shape),)), variant)
+        inner = to_node(replace(layer, weights=layer.weights[:1], outputs=(Tensor(raw, output.shape),)), variant)
         factor = [
             helper.make_node("Mul", [raw, shrink], [f"{scope}.shrunk"]),
             helper.make_node("Add", [f"{scope}.shrunk", f"{scope}.offset"], [output.name]),

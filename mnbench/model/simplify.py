@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from mnbench.errors import SimplifyError, first_line
-from mnbench.model.equivalence import difference, run
-from mnbench.model.inputs import seeded_feed
+from mnbench.model.equivalence import reference_outputs, relative_difference
+from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 
-TOLERANCE = 1e-4
+SIMPLIFY_TOLERANCE = 1e-4
 """Of the largest difference, as a share of the output's standard deviation."""
 
-METADATA_OF_ONNXSIM = "onnxsim."
+ONNXSIM_METADATA_PREFIX = "onnxsim."
 
 
 def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> Model:
@@ -36,13 +36,13 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
         raise SimplifyError(
             f"{model.name}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"
         ) from failure
-    kept = [entry for entry in proto.metadata_props if not entry.key.startswith(METADATA_OF_ONNXSIM)]
+    kept = [entry for entry in proto.metadata_props if not entry.key.startswith(ONNXSIM_METADATA_PREFIX)]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)
     return Model(name=model.name, proto=proto)
 
 
-def prove(reference: Model, candidate: Model, *, seed: int = 0) -> float:
+def check_equivalence(reference: Model, candidate: Model, *, seed: int = 0) -> float:
     """Run both on the same seeded input, with onnxruntime's own optimizations off.
 
     Returns:
@@ -52,9 +52,9 @@ def prove(reference: Model, candidate: Model, *, seed: int = 0) -> float:
         SimplifyError: the outputs differ by more than 1e-4, or tell nothing because they are constant or not finite.
         RuntimeUnavailable: onnxruntime is not installed.
     """
-    feed = seeded_feed(reference.proto, seed)
-    expectations = run(reference.data, feed, name=reference.name)
-    found = run(candidate.data, feed, name=candidate.name)
+    feed = random_inputs(reference.proto, seed)
+    expectations = reference_outputs(reference.data, feed, name=reference.name)
+    found = reference_outputs(candidate.data, feed, name=candidate.name)
     if [output.shape for output in expectations] != [output.shape for output in found]:
         raise SimplifyError(
             f"{reference.name}: the simplified graph has outputs of other shapes",
@@ -68,8 +68,8 @@ def prove(reference: Model, candidate: Model, *, seed: int = 0) -> float:
                 f"{reference.name}: its output on a random input has spread {spread:g}: equality would prove nothing",
                 hint="keep the plain graph with --no-simplify, and look at the weights",
             )
-    worst = max(map(difference, expectations, found))
-    if not worst <= TOLERANCE:
+    worst = max(map(relative_difference, expectations, found))
+    if not worst <= SIMPLIFY_TOLERANCE:
         raise SimplifyError(
             f"{reference.name}: the simplified graph differs by {worst:.1e} of the output's spread",
             hint="keep the plain graph with --no-simplify, and report the model to onnxsim",

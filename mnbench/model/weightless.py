@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from mnbench import atomic_files
-from mnbench.errors import RecordError
+from mnbench.errors import ResultsError
 from mnbench.model.model import Model
 
-KEPT_EXACTLY = 64
+MAX_EXACT_SIZE = 64
 """How many numbers a weight may have to be kept as it is: scales, zero points, shapes."""
 
 SUFFIX = ".onnx.xz"
-REFILLED = "mnbench.refilled"
+HASH_KEY = "mnbench.refilled"
 
 
-def skeleton(model: Model) -> bytes:
+def strip_weights(model: Model) -> bytes:
     """The model without its large weights, compressed; it knows the hash of what `refilled` makes of it."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
@@ -38,51 +38,53 @@ def skeleton(model: Model) -> bytes:
     exact = {name for node in scaled for name in node.input[1:]}
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        large = values.size > KEPT_EXACTLY and values.dtype.kind in "fiu" and values.dtype.itemsize <= 4
+        large = values.size > MAX_EXACT_SIZE and values.dtype.kind in "fiu" and values.dtype.itemsize <= 4
         if large and tensor.name not in exact:
             _empty(tensor, values)
     filled = onnx.ModelProto()
     filled.CopyFrom(proto)
     entry = proto.metadata_props.add()
-    entry.key, entry.value = REFILLED, _fill(filled)
+    entry.key, entry.value = HASH_KEY, _fill(filled)
     return lzma.compress(proto.SerializeToString(deterministic=True), preset=9)
 
 
-def refilled(data: bytes, name: str) -> Model:
+def refill_weights(data: bytes, name: str) -> Model:
     """The model that a skeleton stands for, with other weights.
 
     Raises:
-        RecordError: it is no skeleton, or something else comes of it than when it was made.
+        ResultsError: it is no skeleton, or something else comes of it than when it was made.
     """
     try:
         proto = onnx.ModelProto.FromString(lzma.decompress(data))
-        wanted = next(entry for entry in proto.metadata_props if entry.key == REFILLED)
+        wanted = next(entry for entry in proto.metadata_props if entry.key == HASH_KEY)
         proto.metadata_props.remove(wanted)
         found = _fill(proto)
     except (lzma.LZMAError, EOFError, DecodeError, StopIteration, ValueError, KeyError) as failure:
-        raise RecordError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
+        raise ResultsError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
     if found != wanted.value:
-        raise RecordError(
+        raise ResultsError(
             f"{name}: the hash of the graph that is kept is {found[:12]}, and not {wanted.value[:12]}",
             hint="restore it from git, or keep the graph again",
         )
     return Model(name=name, proto=proto)
 
 
-def path_of(results: Path, sha256: str) -> Path:
+def weightless_path(results: Path, sha256: str) -> Path:
     """Where the graph of a model with that hash is kept."""
     return results / "graphs" / f"{sha256[:12]}{SUFFIX}"
 
 
-def keep(results: Path, model: Path, sha256: str) -> None:
+def save_weightless(results: Path, model: Path, sha256: str) -> None:
     """Keep the graph of a model file with the results, unless it is there.
 
     Raises:
         FileError: no space, no permission.
     """
-    path = path_of(results, sha256)
+    path = weightless_path(results, sha256)
     if not path.exists():
-        atomic_files.write(path, skeleton(Model(name=model.stem, proto=onnx.ModelProto.FromString(model.read_bytes()))))
+        atomic_files.write_atomically(
+            path, strip_weights(Model(name=model.stem, proto=onnx.ModelProto.FromString(model.read_bytes())))
+        )
 
 
 def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from mnbench.errors import ArchitectureError
-from mnbench.network.toml_struct import Table
+from mnbench.errors import GraphFileError
+from mnbench.network.toml_struct import TomlStruct
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Stride: TypeAlias = Literal[1, 2]
@@ -20,7 +20,7 @@ Size: TypeAlias = tuple[Count, Count, Count]
 IMAGE_CHANNELS = 3
 
 
-class Erratum(Table, frozen=True, kw_only=True):
+class Erratum(TomlStruct, frozen=True, kw_only=True):
     """Where the table must differ from what the paper prints, and why."""
 
     row: str
@@ -30,11 +30,11 @@ class Erratum(Table, frozen=True, kw_only=True):
     reason: str
 
 
-Counts: TypeAlias = Literal["all", "convolutions", "all and normalization"]
-Holds: TypeAlias = Literal["weights", "trainable", "trainable and means", "trainable and statistics"]
+MultAddsCounted: TypeAlias = Literal["all", "convolutions", "all and normalization"]
+ParamsCounted: TypeAlias = Literal["weights", "trainable", "trainable and means", "trainable and statistics"]
 
 
-class Published(Table, frozen=True, kw_only=True):
+class PublishedModel(TomlStruct, frozen=True, kw_only=True):
     """One published model: figures exactly as printed, their source, and why one that does not fit does not.
 
     `mult_adds` and `params` keep the printed digits and unit: "569M", "4.24M", or an exact "3504872". Sources count
@@ -51,9 +51,9 @@ class Published(Table, frozen=True, kw_only=True):
     unit: str | None = None
     classes: int | None = None
     mult_adds: str | None = None
-    mult_adds_of: Counts = "all"
+    mult_adds_of: MultAddsCounted = "all"
     params: str | None = None
-    params_of: Holds = "trainable"
+    params_of: ParamsCounted = "trainable"
     top1: float | None = None
     latency: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     disputed: dict[Literal["mult_adds", "params"], str] = msgspec.field(
@@ -61,15 +61,15 @@ class Published(Table, frozen=True, kw_only=True):
     )
 
 
-class Printed(NamedTuple):
+class RowShape(NamedTuple):
     """What a row prints of its own shapes: its number, its input, and the output that the next row must take."""
 
     number: str
-    given: Size
+    input: Size
     output: Size
 
 
-class Architecture(Table, frozen=True, kw_only=True, tag_field="family"):
+class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
     """One file of `graphs/`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -80,15 +80,15 @@ class Architecture(Table, frozen=True, kw_only=True, tag_field="family"):
     table: str
     batch_norm_epsilon: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     errata: tuple[Erratum, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedModel, ...] = ()
 
     @property
     def resolution(self) -> tuple[int, int]:
         """The table's own input height and width: ρ = 1."""
-        height, width, _ = next(self.printed()).given
+        height, width, _ = next(self.row_shapes()).input
         return height, width
 
-    def printed(self) -> Iterator[Printed]:
+    def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table, in order, once."""
         raise AssertionError
 
@@ -96,33 +96,33 @@ class Architecture(Table, frozen=True, kw_only=True, tag_field="family"):
         """Hold the table against itself.
 
         Raises:
-            ArchitectureError: a row's printed input is not what the rows above it give.
+            GraphFileError: a row's printed input is not what the rows above it give.
         """
-        rows = list(self.printed())
+        rows = list(self.row_shapes())
         for above, row in pairwise(rows):
-            if row.given != above.output:
-                refuse(path, row.number, "input", row.given, f"the rows above it give {times(above.output)}")
+            if row.input != above.output:
+                reject_row(path, row.number, "input", row.input, f"the rows above it give {format_size(above.output)}")
 
 
-def refuse(path: Path, number: str, key: str, value: Sequence[int], why: str) -> None:
+def reject_row(path: Path, number: str, key: str, value: Sequence[int], why: str) -> None:
     """Refuse a row that contradicts the table.
 
     Raises:
-        ArchitectureError: always.
+        GraphFileError: always.
     """
-    raise ArchitectureError(
+    raise GraphFileError(
         path,
         f"row {number}, key `{key}`",
-        f"is {times(value)}, but {why}",
+        f"is {format_size(value)}, but {why}",
         hint="the table must agree with itself at α = 1: mend that row, or the one above it",
     )
 
 
-def strided(size: Size, stride: int, channels: int) -> Size:
+def output_size(size: Size, stride: int, channels: int) -> Size:
     """The map behind a layer of that stride."""
     return (-(-size[0] // stride), -(-size[1] // stride), channels)
 
 
-def times(sizes: Sequence[int]) -> str:
+def format_size(sizes: Sequence[int]) -> str:
     """Sizes as a person writes them."""
     return " × ".join(map(str, sizes))

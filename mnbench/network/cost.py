@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from mnbench.network.layer import FUSED, VIEWS, Layer
+from mnbench.network.layer import FUSED_KINDS, VIEW_KINDS, Layer
 
 FLOAT32_BYTES = 4
 
@@ -45,7 +45,7 @@ class Cost:
 def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
     """What one layer costs, with so many bytes an element."""
     params = sum(map(prod, layer.weights))
-    if layer.kind in FUSED or layer.kind in VIEWS:
+    if layer.kind in FUSED_KINDS or layer.kind in VIEW_KINDS:
         return Cost(params=params, element_bytes=element_bytes)
     moved = sum(tensor.elements for tensor in (*layer.inputs, *layer.outputs))
     if layer.kind not in ("conv", "fully_connected"):
@@ -61,7 +61,7 @@ def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
     )
 
 
-def cost(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> Cost:
+def total_cost(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> Cost:
     """What all the layers cost together."""
     return sum(map(layer_cost, layers), Cost(element_bytes=element_bytes))
 
@@ -92,7 +92,7 @@ def peak_activation_bytes(layers: Sequence[Layer], element_bytes: int = FLOAT32_
                 freed += living.pop(tensor.name, 0)
         made = sum(tensor.elements for tensor in layer.outputs)
         living.update((tensor.name, tensor.elements) for tensor in layer.outputs)
-        in_place = layer.kind in FUSED or layer.kind in VIEWS
+        in_place = layer.kind in FUSED_KINDS or layer.kind in VIEW_KINDS
         peak = max(peak, now + made - (freed if in_place else 0))
         now += made - freed
     return peak * element_bytes

@@ -9,26 +9,26 @@ from typing import Any
 
 import msgspec
 
-from mnbench.network.cost import Cost, cost, cost_by_type, layer_cost, peak_activation_bytes
+from mnbench.network.cost import Cost, cost_by_type, layer_cost, peak_activation_bytes, total_cost
 from mnbench.network.layer import Layer, Shape
 from mnbench.network.network import Network
-from mnbench.network.toml_struct import Table as TomlRow
-from mnbench.network.variant import Source, Variant, alpha_text, resolution_text
+from mnbench.network.toml_struct import TomlStruct as TomlRow
+from mnbench.network.variant import ModelSource, Variant, format_alpha, format_resolution
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_millions, in_percent_2
+from mnbench.units import format_percent_2, millions_formatter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class CountedModel:
     """A variant or file with its layers."""
 
-    source: Source
+    source: ModelSource
     resolution: tuple[int, int] | None
     layers: Sequence[Layer]
     element_bytes: int
 
     @property
-    def peak(self) -> int:
+    def peak_bytes(self) -> int:
         """The bytes that activations hold at most."""
         return peak_activation_bytes(self.layers, self.element_bytes)
 
@@ -40,14 +40,14 @@ class Counted:
     @property
     def extended(self) -> bool:
         """Whether its widths stand in no paper, because the paper prints columns and no formula."""
-        return isinstance(self.source, Variant) and self.source.extended
+        return isinstance(self.source, Variant) and self.source.has_unpublished_width
 
     @property
     def total(self) -> Cost:
         """What all its layers cost."""
-        return cost(self.layers, self.element_bytes)
+        return total_cost(self.layers, self.element_bytes)
 
-    def payload(self, *, layers: bool = False) -> dict[str, Any]:
+    def to_dict(self, *, layers: bool = False) -> dict[str, Any]:
         """For programs."""
         total = self.total
         found: dict[str, Any] = {
@@ -56,7 +56,7 @@ class Counted:
             "resolution": self.resolution,
             "extended": self.extended,
             **_cost_payload(total),
-            "peak_activation_bytes": self.peak,
+            "peak_activation_bytes": self.peak_bytes,
             "types": {kind: _cost_payload(one) for kind, one in cost_by_type(self.layers, self.element_bytes).items()},
         }
         if layers:
@@ -65,33 +65,33 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class CostRow:
     """A label, shapes and a cost: what layers, types and rows have in common."""
 
     label: str
     kind: str = ""
-    read: Shape = ()
-    written: Shape = ()
+    input_shape: Shape = ()
+    output_shape: Shape = ()
     cost: Cost
     total: Cost
 
 
-def cost_table(counted: Sequence[Counted]) -> Table[Counted]:
+def cost_table(counted: Sequence[CountedModel]) -> Table[CountedModel]:
     """One row a variant."""
     columns = [
-        Column[Counted](name="variant", value=lambda c: c.source.name, left=True),
-        Column[Counted](name="alpha", title="α", value=lambda c: c.alpha, show=alpha_text),
-        Column[Counted](
-            name="resolution", title="res", value=lambda c: resolution_text(c.resolution) if c.resolution else None
+        Column[CountedModel](name="variant", value=lambda c: c.source.name, left=True),
+        Column[CountedModel](name="alpha", title="α", value=lambda c: c.alpha, format=format_alpha),
+        Column[CountedModel](
+            name="resolution", title="res", value=lambda c: format_resolution(c.resolution) if c.resolution else None
         ),
         *_cost_columns(lambda c: c.total),
-        Column[Counted](
+        Column[CountedModel](
             name="peak_activation_bytes",
             title="peak\nactivations",
             unit="MB",
-            value=lambda c: c.peak,
-            show=in_millions(2),
-            rank=1,
+            value=lambda c: c.peak_bytes,
+            format=millions_formatter(2),
+            drop_priority=1,
         ),
     ]
     extended = [one.source.name for one in counted if one.extended]
@@ -99,14 +99,14 @@ def cost_table(counted: Sequence[Counted]) -> Table[Counted]:
     return Table(columns=columns, rows=counted, notes=notes if extended else ())
 
 
-def layer_table(counted: Counted) -> Table[Line]:
+def layer_table(counted: CountedModel) -> Table[CostRow]:
     """One row a layer, in the order in which they run."""
     lines = [
-        Line(
+        CostRow(
             label=layer.scope,
             kind=layer.type,
-            read=layer.inputs[0].shape if layer.inputs else (),
-            written=layer.output.shape,
+            input_shape=layer.inputs[0].shape if layer.inputs else (),
+            output_shape=layer.output.shape,
             cost=layer_cost(layer, counted.element_bytes),
             total=counted.total,
         )
@@ -115,53 +115,53 @@ def layer_table(counted: Counted) -> Table[Line]:
     return _lines(f"{counted.source.name}, layer by layer", "scope", lines, shapes=True)
 
 
-def type_table(counted: Counted) -> Table[Line]:
+def type_table(counted: CountedModel) -> Table[CostRow]:
     """One row a layer type, as in Table 2 of the MobileNet paper."""
     lines = [
-        Line(label=kind, cost=one, total=counted.total)
+        CostRow(label=kind, cost=one, total=counted.total)
         for kind, one in cost_by_type(counted.layers, counted.element_bytes).items()
     ]
     return _lines(f"{counted.source.name}, by layer type", "type", lines, shapes=False)
 
 
-def row_table(network: Network) -> Table[Line]:
+def row_table(network: Network) -> Table[CostRow]:
     """One row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
     variant = network.variant
-    total = cost(network.layers, variant.element_bytes)
+    total = total_cost(network.layers, variant.element_bytes)
     lines = [
-        Line(
+        CostRow(
             label=f"{number:<4}  {_block(layers)}",
             kind=_printed(row),
-            read=layers[0].inputs[0].shape,
-            written=layers[-1].output.shape,
-            cost=cost(layers, variant.element_bytes),
+            input_shape=layers[0].inputs[0].shape,
+            output_shape=layers[-1].output.shape,
+            cost=total_cost(layers, variant.element_bytes),
             total=total,
         )
         for (number, row), layers in _rows(network)
     ]
     architecture = variant.architecture
     title = (
-        f"{architecture.title} at α = {alpha_text(variant.alpha)}, {resolution_text(variant.resolution)}\n"
+        f"{architecture.title} at α = {format_alpha(variant.alpha)}, {format_resolution(variant.resolution)}\n"
         f"{architecture.paper}, {architecture.table}"
     )
     notes = [
         f"row {one.row}: the paper prints {one.key} = {one.printed}, used is {one.used}: {one.reason}"
         for one in architecture.errata
     ]
-    if variant.extended:
+    if variant.has_unpublished_width:
         notes.append("not published: the widths at this α lie between or beyond the paper's columns")
-    summed = Line(label="      total", cost=total, total=total)
+    summed = CostRow(label="      total", cost=total, total=total)
     return _lines(title, "row", [*lines, summed], shapes=True, notes=notes)
 
 
-def row_payload(network: Network) -> dict[str, Any]:
+def row_costs_to_dict(network: Network) -> dict[str, Any]:
     """For programs."""
     variant = network.variant
     return {
         "variant": variant.name,
         "alpha": variant.alpha,
         "resolution": variant.resolution,
-        **_cost_payload(cost(network.layers, variant.element_bytes)),
+        **_cost_payload(total_cost(network.layers, variant.element_bytes)),
         "rows": [
             {
                 "row": number,
@@ -169,7 +169,7 @@ def row_payload(network: Network) -> dict[str, Any]:
                 "type": _printed(row),
                 "input": layers[0].inputs[0].shape,
                 "output": layers[-1].output.shape,
-                **_cost_payload(cost(layers, variant.element_bytes)),
+                **_cost_payload(total_cost(layers, variant.element_bytes)),
             }
             for (number, row), layers in _rows(network)
         ],
@@ -199,43 +199,51 @@ def _printed(row: TomlRow) -> str:
     return " ".join([columns["type"], *kept, *flags])
 
 
-def _lines(title: str, label: str, lines: Sequence[Line], *, shapes: bool, notes: Sequence[str] = ()) -> Table[Line]:
-    columns = [Column[Line](name=label, value=lambda line: line.label, left=True)]
+def _lines(
+    title: str, label: str, lines: Sequence[CostRow], *, shapes: bool, notes: Sequence[str] = ()
+) -> Table[CostRow]:
+    columns = [Column[CostRow](name=label, value=lambda line: line.label, left=True)]
     if shapes:
         columns += [
-            Column[Line](name="type", value=lambda line: line.kind, left=True),
-            Column[Line](name="input", value=lambda line: _times(line.read), rank=1),
-            Column[Line](name="output", value=lambda line: _times(line.written)),
+            Column[CostRow](name="type", value=lambda line: line.kind, left=True),
+            Column[CostRow](name="input", value=lambda line: _times(line.input_shape), drop_priority=1),
+            Column[CostRow](name="output", value=lambda line: _times(line.output_shape)),
         ]
     columns += _cost_columns(lambda line: line.cost)
     columns.append(
-        share_column("mult_adds", "Mult-Adds", lambda line: share(line.cost.mult_adds, line.total.mult_adds))
+        fraction_column("mult_adds", "Mult-Adds", lambda line: fraction(line.cost.mult_adds, line.total.mult_adds))
     )
     if not shapes:
-        columns.append(share_column("params", "params", lambda line: share(line.cost.params, line.total.params)))
+        columns.append(fraction_column("params", "params", lambda line: fraction(line.cost.params, line.total.params)))
     return Table(columns=columns, rows=lines, title=title, notes=notes)
 
 
 def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
     return [
-        Column[Any](name="params", unit="M", value=lambda row: of(row).params, show=in_millions(3), rank=2),
         Column[Any](
-            name="mult_adds", title="Mult-Adds", unit="M", value=lambda row: of(row).mult_adds, show=in_millions(2)
+            name="params", unit="M", value=lambda row: of(row).params, format=millions_formatter(3), drop_priority=2
+        ),
+        Column[Any](
+            name="mult_adds",
+            title="Mult-Adds",
+            unit="M",
+            value=lambda row: of(row).mult_adds,
+            format=millions_formatter(2),
         ),
         Column[Any](
             name="memory_access",
             title="memory\naccess",
             unit="M",
             value=lambda row: of(row).memory_access,
-            show=in_millions(3),
-            rank=3,
+            format=millions_formatter(3),
+            drop_priority=3,
         ),
         Column[Any](
             name="memory_access_bytes",
             title="memory\naccess",
             unit="MB",
             value=lambda row: of(row).memory_access_bytes,
-            show=in_millions(2),
+            format=millions_formatter(2),
         ),
     ]
 
@@ -265,12 +273,12 @@ def _layer_payload(layer: Layer, element_bytes: int) -> dict[str, Any]:
     }
 
 
-def share_column(name: str, title: str, value: Callable[[Any], float | None]) -> Column[Any]:
+def fraction_column(name: str, title: str, value: Callable[[Any], float | None]) -> Column[Any]:
     """A share, with two decimals, as papers print it."""
-    return Column[Any](name=f"{name}_share", title=title, unit="share", value=value, show=in_percent_2)
+    return Column[Any](name=f"{name}_share", title=title, unit="share", value=value, format=format_percent_2)
 
 
-def share(part: int, whole: int) -> float:
+def fraction(part: int, whole: int) -> float:
     """A part as a share of the whole."""
     return part / whole if whole else 0.0
 

@@ -65,11 +65,11 @@ class Layer:
                 return kind.replace("_", " ").capitalize()
 
 
-FUSED = frozenset(
+FUSED_KINDS = frozenset(
     {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid", "hard_swish"}
     | {"cast", "quantize_linear", "dequantize_linear"}
 )
 """Layers that a runtime does in place while it writes the layer before: they move no memory of their own."""
 
-VIEWS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "shape"})
+VIEW_KINDS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "shape"})
 """Layers that rename a tensor: none of its numbers is read or written."""

@@ -5,13 +5,13 @@ from typing import NoReturn
 
 from mnbench.errors import BuildError
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
-from mnbench.network.toml_struct import Table
+from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
 
 Kernel = int | tuple[int, int]
 
 
-class Stack:
+class LayerBuilder:
     """Collects layers; each method adds one or more and returns what they put out.
 
     `row` is the number of the table's row that the layers to come belong to, and what the row prints.
@@ -20,8 +20,8 @@ class Stack:
     def __init__(self, variant: Variant, channels: int) -> None:
         self.variant = variant
         self.layers: list[Layer] = []
-        self.rows: list[tuple[str, Table]] = []
-        self.row: tuple[str, Table]
+        self.rows: list[tuple[str, TomlStruct]] = []
+        self.row: tuple[str, TomlStruct]
         self.input = Tensor(INPUT, (variant.batch or 1, channels, *variant.resolution))
 
     def conv(
@@ -37,12 +37,12 @@ class Stack:
     ) -> Tensor:
         """A convolution, batch normalization and, if named, an activation."""
         x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
-        x = self.push("batch_norm", f"{scope}/bn", [x], x.shape, weights=[(out,), (out,)])
+        x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=[(out,), (out,)])
         return self.activation(x, scope, activation) if activation else x
 
     def activation(self, x: Tensor, scope: str, kind: str) -> Tensor:
         """An activation of that kind, named after it."""
-        return self.push(kind, f"{scope}/{kind}", [x], x.shape)
+        return self.add_layer(kind, f"{scope}/{kind}", [x], x.shape)
 
     def max_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
         """Max pooling, padded like a convolution."""
@@ -55,22 +55,22 @@ class Stack:
     def global_average_pool(self, x: Tensor, scope: str) -> Tensor:
         """The mean of each channel, (N, C, 1, 1)."""
         batch, channels, height, width = self._map(x)
-        return self.push("global_average_pool", scope, [x], (batch, channels, 1, 1), kernel=(height, width))
+        return self.add_layer("global_average_pool", scope, [x], (batch, channels, 1, 1), kernel=(height, width))
 
     def add(self, scope: str, x: Tensor, y: Tensor) -> Tensor:
         """Element by element."""
-        return self.push("add", scope, [x, y], x.shape)
+        return self.add_layer("add", scope, [x, y], x.shape)
 
     def multiply(self, scope: str, x: Tensor, gate: Tensor) -> Tensor:
         """Element by element, or each channel by its gate."""
-        return self.push("mul", scope, [x, gate], x.shape)
+        return self.add_layer("mul", scope, [x, gate], x.shape)
 
     def concat(self, scope: str, parts: Sequence[Tensor]) -> Tensor:
         """Channels behind channels."""
         batch, _, height, width = parts[0].shape
-        return self.push("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), height, width))
+        return self.add_layer("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), height, width))
 
-    def halves(self, x: Tensor, scope: str) -> tuple[Tensor, Tensor]:
+    def split_channels(self, x: Tensor, scope: str) -> tuple[Tensor, Tensor]:
         """The first and the second half of the channels."""
         batch, channels, height, width = self._map(x)
         half = (batch, channels // 2, height, width)
@@ -82,20 +82,20 @@ class Stack:
         """Channel i of group g becomes channel g of group i: reshape, transpose, reshape, all of constant shape."""
         batch, channels, height, width = x.shape
         inner = channels // groups
-        y = self.push("reshape", f"{scope}/split", [x], (batch, groups, inner, height, width))
-        y = self.push("transpose", f"{scope}/transpose", [y], (batch, inner, groups, height, width))
-        return self.push("reshape", f"{scope}/join", [y], x.shape)
+        y = self.add_layer("reshape", f"{scope}/split", [x], (batch, groups, inner, height, width))
+        y = self.add_layer("transpose", f"{scope}/transpose", [y], (batch, inner, groups, height, width))
+        return self.add_layer("reshape", f"{scope}/join", [y], x.shape)
 
     def flatten(self, x: Tensor, name: str = "") -> Tensor:
         """(N, C, 1, 1) to (N, C)."""
-        return self.push("flatten", "flatten", [x], x.shape[:2], name=name)
+        return self.add_layer("flatten", "flatten", [x], x.shape[:2], name=name)
 
     def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
         """(N, C) to (N, out)."""
         if len(x.shape) != 2:
             self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
         weights: list[Shape] = [(out, x.shape[1]), *([(out,)] if bias else [])]
-        return self.push("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
+        return self.add_layer("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
     def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> None:
         """Pooled features to logits; to features alone if the variant has no classes."""
@@ -103,7 +103,7 @@ class Stack:
         if wanted:
             self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT)
 
-    def push(
+    def add_layer(
         self,
         kind: str,
         scope: str,

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 
 from mnbench.errors import BuildError
-from mnbench.families.generic import Blocks
-from mnbench.families.generic_layers import blocks, input_channels
-from mnbench.families.mobilenet_layers import mobilenet_v1, mobilenet_v2, mobilenet_v3
+from mnbench.families.generic import StackedBlocks
+from mnbench.families.generic_layers import add_block_layers, input_channels
+from mnbench.families.mobilenet_layers import add_mobilenet_v1_layers, add_mobilenet_v2_layers, add_mobilenet_v3_layers
 from mnbench.families.mobilenet_v1 import MobileNetV1
 from mnbench.families.mobilenet_v2 import MobileNetV2
 from mnbench.families.mobilenet_v3 import MobileNetV3
 from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
-from mnbench.families.shufflenet_layers import shufflenet_v1, shufflenet_v2
+from mnbench.families.shufflenet_layers import add_shufflenet_v1_layers, add_shufflenet_v2_layers
 from mnbench.network.architecture import IMAGE_CHANNELS
 from mnbench.network.layer import Layer
-from mnbench.network.layer_builder import Stack
-from mnbench.network.toml_struct import Table
+from mnbench.network.layer_builder import LayerBuilder
+from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
 
 
@@ -24,10 +24,10 @@ class Network:
 
     variant: Variant
     layers: tuple[Layer, ...]
-    rows: tuple[tuple[str, Table], ...]
+    rows: tuple[tuple[str, TomlStruct], ...]
 
 
-def network(variant: Variant) -> Network:
+def build_network(variant: Variant) -> Network:
     """Every layer of the variant, from its input (N, 3, H, W) to its logits (N, classes) or features (N, C).
 
     Stacked blocks go from a map of their own channels to one like it. Maps shrink as ceil(side / stride). An open batch
@@ -37,22 +37,22 @@ def network(variant: Variant) -> Network:
         BuildError: the rows stand in an order that cannot be built.
     """
     architecture = variant.architecture
-    stack = Stack(
-        variant, input_channels(architecture, variant) if isinstance(architecture, Blocks) else IMAGE_CHANNELS
+    stack = LayerBuilder(
+        variant, input_channels(architecture, variant) if isinstance(architecture, StackedBlocks) else IMAGE_CHANNELS
     )
     match architecture:
         case MobileNetV1() as table:
-            mobilenet_v1(table, stack)
+            add_mobilenet_v1_layers(table, stack)
         case MobileNetV2() as table:
-            mobilenet_v2(table, stack)
+            add_mobilenet_v2_layers(table, stack)
         case MobileNetV3() as table:
-            mobilenet_v3(table, stack)
+            add_mobilenet_v3_layers(table, stack)
         case ShuffleNetV1() as table:
-            shufflenet_v1(table, stack)
+            add_shufflenet_v1_layers(table, stack)
         case ShuffleNetV2() as table:
-            shufflenet_v2(table, stack)
-        case Blocks() as table:
-            blocks(table, stack)
+            add_shufflenet_v2_layers(table, stack)
+        case StackedBlocks() as table:
+            add_block_layers(table, stack)
         case _:
             raise AssertionError
     if not stack.layers:

@@ -7,36 +7,36 @@ from fractions import Fraction
 from math import floor
 from typing import Literal, TypeAlias
 
-from mnbench.errors import ArchitectureError
-from mnbench.network.architecture import Architecture, Counts, Holds, Published
-from mnbench.network.cost import cost
+from mnbench.errors import GraphFileError
+from mnbench.network.architecture import Architecture, MultAddsCounted, ParamsCounted, PublishedModel
+from mnbench.network.cost import total_cost
 from mnbench.network.layer import Layer
-from mnbench.network.network import network
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 
-Verdict: TypeAlias = Literal["equal", "truncated", "disputed"]
-SCALE = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
+Agreement: TypeAlias = Literal["equal", "truncated", "disputed"]
+PRINTED_UNITS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class PublishedFigure:
     """One published number. `key` is `mult_adds` or `params`; `of` says what the source counts."""
 
     variant: str
-    published: Published
+    published: PublishedModel
     key: Literal["mult_adds", "params"]
-    of: Counts | Holds
+    counting: MultAddsCounted | ParamsCounted
     printed: str
-    ours: int
-    verdict: Verdict
+    computed: int
+    agreement: Agreement
     reason: str = ""
 
 
-def reproduce(architecture: Architecture) -> Iterator[Figure]:
+def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
     """Each published figure of the table, in its order.
 
     Raises:
-        ArchitectureError: a figure that does not fit has no reason, or one that fits has one.
+        GraphFileError: a figure that does not fit has no reason, or one that fits has one.
     """
     for published in architecture.published:
         variant = Variant(
@@ -47,27 +47,32 @@ def reproduce(architecture: Architecture) -> Iterator[Figure]:
             unit=published.unit,
             classes=published.classes,
         )
-        layers = network(variant).layers
+        layers = build_network(variant).layers
         if published.mult_adds:
-            ours = mult_adds(layers, published.mult_adds_of)
+            ours = count_mult_adds(layers, published.mult_adds_of)
             yield _figure(variant, published, "mult_adds", published.mult_adds_of, published.mult_adds, ours)
         if published.params:
             yield _figure(
-                variant, published, "params", published.params_of, published.params, params(layers, published.params_of)
+                variant,
+                published,
+                "params",
+                published.params_of,
+                published.params,
+                count_params(layers, published.params_of),
             )
 
 
-def mult_adds(layers: tuple[Layer, ...], of: Counts) -> int:
+def count_mult_adds(layers: tuple[Layer, ...], of: MultAddsCounted) -> int:
     """Mult-Adds as a source counts them: of every layer, without the fully connected ones, or as fvcore does."""
-    counted = cost(layer for layer in layers if of != "convolutions" or layer.kind == "conv").mult_adds
+    counted = total_cost(layer for layer in layers if of != "convolutions" or layer.kind == "conv").mult_adds
     if of != "all and normalization":
         return counted
     return counted + 2 * sum(layer.output.elements for layer in layers if layer.kind == "batch_norm")
 
 
-def params(layers: tuple[Layer, ...], of: Holds) -> int:
+def count_params(layers: tuple[Layer, ...], of: ParamsCounted) -> int:
     """Parameters as a source counts them; each statistic of a batch normalization is as long as its gamma."""
-    total = cost(layers)
+    total = total_cost(layers)
     statistics = sum(layer.weights[0][0] for layer in layers if layer.kind == "batch_norm")
     return {
         "weights": total.weights,
@@ -77,7 +82,7 @@ def params(layers: tuple[Layer, ...], of: Holds) -> int:
     }[of]
 
 
-def verdict(printed: str, ours: int) -> Verdict:
+def compare_printed(printed: str, ours: int) -> Agreement:
     """Whether a printed number is ours, rounded or cut off to its digits.
 
     Raises:
@@ -87,7 +92,7 @@ def verdict(printed: str, ours: int) -> Verdict:
     if not found:
         raise ValueError(f"{printed!r} is no number such as 569M, 4.24M or 3504872")
     whole, decimals, unit = found[1], found[2] or "", found[3]
-    digit = Fraction(SCALE[unit], 10 ** len(decimals))
+    digit = Fraction(PRINTED_UNITS[unit], 10 ** len(decimals))
     number = int(whole + decimals)
     if floor(Fraction(ours) / digit + Fraction(1, 2)) == number:
         return "equal"
@@ -96,27 +101,27 @@ def verdict(printed: str, ours: int) -> Verdict:
 
 def _figure(
     variant: Variant,
-    published: Published,
+    published: PublishedModel,
     key: Literal["mult_adds", "params"],
-    of: Counts | Holds,
+    of: MultAddsCounted | ParamsCounted,
     printed: str,
     ours: int,
-) -> Figure:
-    found, reason = verdict(printed, ours), published.disputed.get(key, "")
+) -> PublishedFigure:
+    found, reason = compare_printed(printed, ours), published.disputed.get(key, "")
     if (found == "disputed") != bool(reason):
-        raise ArchitectureError(
+        raise GraphFileError(
             variant.architecture.name,
             f"published {variant.name} of {published.source}",
             f"{key} is printed as {printed} and counted as {ours:,}",
             hint="say why in `disputed`" if not reason else "it fits: take it out of `disputed`",
         )
-    return Figure(
+    return PublishedFigure(
         variant=variant.name,
         published=published,
         key=key,
-        of=of,
+        counting=of,
         printed=printed,
-        ours=ours,
-        verdict=found,
+        computed=ours,
+        agreement=found,
         reason=reason,
     )

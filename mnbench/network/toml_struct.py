@@ -8,29 +8,29 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
-from mnbench.errors import TableError
+from mnbench.errors import TomlError
 
 T = TypeVar("T")
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TomlStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every value that is read from TOML."""
 
 
-def decode(path: Path, kind: type[T], error: type[TableError]) -> T:
+def read_toml(path: Path, kind: type[T], error: type[TomlError]) -> T:
     """Read the TOML file at `path` as a `kind`.
 
     Raises:
-        TableError: as `error`, for a file that cannot be read, is not TOML, or does not fit `kind`.
+        TomlError: as `error`, for a file that cannot be read, is not TOML, or does not fit `kind`.
     """
-    return fit(load(path, error), path, kind, error)
+    return convert_toml(load_toml(path, error), path, kind, error)
 
 
-def load(path: Path, error: type[TableError]) -> dict[str, Any]:
+def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
     """What the TOML file at `path` holds, whatever it is.
 
     Raises:
-        TableError: as `error`, for a file that cannot be read or is not TOML.
+        TomlError: as `error`, for a file that cannot be read or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -44,11 +44,11 @@ def load(path: Path, error: type[TableError]) -> dict[str, Any]:
         raise error(path, "", f"is not TOML: {failure}", hint="mend the file at that line") from failure
 
 
-def fit(table: dict[str, Any], path: Path, kind: type[T], error: type[TableError]) -> T:
+def convert_toml(table: dict[str, Any], path: Path, kind: type[T], error: type[TomlError]) -> T:
     """The table, which came from `path`, as a `kind`.
 
     Raises:
-        TableError: as `error`, where it does not fit.
+        TomlError: as `error`, where it does not fit.
     """
     try:
         return msgspec.convert(table, kind)

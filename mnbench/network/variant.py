@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from mnbench import families
 from mnbench.errors import BuildError
-from mnbench.families.generic import Blocks
+from mnbench.families.generic import StackedBlocks
 from mnbench.families.mobilenet_v3 import MobileNetV3
 from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
 from mnbench.network.architecture import Architecture
@@ -54,10 +54,10 @@ class Variant:
                 f"alpha {self.alpha:.9g} is impossible",
                 f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
-        least = 1 if isinstance(self.architecture, Blocks) else MIN_SIDE
+        least = 1 if isinstance(self.architecture, StackedBlocks) else MIN_SIDE
         if not all(least <= side <= MAX_SIDE for side in self.resolution):
             self._refuse(
-                f"resolution {resolution_text(self.resolution)} is impossible",
+                f"resolution {format_resolution(self.resolution)} is impossible",
                 f"each side lies between {least} and {MAX_SIDE} pixels; the papers use 96 to 224",
             )
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
@@ -70,7 +70,7 @@ class Variant:
         architecture = self.architecture
         if self.groups is not None and not (isinstance(architecture, ShuffleNetV1) and self.groups in (1, 2, 3, 4, 8)):
             self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
-        units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2 | Blocks) else ()
+        units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2 | StackedBlocks) else ()
         if self.unit is not None and self.unit not in units:
             known = f"{architecture.name} has {', '.join(units)}" if units else "only the ShuffleNets have units"
             self._refuse(f"there is no unit {self.unit!r}", known)
@@ -91,8 +91,8 @@ class Variant:
             "-relu" if self.relu else "",
             "" if self.precision == "fp32" else f"-{self.precision}",
         ]
-        size = resolution_text(self.resolution)
-        return f"{self.architecture.name}{own}-a{alpha_text(self.alpha)}-r{size}{''.join(rest)}"
+        size = format_resolution(self.resolution)
+        return f"{self.architecture.name}{own}-a{format_alpha(self.alpha)}-r{size}{''.join(rest)}"
 
     @property
     def element_bytes(self) -> int:
@@ -100,26 +100,26 @@ class Variant:
         return ELEMENT_BYTES[self.precision]
 
     @property
-    def extended(self) -> bool:
+    def has_unpublished_width(self) -> bool:
         """Whether the widths at this α stand in no paper: it prints columns and no formula."""
         return isinstance(self.architecture, ShuffleNetV1 | ShuffleNetV2) and self.alpha not in self.architecture.alphas
 
 
-NAME = re.compile(
+VARIANT_NAME = re.compile(
     r"(?P<own>.+)-a(?P<alpha>[0-9.e-]+)-r(?P<height>\d+)(?:x(?P<width>\d+))?"
     r"(?:-b(?P<batch>\d+|dynamic))?(?:-c(?P<classes>\d+))?(?P<same>-same)?(?P<relu>-relu)?(?:-(?P<precision>fp16|int8))?"
 )
 """What `Variant.name` makes."""
 
 
-def named(name: str) -> Variant:
+def parse_variant(name: str) -> Variant:
     """The variant of that name: `v1-a0.5-r160`.
 
     Raises:
         BuildError: it is no variant's name, or the variant cannot be built.
-        ArchitectureError: its table is wrong.
+        GraphFileError: its table is wrong.
     """
-    found = NAME.fullmatch(name)
+    found = VARIANT_NAME.fullmatch(name)
     if not found:
         raise BuildError(f"{name!r} is no variant's name", hint="a variant's name is like v1-a0.5-r160")
     try:
@@ -161,24 +161,24 @@ class OnnxFile:
     @property
     def name(self) -> str:
         """The file's own name, with the resolution where one was given."""
-        return self.path.stem + (f"-r{resolution_text(self.resolution)}" if self.resolution else "")
+        return self.path.stem + (f"-r{format_resolution(self.resolution)}" if self.resolution else "")
 
 
-Source: TypeAlias = Variant | OnnxFile
+ModelSource: TypeAlias = Variant | OnnxFile
 
 
-def alpha_text(alpha: float) -> str:
+def format_alpha(alpha: float) -> str:
     """Every digit of α and not one more: 1, 0.5, 0.333."""
     return repr(float(alpha)).removesuffix(".0")
 
 
-def resolution_text(resolution: tuple[int, int]) -> str:
+def format_resolution(resolution: tuple[int, int]) -> str:
     """`160`, or height × width as `240x320`."""
     height, width = resolution
     return str(height) if height == width else f"{height}x{width}"
 
 
-def at_rho(architecture: Architecture, rho: float) -> tuple[int, int]:
+def resolution_at_rho(architecture: Architecture, rho: float) -> tuple[int, int]:
     """The resolution that the resolution multiplier ρ stands for: 0.714 of 224 is 160.
 
     Raises:

@@ -9,9 +9,9 @@ from mnbench.plots.points import Point
 from mnbench.plots.scale import Scale
 
 FONT_SIZE = 11
-EM = 0.56
+LETTER_WIDTH = 0.56
 """A letter's width in Helvetica, on average, as a share of the font's size; α and digits are no wider."""
-RADIUS = 6
+MARK_RADIUS = 6
 GAP = 2
 
 Axis: TypeAlias = tuple[str, Scale]
@@ -26,14 +26,14 @@ class _Box(NamedTuple):
     right: float
     top: float
 
-    def meets(self, other: "_Box") -> bool:
+    def overlaps(self, other: "_Box") -> bool:
         """Whether the two share any of their area."""
         return (
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )
 
 
-def placed(
+def place_labels(
     found: Sequence[Point],
     x: Axis,
     y: Axis,
@@ -46,18 +46,20 @@ def placed(
 
     `lines` go straight from point to point; no name lies on one either.
     """
-    at = [(x[1].share(one[x[0]]) * size[0], y[1].share(one[y[0]]) * size[1]) for one in found]
-    taken = [_Box(left - RADIUS, bottom - RADIUS, left + RADIUS, bottom + RADIUS) for left, bottom in at]
+    at = [(x[1].fraction(one[x[0]]) * size[0], y[1].fraction(one[y[0]]) * size[1]) for one in found]
+    taken = [
+        _Box(left - MARK_RADIUS, bottom - MARK_RADIUS, left + MARK_RADIUS, bottom + MARK_RADIUS) for left, bottom in at
+    ]
     taken += [box for one, place in zip(found, at, strict=True) for box in _interval(one, place, x, y, size, interval)]
     for line in lines:
-        corners = [(x[1].share(one[x[0]]) * size[0], y[1].share(one[y[0]]) * size[1]) for one in line]
+        corners = [(x[1].fraction(one[x[0]]) * size[0], y[1].fraction(one[y[0]]) * size[1]) for one in line]
         taken += [box for pair in pairwise(corners) for box in _along(*pair)]
     named: list[dict[str, Any]] = []
     for one, place in zip(found, at, strict=True):
-        width, height = EM * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
+        width, height = LETTER_WIDTH * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
         for align, box in _candidates(place, width, height):
             inside = box.left >= 0 and box.bottom >= 0 and box.right <= size[0] and box.top <= size[1]
-            if inside and not any(box.meets(other) for other in taken):
+            if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 edge = {"left": box.left, "center": (box.left + box.right) / 2, "right": box.right}[align]
                 middle = (box.bottom + box.top) / 2 / size[1]
@@ -70,7 +72,7 @@ def placed(
 def _along(start: tuple[float, float], end: tuple[float, float]) -> Iterator[_Box]:
     """A line: one box if it is level or upright, and a chain of small ones if it slopes."""
     across, up = end[0] - start[0], end[1] - start[1]
-    parts = math.ceil(min(abs(across), abs(up)) / RADIUS) or 1
+    parts = math.ceil(min(abs(across), abs(up)) / MARK_RADIUS) or 1
     for at in range(parts):
         x = sorted((start[0] + across * at / parts, start[0] + across * (at + 1) / parts))
         y = sorted((start[1] + up * at / parts, start[1] + up * (at + 1) / parts))
@@ -82,15 +84,17 @@ def _interval(
 ) -> Iterator[_Box]:
     left, bottom = place
     if along == "x":
-        yield _Box(x[1].share(one["low"]) * size[0], bottom - GAP, x[1].share(one["high"]) * size[0], bottom + GAP)
+        yield _Box(
+            x[1].fraction(one["low"]) * size[0], bottom - GAP, x[1].fraction(one["high"]) * size[0], bottom + GAP
+        )
     elif along == "y":
-        yield _Box(left - GAP, y[1].share(one["low"]) * size[1], left + GAP, y[1].share(one["high"]) * size[1])
+        yield _Box(left - GAP, y[1].fraction(one["low"]) * size[1], left + GAP, y[1].fraction(one["high"]) * size[1])
 
 
 def _candidates(place: tuple[float, float], width: float, height: float) -> Iterator[tuple[Align, _Box]]:
     """Right of the point, left, above, below, and at its corners."""
     x, y = place
-    away, near = RADIUS + GAP, RADIUS - GAP
+    away, near = MARK_RADIUS + GAP, MARK_RADIUS - GAP
     corners: tuple[tuple[Align, float, float], ...] = (
         ("left", x + away, y - height / 2),
         ("right", x - away - width, y - height / 2),

@@ -6,36 +6,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.profiling import Profile
-from mnbench.plots.scale import scale
+from mnbench.bench.profiling import LayerProfile
+from mnbench.plots.scale import fit_scale
 from mnbench.plots.theme import PAGE, Theme
-from mnbench.units import in_ms, in_percent, milliseconds
+from mnbench.units import format_ms, format_percent, to_milliseconds
 
-TYPES = 7
+MAX_COLORED_TYPES = 7
 """So many types have a colour of their own; the others are one."""
 OTHER = "other"
 
-STEPS = 200
+QUANTILES = 200
 """Quantiles of which a curve is drawn."""
 
-LAST = 0.99
+LAST_QUANTILE = 0.99
 """Where curves end: the slowest runs of all, often one interruption, would take the whole width."""
 
 STEP, DENSE_STEP, DENSE = 46, 27, 24
 """Pixels from bar to bar, and of more bars than so many."""
 
-ROOM = 32
+MIN_TEXT_WIDTH = 32
 """Pixels from which a percentage has room in its part of a bar."""
 
 Spec = dict[str, Any]
 
 
-def narrow(theme: Theme) -> Spec:
+def single_column_legend(theme: Theme) -> Spec:
     """What a legend of long names needs in a page that may be a phone's."""
     return {"columns": 1} if theme is PAGE else {}
 
 
-def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
+def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
     """One bar a variant: the share of the kernels' time that each layer type takes."""
     named = _longest(profiles)
     rows = [row for profile in profiles for row in _bars(profile, named)]
@@ -71,8 +71,8 @@ def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
             "tooltip": {"field": "tip"},
         },
     }
-    on = [theme.on_part(-1 if one == OTHER else named.index(one)) for one in domain]
-    room = {"expr": f"(datum.end - datum.start) / 100 * width > {ROOM} ? 1 : 0"}
+    on = [theme.part_text_color(-1 if one == OTHER else named.index(one)) for one in domain]
+    room = {"expr": f"(datum.end - datum.start) / 100 * width > {MIN_TEXT_WIDTH} ? 1 : 0"}
     ink = {"field": "on", "type": "nominal", "scale": None, "legend": None}
     for row in rows:
         row["on"] = on[domain.index(row["type"])]
@@ -87,33 +87,33 @@ def layers_plot(profiles: Sequence[Profile], theme: Theme) -> Spec:
     }
 
 
-def _longest(profiles: Sequence[Profile]) -> list[str]:
+def _longest(profiles: Sequence[LayerProfile]) -> list[str]:
     """The layer types that take most of the time, the longest first."""
     totals: dict[str, float] = {}
     for profile in profiles:
-        for part in profile.types:
+        for part in profile.times_by_type:
             totals[part.type] = totals.get(part.type, 0) + (part.duration_ns or 0) / (profile.kernels_ns or 1)
-    return sorted(totals, key=lambda one: -totals[one])[:TYPES]
+    return sorted(totals, key=lambda one: -totals[one])[:MAX_COLORED_TYPES]
 
 
-def shares_by_type(profiles: Sequence[Profile]) -> tuple[list[str], list[tuple[str, dict[str, float]]]]:
+def shares_by_type(profiles: Sequence[LayerProfile]) -> tuple[list[str], list[tuple[str, dict[str, float]]]]:
     """The layer types of a plot, and of each variant their shares of the kernels' time."""
     named = _longest(profiles)
     return [*named, OTHER], [(one.variant, _shares(one, named)) for one in profiles]
 
 
-def _shares(profile: Profile, named: Sequence[str]) -> dict[str, float]:
+def _shares(profile: LayerProfile, named: Sequence[str]) -> dict[str, float]:
     taken = dict.fromkeys([*named, OTHER], 0.0)
-    for part in profile.types:
+    for part in profile.times_by_type:
         taken[part.type if part.type in taken else OTHER] += (part.duration_ns or 0) / (profile.kernels_ns or 1)
     return taken
 
 
-def _bar_name(profile: Profile) -> str:
-    return f"{profile.variant}\n{in_ms(profile.kernels_ns)} ms"
+def _bar_name(profile: LayerProfile) -> str:
+    return f"{profile.variant}\n{format_ms(profile.kernels_ns)} ms"
 
 
-def _bars(profile: Profile, named: Sequence[str]) -> list[dict[str, Any]]:
+def _bars(profile: LayerProfile, named: Sequence[str]) -> list[dict[str, Any]]:
     """The parts of a bar from left to right, in the order of the legend."""
     rows: list[dict[str, Any]] = []
     start = 0.0
@@ -122,29 +122,31 @@ def _bars(profile: Profile, named: Sequence[str]) -> list[dict[str, Any]]:
             continue
         end = start + 100 * share
         row = {"variant": _bar_name(profile), "type": kind, "start": start, "end": end, "middle": (start + end) / 2}
-        tip = {"": profile.variant, kind: in_percent(share), "time": f"{in_ms(share * profile.kernels_ns)} ms"}
-        rows.append(row | {"text": in_percent(share), "tip": tip})
+        tip = {"": profile.variant, kind: format_percent(share), "time": f"{format_ms(share * profile.kernels_ns)} ms"}
+        rows.append(row | {"text": format_percent(share), "tip": tip})
         start = end
     return rows
 
 
-Runs = Mapping[str, Sequence[NDArray[np.int64]]]
+LatenciesByVariant = Mapping[str, Sequence[NDArray[np.int64]]]
 """The latencies of each process in nanoseconds, by the name of the variant."""
 
 
-def distribution_plot(runs: Runs, theme: Theme) -> Spec:
+def distribution_plot(runs: LatenciesByVariant, theme: Theme) -> Spec:
     """The share of runs that took at most so long: a line for all runs of a variant, thin ones for each process."""
     names = list(runs)
-    shares = np.linspace(0, LAST, STEPS + 1)
+    shares = np.linspace(0, LAST_QUANTILE, QUANTILES + 1)
     rows: list[dict[str, Any]] = []
     for name, processes in runs.items():
         curves = [("", np.concatenate(processes)), *((str(at), one) for at, one in enumerate(processes))]
         for process, latencies_ns in curves:
             for share, value in zip(shares, np.quantile(latencies_ns, shares), strict=True):
-                rows.append({"variant": name, "process": process, "latency": milliseconds(value), "share": 100 * share})
-    x = scale([row["latency"] for row in rows], zero=False)
+                rows.append(
+                    {"variant": name, "process": process, "latency": to_milliseconds(value), "share": 100 * share}
+                )
+    x = fit_scale([row["latency"] for row in rows], zero=False)
     symbols = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 300}
-    legend = {"title": None, **symbols, **narrow(theme)}
+    legend = {"title": None, **symbols, **single_column_legend(theme)}
     encoding = {
         "x": {
             "field": "latency",

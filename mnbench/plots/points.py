@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
-from mnbench.families.published_accuracy import family
-from mnbench.network.variant import alpha_text, resolution_text
+from mnbench.families.published_accuracy import family_name
+from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.plots.scale import Scale
 from mnbench.plots.theme import FAMILIES, SHAPES, Theme
-from mnbench.results.columns import COLUMNS, published
+from mnbench.results.columns import COLUMNS, record_accuracy
 from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT
-from mnbench.units import billions, millions, milliseconds
+from mnbench.units import to_billions, to_millions, to_milliseconds
 
-Cost: TypeAlias = Literal["mult-adds", "memory-access", "params"]
-COSTS: tuple[Cost, ...] = get_args(Cost)
+CostKind: TypeAlias = Literal["mult-adds", "memory-access", "params"]
+COST_KINDS: tuple[CostKind, ...] = get_args(CostKind)
 
-AXES: dict[Cost, tuple[str, str, str]] = {
+AXES: dict[CostKind, tuple[str, str, str]] = {
     "mult-adds": ("mult_adds", "Mult-Adds", "millions"),
     "memory-access": ("memory_access_bytes", "memory access", "MB"),
     "params": ("params", "params", "millions"),
@@ -26,11 +26,11 @@ AXES: dict[Cost, tuple[str, str, str]] = {
 Point: TypeAlias = dict[str, Any]
 
 
-MANY = 400
+MAX_DETAILED_POINTS = 400
 """From so many points on, intervals, names and tips would only blur a plot."""
 
 
-def points(records: Sequence[Record]) -> list[Point]:
+def make_points(records: Sequence[Record]) -> list[Point]:
     """One point a measured record, in the units of the axes; words are as tables have them."""
     measured = [record for record in records if record.latency_ns]
     count = Counter(map(_graph, measured))
@@ -40,7 +40,7 @@ def points(records: Sequence[Record]) -> list[Point]:
 
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     """The first of a graph is named with the graph, and an only one by it."""
-    latency, found, roofline = record.latency_ns, published(record), record.roofline
+    latency, found, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
     low, high = latency.low_with_drift or latency.low, latency.high_with_drift or latency.high
     text = COLUMNS["latency_ns"].text(record)
@@ -53,22 +53,22 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
         "label": " ".join([*(mark for mark in marks if mark == "≈"), name, *(mark for mark in marks if mark == "!")]),
         "first": first,
         "doubted": "!" in marks,
-        "latency": milliseconds(latency.median),
-        "low": milliseconds(low),
-        "high": milliseconds(high),
-        "mult_adds": millions(record.mult_adds),
-        "memory_access_bytes": millions(record.memory_access_bytes),
-        "params": millions(record.params),
+        "latency": to_milliseconds(latency.median),
+        "low": to_milliseconds(low),
+        "high": to_milliseconds(high),
+        "mult_adds": to_millions(record.mult_adds),
+        "memory_access_bytes": to_millions(record.memory_access_bytes),
+        "params": to_millions(record.params),
         "top1": found.top1 if found else None,
         "intensity": record.mult_adds / roofline.moved_bytes if roofline and roofline.moved_bytes else None,
-        "rate": billions(record.mult_adds) / (milliseconds(latency.median) / 1e3),
+        "rate": to_billions(record.mult_adds) / (to_milliseconds(latency.median) / 1e3),
     }
 
 
-def with_tip(point: Point) -> Point:
+def add_tooltip(point: Point) -> Point:
     """The point with what stands beside it under the pointer, in place of its record."""
     record: Record = point["record"]
-    text, found = COLUMNS["latency_ns"].text(record), published(record)
+    text, found = COLUMNS["latency_ns"].text(record), record_accuracy(record)
     tip = {
         "": record.variant,
         "latency": f"{text} ms",
@@ -90,36 +90,36 @@ def _short(record: Record) -> str:
     """α and resolution as the papers write them, and what else the variant's name has: `0.75-160`, `1-224-int8`."""
     if record.alpha is None or not record.resolution:
         return record.variant
-    size = resolution_text(record.resolution)
-    head, _, rest = record.variant.partition(f"-a{alpha_text(record.alpha)}-r{size}")
+    size = format_resolution(record.resolution)
+    head, _, rest = record.variant.partition(f"-a{format_alpha(record.alpha)}-r{size}")
     own = head.removeprefix(record.architecture or "").lstrip("-")
-    return f"{own + ' ' if own else ''}{alpha_text(record.alpha)}-{size}{rest}"
+    return f"{own + ' ' if own else ''}{format_alpha(record.alpha)}-{size}{rest}"
 
 
-def looks(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
+def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
     """Each graph's colour, which is its family's, and its shape, which tells it from others of the family."""
     of: dict[str, list[str]] = {name: [] for name in FAMILIES}
     for record in records:
-        graphs = of[family(record.architecture)]
+        graphs = of[family_name(record.architecture)]
         if _graph(record) not in graphs:
             graphs.append(_graph(record))
     return {
-        graph: (theme.family(name), SHAPES[at % len(SHAPES)])
+        graph: (theme.family_color(name), SHAPES[at % len(SHAPES)])
         for name, graphs in of.items()
         for at, graph in enumerate(sorted(graphs))
     }
 
 
-def thinned(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
+def decimate(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
     """Of the points that would hide one another, one each: those of a graph in a cell of a fine grid."""
     seen: dict[tuple[str, int, int], Point] = {}
     for point in found:
-        across, up = (round(axis.share(point[name]) * cells) for name, axis in (x, y))
+        across, up = (round(axis.fraction(point[name]) * cells) for name, axis in (x, y))
         seen.setdefault((point["graph"], across, up), point)
     return list(seen.values())
 
 
-def front(found: Sequence[Point]) -> list[Point]:
+def pareto_front(found: Sequence[Point]) -> list[Point]:
     """The points that none beats: each faster one is less accurate. The fastest first."""
     best: list[Point] = []
     for point in sorted(found, key=lambda one: (one["latency"], -one["top1"])):

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 
-SPAN = 8
+LOG_RATIO = 8
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
-STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+DECADE_TICKS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 """Ticks within a decade, from few to many."""
 
-FEWEST = 4
-PAD = 0.06
+MIN_TICKS = 4
+PADDING = 0.06
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Scale:
         parts = [part for part in (unit, "log scale" if self.log else "") if part]
         return f"{what} ({', '.join(parts)})" if parts else what
 
-    def share(self, value: float) -> float:
+    def fraction(self, value: float) -> float:
         """How far along the axis a value stands, 0 to 1."""
         low, high = (log10(end) if self.log else end for end in self.domain)
         return ((log10(value) if self.log else value) - low) / (high - low)
@@ -50,14 +50,14 @@ class Scale:
         return 10**at if self.log else at
 
 
-def scale(values: Sequence[float], *, zero: bool = True, log: bool = False) -> Scale:
+def fit_scale(values: Sequence[float], *, zero: bool = True, log: bool = False) -> Scale:
     """The scale that suits these values, or a logarithmic one; `zero`: a linear axis begins there."""
     low, high = min(values), max(values)
-    if low > 0 and (log or high / low >= SPAN):
-        pad = (high / low) ** PAD
+    if low > 0 and (log or high / low >= LOG_RATIO):
+        pad = (high / low) ** PADDING
         return _log(low / pad, high * pad)
-    low = min(0.0, low) if zero else low - PAD * (high - low or abs(high) or 1)
-    high += PAD * (high - low or abs(high) or 1)
+    low = min(0.0, low) if zero else low - PADDING * (high - low or abs(high) or 1)
+    high += PADDING * (high - low or abs(high) or 1)
     step = _step((high - low) / 6)
     ticks = [round(at * step, 10) for at in range(ceil(low / step), floor(high / step) + 1)]
     return Scale(log=False, domain=(low, high), ticks=tuple(ticks))
@@ -66,10 +66,10 @@ def scale(values: Sequence[float], *, zero: bool = True, log: bool = False) -> S
 def _log(low: float, high: float) -> Scale:
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     ticks: list[float] = []
-    for steps in STEPS:
+    for steps in DECADE_TICKS:
         ticks = [float(f"{step * 10**decade:.4g}") for decade in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) > FEWEST:
+        if len(ticks) > MIN_TICKS:
             break
     return Scale(log=True, domain=(low, high), ticks=tuple(ticks))
 

@@ -5,12 +5,22 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise, zip_longest
 from typing import Any
 
-from mnbench.plots.labels import FONT_SIZE, Axis, placed
-from mnbench.plots.points import AXES, MANY, Cost, Point, front, looks, points, thinned, with_tip
-from mnbench.plots.scale import Scale, scale
+from mnbench.plots.labels import FONT_SIZE, Axis, place_labels
+from mnbench.plots.points import (
+    AXES,
+    MAX_DETAILED_POINTS,
+    CostKind,
+    Point,
+    add_tooltip,
+    assign_styles,
+    decimate,
+    make_points,
+    pareto_front,
+)
+from mnbench.plots.scale import Scale, fit_scale
 from mnbench.plots.theme import Theme
 from mnbench.results.record import Record
-from mnbench.units import billions
+from mnbench.units import to_billions
 
 Spec = dict[str, Any]
 COLOR: Spec = {"field": "color", "type": "nominal", "scale": None, "legend": None}
@@ -21,31 +31,33 @@ Sizes = Sequence[tuple[int, int]]
 
 
 def cost_plot(
-    records: Sequence[Record], cost: Cost, theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()
+    records: Sequence[Record], cost: CostKind, theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
     """Latency against a cost, with intervals; the axes hold `every` record, so that panels share them."""
     field, what, unit = AXES[cost]
-    found = points(records)
-    all_points = _all(found, records, every)
-    x = scale([point[field] for point in all_points])
-    y = scale([end for point in all_points for end in (point["low"], point["high"])])
+    found = make_points(records)
+    all_points = _all(found, records, all_records)
+    x = fit_scale([point[field] for point in all_points])
+    y = fit_scale([end for point in all_points for end in (point["low"], point["high"])])
     return _spec(
         _shown(found, (field, x), ("latency", y)),
         ((field, x), ("latency", y), sizes),
-        looks(every or records, theme),
+        assign_styles(all_records or records, theme),
         theme,
         titles=(x.title(what, unit), y.title("latency", "ms")),
         interval="y",
     )
 
 
-def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()) -> Spec:
+def accuracy_plot(
+    records: Sequence[Record], theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
+) -> Spec:
     """Published top-1 accuracy against latency, with the Pareto front of the medians."""
-    found = [point for point in points(records) if point["top1"] is not None]
-    all_points = [point for point in _all(points(records), records, every) if point["top1"] is not None]
-    x = scale([end for point in all_points for end in (point["low"], point["high"])])
-    y = scale([point["top1"] for point in all_points], zero=False)
-    best = front(found)
+    found = [point for point in make_points(records) if point["top1"] is not None]
+    all_points = [point for point in _all(make_points(records), records, all_records) if point["top1"] is not None]
+    x = fit_scale([end for point in all_points for end in (point["low"], point["high"])])
+    y = fit_scale([point["top1"] for point in all_points], zero=False)
+    best = pareto_front(found)
     corners = [(one["latency"], one["top1"]) for one in best[:1]]
     for before, one in pairwise(best):
         corners += [(one["latency"], before["top1"]), (one["latency"], one["top1"])]
@@ -59,7 +71,7 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
     return _spec(
         sorted(shown, key=lambda point: point["variant"] not in on_front),
         (("latency", x), ("top1", y), sizes),
-        looks(every or records, theme),
+        assign_styles(all_records or records, theme),
         theme,
         titles=(x.title("latency", "ms"), y.title("published top-1 accuracy", "% of ImageNet")),
         interval="x",
@@ -67,22 +79,26 @@ def accuracy_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
     )
 
 
-def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Record] = (), sizes: Sizes = ()) -> Spec:
+def roofline_plot(
+    records: Sequence[Record], theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
+) -> Spec:
     """Mult-Adds a second against Mult-Adds for each byte that must move, under what the host reached."""
-    found = [point for point in points(records) if point["intensity"]]
-    all_points = [point for point in _all(points(records), records, every) if point["intensity"]]
-    ceilings = [one.roofline for one in every or records if one.roofline]
-    peaks = [billions(one.peak_mult_adds_per_s) for one in ceilings if one.peak_mult_adds_per_s]
-    bandwidths = [billions(one.bandwidth_bytes_per_s) for one in ceilings if one.bandwidth_bytes_per_s]
+    found = [point for point in make_points(records) if point["intensity"]]
+    all_points = [point for point in _all(make_points(records), records, all_records) if point["intensity"]]
+    ceilings = [one.roofline for one in all_records or records if one.roofline]
+    peaks = [to_billions(one.peak_mult_adds_per_s) for one in ceilings if one.peak_mult_adds_per_s]
+    bandwidths = [to_billions(one.bandwidth_bytes_per_s) for one in ceilings if one.bandwidth_bytes_per_s]
     ridge = [max(peaks) / max(bandwidths)] if peaks and bandwidths else []
-    x = scale(
+    x = fit_scale(
         [*(point["intensity"] for point in all_points), *(share * at for at in ridge for share in (0.25, 1))], log=True
     )
-    y = scale([*(point["rate"] for point in all_points), *peaks, *(0.25 * peak for peak in peaks if ridge)], log=True)
+    y = fit_scale(
+        [*(point["rate"] for point in all_points), *peaks, *(0.25 * peak for peak in peaks if ridge)], log=True
+    )
     return _spec(
         _shown(found, ("intensity", x), ("rate", y)),
         (("intensity", x), ("rate", y), sizes),
-        looks(every or records, theme),
+        assign_styles(all_records or records, theme),
         theme,
         titles=(
             x.title("Mult-Adds per byte that must move", ""),
@@ -95,13 +111,13 @@ def roofline_plot(records: Sequence[Record], theme: Theme, *, every: Sequence[Re
 
 def _all(found: list[Point], records: Sequence[Record], every: Sequence[Record]) -> list[Point]:
     """The points of `every` record, which are often those of the one device there is."""
-    return points(every) if len(every) > len(records) else found
+    return make_points(every) if len(every) > len(records) else found
 
 
 def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Spec]:
     """The least and the greatest roof of these records: bandwidth is that of each one's own working set."""
     pairs = {
-        (billions(one.peak_mult_adds_per_s), billions(one.bandwidth_bytes_per_s))
+        (to_billions(one.peak_mult_adds_per_s), to_billions(one.bandwidth_bytes_per_s))
         for one in ceilings
         if one.peak_mult_adds_per_s and one.bandwidth_bytes_per_s
     }
@@ -141,12 +157,12 @@ def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Sp
 
 def _shown(found: Sequence[Point], x: Axis, y: Axis) -> list[Point]:
     """What can be told apart; those whose name says most come first. Of many, no more is kept than their marks need."""
-    if len(found) <= MANY:
-        return [with_tip(point) for point in sorted(found, key=lambda point: not point["first"])]
+    if len(found) <= MAX_DETAILED_POINTS:
+        return [add_tooltip(point) for point in sorted(found, key=lambda point: not point["first"])]
     return [
         {name: point[name] for name in ("variant", "graph", "doubted") if point[name]}
         | {name: float(f"{point[name]:.4g}") for name, _ in (x, y)}
-        for point in thinned(found, x, y)
+        for point in decimate(found, x, y)
     ]
 
 
@@ -179,7 +195,7 @@ def _spec(
         layers.append(_intervals(x, y, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
     for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
-        found = placed(shown, across, up, size, interval=interval, lines=lines)
+        found = place_labels(shown, across, up, size, interval=interval, lines=lines)
         narrowest = f"width >= {size[0]}" if len(sizes) > 1 else "true"
         fits = f"{narrowest} && width < {wider[0]}" if wider else narrowest
         layers += _names(found, x, y, theme, fits)

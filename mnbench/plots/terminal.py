@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from mnbench.plots.figures import Figure
+from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
-from mnbench.plots.points import AXES, Point, front, looks, points
-from mnbench.plots.scale import Scale, scale
+from mnbench.plots.points import AXES, Point, assign_styles, make_points, pareto_front
+from mnbench.plots.scale import Scale, fit_scale
 from mnbench.plots.theme import DARK
 from mnbench.results.record import Record
 from mnbench.stats import quantile
-from mnbench.units import milliseconds
+from mnbench.units import to_milliseconds
 
 LATENCY = ("latency", "latency", "ms")
 
@@ -25,12 +25,12 @@ SIGNS = "●■▲◆▼✚○□△◇▽★"
 BLOCKS = "█▓▒░▞▚╳·"
 
 
-def show(figure: Figure) -> None:
+def print_plot(figure: Plot) -> None:
     """Print the plot of every device, one below the other."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
-    for name, records in figure.devices.items():
+    for name, records in figure.records_by_device.items():
         _line(console, name, "bold")
         if figure.kind == "layers":
             _bars(console, figure, records)
@@ -41,7 +41,7 @@ def show(figure: Figure) -> None:
     _line(console, "names, intervals and marks: write it with -o plot.svg", "dim")
 
 
-def _scatter(console: Console, figure: Figure, records: Sequence[Record]) -> None:
+def _scatter(console: Console, figure: Plot, records: Sequence[Record]) -> None:
     match figure.kind:
         case "accuracy":
             (x_name, what_x, unit_x), (y_name, what_y, unit_y) = LATENCY, ("top1", "published top-1 accuracy", "%")
@@ -52,13 +52,13 @@ def _scatter(console: Console, figure: Figure, records: Sequence[Record]) -> Non
             (x_name, what_x, unit_x), (y_name, what_y, unit_y) = AXES[cost], LATENCY
         case _:
             return
-    found = [point for point in points(records) if point[x_name] is not None and point[y_name] is not None]
+    found = [point for point in make_points(records) if point[x_name] is not None and point[y_name] is not None]
     if not found:
         return
-    x, y = scale([one[x_name] for one in found]), scale([one[y_name] for one in found], zero=y_name != "top1")
-    looked = looks(records, DARK)
+    x, y = fit_scale([one[x_name] for one in found]), fit_scale([one[y_name] for one in found], zero=y_name != "top1")
+    looked = assign_styles(records, DARK)
     colors = {graph: (color, SIGNS[at % len(SIGNS)]) for at, (graph, (color, _)) in enumerate(looked.items())}
-    best = {id(one) for one in front(found)} if figure.kind == "accuracy" else set[int]()
+    best = {id(one) for one in pareto_front(found)} if figure.kind == "accuracy" else set[int]()
     labels = {_row(y, tick): f"{tick:,g}" for tick in y.ticks}
     margin = max(map(len, labels.values())) + 1
     columns = min(console.width, WIDTH) - margin - 2
@@ -98,15 +98,15 @@ def _axis(console: Console, x: Scale, margin: int, columns: int) -> None:
 
 
 def _row(y: Scale, value: float) -> int:
-    return ROWS - 1 - min(ROWS - 1, max(0, round(y.share(value) * (ROWS - 1))))
+    return ROWS - 1 - min(ROWS - 1, max(0, round(y.fraction(value) * (ROWS - 1))))
 
 
 def _column(x: Scale, value: float, columns: int) -> int:
-    return min(columns - 1, max(0, round(x.share(value) * (columns - 1))))
+    return min(columns - 1, max(0, round(x.fraction(value) * (columns - 1))))
 
 
-def _bars(console: Console, figure: Figure, records: Sequence[Record]) -> None:
-    kinds, bars = shares_by_type(figure.profiles(records))
+def _bars(console: Console, figure: Plot, records: Sequence[Record]) -> None:
+    kinds, bars = shares_by_type(figure.find_profiles(records))
     longest = max(len(name) for name, _ in bars)
     room = min(console.width, WIDTH) - longest - 1
     styles = {kind: (BLOCKS[at], DARK.parts[at]) for at, kind in enumerate(kinds)}
@@ -117,16 +117,16 @@ def _bars(console: Console, figure: Figure, records: Sequence[Record]) -> None:
     console.print(Text.assemble(*((f"{sign} {kind}  ", color) for kind, (sign, color) in styles.items())))
 
 
-def _spreads(console: Console, figure: Figure, records: Sequence[Record]) -> None:
+def _spreads(console: Console, figure: Plot, records: Sequence[Record]) -> None:
     """A line from the 1st percentile to the 99th, a bar from the 10th to the 90th, and the median in it."""
     spreads = {
-        name: [milliseconds(quantile(ordered, share)) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
-        for name, processes in figure.runs(records).items()
+        name: [to_milliseconds(quantile(ordered, share)) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
+        for name, processes in figure.load_latencies(records).items()
         for ordered in [sorted(float(one) for process in processes for one in process)]
     }
     if not spreads:
         return
-    x = scale([value for one in spreads.values() for value in one], zero=False)
+    x = fit_scale([value for one in spreads.values() for value in one], zero=False)
     longest = max(map(len, spreads))
     columns = min(console.width, WIDTH) - longest - 2
     for name, values in spreads.items():

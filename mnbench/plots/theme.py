@@ -31,11 +31,11 @@ class Theme:
     series: tuple[str, ...]
     parts: tuple[str, ...]
 
-    def family(self, name: str) -> str:
+    def family_color(self, name: str) -> str:
         """The colour of a family."""
         return self.series[FAMILIES.index(name) if name in FAMILIES else -1]
 
-    def on_part(self, at: int) -> str:
+    def part_text_color(self, at: int) -> str:
         """The colour of text on a part: white on the one that is dark."""
         return (
             f"var(--on-part-{at % len(self.parts)})"
@@ -98,7 +98,7 @@ def _names(theme: Theme) -> Mapping[str, str]:
     found = {"background": theme.background or "none", "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
     found |= {f"series-{at}": color for at, color in enumerate(theme.series)}
     found |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
-    return found | {f"on-part-{at}": theme.on_part(at) for at in range(len(theme.parts))}
+    return found | {f"on-part-{at}": theme.part_text_color(at) for at in range(len(theme.parts))}
 
 
 PAGE = Theme(

@@ -10,7 +10,7 @@ from mnbench.errors import FileError, MnbenchError
 from mnbench.plots.theme import Theme
 
 WIDTH, HEIGHT = 640, 430
-PANEL = 430
+PANEL_WIDTH = 430
 """The width of one of several panels."""
 
 PNG_SCALE = 2
@@ -20,11 +20,11 @@ PAGE_COLUMNS = 2
 PAGE_SIZES = ((240, PAGE_HEIGHT), (330, PAGE_HEIGHT), (450, PAGE_HEIGHT), (560, PAGE_HEIGHT))
 """For each of these widths names are placed, and shown up to the next: what has room has it on a wider plot too."""
 
-PICKED = {"name": "picked", "value": ""}
+PICKED_VARIANT = {"name": "picked", "value": ""}
 """The variant that the reader has picked; none in a picture."""
 
 
-def converter() -> Any:
+def load_vl_convert() -> Any:
     """The library that draws.
 
     Raises:
@@ -39,16 +39,25 @@ def converter() -> Any:
     return vl_convert
 
 
-def document(
+def combine_panels(
     panels: Sequence[tuple[str, dict[str, Any]]], theme: Theme, *, title: str, subtitle: Sequence[str] = ()
 ) -> dict[str, Any]:
     """One picture of one panel, or of several, each under its own title."""
     head = {"text": title, "subtitle": list(subtitle)}
-    whole = {"title": head, "background": theme.background, "config": theme.config, "padding": 12, "params": [PICKED]}
+    whole = {
+        "title": head,
+        "background": theme.background,
+        "config": theme.config,
+        "padding": 12,
+        "params": [PICKED_VARIANT],
+    }
     if len(panels) == 1:
         ((_, panel),) = panels
         return whole | {"width": WIDTH, "height": HEIGHT} | panel
-    shown = [{"width": PANEL, "height": PANEL * 3 // 4} | _anonymous(panel) | _head(name) for name, panel in panels]
+    shown = [
+        {"width": PANEL_WIDTH, "height": PANEL_WIDTH * 3 // 4} | _anonymous(panel) | _head(name)
+        for name, panel in panels
+    ]
     return whole | {"concat": shown, "columns": 2, "spacing": {"row": 40, "column": 30}}
 
 
@@ -59,20 +68,20 @@ def _anonymous(panel: dict[str, Any]) -> dict[str, Any]:
 
 def _head(name: str) -> dict[str, Any]:
     device, _, rest = name.partition(": ")
-    title = {"text": device, "subtitle": wrap(rest, PANEL // 6), "fontSize": 13, "offset": 8}
+    title = {"text": device, "subtitle": wrap(rest, PANEL_WIDTH // 6), "fontSize": 13, "offset": 8}
     return {"title": title}
 
 
-def for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
+def draw_for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
     """The Vega specification of one panel, as wide as its place in a page."""
     config = theme.config
     config["legend"] |= {"orient": "bottom", "columns": PAGE_COLUMNS}
     size = {"width": "container", "height": PAGE_HEIGHT, "autosize": {"type": "fit-x", "contains": "padding"}}
-    spec = {"config": config, "background": None, "params": [PICKED], "padding": 4} | size | panel
-    return converter().vegalite_to_vega(spec)
+    spec = {"config": config, "background": None, "params": [PICKED_VARIANT], "padding": 4} | size | panel
+    return load_vl_convert().vegalite_to_vega(spec)
 
 
-def write(spec: dict[str, Any], path: Path) -> None:
+def write_plot(spec: dict[str, Any], path: Path) -> None:
     """Write a picture, as the file's name says: `.svg`, `.png`, or `.json` for the Vega specification.
 
     Raises:
@@ -81,14 +90,14 @@ def write(spec: dict[str, Any], path: Path) -> None:
     """
     import json  # noqa: PLC0415
 
-    found = converter().vegalite_to_vega(spec)
+    found = load_vl_convert().vegalite_to_vega(spec)
     match path.suffix.lower():
         case ".svg":
-            data = converter().vega_to_svg(found).encode()
+            data = load_vl_convert().vega_to_svg(found).encode()
         case ".png":
-            data = converter().vega_to_png(found, scale=PNG_SCALE)
+            data = load_vl_convert().vega_to_png(found, scale=PNG_SCALE)
         case ".json":
             data = json.dumps(found, ensure_ascii=False).encode()
         case other:
             raise FileError(f"{path}: is no picture that can be drawn ({other})", hint="name it .svg or .png")
-    atomic_files.write(path, data, durable=False)
+    atomic_files.write_atomically(path, data, durable=False)

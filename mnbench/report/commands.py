@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mnbench.network.variant import NAME, alpha_text, resolution_text
+from mnbench.network.variant import VARIANT_NAME, format_alpha, format_resolution
 from mnbench.results.record import Record
 
 
@@ -16,7 +16,7 @@ class _Options(NamedTuple):
     rest: str
 
 
-def commands(records: Sequence[Record]) -> list[str]:
+def rerun_commands(records: Sequence[Record]) -> list[str]:
     """As few `mnbench run` as measure every one of these rows, and no other."""
     of_graph: dict[tuple[_Options, str], dict[str, list[str]]] = {}
     for record in records:
@@ -35,7 +35,7 @@ def commands(records: Sequence[Record]) -> list[str]:
 
 def _told(record: Record) -> tuple[_Options, str, str]:
     """The options of a variant, its α and its resolution, as the command line takes them."""
-    found = NAME.fullmatch(record.variant) if record.architecture else None
+    found = VARIANT_NAME.fullmatch(record.variant) if record.architecture else None
     if not found or record.alpha is None or record.resolution is None:
         return _Options(record.device, record.threads, "", ""), "", ""
     own = found["own"].removeprefix(record.architecture or "").lstrip("-")
@@ -49,7 +49,7 @@ def _told(record: Record) -> tuple[_Options, str, str]:
     ]
     chosen = f"--groups {groups}" if groups.isdigit() else f"--unit {own}" if own else ""
     options = _Options(record.device, record.threads, chosen, " ".join(one for one in rest if one))
-    return options, alpha_text(record.alpha), resolution_text(record.resolution)
+    return options, format_alpha(record.alpha), format_resolution(record.resolution)
 
 
 def _command(options: _Options, alphas: Sequence[str], sizes: Sequence[str], graphs: Sequence[str]) -> str:

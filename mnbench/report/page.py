@@ -11,24 +11,24 @@ from string import Template
 from typing import Any
 
 from mnbench import __version__
-from mnbench.errors import RecordError
-from mnbench.plots.figures import KINDS, Figure
+from mnbench.errors import ResultsError
+from mnbench.plots.figures import PLOT_KINDS, Plot
 from mnbench.plots.theme import PAGE, style_sheet
-from mnbench.plots.write import PAGE_SIZES, converter, for_page
-from mnbench.report.commands import commands
+from mnbench.plots.write import PAGE_SIZES, draw_for_page, load_vl_convert
+from mnbench.report.commands import rerun_commands
 from mnbench.results.columns import COLUMNS
-from mnbench.results.latency_table import latency_table, meaning
+from mnbench.results.latency_table import explain, latency_table
 from mnbench.results.record import Issue, Record
-from mnbench.tables.markup import html
+from mnbench.tables.markup import to_html
 from mnbench.tables.table import Column, Table
 
-HOW = (
+MEASUREMENT_COLUMNS = (
     *("device", "variant", "processes", "runs", "effective_runs", "cpu_ns", "first_run_ns", "session_ns"),
     *("peak_rss_bytes", "difference", "placed", "runtime", "measured_at"),
 )
 """Columns that say how a row was measured."""
 
-LISTED = 400
+MAX_LISTED_ISSUES = 400
 """Issues are listed one by one up to so many; of more, each kind is told once."""
 
 METHOD = (
@@ -38,7 +38,7 @@ METHOD = (
 )
 
 
-def page(results: Path, records: Sequence[Record], *, title: str) -> str:
+def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
     """The whole HTML file.
 
     Raises:
@@ -46,10 +46,10 @@ def page(results: Path, records: Sequence[Record], *, title: str) -> str:
     """
     measured = [record for record in records if record.latency_ns]
     if not measured:
-        raise RecordError(f"{results}: no row was measured", hint="see why: mnbench table")
+        raise ResultsError(f"{results}: no row was measured", hint="see why: mnbench table")
     own = files("mnbench.report")
     names, differing = _columns(records), _differing(measured)
-    library = converter().javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    library = load_vl_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     devices = list(dict.fromkeys(record.device for record in measured))
@@ -70,12 +70,12 @@ def page(results: Path, records: Sequence[Record], *, title: str) -> str:
         plots=figures,
         table=_table(records, names),
         notes="".join(
-            f'<p class="note">{escape(note)}</p>' for note in meaning(measured, names) if note[0] not in "≈!·"
+            f'<p class="note">{escape(note)}</p>' for note in explain(measured, names) if note[0] not in "≈!·"
         ),
         issues=_issues(records),
         measured=_measured(measured, differing),
         hosts="".join(_hosts(measured)),
-        commands=escape("\n".join(commands(records))),
+        commands=escape("\n".join(rerun_commands(records))),
         library=library.replace("</script", "<\\/script"),
         script=own.joinpath("page.js").read_text(encoding="utf-8"),
     )
@@ -96,7 +96,7 @@ def _table(records: Sequence[Record], names: Sequence[str]) -> str:
         return f'<button type="button">{escape(column.header)}</button>'
 
     columns = [COLUMNS[name] for name in _variant_first(names)]
-    return html(Table(columns=columns, rows=records), row=row, head=head, cell=_cell)
+    return to_html(Table(columns=columns, rows=records), row_attributes=row, head_content=head, cell_element=_cell)
 
 
 def _variant_first(names: Sequence[str]) -> list[str]:
@@ -126,14 +126,14 @@ def _device(results: Path, records: Sequence[Record], device: str) -> str:
 
 
 def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[str]:
-    for kind in KINDS:
+    for kind in PLOT_KINDS:
         try:
-            figure = Figure(kind=kind, results=results, records=records)
-        except RecordError:
+            figure = Plot(kind=kind, results=results, records=records)
+        except ResultsError:
             # What was not measured has no plot.
             continue
         measured = [record for record in records if record.latency_ns]
-        drawing = for_page(figure.panel(measured, PAGE, PAGE_SIZES), PAGE)
+        drawing = draw_for_page(figure.draw_panel(measured, PAGE, PAGE_SIZES), PAGE)
         spec = json.dumps(drawing, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         yield (
             f'<figure data-device="{escape(device)}" data-kind="{kind}">\n<h3>{escape(figure.title)}</h3>\n'
@@ -157,26 +157,32 @@ def _issues(records: Sequence[Record]) -> str:
         Column[tuple[Record, Issue]](name="what to do", value=lambda one: one[1].advice, left=True),
     ]
     rows = found
-    if len(found) > LISTED:
+    if len(found) > MAX_LISTED_ISSUES:
         rows = list(kinds.values())
-        columns.insert(2, Column(name="rows", value=lambda one: count[one[0].device, one[1].name], show="{:,}".format))
+        columns.insert(
+            2, Column(name="rows", value=lambda one: count[one[0].device, one[1].name], format="{:,}".format)
+        )
         columns[3] = replace(columns[3], name="such as")
-    return "".join(failed) + _folded(f"{len(found):,} issues", html(Table(columns=columns, rows=rows)))
+    return "".join(failed) + _folded(f"{len(found):,} issues", to_html(Table(columns=columns, rows=rows)))
 
 
 def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
     """What differs stands in a table, and what all rows have in common once above it."""
-    common = [COLUMNS[name] for name in HOW if name not in names]
+    common = [COLUMNS[name] for name in MEASUREMENT_COLUMNS if name not in names]
     words = [(one.title or one.name, one.text(records[0]), one.unit) for one in common]
     told = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
-    table = html(Table(columns=[COLUMNS[name] for name in names], rows=records), cell=_cell)
+    table = to_html(Table(columns=[COLUMNS[name] for name in names], rows=records), cell_element=_cell)
     every = f"<p>Of every row: {escape(told)}.</p>" if told else ""
     return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 
 
 def _differing(records: Sequence[Record]) -> list[str]:
     """The variant, and those columns of how it was measured that say different things of different rows."""
-    return [name for name in HOW if name == "variant" or len({COLUMNS[name].text(one) for one in records}) > 1]
+    return [
+        name
+        for name in MEASUREMENT_COLUMNS
+        if name == "variant" or len({COLUMNS[name].text(one) for one in records}) > 1
+    ]
 
 
 def _folded(summary: str, table: str, *, name: str = "") -> str:
@@ -203,7 +209,7 @@ def _hosts(records: Sequence[Record]) -> Iterator[str]:
             Column[tuple[str, str]](name="value", value=lambda pair: pair[1], left=True),
         ]
         table = Table(columns=columns, rows=rows)
-        yield _folded(f"{device}: {facts.get('cpu')}", html(table)).replace("<td>", '<td class="long">')
+        yield _folded(f"{device}: {facts.get('cpu')}", to_html(table)).replace("<td>", '<td class="long">')
 
 
 def _text(value: object) -> str:

@@ -4,25 +4,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mnbench.errors import RecordError
+from mnbench.errors import ResultsError
 from mnbench.results.columns import COLUMNS
-from mnbench.results.latency_table import meaning, setting, telling
+from mnbench.results.latency_table import explain, informative_columns, setting_label
 from mnbench.results.record import Latency, Record
-from mnbench.tables.table import ABSENT, Column, Table, Value
-from mnbench.units import digits, in_ms
+from mnbench.tables.table import ABSENT, CellValue, Column, Table
+from mnbench.units import format_ms, format_significant
 
 R = TypeVar("R")
 
-OF_VARIANT = frozenset(
+VARIANT_COLUMNS = frozenset(
     {"variant", "graph", "alpha", "resolution", "precision", "batch", "params", "mult_adds", "memory_access"}
     | {"memory_access_bytes", "peak_activation_bytes", "top1", "top1_source"}
 )
 """Columns that say the same of a variant on every device."""
 
-BESIDE = ("graph", "alpha", "resolution", "precision", "batch", "mult_adds", "latency_ns")
+BY_DEVICE_COLUMNS = ("graph", "alpha", "resolution", "precision", "batch", "mult_adds", "latency_ns")
 
 
-def groups(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
+def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
     """The records by the text in a column, in their order."""
     found: dict[str, list[Record]] = {}
     for record in records:
@@ -36,7 +36,7 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
     The interval is the widest that both rows' own intervals allow.
 
     Raises:
-        RecordError: no measured row is that.
+        ResultsError: no measured row is that.
     """
     device, _, variant = reference.rpartition("/")
     found = {
@@ -45,7 +45,7 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         if record.variant == variant and device in ("", record.device) and record.latency_ns
     }
     if not found:
-        raise RecordError(
+        raise ResultsError(
             f"no measured row is {reference}",
             hint="name a variant, as v1-a1-r224, or one of a device, as cpu/v1-a1-r224",
         )
@@ -65,10 +65,10 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         theirs = other.latency_ns if other and other.id != record.id else None
         if not mine or not theirs or not mine.coverage or not theirs.coverage:
             return None
-        return f"{digits(mine.low / theirs.high)}–{digits(mine.high / theirs.low)}"
+        return f"{format_significant(mine.low / theirs.high)}–{format_significant(mine.high / theirs.low)}"
 
     return [
-        Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, show=digits),
+        Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, format=format_significant),
         Column[Record](name="ratio_interval", title="interval\nof ratio", value=interval),
     ]
 
@@ -83,43 +83,43 @@ def _place(record: Record) -> tuple[Any, ...]:
     return record.device, record.threads, record.runtime.name, record.runtime.version, record.host.get("cpu")
 
 
-Beside = Mapping[str, Record]
+RecordsByDevice = Mapping[str, Record]
 """One variant's records, by the device's label."""
 
 
-def side_by_side(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Beside]:
+def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[RecordsByDevice]:
     """One row a variant, and of each column that differs between devices one for every device."""
-    columns = columns or telling(BESIDE, records)
+    columns = columns or informative_columns(BY_DEVICE_COLUMNS, records)
     labels = _labels(records)
     rows: dict[tuple[str, str | None], dict[str, Record]] = {}
     for record in records:
         rows.setdefault((record.variant, record.architecture), {})[labels[_place(record)]] = record
-    shown: list[Column[Beside]] = []
+    shown: list[Column[RecordsByDevice]] = []
     for name in columns:
-        if name in OF_VARIANT:
+        if name in VARIANT_COLUMNS:
             shown.append(_lent(COLUMNS[name], lambda row: next(iter(row.values()))))
         else:
             shown += [_on(COLUMNS[name], label) for label in dict.fromkeys(labels.values())]
     return Table(
         columns=shown,
         rows=list(rows.values()),
-        title="\n".join(dict.fromkeys(setting(record) for record in records)),
-        notes=meaning(records, columns),
+        title="\n".join(dict.fromkeys(setting_label(record) for record in records)),
+        notes=explain(records, columns),
     )
 
 
-class Lent(Column[R]):
+class ProjectedColumn(Column[R]):
     """Another column's value and text, of a record that belongs to the row."""
 
     def text(self, row: R) -> str:
         """As that column writes it, with its marks."""
-        return self.show(row)
+        return self.format(row)
 
 
 def _lent(
     column: Column[Record], pick: Callable[[R], Record | None], *, absent: str = ABSENT, name: str = "", title: str = ""
 ) -> Column[R]:
-    def value(row: R) -> Value:
+    def value(row: R) -> CellValue:
         record = pick(row)
         return column.value(record) if record else None
 
@@ -127,17 +127,17 @@ def _lent(
         record = pick(row)
         return column.text(record) if record else absent
 
-    return Lent[R](
+    return ProjectedColumn[R](
         name=name or column.name,
         title=title or column.title,
         unit=column.unit,
         left=column.left,
         value=value,
-        show=text,
+        format=text,
     )
 
 
-def _on(column: Column[Record], label: str) -> Column[Beside]:
+def _on(column: Column[Record], label: str) -> Column[RecordsByDevice]:
     title = column.title or column.name
     return _lent(
         column,
@@ -197,16 +197,16 @@ def best_table(records: Sequence[Record], budgets_ns: Sequence[float], column: s
     names = dict.fromkeys(["variant", column, "latency_ns", "interval_ns", "mult_adds", "params"])
     own = [
         Column[Best](name="device", value=lambda row: row.device, left=True),
-        Column[Best](name="budget_ns", title="within", unit="ms", value=lambda row: row.budget_ns, show=in_ms),
+        Column[Best](name="budget_ns", title="within", unit="ms", value=lambda row: row.budget_ns, format=format_ms),
     ]
     won = [row.record for row in rows if row.record]
     return Table(
         columns=[*own, *(_won(COLUMNS[name]) for name in names)],
         rows=rows,
-        title="\n".join(dict.fromkeys(setting(record) for record in records)),
+        title="\n".join(dict.fromkeys(setting_label(record) for record in records)),
         notes=[
             f"within: the whole interval; of what fits, the row with the largest {column}",
-            *meaning(list({one.id: one for one in won}.values()), [column]),
+            *explain(list({one.id: one for one in won}.values()), [column]),
         ],
     )
 

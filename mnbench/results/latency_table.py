@@ -6,7 +6,7 @@ from mnbench.results.columns import COLUMNS
 from mnbench.results.record import Issue, Record
 from mnbench.tables.table import Table
 
-FEW = 3
+MAX_LINES_PER_ISSUE = 3
 """Of one issue, so many lines are read."""
 
 DEFAULT_COLUMNS = (
@@ -30,14 +30,14 @@ DEFAULT_COLUMNS = (
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it says the same, and how far it could go."""
 
-SHAPE = ("graph", "alpha", "resolution")
+SHAPE_COLUMNS = ("graph", "alpha", "resolution")
 """Default columns in whose place `variant` stands where they do not tell variants apart, as of several groups."""
 
-TIMED = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
+TIMED_COLUMNS = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
 """Default columns that have nothing to tell where all is emulated."""
 
 
-def latest(records: Iterable[Record]) -> list[Record]:
+def newest_records(records: Iterable[Record]) -> list[Record]:
     """The newest record of each variant or file, on each device, thread count, runtime version and CPU.
 
     Sorted by device, graph, falling α and falling resolution.
@@ -53,17 +53,17 @@ def latest(records: Iterable[Record]) -> list[Record]:
 def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Record]:
     """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
     better = {"mult_adds_per_s": "of_bound"} if _bounded(records) else {}
-    columns = columns or [better.get(name, name) for name in telling(DEFAULT_COLUMNS, records)]
-    settings = dict.fromkeys(setting(record) for record in records if record.latency_ns or record.emulated)
+    columns = columns or [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
+    settings = dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated)
     return Table(
         columns=[COLUMNS[name] for name in columns],
         rows=records,
         title="\n".join(settings),
-        notes=meaning(records, columns),
+        notes=explain(records, columns),
     )
 
 
-def meaning(records: Sequence[Record], columns: Collection[str]) -> list[str]:
+def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     """What the figures in these columns mean, and what speaks against some of them."""
     notes: list[str] = []
     measured = [record for record in records if record.latency_ns]
@@ -106,7 +106,7 @@ def _advice(records: Sequence[Record]) -> list[str]:
             found.setdefault(issue.name, []).append((record, issue))
     lines: list[str] = []
     for name, every in found.items():
-        shown = every if len(every) <= FEW else every[:1]
+        shown = every if len(every) <= MAX_LINES_PER_ISSUE else every[:1]
         more = f" (and so are {len(every) - 1} others)" if len(shown) < len(every) else ""
         for record, issue in shown:
             mark = "·" if issue.minor else "≈" if name == "imprecise" else "!"
@@ -123,18 +123,20 @@ def _who(record: Record, records: Sequence[Record]) -> str:
     )
 
 
-def telling(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
+def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
     """Those of these columns that have something to tell."""
     found = [name for name in columns if _tells(name, records)]
-    shapes = {tuple(COLUMNS[name].value(record) for name in (*SHAPE, "precision", "batch")) for record in records}
+    shapes = {
+        tuple(COLUMNS[name].value(record) for name in (*SHAPE_COLUMNS, "precision", "batch")) for record in records
+    }
     if len({record.variant for record in records}) > len(shapes):
-        return ["variant", *(name for name in found if name not in SHAPE)]
+        return ["variant", *(name for name in found if name not in SHAPE_COLUMNS)]
     return found
 
 
 def _tells(name: str, records: Sequence[Record]) -> bool:
     """Whether a column that is seldom needed has anything to tell."""
-    if name in TIMED and records and all(record.emulated for record in records):
+    if name in TIMED_COLUMNS and records and all(record.emulated for record in records):
         return False
     if name == "difference":
         return any(record.precision != "fp32" or record.emulated for record in records)
@@ -143,7 +145,7 @@ def _tells(name: str, records: Sequence[Record]) -> bool:
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
 
 
-def setting(record: Record) -> str:
+def setting_label(record: Record) -> str:
     """Device, runtime, threads and host, as a title has them."""
     emulated = "emulated " if record.emulated else ""
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")

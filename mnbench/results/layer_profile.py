@@ -5,34 +5,34 @@ from pathlib import Path
 import msgspec
 
 from mnbench import atomic_files
-from mnbench.bench.profiling import Profile
-from mnbench.errors import RecordError
-from mnbench.results.store import Run
+from mnbench.bench.profiling import LayerProfile
+from mnbench.errors import ResultsError
+from mnbench.results.store import RunFolder
 
-SUFFIX = ".profile.json"
+PROFILE_SUFFIX = ".profile.json"
 
 
-def keep(run: Run, profile: Profile) -> None:
+def save_profile(run: RunFolder, profile: LayerProfile) -> None:
     """Write a cell's profile.
 
     Raises:
         FileError: no space, no permission.
     """
-    atomic_files.write(run.folder / f"{profile.variant}{SUFFIX}", msgspec.json.encode(profile))
+    atomic_files.write_atomically(run.path / f"{profile.variant}{PROFILE_SUFFIX}", msgspec.json.encode(profile))
 
 
-def newest(results: Path) -> list[Profile]:
+def newest_profiles(results: Path) -> list[LayerProfile]:
     """The newest profile of each variant, on each device and thread count; by name.
 
     Raises:
-        RecordError: one cannot be read.
+        ResultsError: one cannot be read.
     """
-    found: dict[tuple[str, str, int], Profile] = {}
+    found: dict[tuple[str, str, int], LayerProfile] = {}
     # A run's folder is named after the time when it started.
-    for path in sorted(results.glob(f"raw/*/*{SUFFIX}")):
+    for path in sorted(results.glob(f"raw/*/*{PROFILE_SUFFIX}")):
         try:
-            profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+            profile = msgspec.json.decode(path.read_bytes(), type=LayerProfile)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-            raise RecordError(f"{path}: is no profile: {failure}", hint="delete it, and profile again") from failure
+            raise ResultsError(f"{path}: is no profile: {failure}", hint="delete it, and profile again") from failure
         found[profile.variant, profile.device, profile.threads] = profile
     return [found[key] for key in sorted(found)]

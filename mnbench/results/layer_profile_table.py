@@ -5,20 +5,24 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.bench.profiling import Part, Profile
-from mnbench.network.cost_tables import share, share_column
+from mnbench.bench.profiling import LayerProfile, LayerTime
+from mnbench.network.cost_tables import fraction, fraction_column
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_giga, in_ms, in_percent, in_us, per_s
+from mnbench.units import format_giga, format_ms, format_percent, format_us, rate_per_s
 
-By: TypeAlias = Literal["type", "layer"]
+Grouping: TypeAlias = Literal["type", "layer"]
 
 
-def profile_table(profile: Profile, by: By) -> Table[Part]:
+def layer_profile_table(profile: LayerProfile, by: Grouping) -> Table[LayerTime]:
     """One row a layer type, those that take longest first, or one a layer, in the order in which they run."""
-    parts = profile.types if by == "type" else profile.parts
+    parts = profile.times_by_type if by == "type" else profile.parts
     rows = [part for part in parts if part.nodes or part.mult_adds or part.memory_access_bytes]
-    label = Column[Part](name=by if by == "type" else "scope", value=_label, left=True)
-    kind = [] if by == "type" else [Column[Part](name="type", value=lambda part: part.type, left=True, rank=2)]
+    label = Column[LayerTime](name=by if by == "type" else "scope", value=_label, left=True)
+    kind = (
+        []
+        if by == "type"
+        else [Column[LayerTime](name="type", value=lambda part: part.type, left=True, drop_priority=2)]
+    )
     what = "by layer type" if by == "type" else "layer by layer"
     return Table(
         columns=[label, *kind, *_columns(profile)],
@@ -28,15 +32,15 @@ def profile_table(profile: Profile, by: By) -> Table[Part]:
     )
 
 
-def profile_payload(profile: Profile) -> dict[str, Any]:
+def layer_profile_to_dict(profile: LayerProfile) -> dict[str, Any]:
     """For programs."""
     facts = {name: getattr(profile, name) for name in profile.__struct_fields__ if name != "parts"}
     return {
         **facts,
         "kernels_ns": profile.kernels_ns,
-        "joined": profile.joined,
+        "joined": profile.assigned_share,
         "coverage": profile.coverage,
-        "types": [_payload(part, profile) for part in profile.types],
+        "types": [_payload(part, profile) for part in profile.times_by_type],
         "layers": [
             _payload(part, profile) | {"scope": part.scope, "nodes": msgspec.to_builtins(part.nodes)}
             for part in profile.parts
@@ -44,53 +48,62 @@ def profile_payload(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _payload(part: Part, profile: Profile) -> dict[str, Any]:
+def _payload(part: LayerTime, profile: LayerProfile) -> dict[str, Any]:
     names = ("type", "added", "duration_ns", "params", "mult_adds", "memory_access_bytes", "providers")
     return {
-        "time_share": share(part.duration_ns or 0, profile.kernels_ns),
+        "time_share": fraction(part.duration_ns or 0, profile.kernels_ns),
         **{name: getattr(part, name) for name in names},
     }
 
 
-def _columns(profile: Profile) -> list[Column[Any]]:
+def _columns(profile: LayerProfile) -> list[Column[Any]]:
     def of(name: str) -> Column[Any]:
         whole = sum(getattr(part, name) for part in profile.parts)
         title = {"mult_adds": "Mult-Adds", "memory_access_bytes": "memory\naccess", "params": "params"}[name]
-        return share_column(name, title, lambda part: None if part.added else share(getattr(part, name), whole))
+        return fraction_column(name, title, lambda part: None if part.added else fraction(getattr(part, name), whole))
 
-    def rate(part: Part) -> float | None:
-        return per_s(part.mult_adds, part.duration_ns) if part.mult_adds and part.duration_ns else None
+    def rate(part: LayerTime) -> float | None:
+        return rate_per_s(part.mult_adds, part.duration_ns) if part.mult_adds and part.duration_ns else None
 
-    def time_share(part: Part) -> float | None:
-        return None if part.duration_ns is None else share(part.duration_ns, profile.kernels_ns)
+    def time_share(part: LayerTime) -> float | None:
+        return None if part.duration_ns is None else fraction(part.duration_ns, profile.kernels_ns)
 
     return [
-        Column[Part](name="duration_ns", title="time", unit="µs", value=lambda part: part.duration_ns, show=in_us),
-        share_column("time", "time", time_share),
+        Column[LayerTime](
+            name="duration_ns", title="time", unit="µs", value=lambda part: part.duration_ns, format=format_us
+        ),
+        fraction_column("time", "time", time_share),
         of("mult_adds"),
         of("memory_access_bytes"),
         of("params"),
-        Column[Part](name="mult_adds_per_s", title="Mult-Adds\nper s", unit="10⁹", value=rate, show=in_giga, rank=1),
-        Column[Part](name="provider", value=_providers, left=True, rank=1),
+        Column[LayerTime](
+            name="mult_adds_per_s",
+            title="Mult-Adds\nper s",
+            unit="10⁹",
+            value=rate,
+            format=format_giga,
+            drop_priority=1,
+        ),
+        Column[LayerTime](name="provider", value=_providers, left=True, drop_priority=1),
     ]
 
 
-def _label(part: Part) -> str:
+def _label(part: LayerTime) -> str:
     return f"+ {part.type}" if part.added else part.scope
 
 
-def _providers(part: Part) -> str | None:
+def _providers(part: LayerTime) -> str | None:
     return ", ".join(one.removesuffix("ExecutionProvider") for one in part.providers) or None
 
 
-def _notes(profile: Profile) -> Sequence[str]:
-    kernels = f"time: of the kernels, {in_ms(profile.kernels_ns)} ms a run"
+def _notes(profile: LayerProfile) -> Sequence[str]:
+    kernels = f"time: of the kernels, {format_ms(profile.kernels_ns)} ms a run"
     if profile.coverage is not None and profile.latency_ns is not None:
-        kernels += f", {in_percent(profile.coverage)} of the latency of {in_ms(profile.latency_ns)} ms"
-    within = [part.type for part in profile.types if not part.nodes and not part.added]
+        kernels += f", {format_percent(profile.coverage)} of the latency of {format_ms(profile.latency_ns)} ms"
+    within = [part.type for part in profile.times_by_type if not part.nodes and not part.added]
     notes = [f"{kernels}; from a process of its own, because profiling slows a model down"]
-    if profile.joined < 1:
-        added = in_percent(1 - profile.joined)
+    if profile.assigned_share < 1:
+        added = format_percent(1 - profile.assigned_share)
         notes.append(
             f"+ what the runtime does beside the layers, to bring tensors into other forms: {added} of the time"
         )

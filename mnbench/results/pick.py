@@ -5,14 +5,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from mnbench.families.published_accuracy import Accuracy, accuracy
+from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.record import Record
 
 Fit: TypeAlias = Literal["picked", "fits", "too slow", "too large", "too slow, too large"]
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """A measured variant beside the budget. `latency_ns` is its median, `high_ns` the upper end of its interval."""
 
     variant: str
@@ -29,22 +29,22 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     fit: Fit
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Pick(msgspec.Struct, frozen=True, kw_only=True):
     """What a device's budget buys: the candidates, the most accurate first; `unknown` have no published accuracy."""
 
     device: str
     budget_ns: int
     max_bytes: int | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[PickCandidate, ...]
     unknown: tuple[str, ...]
 
     @property
-    def picked(self) -> Candidate | None:
+    def picked(self) -> PickCandidate | None:
         """The one, if any fits."""
         return next((one for one in self.candidates if one.fit == "picked"), None)
 
 
-def choose(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None) -> list[Choice]:
+def pick(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None) -> list[Pick]:
     """A choice for each device. A variant fits if the upper end of its interval does, and its weights do.
 
     The interval includes the host's drift where that was calibrated. Of equally accurate variants the faster one wins.
@@ -56,11 +56,11 @@ def choose(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None =
     return [_choice(device, mine, budget_ns, max_bytes) for device, mine in devices.items()]
 
 
-def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None) -> Choice:
-    known: list[tuple[Record, Accuracy]] = []
+def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None) -> Pick:
+    known: list[tuple[Record, PublishedAccuracy]] = []
     unknown: dict[str, None] = {}
     for record in records:
-        found = accuracy(record.architecture, record.variant, record.precision)
+        found = published_accuracy(record.architecture, record.variant, record.precision)
         if found:
             known.append((record, found))
         else:
@@ -70,7 +70,7 @@ def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: i
     best = next((at for at, one in enumerate(candidates) if one.fit == "fits"), None)
     if best is not None:
         candidates[best] = msgspec.structs.replace(candidates[best], fit="picked")
-    return Choice(
+    return Pick(
         device=device,
         budget_ns=budget_ns,
         max_bytes=max_bytes,
@@ -79,7 +79,7 @@ def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: i
     )
 
 
-def _candidate(record: Record, found: Accuracy, budget_ns: int, max_bytes: int | None) -> Candidate:
+def _candidate(record: Record, found: PublishedAccuracy, budget_ns: int, max_bytes: int | None) -> PickCandidate:
     assert record.latency_ns
     high_ns = record.latency_ns.high_with_drift or record.latency_ns.high
     size_bytes = record.params * ELEMENT_BYTES[record.precision]
@@ -89,7 +89,7 @@ def _candidate(record: Record, found: Accuracy, budget_ns: int, max_bytes: int |
         fit = "too slow, too large" if large else "too slow"
     elif large:
         fit = "too large"
-    return Candidate(
+    return PickCandidate(
         variant=record.variant,
         device=record.device,
         threads=record.threads,

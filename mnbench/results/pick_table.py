@@ -4,53 +4,64 @@ from typing import Any
 
 import msgspec
 
-from mnbench.results.pick import Candidate, Choice
+from mnbench.results.pick import Pick, PickCandidate
 from mnbench.tables.table import Column, Table
-from mnbench.units import in_millions, in_ms
+from mnbench.units import format_ms, millions_formatter
 
-STYLES = {"picked": "green", "fits": ""}
-MISSING = 3
+FIT_STYLES = {"picked": "green", "fits": ""}
+MAX_LISTED_VARIANTS = 3
 
 
-def choice_table(choice: Choice) -> Table[Candidate]:
+def pick_table(choice: Pick) -> Table[PickCandidate]:
     """One row a variant, the most accurate first."""
     several = len({(one.threads, one.runtime) for one in choice.candidates}) > 1
     columns = [
-        Column[Candidate](name="variant", value=lambda one: one.variant, left=True),
-        Column[Candidate](name="top1", title="top-1", unit="%", value=lambda one: one.top1, show="{:.1f}".format),
-        Column[Candidate](name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, show=in_ms),
-        Column[Candidate](name="high_ns", title="at most", unit="ms", value=lambda one: one.high_ns, show=in_ms),
-        Column[Candidate](
-            name="size_bytes", title="size", unit="MB", value=lambda one: one.size_bytes, show=in_millions(1)
+        Column[PickCandidate](name="variant", value=lambda one: one.variant, left=True),
+        Column[PickCandidate](name="top1", title="top-1", unit="%", value=lambda one: one.top1, format="{:.1f}".format),
+        Column[PickCandidate](
+            name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, format=format_ms
         ),
-        Column[Candidate](
-            name="mult_adds", title="Mult-Adds", unit="M", value=lambda one: one.mult_adds, show=in_millions(1), rank=2
+        Column[PickCandidate](
+            name="high_ns", title="at most", unit="ms", value=lambda one: one.high_ns, format=format_ms
         ),
-        Column[Candidate](
-            name="fit", title="", value=lambda one: one.fit, left=True, style=lambda one: STYLES.get(one.fit, "dim")
+        Column[PickCandidate](
+            name="size_bytes", title="size", unit="MB", value=lambda one: one.size_bytes, format=millions_formatter(1)
         ),
-        Column[Candidate](name="source", title="top-1 from", value=lambda one: one.source, left=True, rank=3),
+        Column[PickCandidate](
+            name="mult_adds",
+            title="Mult-Adds",
+            unit="M",
+            value=lambda one: one.mult_adds,
+            format=millions_formatter(1),
+            drop_priority=2,
+        ),
+        Column[PickCandidate](
+            name="fit", title="", value=lambda one: one.fit, left=True, style=lambda one: FIT_STYLES.get(one.fit, "dim")
+        ),
+        Column[PickCandidate](
+            name="source", title="top-1 from", value=lambda one: one.source, left=True, drop_priority=3
+        ),
     ]
     if several:
-        columns.append(Column[Candidate](name="threads", value=lambda one: one.threads))
-        columns.append(Column[Candidate](name="runtime", value=lambda one: one.runtime, left=True, rank=1))
-    size = f" and {in_millions(1)(choice.max_bytes)} MB" if choice.max_bytes else ""
-    title = f"{choice.device}: at most {in_ms(choice.budget_ns)} ms{size}"
+        columns.append(Column[PickCandidate](name="threads", value=lambda one: one.threads))
+        columns.append(Column[PickCandidate](name="runtime", value=lambda one: one.runtime, left=True, drop_priority=1))
+    size = f" and {millions_formatter(1)(choice.max_bytes)} MB" if choice.max_bytes else ""
+    title = f"{choice.device}: at most {format_ms(choice.budget_ns)} ms{size}"
     return Table(columns=columns, rows=choice.candidates, title=title, notes=[*_notes(choice)])
 
 
-def choice_payload(choice: Choice) -> dict[str, Any]:
+def pick_to_dict(choice: Pick) -> dict[str, Any]:
     """For programs."""
     return msgspec.to_builtins(choice) | {"picked": msgspec.to_builtins(choice.picked)}
 
 
-def _notes(choice: Choice) -> list[str]:
+def _notes(choice: Pick) -> list[str]:
     picked = choice.picked
     if picked is None:
         notes = ["nothing that was measured fits"]
     else:
         beaten = sum(one.fit == "fits" for one in choice.candidates)
-        what = f"{picked.variant}: {picked.top1:.1f} % in {in_ms(picked.latency_ns)} ms"
+        what = f"{picked.variant}: {picked.top1:.1f} % in {format_ms(picked.latency_ns)} ms"
         notes = [f"{what}, the most accurate of {beaten + 1} that fit"]
         better = [one for one in choice.candidates if one.top1 > picked.top1]
         if better:
@@ -62,6 +73,6 @@ def _notes(choice: Choice) -> list[str]:
         "at most: the upper end of the latency's interval; size: of its weights; top-1: as published, not ours"
     )
     if choice.unknown:
-        named, more = ", ".join(choice.unknown[:MISSING]), len(choice.unknown) - MISSING
+        named, more = ", ".join(choice.unknown[:MAX_LISTED_VARIANTS]), len(choice.unknown) - MAX_LISTED_VARIANTS
         notes.append(f"without a published accuracy: {named}{f' and {more} more' if more > 0 else ''}")
     return notes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mnbench.results.record import Record
 
 
-def latencies(results: Path, record: Record) -> list[NDArray[np.int64]]:
+def raw_latencies(results: Path, record: Record) -> list[NDArray[np.int64]]:
     """One array a process, in nanoseconds; none where the samples are not kept here."""
     found: list[NDArray[np.int64]] = []
     folder = results / "raw" / record.run

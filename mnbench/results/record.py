@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import msgspec
 
-from mnbench.bench.plan import Ceiling
+from mnbench.bench.plan import RooflineBound
 from mnbench.network.variant import Precision
 from mnbench.targets.device import Device
 
@@ -46,7 +46,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     library_sha256: str | None = None
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the device's profile set up: entries of the runtime, of its provider, and variables of the environment."""
 
     options: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
 
     @classmethod
-    def of(cls, device: Device) -> Self:
+    def from_device(cls, device: Device) -> Self:
         """As the device has it now."""
         return cls(options=device.options, provider_options=device.provider_options, environment=device.environment)
 
@@ -100,7 +100,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     runtime: Runtime
     threads: int
-    session: Session | None = None
+    session: SessionOptions | None = None
     error: str | None = None
     latency_ns: Latency | None = None
     first_run_ns: int | None = None
@@ -118,7 +118,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     memory_access: int
     memory_access_bytes: int
     peak_activation_bytes: int
-    roofline: Ceiling | None = None
+    roofline: RooflineBound | None = None
     placement: Placement = Placement(nodes=None, mult_adds=None)
     issues: tuple[Issue, ...] = ()
     model_sha256: str

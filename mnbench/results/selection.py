@@ -9,14 +9,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from mnbench.errors import RecordError
+from mnbench.errors import ResultsError
 from mnbench.results.columns import COLUMNS
-from mnbench.results.latency_table import latest
+from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
-from mnbench.results.store import Store
-from mnbench.units import quantity
+from mnbench.results.store import ResultsFile
+from mnbench.units import parse_quantity
 
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "!=": operator.ne,
@@ -26,7 +26,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def column_name(text: str) -> str:
+def parse_column_name(text: str) -> str:
     """The name of a column there is.
 
     Raises:
@@ -49,8 +49,8 @@ class Condition:
     """
 
     column: str
-    sign: str
-    wanted: float | str
+    operator: str
+    value: float | str
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
@@ -62,54 +62,56 @@ class Condition:
         found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
         if not found:
             raise ValueError(f"{text!r} is no condition such as latency_ns<=10ms or graph=v3-*")
-        name, sign, value = column_name(found[1]), found[2], found[3]
+        name, sign, value = parse_column_name(found[1]), found[2], found[3]
         try:
-            return cls(name, sign, quantity(value, name))
+            return cls(name, sign, parse_quantity(value, name))
         except ValueError:
             if sign not in ("=", "!=") or COLUMNS[name].unit:
                 raise ValueError(f"{value!r} is nothing to compare {name} with: say 10ms, 300M or 5MB") from None
         return cls(name, sign, value)
 
-    def holds(self, record: Record) -> bool:
+    def matches(self, record: Record) -> bool:
         """Whether a record fulfils it."""
         value = COLUMNS[self.column].value(record)
-        if isinstance(self.wanted, str):
-            return fnmatchcase("" if value is None else str(value), self.wanted) == (self.sign == "=")
+        if isinstance(self.value, str):
+            return fnmatchcase("" if value is None else str(value), self.value) == (self.operator == "=")
         try:
-            return value is not None and COMPARISONS[self.sign](float(value), self.wanted)
+            return value is not None and OPERATORS[self.operator](float(value), self.value)
         except ValueError:
             return False
 
 
-def chosen(results: Path, devices: Sequence[str], conditions: Iterable[Condition] = ()) -> list[Record]:
+def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Condition] = ()) -> list[Record]:
     """The newest record of every cell, of the devices named or of all, that fulfils every condition.
 
     Raises:
-        RecordError: there are none, or the results cannot be read.
+        ResultsError: there are none, or the results cannot be read.
     """
     known = sorted(path.stem for path in results.glob("*.jsonl"))
     for device in devices:
         if device not in known:
-            raise RecordError(
+            raise ResultsError(
                 f"{results}: holds no results of device {device}",
                 hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {device}",
             )
-    records = latest(record for device in devices or known for record in Store(results, device).records())
+    records = newest_records(
+        record for device in devices or known for record in ResultsFile(results, device).read_records()
+    )
     if not records:
-        raise RecordError(f"{results}: holds no results yet", hint="measure some: mnbench run v1")
+        raise ResultsError(f"{results}: holds no results yet", hint="measure some: mnbench run v1")
     for condition in conditions:
-        records = [record for record in records if condition.holds(record)]
+        records = [record for record in records if condition.matches(record)]
         if not records:
             what = (
-                f"{condition.column}{condition.sign}{condition.wanted:g}"
-                if isinstance(condition.wanted, float)
-                else f"{condition.column}{condition.sign}{condition.wanted}"
+                f"{condition.column}{condition.operator}{condition.value:g}"
+                if isinstance(condition.value, float)
+                else f"{condition.column}{condition.operator}{condition.value}"
             )
-            raise RecordError(f"{results}: no row has {what}", hint="see what there is: mnbench table")
+            raise ResultsError(f"{results}: no row has {what}", hint="see what there is: mnbench table")
     return records
 
 
-def by_columns(records: Iterable[Record], keys: Sequence[str]) -> list[Record]:
+def sort_records(records: Iterable[Record], keys: Sequence[str]) -> list[Record]:
     """Sorted by the first column, then the next; `-` before a name puts the largest first.
 
     Those without a value come last.

@@ -17,21 +17,21 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mnbench import atomic_files
-from mnbench.bench.plan import Cell, Plan
-from mnbench.bench.trial import Sample
-from mnbench.errors import RecordError
+from mnbench.bench.plan import BenchmarkCase, Plan
+from mnbench.bench.trial import TrialResult
+from mnbench.errors import ResultsError
 from mnbench.results.record import SCHEMA, Record
 
 ARGUMENTS = "arguments.json"
 
 
-class Store:
+class ResultsFile:
     """The results folder of a workspace, for one device."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self.folder = folder
         self.path = folder / f"{device}.jsonl"
-        self.raw = folder / "raw"
+        self.raw_folder = folder / "raw"
 
     def append(self, record: Record) -> None:
         """Add a record. It is on disk when this returns; if it cannot be, the file is as it was.
@@ -41,81 +41,81 @@ class Store:
         """
         line = msgspec.json.encode(record) + b"\n"
         try:
-            self.raw.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.raw / f"{self.path.stem}.lock"):
+            self.raw_folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.raw_folder / f"{self.path.stem}.lock"):
                 _append(self.path, line)
         except OSError as failure:
-            raise atomic_files.unwritable(self.path, failure) from failure
+            raise atomic_files.write_error(self.path, failure) from failure
 
-    def records(self) -> list[Record]:
+    def read_records(self) -> list[Record]:
         """Every whole record, oldest first. A half-written last line, from a crash or a full disk, is left out.
 
         Raises:
-            RecordError: a line in the middle is corrupt, or was written by a newer mnbench.
+            ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
         """
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return []
         except OSError as failure:
-            raise RecordError(
+            raise ResultsError(
                 f"{self.path}: cannot be read ({failure.strerror})", hint="name another --results"
             ) from failure
-        return parsed(self.path, data)
+        return parse_records(self.path, data)
 
-    def open_run(self, plan: Plan, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "Run":
+    def open_run(self, plan: Plan, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "RunFolder":
         """The plan's last unfinished run that nobody else is at, or else a new one. `fresh` gives the unfinished up.
 
         `arguments` are kept with a new run until it is finished, for `unfinished`.
         """
-        recorded = self.records()
+        recorded = self.read_records()
         try:
-            for folder in _unfinished(self.raw, f"*-{plan.id}"):
-                run = Run(folder, {record.variant for record in recorded if record.run == folder.name})
-                if not run.claim():
+            for folder in _unfinished(self.raw_folder, f"*-{plan.id}"):
+                run = RunFolder(folder, {record.variant for record in recorded if record.run == folder.name})
+                if not run.try_lock():
                     continue
                 if not fresh:
                     return run
                 run.finish()
-                run.release()
+                run.unlock()
             for attempt in count():
                 started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
-                folder = self.raw / f"{started}-{plan.id}"
+                folder = self.raw_folder / f"{started}-{plan.id}"
                 try:
                     folder.mkdir(parents=True)
                 except FileExistsError:
                     continue
-                atomic_files.write(folder / ARGUMENTS, json.dumps(arguments).encode(), durable=False)
-                run = Run(folder, set())
-                run.claim()
+                atomic_files.write_atomically(folder / ARGUMENTS, json.dumps(arguments).encode(), durable=False)
+                run = RunFolder(folder, set())
+                run.try_lock()
                 return run
             raise AssertionError
         except OSError as failure:
-            raise atomic_files.unwritable(self.raw, failure) from failure
+            raise atomic_files.write_error(self.raw_folder, failure) from failure
 
 
-def parsed(path: Path, data: bytes) -> list[Record]:
+def parse_records(path: Path, data: bytes) -> list[Record]:
     """The records in the bytes of a file.
 
     Raises:
-        RecordError: a line in the middle is corrupt, or was written by a newer mnbench.
+        ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
     """
     *lines, last = data.split(b"\n")
     return [_record(path, number, line) for number, line in enumerate([*lines, *_whole(last)], 1) if line.strip()]
 
 
-def unfinished(results: Path) -> list[str]:
+def last_unfinished_arguments(results: Path) -> list[str]:
     """The arguments of the last run, on whatever device, that was not finished and that nobody is at.
 
     Raises:
-        RecordError: there is none.
+        ResultsError: there is none.
     """
     for folder in _unfinished(results / "raw", "*"):
-        run = Run(folder, set())
-        if run.claim():
-            run.release()
+        run = RunFolder(folder, set())
+        if run.try_lock():
+            run.unlock()
             return json.loads((folder / ARGUMENTS).read_bytes())
-    raise RecordError(f"{results}: holds no unfinished run", hint="start one: mnbench run v1")
+    raise ResultsError(f"{results}: holds no unfinished run", hint="start one: mnbench run v1")
 
 
 def _unfinished(raw: Path, pattern: str) -> list[Path]:
@@ -123,20 +123,20 @@ def _unfinished(raw: Path, pattern: str) -> list[Path]:
     return sorted((path.parent for path in raw.glob(f"{pattern}/{ARGUMENTS}")), reverse=True)
 
 
-class Run:
+class RunFolder:
     """One run of a plan: the samples of its visits, each in a file of its own, and which cells have their record."""
 
     def __init__(self, folder: Path, recorded: set[str]) -> None:
-        self.folder = folder
-        self.recorded = recorded
+        self.path = folder
+        self.recorded_variants = recorded
         self._lock = FileLock(folder / "lock", timeout=0)
 
     @property
     def id(self) -> str:
         """When it started and of which plan it is."""
-        return self.folder.name
+        return self.path.name
 
-    def claim(self) -> bool:
+    def try_lock(self) -> bool:
         """Keep others from continuing this run, until this process ends."""
         try:
             self._lock.acquire()
@@ -144,24 +144,24 @@ class Run:
             return False
         return True
 
-    def release(self) -> None:
+    def unlock(self) -> None:
         """Let others continue this run."""
         self._lock.release()
 
     def finish(self) -> None:
         """The command that began this run is done: nobody continues it."""
-        (self.folder / ARGUMENTS).unlink(missing_ok=True)
+        (self.path / ARGUMENTS).unlink(missing_ok=True)
 
-    def discard(self) -> None:
+    def discard_if_empty(self) -> None:
         """Of a run that found nothing, leave nothing behind."""
-        if not self.visits:
+        if not self.trial_count:
             self.finish()
-            (self.folder / "lock").unlink(missing_ok=True)
+            (self.path / "lock").unlink(missing_ok=True)
             with suppress(OSError):
-                for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+                for folder in (self.path, self.path.parent, self.path.parent.parent):
                     folder.rmdir()
 
-    def save(self, cell: Cell, process: int, sample: Sample) -> None:
+    def save_trial(self, cell: BenchmarkCase, process: int, sample: TrialResult) -> None:
         """Keep a visit's sample: every nanosecond, and the facts beside them.
 
         Raises:
@@ -172,33 +172,33 @@ class Run:
         facts = {name: value for name, value in found.items() if name not in arrays}
         packed = BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **arrays, facts=np.array(json.dumps(facts)))
-        atomic_files.write(self.folder / f"{cell.variant}.{process}.npz", packed.getvalue())
+        atomic_files.write_atomically(self.path / f"{cell.variant}.{process}.npz", packed.getvalue())
 
-    def samples(self, cell: Cell) -> dict[int, Sample]:
+    def load_trials(self, cell: BenchmarkCase) -> dict[int, TrialResult]:
         """The samples kept of a cell that can be read, by process, in order."""
-        found: dict[int, Sample] = {}
-        for path in self.folder.glob(f"{escape(cell.variant)}.*.npz"):
+        found: dict[int, TrialResult] = {}
+        for path in self.path.glob(f"{escape(cell.variant)}.*.npz"):
             process = path.name.removeprefix(f"{cell.variant}.").removesuffix(".npz")
             with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
                 found[int(process)] = _sample(path)
         return dict(sorted(found.items()))
 
-    def forget(self, cell: Cell) -> None:
+    def delete_trials(self, cell: BenchmarkCase) -> None:
         """Give up what is kept of a cell."""
-        for path in self.folder.glob(f"{escape(cell.variant)}.*.npz"):
+        for path in self.path.glob(f"{escape(cell.variant)}.*.npz"):
             path.unlink()
 
     @property
-    def visits(self) -> int:
+    def trial_count(self) -> int:
         """How many visits are kept."""
-        return sum(1 for _ in self.folder.glob("*.npz"))
+        return sum(1 for _ in self.path.glob("*.npz"))
 
 
-def _sample(path: Path) -> Sample:
+def _sample(path: Path) -> TrialResult:
     with path.open("rb") as file, np.load(file) as arrays:
         found = dict(arrays)
     facts: dict[str, Any] = json.loads(str(found.pop("facts")))
-    return Sample(**found, **facts)
+    return TrialResult(**found, **facts)
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -246,14 +246,14 @@ def _record(path: Path, number: int, line: bytes) -> Record:
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         schema = _schema(line)
         if schema <= SCHEMA:
-            raise RecordError(
+            raise ResultsError(
                 f"{path}: line {number} is no record: {failure}",
                 hint="restore the line from version control, or delete it",
             ) from failure
     else:
         if schema <= SCHEMA:
             return record
-    raise RecordError(
+    raise ResultsError(
         f"{path}: line {number} has schema {schema}, this mnbench reads up to {SCHEMA}", hint="update mnbench"
     )
 

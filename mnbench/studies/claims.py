@@ -11,18 +11,18 @@ import msgspec
 from mnbench.comparison.decide import Finding
 from mnbench.stats import median, median_interval
 from mnbench.studies.study_file import Claim, LessMemory, NotSlower, Saves, ShareOfTime, Slower, Study, TimesLess
-from mnbench.studies.study_result import Evidence, Figure, Judged, Verdict, together
+from mnbench.studies.study_result import ClaimResult, ClaimVerdict, Evidence, StudyFigure, combined_verdict
 
-ENOUGH = 0.95
+MIN_COVERAGE = 0.95
 """The coverage that an interval over processes must have to decide anything: six processes give 96.9 %."""
 
 TOO_FEW = "too few processes: give more --budget"
 
-SLOWER: Mapping[str, Verdict] = {"slower": "holds", "faster": "does not hold", "same": "does not hold"}
-NOT_SLOWER: Mapping[str, Verdict] = {"slower": "does not hold", "faster": "holds", "same": "holds"}
+SLOWER: Mapping[str, ClaimVerdict] = {"slower": "holds", "faster": "does not hold", "same": "does not hold"}
+NOT_SLOWER: Mapping[str, ClaimVerdict] = {"slower": "does not hold", "faster": "holds", "same": "holds"}
 
 
-def judged(claim: Claim, evidence: Sequence[Evidence]) -> Judged:
+def judge_claim(claim: Claim, evidence: Sequence[Evidence]) -> ClaimResult:
     """A claim with the verdict that its evidence gives it, and how that came about in words."""
     counted = [one for one in evidence if one.counted]
     against = [one for one in counted if one.verdict == "does not hold"]
@@ -35,17 +35,19 @@ def judged(claim: Claim, evidence: Sequence[Evidence]) -> Judged:
             for what, some in (("against it", against), ("unclear", unclear))
             if some and len(some) < len(counted)
         ]
-    return Judged(
+    return ClaimResult(
         says=claim.says,
         type=claim.__struct_config__.tag if isinstance(claim.__struct_config__.tag, str) else "",
         control=isinstance(claim, Slower) and claim.control,
-        verdict=together([one.verdict for one in counted]),
+        verdict=combined_verdict([one.verdict for one in counted]),
         evidence=tuple(evidence),
         reason="; ".join(parts),
     )
 
 
-def compared(claim: Slower | NotSlower, study: Study, findings: Mapping[tuple[str, str], Finding]) -> list[Evidence]:
+def comparison_evidence(
+    claim: Slower | NotSlower, study: Study, findings: Mapping[tuple[str, str], Finding]
+) -> list[Evidence]:
     """A piece of evidence for each row in each column; `findings` are by the variants of candidate and base.
 
     Beyond doubt is what `mnbench compare` calls so: slower by more than its margin, at its error level for the whole
@@ -83,7 +85,7 @@ def _published(study: Study, row: Sequence[float], base: Sequence[float], at: in
     return base[at] / row[at] if study.unit == "images/s" else row[at] / base[at]
 
 
-def saved(claim: Saves, figures: Mapping[str, Figure]) -> Evidence:
+def savings_evidence(claim: Saves, figures: Mapping[str, StudyFigure]) -> Evidence:
     """Counted exactly; it holds if it rounds to the printed number, whose closing zeros say nothing."""
     row, than = figures[claim.row], figures[claim.than]
     saved_mult_adds = than.mult_adds - row.mult_adds
@@ -103,7 +105,7 @@ def rounds_to(printed: str, value: float) -> bool:
     return round(value, digits) == float(printed)
 
 
-def times_less(claim: TimesLess, figures: Mapping[str, Figure]) -> Evidence:
+def ratio_evidence(claim: TimesLess, figures: Mapping[str, StudyFigure]) -> Evidence:
     """Counted exactly; it holds between the printed bounds."""
     row, than = figures[claim.row], figures[claim.than]
     ratio, (low, high) = than.mult_adds / row.mult_adds, claim.printed
@@ -116,14 +118,14 @@ def times_less(claim: TimesLess, figures: Mapping[str, Figure]) -> Evidence:
     )
 
 
-def share(claim: ShareOfTime, shares: Sequence[float]) -> Evidence:
+def time_share_evidence(claim: ShareOfTime, shares: Sequence[float]) -> Evidence:
     """One share a process; it holds if their median is, beyond doubt, no less than what rounds to the printed one."""
     least = (claim.printed - 0.5) / 100
     low, high, coverage = median_interval(shares) if shares else (0.0, 1.0, 0.0)
-    verdict: Verdict = "cannot tell"
-    if coverage >= ENOUGH and low >= least:
+    verdict: ClaimVerdict = "cannot tell"
+    if coverage >= MIN_COVERAGE and low >= least:
         verdict = "holds"
-    elif coverage >= ENOUGH and high < least:
+    elif coverage >= MIN_COVERAGE and high < least:
         verdict = "does not hold"
     return Evidence(
         label=claim.row,
@@ -134,26 +136,26 @@ def share(claim: ShareOfTime, shares: Sequence[float]) -> Evidence:
         high=high if shares else None,
         processes=len(shares),
         verdict=verdict,
-        reason="" if coverage >= ENOUGH else TOO_FEW,
+        reason="" if coverage >= MIN_COVERAGE else TOO_FEW,
     )
 
 
-def less_memory(
-    claim: LessMemory, memory_bytes: Mapping[str, Sequence[int]], figures: Mapping[str, Figure]
+def memory_evidence(
+    claim: LessMemory, memory_bytes: Mapping[str, Sequence[int]], figures: Mapping[str, StudyFigure]
 ) -> list[Evidence]:
     """What the other takes as a multiple of what the row takes: it holds if the interval lies above 1."""
     own, row = memory_bytes.get(claim.row, ()), figures[claim.row]
     return [_beside(row, figures[than], own, memory_bytes.get(than, ())) for than in claim.than]
 
 
-def _beside(row: Figure, than: Figure, own: Sequence[int], others: Sequence[int]) -> Evidence:
+def _beside(row: StudyFigure, than: StudyFigure, own: Sequence[int], others: Sequence[int]) -> Evidence:
     published = than.published / row.published if than.published and row.published else None
     found = Evidence(label=row.label, than=than.label, published=published, verdict="cannot tell")
     if not own or not others:
         return msgspec.structs.replace(found, reason="nothing was measured: give more --budget")
     (low, high, coverage), (low_other, high_other, coverage_other) = map(median_interval, (own, others))
-    enough = min(coverage, coverage_other) >= ENOUGH
-    verdict: Verdict = "cannot tell"
+    enough = min(coverage, coverage_other) >= MIN_COVERAGE
+    verdict: ClaimVerdict = "cannot tell"
     if enough and low_other > high:
         verdict = "holds"
     elif enough and high_other <= low:

@@ -5,49 +5,49 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.errors import TableError
-from mnbench.network.toml_struct import Table, decode
+from mnbench.errors import TomlError
+from mnbench.network.toml_struct import TomlStruct, read_toml
 from mnbench.workspace import find_table
 
-Labels: TypeAlias = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-Counted: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?M$")]
+RowLabels: TypeAlias = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+PrintedMultAdds: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?M$")]
 
 
-class Row(Table, frozen=True, kw_only=True):
+class StudyRow(TomlStruct, frozen=True, kw_only=True):
     """One row of the paper's table: a variant a column, and what the paper prints of each, if it prints anything."""
 
     label: str
-    variants: Labels
+    variants: RowLabels
     published: tuple[float, ...] = ()
 
 
-class Slower(Table, frozen=True, kw_only=True, tag_field="type", tag="slower"):
+class Slower(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="slower"):
     """Each of these rows takes longer than another, in every column. A `control` is ours, and no claim of the paper."""
 
     says: str
-    rows: Labels
+    rows: RowLabels
     than: str
     control: bool = False
 
 
-class NotSlower(Table, frozen=True, kw_only=True, tag_field="type", tag="not slower"):
+class NotSlower(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="not slower"):
     """Each of these rows takes no longer than another, in every column."""
 
     says: str
-    rows: Labels
+    rows: RowLabels
     than: str
 
 
-class Saves(Table, frozen=True, kw_only=True, tag_field="type", tag="saves"):
+class Saves(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="saves"):
     """A row has so many fewer Mult-Adds than another: "30M"."""
 
     says: str
     row: str
     than: str
-    printed: Counted
+    printed: PrintedMultAdds
 
 
-class TimesLess(Table, frozen=True, kw_only=True, tag_field="type", tag="times less"):
+class TimesLess(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="times less"):
     """A row has so many times fewer Mult-Adds than another, between two bounds."""
 
     says: str
@@ -56,7 +56,7 @@ class TimesLess(Table, frozen=True, kw_only=True, tag_field="type", tag="times l
     printed: tuple[float, float]
 
 
-class ShareOfTime(Table, frozen=True, kw_only=True, tag_field="type", tag="share of time"):
+class ShareOfTime(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="share of time"):
     """Layers of a type take so much of a row's time, in whole percent."""
 
     says: str
@@ -65,18 +65,18 @@ class ShareOfTime(Table, frozen=True, kw_only=True, tag_field="type", tag="share
     printed: Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 
-class LessMemory(Table, frozen=True, kw_only=True, tag_field="type", tag="less memory"):
+class LessMemory(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="less memory"):
     """A row's activations take less memory than those of each of these rows."""
 
     says: str
     row: str
-    than: Labels
+    than: RowLabels
 
 
 Claim: TypeAlias = Slower | NotSlower | Saves | TimesLess | ShareOfTime | LessMemory
 
 
-class Study(Table, frozen=True, kw_only=True):
+class Study(TomlStruct, frozen=True, kw_only=True):
     """One file of `graphs/claims/`. `differs` says where what is measured here is not what the paper measured."""
 
     title: str
@@ -86,11 +86,11 @@ class Study(Table, frozen=True, kw_only=True):
     on: str = ""
     """What the paper measured on."""
     columns: tuple[str, ...] = ("",)
-    rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
+    rows: Annotated[tuple[StudyRow, ...], msgspec.Meta(min_length=1)]
     claims: Annotated[tuple[Claim, ...], msgspec.Meta(min_length=1)]
     differs: tuple[str, ...] = ()
 
-    def row(self, label: str) -> Row:
+    def row(self, label: str) -> StudyRow:
         """The row of that label."""
         return next(row for row in self.rows if row.label == label)
 
@@ -98,7 +98,7 @@ class Study(Table, frozen=True, kw_only=True):
         """Hold the file against itself.
 
         Raises:
-            TableError: a claim is about a row that there is not, or a row has more or fewer variants than columns.
+            TomlError: a claim is about a row that there is not, or a row has more or fewer variants than columns.
         """
         labels = [row.label for row in self.rows]
         for number, row in enumerate(self.rows, 1):
@@ -106,15 +106,15 @@ class Study(Table, frozen=True, kw_only=True):
                 found = getattr(row, key)
                 if found and len(found) != len(self.columns):
                     what = f"has {len(found)} entries for {len(self.columns)} columns"
-                    raise TableError(path, f"row {number}, key `{key}`", what, hint="one for each column")
+                    raise TomlError(path, f"row {number}, key `{key}`", what, hint="one for each column")
         for number, claim in enumerate(self.claims, 1):
-            for label in named_in(claim):
+            for label in row_labels(claim):
                 if label not in labels:
                     where = f"key `claims`, entry {number}"
-                    raise TableError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
+                    raise TomlError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
 
 
-def named_in(claim: Claim) -> tuple[str, ...]:
+def row_labels(claim: Claim) -> tuple[str, ...]:
     """The labels of the rows that a claim is about."""
     match claim:
         case Slower() | NotSlower():
@@ -127,13 +127,13 @@ def named_in(claim: Claim) -> tuple[str, ...]:
             return (claim.row, *claim.than)
 
 
-def study(name: str) -> Study:
+def read_study(name: str) -> Study:
     """The study of that name or path.
 
     Raises:
-        TableError: there is none, or its file is wrong.
+        TomlError: there is none, or its file is wrong.
     """
-    path = find_table(name, "graphs/claims", TableError)
-    found = decode(path, Study, TableError)
+    path = find_table(name, "graphs/claims", TomlError)
+    found = read_toml(path, Study, TomlError)
     found.check(path)
     return found

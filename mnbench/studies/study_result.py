@@ -6,14 +6,14 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from mnbench import atomic_files
-from mnbench.errors import RecordError
+from mnbench.errors import ResultsError
 
-Verdict: TypeAlias = Literal["holds", "does not hold", "cannot tell"]
+ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "cannot tell"]
 
 SCHEMA = 1
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
+class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the paper's table in one column. `published` is in the study's unit.
 
     `latency_ns` is the median of the runs of all comparisons that it took part in, `memory_bytes` what its process
@@ -47,23 +47,23 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     processes: int = 0
-    verdict: Verdict
+    verdict: ClaimVerdict
     counted: bool = True
     reason: str = ""
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
     """A claim with its verdict and what it rests on. A `control` is ours, and no claim of the paper."""
 
     says: str
     type: str
     control: bool = False
-    verdict: Verdict
+    verdict: ClaimVerdict
     evidence: tuple[Evidence, ...]
     reason: str = ""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
     """A study on a device. `run` is the folder under `results/raw/` that holds every pair."""
 
     schema: int = SCHEMA
@@ -82,52 +82,52 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     mnbench_version: str
     seed: int
     duration_s: float
-    figures: tuple[Figure, ...]
-    claims: tuple[Judged, ...]
+    figures: tuple[StudyFigure, ...]
+    claims: tuple[ClaimResult, ...]
     differs: tuple[str, ...]
     run: str | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """That of all the paper's claims together."""
-        return together([claim.verdict for claim in self.claims if not claim.control])
+        return combined_verdict([claim.verdict for claim in self.claims if not claim.control])
 
 
-def together(verdicts: list[Verdict]) -> Verdict:
+def combined_verdict(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
     """One that does not hold decides; else one of which nobody can tell; nothing at all tells nothing."""
     if "does not hold" in verdicts:
         return "does not hold"
     return "holds" if verdicts and set(verdicts) == {"holds"} else "cannot tell"
 
 
-def path_of(results: Path, device: str, study: str) -> Path:
+def result_path(results: Path, device: str, study: str) -> Path:
     """Where the newest result of a study on a device is kept."""
     return results / "studies" / device / f"{study}.json"
 
 
-def keep(results: Path, result: Result) -> Path:
+def save_result(results: Path, result: StudyResult) -> Path:
     """Write a result down, in place of an older one.
 
     Raises:
         FileError: no space, no permission.
     """
-    path = path_of(results, result.device, result.study)
-    atomic_files.write(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    path = result_path(results, result.device, result.study)
+    atomic_files.write_atomically(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return path
 
 
-def kept(results: Path, device: str, study: str) -> Result:
+def load_result(results: Path, device: str, study: str) -> StudyResult:
     """The newest result of a study on a device.
 
     Raises:
-        RecordError: there is none, or it cannot be read.
+        ResultsError: there is none, or it cannot be read.
     """
-    path = path_of(results, device, study)
+    path = result_path(results, device, study)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Result)
+        return msgspec.json.decode(path.read_bytes(), type=StudyResult)
     except FileNotFoundError as failure:
-        raise RecordError(
+        raise ResultsError(
             f"{results}: holds no result of study {study} on {device}", hint=f"measure it: mnbench study {study}"
         ) from failure
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-        raise RecordError(f"{path}: cannot be read: {failure}", hint="delete it, and measure again") from failure
+        raise ResultsError(f"{path}: cannot be read: {failure}", hint="delete it, and measure again") from failure

@@ -6,10 +6,10 @@ from typing import Any
 
 from mnbench.tables.table import Column, Table
 
-BARS = "▁▂▃▄▅▆▇█"
+SPARKLINE_BARS = "▁▂▃▄▅▆▇█"
 """What a line of text draws a series with, the lowest first."""
 
-LATEX = {
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -28,12 +28,12 @@ LATEX = {
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "…": r"\dots{}",
-    **{bar: rf"\rule{{.4em}}{{{height / 5:.1f}ex}}" for height, bar in enumerate(BARS, 1)},
+    **{bar: rf"\rule{{.4em}}{{{height / 5:.1f}ex}}" for height, bar in enumerate(SPARKLINE_BARS, 1)},
 }
 """What LaTeX reads as something else, and signs that pdfLaTeX's fonts lack."""
 
 
-def latex(table: Table[Any]) -> str:
+def to_latex(table: Table[Any]) -> str:
     """A `tabular` for the booktabs package, with its title and its notes as comments."""
     heads = [column.header.split("\n") for column in table.columns]
     depth = max(map(len, heads))
@@ -57,28 +57,29 @@ def latex(table: Table[Any]) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(LATEX.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
+    return " & ".join("".join(LATEX_ESCAPES.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
 
 
-Attributes = Callable[[Any], str]
+RowAttributes = Callable[[Any], str]
 
 
-def html(
+def to_html(
     table: Table[Any],
     *,
-    row: Attributes | None = None,
-    head: Callable[[Column[Any]], str] | None = None,
-    cell: Callable[[Column[Any], Any], str] | None = None,
+    row_attributes: RowAttributes | None = None,
+    head_content: Callable[[Column[Any]], str] | None = None,
+    cell_element: Callable[[Column[Any], Any], str] | None = None,
 ) -> str:
     """A `<table>` with its notes behind it.
 
     `row` gives a row's attributes, `head` what stands in a column's head, and `cell` a whole cell.
     """
     caption = f"<caption>{'<br>'.join(map(escape, table.title.splitlines()))}</caption>\n" if table.title else ""
-    heads = "".join(f'<th scope="col"{_side(one)}>{(head or _head)(one)}</th>' for one in table.columns)
+    heads = "".join(f'<th scope="col"{_side(one)}>{(head_content or _head)(one)}</th>' for one in table.columns)
     rows = "\n".join(
-        f"<tr{row(one) if row else ''}>{''.join((cell or _cell)(column, one) for column in table.columns)}</tr>"
-        for one in table.rows
+        f"<tr{row_attributes(row) if row_attributes else ''}>"
+        f"{''.join((cell_element or _cell)(column, row) for column in table.columns)}</tr>"
+        for row in table.rows
     )
     notes = "".join(f'\n<p class="note">{escape(note)}</p>' for note in table.notes)
     return f"<table>\n{caption}<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>{notes}\n"

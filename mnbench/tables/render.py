@@ -10,29 +10,29 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mnbench.tables.markup import html, latex
+from mnbench.tables.markup import to_html, to_latex
 from mnbench.tables.table import Column, Table
 
 R = TypeVar("R")
 
 PIPE_WIDTH = 100
 GAP = 2
-LONG = 200
+MAX_RICH_ROWS = 200
 """So many rows are rich's to lay out."""
 
 
-def echo(table: Table[Any], output: str) -> None:
+def render(table: Table[Any], output: str) -> None:
     """Print on stdout as `rich`, `md`, `csv`, `latex` or `html`."""
-    written = {"md": markdown, "latex": latex, "html": html}
+    written = {"md": to_markdown, "latex": to_latex, "html": to_html}
     if output in written:
         sys.stdout.write(written[output](table))
     elif output == "csv":
-        comma_separated(table)
+        print_csv(table)
     else:
-        rich(table, Console())
+        print_rich(table, Console())
 
 
-def rich(table: Table[R], console: Console) -> None:
+def print_rich(table: Table[R], console: Console) -> None:
     """Print to the terminal, leaving out what does not fit; 100 columns wide when piped."""
     if not console.is_terminal:
         console.width = PIPE_WIDTH
@@ -48,15 +48,15 @@ def rich(table: Table[R], console: Console) -> None:
         shown.add_column(
             column.header, justify=justify, no_wrap=True, width=max(1, width), header_style="bold", vertical="bottom"
         )
-    long = len(table.rows) > LONG
-    for row in table.rows[: LONG if long else None]:
+    long = len(table.rows) > MAX_RICH_ROWS
+    for row in table.rows[: MAX_RICH_ROWS if long else None]:
         shown.add_row(*(Text(column.text(row), style=column.style(row) if column.style else "") for column in columns))
     if table.title:
         console.print(table.title, style="bold", markup=False, highlight=False)
         console.print()
     console.print(shown)
     if long:
-        _rest(table.rows[LONG:], columns, shown, console)
+        _rest(table.rows[MAX_RICH_ROWS:], columns, shown, console)
     notes = [*table.notes]
     if dropped:
         notes.append(f"no room for {', '.join(column.name for column in dropped)}")
@@ -75,7 +75,7 @@ def _rest(rows: Sequence[R], columns: Sequence[Column[R]], shown: RichTable, con
         console.file.write((" " * GAP).join(cells).rstrip() + "\n")
 
 
-def markdown(table: Table[Any]) -> str:
+def to_markdown(table: Table[Any]) -> str:
     """A pipe table with its title above and its notes below."""
     above = [f"{line}\n" for line in table.title.splitlines()]
     header = _pipes([column.header.replace("\n", " ") for column in table.columns])
@@ -84,7 +84,7 @@ def markdown(table: Table[Any]) -> str:
     return "\n".join([*above, header, rule, *rows, *(f"\n{note}" for note in table.notes)]) + "\n"
 
 
-def comma_separated(table: Table[Any]) -> None:
+def print_csv(table: Table[Any]) -> None:
     """Print base units, under the columns' own names."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([column.name for column in table.columns])
@@ -100,8 +100,8 @@ def _fitting(table: Table[R], width: int) -> tuple[list[Column[R]], list[Column[
     """The columns that fit, in order, and those dropped, the least important first."""
     kept, dropped = list(table.columns), list[Column[R]]()
     while _total(kept, table.rows) > width:
-        last = max(kept, key=lambda column: (column.rank, kept.index(column)))
-        if last.rank == 0:
+        last = max(kept, key=lambda column: (column.drop_priority, kept.index(column)))
+        if last.drop_priority == 0:
             break
         kept.remove(last)
         dropped.append(last)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
 R = TypeVar("R")
-Value: TypeAlias = str | int | float | None
+CellValue: TypeAlias = str | int | float | None
 
 ABSENT = "–"
 
@@ -19,18 +19,18 @@ class Column(Generic[R]):
     """
 
     name: str
-    value: Callable[[R], Value]
-    show: Callable[..., str] = str
+    value: Callable[[R], CellValue]
+    format: Callable[..., str] = str
     title: str = ""
     unit: str = ""
-    rank: int = 0
+    drop_priority: int = 0
     left: bool = False
     style: Callable[[R], str] | None = None
 
     def text(self, row: R) -> str:
         """What a person reads in that row."""
         value = self.value(row)
-        return ABSENT if value is None else self.show(value)
+        return ABSENT if value is None else self.format(value)
 
     @property
     def header(self) -> str:
@@ -51,6 +51,6 @@ class Table(Generic[R]):
         """The same rows under other columns and notes."""
         return replace(self, columns=columns, notes=notes)
 
-    def payload(self) -> list[dict[str, Value]]:
+    def to_dicts(self) -> list[dict[str, CellValue]]:
         """For programs: each row's values, in base units, by the columns' names."""
         return [{column.name: column.value(row) for column in self.columns} for row in self.rows]

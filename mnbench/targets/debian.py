@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mnbench.errors import RuntimeUnavailable, first_line
 
-QEMU = "qemu-user-static"
+QEMU_PACKAGE = "qemu-user-static"
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 """Its program for arm64, until Debian 12 and from Debian 13 on."""
 
-TOOLS = ("apt-get", "dpkg", "dpkg-deb")
+REQUIRED_TOOLS = ("apt-get", "dpkg", "dpkg-deb")
 SIZE_MB = 340
 """What packages and wheels take together at the most, by which the time that remains is told; what is kept is less."""
 
@@ -37,21 +37,21 @@ Dir::Cache "{place}/cache";
 """Settings under which apt keeps away from what is installed, and needs no rights."""
 
 
-def downloaded(work: Path, names: Sequence[str]) -> list[Path]:
+def download(work: Path, names: Sequence[str]) -> list[Path]:
     """The files of these packages, of the emulator, and of all that they depend on.
 
     Raises:
         RuntimeUnavailable: no network, no such package, no space.
     """
-    host = run(("dpkg", "--print-architecture"), "dpkg fails").strip()
+    host = run_command(("dpkg", "--print-architecture"), "dpkg fails").strip()
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
     (work / "apt.conf").write_text(APT.format(host=host, place=work))
     apt = ("apt-get", "--quiet", "--yes", "--config-file", str(work / "apt.conf"))
-    run((*apt, "update"), "Debian's lists of packages cannot be read")
-    wanted = (f"{QEMU}:{host}", *names)
-    run((*apt, "--download-only", "install", *wanted), "Debian's packages cannot be downloaded")
+    run_command((*apt, "update"), "Debian's lists of packages cannot be read")
+    wanted = (f"{QEMU_PACKAGE}:{host}", *names)
+    run_command((*apt, "--download-only", "install", *wanted), "Debian's packages cannot be downloaded")
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
@@ -64,7 +64,7 @@ def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
     for package in packages:
         kind = package.stem.rpartition("_")[2]
         if kind in {"arm64", "all"}:
-            run(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
+            run_command(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
         elif package.name.startswith("qemu-user"):
             _emulator(package, emulator)
     # From Debian 13 on the libraries lie in /usr/lib alone.
@@ -94,7 +94,7 @@ def _emulator(package: Path, target: Path) -> None:
         ) from failure
 
 
-def run(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
+def run_command(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
     """What the command prints; its temporary files lie where `environment` says.
 
     Raises:

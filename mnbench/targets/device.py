@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.errors import DeviceError
-from mnbench.network.toml_struct import Table, fit, load
+from mnbench.errors import DeviceFileError
+from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
 from mnbench.targets.runtimes import runtime_names
 from mnbench.workspace import built_in, check_name, find_table, table_paths
 
@@ -18,7 +18,7 @@ OPTIONS = ("options", "provider_options", "environment")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """How a gateway names a variable of the environment."""
 
-OWN = ("name", "tried")
+OWN = ("name", "tested")
 """Keys of a profile that say nothing of one that extends it."""
 
 Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
@@ -29,11 +29,11 @@ Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-FLEET = "dask="
+DASK_PREFIX = "dask="
 """How the gateway of a device begins that boards of a Dask scheduler are; its address follows."""
 
 
-class Device(Table, frozen=True, kw_only=True):
+class Device(TomlStruct, frozen=True, kw_only=True):
     """One file of `devices/`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -55,21 +55,21 @@ class Device(Table, frozen=True, kw_only=True):
     """How far outputs may lie from the reference's, where its arithmetic is coarser than the precision asked for."""
     requires: tuple[Text, ...] = ()
     """Packages of an environment of its own; none: this Python's."""
-    requires_alone: tuple[Text, ...] = ()
+    requires_no_deps: tuple[Text, ...] = ()
     """Packages that go there without those that they depend on."""
     machine: Literal["", "arm64"] = ""
     """The processor that it is about, if not this machine's own: see `mnbench/targets/resolve.py`."""
     systems: tuple[Literal["Linux", "Darwin", "Windows"], ...] = ()
     """Where it can run; none: anywhere."""
-    get: str = ""
+    install_hint: str = ""
     """How to get it, where an environment of its own is not the way."""
-    tried: str = ""
+    tested: str = ""
     """What was tried of it, and what was not."""
 
     @property
-    def fleet(self) -> bool:
+    def is_fleet(self) -> bool:
         """Whether boards of a Dask scheduler measure."""
-        return self.gateway.startswith(FLEET)
+        return self.gateway.startswith(DASK_PREFIX)
 
     @property
     def nvidia(self) -> bool:
@@ -86,13 +86,13 @@ def read_device(name: str) -> Device:
     """The device of that name or path, with what it `extends`.
 
     Raises:
-        DeviceError: there is none, or its profile is wrong.
+        DeviceFileError: there is none, or its profile is wrong.
     """
-    path = find_table(name, "devices", DeviceError)
-    found = fit(_extended(path), path, Device, DeviceError)
-    check_name(found.name, path, DeviceError)
+    path = find_table(name, "devices", DeviceFileError)
+    found = convert_toml(_extended(path), path, Device, DeviceFileError)
+    check_name(found.name, path, DeviceFileError)
     if found.runtime not in runtime_names():
-        raise DeviceError(
+        raise DeviceFileError(
             path,
             "key `runtime`",
             f"there is no runtime named {found.runtime!r}",
@@ -105,13 +105,13 @@ def expand_variables(device: Device) -> Device:
     """The device with the environment's values for the variables in its `gateway`: `ssh=${MNBENCH_PI}`.
 
     Raises:
-        DeviceError: one of them is not set.
+        DeviceFileError: one of them is not set.
     """
     try:
         gateway = VARIABLE.sub(lambda found: os.environ[found[1]], device.gateway)
     except KeyError as failure:
         name = failure.args[0]
-        raise DeviceError(
+        raise DeviceFileError(
             f"device {device.name}",
             "key `gateway`",
             f"the environment variable {name} is not set",
@@ -122,7 +122,7 @@ def expand_variables(device: Device) -> Device:
 
 def _extended(path: Path, *below: Path) -> dict[str, Any]:
     """The profile's keys over those of the profile it extends; sub-tables are merged, the name is its own."""
-    table = load(path, DeviceError)
+    table = load_toml(path, DeviceFileError)
     if "extends" not in table:
         return table
     name = str(table.pop("extends"))
@@ -130,7 +130,7 @@ def _extended(path: Path, *below: Path) -> dict[str, Any]:
     known = table_paths("devices") | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
     base = known.get(name)
     if base is None or base in (path, *below):
-        raise DeviceError(
+        raise DeviceFileError(
             path, "key `extends`", f"there is nothing to extend named {name!r}", hint=f"known: {', '.join(known)}"
         )
     found = _extended(base, path, *below)

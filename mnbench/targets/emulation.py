@@ -16,9 +16,9 @@ from filelock import FileLock
 from mnbench import atomic_files
 from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import debian
-from mnbench.targets.debian import SIZE_MB, run
-from mnbench.targets.places import cache
-from mnbench.worker.host.installed import distribution
+from mnbench.targets.debian import SIZE_MB, run_command
+from mnbench.targets.places import cache_folder
+from mnbench.worker.host.installed import find_distribution
 
 READY = "ready"
 EMULATOR = "qemu-aarch64"
@@ -41,28 +41,28 @@ CPU revision\t: 3
 
 LOOK_S = 0.25
 
-Step = Callable[[], object]
+OnProgress = Callable[[], object]
 """Called for each megabyte."""
 
 
-def place() -> Path:
+def emulator_path() -> Path:
     """Where it lies, or would: another version of onnxruntime here, or of this recipe, is another one."""
-    facts = [debian.QEMU, *PACKAGES, *_wheels(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
-    return cache() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    facts = [debian.QEMU_PACKAGE, *PACKAGES, *_wheel_requirements(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
+    return cache_folder() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def is_made(place: Path) -> bool:
+def emulator_exists(folder: Path) -> bool:
     """Whether it is whole."""
-    return (place / READY).exists()
+    return (folder / READY).exists()
 
 
-def command(place: os.PathLike[str]) -> tuple[str, ...]:
+def emulator_command(folder: os.PathLike[str]) -> tuple[str, ...]:
     """What starts the emulated Python, which takes no notice of this one's variables."""
-    facts: dict[str, str] = json.loads((Path(place) / READY).read_bytes())
-    return _command(Path(place), facts["python"])
+    facts: dict[str, str] = json.loads((Path(folder) / READY).read_bytes())
+    return _command(Path(folder), facts["python"])
 
 
-def set_up(*, fresh: bool, step: Step) -> Path:
+def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
     """Make it, if it is not there yet, or if `fresh`. Who comes second waits for the first.
 
     What a crash leaves behind is made anew.
@@ -71,21 +71,21 @@ def set_up(*, fresh: bool, step: Step) -> Path:
         RuntimeUnavailable: there is no apt, no network, no space, or what was made does not run.
         FileError: the cache's folder is not writable.
     """
-    made = place()
-    if is_made(made) and not fresh:
+    made = emulator_path()
+    if emulator_exists(made) and not fresh:
         return made
     try:
         made.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(made.with_suffix(".lock")):
-            if fresh or not is_made(made):
-                _make(made, step)
+            if fresh or not emulator_exists(made):
+                _make(made, on_progress)
     except OSError as failure:
-        raise atomic_files.unwritable(made, failure) from failure
+        raise atomic_files.write_error(made, failure) from failure
     return made
 
 
-def _make(made: Path, step: Step) -> None:
-    missing = [tool for tool in debian.TOOLS if not shutil.which(tool)]
+def _make(made: Path, step: OnProgress) -> None:
+    missing = [tool for tool in debian.REQUIRED_TOOLS if not shutil.which(tool)]
     if missing:
         raise RuntimeUnavailable(
             f"arm64 is emulated with Debian's packages, and {missing[0]} is not installed here",
@@ -95,13 +95,15 @@ def _make(made: Path, step: Step) -> None:
     try:
         work = made / "work"
         (work / "tmp").mkdir(parents=True)
-        with _counted(made, step):
+        with _SizeWatcher(made, step):
             root = made / "root"
-            debian.unpack(debian.downloaded(work, PACKAGES), root, made / EMULATOR)
+            debian.unpack(debian.download(work, PACKAGES), root, made / EMULATOR)
             python = next(path.name for path in sorted((root / "usr/bin").glob("python3.*[0-9]")))
             _wheels_installed(python, root, work / "tmp")
             _cpu_info(root)
-            run((*_command(made, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run")
+            run_command(
+                (*_command(made, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run"
+            )
             shutil.rmtree(work)
         (made / READY).write_text(json.dumps({"python": python}))
     except BaseException:
@@ -109,9 +111,9 @@ def _make(made: Path, step: Step) -> None:
         raise
 
 
-def _wheels() -> tuple[str, ...]:
+def _wheel_requirements() -> tuple[str, ...]:
     """The same onnxruntime as here, so that only the processor differs."""
-    here = distribution("onnxruntime")
+    here = find_distribution("onnxruntime")
     return ("numpy", f"onnxruntime=={here.version}" if here else "onnxruntime")
 
 
@@ -127,8 +129,8 @@ def _wheels_installed(python: str, root: Path, temporary: Path) -> None:
         on = (*on, *(word for one in PLATFORMS for word in ("--platform", one)))
         pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-cache-dir")
         install = (*pip, *on, "--only-binary=:all:")
-    run(
-        (*install, "--quiet", "--no-deps", "--target", target, *_wheels()),
+    run_command(
+        (*install, "--quiet", "--no-deps", "--target", target, *_wheel_requirements()),
         "arm64 wheels cannot be installed",
         environment={"TMPDIR": str(temporary)},
     )
@@ -146,10 +148,10 @@ def _command(made: Path, python: str) -> tuple[str, ...]:
     return (str(made / EMULATOR), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
 
 
-class _counted:  # noqa: N801  used as a function
+class _SizeWatcher:
     """Look, while a block runs, how large a folder has become, and call `step` for each megabyte, up to `SIZE_MB`."""
 
-    def __init__(self, folder: Path, step: Step) -> None:
+    def __init__(self, folder: Path, step: OnProgress) -> None:
         self._folder = folder
         self._step = step
         self._told = 0
@@ -171,9 +173,9 @@ class _counted:  # noqa: N801  used as a function
             self._told = max(self._told, now)
 
 
-def size_mb(place: Path) -> int:
+def folder_size_mb(folder: Path) -> int:
     """What is kept."""
-    return _size_bytes(place) // 10**6
+    return _size_bytes(folder) // 10**6
 
 
 def _size_bytes(folder: Path) -> int:

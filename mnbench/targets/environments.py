@@ -14,17 +14,17 @@ import msgspec
 from filelock import FileLock
 
 from mnbench import atomic_files
-from mnbench.errors import GatewayError, RuntimeUnavailable
+from mnbench.errors import RuntimeUnavailable, UnreachableError
 from mnbench.targets.device import Device, expand_variables
-from mnbench.targets.places import cache
-from mnbench.targets.resolve import reached
+from mnbench.targets.places import cache_folder
+from mnbench.targets.resolve import resolve_gateway
 
 READY = "ready"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def installed(
-    device: Device, *, fresh: bool = False, making: Callable[[Sequence[str]], object] = lambda _: None
+def prepare_device(
+    device: Device, *, fresh: bool = False, on_create: Callable[[Sequence[str]], object] = lambda _: None
 ) -> Device:
     """The device on the machine that it is about, with the Python of the environment that it `requires`.
 
@@ -33,14 +33,14 @@ def installed(
     `making` is told what it is made of, if it is.
 
     Raises:
-        DeviceError: its `gateway` names a variable that is not set.
+        DeviceFileError: its `gateway` names a variable that is not set.
         RuntimeUnavailable: a package cannot be installed, or the device is, or needs, another machine.
         FileError: the cache's folder is not writable.
     """
-    device = reached(expand_variables(device))
+    device = resolve_gateway(expand_variables(device))
     here = device.gateway == "popen"
-    if device.fleet:
-        raise GatewayError(
+    if device.is_fleet:
+        raise UnreachableError(
             f"device {device.name}: only `mnbench run` hands work to a fleet",
             hint="reach the board by ssh: docs/devices.md",
         )
@@ -55,11 +55,11 @@ def installed(
         raise RuntimeUnavailable(
             f"device {device.name}: {' '.join(device.requires)} is not installed on other machines",
             hint="make it there, and name its Python in `gateway`, with `requires = []`: "
-            f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(needs(device))}",
+            f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(required_packages(device))}",
         )
-    if fresh or not is_made(place_of(*needs(device), alone=device.requires_alone)):
-        making((*device.requires, *device.requires_alone))
-    python = environment(*needs(device), alone=device.requires_alone, fresh=fresh)
+    if fresh or not environment_exists(environment_path(*required_packages(device), no_deps=device.requires_no_deps)):
+        on_create((*device.requires, *device.requires_no_deps))
+    python = create_environment(*required_packages(device), no_deps=device.requires_no_deps, fresh=fresh)
     return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
 
 
@@ -67,46 +67,50 @@ def with_packages(device: Device, packages: Sequence[str]) -> Device:
     """The device with an environment of these packages too, in place of others of the same name."""
     if not packages:
         return device
-    names = [distribution_of(one) for one in packages]
-    kept = [one for one in device.requires if distribution_of(one) not in names]
+    names = [distribution_name(one) for one in packages]
+    kept = [one for one in device.requires if distribution_name(one) not in names]
     if not device.requires and not any(name.startswith(device.runtime) for name in names):
         kept = [device.runtime]
-    alone = [one for one in device.requires_alone if distribution_of(one) not in names]
-    own = [one for one in packages if distribution_of(one) not in map(distribution_of, device.requires_alone)]
+    alone = [one for one in device.requires_no_deps if distribution_name(one) not in names]
+    own = [one for one in packages if distribution_name(one) not in map(distribution_name, device.requires_no_deps)]
     alone += [one for one in packages if one not in own]
-    return msgspec.structs.replace(device, requires=(*kept, *own), requires_alone=tuple(alone))
+    return msgspec.structs.replace(device, requires=(*kept, *own), requires_no_deps=tuple(alone))
 
 
-def concerns(package: str, device: Device) -> bool:
+def is_used_by(package: str, device: Device) -> bool:
     """Whether the package is the device's runtime, a build of it, or one of those that it requires."""
-    name = distribution_of(package)
-    known = map(distribution_of, (*device.requires, *device.requires_alone))
+    name = distribution_name(package)
+    known = map(distribution_name, (*device.requires, *device.requires_no_deps))
     return name in known or name == device.runtime or name.startswith(f"{device.runtime}-")
 
 
-def needs(device: Device) -> tuple[str, ...]:
+def required_packages(device: Device) -> tuple[str, ...]:
     """The packages of the device's environment: the worker needs numpy whatever the runtime is."""
     return (*device.requires, "numpy")
 
 
-def distribution_of(requirement: str) -> str:
+def distribution_name(requirement: str) -> str:
     """The name in `Some_Package[extra]==1.0`, as package indexes compare names."""
     found = NAME.match(requirement)
     return re.sub(r"[-_.]+", "-", found[0]).lower() if found else requirement
 
 
-def place_of(*requirements: str, alone: Sequence[str] = (), folder: Path | None = None) -> Path:
+def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Where such an environment lies, or would."""
-    facts = "\n".join([*sorted(requirements), *sorted(f"{one} alone" for one in alone), sys.version, sys.platform])
-    return (folder or cache() / "environments") / hashlib.sha256(f"{facts}\n{sys.executable}".encode()).hexdigest()[:16]
+    facts = "\n".join([*sorted(requirements), *sorted(f"{one} alone" for one in no_deps), sys.version, sys.platform])
+    return (folder or cache_folder() / "environments") / hashlib.sha256(
+        f"{facts}\n{sys.executable}".encode()
+    ).hexdigest()[:16]
 
 
-def is_made(place: Path) -> bool:
+def environment_exists(folder: Path) -> bool:
     """Whether the environment is whole."""
-    return (place / READY).exists()
+    return (folder / READY).exists()
 
 
-def environment(*requirements: str, alone: Sequence[str] = (), fresh: bool = False, folder: Path | None = None) -> Path:
+def create_environment(
+    *requirements: str, no_deps: Sequence[str] = (), fresh: bool = False, folder: Path | None = None
+) -> Path:
     """The Python of an environment with these packages: `onnxruntime==1.30.0`, `numpy`.
 
     Packages that go there `alone` bring none that they depend on. It is made by uv where that is installed, or else by
@@ -116,17 +120,17 @@ def environment(*requirements: str, alone: Sequence[str] = (), fresh: bool = Fal
         RuntimeUnavailable: a package cannot be installed.
         FileError: the cache's folder is not writable.
     """
-    place = place_of(*requirements, alone=alone, folder=folder)
+    place = environment_path(*requirements, no_deps=no_deps, folder=folder)
     python = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if is_made(place) and not fresh:
+    if environment_exists(place) and not fresh:
         return python
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")):
-            if fresh or not is_made(place):
-                _make(place, python, requirements, alone)
+            if fresh or not environment_exists(place):
+                _make(place, python, requirements, no_deps)
     except OSError as failure:
-        raise atomic_files.unwritable(place, failure) from failure
+        raise atomic_files.write_error(place, failure) from failure
     return python
 
 

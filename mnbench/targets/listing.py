@@ -7,12 +7,12 @@ from typing import Any, cast
 import msgspec
 
 from mnbench.network.architecture import Architecture
-from mnbench.network.variant import resolution_text
+from mnbench.network.variant import format_resolution
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.targets.readiness import Readiness
 
-NOTES = {"get": "to get it", "tried": "tried"}
+SENTENCE_KEYS = {"install_hint": "to get it", "tested": "tested"}
 """Keys of a profile that are sentences."""
 
 
@@ -22,13 +22,13 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
         Column[Any](name="graph", value=lambda a: a.name, left=True),
         Column[Any](name="short", value=lambda a: a.short, left=True),
         Column[Any](name="title", value=lambda a: a.title, left=True),
-        Column[Any](name="resolution", value=lambda a: resolution_text(a.resolution), left=True),
+        Column[Any](name="resolution", value=lambda a: format_resolution(a.resolution), left=True),
         Column[Any](name="table", value=lambda a: a.table, left=True),
     ]
     return Table(columns=columns, rows=architectures)
 
 
-def graph_payload(architecture: Architecture) -> dict[str, Any]:
+def graph_to_dict(architecture: Architecture) -> dict[str, Any]:
     """For programs."""
     return {"name": architecture.name, "resolution": architecture.resolution} | {
         key: getattr(architecture, key) for key in ("short", "title", "paper", "table")
@@ -43,9 +43,9 @@ def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Dev
             longer.setdefault(state.command, []).append(device.name)
     columns = [
         Column[Any](name="device", value=lambda row: row[0].name, left=True),
-        Column[Any](name="what", value=lambda row: row[0].summary, left=True, rank=1),
-        Column[Any](name="provider", value=lambda row: row[0].provider, left=True, rank=2),
-        Column[Any](name="threads", value=lambda row: str(row[0].threads), left=True, rank=2),
+        Column[Any](name="what", value=lambda row: row[0].summary, left=True, drop_priority=1),
+        Column[Any](name="provider", value=lambda row: row[0].provider, left=True, drop_priority=2),
+        Column[Any](name="threads", value=lambda row: str(row[0].threads), left=True, drop_priority=2),
         Column[Any](
             name="state", value=lambda row: "see below" if row[1].command in longer else row[1].text, left=True
         ),
@@ -54,12 +54,12 @@ def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Dev
     return Table(columns=columns, rows=devices, notes=notes)
 
 
-def device_payload(device: Device, state: Readiness) -> dict[str, Any]:
+def device_to_dict(device: Device, state: Readiness) -> dict[str, Any]:
     """For programs."""
     return msgspec.to_builtins(device) | asdict(state)
 
 
-def profile_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
+def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
     """One row a key of the profile that says anything."""
     rows: list[tuple[str, str]] = []
     facts: dict[str, Any] = msgspec.to_builtins(device)
@@ -68,13 +68,13 @@ def profile_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
             rows += [(f"{key}: {name}", text) for name, text in cast("dict[str, str]", value).items()]
         elif isinstance(value, list | tuple):
             rows += [(key, ", ".join(map(str, cast("list[Any]", value))))] if value else []
-        elif value and key not in NOTES:
+        elif value and key not in SENTENCE_KEYS:
             rows.append((key, str(value)))
-    notes = [f"{says}: {facts[key]}" for key, says in NOTES.items() if facts[key]]
-    return pairs("key", [*rows, ("state", state.text)], notes)
+    notes = [f"{says}: {facts[key]}" for key, says in SENTENCE_KEYS.items() if facts[key]]
+    return key_value_table("key", [*rows, ("state", state.text)], notes)
 
 
-def pairs(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
+def key_value_table(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
     """What is called `key`, and what is said of it."""
     columns = [
         Column[Any](name=key, value=lambda pair: pair[0], left=True),

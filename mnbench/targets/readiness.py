@@ -4,17 +4,17 @@ import platform
 from dataclasses import dataclass
 
 from mnbench.targets.device import Device
-from mnbench.targets.environments import is_made, needs, place_of
-from mnbench.targets.resolve import way_now
-from mnbench.worker.host.installed import distribution
+from mnbench.targets.environments import environment_exists, environment_path, required_packages
+from mnbench.targets.resolve import resolve_target
+from mnbench.worker.host.installed import find_distribution
 
-LIBRARIES = {
+PROVIDER_LIBRARIES = {
     "CUDAExecutionProvider": "onnxruntime_providers_cuda",
     "TensorrtExecutionProvider": "onnxruntime_providers_tensorrt",
 }
 """Providers that lie in a library of their own, by which one can see that they are installed."""
 
-EVERYWHERE = frozenset({"CPUExecutionProvider", "CPU"})
+BUILT_IN_PROVIDERS = frozenset({"CPUExecutionProvider", "CPU"})
 """Providers that every build of a runtime has."""
 
 
@@ -34,7 +34,7 @@ class Readiness:
         return ": ".join(part for part in (self.reason, self.command) if part)
 
 
-def readiness(device: Device) -> Readiness:
+def check_readiness(device: Device) -> Readiness:
     """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
     if elsewhere := _elsewhere(device, probe):
@@ -42,31 +42,33 @@ def readiness(device: Device) -> Readiness:
     if device.systems and platform.system() not in device.systems:
         return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
     if device.requires:
-        made = is_made(place_of(*needs(device), alone=device.requires_alone))
+        made = environment_exists(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
         return Readiness(ready=True) if made else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
     return _here(device, probe)
 
 
 def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
     """Of a device that is not this machine."""
-    if device.fleet:
-        return Readiness(ready=False, command=device.get)
-    found = way_now(device)
+    if device.is_fleet:
+        return Readiness(ready=False, command=device.install_hint)
+    found = resolve_target(device)
     if found.kind == "board":
         return Readiness(ready=False, command=probe.command, reason=f"board {found.board}" if found.board else "")
     if found.kind == "emulated":
         return Readiness(ready=True, reason="emulated")
-    if found.kind == "nowhere":
+    if found.kind == "unavailable":
         return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
     return None
 
 
 def _here(device: Device, probe: Readiness) -> Readiness:
     """Of a device that is run by this Python."""
-    found = distribution(device.runtime)
-    library = LIBRARIES.get(device.provider)
-    if found and (device.provider in EVERYWHERE or any(library and library in one.name for one in found.files or ())):
+    found = find_distribution(device.runtime)
+    library = PROVIDER_LIBRARIES.get(device.provider)
+    if found and (
+        device.provider in BUILT_IN_PROVIDERS or any(library and library in one.name for one in found.files or ())
+    ):
         return Readiness(ready=True)
     if found and device.systems:
         return probe
-    return Readiness(ready=False, command=device.get or f"pip install {device.runtime}")
+    return Readiness(ready=False, command=device.install_hint or f"pip install {device.runtime}")

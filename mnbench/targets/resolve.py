@@ -12,65 +12,65 @@ from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import emulation
 from mnbench.targets.device import Device
 
-VARIABLE = "MNBENCH_ARM64"
-NAMES = ("arm64", "aarch64")
+BOARD_VARIABLE = "MNBENCH_ARM64"
+ARM64_NAMES = ("arm64", "aarch64")
 """What systems call such a machine."""
 
-Kind: TypeAlias = Literal["here", "board", "emulated", "nowhere"]
+TargetKind: TypeAlias = Literal["here", "board", "emulated", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Target:
     """Where a device's worker runs. `board` is what the environment calls it."""
 
-    kind: Kind
+    kind: TargetKind
     gateway: str = ""
     board: str = ""
 
 
-def way(device: Device, *, machine: str, board: str, emulator: str) -> Way:
+def choose_target(device: Device, *, machine: str, board: str, emulator: str) -> Target:
     """This machine if it is such a one, else the board, else the emulator; a gateway of its own goes before all.
 
     `board` is `user@host`, or `user@host//python=/opt/bin/python3`; `emulator` a gateway. Empty: there is none.
     """
     if device.gateway != "popen":
-        return Way(kind="board", gateway=device.gateway)
-    if not device.machine or machine.lower() in NAMES:
-        return Way(kind="here", gateway=device.gateway)
+        return Target(kind="board", gateway=device.gateway)
+    if not device.machine or machine.lower() in ARM64_NAMES:
+        return Target(kind="here", gateway=device.gateway)
     if board:
         more = "" if "//python=" in board else "//python=python3"
-        return Way(kind="board", gateway=f"ssh={board}{more}", board=board.partition("//")[0])
-    return Way(kind="emulated", gateway=emulator) if emulator else Way(kind="nowhere")
+        return Target(kind="board", gateway=f"ssh={board}{more}", board=board.partition("//")[0])
+    return Target(kind="emulated", gateway=emulator) if emulator else Target(kind="unavailable")
 
 
-def way_now(device: Device) -> Way:
+def resolve_target(device: Device) -> Target:
     """The same, by what this machine is, what its environment names, and what is set up."""
-    emulator = emulation.place()
-    return way(
+    emulator = emulation.emulator_path()
+    return choose_target(
         device,
         machine=platform.machine(),
-        board=os.environ.get(VARIABLE, "").strip(),
-        emulator=gateway(emulator) if emulation.is_made(emulator) else "",
+        board=os.environ.get(BOARD_VARIABLE, "").strip(),
+        emulator=emulator_gateway(emulator) if emulation.emulator_exists(emulator) else "",
     )
 
 
-def gateway(place: os.PathLike[str]) -> str:
+def emulator_gateway(folder: os.PathLike[str]) -> str:
     """The specification that starts the emulated Python which was set up there."""
-    return f"popen//python={shlex.join(emulation.command(place))}"
+    return f"popen//python={shlex.join(emulation.emulator_command(folder))}"
 
 
-def reached(device: Device) -> Device:
+def resolve_gateway(device: Device) -> Device:
     """The device with the gateway to the machine that it is about.
 
     Raises:
         RuntimeUnavailable: there is no such machine; the hint says what makes one.
     """
-    found = way_now(device)
-    if found.kind == "nowhere":
+    found = resolve_target(device)
+    if found.kind == "unavailable":
         raise RuntimeUnavailable(
-            f"device {device.name}: this machine is {platform.machine()}, {VARIABLE} names no board, and emulation is "
-            "not set up",
-            hint=f"name a board: {VARIABLE}=user@host; or run mnbench on an arm64 machine; or emulate one, which tells "
-            f"no latency: mnbench devices setup {device.name}",
+            f"device {device.name}: this machine is {platform.machine()}, {BOARD_VARIABLE} names no board, and "
+            "emulation is not set up",
+            hint=f"name a board: {BOARD_VARIABLE}=user@host; or run mnbench on an arm64 machine; or emulate one, "
+            f"which measures no latency: mnbench devices setup {device.name}",
         )
     return msgspec.structs.replace(device, gateway=found.gateway)

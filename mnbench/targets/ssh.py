@@ -11,9 +11,9 @@ from typing import Any
 import execnet
 from execnet import gateway_base, gateway_io
 
-from mnbench.errors import GatewayError, MeasureError
+from mnbench.errors import TrialError, UnreachableError
 from mnbench.targets.device import Device
-from mnbench.targets.start import START_S, Process, bootstrapped, command_of, unreached, variables
+from mnbench.targets.start import START_TIMEOUT_S, Process, env_command, start_command, start_error, start_gateway
 from mnbench.worker import model_store
 
 END_S = 3.0
@@ -25,15 +25,15 @@ SETTLED_S = 0.5
 NO_SPACE = "make room there, or name another folder by TMPDIR in the device's ~/.ssh/environment"
 
 
-LOST = "see that the device is on, and how its memory and its network do"
+LOST_HINT = "see that the device is on, and how its memory and its network do"
 
 
-class Proxy(gateway_io.ProxyIO):
+class RemoteProcess(gateway_io.ProxyIO):
     """A process on the other side, by way of the connection, which may be lost."""
 
     def __init__(self, channel: Any, execmodel: Any) -> None:
         super().__init__(channel, execmodel)
-        self.code: int | None = None
+        self.exit_code: int | None = None
         self._turn = threading.Lock()
 
     def _controll(self, event: int) -> Any:
@@ -47,15 +47,15 @@ class Proxy(gateway_io.ProxyIO):
 
     def wait(self, timeout: float | None = None) -> int | None:  # noqa: ARG002  the other side has its own
         """Its exit code, of one that has ended."""
-        if self.code is None:
-            self.code = self._controll(gateway_io.RIO_WAIT)
-        return self.code
+        if self.exit_code is None:
+            self.exit_code = self._controll(gateway_io.RIO_WAIT)
+        return self.exit_code
 
     def close_read(self) -> None:
         """As it ends."""
 
 
-class Keeper:
+class SshConnection:
     """A connection, and the folder on its other side."""
 
     def __init__(self, device: Device) -> None:
@@ -63,42 +63,44 @@ class Keeper:
         self._sent: dict[str, str] = {}
         specification = execnet.XSpec(device.gateway)
         self._group = execnet.Group()
-        command = command_of(specification, {})
-        self._gateway = bootstrapped(
+        command = start_command(specification, {})
+        self._gateway = start_gateway(
             self._group, lambda: Process(command, self._group.execmodel), specification, device
         )
         self.process: Process = self._gateway._io  # noqa: SLF001
         try:
             self._channel = self._gateway.remote_exec(model_store)
-            self._facts = self._answered(self._channel.receive(START_S))
+            self._facts = self._answered(self._channel.receive(START_TIMEOUT_S))
         except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError) as failure:
-            raise unreached(device, self.process, failure) from failure
-        atexit.register(self.end)
+            raise start_error(device, self.process, failure) from failure
+        atexit.register(self.close)
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the connection still holds, as far as anybody can tell."""
         return self._gateway.hasreceiver()
 
-    def ended(self, timeout_s: float) -> bool:
+    def wait_closed(self, timeout_s: float) -> bool:
         """Whether the connection ends within that time."""
         self._gateway.join(timeout_s)
-        return not self.alive
+        return not self.is_alive
 
-    def start(self, specification: Any, environment: Mapping[str, str]) -> Proxy:
+    def start_process(self, specification: Any, environment: Mapping[str, str]) -> RemoteProcess:
         """A process of the same Python there. Temporary files of its libraries go with the folder."""
         near = execnet.XSpec("popen")
-        near.python = shlex.join([*variables({**environment, "TMPDIR": self._facts["folder"]}), self._facts["python"]])
+        near.python = shlex.join(
+            [*env_command({**environment, "TMPDIR": self._facts["folder"]}), self._facts["python"]]
+        )
         near.execmodel, near.id, near.via = specification.execmodel, specification.id, self._gateway.id
         channel = self._gateway.remote_exec(gateway_io)
         channel.send(vars(near))
-        return Proxy(channel, self._group.execmodel)
+        return RemoteProcess(channel, self._group.execmodel)
 
-    def put(self, path: Path) -> str:
+    def upload(self, path: Path) -> str:
         """Where the file lies there; it is sent unless one with the same content was.
 
         Raises:
-            MeasureError: there is no room for it, or the connection is lost.
+            TrialError: there is no room for it, or the connection is lost.
         """
         data = path.read_bytes()
         name = hashlib.sha256(data).hexdigest()[:32]
@@ -107,23 +109,23 @@ class Keeper:
                 self._channel.send((name, data))
                 answer = self._channel.receive()
             except (EOFError, OSError) as failure:
-                raise MeasureError(self.lost(), hint=LOST) from failure
+                raise TrialError(self.loss_message(), hint=LOST_HINT) from failure
             if "error" in answer:
-                raise MeasureError(
+                raise TrialError(
                     f"the model cannot be written on {self._device.name}: {answer['error']}", hint=NO_SPACE
                 )
             self._sent[name] = answer["path"]
         return self._sent[name]
 
-    def lost(self) -> str:
+    def loss_message(self) -> str:
         """What ssh said of a connection that is lost."""
-        lines = self.process.said() if self.process.wait(1.0) is not None else []
+        lines = self.process.stderr_lines() if self.process.wait(1.0) is not None else []
         return f"the connection to {self._device.name} is lost" + (f": {lines[-1]}" if lines else "")
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End what runs there, and the connection."""
-        atexit.unregister(self.end)
-        if self.alive:
+        atexit.unregister(self.close)
+        if self.is_alive:
             try:
                 self._channel.send(None)
                 self._gateway.join(END_S)
@@ -133,39 +135,39 @@ class Keeper:
 
     def _answered(self, facts: dict[str, str]) -> dict[str, str]:
         if "error" in facts:
-            raise GatewayError(f"device {self._device.name}: {facts['error']}", hint=NO_SPACE)
+            raise UnreachableError(f"device {self._device.name}: {facts['error']}", hint=NO_SPACE)
         return facts
 
 
-_keepers: dict[str, Keeper] = {}
+_keepers: dict[str, SshConnection] = {}
 _lock = threading.Lock()
 
 
-def keeper_of(device: Device) -> Keeper:
+def connection_to(device: Device) -> SshConnection:
     """The connection to the device's machine, made anew where there is none or it was lost.
 
     Raises:
-        GatewayError: the machine cannot be reached, or runs no Python.
+        UnreachableError: the machine cannot be reached, or runs no Python.
     """
     with _lock:
         found = _keepers.pop(device.gateway, None)
-        if found and found.alive:
+        if found and found.is_alive:
             _keepers[device.gateway] = found
             return found
         if found:
-            found.end()
-        _keepers[device.gateway] = Keeper(device)
+            found.close()
+        _keepers[device.gateway] = SshConnection(device)
         return _keepers[device.gateway]
 
 
-def lost_connection(device: Device) -> str:
+def connection_loss(device: Device) -> str:
     """What became of the connection to the device, if it is lost; nothing else."""
     found = _keepers.get(device.gateway)
-    return found.lost() if found and found.ended(SETTLED_S) else ""
+    return found.loss_message() if found and found.wait_closed(SETTLED_S) else ""
 
 
-def disconnect() -> None:
+def close_all() -> None:
     """End all connections; later ones are made anew."""
     with _lock:
         while _keepers:
-            _keepers.popitem()[1].end()
+            _keepers.popitem()[1].close()

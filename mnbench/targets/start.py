@@ -14,10 +14,10 @@ from typing import Any
 
 from execnet import gateway_base, gateway_bootstrap
 
-from mnbench.errors import GatewayError, first_line
+from mnbench.errors import UnreachableError, first_line
 from mnbench.targets.device import Device
 
-START_S = 30.0
+START_TIMEOUT_S = 30.0
 """How long a device may take to start a Python: boards on a slow line, emulators."""
 
 SSH = (
@@ -35,7 +35,7 @@ BOOTSTRAP = (
 )
 """Takes execnet's own source from its input, as any Python can tell its version."""
 
-SAID = {
+START_FAILURES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": (
         "its host key is not the one that is known",
         "if it was set up anew: ssh-keygen -R HOST, and then connect once by hand",
@@ -77,7 +77,7 @@ class Process(gateway_base.Popen2IO):
         """End it at once."""
         self.popen.kill()
 
-    def said(self) -> list[str]:
+    def stderr_lines(self) -> list[str]:
         """The lines on its stderr, but for empty ones."""
         self._stderr.seek(0)
         return [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
@@ -92,39 +92,39 @@ def _close(popen: subprocess.Popen[bytes]) -> None:
                 stream.close()
 
 
-def command_of(specification: Any, environment: Mapping[str, str]) -> list[str]:
+def start_command(specification: Any, environment: Mapping[str, str]) -> list[str]:
     """The command that starts Python with these variables: what execnet sets by itself, the C library never sees."""
     if specification.ssh:
-        python = " ".join([*map(shlex.quote, variables(environment)), specification.python or "python3"])
+        python = " ".join([*map(shlex.quote, env_command(environment)), specification.python or "python3"])
         config = ["-F", specification.ssh_config] if specification.ssh_config else []
         return [*SSH, *config, *specification.ssh.split(), f"{python} -c {shlex.quote(BOOTSTRAP)}"]
     windows = sys.platform == "win32"
     # Backslashes of paths are no escapes.
     given = (specification.python or "").replace("\\", "/" if windows else "\\")
     python = shlex.split(given) or [sys.executable]
-    return [*([] if windows else variables(environment)), *python, "-u", "-c", BOOTSTRAP]
+    return [*([] if windows else env_command(environment)), *python, "-u", "-c", BOOTSTRAP]
 
 
-def variables(environment: Mapping[str, str]) -> list[str]:
+def env_command(environment: Mapping[str, str]) -> list[str]:
     """What stands before a command that is to have these variables."""
     return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
 
 
-def bootstrapped(group: Any, start: Callable[[], Any], specification: Any, device: Device) -> Any:
+def start_gateway(group: Any, start_process: Callable[[], Any], specification: Any, device: Device) -> Any:
     """A process as a gateway of the group. One that gives no answer is ended.
 
     While the process is made signals wait. SIGINT stays blocked in it: Ctrl-C is for this process to handle.
 
     Raises:
-        GatewayError: no Python that can be one runs there.
+        UnreachableError: no Python that can be one runs there.
     """
     specification.execmodel = specification.execmodel or group.remote_execmodel.backend
     process = watch = None
     try:
         with _signals_held():
             group.allocate_id(specification)
-            process = start()
-            watch = threading.Timer(START_S, process.kill)
+            process = start_process()
+            watch = threading.Timer(START_TIMEOUT_S, process.kill)
             watch.daemon = True
             watch.start()
         gateway = gateway_bootstrap.bootstrap(process, specification)
@@ -133,7 +133,7 @@ def bootstrapped(group: Any, start: Callable[[], Any], specification: Any, devic
         gateway.spec = specification
         group._register(gateway)  # noqa: SLF001  what makegateway does
     except (OSError, EOFError, AssertionError) as failure:
-        error = unreached(device, process, failure)
+        error = start_error(device, process, failure)
         if process:
             process.kill()
             process.wait()
@@ -175,21 +175,21 @@ def _signals_held() -> Generator[None]:
             handlers[signal.Signals(number)](number, frame)
 
 
-def unreached(device: Device, process: Any, failure: BaseException) -> GatewayError:
+def start_error(device: Device, process: Any, failure: BaseException) -> UnreachableError:
     """Why a process did not become a gateway, by what it said before it ended."""
     ended = process.wait(1.0) if isinstance(process, Process) else None
-    lines = process.said() if ended is not None else []
-    for sign, (meaning, hint) in SAID.items():
+    lines = process.stderr_lines() if ended is not None else []
+    for sign, (meaning, hint) in START_FAILURES.items():
         found = next((line for line in lines if re.search(sign, line)), None)
         if found:
-            return GatewayError(": ".join(filter(None, (f"device {device.name}", meaning, found))), hint=hint)
+            return UnreachableError(": ".join(filter(None, (f"device {device.name}", meaning, found))), hint=hint)
     if isinstance(failure, AssertionError):
         reason = "it prints something before Python answers"
     elif ended == -signal.SIGKILL:
-        reason = f"no answer within {START_S:g} s"
+        reason = f"no answer within {START_TIMEOUT_S:g} s"
     else:
         reason = lines[-1] if lines else first_line(failure)
-    return GatewayError(
+    return UnreachableError(
         f"device {device.name}: cannot start `{device.gateway}`: {reason}",
         hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
     )

@@ -12,40 +12,40 @@ from typing import Any, cast
 import execnet
 
 import mnbench.worker
-from mnbench.errors import GatewayError, MeasureError, MnbenchError, RuntimeUnavailable
+from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets.device import Device
-from mnbench.targets.ssh import LOST, Proxy, keeper_of, lost_connection
-from mnbench.targets.start import START_S, Process, bootstrapped, command_of
+from mnbench.targets.ssh import LOST_HINT, RemoteProcess, connection_loss, connection_to
+from mnbench.targets.start import START_TIMEOUT_S, Process, start_command, start_gateway
 from mnbench.worker import bootstrap
 
-PACKAGE = "mnbench_worker"
+WORKER_PACKAGE = "mnbench_worker"
 END_S = 1.0
 
 
-def ask(
+def call_worker(
     device: Device,
     request: dict[str, Any],
     *,
     timeout_s: float,
-    heard: Callable[[dict[str, Any]], object] | None = None,
+    on_heartbeat: Callable[[dict[str, Any]], object] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One request to a fresh process on the device. `heard` is told what comes before the answer.
+    """One request to a fresh process on the device. `on_heartbeat` gets what comes before the answer.
 
     The process starts with the variables of `environment`, and of the device's own, beside those that it would have.
 
     Raises:
-        GatewayError: the device's Python cannot be started, or cannot become a worker.
+        UnreachableError: the device's Python cannot be started, or cannot become a worker.
         RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
-        MeasureError: the worker crashed, hung or failed.
+        TrialError: the worker crashed, hung or failed.
     """
-    with conversation(device, timeout_s=timeout_s, environment=environment) as worker:
+    with open_worker(device, timeout_s=timeout_s, environment=environment) as worker:
         worker.send(request)
         answer: dict[str, Any] = worker.receive()
-        while "expect_s" in answer:
-            if heard:
-                heard(answer)
-            answer = worker.receive(answer["expect_s"])
+        while "expected_s" in answer:
+            if on_heartbeat:
+                on_heartbeat(answer)
+            answer = worker.receive(answer["expected_s"])
     return answer
 
 
@@ -62,45 +62,43 @@ class Worker:
         """Tell it something.
 
         Raises:
-            MeasureError: it has ended.
+            TrialError: it has ended.
         """
         try:
             self._channel.send(message)
         except OSError as failure:
-            raise _death(self._gateway, self._device) from failure
+            raise _exit_error(self._gateway, self._device) from failure
 
-    def receive(self, expect_s: float = 0.0) -> Any:
+    def receive(self, expected_s: float = 0.0) -> Any:
         """What it tells next; it is expected to need so long.
 
         Raises:
-            RuntimeUnavailable, MeasureError: it lacks the runtime; it crashed, hung or failed.
+            RuntimeUnavailable, TrialError: it lacks the runtime; it crashed, hung or failed.
         """
         try:
-            answer = self._channel.receive(self._timeout_s + 2 * expect_s)
+            answer = self._channel.receive(self._timeout_s + 2 * expected_s)
         except channel_timeout() as failure:
-            raise MeasureError(
+            raise TrialError(
                 f"no answer for {self._timeout_s:g} s longer than expected: the worker hangs",
                 hint="try a smaller resolution",
             ) from failure
         except (EOFError, OSError) as failure:
-            raise _death(self._gateway, self._device) from failure
+            raise _exit_error(self._gateway, self._device) from failure
         except execnet.RemoteError as failure:
-            raise MeasureError(_last_line(failure), hint="run the cell alone to see whether it repeats") from failure
+            raise TrialError(_last_line(failure), hint="run the cell alone to see whether it repeats") from failure
         if isinstance(answer, dict) and "error" in answer:
-            raise _refused(cast("dict[str, Any]", answer), self._device)
+            raise _refusal_error(cast("dict[str, Any]", answer), self._device)
         return cast("Any", answer)
 
 
 @contextmanager
-def conversation(
-    device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None
-) -> Generator[Worker]:
+def open_worker(device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Generator[Worker]:
     """A fresh process on the device, which ends with the block.
 
     Raises:
-        GatewayError: the device's Python cannot be started, or cannot become a worker.
+        UnreachableError: the device's Python cannot be started, or cannot become a worker.
     """
-    with _gateway(device, {**(environment or {}), **device.environment}) as gateway:
+    with _open_gateway(device, {**(environment or {}), **device.environment}) as gateway:
         yield Worker(gateway, device, timeout_s)
 
 
@@ -111,49 +109,49 @@ def shares_files(device: Device) -> bool:
     return bool(specification.popen and not specification.chdir and len(command) == 1 and Path(command[0]).is_file())
 
 
-def file_for(device: Device, path: Path) -> str | bytes:
+def provide_file(device: Device, path: Path) -> str | bytes:
     """What a worker gets for a file of this process: its path here or there, or else its content.
 
     Raises:
-        MeasureError: the device has no room for it.
-        GatewayError: the device cannot be reached.
+        TrialError: the device has no room for it.
+        UnreachableError: the device cannot be reached.
     """
     if shares_files(device):
         return str(path.resolve())
-    return keeper_of(device).put(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
+    return connection_to(device).upload(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
 
 
-def _refused(answer: dict[str, Any], device: Device) -> MnbenchError:
+def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
         hints = {
             "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else _get(device),
-            "provider": device.get or f"install a build of {device.runtime} that has it, and what it needs",
+            "provider": device.install_hint or f"install a build of {device.runtime} that has it, and what it needs",
             "cores": "name cores that this device has and allows, with --cores",
         }
         return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
-    return MeasureError(error, hint="run the model alone to see more: mnbench run MODEL")
+    return TrialError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
 def _get(device: Device) -> str:
     """How to get the runtime."""
     where = "" if shares_files(device) else "on the device: "
-    return where + (device.get or f"pip install {device.runtime}")
+    return where + (device.install_hint or f"pip install {device.runtime}")
 
 
 def _worker(gateway: Any, device: Device) -> Any:
     """A channel to a worker that is ready for its request.
 
     Raises:
-        GatewayError: what runs there is no Python that can be one.
+        UnreachableError: what runs there is no Python that can be one.
     """
     try:
         channel = gateway.remote_exec(bootstrap)
-        channel.send(PACKAGE)
-        channel.send(_sources())
-        channel.receive(START_S)
+        channel.send(WORKER_PACKAGE)
+        channel.send(_worker_sources())
+        channel.receive(START_TIMEOUT_S)
     except (EOFError, OSError, execnet.RemoteError, channel_timeout()) as failure:
-        raise GatewayError(
+        raise UnreachableError(
             f"device {device.name}: no worker starts behind `{device.gateway}`: {_last_line(failure)}",
             hint="the device needs Python 3.9 or newer and numpy",
         ) from failure
@@ -171,18 +169,18 @@ def channel_timeout() -> type[Exception]:
 
 
 @contextmanager
-def _gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
+def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
     group = execnet.Group()
     try:
         yield _started(group, device, environment)
-    except GatewayError as failure:
-        if lost := lost_connection(device):
-            raise MeasureError(lost, hint=LOST) from failure
+    except UnreachableError as failure:
+        if lost := connection_loss(device):
+            raise TrialError(lost, hint=LOST_HINT) from failure
         raise
     except MnbenchError:
         raise
     except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
-        raise GatewayError(
+        raise UnreachableError(
             f"device {device.name}: cannot start `{device.gateway}`: {_last_line(failure)}",
             hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
         ) from failure
@@ -195,33 +193,33 @@ def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
     specification = execnet.XSpec(device.gateway)
     if specification.ssh:
         # Workers are children of what keeps the connection: it tells how they end, and ends them.
-        keeper = keeper_of(device)
-        return bootstrapped(group, lambda: keeper.start(specification, environment), specification, device)
+        keeper = connection_to(device)
+        return start_gateway(group, lambda: keeper.start_process(specification, environment), specification, device)
     if specification.popen:
-        command = command_of(specification, environment)
-        return bootstrapped(group, lambda: Process(command, group.execmodel), specification, device)
+        command = start_command(specification, environment)
+        return start_gateway(group, lambda: Process(command, group.execmodel), specification, device)
     return group.makegateway(specification)
 
 
-def _death(gateway: Any, device: Device) -> MeasureError:
+def _exit_error(gateway: Any, device: Device) -> TrialError:
     """Why the worker's process ended, as far as this side can tell."""
     process = gateway._io  # noqa: SLF001  execnet keeps the exit status nowhere else
-    code = process.wait(END_S) if isinstance(process, (Process, Proxy)) else None
-    if isinstance(process, Proxy) and code is None and (lost := lost_connection(device)):
-        return MeasureError(lost, hint=LOST)
+    code = process.wait(END_S) if isinstance(process, (Process, RemoteProcess)) else None
+    if isinstance(process, RemoteProcess) and code is None and (lost := connection_loss(device)):
+        return TrialError(lost, hint=LOST_HINT)
     again = "run the cell alone to see whether it repeats"
-    said = process.said() if isinstance(process, Process) and code else []
+    said = process.stderr_lines() if isinstance(process, Process) and code else []
     more = f": {said[-1][:200]}" if said else ""
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        return MeasureError(
+        return TrialError(
             f"the worker was killed by {name}{': out of memory?' if name == 'SIGKILL' else more}", hint=again
         )
     how = f"with exit code {code}{more}" if code is not None else "without a word"
-    return MeasureError(f"the worker on {device.name} ended {how}", hint=again)
+    return TrialError(f"the worker on {device.name} ended {how}", hint=again)
 
 
-def _sources() -> dict[str, tuple[bool, str]]:
+def _worker_sources() -> dict[str, tuple[bool, str]]:
     """Every module of the worker: its name there, whether it is a package, and its source."""
     found: dict[str, tuple[bool, str]] = {}
 
@@ -234,5 +232,5 @@ def _sources() -> dict[str, tuple[bool, str]]:
                 full = name if module == "__init__" else f"{name}.{module}"
                 found[full] = (module == "__init__", entry.read_text(encoding="utf-8"))
 
-    collect(resources.files(mnbench.worker), PACKAGE)
+    collect(resources.files(mnbench.worker), WORKER_PACKAGE)
     return found

@@ -11,7 +11,7 @@ Sources = Dict[str, Tuple[bool, str]]
 """Of each module's name, whether it is a package, and its source."""
 
 
-class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+class SourceImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Imports modules from their sources."""
 
     def __init__(self, sources: Sources) -> None:
@@ -31,7 +31,7 @@ class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 if __name__ == "__channelexec__":
     channel: Any = globals()["channel"]  # execnet's gift to remotely executed sources
     package = channel.receive()
-    sys.meta_path.insert(0, Carried(channel.receive()))
+    sys.meta_path.insert(0, SourceImporter(channel.receive()))
     serve = importlib.import_module(f"{package}.serve").serve
     channel.send("ready")
     serve(channel)

@@ -19,7 +19,7 @@ PATIENCE_S = 2.0
 """How long what is told to end may still write into the folder."""
 
 
-def keep(channel: Any) -> None:
+def serve_store(channel: Any) -> None:
     """Take models by their names until there is no more to come."""
     with suppress(OSError):  # who leads a session leads a group already
         os.setpgrp()
@@ -63,4 +63,4 @@ def _end(folder: Path) -> None:
 
 
 if __name__ == "__channelexec__":
-    keep(globals()["channel"])
+    serve_store(globals()["channel"])

@@ -9,14 +9,14 @@ from .runtimes import Refused, Unavailable
 
 
 def serve(channel: Any) -> None:
-    """Answer one request that comes over an execnet channel; its `do` names the module.
+    """Answer one request that comes over an execnet channel; its `kind` names the module.
 
-    An answer holds `error`, with `unavailable` naming what is missing, or what was found. `expect_s` may come before,
+    An answer holds `error`, with `unavailable` naming what is missing, or what was found. `expected_s` may come before,
     as often as it takes: how long the rest may last.
     """
     request = channel.receive()
     try:
-        channel.send(import_module(f"{__package__}.requests.{request['do']}").answer(request, channel))
+        channel.send(import_module(f"{__package__}.requests.{request['kind']}").handle(request, channel))
     except ImportError as failure:
         channel.send({"error": f"{failure.name} cannot be imported: {failure}", "unavailable": "runtime"})
     except Unavailable as failure:

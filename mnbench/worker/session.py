@@ -11,7 +11,7 @@ import numpy as np
 from .runtimes import Unavailable
 
 
-def runtime_of(request: dict[str, Any]) -> Any:
+def load_runtime(request: dict[str, Any]) -> Any:
     """The module of the runtime that the request names."""
     try:
         return import_module(f"{__package__}.runtimes.{request['runtime']}")
@@ -19,10 +19,10 @@ def runtime_of(request: dict[str, Any]) -> Any:
         raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", what="runtime") from failure
 
 
-def settings(request: dict[str, Any], *, cores: int) -> dict[str, Any]:
+def session_arguments(request: dict[str, Any], *, cores: int) -> dict[str, Any]:
     """What a session is created with, but for its model; `cores` are those that `all` threads mean."""
     return {
-        "inputs": arrays(request["inputs"]),
+        "inputs": unpack_arrays(request["inputs"]),
         "provider": request["provider"],
         "provider_options": request["provider_options"],
         "threads": request["threads"] or cores,
@@ -48,12 +48,12 @@ def bind(cores: list[int]) -> None:
         raise Unavailable(f"cannot be bound to cores {', '.join(map(str, sorted(refused)))}: {reason}", what="cores")
 
 
-def packed(array: Any) -> tuple[str, tuple[int, ...], bytes]:
+def pack_array(array: Any) -> tuple[str, tuple[int, ...], bytes]:
     """An array as it travels: type, shape, bytes."""
     array = np.asarray(array)
     return str(array.dtype), array.shape, array.tobytes()
 
 
-def arrays(travelled: dict[str, Any]) -> dict[str, Any]:
+def unpack_arrays(travelled: dict[str, Any]) -> dict[str, Any]:
     """Arrays with memory of their own, as they were `packed`."""
     return {name: np.frombuffer(data, dtype).reshape(shape).copy() for name, (dtype, shape, data) in travelled.items()}

@@ -14,23 +14,23 @@ SETTLED = 0.98
 """A block of warm-up runs whose median is above this share of the one before it has stopped getting faster."""
 
 
-class Runs(NamedTuple):
+class Timings(NamedTuple):
     """Of each run, in order, the nanoseconds by the wall clock and those that this thread worked."""
 
     latencies_ns: list[int]
     cpu_ns: list[int]
 
 
-def timed_runs(
+def time_runs(
     run: Callable[[], object],
     *,
     min_runs: int,
     min_duration_ns: int,
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
-) -> Runs:
+) -> Timings:
     """Run until both minima are met, without garbage collection. The CPU's clock is read outside the wall's."""
-    runs = Runs([], [])
+    runs = Timings([], [])
     keep, keep_cpu = runs.latencies_ns.append, runs.cpu_ns.append
     with _no_collection():
         stop = clock() + min_duration_ns
@@ -45,14 +45,14 @@ def timed_runs(
                 return runs
 
 
-def timed_each(
+def time_sequence(
     runs: Iterable[Callable[[], object]],
     *,
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
-) -> Runs:
+) -> Timings:
     """Time each of these runs once, in their order, without garbage collection."""
-    found = Runs([], [])
+    found = Timings([], [])
     keep, keep_cpu = found.latencies_ns.append, found.cpu_ns.append
     with _no_collection():
         for run in runs:
@@ -84,7 +84,7 @@ def warm_up(
     latencies_ns: list[int] = []
     before = None
     while True:
-        block = timed_runs(run, min_runs=min_runs, min_duration_ns=min_duration_ns, clock=clock).latencies_ns
+        block = time_runs(run, min_runs=min_runs, min_duration_ns=min_duration_ns, clock=clock).latencies_ns
         latencies_ns += block
         now = median(block)
         if clock() >= stop or (before is not None and now > SETTLED * before):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnbench.analysis import cost_models
-from mnbench.analysis.cost_models import predictions
-from mnbench.bench.plan import Ceiling
-from mnbench.results.pick import choose
-from mnbench.results.store import Store
+from mnbench.analysis.cost_models import fit_cost_models
+from mnbench.bench.plan import RooflineBound
+from mnbench.results.pick import pick
+from mnbench.results.store import ResultsFile
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def linear(make_record):
         found = []
         for at in range(count):
             mult_adds, memory = int(draw.integers(10**7, 10**9)), int(draw.integers(10**6, 10**8))
-            ceiling = Ceiling(
+            ceiling = RooflineBound(
                 peak_mult_adds_per_s=1e11, bandwidth_bytes_per_s=1e10, moved_bytes=1, bound_ns=mult_adds // 100
             )
             record = make_record(
@@ -51,7 +51,7 @@ def of(found, cost):
 
 def test_a_line_is_found(linear):
     """Mult-Adds tell latency exactly, in any family, and memory access does not."""
-    (found,) = predictions(linear())
+    (found,) = fit_cost_models(linear())
     exact, poor = of(found, "mult_adds"), of(found, "memory_access_bytes")
     assert [0, 0, 1, 1] == pytest.approx(
         [exact.error.value, exact.error_across.value, exact.spearman.value, exact.pearson.value], abs=1e-6
@@ -73,7 +73,7 @@ def test_leaving_one_out_is_fitting_without_it():
         rest = np.arange(9) != at
         fitted = np.linalg.lstsq(terms[rest] / latency[rest, None], np.ones(8), rcond=None)[0]
         slowly.append(abs(terms[at] @ fitted / latency[at] - 1))
-    assert slowly == pytest.approx(cost_models._left_out(terms, latency))
+    assert slowly == pytest.approx(cost_models.leave_one_out_errors(terms, latency))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20))
@@ -92,14 +92,14 @@ def test_order_alone_counts_for_spearman(linear):
         )
         for record in linear()
     ]
-    found = of(predictions(records)[0], "mult_adds")
+    found = of(fit_cost_models(records)[0], "mult_adds")
     assert pytest.approx(1) == found.spearman.value
     assert found.pearson.value < 0.999
 
 
 def test_intervals_are_seeded_and_hold_their_figure(linear):
     """The same seed gives the same ones, another seed others, each around its figure."""
-    one, same, other = (predictions(linear(), seed=seed)[0] for seed in (0, 0, 1))
+    one, same, other = (fit_cost_models(linear(), seed=seed)[0] for seed in (0, 0, 1))
     assert one == same
     assert one != other
     for predictor in one.predictors:
@@ -110,38 +110,38 @@ def test_intervals_are_seeded_and_hold_their_figure(linear):
 def test_groups_are_kept_apart(linear):
     """Of another device, precision or thread count nothing is mixed in; failures are left out."""
     records = [*linear(), *linear(threads=2), *linear(device="board"), *linear(latency_ns=None)]
-    assert [("cpu", 12), ("cpu", 12), ("board", 12)] == [(one.device, one.variants) for one in predictions(records)]
+    assert [("cpu", 12), ("cpu", 12), ("board", 12)] == [(one.device, one.variants) for one in fit_cost_models(records)]
 
 
 def test_without_a_roofline_there_is_no_bound(linear):
     """The other costs are judged all the same."""
-    (found,) = predictions(linear(roofline=None))
+    (found,) = fit_cost_models(linear(roofline=None))
     assert {"mult_adds", "memory_access_bytes", "both"} == {one.cost for one in found.predictors}
 
 
 def test_few_variants_tell_nothing(linear):
     """Seven are one too few."""
-    (found,) = predictions(linear(count=7))
+    (found,) = fit_cost_models(linear(count=7))
     assert ((), True) == (found.predictors, "too few" in found.sentence)
 
 
 def test_one_family_has_no_other(make_record):
     """Nothing is said of families that were not seen."""
     records = [make_record(1.0, 96 + 32 * at, 10**6 * (at + 1), mult_adds=10**8 * (at + 1)) for at in range(9)]
-    (found,) = predictions(records)
+    (found,) = fit_cost_models(records)
     assert [None] * 3 == [one.error_across for one in found.predictors]
 
 
 def test_a_cost_that_is_the_same_everywhere_correlates_with_nothing(linear):
     """And is no error."""
     records = [msgspec.structs.replace(record, memory_access_bytes=10**7) for record in linear()]
-    assert 0 == of(predictions(records)[0], "memory_access_bytes").pearson.value
+    assert 0 == of(fit_cost_models(records)[0], "memory_access_bytes").pearson.value
 
 
 def test_predict_prints_the_sentence_and_json(invoke, workspace, linear):
     """On the command line, for people and for programs."""
     for record in linear():
-        Store(workspace / "results", "cpu").append(record)
+        ResultsFile(workspace / "results", "cpu").append(record)
     found = json.loads(invoke("predict", "--format", "json").stdout)["predictions"]
     assert [12] == [one["variants"] for one in found]
     shown = invoke("predict", "cpu").stdout
@@ -155,7 +155,7 @@ def test_predict_prints_the_sentence_and_json(invoke, workspace, linear):
 def test_the_most_accurate_that_fits_is_picked(make_record):
     """By the upper end of the interval, 4 % above the median here: 10 ms is over 10.2, and 9 is not."""
     records = [make_record(1.0, 224, 10_000_000), make_record(0.75, 224, 9_000_000), make_record(0.5, 224, 3_000_000)]
-    (choice,) = choose(records, budget_ns=10_200_000)
+    (choice,) = pick(records, budget_ns=10_200_000)
     assert ("v1-a0.75-r224", 68.4) == (choice.picked.variant, choice.picked.top1)
     assert ["too slow", "picked", "fits"] == [one.fit for one in choice.candidates]
 
@@ -163,14 +163,14 @@ def test_the_most_accurate_that_fits_is_picked(make_record):
 def test_size_counts_the_bytes_of_its_precision(make_record):
     """4.2 million weights are 16.9 MB in fp32, and 4.2 in int8."""
     records = [make_record(), make_record(variant="v1-a1-r224-int8", precision="int8")]
-    (choice,) = choose(records, budget_ns=10**9, max_bytes=10**7)
+    (choice,) = pick(records, budget_ns=10**9, max_bytes=10**7)
     assert "v1-a1-r224-int8" == choice.picked.variant
     assert {"too large", "picked"} == {one.fit for one in choice.candidates}
 
 
 def test_both_may_be_too_much(make_record):
     """And then nothing fits."""
-    (choice,) = choose([make_record()], budget_ns=10**6, max_bytes=10**6)
+    (choice,) = pick([make_record()], budget_ns=10**6, max_bytes=10**6)
     assert (None, "too slow, too large") == (choice.picked, choice.candidates[0].fit)
 
 
@@ -178,7 +178,7 @@ def test_drift_is_part_of_the_interval(make_record):
     """Where it was calibrated, a variant must fit in another hour too."""
     record = make_record(1.0, 224, 9_000_000)
     drifting = msgspec.structs.replace(record.latency_ns, low_with_drift=8_000_000, high_with_drift=11_000_000)
-    (choice,) = choose([msgspec.structs.replace(record, latency_ns=drifting)], budget_ns=10_000_000)
+    (choice,) = pick([msgspec.structs.replace(record, latency_ns=drifting)], budget_ns=10_000_000)
     assert choice.picked is None
 
 
@@ -189,14 +189,14 @@ def test_without_a_published_accuracy_nothing_is_picked(make_record):
         make_record(1.0, 224, latency_ns=None),
         make_record(1.0, 224, batch=8),
     ]
-    (choice,) = choose(records, budget_ns=10**9)
+    (choice,) = pick(records, budget_ns=10**9)
     assert ((), ("v1-a0.6-r224",)) == (choice.candidates, choice.unknown)
 
 
 def test_each_device_has_its_choice(make_record):
     """They are not compared with each other."""
     records = [make_record(), make_record(0.5, device="board")]
-    assert ["cpu", "board"] == [one.device for one in choose(records, budget_ns=10**9)]
+    assert ["cpu", "board"] == [one.device for one in pick(records, budget_ns=10**9)]
 
 
 @pytest.mark.usefixtures("stored")

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.analysis.history import ANCHOR, LEAST_RUNS, Point, histories, history, slope
+from mnbench.analysis.history import ANCHOR, MIN_RUNS, HistoryPoint, fit_slope, load_histories, summarize_history
 from mnbench.cli.commands.run import ANCHOR as RUNS_ANCHOR
 from mnbench.results.record import Runtime
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def make_points(make_record):
             step = next((factor for first, factor, _ in reversed(steps) if at >= first), 1)
             version = next((name for first, _, name in reversed(steps) if at >= first), "1")
             points.append(
-                Point(
+                HistoryPoint(
                     record=make_record(runtime=Runtime(name="onnxruntime", version=version)),
                     median_ns=round(1e7 * step * 2.718281828 ** (slope * hour + draw.gauss(0, 0.005))),
                     min_ns=round(9e6 * step * (1 + abs(draw.gauss(0, 0.005)))),
@@ -43,33 +43,33 @@ def make_points(make_record):
 
 def test_a_slope_is_learned_from_ten_runs(make_points):
     """With fewer, or without the anchor, none is."""
-    assert slope(make_points(30)) == pytest.approx(0.6, abs=0.05)
-    assert slope(make_points(LEAST_RUNS)) is not None
-    assert slope(make_points(LEAST_RUNS - 1)) is None
-    assert slope(make_points(30, anchored=False)) is None
+    assert fit_slope(make_points(30)) == pytest.approx(0.6, abs=0.05)
+    assert fit_slope(make_points(MIN_RUNS)) is not None
+    assert fit_slope(make_points(MIN_RUNS - 1)) is None
+    assert fit_slope(make_points(30, anchored=False)) is None
 
 
 def test_a_step_is_no_noise(make_points):
     """A runtime that is slower by half, from some run on, teaches no slope."""
-    assert slope(make_points(40, steps=[(20, 1.5, "2")])) == pytest.approx(0.6, abs=0.05)
+    assert fit_slope(make_points(40, steps=[(20, 1.5, "2")])) == pytest.approx(0.6, abs=0.05)
 
 
 def test_calibration_finds_what_the_hours_hide(make_points):
     """8 % in the last run are found and innocents are not accused, though hours differ by more than that."""
-    slower = [history(make_points(25, steps=[(24, 1.08, "2")], seed=seed)) for seed in range(20)]
-    innocent = [history(make_points(25, seed=seed)) for seed in range(20)]
-    assert 19 <= sum(one.alarm for one in slower)
-    assert 0 == sum(one.alarm for one in innocent)
+    slower = [summarize_history(make_points(25, steps=[(24, 1.08, "2")], seed=seed)) for seed in range(20)]
+    innocent = [summarize_history(make_points(25, seed=seed)) for seed in range(20)]
+    assert 19 <= sum(one.needs_comparison for one in slower)
+    assert 0 == sum(one.needs_comparison for one in innocent)
     raw = [one.points[-1].median_ns / one.points[-2].median_ns for one in innocent]
     assert max(raw) > 1.1
 
 
 def test_without_an_anchor_the_minimum_alarms_at_ten_percent(make_points):
     """And a single run says nothing."""
-    assert history(make_points(5, anchored=False, steps=[(4, 1.12, "2")])).alarm
-    assert not history(make_points(5, anchored=False, steps=[(4, 1.07, "2")])).alarm
-    single = history(make_points(1))
-    assert (None, None, False) == (single.change, single.calibrated_change, single.alarm)
+    assert summarize_history(make_points(5, anchored=False, steps=[(4, 1.12, "2")])).needs_comparison
+    assert not summarize_history(make_points(5, anchored=False, steps=[(4, 1.07, "2")])).needs_comparison
+    single = summarize_history(make_points(1))
+    assert (None, None, False) == (single.change, single.calibrated_change, single.needs_comparison)
 
 
 def test_revisions_of_the_table_are_read(workspace, make_record, monkeypatch):
@@ -81,7 +81,7 @@ def test_revisions_of_the_table_are_read(workspace, make_record, monkeypatch):
         return done.stdout.strip()
 
     git("init", "--quiet")
-    store = Store(workspace / "results", "cpu")
+    store = ResultsFile(workspace / "results", "cpu")
     commits = []
     for day in (1, 2, 3):
         store.path.unlink(missing_ok=True)
@@ -93,12 +93,12 @@ def test_revisions_of_the_table_are_read(workspace, make_record, monkeypatch):
             git("add", "results/cpu.jsonl")
             git("commit", "--quiet", "-m", str(day))
             commits.append(git("rev-parse", "HEAD")[:12])
-    row = next(one for one in histories(store) if one.newest.record.variant == "v1-a1-r224")
+    row = next(one for one in load_histories(store) if one.newest.record.variant == "v1-a1-r224")
     assert [*commits, ""] == [point.commit for point in row.points]
     assert [10**7, 2 * 10**7, 3 * 10**7] == [point.median_ns for point in row.points]
     assert {130_000} == {point.anchor_ns for point in row.points}
     monkeypatch.setenv("PATH", "")
-    assert [1, 1] == [len(one.points) for one in histories(store)]
+    assert [1, 1] == [len(one.points) for one in load_histories(store)]
 
 
 def test_the_history_is_shown_and_written(invoke, stored, workspace):
@@ -132,5 +132,5 @@ def test_a_run_measures_the_anchor_once(invoke, fake_worker, workspace):  # noqa
     once = ("--processes", "1", "--duration", "0.05", "--budget", "1ms", "--anchor")
     assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "32", *once).exit_code
     assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "64", *once).exit_code
-    records = Store(workspace / "results", "cpu").records()
+    records = ResultsFile(workspace / "results", "cpu").read_records()
     assert sorted(["v1-a0.25-r32", ANCHOR, ANCHOR]) == sorted(record.variant for record in records)

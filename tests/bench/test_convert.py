@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from common import SMALL
 
-from mnbench.bench.convert import converts, readable
-from mnbench.errors import MeasureError
-from mnbench.worker.requests.convert import answer
+from mnbench.bench.convert import convert_model, needs_conversion
+from mnbench.errors import TrialError
+from mnbench.worker.requests.convert import handle
 from mnbench.worker.runtimes import Refused, as_file, run_converter
 from mnbench.worker.serve import serve
 
@@ -24,7 +24,7 @@ class Converter:
         self.requests = []
 
     def __call__(self, device, request, *, timeout_s):
-        self.requests.append((device.gateway, request["do"], request["runtime"], timeout_s))
+        self.requests.append((device.gateway, request["kind"], request["runtime"], timeout_s))
         return {"model": b"converted " + Path(request["model"]).read_bytes(), "duration_ns": 12_345}
 
 
@@ -32,7 +32,7 @@ class Converter:
 def converter(monkeypatch):
     """Conversions without a process."""
     stand_in = Converter()
-    monkeypatch.setattr("mnbench.bench.convert.ask", stand_in)
+    monkeypatch.setattr("mnbench.bench.convert.call_worker", stand_in)
     return stand_in
 
 
@@ -40,18 +40,18 @@ def test_runtimes_that_read_onnx_convert_nothing(make_device, make_cell, convert
     """The model's own file is what they read, and no conversion is told."""
     cell = make_cell()
 
-    assert (cell.path, None) == readable(make_device(runtime="openvino"), cell)
+    assert (cell.path, None) == convert_model(make_device(runtime="openvino"), cell)
     assert [] == converter.requests
     assert {"mnn": True, "ncnn": True, "onnxruntime": False, "openvino": False} == {
-        name: converts(name) for name in ("mnn", "ncnn", "onnxruntime", "openvino")
+        name: needs_conversion(name) for name in ("mnn", "ncnn", "onnxruntime", "openvino")
     }
 
 
 def test_a_model_is_converted_once(make_device, make_cell, converter):
     """Every process of an environment reads the one conversion; another environment makes its own."""
     cell, device = make_cell(data=b"graph"), make_device(runtime="ncnn")
-    found = [readable(device, cell) for _ in range(3)]
-    other = readable(make_device(runtime="ncnn", gateway=f"popen//python={sys.executable}"), cell)
+    found = [convert_model(device, cell) for _ in range(3)]
+    other = convert_model(make_device(runtime="ncnn", gateway=f"popen//python={sys.executable}"), cell)
 
     assert 2 == len(converter.requests)
     assert ("popen", "convert", "ncnn") == converter.requests[0][:3]
@@ -65,13 +65,13 @@ def test_a_conversion_that_fails_says_for_which_runtime(make_device, make_cell, 
     """Nothing is kept of it."""
 
     def fail(*_, **__):
-        raise MeasureError("the worker was killed by SIGSEGV", hint="look")
+        raise TrialError("the worker was killed by SIGSEGV", hint="look")
 
-    monkeypatch.setattr("mnbench.bench.convert.ask", fail)
+    monkeypatch.setattr("mnbench.bench.convert.call_worker", fail)
     cell = make_cell()
-    with pytest.raises(MeasureError, match="not converted for mnn: the worker was killed by SIGSEGV"):
-        readable(make_device(runtime="mnn"), cell)
-    assert {cell.path, cell.feed} == set(cell.path.parent.glob(f"{cell.path.stem}*"))
+    with pytest.raises(TrialError, match="not converted for mnn: the worker was killed by SIGSEGV"):
+        convert_model(make_device(runtime="mnn"), cell)
+    assert {cell.path, cell.inputs_path} == set(cell.path.parent.glob(f"{cell.path.stem}*"))
 
 
 def test_the_worker_converts_with_the_model_and_its_inputs(monkeypatch):
@@ -82,8 +82,8 @@ def test_the_worker_converts_with_the_model_and_its_inputs(monkeypatch):
         def convert(model, inputs):
             return model + str(inputs["x"].shape).encode()
 
-    monkeypatch.setattr("mnbench.worker.requests.convert.runtime_of", lambda _: Runtime)
-    found = answer({"model": b"m", "inputs": {"x": ("float32", (1, 2), bytes(8))}}, None)
+    monkeypatch.setattr("mnbench.worker.requests.convert.load_runtime", lambda _: Runtime)
+    found = handle({"model": b"m", "inputs": {"x": ("float32", (1, 2), bytes(8))}}, None)
 
     assert b"m(1, 2)" == found["model"]
     assert found["duration_ns"] >= 0
@@ -159,8 +159,8 @@ def test_what_a_runtime_refuses_is_told_in_its_own_words(monkeypatch):
     def refuse(*_):
         raise Refused("one image at a time")
 
-    monkeypatch.setattr("mnbench.worker.requests.convert.runtime_of", refuse)
-    channel = Channel({"do": "convert"})
+    monkeypatch.setattr("mnbench.worker.requests.convert.load_runtime", refuse)
+    channel = Channel({"kind": "convert"})
     serve(channel)
 
     assert [{"error": "one image at a time", "unavailable": None}] == channel.sent
@@ -173,8 +173,8 @@ def test_a_runtime_that_tells_no_layers_refuses_a_profile(monkeypatch):
         class Session:
             pass
 
-    monkeypatch.setattr("mnbench.worker.requests.layer_profile.runtime_of", lambda _: Runtime)
-    channel = Channel({"do": "layer_profile", "runtime": "ncnn", "cores": []})
+    monkeypatch.setattr("mnbench.worker.requests.layer_profile.load_runtime", lambda _: Runtime)
+    channel = Channel({"kind": "layer_profile", "runtime": "ncnn", "cores": []})
     serve(channel)
 
     assert ["ncnn does not tell what its layers take"] == [message["error"] for message in channel.sent]

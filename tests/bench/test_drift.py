@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from mnbench.bench import drift as drifts
-from mnbench.bench.aggregate import measured
-from mnbench.bench.plan import Drift
+from mnbench.bench.aggregate import aggregate
+from mnbench.bench.plan import HostDrift
 from mnbench.hosts.host_facts import cache_folder
 
 FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_version": "1.2.3"}
@@ -19,7 +19,7 @@ FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_ve
 def host(monkeypatch):
     """A host that needs no worker to be known; the test may change what it is."""
     facts = msgspec.json.decode(json.dumps(FACTS))
-    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: facts)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: facts)
     return facts
 
 
@@ -33,10 +33,10 @@ def calibrated(make_plan, make_sample):
         return drifts.calibrate(
             plan,
             runs=len(latencies_ns),
-            every_s=every_s,
-            seen=seen,
-            visit=lambda *_: make_sample((next(visits),) * 10),
-            wait=wait,
+            interval_s=every_s,
+            on_run=seen,
+            run_trial=lambda *_: make_sample((next(visits),) * 10),
+            sleep=wait,
         )
 
     return run
@@ -49,9 +49,9 @@ def test_a_run_is_the_median_of_its_processes_medians(make_plan, make_sample):
     kept = drifts.calibrate(
         plan,
         runs=1,
-        every_s=0,
-        seen=lambda: None,
-        visit=lambda _, cell: make_sample((1, next(medians[cell.variant]), 10**6)),
+        interval_s=0,
+        on_run=lambda: None,
+        run_trial=lambda _, cell: make_sample((1, next(medians[cell.variant]), 10**6)),
     )
 
     assert kept.runs[0].latencies_ns == {"a": 200, "b": 7}
@@ -70,12 +70,12 @@ def test_runs_are_spread_over_the_time(calibrated):
 def test_calibrations_add_up(calibrated, make_device):
     """A second calibration adds to the first; what is too old goes."""
     calibrated(*[100] * 4)
-    assert None is drifts.drift_of(make_device())
+    assert None is drifts.load_drift(make_device())
     calibrated(*[100] * 6)
-    assert drifts.drift_of(make_device()).deviations == {100: [0.0] * 10}
+    assert drifts.load_drift(make_device()).deviations == {100: [0.0] * 10}
 
-    calibrated(*[200] * drifts.MOST)
-    assert drifts.drift_of(make_device()).deviations == {200: [0.0] * drifts.MOST}
+    calibrated(*[200] * drifts.MAX_RUNS)
+    assert drifts.load_drift(make_device()).deviations == {200: [0.0] * drifts.MAX_RUNS}
 
 
 def test_an_interrupted_calibration_keeps_its_runs(calibrated, make_device):
@@ -86,7 +86,7 @@ def test_an_interrupted_calibration_keeps_its_runs(calibrated, make_device):
 
     with pytest.raises(KeyboardInterrupt):
         calibrated(100, 100, wait=stop)
-    assert len(drifts.kept_for(make_device()).runs) == 1
+    assert len(drifts.load_drift_log(make_device()).runs) == 1
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"provider": "Other"}, {"cores": (0,)}], ids=str)
@@ -94,8 +94,8 @@ def test_another_setting_has_its_own_drift(calibrated, make_device, change):
     """What one thread showed says nothing of two."""
     calibrated(*[100] * 10)
 
-    assert drifts.drift_of(make_device()) is not None
-    assert None is drifts.drift_of(make_device(**change))
+    assert drifts.load_drift(make_device()) is not None
+    assert None is drifts.load_drift(make_device(**change))
 
 
 def test_another_host_has_its_own_drift(calibrated, make_device, host):
@@ -103,7 +103,7 @@ def test_another_host_has_its_own_drift(calibrated, make_device, host):
     calibrated(*[100] * 10)
     host["facts"]["cpu"] = "another CPU"
 
-    assert None is drifts.drift_of(make_device())
+    assert None is drifts.load_drift(make_device())
 
 
 @pytest.mark.parametrize("spoiled", [b"", b"{}", b"\xff", b'{"setting": {}, "runs": 3}'])
@@ -113,31 +113,31 @@ def test_a_spoiled_file_is_no_calibration(calibrated, make_device, spoiled):
     for path in cache_folder().glob("drift-*.json"):
         path.write_bytes(spoiled)
 
-    assert None is drifts.drift_of(make_device())
+    assert None is drifts.load_drift(make_device())
 
 
 def test_without_any_calibration_no_worker_is_asked(make_device, monkeypatch):
     """Those who never calibrate pay nothing."""
-    monkeypatch.setattr(drifts, "setting_of", lambda _: pytest.fail("asked"))
+    monkeypatch.setattr(drifts, "host_fingerprint", lambda _: pytest.fail("asked"))
 
-    assert None is drifts.drift_of(make_device())
+    assert None is drifts.load_drift(make_device())
 
 
 def test_the_nearest_model_speaks():
     """Short runs and long ones drift differently: the one whose latency is nearest counts, by its ratio."""
-    drift = Drift(deviations={100: [log(0.9), 0.0, log(1.1)], 10_000: [log(0.5), 0.0, log(2.0)]})
+    drift = HostDrift(deviations={100: [log(0.9), 0.0, log(1.1)], 10_000: [log(0.5), 0.0, log(2.0)]})
 
-    assert pytest.approx(drift.around(900), rel=0.02) == (0.9, 1.1)
-    assert pytest.approx(drift.around(1100), rel=0.05) == (0.5, 2.0)
+    assert pytest.approx(drift.factors_near(900), rel=0.02) == (0.9, 1.1)
+    assert pytest.approx(drift.factors_near(1100), rel=0.05) == (0.5, 2.0)
 
 
 def test_an_interval_includes_the_drift(make_plan, make_cell, make_sample):
     """A run that was among the slowest had a truth below it, and one among the fastest above it."""
-    drift = Drift(deviations={100: [log(0.8)] * 50 + [log(1.25)] * 50})
+    drift = HostDrift(deviations={100: [log(0.8)] * 50 + [log(1.25)] * 50})
     plan = make_plan("a", processes=2)
     samples = [make_sample((90,) * 100), make_sample((110,) * 100)]
-    plain = measured(plan, make_cell("a"), "run", samples).latency_ns
-    wide = measured(replace(plan, drift=drift), make_cell("a"), "run", samples).latency_ns
+    plain = aggregate(plan, make_cell("a"), "run", samples).latency_ns
+    wide = aggregate(replace(plan, drift=drift), make_cell("a"), "run", samples).latency_ns
 
     assert (plain.low_with_drift, plain.high_with_drift) == (None, None)
     assert (wide.low, wide.high) == (90, 110)

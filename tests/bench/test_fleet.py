@@ -133,7 +133,7 @@ def test_another_mnbench_is_refused(boards, invoke, monkeypatch):
     """Boards with other sources measure nothing."""
     boards.start("one", resource="pi")
     monkeypatch.setattr("mnbench.__version__", "0.0")
-    monkeypatch.setattr("mnbench.bench.fleet_schedule.PATIENCE_S", 0.1)
+    monkeypatch.setattr("mnbench.bench.fleet_schedule.BOARD_TIMEOUT_S", 0.1)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "fleet")
 
     assert 1 == result.exit_code

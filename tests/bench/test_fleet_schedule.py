@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnbench.bench.fleet import Board
-from mnbench.bench.fleet_schedule import spread
-from mnbench.bench.schedule import Task
-from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.results.store import Store
+from mnbench.bench.fleet_schedule import run_on_fleet
+from mnbench.bench.schedule import DeviceRun
+from mnbench.errors import RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.results.store import ResultsFile
 
 PI = frozenset({"pi"})
 X86 = frozenset({"x86"})
@@ -37,22 +37,22 @@ class Script:
     def boards(self):
         return [self.all[name] for name in sorted(self.alive)]
 
-    def refusal(self, board):
+    def version_mismatch(self, board):
         return self.refusals.get(board.name, "")
 
-    def start(self, board, plan, cell):
+    def start_trial(self, board, plan, cell):
         assert board not in self.visits
         assert plan.device.name in board.devices
         self.visits[board] = (plan.device.name, cell.variant)
 
     @property
-    def busy(self):
+    def is_busy(self):
         return bool(self.visits)
 
     def forget(self, board):
         self.visits.pop(board, None)
 
-    def done(self, _within_s=0):
+    def wait_for_trials(self, _within_s=0):
         if not self.events and not self.visits:
             return []
         what, name = self.events.pop(0) if self.events else ("end", next(iter(self.visits)).name)
@@ -77,8 +77,8 @@ def make_tasks(make_plan, make_device):
         tasks = []
         for name in names:
             plan = make_plan(*CELLS, device=make_device(name=name), processes=PROCESSES)
-            store = Store(Path(folder) / "results", name)
-            tasks.append(Task(plan=plan, store=store, run=store.open_run(plan)))
+            store = ResultsFile(Path(folder) / "results", name)
+            tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan)))
         return tasks
 
     return make
@@ -87,8 +87,8 @@ def make_tasks(make_plan, make_device):
 def carried_out(tasks, fleet, **how):
     """Spread without waiting: what was told, and why a device is lost."""
     told, hour = [], iter(range(10_000))
-    quiet = {"seen": lambda *_: None, "told": told.append}
-    lost = spread(tasks, fleet, **quiet, clock=lambda: next(hour), pause=fleet.done, **how)
+    quiet = {"on_trial": lambda *_: None, "on_message": told.append}
+    lost = run_on_fleet(tasks, fleet, **quiet, clock=lambda: next(hour), sleep=fleet.wait_for_trials, **how)
     return told, {at: failure.message for at, failure in lost.items()}
 
 
@@ -103,7 +103,7 @@ def test_every_cell_is_measured_once_whatever_boards_do(make_tasks, make_sample,
     with TemporaryDirectory() as folder:
         tasks = make_tasks(folder, "pi", "x86")
         _, lost = carried_out(tasks, fleet)
-        records = [record for task in tasks for record in task.store.records()]
+        records = [record for task in tasks for record in task.results_file.read_records()]
 
     assert {} == lost
     assert sorted((record.device, record.variant) for record in records) == sorted(
@@ -122,7 +122,7 @@ def test_boards_share_the_cells(make_tasks, make_sample, tmp_path):
 
     assert ([], {}) == (told, lost)
     assert {("pi", cell): PROCESSES for cell in CELLS} == fleet.made
-    assert {"one", "two"} == {record.host["board"] for record in task.store.records()}
+    assert {"one", "two"} == {record.host["board"] for record in task.results_file.read_records()}
 
 
 @pytest.mark.parametrize("death", [("kill", "start"), ("restart",)], ids=["seen", "unseen"])
@@ -134,21 +134,21 @@ def test_visits_of_a_lost_board_are_made_again(make_tasks, make_sample, tmp_path
 
     assert (["board one is lost"], {}) == (told, lost)
     assert 2 * PROCESSES + 3 == fleet.made.total()
-    assert [PROCESSES] * 2 == [record.processes for record in task.store.records()]
+    assert [PROCESSES] * 2 == [record.processes for record in task.results_file.read_records()]
 
 
 def test_a_model_that_fails_costs_its_cell(make_tasks, make_sample, tmp_path):
     """A board that measures wrong answers is no reason to leave the board."""
-    error = MeasureError("its outputs differ", hint="")
+    error = TrialError("its outputs differ", hint="")
     fleet = Script(make_sample(), {"one": PI}, [(error, "one")])
     (task,) = tasks = make_tasks(tmp_path, "pi")
     told, lost = carried_out(tasks, fleet)
 
     assert ([], {}) == (told, lost)
-    assert {"its outputs differ", None} == {record.error for record in task.store.records()}
+    assert {"its outputs differ", None} == {record.error for record in task.results_file.read_records()}
 
 
-@pytest.mark.parametrize("kind", [RuntimeUnavailable, GatewayError])
+@pytest.mark.parametrize("kind", [RuntimeUnavailable, UnreachableError])
 def test_a_board_that_cannot_measure_is_left_to_others(make_tasks, make_sample, tmp_path, kind):
     """Without a runtime there, another board of the device measures all."""
     fleet = Script(make_sample(), {"one": PI, "two": PI}, [(kind("no runtime", hint=""), "one")])
@@ -156,7 +156,7 @@ def test_a_board_that_cannot_measure_is_left_to_others(make_tasks, make_sample, 
     told, lost = carried_out(tasks, fleet)
 
     assert (["device pi: no runtime"], {}) == (told, lost)
-    assert ["two", "two"] == [record.host["board"] for record in task.store.records()]
+    assert ["two", "two"] == [record.host["board"] for record in task.results_file.read_records()]
 
 
 def test_a_device_without_boards_is_lost_with_the_reason(make_tasks, make_sample, tmp_path):
@@ -164,21 +164,21 @@ def test_a_device_without_boards_is_lost_with_the_reason(make_tasks, make_sample
     fleet = Script(make_sample(), {"one": PI, "two": X86})
     fleet.refusals = {"one": "board one has another mnbench"}
     tasks = make_tasks(tmp_path, "pi", "x86")
-    told, lost = carried_out(tasks, fleet, patience_s=3)
+    told, lost = carried_out(tasks, fleet, board_timeout_s=3)
 
     assert {0: "device pi: board one has another mnbench"} == lost
     assert ["device pi: board one has another mnbench"] == told
-    assert [0, 2] == [len(task.store.records()) for task in tasks]
+    assert [0, 2] == [len(task.results_file.read_records()) for task in tasks]
 
 
 def test_visits_of_a_lost_board_are_not_resumed(make_tasks, make_sample, tmp_path):
     """They are gone from the run's folder too, where the next run would find them."""
     fleet = Script(make_sample(), {"one": PI, "two": X86}, [("end", "one")] * 3 + [("kill", "one")])
     (task,) = tasks = make_tasks(tmp_path, "pi")
-    _, lost = carried_out(tasks, fleet, patience_s=3)
+    _, lost = carried_out(tasks, fleet, board_timeout_s=3)
 
     assert {0: "device pi: none of its boards is left in the fleet"} == lost
-    assert [{}, {}] == [task.run.samples(cell) for cell in task.plan.cells]
+    assert [{}, {}] == [task.folder.load_trials(cell) for cell in task.plan.cases]
 
 
 def test_a_scheduler_that_goes_leaves_what_was_measured(make_tasks, make_sample, tmp_path):
@@ -188,11 +188,11 @@ def test_a_scheduler_that_goes_leaves_what_was_measured(make_tasks, make_sample,
 
     def boards():
         if next(left, None) is None:
-            raise GatewayError("the fleet's scheduler is gone", hint="start it again")
+            raise UnreachableError("the fleet's scheduler is gone", hint="start it again")
         return known()
 
     fleet.boards = boards
-    with pytest.raises(GatewayError, match="scheduler is gone"):
+    with pytest.raises(UnreachableError, match="scheduler is gone"):
         carried_out(make_tasks(tmp_path, "pi"), fleet)
     before, fleet.boards = fleet.made.total(), known
     fleet.visits.clear()
@@ -200,4 +200,4 @@ def test_a_scheduler_that_goes_leaves_what_was_measured(make_tasks, make_sample,
     carried_out(tasks, fleet)
 
     assert (5, 2 * PROCESSES) == (before, fleet.made.total())
-    assert [PROCESSES] * 2 == [record.processes for record in task.store.records()]
+    assert [PROCESSES] * 2 == [record.processes for record in task.results_file.read_records()]

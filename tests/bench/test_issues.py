@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from common import PROVIDER
 
-from mnbench.bench.aggregate import measured
-from mnbench.bench.plan import Protocol
+from mnbench.bench.aggregate import aggregate
+from mnbench.bench.plan import SamplingConfig
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def found(make_plan, make_cell):
 
     def issues(samples, device=None, **protocol):
         plan = make_plan(make_cell(), device=device, **{"processes": len(samples), "precision": 10.0} | protocol)
-        return {issue.name: issue for issue in measured(plan, plan.cells[0], "run", samples).issues}
+        return {issue.name: issue for issue in aggregate(plan, plan.cases[0], "run", samples).issues}
 
     return issues
 
@@ -160,7 +160,7 @@ def test_issues_have_advice_and_cost_the_trust(make_plan, make_cell, make_sample
     """A record with an issue is not trusted, one with none or a minor one is; each issue says what to do."""
     plan = make_plan(make_cell(), processes=2, precision=10.0)
     good, slow_start, bad = (
-        measured(plan, plan.cells[0], "run", samples)
+        aggregate(plan, plan.cases[0], "run", samples)
         for samples in (
             same(make_sample(), 2),
             same(make_sample(first_run_ns=10**9), 2),
@@ -189,4 +189,4 @@ def test_the_gravest_issue_comes_first(found, make_sample):
         "short",
         "outliers",
         "first-run-slow",
-    ] == list(found(samples, precision=Protocol().precision))
+    ] == list(found(samples, precision=SamplingConfig().precision))

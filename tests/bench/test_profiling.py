@@ -13,15 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnbench import families
-from mnbench.bench.plan import Plan, Protocol
-from mnbench.bench.prepare import prepare
-from mnbench.bench.profiling import CONVERSIONS, Node, Part, Profile, joined, profile, without_overhead
-from mnbench.errors import MeasureError
+from mnbench.bench.plan import Plan, SamplingConfig
+from mnbench.bench.prepare import prepare_case
+from mnbench.bench.profiling import (
+    CONVERSION_OPS,
+    KernelTime,
+    LayerProfile,
+    LayerTime,
+    assign_kernels,
+    profile_layers,
+    subtract_overhead,
+)
+from mnbench.errors import TrialError
 from mnbench.model import probe_models
-from mnbench.model.build import make
+from mnbench.model.build import build_model
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.variant import Variant
-from mnbench.results.layer_profile_table import profile_payload, profile_table
+from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
 from mnbench.targets.device import read_device
 from mnbench.worker.runtimes.onnxruntime import kernels
 from mnbench.workspace import built_in, table_paths
@@ -47,12 +55,12 @@ def chain(*kinds):
 
 def node(name, op="Conv", duration_ns=1000, tensors=3, provider=CPU):
     """A node as a worker tells of it."""
-    return Node(name=name, op=op, provider=provider, tensors=tensors, duration_ns=duration_ns)
+    return KernelTime(name=name, op=op, provider=provider, tensors=tensors, duration_ns=duration_ns)
 
 
 def places(nodes, layers):
     """Where each node went: its layer's scope, or `+` and its own name."""
-    parts = joined(nodes, layers, 4)
+    parts = assign_kernels(nodes, layers, 4)
     return {one.name: f"+ {part.scope}" if part.added else part.scope for part in parts for one in part.nodes}
 
 
@@ -67,9 +75,9 @@ def made(layers, nodes, **changes):
         "measured_at": "2026-01-01T00:00:00+00:00",
         "runs": 50,
         "latency_ns": 10_000,
-        "parts": joined(nodes, layers, 4),
+        "parts": assign_kernels(nodes, layers, 4),
     }
-    return Profile(**facts | changes)
+    return LayerProfile(**facts | changes)
 
 
 def test_a_recorded_profile_gives_each_node_once_in_order():
@@ -103,7 +111,7 @@ def test_a_recorded_profile_joins_nodes_that_are_named_after_tensors():
             ("fc", "fully_connected", "f", "y"),
         )
     ]
-    nodes = msgspec.convert(kernels(json.loads(RECORDED.read_text()), skip=1), list[Node])
+    nodes = msgspec.convert(kernels(json.loads(RECORDED.read_text()), skip=1), list[KernelTime])
 
     assert {
         "r_nchwc": "conv1/conv",
@@ -139,7 +147,7 @@ def test_what_the_profiler_takes_is_taken_off():
     probe += [node(f"many{at}", tensors=10, duration_ns=4000) for at in range(3)]
     nodes = [node("a", tensors=2, duration_ns=9000), node("b", tensors=6, duration_ns=9000), node("c", duration_ns=1)]
 
-    assert [7000, 6000, 0] == [one.duration_ns for one in without_overhead(nodes, probe)]
+    assert [7000, 6000, 0] == [one.duration_ns for one in subtract_overhead(nodes, probe)]
 
 
 @pytest.mark.parametrize(
@@ -191,24 +199,24 @@ LAYERS = st.lists(st.sampled_from(["conv", "relu", "hard_swish", "add"]), max_si
 def test_nothing_is_lost(nodes, layers):
     """Each node is in one part, each layer is one part, in order; shares of parts and of types sum to 1."""
     found = made(layers, nodes)
-    payload = profile_payload(found)
+    payload = layer_profile_to_dict(found)
 
     assert [layer.scope for layer in layers] == [part.scope for part in found.parts if not part.added]
     assert sorted(map(repr, nodes)) == sorted(repr(one) for part in found.parts for one in part.nodes)
-    assert sorted(map(repr, nodes)) == sorted(repr(one) for part in found.types for one in part.nodes)
+    assert sorted(map(repr, nodes)) == sorted(repr(one) for part in found.times_by_type for one in part.nodes)
     assert sum(one.duration_ns for one in nodes) == found.kernels_ns
     if found.kernels_ns:
         assert 1 == pytest.approx(sum(part["time_share"] for part in payload["types"]))
         assert 1 == pytest.approx(sum(part["time_share"] for part in payload["layers"]))
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Profile) == found
+    assert msgspec.json.decode(msgspec.json.encode(found), type=LayerProfile) == found
 
 
 def real(name, precision, folder, device=None):
     """A real profile of a small network."""
     variant = Variant(architecture=families.architecture(name), alpha=0.25, resolution=(64, 64), precision=precision)
-    cell = prepare(make(variant), folder, variant=variant.name, seed=0)
-    plan = Plan(cells=(cell,), device=device or read_device("cpu"), protocol=Protocol())
-    return cell, profile(plan, cell, runs=3)
+    cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
+    plan = Plan(cases=(cell,), device=device or read_device("cpu"), sampling=SamplingConfig())
+    return cell, profile_layers(plan, cell, runs=3)
 
 
 @pytest.mark.slow
@@ -221,14 +229,14 @@ def test_every_family_joins(name, precision, tmp_path):
 
     assert [] == [part.scope for part in counted if not part.nodes]
     assert sum(part.mult_adds for part in found.parts) == cell.cost.mult_adds
-    assert set() == {one.op for part in found.parts if part.added for one in part.nodes} - CONVERSIONS
+    assert set() == {one.op for part in found.parts if part.added for one in part.nodes} - CONVERSION_OPS
     assert {CPU} == {one.provider for part in found.parts for one in part.nodes}
-    assert 0 < found.joined <= 1
+    assert 0 < found.assigned_share <= 1
 
 
 def test_the_idle_probe_shows_few_and_many_tensors():
     """The probe that shows the profiler's own time has nodes of two sizes, as many of each."""
-    nodes = probe_models.idle().proto.graph.node
+    nodes = probe_models.idle_model().proto.graph.node
     sizes = [len(one.input) + len(one.output) for one in nodes]
 
     assert {2: probe_models.IDLE_NODES, probe_models.IDLE_INPUTS + 1: probe_models.IDLE_NODES} == {
@@ -241,7 +249,7 @@ def test_types_stand_by_time_with_their_shares():
     layers = chain("conv", "relu", "conv", "add")
     nodes = [node("relu1_nchwc", duration_ns=1000), node("ReorderOutput", "ReorderOutput", 2000)]
     nodes.append(node("conv2", duration_ns=5000))
-    table = profile_table(made(layers, nodes), "type")
+    table = layer_profile_table(made(layers, nodes), "type")
     rows = [[column.text(row) for column in table.columns] for row in table.rows]
 
     assert ["Conv 1×1", "6.0", "75.00%", "100.00%", "75.00%", "100.00%"] == rows[0][:6]
@@ -256,7 +264,7 @@ def test_types_stand_by_time_with_their_shares():
 def test_layers_stand_in_order_with_what_follows_them():
     """Layer by layer, what the runtime added stands behind the layer that it follows, with its provider."""
     nodes = [node("conv0"), node("ReorderOutput", "ReorderOutput"), node("conv2", provider="CUDAExecutionProvider")]
-    table = profile_table(made(chain("conv", "relu", "conv"), nodes), "layer")
+    table = layer_profile_table(made(chain("conv", "relu", "conv"), nodes), "layer")
     rows = [(table.columns[0].text(row), table.columns[-1].text(row)) for row in table.rows]
 
     assert [("conv0", "CPU"), ("+ ReorderOutput", "CPU"), ("conv2", "CUDA")] == rows
@@ -266,8 +274,8 @@ def test_a_profile_without_latency_or_time_has_no_shares():
     """Nothing is divided by zero."""
     found = made(chain("conv"), [], latency_ns=None)
 
-    assert (0, 0.0, None) == (found.kernels_ns, found.joined, found.coverage)
-    assert "latency" not in profile_table(found, "type").notes[0]
+    assert (0, 0.0, None) == (found.kernels_ns, found.assigned_share, found.coverage)
+    assert "latency" not in layer_profile_table(found, "type").notes[0]
 
 
 @pytest.mark.slow
@@ -312,9 +320,9 @@ def test_a_profile_that_fails_costs_no_record(invoke, monkeypatch):
     """The latency is shown and kept, and stderr says why there is no profile."""
 
     def crash(*_, **__):
-        raise MeasureError("the worker was killed by SIGKILL", hint="wait")
+        raise TrialError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr("mnbench.bench.profiling.ask", crash)
+    monkeypatch.setattr("mnbench.bench.profiling.call_worker", crash)
     done = invoke(*RUN, "--format", "json")
 
     assert 0 == done.exit_code
@@ -357,6 +365,6 @@ def test_the_newest_profile_of_a_variant_is_shown(invoke, workspace):
 
 def test_parts_tell_their_time_and_place():
     """A part without nodes has no time and no provider."""
-    part = Part(scope="a", type="Conv 1×1")
+    part = LayerTime(scope="a", type="Conv 1×1")
 
     assert (None, ()) == (part.duration_ns, part.providers)

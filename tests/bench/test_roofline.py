@@ -11,15 +11,15 @@ import pytest
 
 from mnbench import families
 from mnbench.bench import roofline
-from mnbench.bench.plan import Ceiling, Plan, Protocol
-from mnbench.bench.prepare import prepare
-from mnbench.bench.roofline import Kept, Roofline, compulsory_bytes
-from mnbench.errors import MeasureError
+from mnbench.bench.plan import Plan, RooflineBound, SamplingConfig
+from mnbench.bench.prepare import prepare_case
+from mnbench.bench.roofline import CachedRate, Roofline, compulsory_bytes
+from mnbench.errors import TrialError
 from mnbench.hosts.host_facts import cache_folder
 from mnbench.model import probe_models
-from mnbench.model.build import make
-from mnbench.model.onnx_layers import layers_of
-from mnbench.network.cost import cost
+from mnbench.model.build import build_model
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.network.cost import total_cost
 from mnbench.network.variant import Variant
 from mnbench.results.latency_table import latency_table
 from mnbench.results.record import Record
@@ -32,12 +32,12 @@ RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--dur
 def cell(tmp_path):
     """V1 at α = 0.25 and 32 × 32: 463,600 weights, 1.9 MB."""
     variant = Variant(architecture=families.architecture("v1"), alpha=0.25, resolution=(32, 32))
-    return prepare(make(variant), tmp_path, variant=variant.name, seed=0)
+    return prepare_case(build_model(variant), tmp_path, variant=variant.name, seed=0)
 
 
 def over(cell, *, peak=1e9, bandwidths=None):
     """The ceiling of a cell under a made-up roofline."""
-    return Roofline(peaks={"fp32": peak}, bandwidths=bandwidths or {2**20: 1e9}).over(cell)
+    return Roofline(peaks={"fp32": peak}, bandwidths=bandwidths or {2**20: 1e9}).bound_for(cell)
 
 
 def test_what_must_move_is_weights_input_and_output_once(cell):
@@ -72,7 +72,7 @@ def test_without_a_figure_there_is_no_bound(cell, changes):
 
 def test_a_precision_without_a_peak_has_no_bound(cell):
     """The peak of fp32 says nothing of int8."""
-    assert None is Roofline(peaks={"int8": 1e9}, bandwidths={2**20: 1e9}).over(cell).bound_ns
+    assert None is Roofline(peaks={"int8": 1e9}, bandwidths={2**20: 1e9}).bound_for(cell).bound_ns
 
 
 @pytest.fixture
@@ -84,23 +84,23 @@ def measured(monkeypatch):
         asked.append(quantity)
         return float(len(asked))
 
-    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: FACTS)
-    monkeypatch.setattr(roofline, "measure", measure)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS)
+    monkeypatch.setattr(roofline, "measure_rate", measure)
     return asked
 
 
 def test_each_figure_is_measured_once(measured, make_device):
     """The second time all comes from the folder; another precision adds its peak alone."""
     steps = []
-    first = roofline.roofline(make_device(), ["fp32", "fp32"], step=lambda: steps.append(1))
-    assert [*roofline.SIZES_BYTES, "fp32"] == measured
-    assert len(measured) == len(steps) == len(roofline.quantities(["fp32", "fp32"]))
+    first = roofline.measure_roofline(make_device(), ["fp32", "fp32"], on_progress=lambda: steps.append(1))
+    assert [*roofline.READ_SIZES_BYTES, "fp32"] == measured
+    assert len(measured) == len(steps) == len(roofline.roofline_quantities(["fp32", "fp32"]))
     assert 5.0 == first.peaks["fp32"]
 
-    assert first == roofline.roofline(make_device(), ["fp32"])
+    assert first == roofline.measure_roofline(make_device(), ["fp32"])
     assert 5 == len(measured)
 
-    both = roofline.roofline(make_device(), ["int8", "fp32"])
+    both = roofline.measure_roofline(make_device(), ["int8", "fp32"])
     assert "int8" == measured[-1]
     assert {"int8": 6.0, "fp32": 5.0} == both.peaks
     assert first.bandwidths == both.bandwidths
@@ -117,9 +117,9 @@ def test_each_figure_is_measured_once(measured, make_device):
 )
 def test_another_host_is_measured_anew(measured, make_device, monkeypatch, change):
     """What the worker finds there is part of what a figure is kept under."""
-    roofline.roofline(make_device(), ["fp32"])
-    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: FACTS | change)
-    roofline.roofline(make_device(), ["fp32"])
+    roofline.measure_roofline(make_device(), ["fp32"])
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS | change)
+    roofline.measure_roofline(make_device(), ["fp32"])
 
     assert 10 == len(measured)
 
@@ -138,11 +138,11 @@ def test_another_host_is_measured_anew(measured, make_device, monkeypatch, chang
 )
 def test_another_setting_is_measured_anew(measured, make_device, change):
     """How the device runs a model is part of what a figure is kept under; its name is not."""
-    roofline.roofline(make_device(), ["fp32"])
-    roofline.roofline(make_device(name="other"), ["fp32"])
+    roofline.measure_roofline(make_device(), ["fp32"])
+    roofline.measure_roofline(make_device(name="other"), ["fp32"])
     assert 5 == len(measured)
 
-    roofline.roofline(make_device(**change), ["fp32"])
+    roofline.measure_roofline(make_device(**change), ["fp32"])
     assert 10 == len(measured)
 
 
@@ -156,7 +156,7 @@ def aged(age):
     """A change that makes a figure that old."""
 
     def change(data):
-        kept = msgspec.json.decode(data, type=Kept)
+        kept = msgspec.json.decode(data, type=CachedRate)
         return msgspec.json.encode(msgspec.structs.replace(kept, measured_at=datetime.now(UTC) - age))
 
     return change
@@ -177,22 +177,22 @@ def aged(age):
 )
 def test_what_cannot_be_relied_on_is_measured_again(measured, make_device, change, again):
     """Old, unreadable or foreign files are replaced."""
-    roofline.roofline(make_device(), ["fp32"])
+    roofline.measure_roofline(make_device(), ["fp32"])
     rewritten(change)
-    roofline.roofline(make_device(), ["fp32"])
+    roofline.measure_roofline(make_device(), ["fp32"])
     assert (10 if again else 5) == len(measured)
 
-    roofline.roofline(make_device(), ["fp32"])
+    roofline.measure_roofline(make_device(), ["fp32"])
     assert (10 if again else 5) == len(measured)
 
 
 def test_fresh_measures_again(measured, make_device):
     """And what it finds is kept."""
-    roofline.roofline(make_device(), ["fp32"])
-    fresh = roofline.roofline(make_device(), ["fp32"], fresh=True)
+    roofline.measure_roofline(make_device(), ["fp32"])
+    fresh = roofline.measure_roofline(make_device(), ["fp32"], fresh=True)
 
     assert 10 == len(measured)
-    assert fresh == roofline.roofline(make_device(), ["fp32"])
+    assert fresh == roofline.measure_roofline(make_device(), ["fp32"])
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, tmp_path, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):
-        roofline.roofline(make_device(), ["fp32"])
+        roofline.measure_roofline(make_device(), ["fp32"])
 
     assert 10 == len(measured)
 
@@ -208,10 +208,10 @@ def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, 
 def test_what_no_probe_could_tell_is_kept_too(make_device, monkeypatch):
     """A device without int8 is not asked for it at every run."""
     asked = []
-    monkeypatch.setattr("mnbench.hosts.host_facts.ask", lambda *_, **__: FACTS)
-    monkeypatch.setattr(roofline, "measure", lambda *_: asked.append(1))
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS)
+    monkeypatch.setattr(roofline, "measure_rate", lambda *_: asked.append(1))
     for _ in range(2):
-        found = roofline.roofline(make_device(), ["int8"])
+        found = roofline.measure_roofline(make_device(), ["int8"])
 
     assert 5 == len(asked)
     assert {"int8": None} == found.peaks
@@ -235,10 +235,10 @@ def test_a_short_probe_grows_until_it_is_long_enough(make_device, monkeypatch):
         asked.append(work)
         return 1e12
 
-    monkeypatch.setattr(roofline, "_rate", rate)
+    monkeypatch.setattr(roofline, "_probe_rate", rate)
 
-    assert 1e12 == roofline.measure(make_device(), "fp32")
-    assert [1, 8] * len(roofline.COMPUTE) == [
+    assert 1e12 == roofline.measure_rate(make_device(), "fp32")
+    assert [1, 8] * len(roofline.COMPUTE_PROBES) == [
         work // min(one for one in asked if work % one == 0 and work // one in (1, 8)) for work in asked
     ]
 
@@ -246,42 +246,42 @@ def test_a_short_probe_grows_until_it_is_long_enough(make_device, monkeypatch):
 def test_the_peak_is_the_best_of_all_probes(make_device, monkeypatch):
     """A probe that the runtime cannot run is left out; if none runs there is no peak."""
     found = iter([None, 3e9, 2e9])
-    monkeypatch.setattr(roofline, "_rate", lambda *_: next(found))
-    assert 3e9 == roofline.measure(make_device(), "fp32")
+    monkeypatch.setattr(roofline, "_probe_rate", lambda *_: next(found))
+    assert 3e9 == roofline.measure_rate(make_device(), "fp32")
 
-    monkeypatch.setattr(roofline, "_rate", lambda *_: None)
-    assert None is roofline.measure(make_device(), "fp32")
-    assert None is roofline.measure(make_device(), 2**20)
+    monkeypatch.setattr(roofline, "_probe_rate", lambda *_: None)
+    assert None is roofline.measure_rate(make_device(), "fp32")
+    assert None is roofline.measure_rate(make_device(), 2**20)
 
 
 def test_a_probe_that_fails_has_no_rate(make_device, monkeypatch):
     """The worker's failure costs the figure and not the run."""
 
     def crash(*_):
-        raise MeasureError("the worker was killed by SIGKILL", hint="wait")
+        raise TrialError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr(roofline, "take", crash)
+    monkeypatch.setattr(roofline, "run_trial", crash)
 
-    assert None is roofline.measure(make_device(), 2**20)
+    assert None is roofline.measure_rate(make_device(), 2**20)
 
 
-@pytest.mark.parametrize("probe", roofline.COMPUTE, ids=["matmul", "conv1x1", "conv3x3"])
+@pytest.mark.parametrize("probe", roofline.COMPUTE_PROBES, ids=["matmul", "conv1x1", "conv3x3"])
 def test_compute_probes_are_valid_and_large(probe):
     """ONNX's checker takes them, and a batch of 8 has eight times the Mult-Adds."""
     one, eight = probe(1), probe(8)
     onnx.checker.check_model(one.proto, full_check=True)
 
-    assert 5e7 < cost(layers_of(one)).mult_adds < 3e8
-    assert 8 * cost(layers_of(one)).mult_adds == cost(layers_of(eight)).mult_adds
+    assert 5e7 < total_cost(onnx_layers(one)).mult_adds < 3e8
+    assert 8 * total_cost(onnx_layers(one)).mult_adds == total_cost(onnx_layers(eight)).mult_adds
 
 
-@pytest.mark.parametrize("size", roofline.SIZES_BYTES)
+@pytest.mark.parametrize("size", roofline.READ_SIZES_BYTES)
 def test_reading_probes_read_what_they_say_and_are_small(size):
     """The matrix has that many bytes, and none of them is in the file."""
-    model = probe_models.read(size)
+    model = probe_models.memory_read_model(size)
     onnx.checker.check_model(model.proto, full_check=True)
 
-    assert size == 4 * cost(layers_of(model)).mult_adds
+    assert size == 4 * total_cost(onnx_layers(model)).mult_adds
     assert 1000 > len(model.data)
 
 
@@ -290,23 +290,29 @@ def test_reading_probes_read_what_they_say_and_are_small(size):
 def test_a_real_worker_runs_every_probe(make_device, monkeypatch, quantity):
     """On onnxruntime's CPU provider each probe runs, and its answers are right."""
     rates = []
-    rate = roofline._rate
-    monkeypatch.setattr(roofline, "_rate", lambda *args: rates.append(rate(*args)) or rates[-1])
-    monkeypatch.setattr(roofline, "PROTOCOL", Protocol(warmup_runs=1, min_runs=2, min_duration_s=0.01, max_warmup_s=0))
+    rate = roofline._probe_rate
+    monkeypatch.setattr(roofline, "_probe_rate", lambda *args: rates.append(rate(*args)) or rates[-1])
+    monkeypatch.setattr(
+        roofline, "PROTOCOL", SamplingConfig(warmup_runs=1, min_runs=2, min_duration_s=0.01, max_warmup_s=0)
+    )
 
-    assert max(rates, default=0) < roofline.measure(make_device(), quantity)
+    assert max(rates, default=0) < roofline.measure_rate(make_device(), quantity)
     assert None not in rates
 
 
 def test_a_ceiling_changes_no_plan(cell, make_device):
     """What bounds a cell changes no measurement, so an unfinished run goes on with another roofline."""
-    plan = Plan(cells=(cell,), device=make_device(), protocol=Protocol())
-    other = Plan(cells=(cell,), device=make_device(), protocol=Protocol(), ceilings={cell.variant: over(cell)})
+    plan = Plan(cases=(cell,), device=make_device(), sampling=SamplingConfig())
+    other = Plan(
+        cases=(cell,), device=make_device(), sampling=SamplingConfig(), roofline_bounds={cell.variant: over(cell)}
+    )
 
     assert plan.id == other.id
 
 
-CEILING = Ceiling(peak_mult_adds_per_s=1e11, bandwidth_bytes_per_s=1e10, moved_bytes=17_000_000, bound_ns=5_000_000)
+CEILING = RooflineBound(
+    peak_mult_adds_per_s=1e11, bandwidth_bytes_per_s=1e10, moved_bytes=17_000_000, bound_ns=5_000_000
+)
 
 
 def cells(records, *columns):
@@ -366,9 +372,9 @@ def test_a_device_that_fails_its_probes_is_measured_all_the_same(invoke, monkeyp
     """The table has no bounds, and stderr says why."""
 
     def crash(*_, **__):
-        raise MeasureError("the worker was killed by SIGKILL", hint="wait")
+        raise TrialError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr("mnbench.hosts.host_facts.ask", crash)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", crash)
     done = invoke(*RUN, "--roofline", "--format", "json")
 
     assert 0 == done.exit_code

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 from common import CELLS, PROCESSES, VISITS, failing_at, full
 
-from mnbench.errors import FileError, GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.results.latency_table import latest
-from mnbench.results.store import Run, Store
+from mnbench.errors import FileError, RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.results.latency_table import newest_records
+from mnbench.results.store import ResultsFile, RunFolder
 
 # Collecting
 
@@ -23,7 +23,7 @@ def test_every_cell_is_visited_by_every_process(measure, scripted_visit, store):
 
     assert dict.fromkeys(CELLS, PROCESSES) == visit.made
     assert list(CELLS) == [record.variant for record in records]
-    assert sorted(CELLS) == sorted(record.variant for record in store.records())
+    assert sorted(CELLS) == sorted(record.variant for record in store.read_records())
     assert [PROCESSES] * len(CELLS) == [record.processes for record in records]
 
 
@@ -31,7 +31,7 @@ def test_visits_go_in_rounds(make_plan):
     """Every cell is visited once a round, in an order that changes from round to round and is the same for a seed."""
     names = [f"cell{number}" for number in range(6)]
     first, again, other = (
-        [tuple(cell.variant for cell in make_plan(*names, seed=seed).round(process)) for process in range(6)]
+        [tuple(cell.variant for cell in make_plan(*names, seed=seed).cases_of_round(process)) for process in range(6)]
         for seed in (0, 0, 1)
     )
 
@@ -44,7 +44,7 @@ def test_visits_go_in_rounds(make_plan):
 def test_a_record_is_kept_as_soon_as_its_cell_is_complete(measure, scripted_visit, store):
     """While other cells are still measured, the record of a complete one is already on disk."""
     kept = []
-    measure(scripted_visit(), seen=lambda *_: kept.append(len(store.records())))
+    measure(scripted_visit(), seen=lambda *_: kept.append(len(store.read_records())))
 
     assert VISITS == len(kept)
     assert [0] * 4 + [1, 2] == kept
@@ -55,18 +55,18 @@ def test_seen_is_told_of_every_visit(measure, scripted_visit, plan):
     told = []
     measure(scripted_visit(), seen=lambda cell, process, record: told.append((cell.variant, process, record)))
 
-    rounds = [(cell.variant, process) for process in range(PROCESSES) for cell in plan.round(process)]
+    rounds = [(cell.variant, process) for process in range(PROCESSES) for cell in plan.cases_of_round(process)]
     assert rounds == [one[:2] for one in told]
     assert [None] * 4 == [record for *_, record in told[:4]]
     assert [variant for variant, *_ in told[4:]] == [record.variant for *_, record in told[4:]]
 
 
 def test_a_cell_that_fails_costs_itself_alone(measure, scripted_visit, store):
-    """A MeasureError is recorded, its cell is not visited again, and the others go on."""
+    """A TrialError is recorded, its cell is not visited again, and the others go on."""
 
     def script(_plan, cell, _before):
         if cell.variant == CELLS[0] and visit.made[CELLS[0]] == 1:
-            raise MeasureError("the worker was killed by SIGSEGV", hint="run it alone")
+            raise TrialError("the worker was killed by SIGSEGV", hint="run it alone")
 
     visit = scripted_visit(script)
     broken, fine = measure(visit)
@@ -77,14 +77,14 @@ def test_a_cell_that_fails_costs_itself_alone(measure, scripted_visit, store):
     assert (None, PROCESSES) == (fine.error, fine.processes)
     assert {CELLS[0]: 1, CELLS[1]: PROCESSES} == visit.made
     assert VISITS - 1 == visit.asked
-    assert 2 == len(store.records())
+    assert 2 == len(store.read_records())
 
 
 def test_a_cell_that_fails_at_once_has_no_runtime_version(measure, scripted_visit):
     """A cell whose first visit fails is recorded without version and host, which nobody has seen."""
 
     def script(*_):
-        raise MeasureError("no answer", hint="")
+        raise TrialError("no answer", hint="")
 
     records = measure(scripted_visit(script))
 
@@ -93,7 +93,7 @@ def test_a_cell_that_fails_at_once_has_no_runtime_version(measure, scripted_visi
     ]
 
 
-@pytest.mark.parametrize("error", [RuntimeUnavailable, GatewayError])
+@pytest.mark.parametrize("error", [RuntimeUnavailable, UnreachableError])
 @pytest.mark.parametrize("visits", range(VISITS))
 def test_a_device_that_fails_stops_the_run_and_keeps_the_rest(measure, scripted_visit, store, error, visits):
     """Without runtime or gateway nothing more is measured; what was stays, and the run is continued."""
@@ -104,7 +104,7 @@ def test_a_device_that_fails_stops_the_run_and_keeps_the_rest(measure, scripted_
 
     assert VISITS - visits == rest.asked
     assert [(PROCESSES, None)] * 2 == [(record.processes, record.error) for record in records]
-    assert 2 == len(store.records())
+    assert 2 == len(store.read_records())
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_rest(measure, scripted_visit, store, monkeypatch):
@@ -118,15 +118,15 @@ def test_a_full_disk_stops_the_run_and_keeps_the_rest(measure, scripted_visit, s
     measure(rest)
 
     assert (3, VISITS - 2) == (first.asked, rest.asked)
-    assert 2 == len(store.records())
+    assert 2 == len(store.read_records())
 
 
 MOMENTS = {
     "in a visit": None,
-    "before a sample is kept": (Run, "save", False),
-    "after a sample is kept": (Run, "save", True),
-    "before a record is kept": (Store, "append", False),
-    "after a record is kept": (Store, "append", True),
+    "before a sample is kept": (RunFolder, "save_trial", False),
+    "after a sample is kept": (RunFolder, "save_trial", True),
+    "before a record is kept": (ResultsFile, "append", False),
+    "after a record is kept": (ResultsFile, "append", True),
 }
 
 
@@ -154,17 +154,17 @@ def test_a_run_interrupted_anywhere_makes_each_visit_once(measure, scripted_visi
             kind, name, after = MOMENTS[moment]
             patch.setattr(kind, name, interrupted(getattr(kind, name), number, after=after))
         measure(first)
-    recorded = len(store.records())
+    recorded = len(store.read_records())
     if recorded < len(CELLS):
         measure(rest)
 
     # There are fewer records than visits, and the interruption after the last record finds the run complete.
     assert (recorded == len(CELLS)) == ("record" in moment and number + ("after" in moment) >= len(CELLS))
     assert VISITS + (moment == "before a sample is kept") == first.made.total() + rest.made.total()
-    assert VISITS == len(list(store.raw.glob("*/*.npz")))
-    assert sorted(CELLS) == sorted(record.variant for record in store.records())
-    assert [PROCESSES] * 2 == [record.processes for record in store.records()]
-    assert 1 == len({record.run for record in store.records()})
+    assert VISITS == len(list(store.raw_folder.glob("*/*.npz")))
+    assert sorted(CELLS) == sorted(record.variant for record in store.read_records())
+    assert [PROCESSES] * 2 == [record.processes for record in store.read_records()]
+    assert 1 == len({record.run for record in store.read_records()})
 
 
 def test_a_run_interrupted_at_every_visit_comes_to_its_end(measure, scripted_visit, store):
@@ -179,7 +179,7 @@ def test_a_run_interrupted_at_every_visit_comes_to_its_end(measure, scripted_vis
     measure(visits[-1])
 
     assert [1] * VISITS == [visit.made.total() for visit in visits]
-    assert sorted(CELLS) == sorted(record.variant for record in store.records())
+    assert sorted(CELLS) == sorted(record.variant for record in store.read_records())
 
 
 def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visit, store, monkeypatch):
@@ -201,9 +201,9 @@ def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visi
     records = measure(rest)
 
     assert VISITS - 4 == rest.asked
-    assert sorted(CELLS * 2) == sorted(record.variant for record in store.records())
-    assert {record.id for record in records} == {record.id for record in store.records()[len(CELLS) :]}
-    assert {record.id for record in records} == {record.id for record in latest(store.records())}
+    assert sorted(CELLS * 2) == sorted(record.variant for record in store.read_records())
+    assert {record.id for record in records} == {record.id for record in store.read_records()[len(CELLS) :]}
+    assert {record.id for record in records} == {record.id for record in newest_records(store.read_records())}
 
 
 def test_a_failed_cell_stays_failed_when_the_run_continues(measure, scripted_visit, store):
@@ -211,7 +211,7 @@ def test_a_failed_cell_stays_failed_when_the_run_continues(measure, scripted_vis
 
     def script(_plan, cell, before):
         if cell.variant == CELLS[0]:
-            raise MeasureError("crashed", hint="")
+            raise TrialError("crashed", hint="")
         if before >= 2:
             raise KeyboardInterrupt
 
@@ -222,4 +222,4 @@ def test_a_failed_cell_stays_failed_when_the_run_continues(measure, scripted_vis
 
     assert 0 == rest.made[CELLS[0]]
     assert ["crashed", None] == [record.error for record in records]
-    assert 2 == len(store.records())
+    assert 2 == len(store.read_records())

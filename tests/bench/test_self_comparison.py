@@ -19,17 +19,17 @@ def two_arms(make_sample, *medians):
 
 def test_without_noise_both_arms_agree(make_sample):
     """Where every process finds the same, the ratio is one and nothing differs."""
-    one = self_comparison.noise("v1", *two_arms(make_sample, *[1000] * 12))
+    one = self_comparison.self_comparison("v1", *two_arms(make_sample, *[1000] * 12))
 
     assert (1000, 1.0, 1.0, 1.0) == (one.latency_ns, one.ratio, one.low, one.high)
-    assert (0, 0, 0, 0) == (one.spread, one.p90, one.typical, one.limit)
+    assert (0, 0, 0, 0) == (one.spread, one.p90, one.typical_difference, one.p95_difference)
     assert 12 == one.processes
 
 
 def test_the_ratio_is_that_of_neighbours(make_sample):
     """Drift that hits both arms of a round alike leaves the ratio as it is, and shows as spread."""
     drift = [1000, 2000, 4000, 8000]
-    one = self_comparison.noise(
+    one = self_comparison.self_comparison(
         "v1", *two_arms(make_sample, *(value for base in drift for value in (base, base * 1.1)))
     )
 
@@ -39,17 +39,17 @@ def test_the_ratio_is_that_of_neighbours(make_sample):
 
 def test_two_tables_are_all_ways_to_halve_the_processes(make_sample):
     """By hand: of 1, 2, 4 and 8, the pairs 1·2 and 4·8 lie a factor of 4 apart, 1·4 and 2·8 of 2, 1·8 and 2·4 of 1."""
-    one = self_comparison.noise("v1", *two_arms(make_sample, 1000, 2000, 4000, 8000))
+    one = self_comparison.self_comparison("v1", *two_arms(make_sample, 1000, 2000, 4000, 8000))
 
-    assert 2 - 1 == pytest.approx(one.typical)
-    assert 4 - 1 == pytest.approx(one.limit)
+    assert 2 - 1 == pytest.approx(one.typical_difference)
+    assert 4 - 1 == pytest.approx(one.p95_difference)
 
 
 def test_tails_are_within_processes(make_sample):
     """The 90th percentile is set against the median of the same process."""
     slow, fast = make_sample([2000] * 80 + [3000] * 20), make_sample([1000] * 80 + [1500] * 20)
 
-    assert 0.5 == pytest.approx(self_comparison.noise("v1", [slow] * 2, [fast] * 2).p90)
+    assert 0.5 == pytest.approx(self_comparison.self_comparison("v1", [slow] * 2, [fast] * 2).p90)
 
 
 @given(st.lists(st.integers(1000, 10**7), min_size=4, max_size=12).filter(lambda values: len(values) % 2 == 0))
@@ -61,11 +61,11 @@ def test_noise_is_in_order(values):
     import numpy as np
 
     samples = [SimpleNamespace(latencies_ns=np.array([value] * 3)) for value in values]
-    one = self_comparison.noise("v1", samples[::2], samples[1::2])
+    one = self_comparison.self_comparison("v1", samples[::2], samples[1::2])
 
     assert one.low <= one.ratio * (1 + 1e-12)
     assert one.ratio <= one.high * (1 + 1e-12)
-    assert 0 <= one.typical <= one.limit <= max(values) / min(values) - 1 + 1e-9
+    assert 0 <= one.typical_difference <= one.p95_difference <= max(values) / min(values) - 1 + 1e-9
     assert log(one.spread + 1) == pytest.approx(log(max(values) / min(values)))
 
 
@@ -75,11 +75,11 @@ def test_arms_are_visited_side_by_side(make_plan, scripted_visit):
     order = []
     visit = scripted_visit(lambda _plan, cell, _asked: order.append(cell.variant))
     steps = []
-    found_noise = self_comparison.measure(plan, seen=lambda: steps.append(1), visit=visit)
+    found_noise = self_comparison.compare_with_itself(plan, on_trial=lambda: steps.append(1), run_trial=visit)
     pairs = list(zip(order[::2], order[1::2], strict=True))
     rounds = list(zip(pairs[::2], pairs[1::2], strict=True))
 
-    assert self_comparison.visits(plan) == len(order) == len(steps) == 32
+    assert self_comparison.trial_count(plan) == len(order) == len(steps) == 32
     assert {("v1-a1-r224",) * 2, ("v2-a1-r224",) * 2} == set(pairs)
     assert all(first != second for first, second in rounds)
     assert 2 == len(set(rounds))
@@ -88,9 +88,9 @@ def test_arms_are_visited_side_by_side(make_plan, scripted_visit):
 
 def test_the_sentence_is_about_the_noisiest(make_sample):
     """What two tables mean is said for the worst of the models."""
-    quiet = self_comparison.noise("v1", *two_arms(make_sample, *[1000] * 4))
-    loud = self_comparison.noise("v2", *two_arms(make_sample, 1000, 2000, 4000, 8000))
-    text = self_comparison.sentence([quiet, loud])
+    quiet = self_comparison.self_comparison("v1", *two_arms(make_sample, *[1000] * 4))
+    loud = self_comparison.self_comparison("v2", *two_arms(make_sample, 1000, 2000, 4000, 8000))
+    text = self_comparison.noise_sentence([quiet, loud])
 
     assert "differ here by about 100.0%" in text
     assert "differences below 300.0% between two tables mean nothing" in text

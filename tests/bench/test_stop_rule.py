@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from mnbench.bench.plan import Protocol
-from mnbench.bench.schedule import collect, complete
+from mnbench.bench.plan import SamplingConfig
+from mnbench.bench.schedule import collect, is_complete
 
 STEADY, NOISY = "v1-a1-r224", "v1-a0.5-r160"
 NS_PER_S = 10**9
@@ -39,7 +39,9 @@ def adaptive(make_plan, make_sample, scripted_visit, store):
         records = None
         while records is None:
             with contextlib.suppress(KeyboardInterrupt):
-                records = collect(plan, store, store.open_run(plan), seen=lambda *_: None, visit=scripted_visit(script))
+                records = collect(
+                    plan, store, store.open_run(plan), on_trial=lambda *_: None, run_trial=scripted_visit(script)
+                )
         return {record.variant: record for record in records}, visits
 
     return run
@@ -119,11 +121,11 @@ def test_the_seed_decides_the_order(make_plan):
     """A seed gives one order, another one another; each round has its own."""
     names = [f"cell{number}" for number in range(8)]
     orders = {
-        seed: [[cell.variant for cell in make_plan(*names, seed=seed).round(number)] for number in range(5)]
+        seed: [[cell.variant for cell in make_plan(*names, seed=seed).cases_of_round(number)] for number in range(5)]
         for seed in range(3)
     }
 
-    assert orders[0] == [[cell.variant for cell in make_plan(*names).round(number)] for number in range(5)]
+    assert orders[0] == [[cell.variant for cell in make_plan(*names).cases_of_round(number)] for number in range(5)]
     assert 15 == len({tuple(order) for rounds in orders.values() for order in rounds})
     assert {tuple(sorted(names))} == {tuple(sorted(order)) for rounds in orders.values() for order in rounds}
 
@@ -142,10 +144,10 @@ def test_a_gap_among_the_visits_is_filled(make_plan, make_sample, scripted_visit
     plan = make_plan(STEADY, processes=3)
     run = store.open_run(plan)
     for process in range(3):
-        run.save(plan.cells[0], process, make_sample())
-    (run.folder / f"{STEADY}.1.npz").write_bytes(b"")
+        run.save_trial(plan.cases[0], process, make_sample())
+    (run.path / f"{STEADY}.1.npz").write_bytes(b"")
     visit = scripted_visit()
-    (record,) = collect(plan, store, run, seen=lambda *_: None, visit=visit)
+    (record,) = collect(plan, store, run, on_trial=lambda *_: None, run_trial=visit)
 
     assert 1 == visit.asked
     assert 3 == record.processes
@@ -153,8 +155,8 @@ def test_a_gap_among_the_visits_is_filled(make_plan, make_sample, scripted_visit
 
 def test_completeness_is_a_matter_of_the_samples_alone(make_sample):
     """The same samples are complete or not, whoever made them and when."""
-    protocol = Protocol(processes=3, budget_s=20.0)
+    protocol = SamplingConfig(processes=3, budget_s=20.0)
     samples = [make_sample([median] * 10) for median in (100, 100, 100, 150, 150)]
 
-    assert [False, False, True, False, False] == [complete(protocol, samples[:number]) for number in range(1, 6)]
-    assert complete(protocol, [make_sample(duration_ns=11 * NS_PER_S)])
+    assert [False, False, True, False, False] == [is_complete(protocol, samples[:number]) for number in range(1, 6)]
+    assert is_complete(protocol, [make_sample(duration_ns=11 * NS_PER_S)])

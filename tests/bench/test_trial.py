@@ -7,12 +7,12 @@ import pytest
 from common import PROVIDER
 
 from mnbench import families
-from mnbench.bench.aggregate import measured
-from mnbench.bench.plan import Plan, Protocol
-from mnbench.bench.prepare import prepare
-from mnbench.bench.trial import TOLERANCE, take
-from mnbench.errors import MeasureError
-from mnbench.model.build import make
+from mnbench.bench.aggregate import aggregate
+from mnbench.bench.plan import Plan, SamplingConfig
+from mnbench.bench.prepare import prepare_case
+from mnbench.bench.trial import OUTPUT_TOLERANCES, run_trial
+from mnbench.errors import TrialError
+from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
 from mnbench.targets.device import read_device
 from mnbench.workspace import built_in
@@ -30,7 +30,7 @@ def answered(fake_worker, make_plan, make_cell):
         fake_worker.changes["placement"] = lambda: placement
         cell = make_cell(**cell | ({"answers": answers} if answers else {}))
         plan = make_plan(cell, device=device, allow_fallback=allow_fallback)
-        return take(plan, cell)
+        return run_trial(plan, cell)
 
     return visit
 
@@ -58,18 +58,18 @@ def test_the_difference_is_that_of_the_worst_output(answered):
     assert 1e-4 / SPREAD == pytest.approx(sample.difference)
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("precision", OUTPUT_TOLERANCES)
 def test_a_wrong_output_costs_the_cell(answered, precision):
     """Just inside the tolerance of its precision an output passes, just outside it does not."""
-    allowed = TOLERANCE[precision] * SPREAD
+    allowed = OUTPUT_TOLERANCES[precision] * SPREAD
 
-    assert answered([0.0, 1.0, 2.0 + 0.99 * allowed], precision=precision).difference < TOLERANCE[precision]
-    with pytest.raises(MeasureError, match=rf"differ .*for {precision}.* allowed") as caught:
+    assert answered([0.0, 1.0, 2.0 + 0.99 * allowed], precision=precision).difference < OUTPUT_TOLERANCES[precision]
+    with pytest.raises(TrialError, match=rf"differ .*for {precision}.* allowed") as caught:
         answered([0.0, 1.0, 2.0 + 1.01 * allowed], precision=precision)
     assert "report it" in caught.value.hint
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("precision", OUTPUT_TOLERANCES)
 @pytest.mark.parametrize(
     "wrong",
     [np.zeros(1000), np.ones(1000), np.random.default_rng(1).standard_normal(1000)],
@@ -80,7 +80,7 @@ def test_what_has_nothing_to_do_with_the_answer_never_passes(answered, precision
     right = np.random.default_rng(0).standard_normal(1000)
 
     assert answered(right, answers=[right]).difference == 0
-    with pytest.raises(MeasureError, match="outputs differ"):
+    with pytest.raises(TrialError, match="outputs differ"):
         answered(wrong, answers=[right], precision=precision)
 
 
@@ -88,20 +88,20 @@ def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fa
     """What rounding excuses against fp32 is not excused against what the graph itself says."""
     right = np.random.default_rng(0).standard_normal(1000)
     cell = make_cell(precision="int8")
-    np.savez(cell.feed, **{"in.input": np.ones((1, 3), np.float32), "out.0": right, "own.0": right + 1})
+    np.savez(cell.inputs_path, **{"in.input": np.ones((1, 3), np.float32), "out.0": right, "own.0": right + 1})
     fake_worker.outputs = lambda _: [right + 1.1]
-    assert 1.1 == pytest.approx(take(make_plan(cell), cell).difference, rel=0.05)
+    assert 1.1 == pytest.approx(run_trial(make_plan(cell), cell).difference, rel=0.05)
 
     fake_worker.outputs = lambda _: [right]
-    with pytest.raises(MeasureError, match="differ from the quantized graph's own definition"):
-        take(make_plan(cell), cell)
+    with pytest.raises(TrialError, match="differ from the quantized graph's own definition"):
+        run_trial(make_plan(cell), cell)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_outputs_that_are_not_finite_cost_the_cell(answered, value, kind):
     """One NaN or infinity among right numbers is no answer."""
-    with pytest.raises(MeasureError, match="outputs are not finite"):
+    with pytest.raises(TrialError, match="outputs are not finite"):
         answered(np.array([0, value, 2], kind))
 
 
@@ -112,7 +112,7 @@ def test_outputs_that_are_not_finite_cost_the_cell(answered, value, kind):
 )
 def test_outputs_of_other_shapes_cost_the_cell(answered, outputs):
     """Right numbers in another shape, or an output too many, are no answer."""
-    with pytest.raises(MeasureError, match="other shapes"):
+    with pytest.raises(TrialError, match="other shapes"):
         answered(*outputs)
 
 
@@ -121,7 +121,7 @@ def test_a_constant_answer_must_be_met_exactly(answered):
     right = [np.full(3, 7.0)]
 
     assert 0.0 == answered([7.0, 7.0, 7.0], answers=right).difference
-    with pytest.raises(MeasureError, match="outputs differ"):
+    with pytest.raises(TrialError, match="outputs differ"):
         answered([7.0, 7.0, 7.000001], answers=right)
 
 
@@ -131,7 +131,7 @@ def test_outputs_of_integers_are_compared_too(answered, kind):
     right = [np.array([0, 1, 1], kind)]
 
     assert 0.0 == answered(right[0], answers=right).difference
-    with pytest.raises(MeasureError, match="outputs differ"):
+    with pytest.raises(TrialError, match="outputs differ"):
         answered(np.array([1, 0, 0], kind), answers=right)
 
 
@@ -140,7 +140,7 @@ def test_outputs_of_integers_are_compared_too(answered, kind):
 
 def test_nodes_elsewhere_cost_the_cell(answered):
     """The error names how many nodes, who took them, and what kinds they are."""
-    with pytest.raises(MeasureError) as caught:
+    with pytest.raises(TrialError) as caught:
         answered(placement={PROVIDER: ["a"], "Other": ["b", "its own"], "Another": ["c"]})
 
     assert f"3 of 4 nodes ran on Another, Other and not on {PROVIDER}: fully_connected" == caught.value.message
@@ -156,7 +156,7 @@ def test_nodes_in_their_place_cost_nothing(answered, placement):
 def test_fallback_is_measured_where_allowed_and_marked(answered, make_plan, make_cell):
     """With `allow_fallback` the cell is measured, and its record says what share ran in its place."""
     sample = answered(placement={PROVIDER: ["b"], "Other": ["a"]}, allow_fallback=True)
-    record = measured(make_plan(make_cell(), processes=1), make_cell(), "run", [sample])
+    record = aggregate(make_plan(make_cell(), processes=1), make_cell(), "run", [sample])
 
     assert (0.5, 0.75) == (record.placement.nodes, record.placement.mult_adds)
     assert "misplaced" in [issue.name for issue in record.issues]
@@ -173,9 +173,9 @@ def test_the_request_says_what_device_and_protocol_say(answered, fake_worker, ma
     )
     answered(device=device, allow_fallback=True)
     ((_, request, timeout_s),) = fake_worker.requests
-    protocol = Protocol()
+    protocol = SamplingConfig()
 
-    assert ("trial", "onnxruntime", "P", 0) == tuple(request[key] for key in ("do", "runtime", "provider", "threads"))
+    assert ("trial", "onnxruntime", "P", 0) == tuple(request[key] for key in ("kind", "runtime", "provider", "threads"))
     assert ([1, 0], {"a": "b"}, {"device_id": "0"}) == tuple(
         request[key] for key in ("cores", "options", "provider_options")
     )
@@ -204,20 +204,20 @@ def test_a_sample_holds_what_the_worker_found(answered, fake_worker):
 def real(graph, precision, folder):
     """A plan for one small graph of that precision, on this machine."""
     variant = Variant(architecture=families.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
-    cell = prepare(make(variant), folder, variant=variant.name, seed=0)
-    return Plan(cells=(cell,), device=read_device("cpu"), protocol=Protocol(min_duration_s=0.01))
+    cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
+    return Plan(cases=(cell,), device=read_device("cpu"), sampling=SamplingConfig(min_duration_s=0.01))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("precision", OUTPUT_TOLERANCES)
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_every_graph_answers_rightly_in_every_precision(graph, precision, tmp_path):
     """Onnxruntime's answers lie well within the tolerance of their precision, and none is equal by accident."""
     plan = real(graph, precision, tmp_path)
-    sample = take(plan, plan.cells[0])
+    sample = run_trial(plan, plan.cases[0])
 
-    assert 0 < sample.difference < 0.6 * TOLERANCE[precision]
-    assert precision == plan.cells[0].precision
+    assert 0 < sample.difference < 0.6 * OUTPUT_TOLERANCES[precision]
+    assert precision == plan.cases[0].precision
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_model_of_other_weights_answers_wrongly(tmp_path):
     """The answers of a network with other weights, of the same shape and scale, are refused by a real worker."""
     plan = real("v1", "fp32", tmp_path)
     variant = Variant(architecture=families.architecture("v1"), alpha=0.25, resolution=(96, 96))
-    plan.cells[0].path.write_bytes(make(variant, seed=1).model.data)
+    plan.cases[0].path.write_bytes(build_model(variant, seed=1).model.data)
 
-    with pytest.raises(MeasureError, match="outputs differ"):
-        take(plan, plan.cells[0])
+    with pytest.raises(TrialError, match="outputs differ"):
+        run_trial(plan, plan.cases[0])

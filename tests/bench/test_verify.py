@@ -14,9 +14,9 @@ import onnx
 import pytest
 from common import misfits
 
-from mnbench.bench.verify import compared
+from mnbench.bench.verify import compare_output
 from mnbench.model import equivalence
-from mnbench.model.load_inputs import CROPPED, DEVIATION, MEAN, given_feeds
+from mnbench.model.load_inputs import CROP_SHARE, DEVIATION, MEAN, load_inputs
 
 NUMBER = (int, float)
 CONTRACT = {
@@ -48,19 +48,22 @@ def answers(monkeypatch):
             return output
 
         def __call__(self, device, request, *, timeout_s):
-            assert (device.name, "outputs") == ("cpu", request["do"])
+            assert (device.name, "outputs") == ("cpu", request["kind"])
             assert timeout_s > 0
             self.feeds = [
                 {name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in feed.items()}
                 for feed in request["feeds"]
             ]
             data = Path(request["model"]).read_bytes()
-            found = [[self.perturb(one) for one in equivalence.run(data, feed, name="fake")] for feed in self.feeds]
+            found = [
+                [self.perturb(one) for one in equivalence.reference_outputs(data, feed, name="fake")]
+                for feed in self.feeds
+            ]
             packed = [[(str(one.dtype), one.shape, one.tobytes()) for one in every] for every in found]
             return {"outputs": packed, "placement": {"CPUExecutionProvider": ["a", "b"]}, "runtime_version": "1.2.3"}
 
     worker = Worker()
-    monkeypatch.setattr("mnbench.bench.verify.ask", worker)
+    monkeypatch.setattr("mnbench.bench.verify.call_worker", worker)
     return worker
 
 
@@ -132,11 +135,11 @@ def test_one_wrong_input_of_many_is_found(answers, invoke):
 def test_compared_by_hand():
     """Two inputs of three classes: the largest difference, its share of the spread, one of two first classes."""
     expected, found = np.array([[[1.0, 2, 3]], [[4.0, 6, 5]]]), np.array([[[1.0, 2, 3.5]], [[4.0, 6, 7]]])
-    output = compared("logits", expected, found)
+    output = compare_output("logits", expected, found)
 
     assert (2.0, 0.5) == (output.max_abs, output.top1_agreement)
     assert 2 / np.std([1, 2, 3, 4, 5, 6]) == pytest.approx(output.relative)
-    assert compared("map", np.ones((1, 1, 3, 2, 2)), np.ones((1, 1, 3, 2, 2))).top1_agreement is None
+    assert compare_output("map", np.ones((1, 1, 3, 2, 2)), np.ones((1, 1, 3, 2, 2))).top1_agreement is None
 
 
 def test_inputs_from_arrays(answers, invoke, workspace):
@@ -233,7 +236,7 @@ def test_an_image_of_one_colour_is_normalized(workspace):
     pytest.importorskip("PIL", reason="pillow is not installed")
     colour = (255, 0, 128)
     (workspace / "image.png").write_bytes(png(np.full((50, 70, 3), colour, np.uint8)))
-    (feed,) = given_feeds([Path("image.png")], model((32, 32)))
+    (feed,) = load_inputs([Path("image.png")], model((32, 32)))
     expected = (np.array(colour) / 255 - MEAN) / DEVIATION
 
     assert (1, 3, 32, 32) == feed["input"].shape
@@ -245,12 +248,12 @@ def test_the_middle_of_an_image_is_taken(workspace):
     image_module = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     pixels = np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8)
     (workspace / "image.png").write_bytes(png(pixels))
-    (feed,) = given_feeds([Path("image.png")], model((224, 224)))
+    (feed,) = load_inputs([Path("image.png")], model((224, 224)))
     resized = image_module.open(io.BytesIO(png(pixels))).resize((358, 256), image_module.Resampling.BILINEAR)
     crop = np.asarray(resized.crop((67, 16, 291, 240)), np.float32) / 255
     expected = ((crop - np.array(MEAN)) / np.array(DEVIATION)).transpose(2, 0, 1)
 
-    assert 224 == round(256 * CROPPED)
+    assert 224 == round(256 * CROP_SHARE)
     assert expected == pytest.approx(feed["input"][0], abs=1e-5)
 
 

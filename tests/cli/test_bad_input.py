@@ -33,7 +33,7 @@ def spoiled(workspace):
     return workspace
 
 
-def command_of(text):
+def start_command(text):
     """The words of a command line, with the options that make a run short."""
     first, *rest = text.split()
     return [first, *(ONCE if first == "run" else ()), *rest]
@@ -159,7 +159,7 @@ USAGE_ERRORS = {
 def test_bad_input_gives_an_error_a_hint_and_exit_code_1(invoke, spoiled, tree, line):
     """What cannot be done ends with one line that says why and one that says what to do; nothing is written."""
     before = tree(spoiled)
-    result = invoke(*command_of(line))
+    result = invoke(*start_command(line))
     error, hint = result.stderr.splitlines()
 
     assert 1 == result.exit_code
@@ -175,7 +175,7 @@ def test_bad_input_gives_an_error_a_hint_and_exit_code_1(invoke, spoiled, tree, 
 def test_wrong_usage_gives_the_usage_an_error_and_exit_code_2(invoke, spoiled, tree, line):
     """A command line that makes no sense ends with its usage and one line that says why; nothing is written."""
     before = tree(spoiled)
-    result = invoke(*command_of(line))
+    result = invoke(*start_command(line))
     *usage, error = result.stderr.splitlines()
 
     assert 2 == result.exit_code

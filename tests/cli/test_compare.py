@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnbench.comparison.compare import Preparation
-from mnbench.comparison.decide import Judgement, overall
-from mnbench.comparison.procedure import Settings
-from mnbench.comparison.sides import Pairing, Setup
-from mnbench.comparison.storage import judged_again
+from mnbench.comparison.compare import CaseBuilder
+from mnbench.comparison.decide import Comparison, overall_verdict
+from mnbench.comparison.procedure import ComparisonSettings
+from mnbench.comparison.sides import ComparisonRequest, SideOptions
+from mnbench.comparison.storage import load_findings
 from mnbench.errors import BuildError, RuntimeUnavailable
-from mnbench.network.variant import OnnxFile, named
+from mnbench.network.variant import OnnxFile, parse_variant
 
 # Refusals
 
@@ -31,9 +31,9 @@ def prepared(tmp_path, make_device):
     """Prepare pairings of files and variants; what became of them."""
 
     def prepare(*found, device=None, alone=False, **settings):
-        preparation = Preparation(device or make_device(), tmp_path, Settings(**settings))
+        preparation = CaseBuilder(device or make_device(), tmp_path, ComparisonSettings(**settings))
         for one in found:
-            preparation.add(one, alone=alone)
+            preparation.add(one, raise_errors=alone)
         return preparation
 
     return prepare
@@ -41,42 +41,47 @@ def prepared(tmp_path, make_device):
 
 def both(base, candidate, variant="row"):
     """A pairing of two sources."""
-    return Pairing(variant=variant, base=base and (base, Setup()), candidate=candidate and (candidate, Setup()))
+    return ComparisonRequest(
+        variant=variant, baseline=base and (base, SideOptions()), candidate=candidate and (candidate, SideOptions())
+    )
 
 
 def test_other_shapes_are_refused(model, prepared):
     """Two files that take other inputs; two variants by name are another matter, for the names say so."""
     one, other = OnnxFile(path=model("a.onnx", 32)), OnnxFile(path=model("b.onnx", 64))
-    (found,) = prepared(both(one, other)).known
+    (found,) = prepared(both(one, other)).findings
     assert "incomparable" == found.verdict
     assert "input input is float32 1x3x32x32 and float32 1x3x64x64 (--allow shapes)" == found.reason
-    assert 1 == len(prepared(both(one, other), allow=frozenset({"shapes"})).rows)
-    assert 1 == len(prepared(both(named("v1-a0.25-r32"), named("v1-a0.25-r64"))).rows)
+    assert 1 == len(prepared(both(one, other), allow=frozenset({"shapes"})).cases)
+    assert 1 == len(prepared(both(parse_variant("v1-a0.25-r32"), parse_variant("v1-a0.25-r64"))).cases)
 
 
 def test_more_threads_than_one_are_refused(prepared, make_device):
     """On either side."""
-    row = both(named("v1-a0.25-r32"), named("v1-a0.25-r32"))
-    for pairing in (row, replace(row, candidate=(named("v1-a0.25-r32"), Setup(settings={"threads": "2"})))):
+    row = both(parse_variant("v1-a0.25-r32"), parse_variant("v1-a0.25-r32"))
+    for pairing in (
+        row,
+        replace(row, candidate=(parse_variant("v1-a0.25-r32"), SideOptions(settings={"threads": "2"}))),
+    ):
         device = make_device(threads=2) if pairing is row else None
-        (found,) = prepared(pairing, device=device).known
+        (found,) = prepared(pairing, device=device).findings
         assert "incomparable" == found.verdict
         assert "threads" in found.reason
         assert "(--allow threads)" in found.reason
-        assert 1 == len(prepared(pairing, device=device, allow=frozenset({"threads"})).rows)
+        assert 1 == len(prepared(pairing, device=device, allow=frozenset({"threads"})).cases)
 
 
 def test_missing_and_broken_files_are_findings_of_a_folder(model, prepared, tmp_path):
     """And errors of a single pair."""
     good, broken = OnnxFile(path=model("a.onnx")), OnnxFile(path=tmp_path / "broken.onnx")
     broken.path.write_bytes(b"no model")
-    found = prepared(both(good, None), both(None, good), both(good, broken), both(broken, good)).known
+    found = prepared(both(good, None), both(None, good), both(good, broken), both(broken, good)).findings
     assert ["missing", "missing", "missing", "incomparable"] == [one.verdict for one in found]
     assert "the candidate has no such file (--allow missing)" == found[0].reason
     assert "the base has no such file (--allow missing)" == found[1].reason
     assert all("is no ONNX model" in one.reason for one in found[2:])
-    assert "inconclusive" == overall(found)
-    assert [] == prepared(both(good, None), allow=frozenset({"missing"})).known
+    assert "inconclusive" == overall_verdict(found)
+    assert [] == prepared(both(good, None), allow=frozenset({"missing"})).findings
     with pytest.raises(BuildError, match="is no ONNX model"):
         prepared(both(good, broken), alone=True)
 
@@ -87,10 +92,12 @@ def test_a_runtime_that_cannot_be_installed_is_a_finding(prepared, monkeypatch):
     def fail(*_, **__):
         raise RuntimeUnavailable("onnxruntime==9 cannot be installed", hint="")
 
-    monkeypatch.setattr("mnbench.comparison.sides.environment", fail)
-    variant = named("v1-a0.25-r32")
-    row = Pairing(variant="row", base=(variant, Setup(requirement="onnxruntime==9")), candidate=(variant, Setup()))
-    (found,) = prepared(row).known
+    monkeypatch.setattr("mnbench.comparison.sides.create_environment", fail)
+    variant = parse_variant("v1-a0.25-r32")
+    row = ComparisonRequest(
+        variant="row", baseline=(variant, SideOptions(requirement="onnxruntime==9")), candidate=(variant, SideOptions())
+    )
+    (found,) = prepared(row).findings
     assert ("incomparable", "the base: onnxruntime==9 cannot be installed") == (found.verdict, found.reason)
     with pytest.raises(RuntimeUnavailable):
         prepared(row, alone=True)
@@ -111,7 +118,7 @@ def test_a_model_is_not_slower_than_itself(invoke, model, workspace):
     assert found["pairs"] >= 30
     assert 0 < found["low"] <= found["ratio"] <= found["high"]
     kept = workspace / "results" / "raw" / payload["run"]
-    (again,) = judged_again(kept)
+    (again,) = load_findings(kept)
     assert found == msgspec.to_builtins(again)
 
 
@@ -161,7 +168,7 @@ def test_folders_precisions_settings_and_runtimes(invoke, model, workspace, monk
     assert found["a"] in ("same", "inconclusive")
 
     # a Python of its own, without a package index: this very one by another path
-    monkeypatch.setattr("mnbench.comparison.sides.environment", lambda *_, **__: Path(sys.executable))
+    monkeypatch.setattr("mnbench.comparison.sides.create_environment", lambda *_, **__: Path(sys.executable))
     for base, candidate in (
         ("fp32", "fp16"),
         ("default", "session.intra_op.allow_spinning=1"),
@@ -178,7 +185,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
 
     def compare(rows, _known, settings, *, names, folder, **_):
         seen.append((rows, names, settings))
-        return Judgement(
+        return Comparison(
             verdict="pass",
             base=names[0],
             candidate=names[1],
@@ -191,7 +198,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
     monkeypatch.setattr("mnbench.comparison.compare.compare", compare)
     assert 0 == invoke("compare", "v1-a0.25-r32", "v1-a0.5-r32", "--self-check").exit_code
     (rows, names, settings) = seen[0]
-    assert rows[0].base == rows[0].candidate
+    assert rows[0].baseline == rows[0].candidate
     assert ("v1-a0.25-r32", "v1-a0.25-r32") == names
     assert settings.self_check
 

@@ -8,8 +8,8 @@ import re
 import pytest
 from hosts import QUIET, QUIET_GPU, REST, after
 
-from mnbench.errors import MeasureError
-from mnbench.worker.requests.host_facts import answer as examine
+from mnbench.errors import TrialError
+from mnbench.worker.requests.host_facts import handle as examine
 from mnbench.workspace import built_in
 
 # The command
@@ -31,7 +31,7 @@ def watched(monkeypatch):
         }
 
     ask.facts, ask.gpu, ask.requests = {}, None, requests
-    monkeypatch.setattr("mnbench.targets.transport.ask", ask)
+    monkeypatch.setattr("mnbench.targets.transport.call_worker", ask)
     return ask
 
 
@@ -49,7 +49,7 @@ def test_a_quick_look_measures_nothing(invoke, watched, fake_worker):
     assert [] == told["disturbances"]
     assert (None, "skipped with --quick") == (told["noise"], told["noise_missing"])
     assert [] == fake_worker.requests
-    assert ["host_facts"] == [request["do"] for _, request, _ in watched.requests]
+    assert ["host_facts"] == [request["kind"] for _, request, _ in watched.requests]
 
 
 def test_disturbances_are_told_with_what_mends_them(invoke, watched):
@@ -123,7 +123,7 @@ def test_noise_that_cannot_be_measured_is_no_error(invoke, watched, fake_worker)
     """A worker that fails costs the noise; facts are told, with the reason."""
 
     def fail():
-        raise MeasureError("the worker was killed by SIGKILL", hint="run the cell alone")
+        raise TrialError("the worker was killed by SIGKILL", hint="run the cell alone")
 
     fake_worker.changes["first_run_ns"] = fail
     told = json.loads(invoke("doctor", "--format", "json").stdout)
@@ -181,7 +181,7 @@ def test_this_machine_is_looked_at_by_a_real_worker(invoke):
     assert told["facts"]["cpu"]
     assert told["runtime"]["version"]
     assert told["conditions"]["process_cpu_s"] > 0
-    assert all(set(one) == {"name", "severity", "found", "mend"} for one in told["disturbances"])
+    assert all(set(one) == {"name", "severity", "evidence", "fix"} for one in told["disturbances"])
     assert {one["severity"] for one in told["disturbances"]} <= {"disturbs", "good to know"}
 
 

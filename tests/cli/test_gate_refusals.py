@@ -10,15 +10,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from mnbench.comparison.paired_trial import Pairs
-from mnbench.comparison.procedure import Contest
+from mnbench.comparison.paired_trial import PairedTrial
+from mnbench.comparison.procedure import Procedure
 from mnbench.errors import RuntimeUnavailable
-from mnbench.model.build import make
-from mnbench.model.weightless import path_of, skeleton
-from mnbench.network.variant import named
-from mnbench.results.record import Runtime, Session
-from mnbench.results.store import Store
-from mnbench.worker.requests.paired import COLUMNS
+from mnbench.model.build import build_model
+from mnbench.model.weightless import strip_weights, weightless_path
+from mnbench.network.variant import parse_variant
+from mnbench.results.record import Runtime, SessionOptions
+from mnbench.results.store import ResultsFile
+from mnbench.worker.requests.paired import PAIR_COLUMNS
 
 VARIANT, BEFORE = "v1-a0.25-r32", "v1-a0.35-r32"
 HOST = {"cpu": "EPYC", "cpu_family": 25, "cpu_model": 17, "cpu_stepping": 1, "cpu_flags": ["avx2"], "hypervisor": "KVM"}
@@ -33,18 +33,18 @@ class Processes:
         self.made = 0
         self.rows = []
 
-    def __call__(self, rows, _dose, *, heard):
-        heard(0.0)
+    def __call__(self, rows, _dose, *, on_progress):
+        on_progress(0.0)
         self.rows = rows
         host = HOST | self.hosts[min(self.made, len(self.hosts) - 1)]
         self.made += 1
-        columns = {name: [] for name in COLUMNS}
+        columns = {name: [] for name in PAIR_COLUMNS}
         for at in range(len(rows)):
             for pair in range(self.pairs):
                 values = (at, 0, pair % 2, *[10**6 + pair] * 4)
-                for name, value in zip(COLUMNS, values, strict=True):
+                for name, value in zip(PAIR_COLUMNS, values, strict=True):
                     columns[name].append(value)
-        return Pairs(
+        return PairedTrial(
             variants=tuple(row.variant for row in rows),
             columns={name: np.array(values, np.int64) for name, values in columns.items()},
             failed={},
@@ -59,14 +59,14 @@ class Processes:
 def processes(monkeypatch):
     """No process is started."""
     fake = Processes()
-    monkeypatch.setitem(Contest.__init__.__kwdefaults__, "take", fake)
+    monkeypatch.setitem(Procedure.__init__.__kwdefaults__, "run_trial", fake)
     return fake
 
 
 @pytest.fixture(scope="module")
 def graphs():
     """The model of the row as it is now, and as it was when the table was measured."""
-    return make(named(VARIANT)).model, make(named(BEFORE)).model
+    return build_model(parse_variant(VARIANT)).model, build_model(parse_variant(BEFORE)).model
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def gate(invoke, workspace, make_record, graphs, processes):  # noqa: ARG001  no
     def judged(*arguments, kept=True, changes=None):
         runtime = Runtime(name="onnxruntime", version=onnxruntime.__version__)
         record = make_record(0.25, 32, runtime=runtime, model_sha256=graphs[1].sha256)
-        store = Store(workspace / "results", "cpu")
+        store = ResultsFile(workspace / "results", "cpu")
         store.append(msgspec.structs.replace(record, **(changes or {})))
-        path = path_of(workspace / "results", graphs[1].sha256)
+        path = weightless_path(workspace / "results", graphs[1].sha256)
         path.parent.mkdir()
         if kept:
-            path.write_bytes(skeleton(graphs[1]) if kept is True else kept)
+            path.write_bytes(strip_weights(graphs[1]) if kept is True else kept)
         result = invoke("gate", store.path, "--format", "json", *arguments)
         (found,) = json.loads(result.stdout)["findings"]
         return found, result.exit_code
@@ -94,7 +94,7 @@ def test_nothing_is_refused_without_a_reason(gate, processes):
     found, code = gate()
     assert (0, "same", 4, 160) == (code, found["verdict"], found["processes"], found["pairs"])
     (row,) = processes.rows
-    assert row.base.cell.sha256 != row.candidate.cell.sha256
+    assert row.baseline.case.sha256 != row.candidate.case.sha256
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_another_cpu_if_it_is_allowed(gate, processes):
 
 def test_a_hash_that_does_not_match(gate, graphs):
     """The kept graph was changed: something else comes of it than when it was kept."""
-    plain = lzma.decompress(skeleton(graphs[1]))
+    plain = lzma.decompress(strip_weights(graphs[1]))
     spoiled = plain.replace(b"conv1/conv", b"conv1/conw")
     assert plain != spoiled
     found, code = gate(kept=lzma.compress(spoiled))
@@ -134,7 +134,7 @@ def test_a_hash_that_does_not_match(gate, graphs):
 
 def test_a_broken_baseline(gate, graphs):
     """Cut short, as by a full disk."""
-    found, code = gate(kept=skeleton(graphs[1])[:-10])
+    found, code = gate(kept=strip_weights(graphs[1])[:-10])
     assert (4, "incomparable", f"{VARIANT}: the graph that is kept cannot be read") == (
         code,
         found["verdict"],
@@ -185,7 +185,7 @@ def test_a_version_that_cannot_be_reached(gate, monkeypatch):
     def fail(*requirements, **_):
         raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
 
-    monkeypatch.setattr("mnbench.comparison.sides.environment", fail)
+    monkeypatch.setattr("mnbench.comparison.sides.create_environment", fail)
     found, code = gate(changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
     assert (4, "incomparable") == (code, found["verdict"])
     assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == found["reason"]
@@ -193,7 +193,7 @@ def test_a_version_that_cannot_be_reached(gate, monkeypatch):
 
 def test_profiling(gate):
     """A session that writes down what it does takes longer."""
-    found, code = gate(changes={"session": Session(provider_options={"profiling_level": "basic"})})
+    found, code = gate(changes={"session": SessionOptions(provider_options={"profiling_level": "basic"})})
     assert (4, "incomparable") == (code, found["verdict"])
     assert found["reason"].startswith("profiling is on (provider.profiling_level=basic)")
 

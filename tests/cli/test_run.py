@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
 
-from mnbench.model.weightless import path_of, refilled
-from mnbench.results.record import Session
-from mnbench.results.store import Store
+from mnbench.model.weightless import refill_weights, weightless_path
+from mnbench.results.record import SessionOptions
+from mnbench.results.store import ResultsFile
 from mnbench.targets.device import read_device
 
 # run
@@ -40,7 +40,7 @@ def test_run_keeps_records_and_renders_the_table(invoke, fake_worker, workspace)
     for side in (32, 64):
         assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", side, "--processes", "2").exit_code
 
-    records = Store(workspace / "results", "cpu").records()
+    records = ResultsFile(workspace / "results", "cpu").read_records()
     _, _, *rows = pipe_rows((workspace / "results" / "cpu.md").read_text(encoding="utf-8"))
 
     assert ["v1-a0.25-r32", "v1-a0.25-r64"] == [record.variant for record in records]
@@ -52,11 +52,11 @@ def test_run_keeps_what_a_gate_needs(invoke, fake_worker, workspace):
     """The graph of every cell that has a latency, and how sessions were set up: the table can be gated at once."""
     fake_worker.changes = {"runtime": lambda: {"name": "onnxruntime", "version": onnxruntime.__version__}}
     assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", *ONCE).exit_code
-    records = Store(workspace / "results", "cpu").records()
-    kept = {path_of(workspace / "results", record.model_sha256) for record in records}
+    records = ResultsFile(workspace / "results", "cpu").read_records()
+    kept = {weightless_path(workspace / "results", record.model_sha256) for record in records}
     assert kept == set((workspace / "results" / "graphs").iterdir())
-    assert all(refilled(path.read_bytes(), "x").nodes for path in kept)
-    assert Session(options=read_device("cpu").options) == records[0].session
+    assert all(refill_weights(path.read_bytes(), "x").nodes for path in kept)
+    assert SessionOptions(options=read_device("cpu").options) == records[0].session
     result = invoke("gate", "results/cpu.jsonl", "--format", "json")
     assert ["identical"] * 2 == [one["verdict"] for one in json.loads(result.stdout)["findings"]]
 
@@ -152,13 +152,13 @@ def test_a_real_run_measures_with_a_real_worker(invoke):
 def test_budget_and_precision_reach_the_protocol(invoke, fake_worker, monkeypatch, text, budget_s):
     """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
     plans = []
-    monkeypatch.setattr("mnbench.results.store.Store.open_run", lambda _, plan, **__: plans.append(plan) or 1 / 0)
+    monkeypatch.setattr("mnbench.results.store.ResultsFile.open_run", lambda _, plan, **__: plans.append(plan) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         invoke("run", "v1", *SMALL, "--budget", text, "--precision-target", "0.5%")
 
     assert (pytest.approx(budget_s), pytest.approx(0.005)) == (
-        plans[0].protocol.budget_s,
-        plans[0].protocol.precision,
+        plans[0].sampling.budget_s,
+        plans[0].sampling.precision,
     )
     assert [] == fake_worker.requests
 
@@ -187,7 +187,7 @@ def test_threads_are_measured_one_after_another(invoke, fake_worker, workspace):
     assert 0 == result.exit_code
     assert [1, 2, 0] == asked
     assert [1, 2, 2] == [record["threads"] for record in json.loads(result.stdout)["records"]]
-    assert [1, 2, 2] == [record.threads for record in Store(workspace / "results", "cpu").records()]
+    assert [1, 2, 2] == [record.threads for record in ResultsFile(workspace / "results", "cpu").read_records()]
 
 
 def test_cores_reach_the_worker(invoke, fake_worker):

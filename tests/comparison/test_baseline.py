@@ -15,15 +15,15 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from mnbench.comparison.baseline import Baseline
-from mnbench.errors import RecordError
-from mnbench.model.build import make
-from mnbench.model.equivalence import run
-from mnbench.model.inputs import seeded_feed
-from mnbench.model.weightless import KEPT_EXACTLY, keep, path_of, refilled, skeleton
-from mnbench.network.variant import named
-from mnbench.results.record import Record, Session
-from mnbench.results.store import Store
+from mnbench.comparison.baseline import RequestBuilder
+from mnbench.errors import ResultsError
+from mnbench.model.build import build_model
+from mnbench.model.equivalence import reference_outputs
+from mnbench.model.inputs import random_inputs
+from mnbench.model.weightless import MAX_EXACT_SIZE, refill_weights, save_weightless, strip_weights, weightless_path
+from mnbench.network.variant import parse_variant
+from mnbench.results.record import Record, SessionOptions
+from mnbench.results.store import ResultsFile
 from mnbench.workspace import built_in
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ COMMITTED = Path(__file__).parents[2] / "results" / "cpu.jsonl"
 @pytest.fixture(scope="module")
 def model():
     """A small model, made once."""
-    return make(named(VARIANT)).model
+    return build_model(parse_variant(VARIANT)).model
 
 
 def weights(proto):
@@ -47,9 +47,9 @@ def weights(proto):
 
 def test_a_skeleton_is_small_and_refills_to_the_same_graph(model):
     """Nodes, names, shapes and types are the model's own; numbers are others, as large and as scattered."""
-    data = skeleton(model)
+    data = strip_weights(model)
     assert len(data) < 6_000 < len(model.data) / 100
-    found = refilled(data, model.name)
+    found = refill_weights(data, model.name)
     assert list(model.proto.graph.node) == list(found.proto.graph.node)
     onnx.checker.check_model(found.proto, full_check=True)
     old, new = weights(model.proto), weights(found.proto)
@@ -57,7 +57,7 @@ def test_a_skeleton_is_small_and_refills_to_the_same_graph(model):
     for name, one in old.items():
         other = new[name]
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        if one.size <= KEPT_EXACTLY:
+        if one.size <= MAX_EXACT_SIZE:
             assert (one == other).all()
         else:
             assert not (one == other).all()
@@ -68,43 +68,43 @@ def test_a_skeleton_is_small_and_refills_to_the_same_graph(model):
 
 def test_refilling_always_gives_the_same(model):
     """On every machine: the hash is known."""
-    found = refilled(skeleton(model), "x")
-    assert found.sha256 == refilled(skeleton(model), "y").sha256
-    assert skeleton(model) == skeleton(make(named(VARIANT)).model)
+    found = refill_weights(strip_weights(model), "x")
+    assert found.sha256 == refill_weights(strip_weights(model), "y").sha256
+    assert strip_weights(model) == strip_weights(build_model(parse_variant(VARIANT)).model)
 
 
 @pytest.mark.parametrize("name", ["v1-a0.25-r32", "v3-small-a0.25-r32", "shufflenet-v1-g8-a0.5-r32-fp16"])
 def test_a_refilled_graph_computes_finite_numbers(name):
     """Neither zeros nor overflow: a network of those would be measured as something that it is not."""
-    found = refilled(skeleton(make(named(name)).model), name)
-    for output in run(found.data, seeded_feed(found.proto, 0), name=name):
+    found = refill_weights(strip_weights(build_model(parse_variant(name)).model), name)
+    for output in reference_outputs(found.data, random_inputs(found.proto, 0), name=name):
         assert np.isfinite(output).all()
         assert 0.01 < output.astype(np.float64).std() < 10_000
 
 
 def test_scales_of_a_quantized_graph_are_kept():
     """What a runtime must find to fuse operators."""
-    model = make(named("v1-a0.25-r32-int8")).model
-    old, new = weights(model.proto), weights(refilled(skeleton(model), "x").proto)
+    model = build_model(parse_variant("v1-a0.25-r32-int8")).model
+    old, new = weights(model.proto), weights(refill_weights(strip_weights(model), "x").proto)
     scaled = {
         name for node in model.proto.graph.node if node.op_type.endswith("quantizeLinear") for name in node.input[1:]
     } | {name for node in model.proto.graph.node if node.op_type == "QuantizeLinear" for name in node.input[1:]}
-    assert any(old[name].size > KEPT_EXACTLY for name in scaled)
+    assert any(old[name].size > MAX_EXACT_SIZE for name in scaled)
     assert all((old[name] == new[name]).all() for name in scaled)
 
 
 def test_a_broken_skeleton_is_told(model):
     """Cut short, no skeleton at all, or with another hash than it says."""
-    data = skeleton(model)
+    data = strip_weights(model)
     for broken in (b"", b"no skeleton", data[:-9], lzma.compress(model.data)):
-        with pytest.raises(RecordError, match="cannot be read"):
-            refilled(broken, "row")
+        with pytest.raises(ResultsError, match="cannot be read"):
+            refill_weights(broken, "row")
     plain = lzma.decompress(data)
     other = re.sub(rb'"?\[(-?\d\.\d+)', lambda found: found[0][:-1] + (b"1" if found[0][-1:] != b"1" else b"2"), plain)
     assert len(other) == len(plain)
     assert other != plain
-    with pytest.raises(RecordError, match="the hash of the graph that is kept is"):
-        refilled(lzma.compress(other), "row")
+    with pytest.raises(ResultsError, match="the hash of the graph that is kept is"):
+        refill_weights(lzma.compress(other), "row")
 
 
 # The rows of a table
@@ -132,7 +132,7 @@ def baseline(tmp_path, make_device):
     def make_baseline(**changes):
         (tmp_path / "models").mkdir(exist_ok=True)
         facts = {"version": onnxruntime.__version__, "own": {}, "device": make_device()}
-        return Baseline(tmp_path / "results", tmp_path / "models", **facts | changes)
+        return RequestBuilder(tmp_path / "results", tmp_path / "models", **facts | changes)
 
     return make_baseline
 
@@ -141,13 +141,13 @@ def kept_graph(results, model):
     """Keep a model's graph as `mnbench run` does."""
     file = results.parent / "model.onnx"
     file.write_bytes(model.data)
-    keep(results, file, model.sha256)
-    return path_of(results, model.sha256)
+    save_weightless(results, file, model.sha256)
+    return weightless_path(results, model.sha256)
 
 
 def known(baseline):
     """Verdicts and reasons of the rows that need no measuring."""
-    return [(one.verdict, one.reason) for one in baseline.known]
+    return [(one.verdict, one.reason) for one in baseline.findings]
 
 
 def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
@@ -158,7 +158,7 @@ def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
     found = baseline(every=True)
     found.add(make_row())
     (pairing,) = found.pairings
-    assert pairing.base == pairing.candidate
+    assert pairing.baseline == pairing.candidate
 
 
 def test_another_runtime_is_installed_beside(baseline, make_row):
@@ -167,14 +167,14 @@ def test_another_runtime_is_installed_beside(baseline, make_row):
     row = make_row()
     found.add(msgspec.structs.replace(row, runtime=msgspec.structs.replace(row.runtime, version="1.30.0")))
     (pairing,) = found.pairings
-    assert "onnxruntime==1.30.0" == pairing.base[1].requirement
+    assert "onnxruntime==1.30.0" == pairing.baseline[1].requirement
     assert "" == pairing.candidate[1].requirement
-    assert pairing.base[0] == pairing.candidate[0]
+    assert pairing.baseline[0] == pairing.candidate[0]
 
 
 def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path):
     """Without it nobody can tell; with it both sides are measured; if it is broken, the row says so."""
-    before = make(named("v1-a0.5-r64")).model
+    before = build_model(parse_variant("v1-a0.5-r64")).model
     row = make_row(model_sha256=before.sha256)
     found = baseline()
     found.add(row)
@@ -186,8 +186,8 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     found = baseline()
     found.add(row)
     (pairing,) = found.pairings
-    assert pairing.base[0].path.stem == refilled(skeleton(before), "x").sha256
-    assert pairing.base != pairing.candidate
+    assert pairing.baseline[0].path.stem == refill_weights(strip_weights(before), "x").sha256
+    assert pairing.baseline != pairing.candidate
 
     path.write_bytes(path.read_bytes()[:-5])
     found = baseline()
@@ -215,7 +215,7 @@ def test_forms_of_a_graph_are_made_again(baseline, make_row):
     """Plain graphs, and graphs with their batch normalization."""
     for form, options in (("-plain", {"simplified": False}), ("-bn", {"keep_bn": True})):
         found = baseline()
-        model = make(named(VARIANT), **options).model
+        model = build_model(parse_variant(VARIANT), **options).model
         found.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
         assert ["identical"] == [verdict for verdict, _ in known(found)], form
 
@@ -224,16 +224,16 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
     """If they are others now, both sides are measured, each with its own; if they are the same, or unknown, neither."""
     now, before = {"session.x": "1"}, {"session.x": "0", "session.y": "2"}
     device = make_device(options=now, provider_options={"z": "1"}, environment={"PAGES": "huge"})
-    for session in (Session.of(device), None):
+    for session in (SessionOptions.from_device(device), None):
         found = baseline(device=device)
         found.add(make_row(session=session))
         assert ["identical"] == [verdict for verdict, _ in known(found)]
     found = baseline(device=device)
-    found.add(make_row(session=Session(options=before)))
+    found.add(make_row(session=SessionOptions(options=before)))
     (pairing,) = found.pairings
-    base, candidate = (setup.device(device) for _, setup in (pairing.base, pairing.candidate))
+    base, candidate = (setup.configure_device(device) for _, setup in (pairing.baseline, pairing.candidate))
     assert (before, {}, {}) == (base.options, base.provider_options, base.environment)
-    assert Session.of(device) == Session.of(candidate)
+    assert SessionOptions.from_device(device) == SessionOptions.from_device(candidate)
 
 
 def test_another_provider_is_refused(baseline, make_row, make_device):
@@ -258,10 +258,10 @@ def test_rows_of_several_thread_counts_stay_apart(baseline, make_row):
 @pytest.mark.parametrize("path", sorted(COMMITTED.parent.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_the_tables_of_this_repository_can_be_gated(path):
     """Every row's graph is kept with them, whole: `mnbench run` has done so, and it is to be committed."""
-    hashes = {record.model_sha256 for record in Store(path.parent, path.stem).records() if record.latency_ns}
+    hashes = {record.model_sha256 for record in ResultsFile(path.parent, path.stem).read_records() if record.latency_ns}
     assert hashes
     for sha256 in hashes:
-        refilled(path_of(path.parent, sha256).read_bytes(), sha256)
+        refill_weights(weightless_path(path.parent, sha256).read_bytes(), sha256)
 
 
 # The command
@@ -274,7 +274,7 @@ def table(workspace, make_row):
     def write(**changes):
         path = workspace / "results" / "cpu.jsonl"
         path.parent.mkdir(exist_ok=True)
-        other = make(named("v1-a0.25-r32")).model
+        other = build_model(parse_variant("v1-a0.25-r32")).model
         rows = [make_row(), make_row(**{"variant": "v1-a0.25-r32", "model_sha256": other.sha256} | changes)]
         path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         return path
@@ -346,7 +346,7 @@ def test_a_graph_that_does_more_is_slower_than_the_one_kept(invoke, table, works
     """Nine blocks for five, measured by the graph beside the table."""
     path = table()
     for name in (VARIANT, "v1-a0.25-r32"):
-        kept_graph(workspace / "results", make(named(name)).model)
+        kept_graph(workspace / "results", build_model(parse_variant(name)).model)
     slower_table(workspace)
     result = invoke("gate", path, "--allow", "busy", "--format", "json")
     payload = json.loads(result.stdout)

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from mnbench.comparison.decide import (
     Decision,
+    DecisionRules,
     Effect,
-    Estimate,
     Finding,
-    Rules,
+    RatioEstimate,
     decide,
-    effect,
-    estimates,
-    finding,
-    overall,
+    estimate_ratios,
+    finding_from_decision,
+    overall_verdict,
+    trial_effect,
 )
-from mnbench.comparison.verdicts import Context, conclude
-from mnbench.stats import student_bound, student_tail, trimmed_mean
+from mnbench.comparison.verdicts import ComparisonContext, conclude
+from mnbench.stats import student_quantile, student_survival, trimmed_mean
 
 # Student's t
 
@@ -42,19 +42,19 @@ from mnbench.stats import student_bound, student_tail, trimmed_mean
 )
 def test_bounds_are_those_of_an_independent_library(freedom, tail, bound):
     """Quantiles at the degrees of freedom and levels that a gate meets."""
-    assert student_bound(tail, freedom) == pytest.approx(bound, rel=1e-9)
+    assert student_quantile(tail, freedom) == pytest.approx(bound, rel=1e-9)
 
 
 @given(st.integers(1, 200), st.floats(1e-7, 0.5))
 def test_a_bound_has_its_tail(freedom, tail):
     """The tail beyond the bound is the tail asked for."""
-    assert student_tail(student_bound(tail, freedom), freedom) == pytest.approx(tail, rel=1e-6)
+    assert student_survival(student_quantile(tail, freedom), freedom) == pytest.approx(tail, rel=1e-6)
 
 
 @given(st.integers(1, 200), st.floats(-50, 50))
 def test_tails_of_both_signs_make_one(freedom, t):
     """T is symmetric."""
-    assert student_tail(t, freedom) + student_tail(-t, freedom) == pytest.approx(1)
+    assert student_survival(t, freedom) + student_survival(-t, freedom) == pytest.approx(1)
 
 
 def test_trimmed_mean_leaves_out_a_fifth_at_each_end():
@@ -80,7 +80,7 @@ def columns(first, base, candidate, base_cpu=None, candidate_cpu=None):
 
 def test_effect_is_the_log_ratio():
     """A candidate that takes 3 % longer in every pair."""
-    found = effect(columns([0, 1] * 5, [1_000_000] * 10, [1_030_000] * 10), waits=False)
+    found = trial_effect(columns([0, 1] * 5, [1_000_000] * 10, [1_030_000] * 10), blocking_waits=False)
     assert found.pairs == 10
     assert found.log_ratio == pytest.approx(log1p(0.03))
 
@@ -90,15 +90,15 @@ def test_which_arm_ran_first_is_no_effect():
     first = [0] * 7 + [1] * 3
     base = [1_000_000 if one == 0 else 1_040_000 for one in first]
     candidate = [1_040_000 if one == 0 else 1_000_000 for one in first]
-    assert effect(columns(first, base, candidate), waits=False).log_ratio == pytest.approx(0, abs=1e-12)
+    assert trial_effect(columns(first, base, candidate), blocking_waits=False).log_ratio == pytest.approx(0, abs=1e-12)
 
 
 def test_an_interrupted_run_counts_by_the_time_that_the_thread_worked():
     """The system takes the core away for 5 ms in most runs of the candidate, which works 1 % more."""
     wall = [1_010_000, 6_010_000, 6_010_000, 6_010_000]
     interrupted = columns([0, 1, 0, 1], [1_000_000] * 4, wall, None, [1_010_000] * 4)
-    assert effect(interrupted, waits=False).log_ratio == pytest.approx(log1p(0.01))
-    assert effect(interrupted, waits=True).log_ratio > 1
+    assert trial_effect(interrupted, blocking_waits=False).log_ratio == pytest.approx(log1p(0.01))
+    assert trial_effect(interrupted, blocking_waits=True).log_ratio > 1
 
 
 # Decisions
@@ -115,39 +115,39 @@ def effects(table, pairs=300):
 )
 def test_verdict_of_what_is_certain(percent, verdict):
     """Without scatter the estimate is the truth, and `min_effect` decides."""
-    decided = decide(effects([[percent] * 4] * 3), Rules(), ended=False)
+    decided = decide(effects([[percent] * 4] * 3), DecisionRules(), final=False)
     assert {verdict} == {one.verdict for one in decided.values()}
 
 
 def test_slower_needs_certainty_and_size():
     """Beyond doubt above the margin and too small is not slower; large and doubtful is not either."""
-    small = decide(effects([[0.80, 0.81, 0.79, 0.80]] * 5), Rules(tolerance=0.005), ended=True)
-    doubtful = decide(effects([[0, 8, -1, 9]] * 5), Rules(), ended=True)
+    small = decide(effects([[0.80, 0.81, 0.79, 0.80]] * 5), DecisionRules(equivalence_margin=0.005), final=True)
+    doubtful = decide(effects([[0, 8, -1, 9]] * 5), DecisionRules(), final=True)
     assert {"inconclusive"} == {one.verdict for one in (*small.values(), *doubtful.values())}
 
 
 def test_undecided_rows_wait_for_the_next_look():
     """A table is not looked at between looks, and what no look has decided has no verdict yet."""
     wide = [[0, 5, -5, 4, -4, 3]]
-    assert {} == decide(effects([row[:3] for row in wide]), Rules(), ended=False)
-    found = decide(effects([row[:5] for row in wide]), Rules(), ended=False)["row 0"]
+    assert {} == decide(effects([row[:3] for row in wide]), DecisionRules(), final=False)
+    found = decide(effects([row[:5] for row in wide]), DecisionRules(), final=False)["row 0"]
     assert (None, 4) == (found.verdict, found.estimate.processes)
-    assert 6 == decide(effects(wide), Rules(), ended=False)["row 0"].estimate.processes
+    assert 6 == decide(effects(wide), DecisionRules(), final=False)["row 0"].estimate.processes
 
 
 def test_a_decided_row_keeps_its_verdict():
     """Slower after four processes, and measured no more."""
     table = effects([[3, 3.1, 2.9, 3]] * 3 + [[0, 5, -5, 4, -4, 3]])
-    first = decide({row: each[:4] for row, each in table.items()}, Rules(), ended=False)["row 0"]
+    first = decide({row: each[:4] for row, each in table.items()}, DecisionRules(), final=False)["row 0"]
     assert ("slower", 4) == (first.verdict, first.estimate.processes)
-    last = decide(table, Rules(), ended=True)["row 0"]
+    last = decide(table, DecisionRules(), final=True)["row 0"]
     assert ("slower", 4) == (last.verdict, last.estimate.processes)
 
 
 def test_what_is_decided_is_not_judged_again_when_measuring_ends():
     """The last look spends what is left of alpha on undecided rows alone: its bounds are narrower."""
     table = effects([[0.1, -0.1, 0.3, -0.3]] * 4 + [[3, -1, 0, 1]])
-    live, ended = decide(table, Rules(), ended=False), decide(table, Rules(), ended=True)
+    live, ended = decide(table, DecisionRules(), final=False), decide(table, DecisionRules(), final=True)
     assert ["same"] * 4 + [None] == [one.verdict for one in live.values()]
     assert live["row 0"] == ended["row 0"]
     assert "inconclusive" == ended["row 4"].verdict
@@ -156,23 +156,23 @@ def test_what_is_decided_is_not_judged_again_when_measuring_ends():
 
 def test_alpha_is_spent_once():
     """By tenths after 4, 6, 8 and 12 processes; a smaller cap has fewer looks, and its last spends the rest."""
-    rules = Rules()
-    assert (4, 6, 8, 12) == rules.looks
-    assert [0.1, 0.3, 0.6, 1.0] == pytest.approx([rules.spent(look) for look in rules.looks])
-    assert (4, 6) == Rules(processes=6).looks
-    assert (4,) == Rules(processes=4).looks
-    assert 1.0 == Rules(processes=4).spent(4)
+    rules = DecisionRules()
+    assert (4, 6, 8, 12) == rules.interim_looks
+    assert [0.1, 0.3, 0.6, 1.0] == pytest.approx([rules.error_spent(look) for look in rules.interim_looks])
+    assert (4, 6) == DecisionRules(processes=6).interim_looks
+    assert (4,) == DecisionRules(processes=4).interim_looks
+    assert 1.0 == DecisionRules(processes=4).error_spent(4)
 
 
 def test_fewer_than_four_processes_decide_nothing():
     """However certain three of them look."""
-    assert {} == decide(effects([[5, 5, 5]] * 3), Rules(), ended=True)
+    assert {} == decide(effects([[5, 5, 5]] * 3), DecisionRules(), final=True)
 
 
 def test_too_few_pairs_decide_nothing():
     """Four processes with 29 pairs in all, of a row that is 5 % slower."""
     table = {"row": [Effect(log1p(0.05), pairs) for pairs in (7, 7, 7, 8)]}
-    assert "inconclusive" == decide(table, Rules(), ended=True)["row"].verdict
+    assert "inconclusive" == decide(table, DecisionRules(), final=True)["row"].verdict
 
 
 def test_moderated_bounds_agree_with_a_calculation_by_hand():
@@ -182,7 +182,7 @@ def test_moderated_bounds_agree_with_a_calculation_by_hand():
         "b": [Effect(one, 50) for one in (0.00, 0.01, 0.00, 0.01)],
         "c": [Effect(one, 50) for one in (0.00, 0.02, 0.00, 0.02)],
     }
-    found = estimates(table, 0.001)["a"]
+    found = estimate_ratios(table, 0.001)["a"]
     own, others = 0.0005 / 3, (0.0001 / 3 + 0.0004 / 3) / 2
     pooled = (2 * others + 3 * own) / 5
     # t with 5 degrees of freedom, 0.1 % to one side: 5.893 in printed tables
@@ -193,7 +193,7 @@ def test_moderated_bounds_agree_with_a_calculation_by_hand():
 
 def test_a_single_row_has_only_its_own_variance():
     """Three degrees of freedom from four processes, and none from anywhere else."""
-    found = estimates({"a": [Effect(one, 50) for one in (0.01, 0.02, 0.03, 0.04)]}, 0.001)["a"]
+    found = estimate_ratios({"a": [Effect(one, 50) for one in (0.01, 0.02, 0.03, 0.04)]}, 0.001)["a"]
     assert found.high - found.mean == pytest.approx(10.214532 * (0.0005 / 3 / 4) ** 0.5)
 
 
@@ -217,9 +217,9 @@ def most(count, share, certainty=1e-4):
 def test_innocent_tables_are_accused_no_more_often_than_alpha_says(rows):
     """With no margin and no least effect, so that nothing but the bounds protects the innocent."""
     draw, tables = np.random.default_rng(rows), 300
-    rules = Rules(alpha=0.05, margin=1e-9, min_effect=1e-9, processes=6)
+    rules = DecisionRules(error_rate=0.05, noise_margin=1e-9, min_effect=1e-9, processes=6)
     accused = sum(
-        any(one.verdict == "slower" for one in decide(simulated(draw, rows, 6), rules, ended=True).values())
+        any(one.verdict == "slower" for one in decide(simulated(draw, rows, 6), rules, final=True).values())
         for _ in range(tables)
     )
     assert accused <= most(tables, 0.05)
@@ -230,7 +230,7 @@ def test_three_percent_are_found():
     draw, guilty = np.random.default_rng(0), {f"row {at}" for at in range(5)}
     shifts = [log1p(0.03)] * 5 + [0.0] * 11
     for _ in range(50):
-        decided = decide(simulated(draw, 16, 12, shifts), Rules(), ended=True)
+        decided = decide(simulated(draw, 16, 12, shifts), DecisionRules(), final=True)
         assert guilty == {row for row, one in decided.items() if one.verdict == "slower"}
 
 
@@ -239,8 +239,14 @@ def test_three_percent_are_found():
 
 def context(first, **changes):
     """What was compared, for effects of these rows."""
-    facts = {"base": "a", "candidate": "b", "rules": Rules(), "seed": 0, "measured": dict.fromkeys(first, "cpu")}
-    return Context(**facts | changes)
+    facts = {
+        "base": "a",
+        "candidate": "b",
+        "rules": DecisionRules(),
+        "seed": 0,
+        "measured": dict.fromkeys(first, "cpu"),
+    }
+    return ComparisonContext(**facts | changes)
 
 
 def test_a_row_is_accused_only_if_it_is_slower_again():
@@ -304,19 +310,19 @@ def test_a_machine_on_which_a_row_differs_from_itself_is_not_fit(percent, verdic
 def test_verdict_of_the_table(verdicts, verdict):
     """One slower row fails it; a row that nobody can tell of does not pass; nothing proves nothing."""
     found = [Finding(variant=f"row {at}", device="cpu", verdict=one) for at, one in enumerate(verdicts)]
-    assert verdict == overall(found)
+    assert verdict == overall_verdict(found)
     if "inconclusive" not in verdicts:
-        assert verdict == overall(found, {"inconclusive"})
+        assert verdict == overall_verdict(found, {"inconclusive"})
 
 
 @pytest.mark.parametrize(("other", "verdict"), [("same", "pass"), ("slower", "slower"), ("missing", "inconclusive")])
 def test_what_nobody_can_tell_may_be_allowed(other, verdict):
     """What is missing or slower does not pass with it."""
     found = [Finding(variant=one, device="cpu", verdict=one) for one in ("inconclusive", other)]
-    assert verdict == overall(found, {"inconclusive"})
+    assert verdict == overall_verdict(found, {"inconclusive"})
 
 
 def test_a_finding_shows_ratios():
     """And not their logarithms."""
-    shown = finding("row", "cpu", Decision("slower", Estimate(0.03, 0.02, 0.04, 4, 99)))
+    shown = finding_from_decision("row", "cpu", Decision("slower", RatioEstimate(0.03, 0.02, 0.04, 4, 99)))
     assert [exp(0.03), exp(0.02), exp(0.04)] == [shown.ratio, shown.low, shown.high]

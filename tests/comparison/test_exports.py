@@ -14,14 +14,14 @@ import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.cli.commands.compare import REPORTS
-from mnbench.comparison.decide import Finding, Judgement, Rules, overall
-from mnbench.comparison.exports import TEXTS, otava, services, write
-from mnbench.comparison.exports.annotations import annotations
-from mnbench.comparison.exports.github_summary import COLUMNS, ROWS, markdown, plot
-from mnbench.comparison.exports.junit import junit
-from mnbench.comparison.findings_table import decision
-from mnbench.errors import RecordError
+from mnbench.cli.commands.compare import REPORT_FORMATS
+from mnbench.comparison.decide import Comparison, DecisionRules, Finding, overall_verdict
+from mnbench.comparison.exports import TEXT_EXPORTS, otava, services, write_exports
+from mnbench.comparison.exports.annotations import to_annotations
+from mnbench.comparison.exports.github_summary import MAX_ROWS, PLOT_WIDTH, plot_intervals, to_github_summary
+from mnbench.comparison.exports.junit import to_junit
+from mnbench.comparison.findings_table import verdict_sentence
+from mnbench.errors import ResultsError
 
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
 
@@ -45,12 +45,12 @@ EVERY = (
 
 def judged(*findings, allow=()):
     """The judgement of a table with these rows."""
-    return Judgement(
-        verdict=overall(findings, allow),
+    return Comparison(
+        verdict=overall_verdict(findings, allow),
         base="results/cpu.jsonl",
         candidate="now",
         findings=findings,
-        rules=Rules(),
+        rules=DecisionRules(),
         seed=0,
         run="20260101T000000-compare",
         duration_s=43.21,
@@ -62,15 +62,17 @@ def judged(*findings, allow=()):
 
 def test_the_summary_says_it_all_in_its_heading():
     """Each verdict has its own."""
-    assert markdown(judged(*EVERY)).startswith("### mnbench: 1 of 7 rows slower\n")
-    assert markdown(judged(EVERY[0])).startswith("### mnbench: no row is slower, 1 passed\n")
-    assert markdown(judged(EVERY[0], EVERY[3])).startswith("### mnbench: could not tell, 1 of 2 rows unclear\n")
-    assert markdown(judged()).startswith("### mnbench: could not tell, 0 of 0 rows unclear\n")
+    assert to_github_summary(judged(*EVERY)).startswith("### mnbench: 1 of 7 rows slower\n")
+    assert to_github_summary(judged(EVERY[0])).startswith("### mnbench: no row is slower, 1 passed\n")
+    assert to_github_summary(judged(EVERY[0], EVERY[3])).startswith(
+        "### mnbench: could not tell, 1 of 2 rows unclear\n"
+    )
+    assert to_github_summary(judged()).startswith("### mnbench: could not tell, 0 of 0 rows unclear\n")
 
 
 def test_the_worst_row_comes_first():
     """What fails, then what passes; what is identical is folded away."""
-    text = markdown(judged(*EVERY))
+    text = to_github_summary(judged(*EVERY))
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
     assert ["`v1-a0.5-r224`", "`gone-a1-r64`"] == rows[:2]
     assert "`v1-a1-r224`" == rows[-1]
@@ -79,7 +81,7 @@ def test_the_worst_row_comes_first():
 
 def test_names_and_reasons_are_no_markup():
     """Neither a cell's end, nor HTML, nor a line of its own; every row has as many cells as the header."""
-    lines = markdown(judged(*EVERY)).splitlines()
+    lines = to_github_summary(judged(*EVERY)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert {7} == {len(re.findall(r"(?<!\\)\|", line)) for line in table}
     assert not any(re.search(r"(?<!\\)<(?!/?(details|summary)>)", re.sub(r"`[^`]*`", "", line)) for line in lines)
@@ -88,7 +90,7 @@ def test_names_and_reasons_are_no_markup():
 
 def test_the_plot_puts_each_row_where_it_is():
     """Slower right of the dot, faster left of it, all within the axis."""
-    axis, slower, faster, same = plot(
+    axis, slower, faster, same = plot_intervals(
         [found("a", "slower", 1.1), found("bb", "faster", 0.9), found("c", "same", 1.0)], 0.02
     )
     middle = axis.index(" 0 ") + 1
@@ -96,16 +98,16 @@ def test_the_plot_puts_each_row_where_it_is():
     assert slower.index("┼") > middle > faster.index("┼")
     assert middle == same.index("┼")
     assert "·" == slower[middle] == faster[middle]
-    assert all(len("bb") + 2 + COLUMNS < len(line) for line in (slower, faster, same))
+    assert all(len("bb") + 2 + PLOT_WIDTH < len(line) for line in (slower, faster, same))
     assert slower.endswith("+10.0 %  slower")
 
 
 def test_a_huge_table_fits_into_a_summary():
     """A mebibyte is all that a step has; the worst rows are shown, and the rest counted."""
     many = [found(f"{'folder/' * 20}model-{at}", "same", 1.0 + at / 1e6) for at in range(3000)]
-    text = markdown(judged(*many, EVERY[1]))
+    text = to_github_summary(judged(*many, EVERY[1]))
     assert len(text.encode()) < 2**20
-    assert f"{3001 - ROWS} more rows are not shown" in text
+    assert f"{3001 - MAX_ROWS} more rows are not shown" in text
     assert "`v1-a0.5-r224` | **slower**" in text
 
 
@@ -127,7 +129,7 @@ def commands(text):
 
 def test_annotations_name_what_fails():
     """The verdict first; nothing that a name holds ends a command or begins one."""
-    told = commands(annotations(judged(*EVERY)))
+    told = commands(to_annotations(judged(*EVERY)))
     assert ("error", "mnbench: 1 of 7 rows slower") == told[0][:2]
     assert [("error", "v1-a0.5-r224 is slower"), ("error", "gone-a1-r64 is missing")] == [one[:2] for one in told[1:3]]
     assert "+5.0 %, between +4.0 % and +6.0 %. +4.7 % when measured again, alone" == told[1][2]
@@ -137,16 +139,16 @@ def test_annotations_name_what_fails():
 
 def test_there_are_no_more_annotations_than_are_shown():
     """Ten of a kind a step: the last one says how many more there are."""
-    told = commands(annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
+    told = commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
     assert 10 == len(told)
     assert "22 more rows" == told[-1][1]
-    assert 10 == len(commands(annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
+    assert 10 == len(commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
 
 
 def test_a_pass_is_a_notice():
     """And nothing else."""
     assert [("notice", "mnbench: no row is slower, 1 passed")] == [
-        one[:2] for one in commands(annotations(judged(EVERY[0])))
+        one[:2] for one in commands(to_annotations(judged(EVERY[0])))
     ]
 
 
@@ -155,7 +157,7 @@ def test_a_pass_is_a_notice():
 
 def test_junit_counts_what_it_holds():
     """A slower row is a failure, an unclear one an error, and both say why in their text."""
-    suites = ET.fromstring(junit(judged(*EVERY)).encode())  # noqa: S314  our own
+    suites = ET.fromstring(to_junit(judged(*EVERY)).encode())  # noqa: S314  our own
     (suite,) = suites
     counts = {"tests": "7", "failures": "1", "errors": "3", "time": "43.210"}
     assert counts == {name: suite.attrib[name] for name in counts} == {name: suites.attrib[name] for name in counts}
@@ -181,10 +183,12 @@ def test_what_is_allowed_to_be_unclear_passes_everywhere():
     """And is still said to be unclear: in the heading, in words, in the log, and as a test that was skipped."""
     judgement = judged(EVERY[0], EVERY[3], allow={"inconclusive"})
     assert "pass" == judgement.verdict
-    assert markdown(judgement).startswith("### mnbench: no row is found slower, 1 of 2 rows unclear\n")
-    assert "PASS: 1 same, 1 inconclusive of 2 rows. None of the others is slower by more than" in decision(judgement)
-    assert "::warning title=v3-small-a1-r224 is inconclusive::" in annotations(judgement)
-    (suite,) = ET.fromstring(junit(judgement).encode())  # noqa: S314  our own
+    assert to_github_summary(judgement).startswith("### mnbench: no row is found slower, 1 of 2 rows unclear\n")
+    assert "PASS: 1 same, 1 inconclusive of 2 rows. None of the others is slower by more than" in verdict_sentence(
+        judgement
+    )
+    assert "::warning title=v3-small-a1-r224 is inconclusive::" in to_annotations(judgement)
+    (suite,) = ET.fromstring(to_junit(judgement).encode())  # noqa: S314  our own
     assert {"failures": "0", "errors": "0", "skipped": "1"}.items() <= suite.attrib.items()
     assert "inconclusive: " in suite.findall("testcase")[1].find("skipped").attrib["message"]
 
@@ -194,7 +198,7 @@ def test_what_is_allowed_to_be_unclear_passes_everywhere():
 
 def test_bencher_metric_format():
     """By row and measure a value with its bounds; an identical row is 1; one without a ratio is left out."""
-    payload = json.loads(TEXTS["bencher"](judged(*EVERY)))
+    payload = json.loads(TEXT_EXPORTS["bencher"](judged(*EVERY)))
     assert {"value": 1.05, "lower_value": 1.04, "upper_value": 1.06} == payload["v1-a0.5-r224"]["ratio"]
     assert {"ratio": {"value": 1.0}} == payload["v1-a0.25-r64"]
     assert {"gone-a1-r64", HOSTILE}.isdisjoint(payload)
@@ -203,7 +207,7 @@ def test_bencher_metric_format():
 
 def test_github_action_benchmark():
     """A list of names, units and values, none of them empty: a table without change must not fail the service."""
-    payload = json.loads(TEXTS["benchmark-action"](judged(*EVERY)))
+    payload = json.loads(TEXT_EXPORTS["benchmark-action"](judged(*EVERY)))
     assert {
         "name": "v1-a0.5-r224",
         "unit": "candidate / base",
@@ -211,7 +215,7 @@ def test_github_action_benchmark():
         "range": "± 0.01",
         "extra": "slower\n4 processes, 1234 pairs\n+4.7 % when measured again, alone",
     } == payload[1]
-    assert 1 == len(json.loads(TEXTS["benchmark-action"](judged(EVERY[5]))))
+    assert 1 == len(json.loads(TEXT_EXPORTS["benchmark-action"](judged(EVERY[5]))))
 
 
 def test_latencies_for_services(make_record):
@@ -219,9 +223,9 @@ def test_latencies_for_services(make_record):
     records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, error="no", latency_ns=None)]
     assert {
         "v1-a0.5-r160": {"latency": {"value": 2_000_000, "lower_value": 1_940_000, "upper_value": 2_080_000}}
-    } == json.loads(services.bencher(services.of_records(records)))
+    } == json.loads(services.to_bencher(services.records_to_metrics(records)))
     records = [make_record(0.5, 160, threads=1), make_record(0.5, 160, threads=2, device="board")]
-    rows = [one["name"] for one in json.loads(services.benchmark_action(services.of_records(records)))]
+    rows = [one["name"] for one in json.loads(services.to_benchmark_action(services.records_to_metrics(records)))]
     assert ["cpu v1-a0.5-r160 1 threads", "board v1-a0.5-r160 2 threads"] == rows
 
 
@@ -235,7 +239,7 @@ def test_a_series_grows_by_a_line_a_comparison(tmp_path, monkeypatch):
     for day in (1, 2):
         when = datetime(2026, 1, day, tzinfo=UTC)
         findings = (found("a", "same", 1.0 + day / 100), found("deep/b", "same", 1.0), found("c", "missing"))
-        otava.extend(folder, otava.of_judgement(judged(*findings[:day]), when))
+        otava.extend_series(folder, otava.comparison_to_series(judged(*findings[:day]), when))
     lines = csv_rows((folder / "cpu" / "a.csv").read_text(encoding="utf-8"))
     assert [("2026-01-01T00:00:00+00:00", "1.01"), ("2026-01-02T00:00:00+00:00", "1.02")] == [
         (line["time"], line["ratio"]) for line in lines
@@ -250,8 +254,8 @@ def test_another_file_is_not_continued(tmp_path):
     """A file of the same name with other columns."""
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "a.csv").write_text("time,latency\n1,2\n", encoding="utf-8")
-    with pytest.raises(RecordError, match="has other columns"):
-        otava.extend(tmp_path, otava.of_judgement(judged(found("a", "same", 1.0))))
+    with pytest.raises(ResultsError, match="has other columns"):
+        otava.extend_series(tmp_path, otava.comparison_to_series(judged(found("a", "same", 1.0))))
     assert "time,latency\n1,2\n" == (tmp_path / "cpu" / "a.csv").read_text(encoding="utf-8")
 
 
@@ -266,7 +270,7 @@ def test_otava_finds_a_planted_step(tmp_path):
             found("quiet", "same", 1 + draw.gauss(0, 0.004)),
             found("stepped", "same", 1 + step + draw.gauss(0, 0.004)),
         )
-        otava.extend(tmp_path, otava.of_judgement(judged(*findings), when))
+        otava.extend_series(tmp_path, otava.comparison_to_series(judged(*findings), when))
     day = (datetime.now(UTC) - timedelta(days=15)).strftime("%Y-%m-%d")
 
     def analyzed(test):
@@ -285,11 +289,11 @@ def test_otava_finds_a_planted_step(tmp_path):
 
 def test_every_format_of_the_option_is_written(tmp_path):
     """The list that help shows is the list that there is."""
-    assert {*TEXTS, "series"} == set(REPORTS)
-    wanted = [(name, tmp_path / name) for name in REPORTS]
-    write(judged(*EVERY), wanted)
+    assert {*TEXT_EXPORTS, "series"} == set(REPORT_FORMATS)
+    wanted = [(name, tmp_path / name) for name in REPORT_FORMATS]
+    write_exports(judged(*EVERY), wanted)
     assert all(path.exists() for _, path in wanted)
-    assert judged(*EVERY) == msgspec.json.decode((tmp_path / "json").read_bytes(), type=Judgement)
+    assert judged(*EVERY) == msgspec.json.decode((tmp_path / "json").read_bytes(), type=Comparison)
 
 
 @pytest.mark.parametrize(

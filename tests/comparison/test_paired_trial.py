@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from mnbench.bench.plan import Cell
-from mnbench.bench.prepare import prepare
-from mnbench.comparison.paired_trial import Arm, Dose, Row, take_pairs
-from mnbench.errors import MeasureError, RuntimeUnavailable
-from mnbench.model.build import make
-from mnbench.network.variant import OnnxFile, named
+from mnbench.bench.plan import BenchmarkCase
+from mnbench.bench.prepare import prepare_case
+from mnbench.comparison.paired_trial import ComparisonCase, PairedSampling, PreparedSide, run_paired_trial
+from mnbench.errors import RuntimeUnavailable, TrialError
+from mnbench.model.build import build_model
+from mnbench.network.variant import OnnxFile, parse_variant
 from mnbench.targets.device import read_device
-from mnbench.targets.environments import environment
-from mnbench.worker.host.conditions import busy
-from mnbench.worker.requests.paired import COLUMNS, burst, orders, sweeps
+from mnbench.targets.environments import create_environment
+from mnbench.worker.host.conditions import busy_reason
+from mnbench.worker.requests.paired import PAIR_COLUMNS, pairs_per_block, run_orders, run_rounds
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
@@ -60,16 +60,16 @@ class FakeTime:
 def swept(time, rows, bursts, duration_ns, seed=0):
     """The columns of a sweep by that time, as arrays, and what was told."""
     told = []
-    found = sweeps(
+    found = run_rounds(
         rows,
         bursts,
         duration_ns=duration_ns,
         draw=random.Random(seed),
-        tell=told.append,
+        on_progress=told.append,
         clock=time.clock,
         cpu_clock=time.cpu_clock,
     )
-    assert set(COLUMNS) == set(found)
+    assert set(PAIR_COLUMNS) == set(found)
     return {name: np.array(values) for name, values in found.items()}, told
 
 
@@ -116,16 +116,16 @@ def test_both_orders_are_as_frequent_in_every_burst():
     """But for one pair, where their number is odd."""
     draw = random.Random(0)
     for count in range(1, 40):
-        found = orders(count, draw)
+        found = run_orders(count, draw)
         assert count == len(found)
         assert abs(2 * sum(found) - count) <= count % 2
-    assert len({tuple(orders(6, draw)) for _ in range(50)}) > 10
+    assert len({tuple(run_orders(6, draw)) for _ in range(50)}) > 10
 
 
 def test_a_burst_is_sixty_milliseconds_and_five_pairs_at_least():
     """By what a pair takes."""
-    assert 60 == burst(1_000_000, duration_ns=60_000_000, min_pairs=5)
-    assert 5 == burst(100_000_000, duration_ns=60_000_000, min_pairs=5)
+    assert 60 == pairs_per_block(1_000_000, duration_ns=60_000_000, min_pairs=5)
+    assert 5 == pairs_per_block(100_000_000, duration_ns=60_000_000, min_pairs=5)
 
 
 def test_the_other_side_hears_every_half_second():
@@ -144,9 +144,9 @@ def cells(tmp_path_factory):
     """Tiny models, made once."""
     folder, made = tmp_path_factory.mktemp("cells"), {}
 
-    def cell(name) -> Cell:
+    def cell(name) -> BenchmarkCase:
         if name not in made:
-            made[name] = prepare(make(named(name)), folder, variant=name, seed=0)
+            made[name] = prepare_case(build_model(parse_variant(name)), folder, variant=name, seed=0)
         return made[name]
 
     return cell
@@ -156,28 +156,28 @@ def row(cells, base, candidate, device=None, **changes):
     """A row of two variants on this machine's CPU; the candidate's device may differ."""
     cpu = read_device("cpu")
     other = device or msgspec.structs.replace(cpu, **changes)
-    return Row(
+    return ComparisonCase(
         variant=f"{base} {candidate}",
-        base=Arm(cell=cells(base), device=cpu),
-        candidate=Arm(cell=cells(candidate), device=other),
+        baseline=PreparedSide(case=cells(base), device=cpu),
+        candidate=PreparedSide(case=cells(candidate), device=other),
     )
 
 
 def dose(duration_s=0.2, **changes):
     """A short measurement on a machine that may be busy."""
-    return Dose(duration_s=duration_s, seed="0", **QUICK | changes)
+    return PairedSampling(duration_s=duration_s, seed="0", **QUICK | changes)
 
 
 def assert_found(pairs, rows, least=5):
     """Every row has its pairs, all of them plausible, and its arms' facts."""
-    assert (None, {}) == (pairs.busy, pairs.failed)
+    assert (None, {}) == (pairs.busy_reason, pairs.failed)
     for one in rows:
-        columns = pairs.of(one.variant)
+        columns = pairs.columns_of(one.variant)
         assert len(columns["first"]) >= least
-        assert set(columns) == set(COLUMNS)
+        assert set(columns) == set(PAIR_COLUMNS)
         assert all((columns[name] > 0).all() for name in ("base_ns", "candidate_ns", "base_cpu_ns"))
         facts = pairs.facts["arms"][f"{one.variant} candidate"]
-        assert one.candidate.cell.sha256 == facts["sha256"]
+        assert one.candidate.case.sha256 == facts["sha256"]
         assert facts["difference"] < 1
 
 
@@ -186,10 +186,12 @@ def test_arms_of_different_models_and_settings_share_a_process(cells):
     spinning = {"session.intra_op.allow_spinning": "1"}
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32"), row(cells, "v1-a0.25-r32", "v1-a0.25-r32", options=spinning)]
     heard = []
-    pairs = take_pairs(rows, dose(), heard=heard.append)
+    pairs = run_paired_trial(rows, dose(), on_progress=heard.append)
     assert_found(pairs, rows)
     assert heard
-    assert np.median(pairs.of(rows[0].variant)["candidate_ns"]) > np.median(pairs.of(rows[0].variant)["base_ns"])
+    assert np.median(pairs.columns_of(rows[0].variant)["candidate_ns"]) > np.median(
+        pairs.columns_of(rows[0].variant)["base_ns"]
+    )
     assert pairs.facts["host"]["cpu"]
 
 
@@ -197,10 +199,12 @@ def test_arms_of_different_models_and_settings_share_a_process(cells):
 def test_arms_with_pythons_of_their_own_take_turns(cells):
     """The same interpreter by another name is another gateway, and so another process."""
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32", gateway=f"popen//python={sys.executable}")]
-    pairs = take_pairs(rows, dose(), heard=lambda _: None)
+    pairs = run_paired_trial(rows, dose(), on_progress=lambda _: None)
     assert_found(pairs, rows)
     assert {"host", "candidate_host"} <= set(pairs.facts)
-    assert np.median(pairs.of(rows[0].variant)["candidate_ns"]) > np.median(pairs.of(rows[0].variant)["base_ns"])
+    assert np.median(pairs.columns_of(rows[0].variant)["candidate_ns"]) > np.median(
+        pairs.columns_of(rows[0].variant)["base_ns"]
+    )
 
 
 @pytest.mark.slow
@@ -211,8 +215,10 @@ def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
     device = msgspec.structs.replace(read_device("cpu"), cores=(CORES[1],), threads="all")
     other = msgspec.structs.replace(device, gateway=gateway)
     cell = cells("v1-a0.25-r32")
-    both = Row(variant="row", base=Arm(cell=cell, device=device), candidate=Arm(cell=cell, device=other))
-    facts = take_pairs([both], dose(), heard=lambda _: None).facts
+    both = ComparisonCase(
+        variant="row", baseline=PreparedSide(case=cell, device=device), candidate=PreparedSide(case=cell, device=other)
+    )
+    facts = run_paired_trial([both], dose(), on_progress=lambda _: None).facts
     assert {1} == {arm["threads"] for arm in facts["arms"].values()}
     hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
     assert {(1, str(CORES[1]))} == {(host["cores"], host["allowed_cpus"]) for host in hosts}
@@ -225,20 +231,24 @@ def test_a_broken_arm_costs_its_row_alone(cells, tmp_path, gateway):
     good = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", device=broken)
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
-    bad = replace(good, variant="bad", candidate=Arm(cell=replace(good.base.cell, path=path), device=broken))
-    pairs = take_pairs([bad, good], dose(), heard=lambda _: None)
+    bad = replace(
+        good, variant="bad", candidate=PreparedSide(case=replace(good.baseline.case, path=path), device=broken)
+    )
+    pairs = run_paired_trial([bad, good], dose(), on_progress=lambda _: None)
     side, message = pairs.failed["bad"]
     assert "candidate" == side
     assert "Protobuf parsing failed" in message or "INVALID_PROTOBUF" in message
-    assert pairs.of("bad")["first"].size == 0
-    assert pairs.of(good.variant)["first"].size >= 5
+    assert pairs.columns_of("bad")["first"].size == 0
+    assert pairs.columns_of(good.variant)["first"].size >= 5
 
 
 def test_wrong_outputs_fail_the_row(cells):
     """A candidate that answers to another model's feed."""
     one = row(cells, "v1-a0.25-r32", "v1-a0.25-r32")
-    wrong = replace(one.candidate.cell, path=cells("v1-a0.5-r32").path)
-    pairs = take_pairs([replace(one, candidate=Arm(cell=wrong, device=one.candidate.device))], dose(), heard=id)
+    wrong = replace(one.candidate.case, path=cells("v1-a0.5-r32").path)
+    pairs = run_paired_trial(
+        [replace(one, candidate=PreparedSide(case=wrong, device=one.candidate.device))], dose(), on_progress=id
+    )
     side, message = pairs.failed[one.variant]
     assert ("candidate", True) == (side, "outputs differ" in message)
 
@@ -248,7 +258,7 @@ def test_wrong_outputs_fail_the_row(cells):
 def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
     """Which pages a session gets must not be chance; in one process, and where two take turns."""
     one = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", gateway=gateway)
-    facts = take_pairs([one], dose(), heard=id).facts
+    facts = run_paired_trial([one], dose(), on_progress=id).facts
     hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
     assert (1 if gateway == "popen" else 2) == len(hosts)
     for host in hosts:
@@ -260,13 +270,13 @@ def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
 def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypatch):
     """The row at which it was last heard has failed."""
 
-    def ask(_device, _request, *, heard, **_):
-        heard({"expect_s": 0.0, "at": 3})
-        raise MeasureError("the worker was killed by SIGSEGV", hint="")
+    def ask(_device, _request, *, on_heartbeat, **_):
+        on_heartbeat({"expected_s": 0.0, "at": 3})
+        raise TrialError("the worker was killed by SIGSEGV", hint="")
 
-    monkeypatch.setattr("mnbench.comparison.paired_trial.ask", ask)
+    monkeypatch.setattr("mnbench.comparison.paired_trial.call_worker", ask)
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.25-r32"), row(cells, "v1-a0.25-r32", "v1-a0.5-r32")]
-    pairs = take_pairs(rows, dose(), heard=id)
+    pairs = run_paired_trial(rows, dose(), on_progress=id)
     assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
     assert 0 == pairs.columns["row"].size
 
@@ -276,7 +286,7 @@ def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
 
     class Dying:
         def __init__(self):
-            self.answers = [{"expect_s": 0.0, "at": 1}, None]
+            self.answers = [{"expected_s": 0.0, "at": 1}, None]
 
         def send(self, _message):
             pass
@@ -284,22 +294,22 @@ def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
         def receive(self):
             answer = self.answers.pop(0)
             if answer is None:
-                raise MeasureError("the worker was killed by SIGSEGV", hint="")
+                raise TrialError("the worker was killed by SIGSEGV", hint="")
             return answer
 
-    monkeypatch.setattr("mnbench.comparison.paired_trial.conversation", lambda *_, **__: nullcontext(Dying()))
+    monkeypatch.setattr("mnbench.comparison.paired_trial.open_worker", lambda *_, **__: nullcontext(Dying()))
     gateway = f"popen//python={sys.executable}"
     rows = [row(cells, "v1-a0.25-r32", name, gateway=gateway) for name in ("v1-a0.25-r32", "v1-a0.5-r32")]
-    ((variant, (_, message)),) = take_pairs(rows, dose(), heard=id).failed.items()
+    ((variant, (_, message)),) = run_paired_trial(rows, dose(), on_progress=id).failed.items()
     assert (rows[1].variant, "the worker was killed by SIGSEGV") == (variant, message)
 
 
 def test_a_busy_machine_is_not_measured_on(cells):
     """Where the limits are none, any load is too much; the answer says so and holds no pairs."""
-    pairs = take_pairs([row(cells, "v1-a0.25-r32", "v1-a0.25-r32")], dose(load=-1e9), heard=id)
-    assert "the load is" in pairs.busy
+    pairs = run_paired_trial([row(cells, "v1-a0.25-r32", "v1-a0.25-r32")], dose(load=-1e9), on_progress=id)
+    assert "the load is" in pairs.busy_reason
     assert 0 == pairs.columns["row"].size
-    assert busy({"pressure": 1e9, "load": 1e9}) is None
+    assert busy_reason({"pressure": 1e9, "load": 1e9}) is None
 
 
 def test_a_model_of_any_kind_is_paired(tmp_path):
@@ -319,10 +329,10 @@ def test_a_model_of_any_kind_is_paired(tmp_path):
     path = tmp_path / "own.onnx"
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
-    cell = prepare(make(OnnxFile(path=path), simplified=False), tmp_path, variant="own", seed=0)
-    arm = Arm(cell=cell, device=read_device("cpu"))
-    pairs = take_pairs([Row(variant="own", base=arm, candidate=arm)], dose(0.01), heard=id)
-    assert_found(pairs, [Row(variant="own", base=arm, candidate=arm)])
+    cell = prepare_case(build_model(OnnxFile(path=path), simplified=False), tmp_path, variant="own", seed=0)
+    arm = PreparedSide(case=cell, device=read_device("cpu"))
+    pairs = run_paired_trial([ComparisonCase(variant="own", baseline=arm, candidate=arm)], dose(0.01), on_progress=id)
+    assert_found(pairs, [ComparisonCase(variant="own", baseline=arm, candidate=arm)])
 
 
 # Environments
@@ -350,13 +360,13 @@ def test_an_environment_is_made_once(tmp_path, monkeypatch, uv):
     monkeypatch.setattr("mnbench.targets.environments.shutil.which", lambda _: uv)
     monkeypatch.setattr("mnbench.targets.environments.subprocess.run", installer)
     monkeypatch.setattr("mnbench.targets.environments.Path.write_text", _written)
-    python = environment("onnxruntime==1.30.0", "numpy", folder=tmp_path)
+    python = create_environment("onnxruntime==1.30.0", "numpy", folder=tmp_path)
     assert 2 == len(installer.commands)
     assert all((uv in command) == bool(uv) for command in installer.commands)
     assert ("onnxruntime==1.30.0", "numpy") == tuple(installer.commands[-1][-2:])
-    assert python == environment("numpy", "onnxruntime==1.30.0", folder=tmp_path)
+    assert python == create_environment("numpy", "onnxruntime==1.30.0", folder=tmp_path)
     assert 2 == len(installer.commands)
-    assert python != environment("onnxruntime==1.31.1", "numpy", folder=tmp_path)
+    assert python != create_environment("onnxruntime==1.31.1", "numpy", folder=tmp_path)
 
 
 def _written(path, text):
@@ -371,5 +381,5 @@ def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(tmp_path, 
     monkeypatch.setattr("mnbench.targets.environments.shutil.which", lambda _: None)
     monkeypatch.setattr("mnbench.targets.environments.subprocess.run", Installer(fails="onnxruntime==9"))
     with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 cannot be installed: ERROR: no such version"):
-        environment("onnxruntime==9", folder=tmp_path)
+        create_environment("onnxruntime==9", folder=tmp_path)
     assert [] == [path for path in tmp_path.iterdir() if path.is_dir()]

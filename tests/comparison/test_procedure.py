@@ -9,18 +9,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from mnbench.bench.plan import Cell
-from mnbench.comparison.decide import Rules
-from mnbench.comparison.paired_trial import Arm, Pairs, Row
-from mnbench.comparison.procedure import Contest, Settings
-from mnbench.comparison.storage import Kept, judged_again
-from mnbench.errors import MeasureError, RecordError
+from mnbench.bench.plan import BenchmarkCase
+from mnbench.comparison.decide import DecisionRules
+from mnbench.comparison.paired_trial import ComparisonCase, PairedTrial, PreparedSide
+from mnbench.comparison.procedure import ComparisonSettings, Procedure
+from mnbench.comparison.storage import PairedTrialLog, load_findings
+from mnbench.errors import ResultsError, TrialError
 from mnbench.network.cost import Cost
-from mnbench.worker.requests.paired import COLUMNS
+from mnbench.worker.requests.paired import PAIR_COLUMNS
 
 
 class FakeProcesses:
-    """Stands in for `take_pairs`: each row has its effect in percent, each process takes so many seconds."""
+    """Stands in for `run_paired_trial`: each row has its effect in percent, each process takes so many seconds."""
 
     def __init__(self, effects, seconds=5.0, scatter=0.1):
         self.effects = effects
@@ -31,26 +31,26 @@ class FakeProcesses:
         self.asked = []
         self.answers = {}
 
-    def __call__(self, rows, dose, *, heard):
+    def __call__(self, rows, dose, *, on_progress):
         self.asked.append((dose.seed, [row.variant for row in rows]))
         answer = self.answers.pop(len(self.asked) - 1, None)
-        if isinstance(answer, Pairs):
+        if isinstance(answer, PairedTrial):
             return answer
         if isinstance(answer, Exception):
             raise answer
-        heard(1.0)
+        on_progress(1.0)
         self.now += self.seconds
         draw = random.Random(dose.seed)
-        columns = {name: [] for name in COLUMNS}
+        columns = {name: [] for name in PAIR_COLUMNS}
         for at, row in enumerate(rows):
             effect = self.effects[row.variant]
             percent = (effect(dose.seed) if callable(effect) else effect) + draw.gauss(0, self.scatter)
             for pair in range(10):
                 base = 1_000_000 if not answer else answer["base_ns"]
                 candidate = round(base * (1 + percent / 100))
-                for name, value in zip(COLUMNS, (at, 0, pair % 2, base, candidate, base, candidate), strict=True):
+                for name, value in zip(PAIR_COLUMNS, (at, 0, pair % 2, base, candidate, base, candidate), strict=True):
                     columns[name].append(value)
-        return Pairs(
+        return PairedTrial(
             variants=tuple(row.variant for row in rows),
             columns={name: np.array(values, np.int64) for name, values in columns.items()},
             failed={},
@@ -72,7 +72,7 @@ def make_row(tmp_path, make_device):
 
     def make(variant):
         (tmp_path / "model").touch()
-        cell = Cell(
+        cell = BenchmarkCase(
             variant=variant,
             architecture=None,
             alpha=None,
@@ -80,14 +80,16 @@ def make_row(tmp_path, make_device):
             precision="fp32",
             batch=1,
             path=tmp_path / "model",
-            feed=tmp_path / "feed",
+            inputs_path=tmp_path / "feed",
             sha256="0",
             cost=Cost(params=1, mult_adds=1, memory_access=1),
             peak_activation_bytes=1,
             layers=(),
         )
-        return Row(
-            variant=variant, base=Arm(cell=cell, device=make_device()), candidate=Arm(cell=cell, device=make_device())
+        return ComparisonCase(
+            variant=variant,
+            baseline=PreparedSide(case=cell, device=make_device()),
+            candidate=PreparedSide(case=cell, device=make_device()),
         )
 
     return make
@@ -100,16 +102,16 @@ def held(make_row):
     def hold(effects, folder=None, answers=None, seconds=5.0, scatter=0.1, **settings):
         processes = FakeProcesses(effects, seconds, scatter)
         processes.answers = answers or {}
-        contest = Contest(
+        contest = Procedure(
             [make_row(variant) for variant in effects],
-            Settings(**settings),
-            Kept(folder),
-            seen=lambda _: None,
-            take=processes,
+            ComparisonSettings(**settings),
+            PairedTrialLog(folder),
+            on_progress=lambda _: None,
+            run_trial=processes,
             clock=lambda: processes.now,
             sleep=processes.sleep,
         )
-        context, findings = contest.held("base", "candidate")
+        context, findings = contest.run("base", "candidate")
         return processes, context, {one.variant: one for one in findings}
 
     return hold
@@ -117,8 +119,8 @@ def held(make_row):
 
 def nothing(busy=None, failed=None):
     """A process that measured nothing."""
-    columns = {name: np.array([], np.int64) for name in COLUMNS}
-    return Pairs(variants=("a", "b"), columns=columns, failed=failed or {}, facts={}, busy=busy)
+    columns = {name: np.array([], np.int64) for name in PAIR_COLUMNS}
+    return PairedTrial(variants=("a", "b"), columns=columns, failed=failed or {}, facts={}, busy_reason=busy)
 
 
 def test_a_table_without_change_takes_four_processes(held):
@@ -132,9 +134,9 @@ def test_rows_of_other_runtimes_have_processes_of_their_own(make_row):
     """One old row of a table does not make the others run in its old runtime."""
     rows = {name: make_row(name) for name in "abcd"}
     for name, change in {"b": {"gateway": "popen//python=old"}, "d": {"environment": {"X": "1"}}}.items():
-        base = replace(rows[name].base, device=msgspec.structs.replace(rows[name].base.device, **change))
-        rows[name] = replace(rows[name], base=base)
-    contest = Contest(list(rows.values()), Settings(), Kept(None), seen=lambda _: None)
+        base = replace(rows[name].baseline, device=msgspec.structs.replace(rows[name].baseline.device, **change))
+        rows[name] = replace(rows[name], baseline=base)
+    contest = Procedure(list(rows.values()), ComparisonSettings(), PairedTrialLog(None), on_progress=lambda _: None)
 
     assert [["a", "c"], ["b"], ["d"]] == sorted(contest._groups("abcd", "0"))
 
@@ -194,7 +196,7 @@ def test_no_budget_is_overspent_and_no_seed_comes_twice(held, seed):
     kinds = [0, 3, -3, lambda key: (0, 8)[int(key.split("/")[2]) % 2], lambda key: 3 if "first" in key else 0]
     effects = {f"row {at}": draw.choice(kinds) for at in range(draw.randint(1, 6))}
     seconds, budget_s, processes = draw.uniform(1, 20), draw.uniform(5, 300), draw.randint(4, 20)
-    fake, _, found = held(effects, seconds=seconds, budget_s=budget_s, rules=Rules(processes=processes))
+    fake, _, found = held(effects, seconds=seconds, budget_s=budget_s, rules=DecisionRules(processes=processes))
     seeds = [one for one, _ in fake.asked]
 
     assert fake.now <= max(budget_s, seconds)
@@ -254,7 +256,7 @@ def test_a_row_that_crashes_costs_itself(held):
 
 def test_a_process_that_dies_while_it_measures_ends_it(held):
     """What was measured is judged; the rest is inconclusive, with the reason."""
-    dead = MeasureError("the worker was killed by SIGKILL: out of memory?", hint="")
+    dead = TrialError("the worker was killed by SIGKILL: out of memory?", hint="")
     processes, context, found = held({"a": 0, "b": 0}, answers={2: dead})
     assert 3 == len(processes.asked)
     assert "a process failed: the worker was killed by SIGKILL: out of memory?" == context.stopped
@@ -274,11 +276,11 @@ def test_the_verdict_can_be_computed_again(held, tmp_path):
     folder = tmp_path / "kept"
     folder.mkdir()
     _, context, found = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
-    assert list(found.values()) == list(judged_again(folder))
+    assert list(found.values()) == list(load_findings(folder))
     assert context.processes == len(list(folder.glob("pairs.*.npz")))
-    lenient = {one.variant: one.verdict for one in judged_again(folder, Rules(min_effect=0.02))}
+    lenient = {one.variant: one.verdict for one in load_findings(folder, DecisionRules(min_effect=0.02))}
     assert ("slower", "slower") == (found["a"].verdict, found["c"].verdict)
     assert ("same", "slower") == (lenient["a"], lenient["c"])
     (folder / "pairs.1.npz").write_bytes(b"cut")
-    with pytest.raises(RecordError, match="holds no comparison that can be read"):
-        judged_again(folder)
+    with pytest.raises(ResultsError, match="holds no comparison that can be read"):
+        load_findings(folder)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnbench import families
-from mnbench.comparison.sides import Setup, pairings, side
-from mnbench.errors import ArchitectureError, BuildError, MnbenchError, RuntimeUnavailable
-from mnbench.network.variant import OnnxFile, Variant, named
+from mnbench.comparison.sides import SideOptions, pair_sides, parse_side
+from mnbench.errors import BuildError, GraphFileError, MnbenchError, RuntimeUnavailable
+from mnbench.network.variant import OnnxFile, Variant, parse_variant
 from mnbench.workspace import table_paths
 
 # Names
@@ -49,21 +49,21 @@ def variants():
 @given(variants())
 def test_a_name_leads_back_to_its_variant(variant):
     """Whatever differs from the table's own."""
-    assert variant == named(variant.name)
+    assert variant == parse_variant(variant.name)
 
 
 @pytest.mark.parametrize("name", ["", "v1", "v1-a1", "v1-r224", "v1-a-r224", "v1-a1-r224-x", "v1-a1.2.3-r224", "fp31"])
 def test_what_is_no_name_is_refused(name):
     """In one line with an example."""
     with pytest.raises(BuildError) as caught:
-        named(name)
+        parse_variant(name)
     assert "v1-a0.5-r160" in caught.value.hint
 
 
 def test_a_name_of_an_unknown_table_says_which_are_known():
     """As everywhere."""
-    with pytest.raises(ArchitectureError, match="no graph of that name"):
-        named("v9-a1-r224")
+    with pytest.raises(GraphFileError, match="no graph of that name"):
+        parse_variant("v9-a1-r224")
 
 
 # Sides
@@ -73,26 +73,28 @@ def test_arguments_are_told_apart(tmp_path):
     """Files, folders, variants, precisions, runtimes, settings."""
     path = tmp_path / "a.onnx"
     path.touch()
-    assert OnnxFile(path=path) == side(str(path))
-    assert tmp_path == side(str(tmp_path))
-    assert named("v1-a0.5-r160") == side("v1-a0.5-r160")
-    assert Setup(precision="int8") == side("int8")
-    assert Setup(requirement="onnxruntime==1.30.0") == side("onnxruntime==1.30.0")
-    assert Setup(requirement="OpenVINO>=2026") == side("OpenVINO>=2026")
-    assert Setup(requirement="onnxruntime") == side("onnxruntime")
-    assert Setup() == side("default")
+    assert OnnxFile(path=path) == parse_side(str(path))
+    assert tmp_path == parse_side(str(tmp_path))
+    assert parse_variant("v1-a0.5-r160") == parse_side("v1-a0.5-r160")
+    assert SideOptions(precision="int8") == parse_side("int8")
+    assert SideOptions(requirement="onnxruntime==1.30.0") == parse_side("onnxruntime==1.30.0")
+    assert SideOptions(requirement="OpenVINO>=2026") == parse_side("OpenVINO>=2026")
+    assert SideOptions(requirement="onnxruntime") == parse_side("onnxruntime")
+    assert SideOptions() == parse_side("default")
     settings = {"session.intra_op.allow_spinning": "1", "threads": "2", "provider.use_tf32": "1"}
-    assert Setup(settings=settings) == side("session.intra_op.allow_spinning=1,threads=2,provider.use_tf32=1")
+    assert SideOptions(settings=settings) == parse_side(
+        "session.intra_op.allow_spinning=1,threads=2,provider.use_tf32=1"
+    )
     with pytest.raises(MnbenchError, match="there is no such file"):
-        side(str(tmp_path / "b.onnx"))
+        parse_side(str(tmp_path / "b.onnx"))
     with pytest.raises(BuildError, match="'nonsense' is no variant's name"):
-        side("nonsense")
+        parse_side("nonsense")
 
 
 def test_settings_change_the_device(make_device):
     """Session options, provider options and threads, each in its place, over what the profile has."""
     device = make_device(options={"session.x": "0", "session.y": "0"})
-    found = Setup(settings={"session.x": "1", "threads": "2", "provider.z": "3"}).device(device)
+    found = SideOptions(settings={"session.x": "1", "threads": "2", "provider.z": "3"}).configure_device(device)
     assert ({"session.x": "1", "session.y": "0"}, {"z": "3"}, 2) == (
         found.options,
         found.provider_options,
@@ -103,29 +105,33 @@ def test_settings_change_the_device(make_device):
 def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeypatch):
     """The gateway starts that environment's Python."""
     monkeypatch.setattr(
-        "mnbench.comparison.sides.environment", lambda *asked, alone: Path("/cache") / "+".join([*asked, *alone])
+        "mnbench.comparison.sides.create_environment",
+        lambda *asked, no_deps: Path("/cache") / "+".join([*asked, *no_deps]),
     )
-    found = Setup(requirement="onnxruntime==1.30.0").device(make_device())
+    found = SideOptions(requirement="onnxruntime==1.30.0").configure_device(make_device())
     assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == found.gateway
     ncnn = make_device(
-        runtime="ncnn", requires=("ncnn",), requires_alone=("pnnx",), gateway=f"popen//python={sys.executable}"
+        runtime="ncnn", requires=("ncnn",), requires_no_deps=("pnnx",), gateway=f"popen//python={sys.executable}"
     )
-    assert "popen//python=/cache/ncnn==1.0+numpy+pnnx" == Setup(requirement="ncnn==1.0").device(ncnn).gateway
-    assert ncnn == Setup(requirement="ncnn").device(ncnn)
+    assert (
+        "popen//python=/cache/ncnn==1.0+numpy+pnnx"
+        == SideOptions(requirement="ncnn==1.0").configure_device(ncnn).gateway
+    )
+    assert ncnn == SideOptions(requirement="ncnn").configure_device(ncnn)
 
 
 @pytest.mark.parametrize("requirement", ["openvino", "openvino==2026.3.0", "onnxruntimes==1"])
 def test_a_build_of_another_runtime_is_refused(make_device, requirement):
     """A device has one runtime: what is compared are builds of it."""
     with pytest.raises(BuildError, match=f"device cpu measures with onnxruntime, and not with {requirement}"):
-        Setup(requirement=requirement).device(make_device())
+        SideOptions(requirement=requirement).configure_device(make_device())
 
 
 def test_a_runtime_is_not_installed_on_other_machines(make_device):
     """A gateway to another machine, or into a container, has the runtime that it has."""
     for gateway in ("ssh=board", "popen//python=docker run -i image python3"):
         with pytest.raises(RuntimeUnavailable, match="is not installed on other machines"):
-            Setup(requirement="onnxruntime==1.30.0").device(make_device(gateway=gateway))
+            SideOptions(requirement="onnxruntime==1.30.0").configure_device(make_device(gateway=gateway))
 
 
 def test_folders_are_paired_by_file_name(tmp_path):
@@ -134,13 +140,13 @@ def test_folders_are_paired_by_file_name(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = pairings(tmp_path / "a", tmp_path / "b", [])
+    found = pair_sides(tmp_path / "a", tmp_path / "b", [])
     assert {
         "deep/y": (True, True),
         "new": (False, True),
         "old": (True, False),
         "x": (True, True),
-    } == {one.variant: (one.base is not None, one.candidate is not None) for one in found}
+    } == {one.variant: (one.baseline is not None, one.candidate is not None) for one in found}
 
 
 @pytest.mark.parametrize(
@@ -159,10 +165,10 @@ def test_sides_that_do_not_go_together_are_refused(workspace, base, candidate, g
     if base == "a.onnx":
         (workspace / base).touch()
     with pytest.raises(BuildError, match=message):
-        pairings(side(base), side(candidate), [named(name) for name in graphs])
+        pair_sides(parse_side(base), parse_side(candidate), [parse_variant(name) for name in graphs])
 
 
 def test_a_files_precision_is_its_own(tmp_path):
     """Nobody converts it."""
     with pytest.raises(BuildError, match="has the precision"):
-        pairings(Setup(precision="fp32"), Setup(precision="int8"), [OnnxFile(path=tmp_path / "x.onnx")])
+        pair_sides(SideOptions(precision="fp32"), SideOptions(precision="int8"), [OnnxFile(path=tmp_path / "x.onnx")])

@@ -14,10 +14,10 @@ import msgspec
 import onnxruntime
 import pytest
 
-from mnbench.model.build import make
-from mnbench.network.variant import named
+from mnbench.model.build import build_model
+from mnbench.network.variant import parse_variant
 from mnbench.results.record import Runtime
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 pytestmark = pytest.mark.slow
 
@@ -92,10 +92,10 @@ def table(workspace, make_record):
 
     def write(*others):
         runtime = Runtime(name="onnxruntime", version=onnxruntime.__version__)
-        facts = {"model_sha256": make(named(VARIANT)).model.sha256, "runtime": runtime}
+        facts = {"model_sha256": build_model(parse_variant(VARIANT)).model.sha256, "runtime": runtime}
         row = make_record(0.25, 32, **facts)
         for one in (row, *(msgspec.structs.replace(row, variant=name) for name in others)):
-            Store(workspace / "results", "cpu").append(one)
+            ResultsFile(workspace / "results", "cpu").append(one)
 
     return write
 

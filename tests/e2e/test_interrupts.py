@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 from common import PATIENCE_S, line_of, processes, until
 
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 pytestmark = pytest.mark.slow
 
@@ -209,7 +209,7 @@ def test_kill_loses_at_most_the_visit_in_flight(workspace):
         assert kept <= visits(workspace)
         kept = visits(workspace)
     completed(workspace)
-    records = Store(workspace / "results", "cpu").records()
+    records = ResultsFile(workspace / "results", "cpu").read_records()
     runs = {path.name for path in workspace.glob("results/raw/*-*")}
 
     # A kill may come so late that the run is complete: then the next one is another run.
@@ -227,13 +227,13 @@ def test_kill_right_after_a_visit(workspace, number):
         until(lambda: visits(workspace) >= number or process.poll() is not None)
         process.kill()
         process.communicate(timeout=PATIENCE_S)
-    store = Store(workspace / "results", "cpu")
-    before = Counter(record.variant for record in store.records())
+    store = ResultsFile(workspace / "results", "cpu")
+    before = Counter(record.variant for record in store.read_records())
     if len(before) < len(CELLS):
         records, _ = completed(workspace)
         assert_complete(workspace, records)
 
-    assert dict.fromkeys(CELLS, 1) == Counter(record.variant for record in store.records())
+    assert dict.fromkeys(CELLS, 1) == Counter(record.variant for record in store.read_records())
 
 
 # Two at once
@@ -302,7 +302,7 @@ def test_a_wall_clock_that_went_back_costs_nothing(workspace):
         process.communicate(timeout=PATIENCE_S)
     with started(workspace, at(5)) as process:
         second = json.loads(process.communicate(timeout=120)[0])["records"]
-    kept = Store(workspace / "results", "cpu").records()
+    kept = ResultsFile(workspace / "results", "cpu").read_records()
 
     assert first[0]["run"] > second[0]["run"]
     assert [record["id"] for record in first] != [record["id"] for record in second]

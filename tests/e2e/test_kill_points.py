@@ -12,8 +12,8 @@ import pytest
 from common import CELLS, PROCESSES, VISITS, line_of
 
 from mnbench.bench.schedule import collect
-from mnbench.errors import RecordError
-from mnbench.results.store import Store, unfinished
+from mnbench.errors import ResultsError
+from mnbench.results.store import ResultsFile, last_unfinished_arguments
 
 SEEDS = 1000
 GROUPS = 10
@@ -106,7 +106,9 @@ def attempt(plan, make_sample, life):
             return make_sample([100_000 + len(found)] * 100)
 
         opened = store.open_run(plan, arguments=["run"])
-        collect(plan, store, opened, seen=lambda *_: None, visit=lambda _, cell: life.step(lambda: sample(cell)))
+        collect(
+            plan, store, opened, on_trial=lambda *_: None, run_trial=lambda _, cell: life.step(lambda: sample(cell))
+        )
         opened.finish()
 
     return run
@@ -115,7 +117,7 @@ def attempt(plan, make_sample, life):
 def medians_kept(store):
     """The median of each kept visit, by cell."""
     kept = {cell: [] for cell in CELLS}
-    for path in store.raw.glob("*/*.npz"):
+    for path in store.raw_folder.glob("*/*.npz"):
         with np.load(path) as arrays:
             kept[path.name.rsplit(".", 2)[0]].append(int(np.median(arrays["latencies_ns"])))
     return kept
@@ -123,9 +125,9 @@ def medians_kept(store):
 
 def over(store):
     """Whether nothing is left to be continued."""
-    with contextlib.suppress(RecordError):
-        return not unfinished(store.folder)
-    return bool(store.records()[1:])
+    with contextlib.suppress(ResultsError):
+        return not last_unfinished_arguments(store.folder)
+    return bool(store.read_records()[1:])
 
 
 def steps_of(attempt, store, life):
@@ -141,10 +143,10 @@ def test_a_run_killed_anywhere_and_continued_is_whole(attempt, life, tmp_path, m
     """A hundred times: killed one to four times at random points, amid a write too, a run ends as if it never was."""
     before = make_record(run="before")
     old = line_of(before)
-    steps = steps_of(attempt, Store(tmp_path / "whole", "cpu"), life)
+    steps = steps_of(attempt, ResultsFile(tmp_path / "whole", "cpu"), life)
     for seed in range(group, SEEDS, GROUPS):
         draw = random.Random(seed)
-        store, found, kills = Store(tmp_path / str(seed), "cpu"), [], 0
+        store, found, kills = ResultsFile(tmp_path / str(seed), "cpu"), [], 0
         life.begin(10**6, draw)
         store.folder.mkdir()
         store.path.write_bytes(draw.choice([old, old[:-1], old + old[: draw.randrange(1, len(old) - 1)]]))
@@ -158,7 +160,7 @@ def test_a_run_killed_anywhere_and_continued_is_whole(attempt, life, tmp_path, m
             if over(store):
                 break
         kept = medians_kept(store)
-        first, *records = store.records()
+        first, *records = store.read_records()
 
         assert (seed, before) == (seed, first)
         assert (seed, dict.fromkeys(CELLS, 1)) == (seed, Counter(record.variant for record in records))
@@ -177,21 +179,21 @@ def test_a_run_killed_anywhere_and_continued_is_whole(attempt, life, tmp_path, m
 @pytest.mark.slow
 def test_every_single_step_may_be_the_last(attempt, life, tmp_path):
     """Killed at each step in turn, before it, amid it and after it, a run is continued to the same end."""
-    steps = steps_of(attempt, Store(tmp_path / "whole", "cpu"), life)
+    steps = steps_of(attempt, ResultsFile(tmp_path / "whole", "cpu"), life)
 
     assert steps > 4 * VISITS
     for last in range(1, steps + 1):
         for choice in range(3):
-            store, found = Store(tmp_path / f"{last}-{choice}", "cpu"), []
+            store, found = ResultsFile(tmp_path / f"{last}-{choice}", "cpu"), []
             draw = random.Random(last)
             draw.choice = lambda parts, choice=choice: parts[choice]
             life.begin(last, draw)
             with contextlib.suppress(Killed):
                 attempt(store, found)
             life.begin(10**6, draw)
-            if len(store.records()) < len(CELLS) or any(store.raw.glob("*/arguments.json")):
+            if len(store.read_records()) < len(CELLS) or any(store.raw_folder.glob("*/arguments.json")):
                 attempt(store, found)
 
-            assert (last, choice, sorted(CELLS)) == (last, choice, sorted(one.variant for one in store.records()))
+            assert (last, choice, sorted(CELLS)) == (last, choice, sorted(one.variant for one in store.read_records()))
             assert (last, choice, VISITS) == (last, choice, sum(map(len, medians_kept(store).values())))
             assert (last, choice, True) == (last, choice, len(found) <= VISITS + 1)

@@ -8,7 +8,7 @@ import pytest
 from common import SMALL
 from filelock import FileLock
 
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_resume_repeats_no_thread_count(invoke, fake_worker, interrupt, workspac
     assert [1, 1, 2, 2] == [record["threads"] for record in records]
     assert 9 == len(fake_worker.requests)
     assert sorted(record["id"] for record in records) == sorted(
-        record.id for record in Store(workspace / "results", "cpu").records()
+        record.id for record in ResultsFile(workspace / "results", "cpu").read_records()
     )
 
 
@@ -100,7 +100,7 @@ def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
 def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkeypatch):
     """Stopped when all is measured but not shown, the run is shown from what it kept."""
     with monkeypatch.context() as stopping:
-        stopping.setattr("mnbench.results.store.Run.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopping.setattr("mnbench.results.store.RunFolder.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = invoke(*TWO)
     continued = invoke("run", "--resume")
 

@@ -11,12 +11,12 @@ from trained import NETWORKS, seeded, torch
 
 from mnbench import families
 from mnbench.model import equivalence
-from mnbench.model.build import make
+from mnbench.model.build import build_model
 from mnbench.model.pretrained import checkpoint
-from mnbench.model.pretrained.checkpoint import opened
-from mnbench.model.pretrained.fit import fitted
-from mnbench.model.to_onnx import Given, build
-from mnbench.network.network import network
+from mnbench.model.pretrained.checkpoint import open_checkpoint
+from mnbench.model.pretrained.fit import fit_checkpoint
+from mnbench.model.to_onnx import PretrainedWeights, to_onnx
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 
 WITHIN = 1e-4
@@ -56,9 +56,9 @@ def difference(module, proto, size):
     """How far our graph lies from PyTorch's network, and the share of images whose first class is the same."""
     with torch.no_grad():
         expected = module(torch.from_numpy(images(size))).numpy()
-    (found,) = equivalence.run(proto.SerializeToString(), {"input": images(size)}, name="trained")
-    assert (expected.argmax(1) == found.argmax(1)).all() or equivalence.difference(expected, found) > WITHIN
-    return equivalence.difference(expected, found)
+    (found,) = equivalence.reference_outputs(proto.SerializeToString(), {"input": images(size)}, name="trained")
+    assert (expected.argmax(1) == found.argmax(1)).all() or equivalence.relative_difference(expected, found) > WITHIN
+    return equivalence.relative_difference(expected, found)
 
 
 @pytest.mark.slow
@@ -68,11 +68,11 @@ def test_our_graphs_compute_what_pytorch_computes(name, trained, record_property
     module, path, graph, alpha, padding = trained(name)
     worst = 0.0
     for size in SIZES:
-        found = fitted(opened(path), variant(graph, size, padding), alpha=None)
+        found = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
         assert alpha == found.variant.alpha
-        made = make(found.variant, given=found.given)
+        made = build_model(found.variant, pretrained=found.pretrained)
         worst = max(worst, difference(module, made.model.proto, size))
-    kept = make(found.variant, given=found.given, keep_bn=True)
+    kept = build_model(found.variant, pretrained=found.pretrained, keep_bn=True)
     worst = max(worst, difference(module, kept.model.proto, size))
     record_property("difference", worst)
     print(f"{name}: {worst:.1e}")  # noqa: T201  pytest -s
@@ -86,7 +86,7 @@ def test_a_converted_pickle_is_the_same_checkpoint(trained, tmp_path):
     module, path, *_ = trained("torchvision mobilenet_v2 0.5")
     pickle = tmp_path / "converted.pth"
     torch.save({"state_dict": module.state_dict()}, pickle)
-    line = checkpoint.conversion(pickle)
+    line = checkpoint.conversion_command(pickle)
     subprocess.run(line.replace("python ", f"{sys.executable} ", 1), shell=True, check=True, timeout=120)  # noqa: S602
     expected, found = load_file(path), load_file(pickle.with_suffix(".safetensors"))
 
@@ -140,8 +140,8 @@ def test_a_wrong_graph_is_told(name, mutate, trained):
     """One mistake in the graph lifts the difference above what right graphs have."""
     module, path, graph, _, padding = trained(name)
     size = (160, 160)
-    found = fitted(opened(path), variant(graph, size, padding), alpha=None)
-    proto = build(network(found.variant), given=found.given).proto
+    found = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
+    proto = to_onnx(build_network(found.variant), pretrained=found.pretrained).proto
     right = difference(module, proto, size)
     mutate(proto)
     wrong = difference(module, proto, size)
@@ -154,12 +154,12 @@ def test_swapped_weights_are_told(trained):
     """Two tensors of one shape, each in the other's place, lift the difference too."""
     module, path, graph, *_ = trained("torchvision shufflenet_v2_x0_5")
     size = (160, 160)
-    found = fitted(opened(path), variant(graph, size), alpha=None)
+    found = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
     left, right = "stage3.1/left/pointwise/conv.weight", "stage3.1/right/pointwise/conv.weight"
-    weights = found.given.weights
+    weights = found.pretrained.weights
     swapped = weights | {left: weights[right], right: weights[left]}
 
-    wrong = build(network(found.variant), given=Given(swapped, "")).proto
+    wrong = to_onnx(build_network(found.variant), pretrained=PretrainedWeights(swapped, "")).proto
     assert difference(module, wrong, size) > WITHIN
 
 
@@ -167,10 +167,10 @@ def test_the_shuffle_of_the_paper_is_another_network(trained):
     """Where g does not divide a group's channels, Megvii's weights in the paper's graph compute another thing."""
     module, path, graph, *_ = trained("Megvii ShuffleNetV1 0.5x g8")
     size = (160, 160)
-    found = fitted(opened(path), variant(graph, size), alpha=None)
+    found = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
     paper = Variant(
         architecture=found.variant.architecture, alpha=0.5, groups=8, unit="paper", resolution=size, batch=BATCH
     )
 
-    assert difference(module, build(network(found.variant), given=found.given).proto, size) < WITHIN
-    assert difference(module, build(network(paper), given=found.given).proto, size) > WITHIN
+    assert difference(module, to_onnx(build_network(found.variant), pretrained=found.pretrained).proto, size) < WITHIN
+    assert difference(module, to_onnx(build_network(paper), pretrained=found.pretrained).proto, size) > WITHIN

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from mnbench import families
 from mnbench.errors import BuildError
-from mnbench.families.shufflenet import between, to_multiple
-from mnbench.model.build import make
-from mnbench.model.onnx_layers import layers_of
-from mnbench.model.simplify import prove, simplify
-from mnbench.model.to_onnx import build, check
-from mnbench.network.cost import cost
-from mnbench.network.network import network
+from mnbench.families.shufflenet import interpolate, round_to_multiple
+from mnbench.model.build import build_model
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.model.simplify import check_equivalence, simplify
+from mnbench.model.to_onnx import check_model, to_onnx
+from mnbench.network.cost import total_cost
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import table_paths
 
@@ -95,19 +95,19 @@ def run(proto):
 )
 def test_parameters_equal_independent_code(name, alpha, options, trainable):
     """Trainable parameters are the very integers of torchvision, Keras and Megvii."""
-    assert cost(network(variant(name, alpha, **options)).layers).params == trainable
+    assert total_cost(build_network(variant(name, alpha, **options)).layers).params == trainable
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_cost_is_monotone_in_alpha_and_resolution(name):
     """More channels or more pixels never cost less."""
     for resolution in RESOLUTIONS[::3]:
-        costs = [cost(network(variant(name, alpha, resolution)).layers) for alpha in sorted(ALPHAS)]
+        costs = [total_cost(build_network(variant(name, alpha, resolution)).layers) for alpha in sorted(ALPHAS)]
         for figure in ("params", "mult_adds", "memory_access"):
             grown = [getattr(one, figure) for one in costs]
             assert grown == sorted(grown)
     for alpha in ALPHAS[::5]:
-        squares = [cost(network(variant(name, alpha, size)).layers) for size in RESOLUTIONS[:8]]
+        squares = [total_cost(build_network(variant(name, alpha, size)).layers) for size in RESOLUTIONS[:8]]
         for figure in ("mult_adds", "memory_access"):
             grown = [getattr(one, figure) for one in squares]
             assert grown == sorted(grown)
@@ -117,7 +117,7 @@ def test_cost_is_monotone_in_alpha_and_resolution(name):
 @given(alpha=st.floats(0.001, 4))
 def test_groups_divide_their_channels(groups, alpha):
     """Whatever α, each group convolution's channels, and each shuffle's, are multiples of its groups."""
-    for layer in network(variant("shufflenet-v1", alpha, (64, 64), groups=groups)).layers:
+    for layer in build_network(variant("shufflenet-v1", alpha, (64, 64), groups=groups)).layers:
         if layer.kind == "conv":
             assert layer.inputs[0].shape[1] % layer.groups == 0
             assert layer.output.shape[1] % layer.groups == 0
@@ -130,14 +130,14 @@ def test_the_extension_of_columns_is_monotone(alphas):
     """Between and beyond the published columns channels grow with α, and meet the columns at the published α."""
     low, high = sorted(alphas)
     points = ((0.5, 48), (1, 116), (1.5, 176), (2, 244))
-    assert between(points, low) <= between(points, high)
-    assert [channels for _, channels in points] == [between(points, alpha) for alpha, _ in points]
+    assert interpolate(points, low) <= interpolate(points, high)
+    assert [channels for _, channels in points] == [interpolate(points, alpha) for alpha, _ in points]
 
 
 @given(st.floats(0.001, 1e5), st.integers(1, 64), st.integers(1, 64))
 def test_to_multiple_is_the_nearest_that_reaches_the_minimum(channels, divisor, minimum):
     """It is a multiple, reaches the minimum, and lies within half a divisor of the channels unless the minimum asks."""
-    found = to_multiple(channels, divisor, minimum)
+    found = round_to_multiple(channels, divisor, minimum)
     assert found % divisor == 0
     assert found >= minimum
     assert abs(found - channels) <= divisor / 2 or found - divisor < minimum
@@ -158,10 +158,10 @@ def test_table_layers_equal_onnx_layers(name, data):
     if name == "shufflenet-v2":
         options["unit"] = data.draw(st.sampled_from(["paper", "torchvision", "megvii"]))
     size = st.integers(32, 90)
-    built = network(variant(name, data.draw(st.floats(0.02, 1.5)), data.draw(st.tuples(size, size)), **options))
-    model = build(built)
-    check(model)
-    assert layers_of(model) == built.layers
+    built = build_network(variant(name, data.draw(st.floats(0.02, 1.5)), data.draw(st.tuples(size, size)), **options))
+    model = to_onnx(built)
+    check_model(model)
+    assert onnx_layers(model) == built.layers
 
 
 @pytest.mark.slow
@@ -175,13 +175,13 @@ def test_table_layers_equal_onnx_layers(name, data):
 )
 def test_simplified_equals_plain_and_runs(name, alpha, resolution):
     """Over the grid of α and resolution: checked, run, simplified without changing an output or a count."""
-    built = network(variant(name, alpha, resolution))
-    plain = build(built, seed=2)
+    built = build_network(variant(name, alpha, resolution))
+    plain = to_onnx(built, seed=2)
     simplified = simplify(plain, thorough=False)
-    check(simplified)
-    assert prove(plain, simplified) < 1e-4
-    after = cost(layers_of(simplified))
-    before = cost(built.layers)
+    check_model(simplified)
+    assert check_equivalence(plain, simplified) < 1e-4
+    after = total_cost(onnx_layers(simplified))
+    before = total_cost(built.layers)
     assert (after.mult_adds, after.memory_access, after.weights) == (
         before.mult_adds,
         before.memory_access,
@@ -192,7 +192,7 @@ def test_simplified_equals_plain_and_runs(name, alpha, resolution):
 @pytest.mark.slow
 def test_the_largest_resolution_of_the_papers_runs():
     """ShuffleNet's 1280 × 720 builds, simplifies and runs."""
-    (output,) = run(make(variant("shufflenet-v2", 0.5, (720, 1280))).model.proto)
+    (output,) = run(build_model(variant("shufflenet-v2", 0.5, (720, 1280))).model.proto)
     assert output.shape == (1, 1000)
 
 
@@ -201,7 +201,7 @@ def test_the_largest_resolution_of_the_papers_runs():
 def test_activations_stay_at_unit_scale(name, alpha, resolution):
     """Behind every normalization, at every depth, the root mean square stays within a factor of five of 1."""
     proto = onnx.ModelProto()
-    proto.CopyFrom(build(network(variant(name, alpha, resolution)), seed=5).proto)
+    proto.CopyFrom(to_onnx(build_network(variant(name, alpha, resolution)), seed=5).proto)
     normalized = [node.output[0] for node in proto.graph.node if node.op_type == "BatchNormalization"]
     proto.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in normalized)
     logits, *activations = run(proto)
@@ -214,8 +214,8 @@ def test_activations_stay_at_unit_scale(name, alpha, resolution):
 @pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.1), ("int8", 2.0)])
 def test_other_precisions_run_and_stay_near(name, precision, bound):
     """fp16 and int8 graphs pass the checker, run, keep their spread, and differ from fp32 by what such numbers cost."""
-    reference = run(make(variant(name, 0.25, (64, 64))).model.proto)[0]
-    other = run(make(variant(name, 0.25, (64, 64), precision=precision)).model.proto)[0]
+    reference = run(build_model(variant(name, 0.25, (64, 64))).model.proto)[0]
+    other = run(build_model(variant(name, 0.25, (64, 64), precision=precision)).model.proto)[0]
     assert 0 < np.abs(other - reference).max() / reference.std() < bound
     assert 0.5 < other.std() / reference.std() < 2
 
@@ -223,7 +223,7 @@ def test_other_precisions_run_and_stay_near(name, precision, bound):
 @pytest.mark.parametrize("name", ["v2", "v3-small", "shufflenet-v1", "shufflenet-v2"])
 def test_an_open_batch_takes_any_number_of_images(name):
     """With --batch dynamic one image gives what it gives among three."""
-    proto = make(variant(name, 0.25, (64, 64), batch=None)).model.proto
+    proto = build_model(variant(name, 0.25, (64, 64), batch=None)).model.proto
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
@@ -237,7 +237,7 @@ def test_weights_do_not_depend_on_the_batch():
     one, many = (
         {
             tensor.name: tensor.raw_data
-            for tensor in build(network(variant("v3-small", 0.25, (64, 64), batch=n))).proto.graph.initializer
+            for tensor in to_onnx(build_network(variant("v3-small", 0.25, (64, 64), batch=n))).proto.graph.initializer
         }
         for n in (1, 4)
     )
@@ -248,7 +248,7 @@ def test_weights_do_not_depend_on_the_batch():
 @pytest.mark.parametrize("name", ["v1", "v3-small", "shufflenet-v2"])
 def test_opsets(name, opset):
     """The graph is written in the opset asked for, checked, and runs."""
-    made = make(variant(name, 0.25, (64, 64)), opset=opset)
+    made = build_model(variant(name, 0.25, (64, 64)), opset=opset)
     assert made.model.opset == opset
     assert run(made.model.proto)[0].shape == (1, 1000)
 
@@ -257,7 +257,9 @@ def test_opsets(name, opset):
 @pytest.mark.parametrize("name", ["v1", "v2", "v3-large", "shufflenet-v1"])
 def test_same_padding_is_tensorflows(name, size):
     """SAME pads what the last position lacks, the larger half behind; sizes are those of the other padding."""
-    same, torch = (network(variant(name, 0.25, (size, size), padding=padding)).layers for padding in ("same", "torch"))
+    same, torch = (
+        build_network(variant(name, 0.25, (size, size), padding=padding)).layers for padding in ("same", "torch")
+    )
     assert [layer.output.shape for layer in same] == [layer.output.shape for layer in torch]
     for layer in same:
         if layer.kind in ("conv", "max_pool", "average_pool"):
@@ -269,17 +271,17 @@ def test_same_padding_is_tensorflows(name, size):
 
 def test_relu_in_place_of_h_swish():
     """--activation relu leaves no h-swish, costs the same, and says so in the name."""
-    plain, relu = (network(variant("v3-large", relu=relu)) for relu in (False, True))
+    plain, relu = (build_network(variant("v3-large", relu=relu)) for relu in (False, True))
     assert {"hard_swish"} & {layer.kind for layer in plain.layers}
     assert not {"hard_swish"} & {layer.kind for layer in relu.layers}
-    assert cost(plain.layers) == cost(relu.layers)
+    assert total_cost(plain.layers) == total_cost(relu.layers)
     assert relu.variant.name == "v3-large-a1-r224-relu"
 
 
 def test_features_only():
     """With no classes the network ends at its pooled features."""
-    assert network(variant("v2", classes=0)).layers[-1].output.shape == (1, 1280)
-    assert network(variant("v3-small", classes=0)).layers[-1].output.shape == (1, 1024)
+    assert build_network(variant("v2", classes=0)).layers[-1].output.shape == (1, 1280)
+    assert build_network(variant("v3-small", classes=0)).layers[-1].output.shape == (1, 1024)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +305,6 @@ def test_options_that_a_family_does_not_have_are_refused(name, options):
 
 def test_only_alphas_between_columns_are_extended():
     """A variant says when its widths stand in no paper."""
-    assert not variant("shufflenet-v2", 1.5).extended
-    assert variant("shufflenet-v2", 1.2).extended
-    assert not variant("v2", 1.2).extended
+    assert not variant("shufflenet-v2", 1.5).has_unpublished_width
+    assert variant("shufflenet-v2", 1.2).has_unpublished_width
+    assert not variant("v2", 1.2).has_unpublished_width

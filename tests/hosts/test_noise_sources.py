@@ -7,12 +7,12 @@ from hosts import QUIET, QUIET_GPU, REST, after
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.hosts.noise_sources import disturbances
+from mnbench.hosts.noise_sources import noise_sources
 
 
 def found(facts=None, looks=None, gpu=None):
     """Names and severities of what disturbs, in order."""
-    every = disturbances(QUIET | (facts or {}), *(looks or (REST, after())), gpu=gpu)
+    every = noise_sources(QUIET | (facts or {}), *(looks or (REST, after())), gpu=gpu)
     return [(one.name, one.severity) for one in every]
 
 
@@ -73,10 +73,10 @@ def test_nothing_disturbs_a_quiet_machine():
 )
 def test_facts_that_disturb(facts, name, severity, mend):
     """Each fact that disturbs is named alone, with the command that mends it."""
-    (one,) = disturbances(QUIET | facts, REST, after())
+    (one,) = noise_sources(QUIET | facts, REST, after())
 
     assert (name, severity) == (one.name, one.severity)
-    assert mend in one.mend
+    assert mend in one.fix
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_facts_that_do_not_disturb(facts):
 )
 def test_what_happens_between_two_looks(grown, name, says):
     """Each counter that has grown is named, with how much."""
-    (one,) = disturbances(QUIET, REST, after(**grown))
+    (one,) = noise_sources(QUIET, REST, after(**grown))
 
     assert (name, "disturbs") == (one.name, one.severity)
-    assert says in one.found
+    assert says in one.evidence
 
 
 def test_own_work_is_no_other_load():
@@ -175,9 +175,9 @@ def test_what_holds_a_gpu_back(changes, expected):
 
 def test_the_command_for_a_gpus_clocks_names_what_it_can_hold():
     """Clocks are locked below their maximum."""
-    (one,) = disturbances(QUIET, REST, after(), gpu=QUIET_GPU | {"clock_limits": []})
+    (one,) = noise_sources(QUIET, REST, after(), gpu=QUIET_GPU | {"clock_limits": []})
 
-    assert "sudo nvidia-smi --lock-gpu-clocks=1485 " in one.mend
+    assert "sudo nvidia-smi --lock-gpu-clocks=1485 " in one.fix
 
 
 def test_what_disturbs_comes_first_and_once():
@@ -200,5 +200,5 @@ def test_what_is_missing_breaks_nothing(facts, conditions, grown):
     looks = [REST | {"at_ns": 10**9 * index, "user_s": value} for index, value in enumerate(grown)]
     seen = [{key: value for key, value in look.items() if key not in conditions} for look in looks]
 
-    assert all(one.found and one.mend and one.severity for one in disturbances(known, *seen))
-    assert disturbances(dict.fromkeys(known), *seen, gpu={}) is not None
+    assert all(one.evidence and one.fix and one.severity for one in noise_sources(known, *seen))
+    assert noise_sources(dict.fromkeys(known), *seen, gpu={}) is not None

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from mnbench.errors import MnbenchError
-from mnbench.model.pretrained.checkpoint import opened
-from mnbench.model.pretrained.fit import fitted
-from mnbench.model.pretrained.layouts import NAMINGS, wanted
-from mnbench.model.to_onnx import build
-from mnbench.network.network import network
+from mnbench.model.pretrained.checkpoint import open_checkpoint
+from mnbench.model.pretrained.fit import fit_checkpoint
+from mnbench.model.pretrained.layouts import CHECKPOINT_LAYOUTS, expected_tensors
+from mnbench.model.to_onnx import to_onnx
+from mnbench.network.network import build_network
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def saved(workspace):
 def test_each_tensor_becomes_the_one_that_its_name_says(name, whose, counters, saved):
     """Every weight of the graph comes from the checkpoint, and every tensor but training's counters is used once."""
     held = tensors(name, whose, counters=counters)
-    found = fitted(opened(saved(held)), variant(name), alpha=None)
+    found = fit_checkpoint(open_checkpoint(saved(held)), variant(name), alpha=None)
     kept = {key for key in held if not key.endswith("num_batches_tracked")}
-    numbers = found.given.weights
+    numbers = found.pretrained.weights
 
-    assert (whose, 1.0) == (found.naming, found.variant.alpha)
+    assert (whose, 1.0) == (found.layout, found.variant.alpha)
     assert len(kept) == len(numbers)
     assert sorted(held[key].tobytes() for key in kept) == sorted(one.tobytes() for one in numbers.values())
-    graph = build(network(found.variant), given=found.given).proto.graph
+    graph = to_onnx(build_network(found.variant), pretrained=found.pretrained).proto.graph
     initializers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     assert [] == [key for key, array in numbers.items() if not np.array_equal(array, initializers[key])]
 
@@ -62,8 +62,10 @@ def test_each_tensor_becomes_the_one_that_its_name_says(name, whose, counters, s
 def test_alpha_is_read_from_the_shapes(name, alpha, saved):
     """Of published width multipliers and of others; the widths are the checkpoint's."""
     whose = GRAPHS[name][-1]
-    found = fitted(opened(saved(tensors(name, whose, alpha))), variant(name), alpha=None)
-    shapes = {one.name: one.shape for one in wanted(naming_of(name, whose), network(found.variant).layers)}
+    found = fit_checkpoint(open_checkpoint(saved(tensors(name, whose, alpha))), variant(name), alpha=None)
+    shapes = {
+        one.name: one.shape for one in expected_tensors(naming_of(name, whose), build_network(found.variant).layers)
+    }
 
     assert {name: array.shape for name, array in tensors(name, whose, alpha, counters=False).items()} == shapes
 
@@ -71,8 +73,10 @@ def test_alpha_is_read_from_the_shapes(name, alpha, saved):
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 8])
 def test_groups_are_read_from_the_shapes(groups, saved):
     """ShuffleNet V1's, together with its α."""
-    found = fitted(
-        opened(saved(tensors("shufflenet-v1", "Megvii", 0.5, groups=groups))), variant("shufflenet-v1"), alpha=None
+    found = fit_checkpoint(
+        open_checkpoint(saved(tensors("shufflenet-v1", "Megvii", 0.5, groups=groups))),
+        variant("shufflenet-v1"),
+        alpha=None,
     )
 
     assert (groups, 0.5, "megvii") == (found.variant.groups, found.variant.alpha, found.variant.unit)
@@ -80,7 +84,12 @@ def test_groups_are_read_from_the_shapes(groups, saved):
 
 def test_classes_are_read_from_the_shapes(saved):
     """A checkpoint for ten classes makes a graph for ten."""
-    assert 10 == fitted(opened(saved(tensors("v2", "timm", classes=10))), variant("v2"), alpha=None).variant.classes
+    assert (
+        10
+        == fit_checkpoint(
+            open_checkpoint(saved(tensors("v2", "timm", classes=10))), variant("v2"), alpha=None
+        ).variant.classes
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,8 +105,8 @@ def test_classes_are_read_from_the_shapes(saved):
 )
 def test_epsilon_is_that_of_the_library(name, whose, padding, epsilon, saved):
     """Names tell whose weights they are, and timm's with TensorFlow's padding have TensorFlow's epsilon."""
-    found = fitted(opened(saved(tensors(name, whose))), variant(name, padding=padding), alpha=None)
-    proto = build(network(found.variant), given=found.given).proto
+    found = fit_checkpoint(open_checkpoint(saved(tensors(name, whose))), variant(name, padding=padding), alpha=None)
+    proto = to_onnx(build_network(found.variant), pretrained=found.pretrained).proto
     attributes = [one for node in proto.graph.node for one in node.attribute if one.name == "epsilon"]
 
     assert {np.float32(epsilon)} == {np.float32(one.f) for one in attributes}
@@ -150,10 +159,10 @@ def test_namings_name_every_layer():
     for name, every in GRAPHS.items():
         for whose in every:
             naming = naming_of(name, whose)
-            names = [one.name for one in wanted(naming, network(variant(name)).layers)]
+            names = [one.name for one in expected_tensors(naming, build_network(variant(name)).layers)]
             assert names
             assert len(names) == len(set(names))
-    assert len(NAMINGS) == len({(one.family, one.name) for one in NAMINGS})
+    assert len(CHECKPOINT_LAYOUTS) == len({(one.family, one.name) for one in CHECKPOINT_LAYOUTS})
 
 
 # What does not fit
@@ -362,7 +371,7 @@ def test_no_damage_is_a_traceback(data, saved):
         changed[at] = data.draw(st.integers(0, 255))
     path.write_bytes(changed)
     with suppress(MnbenchError):
-        fitted(opened(path), variant("v2"), alpha=None)
+        fit_checkpoint(open_checkpoint(path), variant("v2"), alpha=None)
 
 
 def test_a_file_reads_back_as_it_was(saved):
@@ -373,7 +382,7 @@ def test_a_file_reads_back_as_it_was(saved):
 def test_own_tables_have_names_too(mine, saved):
     """A graph of the user's own, of a family with names and with as many blocks, takes weights as the built-in does."""
     assert mine.is_file()
-    found = fitted(opened(saved(tensors("v1", "timm"))), variant("mine"), alpha=None)
+    found = fit_checkpoint(open_checkpoint(saved(tensors("v1", "timm"))), variant("mine"), alpha=None)
 
     assert "mine" == found.variant.architecture.name
     assert 1e-5 == msgspec.to_builtins(found.variant.architecture)["batch_norm_epsilon"]

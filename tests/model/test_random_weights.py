@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnbench.families import read_architecture
-from mnbench.model.random_weights import BETA_SPREAD, GAMMA_SPREAD, NORMALIZED, activated, seeded_weights
-from mnbench.model.to_onnx import build
+from mnbench.model.random_weights import BETA_SPREAD, GAMMA_SPREAD, NORMALIZED, activation_moments, random_weights
+from mnbench.model.to_onnx import to_onnx
 from mnbench.network.layer import Layer, Tensor
-from mnbench.network.network import network
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
 
@@ -23,11 +23,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def _network(alpha=0.25, resolution=(64, 64)):
-    return network(Variant(architecture=V1, alpha=alpha, resolution=resolution))
+    return build_network(Variant(architecture=V1, alpha=alpha, resolution=resolution))
 
 
 def _weights(layers, seed=0):
-    return seeded_weights(layers, batch_norm_epsilon=EPSILON, seed=seed)
+    return random_weights(layers, batch_norm_epsilon=EPSILON, seed=seed)
 
 
 def _same(one, other):
@@ -72,7 +72,7 @@ def _scales(alpha, resolution, seed):
     """Root mean square behind each batch normalization, and the logits' standard deviation."""
     built = _network(alpha, resolution)
     proto = onnx.ModelProto()
-    proto.CopyFrom(build(built, seed=seed).proto)
+    proto.CopyFrom(to_onnx(built, seed=seed).proto)
     norms = [layer.output for layer in built.layers if layer.kind == "batch_norm"]
     proto.graph.output.extend(
         onnx.helper.make_tensor_value_info(norm.name, onnx.TensorProto.FLOAT, norm.shape) for norm in norms
@@ -86,10 +86,10 @@ def _scales(alpha, resolution, seed):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda y: np.maximum(y, 0), activated("relu", NORMALIZED)),
-        (lambda y: np.clip(y, 0, 6), activated("relu6", NORMALIZED)),
-        (lambda y: y * np.clip(y + 3, 0, 6) / 6, activated("hard_swish", NORMALIZED)),
-        (lambda y: np.clip(y + 3, 0, 6) / 6, activated("hard_sigmoid", NORMALIZED)),
+        (lambda y: np.maximum(y, 0), activation_moments("relu", NORMALIZED)),
+        (lambda y: np.clip(y, 0, 6), activation_moments("relu6", NORMALIZED)),
+        (lambda y: y * np.clip(y + 3, 0, 6) / 6, activation_moments("hard_swish", NORMALIZED)),
+        (lambda y: np.clip(y + 3, 0, 6) / 6, activation_moments("hard_sigmoid", NORMALIZED)),
         (lambda y: y, NORMALIZED),
     ],
     ids=["relu", "relu6", "hard_swish", "hard_sigmoid", "none"],

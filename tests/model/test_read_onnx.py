@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import mnbench.model.read_onnx as reader
 from mnbench.errors import BuildError, FileError, MnbenchError
 from mnbench.families import read_architecture
-from mnbench.model import read_onnx
-from mnbench.model.onnx_layers import layers_of
-from mnbench.model.read_onnx import input_resolution, read_model
-from mnbench.model.to_onnx import build
-from mnbench.network.network import network
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.model.read_onnx import input_resolution, read_onnx
+from mnbench.model.to_onnx import to_onnx
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
 
@@ -57,14 +57,14 @@ def _with_external_data(location, **more):
 def _refused(path, error=BuildError, **options):
     """The error for a file, whose message is one line."""
     with pytest.raises(error) as caught:
-        read_model(path, **options)
+        read_onnx(path, **options)
     assert "\n" not in caught.value.message + caught.value.hint
     return caught.value
 
 
 def _refusal(path):
     try:
-        read_model(path)
+        read_onnx(path)
     except MnbenchError as error:
         return error
     return None
@@ -74,14 +74,14 @@ def _refusal(path):
 def v1_bytes():
     """A whole file of our own."""
     architecture = read_architecture(built_in("graphs") / "v1.toml")
-    return build(network(Variant(architecture=architecture, alpha=0.01, resolution=(32, 32)))).data
+    return to_onnx(build_network(Variant(architecture=architecture, alpha=0.01, resolution=(32, 32)))).data
 
 
 def test_file_is_read_as_it_is(tmp_path, v1_bytes):
     """A file with fixed sizes comes back byte for byte, named after the file."""
     path = tmp_path / "mine.onnx"
     path.write_bytes(v1_bytes)
-    model = read_model(path)
+    model = read_onnx(path)
     name = "mine"
 
     assert v1_bytes == model.data
@@ -91,10 +91,10 @@ def test_file_is_read_as_it_is(tmp_path, v1_bytes):
 def test_our_own_files_have_our_own_layers(tmp_path):
     """A built and saved network is counted as the network that it was."""
     architecture = read_architecture(built_in("graphs") / "v1.toml")
-    built = network(Variant(architecture=architecture, alpha=0.25, resolution=(48, 64)))
-    path = _saved(tmp_path / "m.onnx", build(built).proto)
+    built = build_network(Variant(architecture=architecture, alpha=0.25, resolution=(48, 64)))
+    path = _saved(tmp_path / "m.onnx", to_onnx(built).proto)
 
-    assert built.layers == layers_of(read_model(path))
+    assert built.layers == onnx_layers(read_onnx(path))
 
 
 @given(share=st.floats(0, 0.99))
@@ -175,7 +175,7 @@ def test_path_that_is_no_file(tmp_path, name, reason):
 def test_file_that_is_too_large(tmp_path, monkeypatch):
     """A file beyond protobuf's limit is refused before it is read."""
     path = _saved(tmp_path / "m.onnx", _proto())
-    monkeypatch.setattr(read_onnx, "PROTOBUF_LIMIT_BYTES", path.stat().st_size)
+    monkeypatch.setattr(reader, "PROTOBUF_LIMIT_BYTES", path.stat().st_size)
     expected = f"{path}: is larger than 2 GB"
 
     assert expected == _refused(path).message
@@ -224,7 +224,7 @@ def test_external_data_beside_the_model(tmp_path, more):
     """External data in the model's folder comes inside."""
     (tmp_path / "w.bin").write_bytes(bytes(more.get("offset", 0)) + WEIGHT.tobytes())
     path = _saved(tmp_path / "m.onnx", _with_external_data("w.bin", **more))
-    model = read_model(path)
+    model = read_onnx(path)
     (weight,) = model.proto.graph.initializer
 
     assert np.array_equal(WEIGHT, numpy_helper.to_array(weight))
@@ -238,7 +238,7 @@ def test_external_data_from_another_folder(tmp_path, monkeypatch):
     (tmp_path / "models/w.bin").write_bytes(WEIGHT.tobytes())
     monkeypatch.chdir(tmp_path)
 
-    assert np.array_equal(WEIGHT, numpy_helper.to_array(read_model(path).proto.graph.initializer[0]))
+    assert np.array_equal(WEIGHT, numpy_helper.to_array(read_onnx(path).proto.graph.initializer[0]))
 
 
 @pytest.mark.parametrize(
@@ -271,9 +271,9 @@ def test_external_data_that_is_broken(tmp_path, location, more):
 @pytest.mark.parametrize("shape", [("N", 3, 8, 8), (None, 3, 8, 8)])
 def test_open_batch_becomes_one(tmp_path, shape):
     """A batch that the file leaves open is 1, in every layer."""
-    model = read_model(_saved(tmp_path / "m.onnx", _proto(shape)))
+    model = read_onnx(_saved(tmp_path / "m.onnx", _proto(shape)))
     expected = [(1, 3, 8, 8), (1, 4, 8, 8), (1, 4, 8, 8)]
-    first, second = layers_of(model)
+    first, second = onnx_layers(model)
 
     assert expected == [tensor.shape for tensor in (first.inputs[0], first.output, second.output)]
 
@@ -282,7 +282,7 @@ def test_fixed_batch_stays(tmp_path):
     """A batch that the file fixes is left as it is."""
     expected = (4, 4, 8, 8)
 
-    assert expected == layers_of(read_model(_saved(tmp_path / "m.onnx", _proto((4, 3, 8, 8)))))[-1].output.shape
+    assert expected == onnx_layers(read_onnx(_saved(tmp_path / "m.onnx", _proto((4, 3, 8, 8)))))[-1].output.shape
 
 
 @pytest.mark.parametrize(("shape", "open_axis", "name"), [((1, 3, "H", "W"), 2, "H"), (("N", 3, 8, None), 3, "?")])
@@ -306,13 +306,13 @@ def test_open_channels_are_refused(tmp_path):
 @pytest.mark.parametrize("shape", [("N", 3, "H", "W"), (1, 3, "H", 30), (None, 3, None, None)])
 def test_resolution_settles_open_sizes(tmp_path, shape):
     """Height and width come from the resolution, in every layer and in the model's bytes."""
-    model = read_model(_saved(tmp_path / "m.onnx", _proto(shape)), resolution=(20, 30))
+    model = read_onnx(_saved(tmp_path / "m.onnx", _proto(shape)), resolution=(20, 30))
     saved = onnx.load_from_string(model.data).graph.input[0].type.tensor_type.shape.dim
     made = [(1, 4, 20, 30), (1, 4, 20, 30)]
     taken = [1, 3, 20, 30]
     resolution = (20, 30)
 
-    assert made == [layer.output.shape for layer in layers_of(model)]
+    assert made == [layer.output.shape for layer in onnx_layers(model)]
     assert taken == [side.dim_value for side in saved]
     assert resolution == input_resolution(model)
 
@@ -331,7 +331,7 @@ def test_fixed_size_with_its_own_resolution(tmp_path):
     """A resolution that the file has anyway is no error."""
     expected = (8, 8)
 
-    assert expected == input_resolution(read_model(_saved(tmp_path / "m.onnx", _proto()), resolution=(8, 8)))
+    assert expected == input_resolution(read_onnx(_saved(tmp_path / "m.onnx", _proto()), resolution=(8, 8)))
 
 
 @pytest.mark.parametrize("size", [0, -1])
@@ -342,7 +342,7 @@ def test_size_that_is_no_size(tmp_path, size, axis):
     shape[axis] = size
     path = _saved(tmp_path / "m.onnx", _proto(tuple(shape)))
 
-    assert _refusal(path) or min(layers_of(read_model(path))[0].inputs[0].shape) > 0
+    assert _refusal(path) or min(onnx_layers(read_onnx(path))[0].inputs[0].shape) > 0
 
 
 def test_weights_among_the_inputs(tmp_path):
@@ -351,7 +351,7 @@ def test_weights_among_the_inputs(tmp_path):
     proto.graph.input.insert(0, helper.make_tensor_value_info("w", TensorProto.FLOAT, WEIGHT.shape))
     expected = (8, 8)
 
-    assert expected == input_resolution(read_model(_saved(tmp_path / "m.onnx", proto)))
+    assert expected == input_resolution(read_onnx(_saved(tmp_path / "m.onnx", proto)))
 
 
 def test_model_that_takes_no_image(tmp_path):
@@ -363,6 +363,6 @@ def test_model_that_takes_no_image(tmp_path):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    model = read_model(_saved(tmp_path / "m.onnx", proto))
+    model = read_onnx(_saved(tmp_path / "m.onnx", proto))
 
     assert input_resolution(model) is None

@@ -12,22 +12,22 @@ from onnx import TensorProto, helper, numpy_helper
 from mnbench.errors import BuildError, RuntimeUnavailable, SimplifyError
 from mnbench.families import read_architecture
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import layers_of
-from mnbench.model.simplify import prove, seeded_feed, simplify
-from mnbench.model.to_onnx import build, check
-from mnbench.network.cost import cost
-from mnbench.network.network import network
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.model.simplify import check_equivalence, random_inputs, simplify
+from mnbench.model.to_onnx import check_model, to_onnx
+from mnbench.network.cost import total_cost
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
-V1_NETWORK = network(Variant(architecture=V1, alpha=0.25, resolution=(64, 64)))
+V1_NETWORK = build_network(Variant(architecture=V1, alpha=0.25, resolution=(64, 64)))
 
 
 @pytest.fixture(scope="module")
 def plain():
     """The plain graph of V1."""
-    return build(V1_NETWORK)
+    return to_onnx(V1_NETWORK)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["thorough", "quick"])
@@ -102,7 +102,7 @@ def test_names_survive(plain, simplified):
 
 def test_costs_survive(plain, simplified):
     """Mult-Adds and memory access are those of the plain graph, and each gamma and beta have become one bias."""
-    before, after = cost(layers_of(plain)), cost(layers_of(simplified))
+    before, after = total_cost(onnx_layers(plain)), total_cost(onnx_layers(simplified))
     norms = sum(layer.weights[0][0] for layer in V1_NETWORK.layers if layer.kind == "batch_norm")
 
     assert (before.mult_adds, before.memory_access) == (after.mult_adds, after.memory_access)
@@ -111,9 +111,9 @@ def test_costs_survive(plain, simplified):
 
 def test_types_of_layers_survive(plain, simplified):
     """A convolution with a bias is of the type that it was without."""
-    kept = [layer.type for layer in layers_of(plain) if layer.kind != "batch_norm"]
+    kept = [layer.type for layer in onnx_layers(plain) if layer.kind != "batch_norm"]
 
-    assert kept == [layer.type for layer in layers_of(simplified)]
+    assert kept == [layer.type for layer in onnx_layers(simplified)]
 
 
 def test_metadata_is_ours_alone(plain, simplified):
@@ -124,7 +124,7 @@ def test_metadata_is_ours_alone(plain, simplified):
 
 def test_simplified_graph_is_checked_and_of_the_same_operator_set(plain, simplified):
     """The simplified graph passes ONNX's full checker."""
-    check(simplified)
+    check_model(simplified)
 
     assert plain.opset == simplified.opset
 
@@ -148,7 +148,7 @@ def test_keep_bn(plain, thorough):
     kept = simplify(plain, thorough=thorough, keep_bn=True)
 
     assert [node.name for node in plain.proto.graph.node] == [node.name for node in kept.proto.graph.node]
-    assert prove(plain, kept) <= 1e-6
+    assert check_equivalence(plain, kept) <= 1e-6
 
 
 def test_thorough_folds_constants():
@@ -176,32 +176,32 @@ def test_model_that_onnxsim_cannot_take():
 
 def test_proof_of_the_simplified_graph(plain, simplified):
     """The simplified graph differs by rounding alone."""
-    assert 0 < prove(plain, simplified) < 1e-4
+    assert 0 < check_equivalence(plain, simplified) < 1e-4
 
 
 def test_proof_of_the_same_graph(plain):
     """A graph does not differ from itself."""
     expected = 0.0
 
-    assert expected == prove(plain, _copy(plain))
+    assert expected == check_equivalence(plain, _copy(plain))
 
 
 @given(st.floats(0.01, 1), st.integers(32, 160), st.integers(32, 160), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=10)
 def test_proof_of_any_variant(alpha, height, width, seed):
     """Any variant goes from 84 nodes to 57, and the proof holds."""
-    model = build(network(Variant(architecture=V1, alpha=alpha, resolution=(height, width))), seed=seed)
+    model = to_onnx(build_network(Variant(architecture=V1, alpha=alpha, resolution=(height, width))), seed=seed)
     small = simplify(model, thorough=False)
     expected = 57
 
     assert expected == small.nodes
-    assert prove(model, small) < 1e-4
+    assert check_equivalence(model, small) < 1e-4
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_proof_takes_a_seed(plain, simplified, seed):
     """The proof runs on the numbers of its seed, the same each time."""
-    assert prove(plain, simplified, seed=seed) == prove(plain, simplified, seed=seed)
+    assert check_equivalence(plain, simplified, seed=seed) == check_equivalence(plain, simplified, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -220,14 +220,14 @@ def test_proof_catches_one_changed_number(plain, simplified, node, position, amo
     changed = _with_weight(simplified, _input_of(simplified, node, position), _first_number_plus(amount))
 
     with pytest.raises(SimplifyError, match=r"the simplified graph differs by \S+ of the output's spread"):
-        prove(plain, changed)
+        check_equivalence(plain, changed)
 
 
 @pytest.mark.parametrize("name", ["conv1/relu6", "separable6/depthwise/relu6", "separable13/pointwise/relu6"])
 def test_proof_catches_a_dropped_node(plain, simplified, name):
     """A missing activation fails the proof, wherever it is missing."""
     with pytest.raises(SimplifyError, match="differs by"):
-        prove(plain, _without_node(simplified, name))
+        check_equivalence(plain, _without_node(simplified, name))
 
 
 @pytest.mark.parametrize("node", ["conv1/conv", "fc"])
@@ -237,7 +237,7 @@ def test_proof_catches_weights_that_are_not_finite(plain, simplified, node, numb
     changed = _with_weight(simplified, _input_of(simplified, node, 1), lambda numbers: numbers * number)
 
     with pytest.raises(SimplifyError):
-        prove(plain, changed)
+        check_equivalence(plain, changed)
 
 
 def test_proof_catches_one_output_that_is_nan(plain, simplified):
@@ -245,7 +245,7 @@ def test_proof_catches_one_output_that_is_nan(plain, simplified):
     changed = _with_weight(simplified, _input_of(simplified, "fc", 2), _first_number_plus(float("nan")))
 
     with pytest.raises(SimplifyError):
-        prove(plain, changed)
+        check_equivalence(plain, changed)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
@@ -254,7 +254,7 @@ def test_proof_needs_a_finite_reference(plain, number):
     broken = _with_weight(plain, "fc.weight", lambda numbers: numbers * number)
 
     with pytest.raises(SimplifyError, match="equality would prove nothing"):
-        prove(broken, broken)
+        check_equivalence(broken, broken)
 
 
 def test_proof_needs_outputs_that_differ(plain):
@@ -263,7 +263,7 @@ def test_proof_needs_outputs_that_differ(plain):
     constant = _with_weight(constant, "fc.bias", np.ones_like)
 
     with pytest.raises(SimplifyError, match=r"has spread 0: equality would prove nothing"):
-        prove(constant, constant)
+        check_equivalence(constant, constant)
 
 
 def test_proof_of_outputs_that_are_true_or_false():
@@ -276,9 +276,9 @@ def test_proof_of_outputs_that_are_true_or_false():
     )
     expected = 0.0
 
-    assert expected == prove(model, _copy(model))
+    assert expected == check_equivalence(model, _copy(model))
     with pytest.raises(SimplifyError):
-        prove(model, other)
+        check_equivalence(model, other)
 
 
 def test_proof_catches_a_missing_output():
@@ -288,7 +288,7 @@ def test_proof_catches_a_missing_output():
     one = _graph(nodes[:1], {"x": [4, 5]}, {"y": [4, 5]})
 
     with pytest.raises(SimplifyError):
-        prove(both, one)
+        check_equivalence(both, one)
 
 
 def test_proof_catches_an_output_of_another_shape():
@@ -299,7 +299,7 @@ def test_proof_catches_an_output_of_another_shape():
     deep = _graph(nodes, {"x": [1, 5]}, {"y": [1, 1, 5]})
 
     with pytest.raises(SimplifyError):
-        prove(flat, deep)
+        check_equivalence(flat, deep)
 
 
 def test_model_that_onnxruntime_cannot_run():
@@ -308,7 +308,7 @@ def test_model_that_onnxruntime_cannot_run():
     model.proto.opset_import[0].version = 999
 
     with pytest.raises(BuildError, match=r"^g: onnxruntime cannot run it: ") as caught:
-        prove(model, model)
+        check_equivalence(model, model)
 
     assert "\n" not in caught.value.message
 
@@ -319,14 +319,14 @@ def test_onnxruntime_that_is_not_installed(plain, monkeypatch):
     hint = "pip install onnxruntime"
 
     with pytest.raises(RuntimeUnavailable) as caught:
-        prove(plain, plain)
+        check_equivalence(plain, plain)
 
     assert hint == caught.value.hint
 
 
 def test_feed_is_seeded(plain):
     """A seed fixes the numbers that a model is run on, and another seed gives others."""
-    one, same, other = (seeded_feed(plain.proto, seed)["input"] for seed in (0, 0, 1))
+    one, same, other = (random_inputs(plain.proto, seed)["input"] for seed in (0, 0, 1))
 
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -334,7 +334,7 @@ def test_feed_is_seeded(plain):
 
 def test_feed_is_standard_normal(plain):
     """The numbers have mean 0 and standard deviation 1, and the input's shape and type."""
-    feed = seeded_feed(plain.proto, 0)["input"]
+    feed = random_inputs(plain.proto, 0)["input"]
     expected = ((1, 3, 64, 64), np.float32)
 
     assert expected == (feed.shape, feed.dtype)
@@ -346,7 +346,7 @@ def test_feed_of_other_types():
     """Integers and truth values are fed zeros, and half precision gets normal numbers of its own type."""
     kinds = {"ids": TensorProto.INT64, "mask": TensorProto.BOOL, "half": TensorProto.FLOAT16}
     inputs = [helper.make_tensor_value_info(name, kind, [2, 8]) for name, kind in kinds.items()]
-    feed = seeded_feed(helper.make_model(helper.make_graph([], "g", inputs, [])), 0)
+    feed = random_inputs(helper.make_model(helper.make_graph([], "g", inputs, [])), 0)
     expected = {"ids": np.int64, "mask": np.bool_, "half": np.float16}
     fed = ["half"]
 
@@ -360,4 +360,4 @@ def test_feed_leaves_weights_alone():
     weight = numpy_helper.from_array(np.ones(2, np.float32), "w")
     expected = {"x"}
 
-    assert expected == set(seeded_feed(helper.make_model(helper.make_graph([], "g", inputs, [], [weight])), 0))
+    assert expected == set(random_inputs(helper.make_model(helper.make_graph([], "g", inputs, [], [weight])), 0))

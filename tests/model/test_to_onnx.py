@@ -16,11 +16,11 @@ import mnbench
 from mnbench.errors import BuildError
 from mnbench.families import read_architecture
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import layers_of
-from mnbench.model.to_onnx import build, check, first_line
-from mnbench.network.cost import cost
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.model.to_onnx import check_model, first_line, to_onnx
+from mnbench.network.cost import total_cost
 from mnbench.network.layer import Layer, Tensor
-from mnbench.network.network import Network, network
+from mnbench.network.network import Network, build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
 
@@ -29,18 +29,18 @@ V1 = read_architecture(V1_PATH)
 SIDES = st.integers(32, 1000)
 
 PRINT_SHA256 = """
-from mnbench.model.to_onnx import build
-from mnbench.network.network import network
+from mnbench.model.to_onnx import to_onnx
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.families import architecture
 
 variant = Variant(architecture=architecture("v1"), alpha=0.25, resolution=(96, 128))
-print(build(network(variant), seed=7).sha256)
+print(to_onnx(build_network(variant), seed=7).sha256)
 """
 
 
 def _network(alpha=0.25, resolution=(64, 64), architecture=V1):
-    return network(Variant(architecture=architecture, alpha=alpha, resolution=resolution))
+    return build_network(Variant(architecture=architecture, alpha=alpha, resolution=resolution))
 
 
 def _run(model, image):
@@ -61,14 +61,14 @@ def _with_relu(path):
 @settings(deadline=None, max_examples=10)
 def test_same_input_same_bytes(alpha, height, width, seed):
     """A variant and a seed fix every byte."""
-    one, other = (build(_network(alpha, (height, width)), seed=seed) for _ in range(2))
+    one, other = (to_onnx(_network(alpha, (height, width)), seed=seed) for _ in range(2))
 
     assert one.data == other.data
 
 
 def test_same_bytes_in_every_process():
     """Fresh processes with other hash seeds write the same bytes as this one."""
-    expected = build(_network(resolution=(96, 128)), seed=7).sha256
+    expected = to_onnx(_network(resolution=(96, 128)), seed=7).sha256
     found = [
         subprocess.run(
             [sys.executable, "-c", PRINT_SHA256],
@@ -86,17 +86,17 @@ def test_same_bytes_in_every_process():
 @pytest.mark.parametrize("change", [{"alpha": 0.251}, {"resolution": (64, 65)}])
 def test_other_variant_other_bytes(change):
     """Another alpha or resolution is another model, even where every channel is the same."""
-    assert build(_network()).sha256 != build(_network(**change)).sha256
+    assert to_onnx(_network()).sha256 != to_onnx(_network(**change)).sha256
 
 
 def test_other_seed_other_bytes():
     """Another seed is another model."""
-    assert build(_network(), seed=0).sha256 != build(_network(), seed=1).sha256
+    assert to_onnx(_network(), seed=0).sha256 != to_onnx(_network(), seed=1).sha256
 
 
 def test_sha256_is_that_of_the_file():
     """The hash can be checked with any tool."""
-    model = build(_network())
+    model = to_onnx(_network())
 
     assert hashlib.sha256(model.data).hexdigest() == model.sha256
 
@@ -105,12 +105,12 @@ def test_nodes_are_named_by_their_scopes():
     """A profile of the graph joins back to the layers by name."""
     built = _network()
 
-    assert [layer.scope for layer in built.layers] == [node.name for node in build(built).proto.graph.node]
+    assert [layer.scope for layer in built.layers] == [node.name for node in to_onnx(built).proto.graph.node]
 
 
 def test_operators():
     """The graph is made of plain ONNX operators alone."""
-    model = build(_network())
+    model = to_onnx(_network())
     expected = [*["Conv", "BatchNormalization", "Clip"] * 27, "GlobalAveragePool", "Flatten", "Gemm"]
 
     assert expected == [node.op_type for node in model.proto.graph.node]
@@ -120,30 +120,30 @@ def test_operators():
 def test_operator_set():
     """The graph is of the operator set that every runtime reads."""
     expected = (17, 8)
-    model = build(_network())
+    model = to_onnx(_network())
 
     assert expected == (model.opset, model.proto.ir_version)
 
 
 @pytest.mark.parametrize(
-    ("alpha", "resolution", "alpha_text", "resolution_text"),
+    ("alpha", "resolution", "format_alpha", "format_resolution"),
     [(0.25, (64, 64), "0.25", "64"), (1 / 3, (32, 40), "0.3333333333333333", "32x40"), (1, (64, 64), "1", "64")],
 )
-def test_metadata(alpha, resolution, alpha_text, resolution_text):
+def test_metadata(alpha, resolution, format_alpha, format_resolution):
     """The file says what it is, what made it, and what it costs."""
     built = _network(alpha, resolution)
-    total = cost(built.layers)
+    total = total_cost(built.layers)
     expected = {
         "architecture": "v1",
-        "alpha": alpha_text,
-        "resolution": resolution_text,
+        "alpha": format_alpha,
+        "resolution": format_resolution,
         "seed": "3",
         "mnbench_version": mnbench.__version__,
         "params": str(total.params),
         "mult_adds": str(total.mult_adds),
         "memory_access": str(total.memory_access),
     }
-    proto = build(built, seed=3).proto
+    proto = to_onnx(built, seed=3).proto
 
     assert expected == {entry.key: entry.value for entry in proto.metadata_props}
     assert ("mnbench", mnbench.__version__) == (proto.producer_name, proto.producer_version)
@@ -153,17 +153,17 @@ def test_params_in_the_file_are_those_counted():
     """The trainable numbers in the file are as many as the cost says."""
     built = _network()
     statistics = (".mean", ".variance", "relu6.min", "relu6.max")
-    trainable = [tensor for tensor in build(built).proto.graph.initializer if not tensor.name.endswith(statistics)]
+    trainable = [tensor for tensor in to_onnx(built).proto.graph.initializer if not tensor.name.endswith(statistics)]
 
-    assert cost(built.layers).params == sum(onnx.numpy_helper.to_array(tensor).size for tensor in trainable)
+    assert total_cost(built.layers).params == sum(onnx.numpy_helper.to_array(tensor).size for tensor in trainable)
 
 
 @given(st.floats(0, 1, exclude_min=True), SIDES, SIDES)
 @settings(deadline=None, max_examples=15)
 def test_checker_passes(alpha, height, width):
     """ONNX's full checker, with strict shape inference, takes any variant."""
-    model = build(_network(alpha, (height, width)))
-    check(model)
+    model = to_onnx(_network(alpha, (height, width)))
+    check_model(model)
 
     onnx.shape_inference.infer_shapes(model.proto, check_type=True, strict_mode=True)
 
@@ -171,11 +171,11 @@ def test_checker_passes(alpha, height, width):
 def test_checker_refuses_a_broken_model():
     """A graph that reads a tensor nobody writes is refused in one line."""
     proto = onnx.ModelProto()
-    proto.CopyFrom(build(_network()).proto)
+    proto.CopyFrom(to_onnx(_network()).proto)
     del proto.graph.node[3]
 
     with pytest.raises(BuildError, match=r"^broken: ONNX's checker refuses it: ") as caught:
-        check(Model(name="broken", proto=proto))
+        check_model(Model(name="broken", proto=proto))
 
     assert "\n" not in caught.value.message
 
@@ -189,7 +189,7 @@ def test_layers_of_the_graph_are_those_of_the_table(alpha, height, width):
     """Reading the graph back gives every layer exactly: scope, kind, shapes, kernel, stride, padding and groups."""
     built = _network(alpha, (height, width))
 
-    assert built.layers == layers_of(build(built))
+    assert built.layers == onnx_layers(to_onnx(built))
 
 
 @pytest.mark.parametrize("kernel", [1, 5, 7])
@@ -200,13 +200,13 @@ def test_layers_of_other_kernels(tmp_path, kernel):
     path.write_text(text.replace("filter = [3, 3, 3, 32]", f"filter = [{kernel}, {kernel}, 3, 32]"), encoding="utf-8")
     built = _network(resolution=(65, 64), architecture=read_architecture(path))
 
-    assert built.layers == layers_of(build(built))
+    assert built.layers == onnx_layers(to_onnx(built))
 
 
 @pytest.mark.parametrize(("alpha", "resolution"), [(0.25, (128, 128)), (0.01, (32, 33)), (0.333, (240, 320))])
 def test_onnxruntime_runs_it(alpha, resolution):
     """The graph runs, and its logits are finite and differ."""
-    logits = _run(build(_network(alpha, resolution)), _image(*resolution))
+    logits = _run(to_onnx(_network(alpha, resolution)), _image(*resolution))
     expected = (1, 1000)
 
     assert expected == logits.shape
@@ -216,7 +216,7 @@ def test_onnxruntime_runs_it(alpha, resolution):
 
 def test_logits_depend_on_the_image():
     """Another image gives other logits."""
-    model = build(_network())
+    model = to_onnx(_network())
     image = _image(64, 64)
 
     assert np.abs(_run(model, image) - _run(model, image[..., ::-1].copy())).max() > 0.1
@@ -225,22 +225,22 @@ def test_logits_depend_on_the_image():
 def test_relu(tmp_path):
     """A table with plain ReLU gives Relu nodes and no bounds, and runs."""
     built = _network(architecture=_with_relu(tmp_path / "x.toml"))
-    model = build(built)
-    check(model)
+    model = to_onnx(built)
+    check_model(model)
     operators = [node.op_type for node in model.proto.graph.node]
     names = {tensor.name for tensor in model.proto.graph.initializer}
     expected = (27, 0)
 
     assert expected == (operators.count("Relu"), operators.count("Clip"))
     assert not {"relu6.min", "relu6.max"} & names
-    assert built.layers == layers_of(model)
+    assert built.layers == onnx_layers(model)
     assert np.isfinite(_run(model, _image(64, 64))).all()
 
 
 def test_relu_and_relu6_differ_above_six(tmp_path):
     """On an image of large numbers ReLU6 cuts what ReLU lets through."""
     image = 100 * _image(64, 64)
-    six, plain = build(_network()), build(_network(architecture=_with_relu(tmp_path / "x.toml")))
+    six, plain = to_onnx(_network()), to_onnx(_network(architecture=_with_relu(tmp_path / "x.toml")))
 
     assert np.abs(_run(six, image)).max() < np.abs(_run(plain, image)).max() / 2
 
@@ -251,7 +251,7 @@ def test_layer_without_a_node_is_refused():
     odd = Layer(scope="odd", kind="swish", inputs=(Tensor("input", (1, 3)),), outputs=(Tensor("y", (1, 3)),))
 
     with pytest.raises(BuildError, match=r"^odd: no \w+ for a layer of kind swish$"):
-        build(Network(variant=built.variant, layers=(odd,), rows=("1",)))
+        to_onnx(Network(variant=built.variant, layers=(odd,), rows=("1",)))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnbench.families import read_architecture
-from mnbench.network.cost import Cost, cost, cost_by_type, layer_cost
+from mnbench.network.cost import Cost, cost_by_type, layer_cost, total_cost
 from mnbench.network.layer import Layer, Tensor
-from mnbench.network.network import network
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
 
@@ -48,7 +48,7 @@ SLIM = [CONV2D_0, *(row for pair in zip(DEPTHWISE, POINTWISE, strict=True) for r
 
 
 def _layers(alpha=1.0, height=224, width=None):
-    return network(Variant(architecture=V1, alpha=alpha, resolution=(height, width or height))).layers
+    return build_network(Variant(architecture=V1, alpha=alpha, resolution=(height, width or height))).layers
 
 
 def _convs(layers):
@@ -74,7 +74,7 @@ def _conv(channels, out, *, height, width, kernel=1, groups=1, stride=1):
 )
 def test_body_is_slims(alpha, resolution, params, body):
     """The convolutions have the totals of the docstring of slim's mobilenet_v1.py."""
-    total = cost(_convs(_layers(alpha, resolution)))
+    total = total_cost(_convs(_layers(alpha, resolution)))
 
     assert (params, body) == (total.params, total.mult_adds)
 
@@ -93,14 +93,14 @@ def test_every_convolution_is_slims(alpha, resolution, column):
 )
 def test_total_is_body_and_classifier(alpha, resolution, mult_adds):
     """The classifier adds in x classes, and nothing else adds anything."""
-    assert mult_adds == cost(_layers(alpha, resolution)).mult_adds
+    assert mult_adds == total_cost(_layers(alpha, resolution)).mult_adds
 
 
 @pytest.mark.parametrize(("alpha", "params"), [(1, 4_231_976), (0.75, 2_585_560), (0.5, 1_331_592), (0.25, 470_072)])
 @pytest.mark.parametrize("resolution", [224, 160])
 def test_params_are_keras_trainable_ones(alpha, params, resolution):
     """Trainable parameters are those that Keras counts, whatever the resolution."""
-    assert params == cost(_layers(alpha, resolution)).params
+    assert params == total_cost(_layers(alpha, resolution)).params
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_params_are_keras_trainable_ones(alpha, params, resolution):
 )
 def test_published_mult_adds_that_are_rounded(alpha, resolution, millions):
     """Published Mult-Adds are ours, rounded to a million."""
-    assert millions == round(cost(_layers(alpha, resolution)).mult_adds / 1e6)
+    assert millions == round(total_cost(_layers(alpha, resolution)).mult_adds / 1e6)
 
 
 @pytest.mark.parametrize(
@@ -141,13 +141,13 @@ def test_published_mult_adds_that_are_rounded(alpha, resolution, millions):
 )
 def test_published_mult_adds_that_are_truncated(alpha, resolution, millions):
     """The paper's Mult-Adds, 569 apart, are ours without what is under a million."""
-    assert millions == cost(_layers(alpha, resolution)).mult_adds // 1_000_000
+    assert millions == total_cost(_layers(alpha, resolution)).mult_adds // 1_000_000
 
 
 @pytest.mark.parametrize(("alpha", "resolution", "millions"), [(1, 128, 185), (0.5, 128, 48)])
 def test_published_mult_adds_of_the_body(alpha, resolution, millions):
     """Table 12's networks end before the classifier, and are truncated."""
-    assert millions == cost(_convs(_layers(alpha, resolution))).mult_adds // 1_000_000
+    assert millions == total_cost(_convs(_layers(alpha, resolution))).mult_adds // 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_published_mult_adds_of_the_body(alpha, resolution, millions):
 )
 def test_disputed_mult_adds(alpha, resolution, millions):
     """Published figures that disagree with their own authors' code are more than a million away."""
-    assert abs(cost(_layers(alpha, resolution)).mult_adds - millions * 1_000_000) > 1_000_000
+    assert abs(total_cost(_layers(alpha, resolution)).mult_adds - millions * 1_000_000) > 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_disputed_mult_adds(alpha, resolution, millions):
 def test_separable_layer_of_table_3(alpha, resolution, mult_adds, params):
     """The 512-channel separable layer costs what Table 3 of the paper prints, and so do its thinner versions."""
     layers = [layer for layer in _convs(_layers(alpha, resolution)) if layer.scope.startswith("separable7/")]
-    total = cost(layers)
+    total = total_cost(layers)
 
     assert (mult_adds, params) == (round(total.mult_adds / 1e6, 1), round(total.params / 1e6, 2))
 
@@ -225,7 +225,7 @@ def test_types_add_up():
     types = cost_by_type(layers)
     mult_adds = [one.mult_adds for one in types.values()]
 
-    assert cost(layers) == sum(types.values(), Cost())
+    assert total_cost(layers) == sum(types.values(), Cost())
     assert sorted(mult_adds, reverse=True) == mult_adds
 
 
@@ -274,7 +274,7 @@ def test_batch_normalization_and_activation_move_nothing():
 
 def test_bytes_are_four_an_element():
     """Memory access in bytes is that of 32-bit numbers."""
-    total = cost(_layers())
+    total = total_cost(_layers())
 
     assert 4 * total.memory_access == total.memory_access_bytes
 
@@ -305,7 +305,7 @@ def test_add_moves_what_it_reads_and_writes():
 @given(st.lists(ALPHAS, min_size=2, max_size=5), SIDES, SIDES)
 def test_cost_rises_with_alpha(alphas, height, width):
     """A wider network never costs less, by any measure."""
-    costs = [cost(_layers(alpha, height, width)) for alpha in sorted(alphas)]
+    costs = [total_cost(_layers(alpha, height, width)) for alpha in sorted(alphas)]
 
     assert all(
         narrow.params <= wide.params
@@ -320,7 +320,7 @@ def test_cost_rises_with_alpha(alphas, height, width):
 def test_cost_rises_with_resolution(alpha, sides, other):
     """A larger image never costs less, be it higher or wider, and the parameters stay."""
     for images in ([(side, other) for side in sorted(sides)], [(other, side) for side in sorted(sides)]):
-        costs = [cost(_layers(alpha, *image)) for image in images]
+        costs = [total_cost(_layers(alpha, *image)) for image in images]
 
         assert all(
             small.params == large.params
@@ -334,4 +334,4 @@ def test_cost_rises_with_resolution(alpha, sides, other):
 @given(ALPHAS, SIDES, SIDES)
 def test_cost_is_the_same_on_its_side(alpha, height, width):
     """An image turned by a quarter costs the same."""
-    assert cost(_layers(alpha, height, width)) == cost(_layers(alpha, width, height))
+    assert total_cost(_layers(alpha, height, width)) == total_cost(_layers(alpha, width, height))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mnbench.errors import BuildError
 from mnbench.families import read_architecture
 from mnbench.network.layer import Tensor
-from mnbench.network.network import network
-from mnbench.network.variant import OnnxFile, Variant, at_rho
+from mnbench.network.network import build_network
+from mnbench.network.variant import OnnxFile, Variant, resolution_at_rho
 from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
@@ -25,7 +25,7 @@ STRIDES = [2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
 
 
 def _network(alpha=1.0, resolution=(224, 224), architecture=V1):
-    return network(Variant(architecture=architecture, alpha=alpha, resolution=resolution))
+    return build_network(Variant(architecture=architecture, alpha=alpha, resolution=resolution))
 
 
 def _strided(built):
@@ -198,21 +198,21 @@ def test_impossible_resolution(side):
 )
 def test_rho_is_a_share_of_the_tables_resolution(rho, side):
     """The resolution multipliers of the paper stand for its resolutions."""
-    assert (side, side) == at_rho(V1, rho)
+    assert (side, side) == resolution_at_rho(V1, rho)
 
 
 @pytest.mark.parametrize("rho", [0, -0.714, float("nan"), float("inf"), float("-inf")])
 def test_impossible_rho(rho):
     """A rho that is no positive, finite number is refused."""
     with pytest.raises(BuildError, match=r"^rho \S+ is impossible$"):
-        at_rho(V1, rho)
+        resolution_at_rho(V1, rho)
 
 
 @pytest.mark.parametrize("rho", [1e-9, 0.1, 1e9, 1e300])
 def test_rho_that_gives_an_impossible_resolution(rho):
     """A rho may be a number and its resolution still impossible."""
     with pytest.raises(BuildError, match="is impossible"):
-        _network(resolution=at_rho(V1, rho))
+        _network(resolution=resolution_at_rho(V1, rho))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mnbench.families import read_architecture
 from mnbench.network.cost import peak_activation_bytes
 from mnbench.network.layer import Layer, Tensor
-from mnbench.network.network import network
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
 
@@ -19,7 +19,7 @@ COUNTS = st.integers(1, 4096)
 
 
 def _layers(alpha=1.0, height=224, width=None):
-    return network(Variant(architecture=V1, alpha=alpha, resolution=(height, width or height))).layers
+    return build_network(Variant(architecture=V1, alpha=alpha, resolution=(height, width or height))).layers
 
 
 def _liveness_peak(layers, in_place=("relu6", "flatten")):

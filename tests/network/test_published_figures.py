@@ -3,8 +3,8 @@
 import pytest
 
 from mnbench import families
-from mnbench.errors import ArchitectureError
-from mnbench.network.published_figures import reproduce, verdict
+from mnbench.errors import GraphFileError
+from mnbench.network.published_figures import check_published, compare_printed
 from mnbench.workspace import table_paths
 
 
@@ -25,15 +25,15 @@ from mnbench.workspace import table_paths
 )
 def test_verdict(printed, ours, expected):
     """Equal when rounded to the printed digits, truncated when cut off there, disputed otherwise."""
-    assert verdict(printed, ours) == expected
+    assert compare_printed(printed, ours) == expected
 
 
 @pytest.mark.parametrize("name", sorted(table_paths("graphs")))
 def test_every_published_figure_fits_or_says_why_not(name):
     """Each figure is equal or truncated, or disputed with a reason; and each family has some."""
-    figures = list(reproduce(families.architecture(name)))
+    figures = list(check_published(families.architecture(name)))
     assert figures
-    assert all(bool(figure.reason) == (figure.verdict == "disputed") for figure in figures)
+    assert all(bool(figure.reason) == (figure.agreement == "disputed") for figure in figures)
     assert all(figure.published.source for figure in figures)
 
 
@@ -45,5 +45,5 @@ def test_a_figure_without_reason_or_a_reason_without_cause_is_refused(tmp_path, 
     path.write_text(
         f'{table}[[published]]\nsource = "nowhere"\nalpha = 1.0\nresolution = 224\n{entry}\n', encoding="utf-8"
     )
-    with pytest.raises(ArchitectureError):
-        list(reproduce(families.architecture(str(path))))
+    with pytest.raises(GraphFileError):
+        list(check_published(families.architecture(str(path))))

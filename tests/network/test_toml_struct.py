@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnbench.errors import ArchitectureError, DeviceError
+from mnbench.errors import DeviceFileError, GraphFileError
 from mnbench.families import read_architecture
-from mnbench.model.to_onnx import build, check
-from mnbench.network.network import network
+from mnbench.model.to_onnx import check_model, to_onnx
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.targets.device import read_device
 from mnbench.workspace import built_in
@@ -43,7 +43,7 @@ def _changed(text, old, new):
 
 def _error(path, text):
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ArchitectureError) as caught:
+    with pytest.raises(GraphFileError) as caught:
         read_architecture(path)
     return caught.value
 
@@ -51,14 +51,14 @@ def _error(path, text):
 def _refusal(path):
     try:
         read_architecture(path)
-    except ArchitectureError as error:
+    except GraphFileError as error:
         return error
     return None
 
 
 def _device_error(path, text):
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(DeviceError) as caught:
+    with pytest.raises(DeviceFileError) as caught:
         read_device(str(path))
     return caught.value
 
@@ -259,7 +259,9 @@ def test_rows_in_another_order(tmp_path, old, new, where):
 
     assert error is None or error.where.startswith(where)
     if error is None:
-        check(build(network(Variant(architecture=read_architecture(path), alpha=0.25, resolution=(64, 64)))))
+        check_model(
+            to_onnx(build_network(Variant(architecture=read_architecture(path), alpha=0.25, resolution=(64, 64))))
+        )
 
 
 @pytest.mark.parametrize("kernel", [2, 4])
@@ -305,7 +307,7 @@ def test_file_that_holds_no_table(tmp_path, data, message, hint):
     path.write_bytes(data)
     expected = f"{path}: {message}"
 
-    with pytest.raises(ArchitectureError) as caught:
+    with pytest.raises(GraphFileError) as caught:
         read_architecture(path)
 
     assert (expected, hint) == (caught.value.message, caught.value.hint)
@@ -317,7 +319,7 @@ def test_file_that_cannot_be_read(tmp_path, name, reason):
     path = tmp_path / name
     expected = (f"{path}: cannot be read ({reason})", "name a .toml file that you can read")
 
-    with pytest.raises(ArchitectureError) as caught:
+    with pytest.raises(GraphFileError) as caught:
         read_architecture(path)
 
     assert expected == (caught.value.message, caught.value.hint)

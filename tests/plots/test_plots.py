@@ -10,20 +10,22 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mnbench.bench.plan import Ceiling
-from mnbench.bench.profiling import Node, Part, Profile
-from mnbench.plots.figures import KINDS, Figure
-from mnbench.plots.labels import EM, FONT_SIZE, RADIUS, placed
-from mnbench.plots.layer_shares import layers_plot
-from mnbench.plots.points import front, points, thinned
-from mnbench.plots.scale import scale
+from mnbench.bench.plan import RooflineBound
+from mnbench.bench.profiling import KernelTime, LayerProfile, LayerTime
+from mnbench.plots.figures import PLOT_KINDS, Plot
+from mnbench.plots.labels import FONT_SIZE, LETTER_WIDTH, MARK_RADIUS, place_labels
+from mnbench.plots.layer_shares import layer_shares_plot
+from mnbench.plots.points import decimate, make_points, pareto_front
+from mnbench.plots.scale import fit_scale
 from mnbench.plots.theme import DARK, LIGHT, PAGE, style_sheet
 from mnbench.results.record import Issue
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 SVG = "{http://www.w3.org/2000/svg}"
 PNG = b"\x89PNG\r\n\x1a\n"
-CEILING = Ceiling(peak_mult_adds_per_s=6e10, bandwidth_bytes_per_s=2e10, moved_bytes=17_000_000, bound_ns=9_000_000)
+CEILING = RooflineBound(
+    peak_mult_adds_per_s=6e10, bandwidth_bytes_per_s=2e10, moved_bytes=17_000_000, bound_ns=9_000_000
+)
 
 
 def paper(make_record, **changes):
@@ -46,14 +48,16 @@ def paper(make_record, **changes):
 def profile(variant="v1-a1-r224"):
     """Nine tenths of the time in 1×1 convolutions."""
     parts = [
-        Part(
+        LayerTime(
             scope=kind,
             type=kind,
-            nodes=(Node(name=kind, op="Conv", provider="CPUExecutionProvider", tensors=1, duration_ns=duration_ns),),
+            nodes=(
+                KernelTime(name=kind, op="Conv", provider="CPUExecutionProvider", tensors=1, duration_ns=duration_ns),
+            ),
         )
         for kind, duration_ns in (("Conv 1×1", 9_000_000), ("Conv DW 3×3", 1_000_000))
     ]
-    return Profile(
+    return LayerProfile(
         variant=variant,
         device="cpu",
         provider="CPUExecutionProvider",
@@ -70,7 +74,7 @@ def profile(variant="v1-a1-r224"):
 def everything(workspace, make_record):
     """Results with a roofline, a profile and raw samples of every variant."""
     for record in paper(make_record):
-        Store(workspace / "results", "cpu").append(record)
+        ResultsFile(workspace / "results", "cpu").append(record)
         raw = workspace / "results" / "raw" / record.run
         raw.mkdir(parents=True, exist_ok=True)
         for process in range(2):
@@ -91,7 +95,7 @@ def texts(svg):
 # The command
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLOT_KINDS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_plot_is_written(invoke, everything, kind, dark):
     """Each kind becomes an SVG with its theme's background and a unit or a share on each axis, and a PNG."""
@@ -107,7 +111,7 @@ def test_every_plot_is_written(invoke, everything, kind, dark):
     assert [] == [title for title in units.get(kind, latency) if title not in texts(svg)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLOT_KINDS)
 def test_every_plot_shows_in_a_terminal(invoke, everything, kind):
     """Without a file, a plot of at most 100 columns is printed, with its axes' units."""
     lines = invoke("plot", kind).stdout.splitlines()
@@ -152,7 +156,7 @@ def test_a_picture_of_another_kind_is_refused(invoke, workspace):
 def test_marks_of_doubt_stay_visible(invoke, workspace, make_record):
     """An imprecise latency has its ≈ and one with issues its ! beside the name, and the latter is hollow."""
     pytest.importorskip("vl_convert")
-    store = Store(workspace / "doubted", "cpu")
+    store = ResultsFile(workspace / "doubted", "cpu")
     store.append(make_record(1.0, 224, issues=(Issue(name="imprecise", advice=""), Issue(name="noisy", advice=""))))
     invoke("plot", "mult-adds", "--results", "doubted", "-o", "plot.svg", "-o", "plot.json")
     vega = json.loads((workspace / "plot.json").read_text(encoding="utf-8"))
@@ -166,7 +170,9 @@ def test_panels_hold_their_own_device(invoke, workspace, make_record):
     pytest.importorskip("vl_convert")
     for device, median in (("cpu", 10_000_000), ("gpu", 100_000)):
         for side in (224, 128):
-            Store(workspace / "results", device).append(make_record(1.0, side, median * side // 224, device=device))
+            ResultsFile(workspace / "results", device).append(
+                make_record(1.0, side, median * side // 224, device=device)
+            )
     invoke("plot", "mult-adds", "-o", "plot.json")
     vega = json.loads((workspace / "plot.json").read_text(encoding="utf-8"))
     shown = [one["latency"] for data in vega["data"] for one in data.get("values", []) if "first" in one]
@@ -184,7 +190,7 @@ def test_panels_hold_their_own_device(invoke, workspace, make_record):
 )
 def test_an_axis_is_logarithmic_where_the_data_ask_for_it(values, log):
     """From one order of magnitude on; it holds its data, and 3 to 12 ticks that lie on it, in order."""
-    found = scale(values)
+    found = fit_scale(values)
 
     assert log == found.log
     assert found.domain[0] <= min(values) <= max(values) <= found.domain[1]
@@ -196,9 +202,9 @@ def test_an_axis_is_logarithmic_where_the_data_ask_for_it(values, log):
 @pytest.mark.parametrize("values", [(1, 1000), (3, 4)])
 def test_a_value_stands_where_its_share_says(values):
     """`value` undoes `share`."""
-    found = scale(values)
+    found = fit_scale(values)
 
-    assert [pytest.approx(one) for one in values] == [found.value(found.share(one)) for one in values]
+    assert [pytest.approx(one) for one in values] == [found.value(found.fraction(one)) for one in values]
 
 
 # Names
@@ -206,20 +212,20 @@ def test_a_value_stands_where_its_share_says(values):
 
 def test_no_name_lies_on_another_or_on_a_point(make_record):
     """Of sixteen crowded points most are named, inside the plot, and no name's box meets another or a point."""
-    found = points(paper(make_record))
+    found = make_points(paper(make_record))
     size = (430, 320)
     x, y = (
-        ("mult_adds", scale([one["mult_adds"] for one in found])),
-        ("latency", scale([one["latency"] for one in found])),
+        ("mult_adds", fit_scale([one["mult_adds"] for one in found])),
+        ("latency", fit_scale([one["latency"] for one in found])),
     )
-    names = placed(found, x, y, size, interval=None)
+    names = place_labels(found, x, y, size, interval=None)
     boxes = []
     for one in names:
-        width, height = EM * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
-        across, up = x[1].share(one["mult_adds"]) * size[0], y[1].share(one["latency"]) * size[1]
+        width, height = LETTER_WIDTH * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
+        across, up = x[1].fraction(one["mult_adds"]) * size[0], y[1].fraction(one["latency"]) * size[1]
         left = across - {"left": 0, "center": width / 2, "right": width}[one["align"]]
         boxes.append((left, up - height / 2, left + width, up + height / 2))
-    marks = [(x[1].share(one["mult_adds"]) * size[0], y[1].share(one["latency"]) * size[1]) for one in found]
+    marks = [(x[1].fraction(one["mult_adds"]) * size[0], y[1].fraction(one["latency"]) * size[1]) for one in found]
 
     def meet(one, other):
         slack = 1e-6
@@ -232,7 +238,7 @@ def test_no_name_lies_on_another_or_on_a_point(make_record):
 
     assert len(names) >= 12
     assert [] == [pair for pair in combinations(boxes, 2) if meet(*pair)]
-    around = [(a - RADIUS, b - RADIUS, a + RADIUS, b + RADIUS) for a, b in marks]
+    around = [(a - MARK_RADIUS, b - MARK_RADIUS, a + MARK_RADIUS, b + MARK_RADIUS) for a, b in marks]
     assert [] == [one for one in boxes for mark in around if meet(one, mark)]
     assert all(box[0] >= -1e-6 and box[2] <= size[0] + 1e-6 for box in boxes)
 
@@ -247,7 +253,7 @@ def test_the_front_holds_what_nothing_beats():
         for name, latency, top1 in (("a", 1, 50), ("b", 2, 45), ("c", 3, 70), ("d", 3, 60), ("e", 4, 70))
     ]
 
-    assert ["a", "c"] == [one["variant"] for one in front(found)]
+    assert ["a", "c"] == [one["variant"] for one in pareto_front(found)]
 
 
 @pytest.mark.parametrize("many", [16, 600])
@@ -256,7 +262,7 @@ def test_a_legend_names_every_graph(invoke, workspace, make_record, many):
     for at in range(many):
         name = ("v1", "v2", "own")[at % 3]
         record = make_record(0.25, 64 + at, 400_000 + at, variant=f"{name}-a0.25-r{64 + at}", architecture=name)
-        Store(workspace / "results", "cpu").append(record)
+        ResultsFile(workspace / "results", "cpu").append(record)
     assert 0 == invoke("plot", "mult-adds", "-o", "plot.svg").exit_code
     drawn = ET.parse(workspace / "plot.svg")  # noqa: S314  our own
     labels = [one for one in drawn.iter(f"{SVG}g") if "role-legend-label" in one.get("class", "")]
@@ -271,11 +277,11 @@ def test_a_legend_names_every_graph(invoke, workspace, make_record, many):
 
 def test_points_that_hide_each_other_are_drawn_once(make_record):
     """Of ten thousand points in a narrow cloud fewer are drawn; distant ones all stay."""
-    one = points([make_record()])[0]
+    one = make_points([make_record()])[0]
     many = [one | {"mult_adds": 100 + at / 1e6, "latency": 10 + at / 1e6} for at in range(1000)]
     far = one | {"mult_adds": 1000, "latency": 100}
-    axes = ("mult_adds", scale([100, 1000])), ("latency", scale([10, 100]))
-    left = thinned([*many, far], *axes)
+    axes = ("mult_adds", fit_scale([100, 1000])), ("latency", fit_scale([10, 100]))
+    left = decimate([*many, far], *axes)
 
     assert far in left
     assert 2 <= len(left) < 10
@@ -283,7 +289,7 @@ def test_points_that_hide_each_other_are_drawn_once(make_record):
 
 def test_bars_add_up(make_record):
     """A profile's parts fill its bar, and each part's share is that of the kernels' time."""
-    rows = layers_plot([profile()], LIGHT)["data"]["values"]
+    rows = layer_shares_plot([profile()], LIGHT)["data"]["values"]
 
     assert make_record
     assert [("Conv 1×1", 90.0), ("Conv DW 3×3", 10.0)] == [
@@ -295,7 +301,7 @@ def test_bars_add_up(make_record):
 def test_a_figure_tells_what_it_leaves_out(everything, make_record):
     """Variants without published accuracy are counted in the legend."""
     records = [make_record(), make_record(0.3, 224, variant="v1-a0.3-r224")]
-    figure = Figure(kind="accuracy", results=everything / "results", records=records)
+    figure = Plot(kind="accuracy", results=everything / "results", records=records)
 
     assert "1 variants have no published figure" in figure.legend(records)
 
@@ -303,6 +309,6 @@ def test_a_figure_tells_what_it_leaves_out(everything, make_record):
 def test_the_page_theme_names_every_colour():
     """Each variable that the page's plots use has a value in both themes."""
     sheet = style_sheet()
-    used = {*PAGE.series, *PAGE.parts, PAGE.ink, PAGE.muted, PAGE.grid, *(PAGE.on_part(at) for at in range(8))}
+    used = {*PAGE.series, *PAGE.parts, PAGE.ink, PAGE.muted, PAGE.grid, *(PAGE.part_text_color(at) for at in range(8))}
 
     assert all(2 == sheet.count(f"{name.removeprefix('var(').removesuffix(')')}:") for name in used)

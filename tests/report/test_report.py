@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mnbench.report.commands import commands
-from mnbench.report.page import page as page_of
+from mnbench.report.commands import rerun_commands
+from mnbench.report.page import render_page as page_of
 from mnbench.results.record import Issue
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 pytest.importorskip("vl_convert")
 
@@ -29,8 +29,8 @@ def results(workspace, make_record):
     records = [make_record(alpha, side, int(12e6 * alpha**2)) for alpha in (1.0, 0.5) for side in (224, 128)]
     records.append(make_record(0.25, 224, 1_100_000, issues=doubtful))
     for record in records:
-        Store(workspace / "results", "cpu").append(record)
-    Store(workspace / "results", "gpu").append(make_record(1.0, 224, 400_000, device="gpu"))
+        ResultsFile(workspace / "results", "cpu").append(record)
+    ResultsFile(workspace / "results", "gpu").append(make_record(1.0, 224, 400_000, device="gpu"))
     return workspace
 
 
@@ -123,7 +123,7 @@ def test_commands_measure_every_row_and_no_other(make_record):
         "mnbench run v1 --alpha 1 --res 160 --device cpu --threads 1",
         "mnbench run shufflenet-v1 --alpha 1 --res 224 --groups 8 --batch 4 --precision int8 --device cpu --threads 1",
         "mnbench run own.onnx --device cpu --threads 1",
-    ] == commands(records)
+    ] == rerun_commands(records)
 
 
 @pytest.fixture(scope="module")

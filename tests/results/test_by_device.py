@@ -8,7 +8,7 @@ import pytest
 from common import csv_rows, pipe_rows
 
 from mnbench.results.record import Issue
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 
 @pytest.mark.usefixtures("stored")
@@ -59,7 +59,7 @@ def test_no_row_is_an_error(invoke):
 @pytest.mark.usefixtures("stored")
 def test_table_sorts_by_several_columns(invoke, workspace, make_record):
     """The first column decides, and where it is equal the next."""
-    Store(workspace / "results", "cpu").append(make_record(0.5, 224, 1_000_000))
+    ResultsFile(workspace / "results", "cpu").append(make_record(0.5, 224, 1_000_000))
     payload = json.loads(invoke("table", "--sort", "alpha,-latency_ns", "--format", "json").stdout)
 
     found = [(record["alpha"], record["latency_ns"]["median"]) for record in payload["records"]]
@@ -69,8 +69,8 @@ def test_table_sorts_by_several_columns(invoke, workspace, make_record):
 @pytest.mark.usefixtures("stored")
 def test_ratio_to_a_row_of_each_device(invoke, workspace, make_record):
     """The ratio is to that variant on the row's own device, and its interval the widest that both allow."""
-    Store(workspace / "results", "gpu").append(make_record(1.0, 224, 500_000, device="gpu"))
-    Store(workspace / "results", "gpu").append(make_record(0.5, 160, 250_000, device="gpu"))
+    ResultsFile(workspace / "results", "gpu").append(make_record(1.0, 224, 500_000, device="gpu"))
+    ResultsFile(workspace / "results", "gpu").append(make_record(0.5, 160, 250_000, device="gpu"))
     rows = json.loads(invoke("table", "--ratio", "v1-a1-r224", "--format", "json").stdout)["rows"]
     fixed = json.loads(invoke("table", "--ratio", "cpu/v1-a1-r224", "--format", "json").stdout)["rows"]
 
@@ -91,7 +91,7 @@ def test_ratio_to_a_row_that_is_not_there(invoke):
 def test_devices_stand_side_by_side(invoke, workspace, make_record):
     """One row a variant, one latency a device, with its marks; where a device has none, a dash."""
     noisy = (Issue(name="noisy", advice="end other load"),)
-    Store(workspace / "results", "gpu").append(make_record(0.5, 160, 500_000, device="gpu", issues=noisy))
+    ResultsFile(workspace / "results", "gpu").append(make_record(0.5, 160, 500_000, device="gpu", issues=noisy))
     header, _, *rows = pipe_rows(invoke("table", "--beside", "--format", "md").stdout)
 
     assert ["graph", "α", "res", "Mult-Adds M", "cpu latency ms", "gpu latency ms"] == header
@@ -101,7 +101,7 @@ def test_devices_stand_side_by_side(invoke, workspace, make_record):
 def test_two_settings_of_a_device_stand_side_by_side(invoke, workspace, make_record):
     """What differs between the records of one device is in the columns' names."""
     for threads in (1, 2):
-        Store(workspace / "results", "cpu").append(make_record(threads=threads))
+        ResultsFile(workspace / "results", "cpu").append(make_record(threads=threads))
     header, *_ = pipe_rows(invoke("table", "--beside", "--format", "md").stdout)
 
     assert ["cpu ×1 latency ms", "cpu ×2 latency ms"] == header[-2:]
@@ -110,7 +110,7 @@ def test_two_settings_of_a_device_stand_side_by_side(invoke, workspace, make_rec
 @pytest.mark.usefixtures("stored")
 def test_a_table_for_each_group(invoke, workspace, make_record):
     """`--group device` prints a table a device, and for programs all rows in that order."""
-    Store(workspace / "results", "gpu").append(make_record(1.0, 224, 500_000, device="gpu"))
+    ResultsFile(workspace / "results", "gpu").append(make_record(1.0, 224, 500_000, device="gpu"))
     shown = invoke("table", "--group", "device", "--format", "md").stdout
     rows = csv_rows(invoke("table", "--group", "device", "--columns", "device", "--format", "csv").stdout)
 
@@ -146,7 +146,7 @@ def test_latex_holds_no_sign_of_its_own(invoke, workspace, make_record):
     """A `tabular` in which every special sign is escaped, ≈ and – included, and every row has as many cells."""
     doubtful = (Issue(name="imprecise", advice=""),)
     own = make_record(None, variant="my_model_50%&#", architecture=None, resolution=None, issues=doubtful, id="run/own")
-    Store(workspace / "results", "cpu").append(own)
+    ResultsFile(workspace / "results", "cpu").append(own)
     lines = invoke("table", "--columns", "variant,latency_ns,interval_ns", "--format", "latex").stdout.splitlines()
     rows = [line for line in lines if line.endswith(r"\\")]
 
@@ -159,7 +159,7 @@ def test_latex_holds_no_sign_of_its_own(invoke, workspace, make_record):
 def test_html_escapes(invoke, workspace, make_record):
     """What a file's name holds is text, and nothing else."""
     own = make_record(None, variant="<script>&", architecture=None, resolution=None, id="run/own")
-    Store(workspace / "results", "cpu").append(own)
+    ResultsFile(workspace / "results", "cpu").append(own)
     text = invoke("table", "--columns", "variant,latency_ns", "--format", "html").stdout
 
     assert '<tr><td>&lt;script&gt;&amp;</td><td class="n">10.0</td></tr>' in text

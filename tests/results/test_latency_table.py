@@ -10,11 +10,11 @@ import pytest
 from common import RECORD, csv_rows, misfits, pipe_rows
 from rich.console import Console
 
-from mnbench.families.published_accuracy import accuracy
-from mnbench.results.latency_table import latency_table, latest
+from mnbench.families.published_accuracy import published_accuracy
+from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.record import Issue
-from mnbench.results.store import Store
-from mnbench.tables.render import rich
+from mnbench.results.store import ResultsFile
+from mnbench.tables.render import print_rich
 
 PAPER = [(alpha, side) for alpha in (1.0, 0.75, 0.5, 0.25) for side in (224, 192, 160, 128)]
 
@@ -22,7 +22,7 @@ PAPER = [(alpha, side) for alpha in (1.0, 0.75, 0.5, 0.25) for side in (224, 192
 def at_width(width, records):
     """The lines that a terminal of that width shows of a latency table."""
     screen = StringIO()
-    rich(latency_table(records), Console(width=width, force_terminal=True, color_system=None, file=screen))
+    print_rich(latency_table(records), Console(width=width, force_terminal=True, color_system=None, file=screen))
     return screen.getvalue().splitlines()
 
 
@@ -43,7 +43,7 @@ def test_table_json_holds_the_contract(invoke, stored):
 
 def test_table_shows_the_newest_record_of_a_cell(invoke, workspace, stored, make_record):
     """A cell measured twice has one row: the newer."""
-    Store(workspace / "results", "cpu").append(make_record(1.0, 224, 8_000_000))
+    ResultsFile(workspace / "results", "cpu").append(make_record(1.0, 224, 8_000_000))
     payload = json.loads(invoke("table", "--format", "json").stdout)
 
     assert 8_000_000 == payload["records"][0]["latency_ns"]["median"]
@@ -76,7 +76,7 @@ def test_table_sorts(invoke, sort, expected):
 def test_table_sorts_cells_without_a_value_last(invoke, workspace, make_record, sort):
     """A failed cell comes last, whichever way the others are sorted."""
     failed = make_record(0.75, 192, latency_ns=None, error="the worker was killed by SIGSEGV")
-    Store(workspace / "results", "cpu").append(failed)
+    ResultsFile(workspace / "results", "cpu").append(failed)
     payload = json.loads(invoke("table", "--sort", sort, "--format", "json").stdout)
 
     assert 0.75 == payload["records"][-1]["alpha"]
@@ -97,7 +97,7 @@ def test_table_prints_md_csv_and_rich(invoke):
 @pytest.mark.usefixtures("stored")
 def test_table_of_a_device(invoke, workspace, make_record):
     """Devices named choose among the results; without a name all are shown."""
-    Store(workspace / "results", "gpu").append(make_record(device="gpu"))
+    ResultsFile(workspace / "results", "gpu").append(make_record(device="gpu"))
     devices = {
         names: [
             record["device"] for record in json.loads(invoke("table", *names, "--format", "json").stdout)["records"]
@@ -110,7 +110,7 @@ def test_table_of_a_device(invoke, workspace, make_record):
 
 def test_precisions_show_what_they_lose(invoke, workspace, make_record):
     """Where a row is fp16 or int8, the table has the difference of the outputs, and says what it is."""
-    store = Store(workspace / "results", "cpu")
+    store = ResultsFile(workspace / "results", "cpu")
     store.append(make_record())
     assert "difference" not in invoke("table").stdout
     store.append(make_record(0.5, precision="int8", variant="v1-a0.5-r224-int8", difference=0.37))
@@ -122,7 +122,7 @@ def test_precisions_show_what_they_lose(invoke, workspace, make_record):
 
 def test_a_failed_or_untrusted_latency_is_marked(invoke, workspace, make_record):
     """A cell without latency says `failed`, one with an issue has an exclamation mark, and notes say why."""
-    store = Store(workspace / "results", "cpu")
+    store = ResultsFile(workspace / "results", "cpu")
     store.append(make_record(0.5, 160, latency_ns=None, error="no answer"))
     store.append(make_record(issues=(Issue(name="noisy", advice="end other load"),)))
     shown = invoke("table").stdout
@@ -208,7 +208,7 @@ def test_rows_that_look_alike_bear_their_variants_name(invoke, workspace, make_r
     """ShuffleNets of several groups are told apart; what α and size tell apart has graph, α and size."""
     names = ("shufflenet-v1-a1-r224", "shufflenet-v1-g8-a1-r224")
     for name in names:
-        Store(workspace / "results", "cpu").append(make_record(variant=name, architecture="shufflenet-v1"))
+        ResultsFile(workspace / "results", "cpu").append(make_record(variant=name, architecture="shufflenet-v1"))
     head, _, *rows = pipe_rows(invoke("table", *words, "--format", "md").stdout)
     other, _, one = pipe_rows(invoke("table", *words, "--format", "md", "--where", "variant=*-g8-*").stdout)
 
@@ -227,7 +227,7 @@ def test_latest_keeps_the_newest_of_each_cell(make_record):
         make_record(runtime=msgspec.structs.replace(old.runtime, version="2.0")),
         make_record(architecture=None),
     ]
-    found = latest([old, *others, new])
+    found = newest_records([old, *others, new])
 
     assert 1 + len(others) == len(found)
     assert new in found
@@ -246,14 +246,14 @@ def test_latest_is_sorted_as_the_papers_tables(make_record):
         (device, alpha, (side, side))
         for device in ("cpu", "gpu")
         for alpha, side in ((1.0, 224), (1.0, 128), (0.5, 224))
-    ] == [(record.device, record.alpha, record.resolution) for record in latest(records)]
+    ] == [(record.device, record.alpha, record.resolution) for record in newest_records(records)]
 
 
 def test_latest_of_files_without_alpha(make_record):
     """A user's own files, with neither α nor resolution, have their place too."""
     own = make_record(None, variant="own", architecture=None, resolution=None)
 
-    assert [own, make_record()] == latest([make_record(), own])
+    assert [own, make_record()] == newest_records([make_record(), own])
 
 
 # Published accuracy
@@ -278,7 +278,7 @@ def test_latest_of_files_without_alpha(make_record):
 )
 def test_published_accuracy_is_of_exactly_that_variant(variant, architecture, precision, top1):
     """Groups, unit, classes, padding and precision must agree; the batch changes no answer."""
-    found = accuracy(architecture, variant, precision)
+    found = published_accuracy(architecture, variant, precision)
 
     assert top1 == (found.top1 if found else None)
 

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from common import PROVIDER
 
-from mnbench.bench.aggregate import measured
+from mnbench.bench.aggregate import aggregate
 
 # Statistics of a record
 
 
 def record_of(plan, cell, samples):
     """The record of a cell from scripted samples."""
-    return measured(plan, cell, "run", samples)
+    return aggregate(plan, cell, "run", samples)
 
 
 def test_statistics_of_a_record(plan, make_sample):
     """Median of medians, its interval, and p10, p90 and minimum of all runs together are as computed by numpy."""
     draw = np.random.default_rng(0)
     processes = [draw.integers(1000, 2000, draw.integers(50, 90)) for _ in range(6)]
-    record = record_of(plan, plan.cells[0], [make_sample(latencies) for latencies in processes])
+    record = record_of(plan, plan.cases[0], [make_sample(latencies) for latencies in processes])
     medians = sorted(np.median(latencies) for latencies in processes)
     pooled = np.concatenate(processes)
     latency = record.latency_ns
@@ -38,7 +38,7 @@ def test_statistics_of_a_record(plan, make_sample):
 def test_one_slow_process_moves_the_interval_but_not_the_median(plan, make_sample):
     """By hand: processes with medians 100, 101, 102, 103 and 900 give 102, from 100 to 900, with 93.75 %."""
     samples = [make_sample([median - 10, median, median + 10] * 40) for median in (103, 900, 101, 100, 102)]
-    latency = record_of(plan, plan.cells[0], samples).latency_ns
+    latency = record_of(plan, plan.cases[0], samples).latency_ns
 
     assert (102, 100, 900, 0.9375, 90) == (latency.median, latency.low, latency.high, latency.coverage, latency.min)
 
@@ -57,7 +57,7 @@ def test_one_slow_process_moves_the_interval_but_not_the_median(plan, make_sampl
 def test_the_interval_is_of_order_statistics(plan, make_sample, processes, expected):
     """The interval's ends are order statistics of the processes' medians, with the binomial coverage."""
     samples = [make_sample([1000 + number] * 100) for number in reversed(range(processes))]
-    latency = record_of(plan, plan.cells[0], samples).latency_ns
+    latency = record_of(plan, plan.cases[0], samples).latency_ns
 
     assert expected == (latency.low, latency.high, latency.coverage)
 
@@ -76,7 +76,7 @@ def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes,
     """The 99th percentile is told from 662 effective runs on, all processes together."""
     monkeypatch.setattr("mnbench.bench.aggregate.effective_runs", lambda _: 331)
     samples = [make_sample(runs(400)) for _ in range(processes)]
-    record = record_of(plan, plan.cells[0], samples)
+    record = record_of(plan, plan.cases[0], samples)
     pooled = np.concatenate([sample.latencies_ns for sample in samples])
 
     assert 331 * processes == record.effective_runs
@@ -85,7 +85,7 @@ def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes,
 
 def test_many_runs_that_follow_each_other_closely_give_no_p99(plan, make_sample):
     """Five thousand independent runs tell the 99th percentile; as many that hang together do not."""
-    independent, together = (record_of(plan, plan.cells[0], [make_sample(runs(5000, rho))]) for rho in (0.0, 0.99))
+    independent, together = (record_of(plan, plan.cases[0], [make_sample(runs(5000, rho))]) for rho in (0.0, 0.99))
 
     assert (5000, 5000) == (independent.runs, together.runs)
     assert independent.effective_runs > 4000
@@ -101,7 +101,7 @@ def test_many_runs_that_follow_each_other_closely_give_no_p99(plan, make_sample)
 )
 def test_precision_is_the_farther_end_of_the_interval(plan, make_sample, medians, expected):
     """As a share of the median; of one process, which has no interval, infinite."""
-    latency = record_of(plan, plan.cells[0], [make_sample([median] * 100) for median in medians]).latency_ns
+    latency = record_of(plan, plan.cases[0], [make_sample([median] * 100) for median in medians]).latency_ns
 
     assert expected == pytest.approx(latency.precision)
 
@@ -113,7 +113,7 @@ def test_work_copies_and_difference(plan, make_sample):
         make_sample(cpu_ns=np.array([a] * 100), copies_ns={"in": b, "out": 2 * b}, difference=c, threads=4)
         for a, b, c in facts
     ]
-    record = record_of(plan, plan.cells[0], samples)
+    record = record_of(plan, plan.cases[0], samples)
 
     assert (30, {"in": 8, "out": 16}, 3e-6, 4) == (
         record.cpu_ns,
@@ -127,19 +127,19 @@ def test_first_run_session_and_memory(plan, make_sample):
     """First run and session creation are medians over processes; memory is the most that any held."""
     facts = zip((10, 30, 1000), (7, 9, 8), (100, None, 300), strict=True)
     samples = [make_sample(first_run_ns=a, session_ns=b, peak_rss_bytes=c) for a, b, c in facts]
-    record = record_of(plan, plan.cells[0], samples)
+    record = record_of(plan, plan.cases[0], samples)
 
     assert (30, 8, 300) == (record.first_run_ns, record.session_ns, record.peak_rss_bytes)
 
 
 def test_memory_that_nobody_tells_is_none(plan, make_sample):
     """Where no process can tell its memory, the record says None and not 0."""
-    assert None is record_of(plan, plan.cells[0], [make_sample(peak_rss_bytes=None)]).peak_rss_bytes
+    assert None is record_of(plan, plan.cases[0], [make_sample(peak_rss_bytes=None)]).peak_rss_bytes
 
 
 def test_a_record_carries_what_was_measured(plan, make_sample):
     """Variant, costs, model, device and host of the cell and the plan are in the record."""
-    cell = plan.cells[1]
+    cell = plan.cases[1]
     record = record_of(plan, cell, [make_sample()])
 
     assert (cell.variant, cell.architecture, cell.alpha, cell.resolution) == (
@@ -185,6 +185,6 @@ def test_a_record_carries_what_was_measured(plan, make_sample):
 )
 def test_placement_is_a_share_of_nodes_and_of_mult_adds(plan, make_sample, placement, nodes, mult_adds):
     """Of the nodes that ran, and of their Mult-Adds (1 and 3 here), the share on the provider asked for."""
-    record = record_of(plan, plan.cells[0], [make_sample(placement=placement)])
+    record = record_of(plan, plan.cases[0], [make_sample(placement=placement)])
 
     assert (nodes, mult_adds) == (record.placement.nodes, record.placement.mult_adds)

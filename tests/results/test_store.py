@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from common import CELLS, PROCESSES, VISITS, failing_at, full, line_of
 
-from mnbench.bench.trial import Sample
-from mnbench.errors import FileError, MnbenchError, RecordError
+from mnbench.bench.trial import TrialResult
+from mnbench.errors import FileError, MnbenchError, ResultsError
 from mnbench.results.record import SCHEMA
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 
 # The store
 
@@ -29,13 +29,13 @@ def test_a_record_reads_back_as_it_was_written(store, make_record):
     for record in records:
         store.append(record)
 
-    assert records == store.records()
+    assert records == store.read_records()
     assert len(records) == store.path.read_bytes().count(b"\n")
 
 
 def test_a_store_that_is_not_there_holds_nothing(store):
     """Before the first record there are none, and asking creates nothing."""
-    assert [] == store.records()
+    assert [] == store.read_records()
     assert not store.folder.exists()
 
 
@@ -45,7 +45,7 @@ def test_blank_lines_are_no_records(store, make_record):
     store.folder.mkdir()
     store.path.write_bytes(line + b"\n  \n" + line + b"\n")
 
-    assert [make_record()] * 2 == store.records()
+    assert [make_record()] * 2 == store.read_records()
 
 
 def test_a_half_written_last_line_is_left_out_and_cut_off(store, make_record):
@@ -55,7 +55,7 @@ def test_a_half_written_last_line_is_left_out_and_cut_off(store, make_record):
     store.folder.mkdir()
     for length in (*range(1, len(line_of(last)) - 1, 17), *range(len(line_of(last)) - 60, len(line_of(last)) - 1)):
         store.path.write_bytes(whole + line_of(last)[:length])
-        assert (length, [first]) == (length, store.records())
+        assert (length, [first]) == (length, store.read_records())
 
         store.append(new)
         assert (length, whole + line_of(new)) == (length, store.path.read_bytes())
@@ -67,7 +67,7 @@ def test_a_whole_last_line_without_its_end_is_kept(store, make_record):
     store.folder.mkdir()
     store.path.write_bytes(line_of(first)[:-1])
 
-    assert [first] == store.records()
+    assert [first] == store.read_records()
     store.append(new)
     assert line_of(first) + line_of(new) == store.path.read_bytes()
 
@@ -80,8 +80,8 @@ def test_a_corrupt_line_in_the_middle_is_named(store, make_record, bad):
     store.folder.mkdir()
     store.path.write_bytes(line_of(make_record()) * 2 + bad + b"\n" + line_of(make_record()))
 
-    with pytest.raises(RecordError, match=r"cpu\.jsonl: line 3 is no record") as caught:
-        store.records()
+    with pytest.raises(ResultsError, match=r"cpu\.jsonl: line 3 is no record") as caught:
+        store.read_records()
     assert caught.value.hint
 
 
@@ -92,13 +92,13 @@ def test_a_newer_schema_is_named(store, make_record, extra):
     store.folder.mkdir()
     store.path.write_bytes(line_of(make_record()) + json.dumps(newer).encode() + b"\n")
 
-    with pytest.raises(RecordError, match=rf"line 2 has schema {SCHEMA + 1}") as caught:
-        store.records()
+    with pytest.raises(ResultsError, match=rf"line 2 has schema {SCHEMA + 1}") as caught:
+        store.read_records()
     assert "update mnbench" == caught.value.hint
 
 
 def test_spoiled_bytes_never_raise_anything_else(store, make_record):
-    """Whatever bytes are spoiled, in the last line or before it, reading gives records or a RecordError."""
+    """Whatever bytes are spoiled, in the last line or before it, reading gives records or a ResultsError."""
     draw = random.Random(0)
     line = line_of(make_record())
     store.folder.mkdir()
@@ -107,8 +107,8 @@ def test_spoiled_bytes_never_raise_anything_else(store, make_record):
         for _ in range(draw.choice([1, 2, 5])):
             spoiled[draw.randrange(len(line))] = draw.randrange(256)
         store.path.write_bytes(draw.choice([bytes(spoiled), line + bytes(spoiled), bytes(spoiled) + line]))
-        with contextlib.suppress(RecordError):
-            store.records()
+        with contextlib.suppress(ResultsError):
+            store.read_records()
 
 
 @pytest.mark.parametrize("end", [b"\n", b""], ids=["ended", "not ended"])
@@ -130,7 +130,7 @@ def test_append_on_a_full_disk_leaves_the_file_as_it_was(store, make_record, end
 
         left = store.path.read_bytes()
         assert (room, before.rstrip()) == (room, left.rstrip(b"\n"))
-        assert [make_record(1.0)] == store.records()
+        assert [make_record(1.0)] == store.read_records()
 
 
 @pytest.mark.parametrize("call", ["fsync", "ftruncate and fsync"])
@@ -144,7 +144,7 @@ def test_append_that_cannot_reach_the_disk_is_one_error(store, make_record, monk
         with pytest.raises(FileError, match=r"cpu\.jsonl: cannot be written \(No space left on device\)"):
             store.append(make_record(0.5))
 
-    assert store.records()[:1] == [make_record(1.0)]
+    assert store.read_records()[:1] == [make_record(1.0)]
     assert call != "fsync" or before == store.path.read_bytes()
 
 
@@ -153,17 +153,17 @@ def test_append_below_a_file_is_one_error(tmp_path, make_record):
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(FileError, match="cannot be written"):
-        Store(tmp_path / "file" / "results", "cpu").append(make_record())
+        ResultsFile(tmp_path / "file" / "results", "cpu").append(make_record())
 
 
 APPENDING = """
 import sys, msgspec
 from pathlib import Path
 from mnbench.results.record import Record
-from mnbench.results.store import Store
+from mnbench.results.store import ResultsFile
 record = msgspec.json.decode(sys.stdin.buffer.read(), type=Record)
 for number in range(20):
-    Store(Path(sys.argv[1]), "cpu").append(msgspec.structs.replace(record, id=f"{sys.argv[2]}.{number}"))
+    ResultsFile(Path(sys.argv[1]), "cpu").append(msgspec.structs.replace(record, id=f"{sys.argv[2]}.{number}"))
 """
 
 
@@ -179,7 +179,7 @@ def test_several_processes_may_append_at_once(store, make_record):
 
     assert [0, 0, 0] == [writer.wait(60) for writer in writers]
     assert sorted(f"{name}.{number}" for name in range(3) for number in range(20)) == sorted(
-        record.id for record in store.records()
+        record.id for record in store.read_records()
     )
 
 
@@ -189,13 +189,13 @@ def test_several_processes_may_append_at_once(store, make_record):
 def test_an_unfinished_run_is_continued(store, plan, make_sample):
     """The same plan opens the run that it left, with the visits made so far."""
     run = store.open_run(plan)
-    run.save(plan.cells[0], 1, make_sample())
-    run.release()
+    run.save_trial(plan.cases[0], 1, make_sample())
+    run.unlock()
     again = store.open_run(plan)
 
     assert run.id == again.id
-    assert [1] == list(again.samples(plan.cells[0]))
-    assert {} == again.samples(plan.cells[1])
+    assert [1] == list(again.load_trials(plan.cases[0]))
+    assert {} == again.load_trials(plan.cases[1])
 
 
 def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
@@ -203,12 +203,12 @@ def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
     run = store.open_run(plan)
     changes = {"placement": None, "peak_rss_bytes": None, "host": {"cpu": "Ünï", "cores": 2}, "copies_ns": {"in": 7}}
     saved = make_sample([5, 3, 2**40], difference=1.5e-7, **changes)
-    run.save(plan.cells[0], 4, saved)
-    ((process, read),) = run.samples(plan.cells[0]).items()
+    run.save_trial(plan.cases[0], 4, saved)
+    ((process, read),) = run.load_trials(plan.cases[0]).items()
 
     assert 4 == process
     assert [5, 3, 2**40] == read.latencies_ns.tolist()
-    for fact in fields(Sample):
+    for fact in fields(TrialResult):
         kept, back = getattr(saved, fact.name), getattr(read, fact.name)
         assert (fact.name, np.asarray(kept).tolist()) == (fact.name, np.asarray(back).tolist())
 
@@ -219,8 +219,8 @@ def test_a_finished_run_is_not_continued(measure, scripted_visit, store):
         measure(visit)
         assert VISITS == visit.asked
 
-    assert 2 * len(CELLS) == len(store.records())
-    assert 2 == len({record.run for record in store.records()})
+    assert 2 * len(CELLS) == len(store.read_records())
+    assert 2 == len({record.run for record in store.read_records()})
 
 
 def test_fresh_starts_anew(measure, scripted_visit, store):
@@ -232,7 +232,9 @@ def test_fresh_starts_anew(measure, scripted_visit, store):
     measure(visits[1])
 
     assert [VISITS, VISITS] == [visit.asked for visit in visits]
-    assert [2, VISITS, VISITS] == sorted(len(list(path.glob("*.npz"))) for path in store.raw.iterdir() if path.is_dir())
+    assert [2, VISITS, VISITS] == sorted(
+        len(list(path.glob("*.npz"))) for path in store.raw_folder.iterdir() if path.is_dir()
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,7 @@ def test_fresh_starts_anew(measure, scripted_visit, store):
 def test_another_plan_does_not_continue_the_run(store, make_plan, plan, changes):
     """A run is continued by its own plan alone: other protocols, devices or models start anew."""
     run = store.open_run(plan)
-    run.release()
+    run.unlock()
 
     assert run.id != store.open_run(make_plan(*CELLS, **{"processes": PROCESSES} | changes)).id
 
@@ -249,7 +251,7 @@ def test_another_plan_does_not_continue_the_run(store, make_plan, plan, changes)
 def test_another_device_or_model_does_not_continue_the_run(store, make_plan, make_cell, make_device, plan):
     """Other threads, or other bytes in the model, are another plan."""
     run = store.open_run(plan)
-    run.release()
+    run.unlock()
     threads = make_plan(*CELLS, processes=PROCESSES, device=make_device(threads=2))
     models = make_plan(*(make_cell(name, sha256="other") for name in CELLS), processes=PROCESSES)
 
@@ -268,13 +270,13 @@ with FileLock(sys.argv[1]):
 def test_a_run_that_another_process_is_at_is_not_continued(store, plan):
     """While another process measures a run the same plan starts its own; when that process is killed it continues."""
     run = store.open_run(plan)
-    run.release()
-    command = [sys.executable, "-c", HOLDING, run.folder / "lock"]
+    run.unlock()
+    command = [sys.executable, "-c", HOLDING, run.path / "lock"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert "held\n" == other.stdout.readline()
         mine = store.open_run(plan)
         mine.finish()
-        mine.release()
+        mine.unlock()
         other.kill()
         other.wait()
 
@@ -293,7 +295,7 @@ def test_collect_releases_its_run(measure, scripted_visit, store, plan):
     """Whatever ends a run, the same process may continue it."""
     with pytest.raises(KeyboardInterrupt):
         measure(scripted_visit(failing_at(0)))
-    (folder,) = [path for path in store.raw.iterdir() if path.is_dir()]
+    (folder,) = [path for path in store.raw_folder.iterdir() if path.is_dir()]
 
     assert folder.name == store.open_run(plan).id
 
@@ -301,15 +303,15 @@ def test_collect_releases_its_run(measure, scripted_visit, store, plan):
 def test_spoiled_samples_are_left_out(store, plan, make_sample):
     """Whatever bytes of a kept visit are spoiled, it is read as it was or not at all."""
     draw, run, saved = random.Random(0), store.open_run(plan), make_sample(range(1000, 1100))
-    run.save(plan.cells[0], 0, saved)
-    (path,) = run.folder.glob("*.npz")
+    run.save_trial(plan.cases[0], 0, saved)
+    (path,) = run.path.glob("*.npz")
     whole = path.read_bytes()
     for _ in range(500):
         spoiled = bytearray(whole[: draw.choice([len(whole), draw.randrange(len(whole))])])
         for _ in range(min(draw.choice([1, 3, 10]), len(spoiled))):
             spoiled[draw.randrange(len(spoiled))] = draw.randrange(256)
         path.write_bytes(spoiled)
-        for sample in run.samples(plan.cells[0]).values():
+        for sample in run.load_trials(plan.cases[0]).values():
             assert saved.latencies_ns.tolist() == sample.latencies_ns.tolist()
 
 
@@ -317,7 +319,7 @@ def test_a_spoiled_sample_is_no_traceback(measure, scripted_visit, store):
     """A kept visit that cannot be read is measured again, or an error that names its file."""
     with pytest.raises(KeyboardInterrupt):
         measure(scripted_visit(failing_at(VISITS - 1)))
-    for spoiled in store.raw.glob("*/*.1.npz"):
+    for spoiled in store.raw_folder.glob("*/*.1.npz"):
         spoiled.write_bytes(spoiled.read_bytes()[:100])
     told, unexpected = "", ""
     try:
@@ -329,4 +331,4 @@ def test_a_spoiled_sample_is_no_traceback(measure, scripted_visit, store):
     gc.collect()
 
     assert "" == unexpected
-    assert ".1.npz" in told or [PROCESSES] * 2 == [record.processes for record in store.records()]
+    assert ".1.npz" in told or [PROCESSES] * 2 == [record.processes for record in store.read_records()]

@@ -9,15 +9,15 @@ import pytest
 
 from mnbench import families
 from mnbench.comparison.decide import Finding
-from mnbench.errors import ArchitectureError, BuildError, RecordError, TableError
-from mnbench.model.build import make
-from mnbench.model.onnx_layers import layers_of
-from mnbench.network.cost import cost
-from mnbench.network.network import network
-from mnbench.network.variant import Variant, named
+from mnbench.errors import BuildError, GraphFileError, ResultsError, TomlError
+from mnbench.model.build import build_model
+from mnbench.model.onnx_layers import onnx_layers
+from mnbench.network.cost import total_cost
+from mnbench.network.network import build_network
+from mnbench.network.variant import Variant, parse_variant
 from mnbench.studies import claims, run_study
-from mnbench.studies.study_file import study
-from mnbench.studies.study_result import Evidence, Figure, kept, together
+from mnbench.studies.study_file import read_study
+from mnbench.studies.study_result import Evidence, StudyFigure, combined_verdict, load_result
 from mnbench.workspace import table_paths
 
 STUDIES = sorted(table_paths("graphs/claims"))
@@ -46,7 +46,7 @@ def blocks(folder, layers):
 
 def mult_adds(name):
     """The Mult-Adds of the variant of that name."""
-    return cost(network(named(name)).layers).mult_adds
+    return total_cost(build_network(parse_variant(name)).layers).mult_adds
 
 
 # Graphs
@@ -65,25 +65,25 @@ def test_blocks_as_onnx_have_the_layers_of_their_table(name):
     table = families.architecture(name)
     for unit in table.units:
         variant = Variant(architecture=table, unit=unit, alpha=0.25, resolution=(8, 8))
-        made = make(variant)
-        found, counted = cost(layers_of(made.model)), cost(network(variant).layers)
+        made = build_model(variant)
+        found, counted = total_cost(onnx_layers(made.model)), total_cost(build_network(variant).layers)
         assert (counted.mult_adds, counted.memory_access) == (found.mult_adds, found.memory_access)
-        assert variant == named(variant.name)
+        assert variant == parse_variant(variant.name)
 
 
 @pytest.mark.parametrize("name", ["g1", "g2", "g3", "g4"])
 def test_rows_of_a_guideline_have_equal_mult_adds(name):
     """What is compared differs by 6 % at most, which is what the papers' rounding of widths leaves."""
-    for claim in study(name).claims:
-        base = study(name).row(claim.than)
-        for row in map(study(name).row, claim.rows):
+    for claim in read_study(name).claims:
+        base = read_study(name).row(claim.than)
+        for row in map(read_study(name).row, claim.rows):
             for one, other in zip(row.variants, base.variants, strict=True):
                 assert 1 == pytest.approx(mult_adds(one) / mult_adds(other), abs=0.06)
 
 
 def test_printed_widths_are_used_wherever_groups_divide_them():
     """180 channels make no 8 groups; twice and four times as many do."""
-    widths = [network(named(f"g2-8groups-a{alpha}-r56")).layers[0].output.shape[1] for alpha in (1, 2, 4)]
+    widths = [build_network(parse_variant(f"g2-8groups-a{alpha}-r56")).layers[0].output.shape[1] for alpha in (1, 2, 4)]
     assert [184, 360, 720] == widths
 
 
@@ -98,7 +98,7 @@ def test_where_h_swish_is():
     """Everywhere, from 80 channels on, or from 112 on; nothing else differs."""
 
     def kinds(name):
-        layers = network(named(f"{name}-a1-r224")).layers
+        layers = build_network(parse_variant(f"{name}-a1-r224")).layers
         return sum(layer.kind == "hard_swish" for layer in layers), len(layers)
 
     found = [kinds(f"v3-large{name}") for name in ("-h-swish-16", "", "-h-swish-112")]
@@ -108,21 +108,21 @@ def test_where_h_swish_is():
 
 def test_a_block_must_take_what_it_puts_out(tmp_path):
     """Or it cannot be stacked."""
-    with pytest.raises(ArchitectureError, match="put out 16 channels"):
+    with pytest.raises(GraphFileError, match="put out 16 channels"):
         blocks(tmp_path, '{ type = "conv", c = 16 }')
 
 
 def test_a_shortcut_needs_as_many_channels(tmp_path):
     """An addition of other channels cannot be built."""
     layers = '{ type = "conv", c = 16 }, { type = "add" }, { type = "conv", c = 8 }'
-    with pytest.raises(ArchitectureError, match="added to 16 channels"):
+    with pytest.raises(GraphFileError, match="added to 16 channels"):
         blocks(tmp_path, layers)
 
 
 def test_parallel_branches_are_added(tmp_path):
     """Two convolutions of the same input and one addition, in each of the two blocks."""
     table = blocks(tmp_path, '{ type = "parallel", n = 2, c = 8, relu = true }')
-    kinds = [layer.kind for layer in network(Variant(architecture=table, resolution=(8, 8))).layers]
+    kinds = [layer.kind for layer in build_network(Variant(architecture=table, resolution=(8, 8))).layers]
     assert [4, 2, 2] == [kinds.count(kind) for kind in ("conv", "add", "relu")]
 
 
@@ -140,8 +140,8 @@ def test_an_unknown_form_is_refused(tmp_path):
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_names_variants_that_can_be_built(name):
     """Each variant of each row has layers."""
-    for row in study(name).rows:
-        assert all(network(named(variant)).layers for variant in row.variants)
+    for row in read_study(name).rows:
+        assert all(build_network(parse_variant(variant)).layers for variant in row.variants)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ claims = [{ type = "slower", says = "it is", rows = ["thick"], than = "thin" }]
     if new == 'than = "thick"':
         text = text.replace('label = "thick"', 'label = "wide"').replace('rows = ["thick"]', 'rows = ["wide"]')
     path.write_text(text.replace(old, new), encoding="utf-8")
-    with pytest.raises(TableError, match=said):
-        study(str(path))
+    with pytest.raises(TomlError, match=said):
+        read_study(str(path))
 
 
 # Verdicts
@@ -177,7 +177,7 @@ claims = [{ type = "slower", says = "it is", rows = ["thick"], than = "thin" }]
 
 def findings(name, verdict, ratio=1.1):
     """One finding for each comparison of a study."""
-    pairs = run_study.pairs_of(study(name))
+    pairs = run_study.required_pairs(read_study(name))
     one = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
     return dict.fromkeys(pairs, one)
 
@@ -195,25 +195,25 @@ def findings(name, verdict, ratio=1.1):
 def test_what_a_comparison_means(verdict, slower, not_slower):
     """For a claim that a row takes longer, and for one that it does not."""
     for name, expected in (("stem", slower), ("thin", not_slower)):
-        claim = study(name).claims[-1]
-        found = claims.judged(claim, claims.compared(claim, study(name), findings(name, verdict)))
+        claim = read_study(name).claims[-1]
+        found = claims.judge_claim(claim, claims.comparison_evidence(claim, read_study(name), findings(name, verdict)))
         assert expected == found.verdict
 
 
 def test_the_papers_ratio_is_of_times():
     """Images a second are turned round; milliseconds are not."""
-    series, _ = study("g3").claims
-    evidence = claims.compared(series, study("g3"), findings("g3", "slower"))
+    series, _ = read_study("g3").claims
+    evidence = claims.comparison_evidence(series, read_study("g3"), findings("g3", "slower"))
     assert pytest.approx(40.2 / 38.6) == evidence[0].published
-    _, slower = study("last-stage").claims
-    (one,) = claims.compared(slower, study("last-stage"), findings("last-stage", "slower"))
+    _, slower = read_study("last-stage").claims
+    (one,) = claims.comparison_evidence(slower, read_study("last-stage"), findings("last-stage", "slower"))
     assert pytest.approx(66 / 59) == one.published
 
 
 def test_where_the_paper_prints_no_difference_nothing_counts():
     """Table 3 has the same figure for fragments in series in three places."""
-    series, _ = study("g3").claims
-    found = claims.judged(series, claims.compared(series, study("g3"), findings("g3", "slower")))
+    series, _ = read_study("g3").claims
+    found = claims.judge_claim(series, claims.comparison_evidence(series, read_study("g3"), findings("g3", "slower")))
     assert 3 == sum(not one.counted for one in found.evidence)
     assert "3 of 3 comparisons are as claimed" == found.reason
 
@@ -229,7 +229,7 @@ def test_where_the_paper_prints_no_difference_nothing_counts():
 )
 def test_one_contradiction_decides(verdicts, expected):
     """All must hold; nothing proves nothing."""
-    assert expected == together(verdicts)
+    assert expected == combined_verdict(verdicts)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_rounding_to_printed_numbers(printed, value, fits):
 )
 def test_a_share_of_the_time(shares, expected):
     """The interval of six processes' median lies above 94.5 %, below, or astride; three are too few."""
-    (claim,) = study("pointwise").claims
-    assert expected == claims.share(claim, shares).verdict
+    (claim,) = read_study("pointwise").claims
+    assert expected == claims.time_share_evidence(claim, shares).verdict
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_share_of_the_time(shares, expected):
 def test_memory(own, others, expected):
     """Intervals that do not meet decide."""
     figures = {
-        label: Figure(
+        label: StudyFigure(
             label=label,
             column="",
             variant="",
@@ -281,8 +281,8 @@ def test_memory(own, others, expected):
         )
         for label, published in (("MobileNet V2", 400.0), ("MobileNet V1", 1600.0))
     }
-    claim = study("memory").claims[0]
-    (found,) = claims.less_memory(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
+    claim = read_study("memory").claims[0]
+    (found,) = claims.memory_evidence(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
     assert (expected, 4) == (found.verdict, found.published)
 
 
@@ -315,7 +315,7 @@ def test_a_study_without_time_cannot_tell(invoke, workspace):
     first = invoke("study", "stem", "--budget", "1ms", "--format", "json")
     (found,) = json.loads(first.stdout)["studies"]
     assert ["holds", "cannot tell"] == [claim["verdict"] for claim in found["claims"]]
-    assert "stem" == kept(workspace / "results", "cpu", "stem").study
+    assert "stem" == load_result(workspace / "results", "cpu", "stem").study
     assert first.stdout == invoke("study", "stem", "--kept", "--format", "json").stdout
     assert "CANNOT TELL" in invoke("study", "stem", "--kept").stdout
     listed = json.loads(invoke("study", "--format", "json").stdout)["studies"]
@@ -354,8 +354,8 @@ def test_a_broken_result_is_one_line(workspace):
     path = workspace / "results" / "studies" / "cpu" / "g1.json"
     path.parent.mkdir(parents=True)
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(RecordError, match="cannot be read"):
-        kept(workspace / "results", "cpu", "g1")
+    with pytest.raises(ResultsError, match="cannot be read"):
+        load_result(workspace / "results", "cpu", "g1")
 
 
 def test_evidence_survives_json():

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from mnbench import families
-from mnbench.model.pretrained.layouts import namings, wanted
-from mnbench.network.network import network
+from mnbench.model.pretrained.layouts import expected_tensors, find_layouts
+from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 
 GRAPHS = {
@@ -28,7 +28,7 @@ def variant(name, alpha=1.0, **options):
 
 def naming_of(name, whose):
     """The library's names for the graph."""
-    return next(one for one in namings(families.architecture(name)) if one.name == whose)
+    return next(one for one in find_layouts(families.architecture(name)) if one.name == whose)
 
 
 def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):
@@ -37,7 +37,7 @@ def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):
     chosen = variant(name, alpha, **({"unit": naming.unit} if naming.unit else {}), **options)
     random = np.random.default_rng(seed)
     found = {}
-    for one in wanted(naming, network(chosen).layers):
+    for one in expected_tensors(naming, build_network(chosen).layers):
         reach = math.prod(one.shape[1:]) ** -0.5 if len(one.shape) > 1 else 0.1
         middle = 1.0 if one.tensor.endswith((".variance", ".gamma")) else 0.0
         found[one.name] = (middle + random.uniform(-reach, reach, one.shape)).astype(np.float32)

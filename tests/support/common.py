@@ -193,7 +193,7 @@ class Session:
         return None
 
 
-BINARY = "none"
+LIBRARY = "none"
 
 
 def version():

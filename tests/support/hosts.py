@@ -1,20 +1,20 @@
 """What several machines write under /proc and /sys."""
 
-from mnbench.worker.host.procfs import Files
+from mnbench.worker.host.procfs import ProcFiles
 
 
-class Recorded(Files):
+class Recorded(ProcFiles):
     """Files from a dictionary."""
 
     def __init__(self, files):
         super().__init__("/nowhere")
         self.files = files
 
-    def text(self, path):
+    def read_text(self, path):
         """What was recorded."""
         return self.files.get(path, "").strip("\0\n ")
 
-    def names(self, folder):
+    def list_names(self, folder):
         """The names below a folder."""
         below = [path.removeprefix(f"{folder}/") for path in self.files if path.startswith(f"{folder}/")]
         return sorted({path.partition("/")[0] for path in below})

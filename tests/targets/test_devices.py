@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from common import DEVICES, ONCE, SMALL
 
-from mnbench.bench.schedule import Task, collect_all
-from mnbench.errors import DeviceError, GatewayError, MeasureError, RuntimeUnavailable
-from mnbench.results.store import Store
+from mnbench.bench.schedule import DeviceRun, run_all
+from mnbench.errors import DeviceFileError, RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.results.store import ResultsFile
 from mnbench.targets import environments
 from mnbench.targets.device import read_device
-from mnbench.targets.environments import concerns, installed, with_packages
-from mnbench.targets.readiness import readiness
+from mnbench.targets.environments import is_used_by, prepare_device, with_packages
+from mnbench.targets.readiness import check_readiness
 from mnbench.targets.runtimes import runtime_names
 
 PROFILES = {name: read_device(name) for name in DEVICES}
@@ -28,11 +28,11 @@ def no_environment(monkeypatch):
     """Environments are this Python; what they were asked to hold is kept."""
     asked = []
 
-    def made(*requirements, alone=(), fresh=False):
-        asked.append((requirements, tuple(alone), fresh))
+    def made(*requirements, no_deps=(), fresh=False):
+        asked.append((requirements, tuple(no_deps), fresh))
         return Path(sys.executable)
 
-    monkeypatch.setattr("mnbench.targets.environments.environment", made)
+    monkeypatch.setattr("mnbench.targets.environments.create_environment", made)
     return asked
 
 
@@ -46,7 +46,7 @@ def no_conversion(monkeypatch):
         asked.append((device.name, request["model"]))
         return {"model": Path(request["model"]).read_bytes(), "duration_ns": 7_000_000}
 
-    monkeypatch.setattr("mnbench.bench.convert.ask", convert)
+    monkeypatch.setattr("mnbench.bench.convert.call_worker", convert)
     return asked
 
 
@@ -63,8 +63,8 @@ def test_a_profile_has_its_name_and_a_runtime(name):
 @pytest.mark.parametrize("name", [name for name in DEVICES if name not in {"cpu", "cuda-tf32"}])
 def test_a_profile_says_what_was_tried_and_how_to_get_it(name):
     """Profiles that few can run say what was tried; all say what to install, or have an environment of their own."""
-    assert PROFILES[name].tried
-    assert PROFILES[name].requires or PROFILES[name].get
+    assert PROFILES[name].tested
+    assert PROFILES[name].requires or PROFILES[name].install_hint
 
 
 def test_what_was_tried_is_not_inherited(workspace):
@@ -72,7 +72,7 @@ def test_what_was_tried_is_not_inherited(workspace):
     (workspace / "devices").mkdir()
     (workspace / "devices" / "mine.toml").write_text('extends = "openvino"\nname = "mine"\n', encoding="utf-8")
 
-    assert ("", ("openvino",)) == (read_device("mine").tried, read_device("mine").requires)
+    assert ("", ("openvino",)) == (read_device("mine").tested, read_device("mine").requires)
 
 
 def test_an_unknown_runtime_is_refused(workspace):
@@ -80,7 +80,7 @@ def test_an_unknown_runtime_is_refused(workspace):
     path = workspace / "own.toml"
     path.write_text('extends = "cpu"\nname = "own"\nruntime = "tvm"\n', encoding="utf-8")
 
-    with pytest.raises(DeviceError, match="no runtime named 'tvm'") as failure:
+    with pytest.raises(DeviceFileError, match="no runtime named 'tvm'") as failure:
         read_device(str(path))
     assert "mnn, ncnn, onnxruntime, openvino" in failure.value.hint
 
@@ -100,12 +100,12 @@ class Installed:
     [
         (Installed(), {}, "ready"),
         (None, {}, "pip install onnxruntime"),
-        (None, {"get": "make it"}, "make it"),
-        (Installed(), {"provider": "CUDAExecutionProvider", "get": "make it"}, "make it"),
+        (None, {"install_hint": "make it"}, "make it"),
+        (Installed(), {"provider": "CUDAExecutionProvider", "install_hint": "make it"}, "make it"),
         (Installed("libonnxruntime_providers_cuda.so"), {"provider": "CUDAExecutionProvider"}, "ready"),
         (Installed(), {"systems": ("Nowhere", "Else")}, "needs Nowhere or Else"),
         (Installed(), {"provider": "CoreML", "systems": (platform.system(),)}, "mnbench devices probe cpu"),
-        (Installed(), {"provider": "XnnpackExecutionProvider", "get": "build it"}, "build it"),
+        (Installed(), {"provider": "XnnpackExecutionProvider", "install_hint": "build it"}, "build it"),
         (None, {"gateway": "ssh=board"}, "mnbench devices probe cpu"),
         (None, {"requires": ("openvino",)}, "mnbench devices setup cpu"),
     ],
@@ -113,21 +113,21 @@ class Installed:
 def test_readiness_is_seen_from_outside(make_device, monkeypatch, tmp_path, found, changes, text):
     """What is installed, the system and the environments that are made tell whether a device is ready."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr("mnbench.targets.readiness.distribution", lambda _: found)
+    monkeypatch.setattr("mnbench.targets.readiness.find_distribution", lambda _: found)
 
-    assert text == readiness(make_device(**changes)).text
+    assert text == check_readiness(make_device(**changes)).text
 
 
 def test_an_environment_that_is_made_is_ready(make_device, monkeypatch, tmp_path):
     """Only a whole environment counts: its last file is there."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
-    device = make_device(requires=("openvino",), requires_alone=("pnnx",))
-    place = environments.place_of("openvino", "numpy", alone=("pnnx",))
+    device = make_device(requires=("openvino",), requires_no_deps=("pnnx",))
+    place = environments.environment_path("openvino", "numpy", no_deps=("pnnx",))
     place.mkdir(parents=True)
-    before = readiness(device)
+    before = check_readiness(device)
     (place / "ready").touch()
 
-    assert (False, True) == (before.ready, readiness(device).ready)
+    assert (False, True) == (before.ready, check_readiness(device).ready)
 
 
 def test_devices_lists_what_makes_each_ready(invoke, monkeypatch, tmp_path):
@@ -148,7 +148,7 @@ def test_devices_lists_what_makes_each_ready(invoke, monkeypatch, tmp_path):
 
 def test_a_device_that_requires_packages_runs_in_their_environment(make_device, no_environment):
     """The gateway starts that environment's Python; the worker needs numpy there too."""
-    device = installed(make_device(requires=("ncnn",), requires_alone=("pnnx",)), fresh=True)
+    device = prepare_device(make_device(requires=("ncnn",), requires_no_deps=("pnnx",)), fresh=True)
 
     assert f"popen//python={sys.executable}" == device.gateway
     assert [(("ncnn", "numpy"), ("pnnx",), True)] == no_environment
@@ -164,7 +164,7 @@ def test_a_device_that_requires_packages_runs_in_their_environment(make_device, 
 def test_what_cannot_be_made_here_is_refused(make_device, no_environment, changes, message):
     """Nothing is installed on another machine, or for another system."""
     with pytest.raises(RuntimeUnavailable, match=message):
-        installed(make_device(**changes))
+        prepare_device(make_device(**changes))
     assert [] == no_environment
 
 
@@ -182,17 +182,17 @@ def test_what_cannot_be_made_here_is_refused(make_device, no_environment, change
 )
 def test_packages_take_the_place_of_others_of_their_name(make_device, requires, alone, packages, expected):
     """`--with` changes a version, whatever the spelling, and leaves the rest."""
-    device = with_packages(make_device(requires=requires, requires_alone=alone), packages)
+    device = with_packages(make_device(requires=requires, requires_no_deps=alone), packages)
 
-    assert expected == (device.requires, device.requires_alone)
+    assert expected == (device.requires, device.requires_no_deps)
 
 
 def test_packages_concern_devices_that_use_them():
     """A package is for devices whose runtime it is, or that require it."""
-    names = {name for name, device in PROFILES.items() if concerns("pnnx==1", device)}
+    names = {name for name, device in PROFILES.items() if is_used_by("pnnx==1", device)}
 
     assert {"ncnn"} == names
-    assert {"cpu", "openvino-ep"} <= {name for name in DEVICES if concerns("onnxruntime-openvino", PROFILES[name])}
+    assert {"cpu", "openvino-ep"} <= {name for name in DEVICES if is_used_by("onnxruntime-openvino", PROFILES[name])}
 
 
 def test_setup_makes_the_environment(invoke, no_environment):
@@ -236,7 +236,7 @@ def test_probe_fails_where_nodes_run_elsewhere(invoke, fake_worker):
 def test_devices_are_measured_in_one_command(invoke, fake_worker, no_conversion, workspace):
     """Each device has its own file of records; one table has all; a model is converted once for all processes."""
     result = invoke("run", "v1", *SMALL, "--device", "cpu,openvino,mnn", "--processes", "3", "--duration", "0.01")
-    records = [Store(workspace / "results", name).records()[0] for name in ("cpu", "openvino", "mnn")]
+    records = [ResultsFile(workspace / "results", name).read_records()[0] for name in ("cpu", "openvino", "mnn")]
 
     assert 0 == result.exit_code
     assert [3, 3, 3] == [record.processes for record in records]
@@ -253,9 +253,9 @@ def test_tasks_share_rounds(make_plan, make_device, scripted_visit, tmp_path):
     visit = scripted_visit(lambda plan, cell, _: order.append((plan.device.name, cell.variant)))
     tasks = []
     for device in devices:
-        plan, store = make_plan("a", "b", device=device, processes=3), Store(tmp_path / "results", device.name)
-        tasks.append(Task(plan=plan, store=store, run=store.open_run(plan)))
-    lost = collect_all(tasks, seen=lambda *_: None, visit=visit)
+        plan, store = make_plan("a", "b", device=device, processes=3), ResultsFile(tmp_path / "results", device.name)
+        tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan)))
+    lost = run_all(tasks, on_trial=lambda *_: None, run_trial=visit)
     rounds = [order[at : at + 6] for at in range(0, 18, 6)]
 
     assert {} == lost
@@ -264,24 +264,24 @@ def test_tasks_share_rounds(make_plan, make_device, scripted_visit, tmp_path):
     assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
 
 
-@pytest.mark.parametrize("error", [RuntimeUnavailable, GatewayError])
+@pytest.mark.parametrize("error", [RuntimeUnavailable, UnreachableError])
 def test_a_device_that_is_lost_costs_its_own_cells_alone(make_plan, make_device, scripted_visit, tmp_path, error):
     """The others are measured to their end; nothing is left of a run that found nothing."""
     tasks = []
     for name in ("good", "bad"):
         plan = make_plan("a", "b", device=make_device(name=name), processes=2)
-        store = Store(tmp_path / "results", name)
-        tasks.append(Task(plan=plan, store=store, run=store.open_run(plan)))
+        store = ResultsFile(tmp_path / "results", name)
+        tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan)))
 
     def script(plan, _cell, _before):
         if plan.device.name == "bad":
             raise error("gone", hint="look")
 
-    lost = collect_all(tasks, seen=lambda *_: None, visit=scripted_visit(script))
+    lost = run_all(tasks, on_trial=lambda *_: None, run_trial=scripted_visit(script))
 
     assert [(1, "gone")] == [(at, failure.message) for at, failure in lost.items()]
-    assert (["a", "b"], []) == tuple([one.variant for one in task.records()] for task in tasks)
-    assert not tasks[1].run.folder.exists()
+    assert (["a", "b"], []) == tuple([one.variant for one in task.read_records()] for task in tasks)
+    assert not tasks[1].folder.path.exists()
 
 
 def test_an_environment_that_cannot_be_made_costs_that_device(invoke, fake_worker, monkeypatch, workspace):
@@ -290,7 +290,7 @@ def test_an_environment_that_cannot_be_made_costs_that_device(invoke, fake_worke
     def refuse(*_requirements, **_):
         raise RuntimeUnavailable("openvino cannot be installed: no route", hint="see that the index can be reached")
 
-    monkeypatch.setattr("mnbench.targets.environments.environment", refuse)
+    monkeypatch.setattr("mnbench.targets.environments.create_environment", refuse)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "openvino,cpu")
     alone = invoke("run", "v1", *SMALL, *ONCE, "--device", "openvino")
 
@@ -306,9 +306,9 @@ def test_a_conversion_that_fails_costs_its_cell(invoke, monkeypatch):
     """The cell says that it could not be converted; the same graph on another device is measured."""
 
     def fail(*_, **__):
-        raise MeasureError("cannot be converted (exit code 1): no such operator", hint="look")
+        raise TrialError("cannot be converted (exit code 1): no such operator", hint="look")
 
-    monkeypatch.setattr("mnbench.bench.convert.ask", fail)
+    monkeypatch.setattr("mnbench.bench.convert.call_worker", fail)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "cpu,ncnn", "--format", "json")
     records = {record["device"]: record for record in json.loads(result.stdout)["records"]}
 
@@ -344,18 +344,20 @@ def test_devices_that_make_no_sense_are_usage_errors(invoke, words, message):
 
 def test_completion_offers_the_last_of_several_devices():
     """After a comma the shell completes the next name."""
-    from mnbench.cli.param_types import TableNames
+    from mnbench.cli.param_types import WorkspaceNames
 
-    found = TableNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
+    found = WorkspaceNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
 
     assert ["cpu,openvino", "cpu,openvino-ep"] == [item.value for item in found]
 
 
 def test_a_runtime_that_is_missing_in_its_environment_hints_at_setup(make_device):
     """The hint is the command that makes the environment again."""
-    from mnbench.targets.transport import _refused
+    from mnbench.targets.transport import _refusal_error
 
-    own = _refused({"error": "gone", "unavailable": "runtime"}, make_device(requires=("onnxruntime",)))
-    got = _refused({"error": "gone", "unavailable": "provider"}, msgspec.structs.replace(make_device(), get="make it"))
+    own = _refusal_error({"error": "gone", "unavailable": "runtime"}, make_device(requires=("onnxruntime",)))
+    got = _refusal_error(
+        {"error": "gone", "unavailable": "provider"}, msgspec.structs.replace(make_device(), install_hint="make it")
+    )
 
     assert ("mnbench devices setup cpu --fresh", "make it") == (own.hint, got.hint)

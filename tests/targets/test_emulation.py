@@ -8,15 +8,15 @@ import msgspec
 import pytest
 from common import BUILT_IN, EMULATED
 
-from mnbench.bench.aggregate import measured
-from mnbench.bench.plan import Protocol
-from mnbench.results.latency_table import latency_table, latest
-from mnbench.results.store import Store
-from mnbench.tables.render import markdown
+from mnbench.bench.aggregate import aggregate
+from mnbench.bench.plan import SamplingConfig
+from mnbench.results.latency_table import latency_table, newest_records
+from mnbench.results.store import ResultsFile
+from mnbench.tables.render import to_markdown
 from mnbench.targets import places, resolve
 from mnbench.targets.device import read_device
 
-CACHE = places.cache()
+CACHE = places.cache_folder()
 """The user's own: each test has one of its own in its place."""
 
 
@@ -24,7 +24,7 @@ CACHE = places.cache()
 def emulated_record(make_plan, make_cell, make_sample):
     """A record of an emulated cell."""
     plan = make_plan(make_cell())
-    return measured(plan, plan.cells[0], "run", [make_sample(host=EMULATED, difference=0.25)])
+    return aggregate(plan, plan.cases[0], "run", [make_sample(host=EMULATED, difference=0.25)])
 
 
 def test_an_emulated_record_has_outputs_and_placement_and_no_time(emulated_record):
@@ -40,8 +40,8 @@ def test_an_emulated_record_has_outputs_and_placement_and_no_time(emulated_recor
 
 def test_a_table_says_emulated_in_place_of_a_latency(emulated_record, make_record):
     """Beside measured rows no column has a time for it; alone, columns of times are left out."""
-    both = markdown(latency_table([emulated_record, make_record(0.5)]))
-    alone = markdown(latency_table([emulated_record]))
+    both = to_markdown(latency_table([emulated_record, make_record(0.5)]))
+    alone = to_markdown(latency_table([emulated_record]))
     row = next(line for line in both.splitlines() if "| emulated |" in line)
 
     assert "| emulated | – | – | – | – |" in row
@@ -54,12 +54,12 @@ def test_an_emulated_record_never_hides_a_measured_one(emulated_record, make_rec
     """A board with the same processor has a row of its own, however new the emulated one is."""
     board = make_record(host={**EMULATED, "emulated": False}, runtime=emulated_record.runtime)
 
-    assert {True, False} == {record.emulated for record in latest([board, emulated_record])}
+    assert {True, False} == {record.emulated for record in newest_records([board, emulated_record])}
 
 
 def test_one_run_is_all_that_is_asked_of_an_emulator():
     """Neither processes nor durations are worth their time there; seeds are kept."""
-    protocol = Protocol(processes=9, min_duration_s=5, seed=3).emulated()
+    protocol = SamplingConfig(processes=9, min_duration_s=5, seed=3).for_emulator()
 
     assert (1, 1, 0.0, 0.0, 3) == (
         protocol.processes,
@@ -72,7 +72,7 @@ def test_one_run_is_all_that_is_asked_of_an_emulator():
 
 def test_a_table_of_emulated_rows_is_not_gated(invoke, workspace, emulated_record):
     """There is nothing in it to be compared with."""
-    Store(workspace / "results", "arm64").append(emulated_record)
+    ResultsFile(workspace / "results", "arm64").append(emulated_record)
     result = invoke("gate", "results/arm64.jsonl")
 
     assert 1 == result.exit_code
@@ -88,8 +88,8 @@ def emulator(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("MNBENCH_ROOFLINE", "0")
     monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
-    monkeypatch.delenv(resolve.VARIABLE, raising=False)
-    if resolve.way_now(read_device("arm64")).kind != "emulated":
+    monkeypatch.delenv(resolve.BOARD_VARIABLE, raising=False)
+    if resolve.resolve_target(read_device("arm64")).kind != "emulated":
         pytest.skip("no emulated arm64 here: mnbench devices setup arm64")
 
 

@@ -14,15 +14,15 @@ from common import EMULATED, ONCE, SMALL, full
 from mnbench.errors import FileError, RuntimeUnavailable
 from mnbench.targets import emulation, resolve
 from mnbench.targets.device import read_device
-from mnbench.targets.environments import installed
-from mnbench.targets.readiness import readiness
-from mnbench.targets.resolve import Way, way
+from mnbench.targets.environments import prepare_device
+from mnbench.targets.readiness import check_readiness
+from mnbench.targets.resolve import Target, choose_target
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch, tmp_path):
     """No test sees a board, or what the user has set up; this machine is none of arm64."""
-    monkeypatch.delenv(resolve.VARIABLE, raising=False)
+    monkeypatch.delenv(resolve.BOARD_VARIABLE, raising=False)
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
@@ -33,38 +33,38 @@ def _elsewhere(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("gateway", "machine", "board", "emulator", "expected"),
     [
-        ("popen", "aarch64", "pi@board", "qemu", Way(kind="here", gateway="popen")),
-        ("popen", "ARM64", "", "", Way(kind="here", gateway="popen")),
+        ("popen", "aarch64", "pi@board", "qemu", Target(kind="here", gateway="popen")),
+        ("popen", "ARM64", "", "", Target(kind="here", gateway="popen")),
         (
             "popen",
             "x86_64",
             "pi@board",
             "qemu",
-            Way(kind="board", gateway="ssh=pi@board//python=python3", board="pi@board"),
+            Target(kind="board", gateway="ssh=pi@board//python=python3", board="pi@board"),
         ),
         (
             "popen",
             "x86_64",
             "pi@board//python=/opt/python",
             "",
-            Way(kind="board", gateway="ssh=pi@board//python=/opt/python", board="pi@board"),
+            Target(kind="board", gateway="ssh=pi@board//python=/opt/python", board="pi@board"),
         ),
-        ("popen", "x86_64", "", "qemu", Way(kind="emulated", gateway="qemu")),
-        ("popen", "x86_64", "", "", Way(kind="nowhere")),
-        ("ssh=mine", "aarch64", "pi@board", "qemu", Way(kind="board", gateway="ssh=mine")),
+        ("popen", "x86_64", "", "qemu", Target(kind="emulated", gateway="qemu")),
+        ("popen", "x86_64", "", "", Target(kind="unavailable")),
+        ("ssh=mine", "aarch64", "pi@board", "qemu", Target(kind="board", gateway="ssh=mine")),
     ],
-    ids=["here", "here, by another name", "board", "board's Python", "emulated", "nowhere", "profile"],
+    ids=["here", "here, by another name", "board", "board's Python", "emulated", "unavailable", "profile"],
 )
 def test_what_arm64_means(make_device, gateway, machine, board, emulator, expected):
     """This machine if it is one, else the board, else the emulator; a profile's own gateway goes before all."""
     device = make_device(machine="arm64", gateway=gateway)
 
-    assert expected == way(device, machine=machine, board=board, emulator=emulator)
+    assert expected == choose_target(device, machine=machine, board=board, emulator=emulator)
 
 
 def test_other_devices_are_where_they_were(make_device):
     """A profile that asks for no processor runs here, whatever the environment names."""
-    assert "here" == way(make_device(), machine="x86_64", board="pi@board", emulator="qemu").kind
+    assert "here" == choose_target(make_device(), machine="x86_64", board="pi@board", emulator="qemu").kind
 
 
 def test_nowhere_is_one_line_with_the_three_ways_out(invoke):
@@ -87,7 +87,7 @@ def test_devices_tells_what_arm64_is(invoke, monkeypatch, built):
     assert line().endswith(" mnbench devices setup arm64")
     built()
     assert line().endswith(" ready, emulated")
-    monkeypatch.setenv(resolve.VARIABLE, "pi@board")
+    monkeypatch.setenv(resolve.BOARD_VARIABLE, "pi@board")
     assert line().endswith(" board pi@board: mnbench devices probe arm64")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert line().endswith(" ready")
@@ -95,11 +95,11 @@ def test_devices_tells_what_arm64_is(invoke, monkeypatch, built):
 
 def test_a_board_is_reached_by_ssh(monkeypatch):
     """The gateway is what the environment names; nothing is installed there."""
-    monkeypatch.setenv(resolve.VARIABLE, "pi@board")
+    monkeypatch.setenv(resolve.BOARD_VARIABLE, "pi@board")
 
-    assert "ssh=pi@board//python=python3" == installed(read_device("arm64")).gateway
+    assert "ssh=pi@board//python=python3" == prepare_device(read_device("arm64")).gateway
     with pytest.raises(RuntimeUnavailable, match="is not installed on other machines"):
-        installed(msgspec.structs.replace(read_device("arm64"), requires=("onnxruntime==1.26.0",)))
+        prepare_device(msgspec.structs.replace(read_device("arm64"), requires=("onnxruntime==1.26.0",)))
 
 
 # Set-up, with tools that fetch nothing
@@ -151,7 +151,7 @@ def built(tools):
 
     def make():
         tools()
-        return emulation.set_up(fresh=False, step=int)
+        return emulation.install_emulator(fresh=False, on_progress=int)
 
     return make
 
@@ -160,7 +160,7 @@ def test_set_up_makes_an_emulated_python(invoke, tools):
     """The gateway is QEMU with the root of packages, where /proc/cpuinfo is an Arm's; a second time costs nothing."""
     log = tools()
     first, second = invoke("devices", "setup", "arm64"), invoke("devices", "setup", "arm64")
-    made = emulation.place()
+    made = emulation.emulator_path()
 
     assert (0, 0) == (first.exit_code, second.exit_code)
     assert first.stdout == second.stdout
@@ -168,12 +168,13 @@ def test_set_up_makes_an_emulated_python(invoke, tools):
     assert "making an emulated arm64 Python" in first.stderr
     assert "" == second.stderr
     assert "update\n" == log.read_text()
-    assert f"{made}/qemu-aarch64 -cpu cortex-a72 -L {made}/root {made}/root/usr/bin/python3.11 -I" in resolve.gateway(
-        made
+    assert (
+        f"{made}/qemu-aarch64 -cpu cortex-a72 -L {made}/root {made}/root/usr/bin/python3.11 -I"
+        in resolve.emulator_gateway(made)
     )
     assert "CPU part\t: 0xd08" in (made / "root/proc/cpuinfo").read_text()
     assert {"qemu-aarch64", "ready", "root"} == {path.name for path in made.iterdir()}
-    assert installed(read_device("arm64")).emulated
+    assert prepare_device(read_device("arm64")).emulated
 
 
 def test_fresh_makes_it_again(invoke, tools):
@@ -188,14 +189,17 @@ def test_fresh_makes_it_again(invoke, tools):
 def test_two_at_once_make_it_once(tools):
     """Who comes second waits, and finds it made."""
     log = tools()
-    threads = [threading.Thread(target=emulation.set_up, kwargs={"fresh": False, "step": int}) for _ in range(2)]
+    threads = [
+        threading.Thread(target=emulation.install_emulator, kwargs={"fresh": False, "on_progress": int})
+        for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert "update\n" == log.read_text()
-    assert emulation.is_made(emulation.place())
+    assert emulation.emulator_exists(emulation.emulator_path())
 
 
 @pytest.mark.parametrize(
@@ -235,7 +239,7 @@ def test_a_set_up_that_fails_is_one_line_and_leaves_nothing(invoke, tools, tmp_p
     assert message in error
     assert hint in advice
     assert [".lock"] == [path.suffix for path in (tmp_path / "own/arm64").iterdir()]
-    assert not readiness(read_device("arm64")).ready
+    assert not check_readiness(read_device("arm64")).ready
 
 
 def test_a_disk_that_is_full_at_the_last_file_leaves_nothing(tools, monkeypatch):
@@ -244,27 +248,27 @@ def test_a_disk_that_is_full_at_the_last_file_leaves_nothing(tools, monkeypatch)
     monkeypatch.setattr("mnbench.targets.emulation.Path.write_text", full)
 
     with pytest.raises(FileError, match="No space left on device"):
-        emulation.set_up(fresh=False, step=int)
-    assert not emulation.place().exists()
+        emulation.install_emulator(fresh=False, on_progress=int)
+    assert not emulation.emulator_path().exists()
 
 
 def test_what_a_crash_left_is_made_anew(built):
     """A folder without its mark counts for nothing, and no file of it stays."""
-    left = emulation.place() / "root/half"
+    left = emulation.emulator_path() / "root/half"
     left.mkdir(parents=True)
 
-    assert not emulation.is_made(emulation.place())
-    assert emulation.is_made(built())
+    assert not emulation.emulator_exists(emulation.emulator_path())
+    assert emulation.emulator_exists(built())
     assert not left.exists()
 
 
 def test_another_onnxruntime_here_is_another_emulator(monkeypatch):
     """Both sides have the same version."""
-    before = emulation.place()
-    monkeypatch.setattr("mnbench.targets.emulation.distribution", lambda _: type("", (), {"version": "1.2.3"}))
+    before = emulation.emulator_path()
+    monkeypatch.setattr("mnbench.targets.emulation.find_distribution", lambda _: type("", (), {"version": "1.2.3"}))
 
-    assert "onnxruntime==1.2.3" in emulation._wheels()
-    assert before != emulation.place()
+    assert "onnxruntime==1.2.3" in emulation._wheel_requirements()
+    assert before != emulation.emulator_path()
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from common import ONCE, SMALL, processes, until
 from execnet import gateway_io
 from sshd import KILL_CONNECTION, SSHD, Board
 
-from mnbench.bench.trial import take
-from mnbench.errors import DeviceError, GatewayError, MeasureError, RuntimeUnavailable
+from mnbench.bench.trial import run_trial
+from mnbench.errors import DeviceFileError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets import ssh, transport
-from mnbench.targets.environments import installed
+from mnbench.targets.environments import prepare_device
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SSHD is None, reason="there is no sshd: .ci/sshd installs it")]
 
-LOOK = {"do": "host_facts", "rest_s": 0, "gpu": False, "runtime": "onnxruntime"}
+LOOK = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": "onnxruntime"}
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def board(_board):
     """A board; whatever a test did, nothing of it is left there when its connections have ended."""
     mine = processes(parent=os.getpid())
     yield _board
-    ssh.disconnect()
+    ssh.close_all()
     assert until(_board.is_clean), (_board.processes(), list(_board.far.iterdir()))
     assert until(lambda: processes(parent=os.getpid()) <= mine)
 
@@ -100,30 +100,30 @@ def test_a_model_crosses_once(board, device, tmp_path):
     """Files of one content are sent once a connection, whatever their names; the next connection sends them again."""
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(b"model")
-    paths = {transport.file_for(device, tmp_path / name) for name in ("one", "two")}
+    paths = {transport.provide_file(device, tmp_path / name) for name in ("one", "two")}
     (kept,) = board.far.glob("*/*")
     before = kept.stat().st_mtime_ns
-    transport.ask(device, LOOK, timeout_s=20)
-    transport.file_for(device, tmp_path / "two")
+    transport.call_worker(device, LOOK, timeout_s=20)
+    transport.provide_file(device, tmp_path / "two")
 
     assert ({str(kept)}, before, b"model") == (paths, kept.stat().st_mtime_ns, kept.read_bytes())
-    ssh.disconnect()
+    ssh.close_all()
     assert until(board.is_clean)
-    assert {transport.file_for(device, tmp_path / "one")}.isdisjoint(paths)
+    assert {transport.provide_file(device, tmp_path / "one")}.isdisjoint(paths)
 
 
 def test_one_connection_serves_all(board, device):
     """Workers come and go over one connection; each is a process of its own."""
     connections = (board.folder / "log").read_text().count("Accepted publickey")
     for _ in range(3):
-        transport.ask(device, LOOK, timeout_s=20)
+        transport.call_worker(device, LOOK, timeout_s=20)
 
     assert connections + 1 == (board.folder / "log").read_text().count("Accepted publickey")
 
 
 def test_variables_reach_the_process(device):
     """What a comparison sets for the C library is there when the process starts, whatever its text."""
-    with transport._gateway(device, {"GLIBC_TUNABLES": "of two 'words'"}) as started:
+    with transport._open_gateway(device, {"GLIBC_TUNABLES": "of two 'words'"}) as started:
         channel = started.remote_exec("import os; channel.send(os.environ['GLIBC_TUNABLES'])")
 
         assert "of two 'words'" == channel.receive(20)
@@ -135,7 +135,7 @@ def test_a_model_is_read_from_the_boards_own_file(board, make_plan, make_cell, d
     code = "import tempfile; held = tempfile.mkstemp(); import time; time.sleep(0.001)"
     plan = make_plan(make_cell(data=code.encode()), device=device, min_duration_s=0.01)
 
-    assert len(take(plan, plan.cells[0]).latencies_ns) >= 10
+    assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
     assert list(board.far.glob("*/tmp*"))
 
 
@@ -204,7 +204,7 @@ def test_two_that_ask_about_a_worker_get_their_own_answers():
             return self.answers.pop()
 
     line = Line()
-    process = ssh.Proxy(line, None)
+    process = ssh.RemoteProcess(line, None)
     closing = threading.Thread(target=process.close_write)
     closing.start()
     line.asked.wait()
@@ -235,8 +235,8 @@ def test_a_hang_there_is_ended(board, device, measure_codes, hang):
 )
 def test_a_board_that_cannot_be_reached(board, make_device, host, message, hint):
     """Who cannot be reached, or not be trusted, is told in one line; ssh asks nothing."""
-    with pytest.raises(GatewayError) as caught:
-        transport.ask(make_device(name="board", gateway=board.gateway(host=host)), LOOK, timeout_s=20)
+    with pytest.raises(UnreachableError) as caught:
+        transport.call_worker(make_device(name="board", gateway=board.gateway(host=host)), LOOK, timeout_s=20)
 
     assert caught.value.message.startswith("device board: ")
     assert message in caught.value.message
@@ -246,8 +246,8 @@ def test_a_board_that_cannot_be_reached(board, make_device, host, message, hint)
 
 def test_no_python_there(board, make_device):
     """A Python that is not there is told with what the shell says."""
-    with pytest.raises(GatewayError, match=r"there is no such Python: .*(not found|No such file)") as caught:
-        transport.ask(make_device(name="board", gateway=board.gateway(python="/no/python")), LOOK, timeout_s=20)
+    with pytest.raises(UnreachableError, match=r"there is no such Python: .*(not found|No such file)") as caught:
+        transport.call_worker(make_device(name="board", gateway=board.gateway(python="/no/python")), LOOK, timeout_s=20)
     assert "//python=" in caught.value.hint
 
 
@@ -257,8 +257,8 @@ OLD = f'exec {sys.executable} -c "import sys; sys.version_info = (3, 6, 9); exec
 
 def test_python_there_is_too_old(board, make_device, wrapped):
     """The Python tells its version before anything needs a newer one."""
-    with pytest.raises(GatewayError, match=r"Python 3\.6 is too old") as caught:
-        transport.ask(
+    with pytest.raises(UnreachableError, match=r"Python 3\.6 is too old") as caught:
+        transport.call_worker(
             make_device(name="board", gateway=board.gateway(python=wrapped("", last=OLD))), LOOK, timeout_s=20
         )
     assert "3.9 or newer" in caught.value.hint
@@ -266,8 +266,8 @@ def test_python_there_is_too_old(board, make_device, wrapped):
 
 def test_a_talkative_shell(board, make_device, wrapped):
     """What a login prints before Python answers is the reason that is told."""
-    with pytest.raises(GatewayError, match="it prints something before Python answers"):
-        transport.ask(
+    with pytest.raises(UnreachableError, match="it prints something before Python answers"):
+        transport.call_worker(
             make_device(name="board", gateway=board.gateway(python=wrapped("echo Welcome"))), LOOK, timeout_s=20
         )
 
@@ -279,19 +279,19 @@ def test_no_numpy_there(board, make_device, make_plan, make_cell, tmp_path):
     plan = make_plan(make_cell(), device=device)
 
     with pytest.raises(RuntimeUnavailable, match="device board: numpy cannot be imported") as caught:
-        take(plan, plan.cells[0])
+        run_trial(plan, plan.cases[0])
     assert "on the device: pip install onnxruntime" == caught.value.hint
 
 
 def test_no_runtime_there(device, make_plan, make_cell, monkeypatch):
     """A runtime that is missing is told by name, with what installs it."""
-    sources = transport._sources()
-    sources[f"{transport.PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
-    monkeypatch.setattr(transport, "_sources", lambda: sources)
+    sources = transport._worker_sources()
+    sources[f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
+    monkeypatch.setattr(transport, "_worker_sources", lambda: sources)
     plan = make_plan(make_cell(), device=device)
 
     with pytest.raises(RuntimeUnavailable, match="onnxruntime cannot be imported") as caught:
-        take(plan, plan.cells[0])
+        run_trial(plan, plan.cases[0])
     assert "on the device: pip install onnxruntime" == caught.value.hint
 
 
@@ -302,10 +302,10 @@ def test_no_space_there(board, make_device, wrapped, tmp_path):
     large.write_bytes(bytes(100_000))
     small.write_bytes(b"model")
 
-    with pytest.raises(MeasureError, match=r"cannot be written on board: .*File too large") as caught:
-        transport.file_for(device, large)
+    with pytest.raises(TrialError, match=r"cannot be written on board: .*File too large") as caught:
+        transport.provide_file(device, large)
     assert "TMPDIR" in caught.value.hint
-    assert b"model" == Path(transport.file_for(device, small)).read_bytes()
+    assert b"model" == Path(transport.provide_file(device, small)).read_bytes()
     assert 1 == len(list(board.far.glob("*/*")))
 
 
@@ -326,9 +326,9 @@ def test_a_run_on_a_lost_board_says_so(invoke, workspace):
 def test_mnbench_killed_leaves_nothing(board, device):
     """Even SIGKILL of this side ends what runs there."""
     code = (
-        "import sys, time; from mnbench.targets.ssh import keeper_of; from mnbench.targets.device import Device\n"
+        "import sys, time; from mnbench.targets.ssh import connection_to; from mnbench.targets.device import Device\n"
         "facts = dict(summary='', runtime='onnxruntime', provider='CPUExecutionProvider', threads=1)\n"
-        "keeper_of(Device(name='board', gateway=sys.argv[1], **facts)); print('there', flush=True); time.sleep(60)"
+        "connection_to(Device(name='board', gateway=sys.argv[1], **facts)); print('there', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, device.gateway], stdout=subprocess.PIPE, text=True) as process:
         assert "there\n" == process.stdout.readline()
@@ -353,12 +353,12 @@ def test_a_variable_that_is_not_set(invoke):
 def test_packages_are_not_installed_there(device):
     """A device that requires packages says how to make an environment there."""
     with pytest.raises(RuntimeUnavailable, match="not installed on other machines") as caught:
-        installed(msgspec.structs.replace(device, requires=("ncnn",)))
+        prepare_device(msgspec.structs.replace(device, requires=("ncnn",)))
     assert "mnbench/bin/pip install ncnn numpy" in caught.value.hint
 
 
 def test_a_variable_without_a_value_is_an_error_of_the_profile(make_device, monkeypatch):
     """The error names the device, the key and the variable."""
     monkeypatch.delenv("MNBENCH_BOARD", raising=False)
-    with pytest.raises(DeviceError, match="device cpu: key `gateway`: the environment variable MNBENCH_BOARD"):
-        installed(make_device(gateway="ssh=${MNBENCH_BOARD}"))
+    with pytest.raises(DeviceFileError, match="device cpu: key `gateway`: the environment variable MNBENCH_BOARD"):
+        prepare_device(make_device(gateway="ssh=${MNBENCH_BOARD}"))

@@ -13,8 +13,8 @@ import pytest
 from common import ONCE, RUNTIME, processes, until
 from onnx import TensorProto, helper
 
-from mnbench.bench.trial import take
-from mnbench.errors import GatewayError, MeasureError, RuntimeUnavailable
+from mnbench.bench.trial import run_trial
+from mnbench.errors import RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets import transport
 
 pytestmark = pytest.mark.slow
@@ -92,7 +92,7 @@ def test_a_slow_model_is_no_hang(make_plan, make_cell):
     """Runs that take long, as the first one showed, are waited for beyond the time-out."""
     plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=2.0, min_duration_s=0.1)
 
-    assert len(take(plan, plan.cells[0]).latencies_ns) >= 10
+    assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
 
 
 @pytest.mark.usefixtures("made_up_runtime")
@@ -128,13 +128,13 @@ def test_what_a_runtime_prints_does_no_harm(measure_codes, capfd):
 
 def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     """Where a runtime cannot be imported, the hint is the command that installs it, and no process is left."""
-    sources = transport._sources()
-    sources[f"{transport.PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
-    monkeypatch.setattr(transport, "_sources", lambda: sources)
+    sources = transport._worker_sources()
+    sources[f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
+    monkeypatch.setattr(transport, "_worker_sources", lambda: sources)
     before = processes(parent=os.getpid())
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        transport.ask(make_device(), {"do": "trial", "runtime": "onnxruntime", "cores": []}, timeout_s=20)
+        transport.call_worker(make_device(), {"kind": "trial", "runtime": "onnxruntime", "cores": []}, timeout_s=20)
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 
@@ -144,15 +144,15 @@ def test_a_missing_provider_stops_the_run(make_plan, make_cell, make_device):
     plan = make_plan(make_cell(), device=make_device(provider="NonsenseExecutionProvider"))
 
     with pytest.raises(RuntimeUnavailable, match=r"has no NonsenseExecutionProvider here, only .*CPU"):
-        take(plan, plan.cells[0])
+        run_trial(plan, plan.cases[0])
 
 
 def test_a_model_that_the_runtime_refuses_costs_its_cell(make_plan, make_cell):
     """Bytes that are no model are that cell's failure, in one line."""
     plan = make_plan(make_cell(data=b"no model"))
 
-    with pytest.raises(MeasureError) as caught:
-        take(plan, plan.cells[0])
+    with pytest.raises(TrialError) as caught:
+        run_trial(plan, plan.cases[0])
     assert 1 == len(caught.value.message.splitlines())
 
 
@@ -226,8 +226,8 @@ def test_a_runtime_without_memory_costs_its_cell(make_cell, make_plan, limited):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     plan = make_plan(make_cell(data=model.SerializeToString(), image=np.ones((1, 1), np.float32)), device=limited)
 
-    with pytest.raises(MeasureError, match=r"(?i)alloc|memory") as caught:
-        take(plan, plan.cells[0])
+    with pytest.raises(TrialError, match=r"(?i)alloc|memory") as caught:
+        run_trial(plan, plan.cases[0])
     assert 1 == len(caught.value.message.splitlines())
 
 
@@ -242,7 +242,7 @@ time.time = lambda: 1e9 - 3600.0 * next(hours)
 
 def test_a_clock_that_jumps_in_the_worker_changes_nothing(made_up_runtime, measure_codes):
     """Where the device's wall clock goes back an hour at each reading, visits end and all is measured."""
-    made_up_runtime[f"{transport.PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
+    made_up_runtime[f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"] = (False, JUMPING + RUNTIME)
     errors = measure_codes("import time; assert time.time() > time.time(); time.sleep(0.001)")
 
     assert {"first": None, "second": None, "third": None} == errors
@@ -255,10 +255,10 @@ import json, sys
 from mnbench.errors import MnbenchError
 from mnbench.targets import start, transport
 from mnbench.targets.device import Device
-transport.START_S = start.START_S = 2.0
+transport.START_TIMEOUT_S = start.START_TIMEOUT_S = 2.0
 facts = {"summary": "", "runtime": "onnxruntime", "provider": "CPUExecutionProvider", "threads": 1}
 try:
-    transport.ask(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
+    transport.call_worker(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
 except MnbenchError as error:
     print(json.dumps([type(error).__name__, error.message, error.hint]))
 """
@@ -291,7 +291,7 @@ def test_a_gateway_that_cannot_start(specification, expected):
     """A device that cannot be reached is one error in one line that names it, and what to mend."""
     name, message, hint = failure(specification)
 
-    assert GatewayError.__name__ == name
+    assert UnreachableError.__name__ == name
     assert message.startswith("device cpu: ")
     assert expected in message
     assert 1 == len(message.splitlines())
@@ -315,7 +315,7 @@ def test_a_program_that_is_no_python(tmp_path, text):
     path.chmod(0o755)
     name, message, _ = failure(f"popen//python={path}")
 
-    assert GatewayError.__name__ == name
+    assert UnreachableError.__name__ == name
     assert message.startswith("device cpu: ")
     assert 1 == len(message.splitlines())
 
@@ -327,4 +327,4 @@ def test_another_python_measures(make_device, make_plan, make_cell):
         make_cell(data=b""), device=make_device(gateway=f"popen//python={sys.executable}"), min_duration_s=0.01
     )
 
-    assert len(take(plan, plan.cells[0]).latencies_ns) >= 10
+    assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10

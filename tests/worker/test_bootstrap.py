@@ -11,13 +11,13 @@ import pytest
 import mnbench.worker
 from mnbench.targets import transport
 
-SOURCES = transport._sources()
+SOURCES = transport._worker_sources()
 
 
 def modules():
     """Every module of the worker: its name and its source."""
     return [
-        pytest.param(source, id=name.removeprefix(transport.PACKAGE) or "package")
+        pytest.param(source, id=name.removeprefix(transport.WORKER_PACKAGE) or "package")
         for name, (_, source) in SOURCES.items()
     ]
 

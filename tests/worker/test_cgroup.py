@@ -7,7 +7,7 @@ import os
 import pytest
 from hosts import V1_CPU, V1_MEMORY, V2, XEON_FILES, Recorded, old_quota
 
-from mnbench.worker.host.cgroup import memory_limit_bytes, quota_cores, throttled
+from mnbench.worker.host.cgroup import count_throttling, memory_limit_bytes, quota_cores
 from mnbench.worker.host.facts import host_facts, usable_cores
 
 
@@ -99,10 +99,10 @@ def test_stops_by_a_quota():
     new = {"sys/fs/cgroup/a/cpu.stat": "usage_usec 5\nnr_periods 9\nnr_throttled 3\nthrottled_usec 1500000\n"}
     old = {"sys/fs/cgroup/cpu,cpuacct/a/cpu.stat": "nr_periods 9\nnr_throttled 3\nthrottled_time 1500000000\n"}
 
-    assert (3, 1.5) == throttled(Recorded({"proc/self/cgroup": "0::/a", "proc/self/mountinfo": V2, **new}))
+    assert (3, 1.5) == count_throttling(Recorded({"proc/self/cgroup": "0::/a", "proc/self/mountinfo": V2, **new}))
     v1 = {"proc/self/cgroup": "4:cpu,cpuacct:/a", "proc/self/mountinfo": V1_CPU.format(root="/")}
-    assert (3, 1.5) == throttled(Recorded(v1 | old))
-    assert (None, None) == throttled(Recorded({}))
+    assert (3, 1.5) == count_throttling(Recorded(v1 | old))
+    assert (None, None) == count_throttling(Recorded({}))
 
 
 @pytest.mark.parametrize(

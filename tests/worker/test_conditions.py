@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mnbench.worker.host import conditions as conditions_module
 from mnbench.worker.host.conditions import conditions
 from mnbench.worker.host.facts import host_facts
-from mnbench.worker.host.procfs import cpus_in, integer, number
+from mnbench.worker.host.procfs import parse_cpu_list, parse_decimal, parse_integer
 
 
 def test_conditions_of_a_server(machine, monkeypatch):
@@ -62,7 +62,7 @@ def test_conditions_of_a_raspberry_pi(machine):
 @pytest.mark.parametrize(("cpus", "most"), [(1, 1), (16, 16), (17, 16), (64, 16), (1000, 16)])
 def test_few_of_many_cpus_are_read(cpus, most):
     """On large machines the conditions stay cheap: a few CPUs, evenly chosen, the first among them."""
-    chosen = conditions_module._some(list(range(cpus)))
+    chosen = conditions_module._sample_cpus(list(range(cpus)))
 
     assert 1 <= len(chosen) <= most
     assert 0 == chosen[0]
@@ -140,6 +140,6 @@ def test_no_file_can_break_it(changes):
 @given(GARBAGE)
 def test_parsers_take_anything(text):
     """Numbers are numbers or None."""
-    assert integer(text) is None or isinstance(integer(text), int)
-    assert number(text) is None or isinstance(number(text), float)
-    assert all(isinstance(cpu, int) for cpu in cpus_in(text))
+    assert parse_integer(text) is None or isinstance(parse_integer(text), int)
+    assert parse_decimal(text) is None or isinstance(parse_decimal(text), float)
+    assert all(isinstance(cpu, int) for cpu in parse_cpu_list(text))

@@ -31,13 +31,13 @@ def test_what_a_gpu_tells():
         "mig": False,
     }
 
-    assert expected == gpu.parsed(H100)
+    assert expected == gpu.parse_gpu_query(H100)
 
 
 def test_a_gpu_that_tells_little():
     """What a GPU does not support is None; several reasons are all named; the first of several GPUs is told."""
     line = "Tesla T4, 450.1, 300, 405, 1590, 5001, [N/A], [Not Supported], 80, 97, 0x0000000000000064, [N/A]\n"
-    told = gpu.parsed(line + H100)
+    told = gpu.parse_gpu_query(line + H100)
 
     assert "Tesla T4" == told["name"]
     assert told["power_w"] is told["power_limit_w"] is told["mig"] is None
@@ -48,7 +48,7 @@ def test_a_gpu_that_tells_little():
 @given(st.text(max_size=200))
 def test_no_answer_of_a_gpu_can_break_it(text):
     """Whatever the tool prints is parsed or None."""
-    assert gpu.parsed(text) is None or "name" in gpu.parsed(text)
+    assert gpu.parse_gpu_query(text) is None or "name" in gpu.parse_gpu_query(text)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_gpu_is_asked_once(fake_tool, monkeypatch, tmp_path):
     fake_tool(f'echo "$@" >> {log}\nprintf "%s" "{H100.strip()}"')
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
 
-    assert gpu.parsed(H100) == gpu.gpu_conditions()
+    assert gpu.parse_gpu_query(H100) == gpu.gpu_conditions()
     (call,) = log.read_text().splitlines()
     assert call.startswith("--id=2 --query-gpu=name,driver_version,clocks.sm,")
     assert "--format=csv,noheader,nounits" in call

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnbench.worker.host.facts import host_facts
-from mnbench.worker.host.procfs import Files, cpu_list, cpus_in, size_bytes
-from mnbench.worker.requests.host_facts import answer
+from mnbench.worker.host.procfs import ProcFiles, format_cpu_list, parse_cpu_list, parse_size_bytes
+from mnbench.worker.requests.host_facts import handle
 
 # Files
 
@@ -21,12 +21,12 @@ def test_files_that_cannot_be_read_are_empty(tmp_path):
     """A file that is missing, a folder, or not text gives no error."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\0")
-    files = Files(str(tmp_path))
+    files = ProcFiles(str(tmp_path))
 
-    assert "" == files.text("none") == files.text("folder")
-    assert [] == files.names("none") == files.names("bytes")
-    assert ["bytes", "folder"] == files.names("")
-    assert files.number("bytes") is None
+    assert "" == files.read_text("none") == files.read_text("folder")
+    assert [] == files.list_names("none") == files.list_names("bytes")
+    assert ["bytes", "folder"] == files.list_names("")
+    assert files.read_integer("bytes") is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_files_that_cannot_be_read_are_empty(tmp_path):
 )
 def test_numbers(text, expected):
     """Whole numbers are read as such; anything else is no number."""
-    assert expected == Recorded({"file": text}).number("file")
+    assert expected == Recorded({"file": text}).read_integer("file")
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def test_numbers(text, expected):
 )
 def test_sizes(text, expected):
     """Sizes carry their unit, and it is 1024."""
-    assert expected == size_bytes(text)
+    assert expected == parse_size_bytes(text)
 
 
 @given(st.lists(st.integers(0, 2000), max_size=40))
 def test_lists_of_cpus_return(cpus):
     """A list of CPUs survives being written and read."""
-    assert sorted(set(cpus)) == cpus_in(cpu_list(cpus))
+    assert sorted(set(cpus)) == parse_cpu_list(format_cpu_list(cpus))
 
 
 def test_lists_of_cpus_are_as_the_kernel_writes_them():
     """Neighbours are a range, and those alone a number."""
-    assert "0-2,5,7-8" == cpu_list([0, 1, 2, 5, 7, 8])
-    assert [0, 1, 2, 5] == cpus_in("0-2,5\n")
-    assert [] == cpus_in("(null)")
+    assert "0-2,5,7-8" == format_cpu_list([0, 1, 2, 5, 7, 8])
+    assert [0, 1, 2, 5] == parse_cpu_list("0-2,5\n")
+    assert [] == parse_cpu_list("(null)")
 
 
 # Processors
@@ -263,7 +263,7 @@ def test_containers(machine, files, expected):
 
 def test_this_machine():
     """On the machine that runs the test facts are plain and small, and conditions follow each other."""
-    found = answer({"rest_s": 0, "gpu": False, "runtime": "onnxruntime"}, None)
+    found = handle({"rest_s": 0, "gpu": False, "runtime": "onnxruntime"}, None)
 
     assert found == json.loads(json.dumps(found))
     assert len(json.dumps(found["facts"])) < 5000
@@ -275,4 +275,4 @@ def test_this_machine():
 
 def test_a_runtime_that_is_missing_has_no_version():
     """Asking for a runtime that is not installed is no error."""
-    assert answer({"rest_s": 0, "gpu": False, "runtime": "no-such-runtime"}, None)["runtime_version"] is None
+    assert handle({"rest_s": 0, "gpu": False, "runtime": "no-such-runtime"}, None)["runtime_version"] is None

@@ -12,18 +12,18 @@ from onnx import TensorProto, helper
 
 from mnbench.targets import transport
 from mnbench.worker.host.facts import peak_rss_bytes
-from mnbench.worker.requests.trial import COPIES
-from mnbench.worker.requests.trial import answer as visit
-from mnbench.worker.runtimes.onnxruntime import at_home
+from mnbench.worker.requests.trial import COPY_RUNS
+from mnbench.worker.requests.trial import handle as visit
+from mnbench.worker.runtimes.onnxruntime import expand_folders
 from mnbench.worker.serve import serve
 
-SOURCES = transport._sources()
+SOURCES = transport._worker_sources()
 REQUEST = {
     "runtime": "onnxruntime",
     "provider": "CPUExecutionProvider",
     "threads": 1,
     "options": {},
-    "do": "trial",
+    "kind": "trial",
     "provider_options": {},
     "gpu": False,
     "cores": [],
@@ -73,7 +73,7 @@ class FakeRuntime:
             setattr(self.session, name, value)
         return self.session
 
-    BINARY = "libfake"
+    LIBRARY = "libfake"
 
     @staticmethod
     def version():
@@ -104,7 +104,7 @@ def visited(monkeypatch):
 
     def run(runtime, **changes):
         channel = FakeChannel()
-        monkeypatch.setattr("mnbench.worker.requests.trial.runtime_of", lambda _: runtime)
+        monkeypatch.setattr("mnbench.worker.requests.trial.load_runtime", lambda _: runtime)
         return visit(REQUEST | {"model": b"model"} | changes, channel), channel.sent
 
     return run
@@ -161,8 +161,8 @@ def test_a_visit_tells_how_long_it_will_take(visited):
     """After the first run the worker says how many seconds to expect, warm-up and timed runs included."""
     _, sent = visited(FakeRuntime(), max_warmup_ns=10**6, min_duration_ns=2 * 10**6)
 
-    assert ["expect_s"] == [key for message in sent for key in message]
-    assert 0.003 <= sent[0]["expect_s"]
+    assert ["expected_s"] == [key for message in sent for key in message]
+    assert 0.003 <= sent[0]["expected_s"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_copies_are_timed_apart(visited):
     runtime = FakeRuntime(copies=lambda: {"in": lambda: done.append("in"), "out": lambda: done.append("out")})
     answer, _ = visited(runtime)
 
-    assert ["in"] * COPIES + ["out"] * COPIES == done
+    assert ["in"] * COPY_RUNS + ["out"] * COPY_RUNS == done
     assert {"in", "out"} == set(answer["copies_ns"])
     assert {} == visited(FakeRuntime())[0]["copies_ns"]
 
@@ -237,14 +237,14 @@ ALLOWED = "import sys, json, numpy.random, onnxruntime, execnet.gateway_base; pr
 
 def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(make_device, monkeypatch):
     """In a worker there is nothing of mnbench, and no package that numpy and onnxruntime do not bring themselves."""
-    name = f"{transport.PACKAGE}.runtimes.onnxruntime"
-    monkeypatch.setattr(transport, "_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
-    answer = transport.ask(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
+    name = f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"
+    monkeypatch.setattr(transport, "_worker_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
+    answer = transport.call_worker(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
     there = {name.partition(".")[0] for name in json.loads(answer["runtime"]["version"])}
     bare = subprocess.run([sys.executable, "-c", ALLOWED], capture_output=True, text=True, check=True).stdout
     allowed = {name.partition(".")[0] for name in json.loads(bare)} | set(sys.stdlib_module_names)
 
-    assert {transport.PACKAGE} == there - allowed
+    assert {transport.WORKER_PACKAGE} == there - allowed
     assert {"numpy", "onnxruntime"} <= there
     assert "mnbench" not in there
 
@@ -256,7 +256,7 @@ def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
     image = image.astype(kind)
     feed = {"inputs": {"input": (str(image.dtype), image.shape, image.tobytes())}}
     model = small_model(helper.np_dtype_to_tensor_dtype(image.dtype))
-    answer = transport.ask(make_device(), REQUEST | feed | {"model": model}, timeout_s=30)
+    answer = transport.call_worker(make_device(), REQUEST | feed | {"model": model}, timeout_s=30)
     ((dtype, shape, data),) = answer["outputs"]
 
     assert np.allclose(np.exp(image.astype(np.float32)), np.frombuffer(data, dtype).reshape(shape), rtol=1e-4)
@@ -287,7 +287,7 @@ def test_folders_at_home_are_made_on_the_device(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     given = {"trt_engine_cache_path": "~/.cache/engines", "trt_engine_cache_enable": "1", "file": "/~/not/home"}
 
-    assert given | {"trt_engine_cache_path": str(tmp_path / ".cache/engines")} == at_home(given)
+    assert given | {"trt_engine_cache_path": str(tmp_path / ".cache/engines")} == expand_folders(given)
     assert (tmp_path / ".cache/engines").is_dir()
 
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from mnbench.worker.timing import timed_runs, warm_up
+from mnbench.worker.timing import time_runs, warm_up
 
 
 class FakeTime:
@@ -33,7 +33,7 @@ class FakeTime:
 
     def timed(self, **minima):
         """The latencies of timed runs."""
-        return timed_runs(self.run, **minima, clock=self.clock, cpu_clock=self.cpu_clock).latencies_ns
+        return time_runs(self.run, **minima, clock=self.clock, cpu_clock=self.cpu_clock).latencies_ns
 
 
 # The timed loop
@@ -79,7 +79,7 @@ def test_there_is_always_one_run():
 def test_each_run_has_its_latency_and_its_work():
     """The wall's clock tells latencies, the thread's own clock what it worked, run by run."""
     time = FakeTime(10, 30, 20)
-    runs = timed_runs(time.run, min_runs=3, min_duration_ns=0, clock=time.clock, cpu_clock=time.cpu_clock)
+    runs = time_runs(time.run, min_runs=3, min_duration_ns=0, clock=time.clock, cpu_clock=time.cpu_clock)
 
     assert ([10, 30, 20], [5, 15, 10]) == (runs.latencies_ns, runs.cpu_ns)
 
@@ -93,7 +93,7 @@ def test_only_the_run_is_between_the_clock_readings():
         calls.append(name)
         return next(ticks)
 
-    timed_runs(
+    time_runs(
         lambda: calls.append("run"),
         min_runs=3,
         min_duration_ns=0,
@@ -118,7 +118,7 @@ def test_garbage_collection_is_off_while_timing_and_as_before_afterwards(enabled
     """No collection falls into a latency; afterwards it is on where it was on."""
     (gc.enable if enabled else gc.disable)()
     during = []
-    timed_runs(lambda: during.append(gc.isenabled()), min_runs=2, min_duration_ns=0)
+    time_runs(lambda: during.append(gc.isenabled()), min_runs=2, min_duration_ns=0)
 
     assert [False, False] == during
     assert enabled == gc.isenabled()
@@ -134,7 +134,7 @@ def test_garbage_collection_is_restored_when_a_run_fails(error):
         raise error
 
     with pytest.raises(error):
-        timed_runs(run, min_runs=2, min_duration_ns=0)
+        time_runs(run, min_runs=2, min_duration_ns=0)
     assert gc.isenabled()
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import echo_json, format_option, sources, variant_options
+from mnbench.cli.options import format_option, print_json, select_sources, variant_options
 from mnbench.errors import FileError
-from mnbench.network.variant import Source, Variant
+from mnbench.network.variant import ModelSource, Variant
 
 if TYPE_CHECKING:
-    from mnbench.model.pretrained.fit import Fitted
+    from mnbench.model.pretrained.fit import FittedCheckpoint
 
 
 @click.command(
@@ -53,7 +53,7 @@ def command(
     of a file: its tensors are known by their names, each is used once, and alpha is read from their shapes. The
     simplified graph is proved to compute what the plain one does, and passes ONNX's full checker.
     """
-    chosen = sources(**selection)
+    chosen = select_sources(**selection)
     if not chosen:
         raise click.UsageError("name a graph or an .onnx file: mnbench build v1")
     if path and len(chosen) > 1:
@@ -63,50 +63,50 @@ def command(
     if bn_epsilon and not weights:
         raise click.UsageError("--bn-epsilon goes with --weights")
     from mnbench import atomic_files
-    from mnbench.cli.progress_bar import progress
+    from mnbench.cli.progress_bar import show_progress
     from mnbench.model import build_table
-    from mnbench.model.build import make
+    from mnbench.model.build import build_model
 
     fits = _fitted(weights, chosen, selection, bn_epsilon) if weights else []
     chosen = [one.variant for one in fits] or chosen
-    built: list[build_table.Built] = []
-    with progress("building", len(chosen)) as step:
+    built: list[build_table.SavedModel] = []
+    with show_progress("building", len(chosen)) as step:
         for source, fit in zip(chosen, fits or [None] * len(chosen), strict=True):
-            made = make(
+            made = build_model(
                 source,
                 seed=seed,
                 opset=opset,
                 simplified=not no_simplify,
                 keep_bn=keep_bn,
-                given=fit.given if fit else None,
+                pretrained=fit.pretrained if fit else None,
             )
             target = path or Path(f"{source.name}.onnx")
             if target.exists() and any(
                 target.samefile(graph) for graph in selection["graphs"] if graph.endswith(".onnx")
             ):
                 raise FileError(f"{target}: is the model that was read", hint="name another file with -o")
-            atomic_files.write(target, made.model.data, durable=False)
-            built.append(build_table.Built(path=target, made=made))
+            atomic_files.write_atomically(target, made.model.data, durable=False)
+            built.append(build_table.SavedModel(path=target, built=made))
             step()
     if output == "json":
-        payloads = [one.payload() for one in built]
-        echo_json(payloads[0] if len(payloads) == 1 else {"models": payloads})
+        payloads = [one.to_dict() for one in built]
+        print_json(payloads[0] if len(payloads) == 1 else {"models": payloads})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(build_table.build_table(built), output)
+    render(build_table.build_table(built), output)
 
 
 def _fitted(
-    weights: Path, chosen: Sequence[Source], selection: dict[str, Any], epsilon: float | None
-) -> list["Fitted"]:
+    weights: Path, chosen: Sequence[ModelSource], selection: dict[str, Any], epsilon: float | None
+) -> list["FittedCheckpoint"]:
     """One graph at one α with the file's weights, at each resolution asked for."""
-    from mnbench.model.pretrained.checkpoint import opened
-    from mnbench.model.pretrained.fit import fitted
+    from mnbench.model.pretrained.checkpoint import open_checkpoint
+    from mnbench.model.pretrained.fit import fit_checkpoint
 
     variants = [source for source in chosen if isinstance(source, Variant)]
     alphas: list[float] = selection["alpha"] or []
     if len(variants) < len(chosen) or len(selection["graphs"]) > 1 or len(alphas) > 1:
         raise click.UsageError("--weights are of one graph at one alpha: name one graph, and at most one --alpha")
-    checkpoint = opened(weights)
-    return [fitted(checkpoint, one, alpha=alphas[0] if alphas else None, epsilon=epsilon) for one in variants]
+    checkpoint = open_checkpoint(weights)
+    return [fit_checkpoint(checkpoint, one, alpha=alphas[0] if alphas else None, epsilon=epsilon) for one in variants]

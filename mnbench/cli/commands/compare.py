@@ -7,40 +7,50 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.options import echo_json, format_option, sources, variant_options
-from mnbench.cli.param_types import Duration, Report, Share, TableName
+from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.param_types import Duration, Percent, ReportFile, WorkspaceName
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:
-    from mnbench.comparison.decide import Finding, Judgement
-    from mnbench.comparison.procedure import Settings
-    from mnbench.comparison.sides import Pairing
+    from mnbench.comparison.decide import Comparison, Finding
+    from mnbench.comparison.procedure import ComparisonSettings
+    from mnbench.comparison.sides import ComparisonRequest
     from mnbench.targets.device import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-JUDGING = ("min_effect", "margin", "tolerance", "alpha_level", "processes", "budget", "seed", "allow", "self_check")
+DECISION_OPTIONS = (
+    "min_effect",
+    "margin",
+    "tolerance",
+    "alpha_level",
+    "processes",
+    "budget",
+    "seed",
+    "allow",
+    "self_check",
+)
 EXIT_CODES = {"pass": 0, "slower": 3, "inconclusive": 4}
-REPORTS = ("markdown", "annotations", "junit", "json", "bencher", "benchmark-action", "series")
-ALLOWED = ("busy", "cpu", "fallback", "inconclusive", "missing", "shapes", "threads")
+REPORT_FORMATS = ("markdown", "annotations", "junit", "json", "bencher", "benchmark-action", "series")
+ALLOWABLE = ("busy", "cpu", "fallback", "inconclusive", "missing", "shapes", "threads")
 
 
-def judging_options(command: Command) -> Command:
+def decision_options(command: Command) -> Command:
     """By which rules a table is judged, and what may be spent on it."""
     for decorate in (
         click.option(
             "--report",
             "reports",
             multiple=True,
-            type=Report(*REPORTS),
+            type=ReportFile(*REPORT_FORMATS),
             help="Write also a report, for people or a service: junit=FILE. Repeatable. Formats: "
-            f"{', '.join(REPORTS)} (a folder that each comparison adds a line a row to).",
+            f"{', '.join(REPORT_FORMATS)} (a folder that each comparison adds a line a row to).",
         ),
         click.option("--self-check", is_flag=True, help="Compare the base with itself: is this machine fit to judge?"),
         click.option(
             "--allow",
             multiple=True,
-            type=click.Choice(ALLOWED),
+            type=click.Choice(ALLOWABLE),
             help="Do not refuse, or fail, because of this. Repeatable.",
         ),
         click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of weights and order."),
@@ -62,28 +72,28 @@ def judging_options(command: Command) -> Command:
             "--alpha-level",
             default="1%",
             show_default=True,
-            type=Share(),
+            type=Percent(),
             help="The chance that any innocent row of the table is called slower.",
         ),
         click.option(
             "--tolerance",
             default="2%",
             show_default=True,
-            type=Share(),
+            type=Percent(),
             help="A row is the same once it is beyond doubt less than this slower.",
         ),
         click.option(
             "--margin",
             default="0.5%",
             show_default=True,
-            type=Share(),
+            type=Percent(),
             help="A row is slower only if it is so by more than this beyond doubt, …",
         ),
         click.option(
             "--min-effect",
             default="1%",
             show_default=True,
-            type=Share(),
+            type=Percent(),
             help="… and by this at least by estimate.",
         ),
         click.option(
@@ -95,7 +105,7 @@ def judging_options(command: Command) -> Command:
         ),
         click.option(
             "--device",
-            type=TableName("devices", ".toml"),
+            type=WorkspaceName("devices", ".toml"),
             help="Where to measure. Default: cpu, or what the table is named after.",
         ),
     ):
@@ -111,7 +121,7 @@ def judging_options(command: Command) -> Command:
 @click.argument("base")
 @click.argument("candidate")
 @variant_options
-@judging_options
+@decision_options
 @format_option()
 def command(
     *,
@@ -129,18 +139,18 @@ def command(
     with the graphs to compare them with. Both are measured beside each other, run by run, in fresh processes, until
     every row is decided. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
     """
-    from mnbench.comparison.sides import pairings, side
+    from mnbench.comparison.sides import pair_sides, parse_side
 
-    settings = settings_of(**{name: rest.pop(name) for name in JUDGING})
+    settings = read_settings(**{name: rest.pop(name) for name in DECISION_OPTIONS})
     if rest["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
-    chosen = pairings(side(base), side(candidate), sources(**rest))
+    chosen = pair_sides(parse_side(base), parse_side(candidate), select_sources(**rest))
     names = (base, base if settings.self_check else candidate)
-    judgement = finished(chosen, settings, device=read_device(device or "cpu"), results=results, names=names)
-    shown(judgement, results, output, reports)
+    judgement = run_comparison(chosen, settings, device=read_device(device or "cpu"), results=results, labels=names)
+    report_comparison(judgement, results, output, reports)
 
 
-def settings_of(
+def read_settings(
     *,
     min_effect: float,
     margin: float,
@@ -152,13 +162,19 @@ def settings_of(
     allow: Sequence[str],
     self_check: bool,
     **_: Any,
-) -> "Settings":
-    """What `judging_options` ask for."""
-    from mnbench.comparison.decide import Rules
-    from mnbench.comparison.procedure import Settings
+) -> "ComparisonSettings":
+    """What `decision_options` ask for."""
+    from mnbench.comparison.decide import DecisionRules
+    from mnbench.comparison.procedure import ComparisonSettings
 
-    return Settings(
-        rules=Rules(alpha=alpha_level, margin=margin, min_effect=min_effect, tolerance=tolerance, processes=processes),
+    return ComparisonSettings(
+        rules=DecisionRules(
+            error_rate=alpha_level,
+            noise_margin=margin,
+            min_effect=min_effect,
+            equivalence_margin=tolerance,
+            processes=processes,
+        ),
         budget_s=budget,
         seed=seed,
         allow=frozenset(allow),
@@ -166,54 +182,59 @@ def settings_of(
     )
 
 
-def finished(
-    chosen: Sequence["Pairing"],
-    settings: "Settings",
+def run_comparison(
+    chosen: Sequence["ComparisonRequest"],
+    settings: "ComparisonSettings",
     *,
     device: "Device",
     results: Path,
-    names: tuple[str, str],
-    known: Sequence["Finding"] = (),
-    alone: bool | None = None,
-) -> "Judgement":
+    labels: tuple[str, str],
+    known_findings: Sequence["Finding"] = (),
+    raise_errors: bool | None = None,
+) -> "Comparison":
     """Make the models, measure the rows, judge the table. Ctrl-C leaves nothing behind.
 
     An `alone` row, as the only one is, fails with the error that another would get for a reason.
     """
-    from mnbench.cli.measuring import all_or_nothing, announced, real
-    from mnbench.cli.progress_bar import progress
-    from mnbench.comparison.compare import Preparation, compare
-    from mnbench.targets.environments import installed
+    from mnbench.cli.measuring import announce_environment, discard_unfinished, reject_emulated
+    from mnbench.cli.progress_bar import show_progress
+    from mnbench.comparison.compare import CaseBuilder, compare
+    from mnbench.targets.environments import prepare_device
 
-    device = installed(device, making=announced)
-    real(device, "and are not compared")
+    device = prepare_device(device, on_create=announce_environment)
+    reject_emulated(device, "and are not compared")
     with (
-        all_or_nothing(results, "comparison") as new_folder,
+        discard_unfinished(results, "comparison") as new_folder,
         tempfile.TemporaryDirectory(prefix="mnbench-") as models,
     ):
-        preparation = Preparation(device, Path(models), settings)
-        with progress("building", len(chosen)) as step:
+        preparation = CaseBuilder(device, Path(models), settings)
+        with show_progress("building", len(chosen)) as step:
             for pairing in chosen:
-                preparation.add(pairing, alone=len(chosen) == 1 if alone is None else alone)
+                preparation.add(pairing, raise_errors=len(chosen) == 1 if raise_errors is None else raise_errors)
                 step()
-        folder = new_folder() if preparation.rows else None
-        with progress("comparing", settings.rules.processes) as step:
+        folder = new_folder() if preparation.cases else None
+        with show_progress("comparing", settings.rules.processes) as step:
             return compare(
-                preparation.rows, [*preparation.known, *known], settings, names=names, folder=folder, seen=step
+                preparation.cases,
+                [*preparation.findings, *known_findings],
+                settings,
+                names=labels,
+                folder=folder,
+                on_progress=step,
             )
 
 
-def shown(judgement: "Judgement", results: Path, output: str, reports: Sequence[tuple[str, Path]]) -> None:
+def report_comparison(judgement: "Comparison", results: Path, output: str, reports: Sequence[tuple[str, Path]]) -> None:
     """Print the judgement, write the reports, and exit as it says."""
     from mnbench.comparison import exports as writers
-    from mnbench.comparison.findings_table import findings_table, judgement_payload
-    from mnbench.tables.render import echo
+    from mnbench.comparison.findings_table import comparison_to_dict, findings_table
+    from mnbench.tables.render import render
 
     if output == "json":
-        echo_json(judgement_payload(judgement))
+        print_json(comparison_to_dict(judgement))
     else:
-        echo(findings_table(judgement, beside=output == "csv"), output)
-    writers.write(judgement, reports)
+        render(findings_table(judgement, reason_column=output == "csv"), output)
+    writers.write_exports(judgement, reports)
     if judgement.run:
         click.echo(f"every pair is kept in {results / 'raw' / judgement.run}", err=True)
     if EXIT_CODES[judgement.verdict]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from mnbench.cli.options import echo_json, format_option, sources, variant_options
+from mnbench.cli.options import format_option, print_json, select_sources, variant_options
 
 
 @click.command(epilog="\b\nExample:\n  mnbench cost v1 --alpha 1,0.5 --res 224,160\n  mnbench cost model.onnx --layers")
@@ -24,12 +24,12 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
         raise click.UsageError("name a graph or an .onnx file: mnbench cost v1")
     from mnbench.network import cost_tables
 
-    counted = [_counted(source) for source in sources(**selection)]
+    counted = [_counted(source) for source in select_sources(**selection)]
     if output == "json":
-        payloads = [one.payload(layers=layers) for one in counted]
-        echo_json(payloads[0] if len(payloads) == 1 else {"costs": payloads})
+        payloads = [one.to_dict(layers=layers) for one in counted]
+        print_json(payloads[0] if len(payloads) == 1 else {"costs": payloads})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     if layers:
         tables: list[Any] = [cost_tables.layer_table(one) for one in counted]
@@ -38,18 +38,20 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
     else:
         tables = [cost_tables.cost_table(counted)]
     for table in tables:
-        echo(table, output)
+        render(table, output)
 
 
 def _counted(source: Any) -> Any:
-    from mnbench.network.cost_tables import Counted
-    from mnbench.network.network import network
+    from mnbench.network.cost_tables import CountedModel
+    from mnbench.network.network import build_network
     from mnbench.network.variant import Variant
 
     if isinstance(source, Variant):
-        layers = network(source).layers
-        return Counted(source=source, resolution=source.resolution, layers=layers, element_bytes=source.element_bytes)
-    from mnbench.model.build import make
+        layers = build_network(source).layers
+        return CountedModel(
+            source=source, resolution=source.resolution, layers=layers, element_bytes=source.element_bytes
+        )
+    from mnbench.model.build import build_model
 
-    made = make(source, simplified=False)
-    return Counted(source=source, resolution=made.resolution, layers=made.layers, element_bytes=made.element_bytes)
+    made = build_model(source, simplified=False)
+    return CountedModel(source=source, resolution=made.resolution, layers=made.layers, element_bytes=made.element_bytes)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import TableName
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import WorkspaceName
 from mnbench.targets.device import read_device
 from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:
     from mnbench.targets.device import Device
 
-NAME = TableName("devices", ".toml")
+NAME = WorkspaceName("devices", ".toml")
 
 
 @click.group(
@@ -37,15 +37,15 @@ def list_devices(*, output: str) -> None:
     Each is ready, or has the one command that makes it so.
     """
     from mnbench.targets import listing
-    from mnbench.targets.readiness import readiness
+    from mnbench.targets.readiness import check_readiness
 
-    known = [(device, readiness(device)) for device in map(read_device, table_paths("devices"))]
+    known = [(device, check_readiness(device)) for device in map(read_device, table_paths("devices"))]
     if output == "json":
-        echo_json({"devices": [listing.device_payload(device, state) for device, state in known]})
+        print_json({"devices": [listing.device_to_dict(device, state) for device, state in known]})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(listing.device_table(known), output)
+    render(listing.device_table(known), output)
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices show cpu")
@@ -54,16 +54,16 @@ def list_devices(*, output: str) -> None:
 def show(*, device: str, output: str) -> None:
     """Show a device's profile."""
     from mnbench.targets import listing
-    from mnbench.targets.readiness import readiness
+    from mnbench.targets.readiness import check_readiness
 
     profile = read_device(device)
-    state = readiness(profile)
+    state = check_readiness(profile)
     if output == "json":
-        echo_json(listing.device_payload(profile, state))
+        print_json(listing.device_to_dict(profile, state))
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(listing.profile_table(profile, state), output)
+    render(listing.device_file_table(profile, state), output)
 
 
 @command.command(
@@ -74,33 +74,33 @@ def show(*, device: str, output: str) -> None:
 @click.option("--fresh", is_flag=True, help="Make it again, with the newest packages.")
 def setup(*, device: str, fresh: bool) -> None:
     """Make the environment that a device requires, or what emulates it."""
-    from mnbench.cli.measuring import announced
-    from mnbench.targets.environments import installed
-    from mnbench.targets.readiness import readiness
-    from mnbench.targets.resolve import way_now
+    from mnbench.cli.measuring import announce_environment
+    from mnbench.targets.environments import prepare_device
+    from mnbench.targets.readiness import check_readiness
+    from mnbench.targets.resolve import resolve_target
 
     profile = read_device(device)
-    if way_now(profile).kind in {"emulated", "nowhere"}:
+    if resolve_target(profile).kind in {"emulated", "unavailable"}:
         _emulate(profile, fresh=fresh)
         return
-    ready = installed(profile, fresh=fresh, making=announced)
+    ready = prepare_device(profile, fresh=fresh, on_create=announce_environment)
     if profile.requires:
         click.echo(f"{profile.name}: {ready.gateway.partition('python=')[2]}")
         return
-    state = readiness(profile)
+    state = check_readiness(profile)
     click.echo(f"{profile.name}: it has no environment of its own; {state.text}")
 
 
 def _emulate(profile: "Device", *, fresh: bool) -> None:
     """Make the emulated Python."""
-    from mnbench.cli.progress_bar import progress
+    from mnbench.cli.progress_bar import show_progress
     from mnbench.targets import debian, emulation
 
-    if fresh or not emulation.is_made(emulation.place()):
+    if fresh or not emulation.emulator_exists(emulation.emulator_path()):
         click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
-    with progress("megabytes", debian.SIZE_MB) as step:
-        made = emulation.set_up(fresh=fresh, step=step)
-    click.echo(f"{profile.name}: {made}, {emulation.size_mb(made)} MB; emulated, so it tells no latency")
+    with show_progress("megabytes", debian.SIZE_MB) as step:
+        made = emulation.install_emulator(fresh=fresh, on_progress=step)
+    click.echo(f"{profile.name}: {made}, {emulation.folder_size_mb(made)} MB; emulated, so it tells no latency")
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
@@ -115,15 +115,15 @@ def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     """
     from mnbench.bench import probe_table
     from mnbench.bench.probe import probe as run_probe
-    from mnbench.cli.measuring import announced
-    from mnbench.targets.environments import installed
+    from mnbench.cli.measuring import announce_environment
+    from mnbench.targets.environments import prepare_device
 
-    profile = installed(read_device(device), making=announced)
+    profile = prepare_device(read_device(device), on_create=announce_environment)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
     if output == "json":
-        echo_json(probe_table.probe_payload(profile, cell.variant, sample))
+        print_json(probe_table.probe_to_dict(profile, cell.variant, sample))
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(probe_table.probe_table(profile, cell.variant, sample), output)
+    render(probe_table.probe_table(profile, cell.variant, sample), output)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnbench import families
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import Duration, TableName
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import Duration, WorkspaceName
 from mnbench.errors import MnbenchError
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:
-    from mnbench.bench.plan import Cell
-    from mnbench.bench.self_comparison import Noise
-    from mnbench.hosts.noise_sources import Disturbance
+    from mnbench.bench.plan import BenchmarkCase
+    from mnbench.bench.self_comparison import SelfComparison
+    from mnbench.hosts.noise_sources import NoiseSource
     from mnbench.targets.device import Device
 
 REST_S = 1.0
@@ -37,7 +37,11 @@ RUNS = 24
     epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --quick --format json\n  mnbench doctor --calibrate 2h"
 )
 @click.option(
-    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to look and measure."
+    "--device",
+    default="cpu",
+    show_default=True,
+    type=WorkspaceName("devices", ".toml"),
+    help="Where to look and measure.",
 )
 @click.option("--quick", is_flag=True, help="Only look: measure no noise.")
 @click.option(
@@ -52,32 +56,32 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
     Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
     two runs of the same model lie apart, in about 20 seconds.
     """
-    from mnbench.cli.measuring import announced, real
-    from mnbench.hosts.noise_sources import disturbances
-    from mnbench.targets.environments import installed
+    from mnbench.cli.measuring import announce_environment, reject_emulated
+    from mnbench.hosts.noise_sources import noise_sources
+    from mnbench.targets.environments import prepare_device
 
-    profile = installed(read_device(device), making=announced)
+    profile = prepare_device(read_device(device), on_create=announce_environment)
     if calibrate:
-        real(profile, "and neither does their drift")
+        reject_emulated(profile, "and neither does their drift")
         _calibrate(profile, calibrate, output)
         return
     first = _look(profile, rest_s=REST_S)
     looks = [first["before"], first["conditions"]]
-    found = disturbances(first["facts"], *looks, gpu=first["gpu"])
+    found = noise_sources(first["facts"], *looks, gpu=first["gpu"])
     if output == "rich":
         _show_look(profile, first, found)
     noises, missing = ([], "skipped with --quick") if quick else _noise(profile)
     if noises:
         # Stolen time, heat, swapping: what one second of rest does not show. The load was our own.
         looks.append(_look(profile, rest_s=0)["conditions"])
-    every = disturbances(first["facts"], *looks, gpu=first["gpu"])
+    every = noise_sources(first["facts"], *looks, gpu=first["gpu"])
     if output == "rich":
         known = {one.name for one in found}
         _show_noise(noises, missing, [one for one in every if one.name not in known])
         return
     from mnbench.bench import self_comparison
 
-    echo_json(
+    print_json(
         {
             "device": profile.name,
             "runtime": {"name": profile.runtime, "version": first["runtime_version"]},
@@ -85,7 +89,7 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
             "conditions": looks[-1],
             "gpu": first["gpu"],
             "disturbances": [asdict(one) for one in every],
-            "noise": self_comparison.payload(noises) if noises else None,
+            "noise": self_comparison.self_comparisons_to_dict(noises) if noises else None,
             "noise_missing": missing,
         }
     )
@@ -93,77 +97,77 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
 
 def _look(profile: "Device", *, rest_s: float) -> dict[str, Any]:
     """Facts and conditions, told by a worker on the device."""
-    from mnbench.targets.transport import ask
+    from mnbench.targets.transport import call_worker
 
-    request = {"do": "host_facts", "rest_s": rest_s, "gpu": profile.nvidia, "runtime": profile.runtime}
-    return ask(profile, request, timeout_s=TIMEOUT_S)
+    request = {"kind": "host_facts", "rest_s": rest_s, "gpu": profile.nvidia, "runtime": profile.runtime}
+    return call_worker(profile, request, timeout_s=TIMEOUT_S)
 
 
 def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
     """Runs all through the time given; what an interrupted calibration found is kept."""
     import msgspec
 
-    from mnbench.bench.drift import calibrate, drift
-    from mnbench.bench.plan import Plan, Protocol
-    from mnbench.cli.progress_bar import progress
+    from mnbench.bench.drift import calibrate, compute_drift
+    from mnbench.bench.plan import Plan, SamplingConfig
+    from mnbench.cli.progress_bar import show_progress
     from mnbench.hosts.facts_table import drift_table
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
-        plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)
-        with progress("calibrating", RUNS) as step:
-            kept = calibrate(plan, runs=RUNS, every_s=duration_s / RUNS, seen=step)
-    found = drift(kept)
+        protocol = SamplingConfig(processes=PROCESSES, min_duration_s=DURATION_S)
+        plan = Plan(cases=tuple(_cells(Path(folder))), device=profile, sampling=protocol)
+        with show_progress("calibrating", RUNS) as step:
+            kept = calibrate(plan, runs=RUNS, interval_s=duration_s / RUNS, on_run=step)
+    found = compute_drift(kept)
     if output == "json":
-        echo_json(msgspec.to_builtins({"runs": kept.runs, "drift": found}))
+        print_json(msgspec.to_builtins({"runs": kept.runs, "drift": found}))
     elif found:
-        echo(drift_table(found, len(kept.runs)), "rich")
+        render(drift_table(found, len(kept.runs)), "rich")
 
 
-def _noise(profile: "Device") -> tuple[list["Noise"], str | None]:
+def _noise(profile: "Device") -> tuple[list["SelfComparison"], str | None]:
     """What A against A shows, or why it cannot be measured."""
     from mnbench.bench import self_comparison
-    from mnbench.bench.plan import Plan, Protocol
-    from mnbench.cli.measuring import real
-    from mnbench.cli.progress_bar import progress
+    from mnbench.bench.plan import Plan, SamplingConfig
+    from mnbench.cli.measuring import reject_emulated
+    from mnbench.cli.progress_bar import show_progress
 
     try:
-        real(profile, "and neither does their noise")
+        reject_emulated(profile, "and neither does their noise")
         with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-            protocol = Protocol(processes=PROCESSES, min_duration_s=DURATION_S)
-            plan = Plan(cells=tuple(_cells(Path(folder))), device=profile, protocol=protocol)
-            with progress("measuring noise", self_comparison.visits(plan)) as step:
-                return self_comparison.measure(plan, seen=step), None
+            protocol = SamplingConfig(processes=PROCESSES, min_duration_s=DURATION_S)
+            plan = Plan(cases=tuple(_cells(Path(folder))), device=profile, sampling=protocol)
+            with show_progress("measuring noise", self_comparison.trial_count(plan)) as step:
+                return self_comparison.compare_with_itself(plan, on_trial=step), None
     except MnbenchError as failure:
         return [], f"{failure.message} ({failure.hint})"
 
 
-def _cells(folder: Path) -> list["Cell"]:
-    from mnbench.bench.prepare import prepare
-    from mnbench.model.build import make
+def _cells(folder: Path) -> list["BenchmarkCase"]:
+    from mnbench.bench.prepare import prepare_case
+    from mnbench.model.build import build_model
     from mnbench.network.variant import Variant
 
     table = families.architecture("v1")
     variants = [Variant(architecture=table, alpha=alpha, resolution=(side, side)) for alpha, side in MODELS]
-    return [prepare(make(variant), folder, variant=variant.name, seed=0) for variant in variants]
+    return [prepare_case(build_model(variant), folder, variant=variant.name, seed=0) for variant in variants]
 
 
-def _show_look(profile: "Device", look: dict[str, Any], found: Sequence["Disturbance"]) -> None:
+def _show_look(profile: "Device", look: dict[str, Any], found: Sequence["NoiseSource"]) -> None:
     from mnbench.hosts import facts_table
 
-    facts_table.echo_facts(profile, look["facts"], look["conditions"], look["gpu"], look["runtime_version"])
-    facts_table.echo_disturbances(found, f"{'what' if found else 'nothing'} disturbs measurements here")
+    facts_table.print_facts(profile, look["facts"], look["conditions"], look["gpu"], look["runtime_version"])
+    facts_table.print_noise_sources(found, f"{'what' if found else 'nothing'} disturbs measurements here")
 
 
-def _show_noise(noises: Sequence["Noise"], missing: str | None, later: Sequence["Disturbance"]) -> None:
+def _show_noise(noises: Sequence["SelfComparison"], missing: str | None, later: Sequence["NoiseSource"]) -> None:
     from mnbench.hosts import facts_table
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     if later:
-        facts_table.echo_disturbances(later, "seen while measuring")
+        facts_table.print_noise_sources(later, "seen while measuring")
     click.echo()
     if noises:
-        echo(facts_table.noise_table(noises), "rich")
+        render(facts_table.self_comparison_table(noises), "rich")
     else:
         click.echo(f"no noise: {missing}")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.commands.compare import finished, judging_options, settings_of, shown
+from mnbench.cli.commands.compare import decision_options, read_settings, report_comparison, run_comparison
 from mnbench.cli.options import format_option
-from mnbench.errors import MnbenchError, RecordError
+from mnbench.errors import MnbenchError, ResultsError
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:
-    from mnbench.comparison.baseline import Baseline
+    from mnbench.comparison.baseline import RequestBuilder
     from mnbench.results.record import Record
 
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
 @click.option("--base-ref", metavar="REV", help="Take table, graphs and tool of the base from another git revision.")
 @click.option("--all", "every", is_flag=True, help="Measure also rows in which nothing has changed.")
-@judging_options
+@decision_options
 @format_option()
 def command(
     *,
@@ -46,52 +46,52 @@ def command(
     and measured beside what is there now; its number is not used. Rows in which nothing has changed cost no time.
     MODEL names .onnx files of your own that have rows. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
     """
-    from mnbench.cli.progress_bar import progress
-    from mnbench.comparison.baseline import Baseline
+    from mnbench.cli.progress_bar import show_progress
+    from mnbench.comparison.baseline import RequestBuilder
     from mnbench.network.variant import OnnxFile
 
     records = () if base_ref else _records(table)
     profile = read_device(judging["device"] or table.stem)
-    settings = settings_of(**judging)
+    settings = read_settings(**judging)
     own = {OnnxFile(path=path).name: path for path in models}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
-        baseline = Baseline(
+        baseline = RequestBuilder(
             table.parent, folder, device=profile, version=_version(), own=own, every=every or settings.self_check
         )
         if base_ref:
             _from_revision(stack, baseline, base_ref, table, folder)
         else:
-            with progress("building", len(records)) as step:
+            with show_progress("building", len(records)) as step:
                 for record in records:
                     baseline.add(record)
                     step()
-        judgement = finished(
-            baseline.pairings,
+        judgement = run_comparison(
+            baseline.requests,
             settings,
             device=profile,
             results=results,
-            names=(f"{table} at {base_ref}" if base_ref else str(table), "now"),
-            known=baseline.known,
-            alone=False,
+            labels=(f"{table} at {base_ref}" if base_ref else str(table), "now"),
+            known_findings=baseline.findings,
+            raise_errors=False,
         )
-    shown(judgement, results, output, reports)
+    report_comparison(judgement, results, output, reports)
 
 
-def _from_revision(stack: ExitStack, baseline: "Baseline", ref: str, table: Path, folder: Path) -> None:
+def _from_revision(stack: ExitStack, baseline: "RequestBuilder", ref: str, table: Path, folder: Path) -> None:
     """The rows of the table as it was there, each with the model that the tool of then makes."""
-    from mnbench.cli.progress_bar import progress
-    from mnbench.comparison.baseline import built_there
-    from mnbench.results.git_history import prefix, revision
+    from mnbench.cli.progress_bar import show_progress
+    from mnbench.comparison.baseline import build_at_revision
+    from mnbench.results.git_history import checkout_revision, path_in_repository
 
-    tree = stack.enter_context(revision(ref)) / prefix()
+    tree = stack.enter_context(checkout_revision(ref)) / path_in_repository()
     records = _records(tree / os.path.relpath(table))
-    with progress("building", len(records)) as step:
+    with show_progress("building", len(records)) as step:
         for record in records:
             try:
-                base = built_there(tree, record, folder)
+                base = build_at_revision(tree, record, folder)
             except MnbenchError as failure:
-                baseline.refuse(record, failure)
+                baseline.reject(record, failure)
             else:
                 baseline.add(record, base)
             step()
@@ -101,21 +101,21 @@ def _records(table: Path) -> Sequence["Record"]:
     """The newest record with a latency of each variant and number of threads, whatever runtime and CPU it had.
 
     Raises:
-        RecordError: there is none, or the table is broken.
+        ResultsError: there is none, or the table is broken.
     """
-    from mnbench.results.latency_table import latest
-    from mnbench.results.store import Store
+    from mnbench.results.latency_table import newest_records
+    from mnbench.results.store import ResultsFile
 
     if table.suffix != ".jsonl":
-        raise RecordError(f"{table}: is no table of results", hint="name one: mnbench gate results/cpu.jsonl")
+        raise ResultsError(f"{table}: is no table of results", hint="name one: mnbench gate results/cpu.jsonl")
     if not table.exists():
-        raise RecordError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
-    known = Store(table.parent, table.stem).records()
-    found = latest({(one.variant, one.threads): one for one in known if one.latency_ns}.values())
+        raise ResultsError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
+    known = ResultsFile(table.parent, table.stem).read_records()
+    found = newest_records({(one.variant, one.threads): one for one in known if one.latency_ns}.values())
     if not found and any(one.emulated for one in known):
-        raise RecordError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
+        raise ResultsError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
     if not found:
-        raise RecordError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
+        raise ResultsError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from mnbench import families
-from mnbench.cli.options import echo_json, format_option, sources, variant_options
+from mnbench.cli.options import format_option, print_json, select_sources, variant_options
 from mnbench.network.variant import Variant
 from mnbench.workspace import table_paths
 
@@ -29,11 +29,11 @@ def list_graphs(*, output: str) -> None:
 
     known = [families.architecture(name) for name in table_paths("graphs")]
     if output == "json":
-        echo_json({"graphs": [listing.graph_payload(architecture) for architecture in known]})
+        print_json({"graphs": [listing.graph_to_dict(architecture) for architecture in known]})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(listing.graph_table(known), output)
+    render(listing.graph_table(known), output)
 
 
 @command.command(epilog="\b\nExample:\n  mnbench graphs show v1 --alpha 0.5 --res 160")
@@ -41,18 +41,18 @@ def list_graphs(*, output: str) -> None:
 @format_option()
 def show(*, output: str, **selection: Any) -> None:
     """Show graphs row by row, as the paper's table does, with the shapes and costs at that α and resolution."""
-    from mnbench.network.cost_tables import row_payload, row_table
-    from mnbench.network.network import network
+    from mnbench.network.cost_tables import row_costs_to_dict, row_table
+    from mnbench.network.network import build_network
 
-    chosen = [source for source in sources(**selection) if isinstance(source, Variant)]
+    chosen = [source for source in select_sources(**selection) if isinstance(source, Variant)]
     if not chosen or len(chosen) < len(selection["graphs"]):
         raise click.UsageError("name a graph: mnbench graphs show v1 (of an .onnx file: mnbench cost FILE --layers)")
-    networks = [network(variant) for variant in chosen]
+    networks = [build_network(variant) for variant in chosen]
     if output == "json":
-        payloads = [row_payload(one) for one in networks]
-        echo_json(payloads[0] if len(payloads) == 1 else {"graphs": payloads})
+        payloads = [row_costs_to_dict(one) for one in networks]
+        print_json(payloads[0] if len(payloads) == 1 else {"graphs": payloads})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     for one in networks:
-        echo(row_table(one), output)
+        render(row_table(one), output)

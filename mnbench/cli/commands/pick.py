@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import Duration, TableName
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import Duration, WorkspaceName
 from mnbench.units import NS_PER_S
 
 
-class Size(click.ParamType[int]):
+class ByteSize(click.ParamType[int]):
     """`10MB`, in bytes."""
 
     name = "size"
@@ -27,8 +27,8 @@ class Size(click.ParamType[int]):
 
 @click.command(epilog="\b\nExample:\n  mnbench pick --budget 10ms\n  mnbench pick --budget 5ms --max-size 10MB")
 @click.option("--budget", required=True, type=Duration(), help="What an inference may take: 10ms.")
-@click.option("--max-size", "max_bytes", type=Size(), help="What its weights may take: 10MB.")
-@click.option("--device", type=TableName("devices"), help="Whose results. Default: each that there are results of.")
+@click.option("--max-size", "max_bytes", type=ByteSize(), help="What its weights may take: 10MB.")
+@click.option("--device", type=WorkspaceName("devices"), help="Whose results. Default: each that there are results of.")
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
 )
@@ -39,18 +39,18 @@ def command(*, budget: float, max_bytes: int | None, device: str | None, results
     Of the variants that were measured, the one with the highest published accuracy whose latency, to the upper end of
     its interval, is within the budget; with what it beat, and what does not fit. Nothing is measured.
     """
-    from mnbench.results.pick import choose
-    from mnbench.results.pick_table import choice_payload, choice_table
-    from mnbench.results.selection import chosen
+    from mnbench.results.pick import pick
+    from mnbench.results.pick_table import pick_table, pick_to_dict
+    from mnbench.results.selection import load_records
 
-    records = chosen(results, [device] if device else [])
-    choices = choose(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
+    records = load_records(results, [device] if device else [])
+    choices = pick(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
     if output == "json":
-        echo_json({"choices": [choice_payload(one) for one in choices]})
+        print_json({"choices": [pick_to_dict(one) for one in choices]})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     for at, one in enumerate(choices):
         if at:
             click.echo()
-        echo(choice_table(one), output)
+        render(pick_table(one), output)

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import click
 
-from mnbench.cli.options import parsed, results_option, where_option
-from mnbench.cli.param_types import TableName
+from mnbench.cli.options import parse_option, results_option, where_option
+from mnbench.cli.param_types import WorkspaceName
 
 KINDS = ("mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution")
 
@@ -17,7 +17,7 @@ KINDS = ("mult-adds", "memory-access", "params", "accuracy", "roofline", "layers
     "  mnbench plot accuracy --where 'latency_ns<10ms' --dark -o plot.png"
 )
 @click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
 @results_option
 @where_option
 @click.option(
@@ -38,20 +38,20 @@ def command(
     latency, with the Pareto front); roofline; layers (the time by layer type, from profiles); distribution (of the raw
     samples of the first six variants).
     """
-    from mnbench.plots.figures import Figure
-    from mnbench.results.selection import Condition, chosen
+    from mnbench.plots.figures import Plot
+    from mnbench.results.selection import Condition, load_records
 
-    records = chosen(results, devices, [parsed(Condition.parse, text) for text in where])
-    figure = Figure(kind=cast("Any", kind), results=results, records=records)
+    records = load_records(results, devices, [parse_option(Condition.parse, text) for text in where])
+    figure = Plot(kind=cast("Any", kind), results=results, records=records)
     if not paths:
-        from mnbench.plots.terminal import show
+        from mnbench.plots.terminal import print_plot
 
-        show(figure)
+        print_plot(figure)
         return
     from mnbench.plots.theme import DARK, LIGHT
-    from mnbench.plots.write import write
+    from mnbench.plots.write import write_plot
 
     spec = figure.spec(DARK if dark else LIGHT)
     for path in paths:
-        write(spec, path)
+        write_plot(spec, path)
         click.echo(path)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import TableName
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import WorkspaceName
 
 
 @click.command(epilog="\b\nExample:\n  mnbench predict\n  mnbench predict cpu --format json")
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
 )
@@ -21,17 +21,17 @@ def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) 
     For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together
     and the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
     """
-    from mnbench.analysis.cost_model_table import prediction_payload, prediction_table
-    from mnbench.analysis.cost_models import predictions
-    from mnbench.results.selection import chosen
+    from mnbench.analysis.cost_model_table import cost_model_table, cost_models_to_dict
+    from mnbench.analysis.cost_models import fit_cost_models
+    from mnbench.results.selection import load_records
 
-    found = predictions(chosen(results, devices), seed=seed)
+    found = fit_cost_models(load_records(results, devices), seed=seed)
     if output == "json":
-        echo_json({"predictions": [prediction_payload(one) for one in found]})
+        print_json({"predictions": [cost_models_to_dict(one) for one in found]})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     for at, one in enumerate(found):
         if at:
             click.echo()
-        echo(prediction_table(one), output)
+        render(cost_model_table(one), output)

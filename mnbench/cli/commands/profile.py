@@ -5,8 +5,8 @@ from typing import Literal
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
-from mnbench.errors import RecordError
+from mnbench.cli.options import format_option, print_json
+from mnbench.errors import ResultsError
 
 
 @click.command(epilog="\b\nExample:\n  mnbench profile v1-a0.5-r160\n  mnbench profile v1-a0.5-r160 --by layer")
@@ -21,26 +21,26 @@ def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results:
 
     The newest profile that `mnbench run --profile` kept of each variant, or of those named.
     """
-    from mnbench.results.layer_profile import newest
+    from mnbench.results.layer_profile import newest_profiles
 
-    kept = newest(results)
+    kept = newest_profiles(results)
     known = list(dict.fromkeys(one.variant for one in kept))
     for variant in variants:
         if variant not in known:
-            raise RecordError(
+            raise ResultsError(
                 f"{results}: holds no profile of {variant}",
                 hint=f"known: {', '.join(known)}" if known else "make one: mnbench run --profile",
             )
     if not kept:
-        raise RecordError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
-    from mnbench.results.layer_profile_table import profile_payload, profile_table
-    from mnbench.tables.render import echo
+        raise ResultsError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
+    from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
+    from mnbench.tables.render import render
 
     chosen = [one for one in kept if not variants or one.variant in variants]
     if output == "json":
-        echo_json({"profiles": [profile_payload(one) for one in chosen]})
+        print_json({"profiles": [layer_profile_to_dict(one) for one in chosen]})
         return
     for at, one in enumerate(chosen):
         if at:
             click.echo()
-        echo(profile_table(one, by), output)
+        render(layer_profile_table(one, by), output)

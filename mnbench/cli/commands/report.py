@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import parsed, results_option, where_option
-from mnbench.cli.param_types import TableName
+from mnbench.cli.options import parse_option, results_option, where_option
+from mnbench.cli.param_types import WorkspaceName
 
 
 @click.command(epilog="\b\nExample:\n  mnbench report\n  mnbench report cpu --where 'graph=v3-*' -o v3.html")
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
 @results_option
 @where_option
 @click.option(
@@ -30,9 +30,9 @@ def command(*, devices: tuple[str, ...], results: Path, where: Sequence[str], pa
     the hosts' facts, and the commands that measure it again.
     """
     from mnbench import atomic_files
-    from mnbench.report.page import page
-    from mnbench.results.selection import Condition, chosen
+    from mnbench.report.page import render_page
+    from mnbench.results.selection import Condition, load_records
 
-    records = chosen(results, devices, [parsed(Condition.parse, text) for text in where])
-    atomic_files.write(path, page(results, records, title=title).encode(), durable=False)
+    records = load_records(results, devices, [parse_option(Condition.parse, text) for text in where])
+    atomic_files.write_atomically(path, render_page(results, records, title=title).encode(), durable=False)
     click.echo(path)

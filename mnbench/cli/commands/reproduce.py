@@ -3,13 +3,13 @@
 import click
 
 from mnbench import families
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import TableName
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import WorkspaceName
 from mnbench.workspace import table_paths
 
 
 @click.command(epilog="\b\nExample:\n  mnbench reproduce v2\n  mnbench reproduce --disputed")
-@click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=TableName("graphs", ".toml"))
+@click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs", ".toml"))
 @click.option("--disputed", is_flag=True, help="Only the figures that no count gives, with the reason.")
 @format_option()
 def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
@@ -19,16 +19,19 @@ def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     latencies are the sources', for reading.
     """
     from mnbench.network import published_table
-    from mnbench.network.published_figures import reproduce
+    from mnbench.network.published_figures import check_published
 
     names = graphs or tuple(table_paths("graphs"))
-    figures = [figure for name in names for figure in reproduce(families.architecture(name))]
-    shown = [figure for figure in figures if figure.verdict == "disputed" or not disputed]
+    figures = [figure for name in names for figure in check_published(families.architecture(name))]
+    shown = [figure for figure in figures if figure.agreement == "disputed" or not disputed]
     if output == "json":
-        echo_json(
-            {"figures": [published_table.figure_payload(one) for one in shown], "tally": published_table.tally(figures)}
+        print_json(
+            {
+                "figures": [published_table.published_figure_to_dict(one) for one in shown],
+                "tally": published_table.count_agreements(figures),
+            }
         )
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(published_table.figure_table(shown, figures), output)
+    render(published_table.published_figure_table(shown, figures), output)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
-from mnbench.cli.options import echo_json, format_option, sources, variant_options
-from mnbench.cli.param_types import CommaSeparated, Duration, Share, TableNames, core, threads
+from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.param_types import CommaSeparated, Duration, Percent, WorkspaceNames, parse_core, parse_threads
 from mnbench.errors import MnbenchError
-from mnbench.network.variant import named
+from mnbench.network.variant import parse_variant
 from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:
-    from mnbench.bench.profiling import Profile
+    from mnbench.bench.profiling import LayerProfile
     from mnbench.results.record import Record
-    from mnbench.results.store import Store
+    from mnbench.results.store import ResultsFile
     from mnbench.targets.device import Device, Threads
 
 MAX_DURATION_S = 3600.0
@@ -25,7 +25,7 @@ ANCHOR = "v1-a0.25-r64"
 ARGUMENTS = "mnbench.run.arguments"
 
 
-class Remembering(click.Command):
+class ArgumentRecorder(click.Command):
     """Keeps the arguments as they were given, for the run to be resumed with."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -42,7 +42,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 
 
 @click.command(
-    cls=Remembering,
+    cls=ArgumentRecorder,
     epilog="\b\nExample:\n  mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128\n  mnbench run model.onnx",
 )
 @variant_options
@@ -51,7 +51,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     "names",
     default="cpu",
     show_default=True,
-    type=TableNames("devices", ".toml"),
+    type=WorkspaceNames("devices", ".toml"),
     help="Where to measure: cpu,openvino are measured in turn.",
 )
 @click.option(
@@ -79,7 +79,7 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     "--precision-target",
     default="1%",
     show_default=True,
-    type=Share(),
+    type=Percent(),
     help="Half the width of its interval that a cell is visited for, as a share of the median.",
 )
 @click.option(
@@ -91,12 +91,12 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 )
 @click.option(
     "--threads",
-    type=CommaSeparated(threads, "number", like="a number or `all`"),
+    type=CommaSeparated(parse_threads, "number", expected="a number or `all`"),
     help="Threads of one inference: 1,2,all. Default: the device's own.",
 )
 @click.option(
     "--cores",
-    type=CommaSeparated(core, "core", like="the number of a core"),
+    type=CommaSeparated(parse_core, "core", expected="the number of a core"),
     help="Cores to be bound to: 0,1. Default: any.",
 )
 @click.option(
@@ -148,58 +148,64 @@ def command(
     --precision-target or --budget is spent. What is measured is kept at once: after Ctrl-C the same command continues,
     and so does --resume.
     """
-    from mnbench.bench.drift import drift_of
-    from mnbench.bench.plan import Plan, Protocol
-    from mnbench.bench.schedule import Task
+    from mnbench.bench.drift import load_drift
+    from mnbench.bench.plan import Plan, SamplingConfig
+    from mnbench.bench.schedule import DeviceRun
     from mnbench.cli import measuring
-    from mnbench.results.store import Store, unfinished
+    from mnbench.results.store import ResultsFile, last_unfinished_arguments
 
     if resume:
-        with command.make_context(ctx.info_name, unfinished(results), parent=ctx.parent) as begun:
+        with command.make_context(ctx.info_name, last_unfinished_arguments(results), parent=ctx.parent) as begun:
             command.invoke(begun)
         return
     selection["graphs"] = selection["graphs"] or tuple(table_paths("graphs"))
-    chosen, on = sources(**selection), measuring.devices(names, packages)
+    chosen, on = select_sources(**selection), measuring.read_devices(names, packages)
     if anchor and ANCHOR not in {source.name for source in chosen}:
-        chosen.append(named(ANCHOR))
+        chosen.append(parse_variant(ANCHOR))
     if selection["batch"] is None:
         raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
-    protocol = Protocol(
+    protocol = SamplingConfig(
         processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
     )
-    if profile and any(one.fleet for one in on):
+    if profile and any(one.is_fleet for one in on):
         raise click.UsageError("--profile: a fleet does not tell where the time goes; name a board that ssh reaches")
-    on, lost = measuring.ready(on)
+    on, lost = measuring.prepare_devices(on)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cells = tuple(
-            measuring.cells(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn) if on else ()
+            measuring.prepare_cases(chosen, Path(folder), seed=seed, simplified=not no_simplify, keep_bn=keep_bn)
+            if on
+            else ()
         )
 
-        def task(device: "Device", count: "Threads | None") -> Task:
+        def task(device: "Device", count: "Threads | None") -> DeviceRun:
             setting = msgspec.structs.replace(
                 device, threads=count or device.threads, cores=tuple(cores or device.cores)
             )
-            real = not (setting.fleet or setting.emulated)
+            real = not (setting.is_fleet or setting.emulated)
             plan = Plan(
-                cells=cells,
+                cases=cells,
                 device=setting,
-                protocol=protocol.emulated() if setting.emulated else protocol,
+                sampling=protocol.for_emulator() if setting.emulated else protocol,
                 allow_fallback=allow_fallback,
-                ceilings=measuring.ceilings(cells, setting, fresh=fresh) if roofline and real else {},
-                drift=drift_of(setting) if real else None,
+                roofline_bounds=measuring.measure_roofline_bounds(cells, setting, fresh=fresh)
+                if roofline and real
+                else {},
+                drift=load_drift(setting) if real else None,
             )
-            store = Store(results, device.name)
-            return Task(plan=plan, store=store, run=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS]))
+            store = ResultsFile(results, device.name)
+            return DeviceRun(
+                plan=plan, results_file=store, folder=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
+            )
 
-        found = measuring.in_turn(on, list(dict.fromkeys(threads or [None])), task, profiled=profile)
+        found = measuring.measure_in_turn(on, list(dict.fromkeys(threads or [None])), task, with_profiles=profile)
     # Not before: a command that is continued takes up each of its runs, the complete ones too.
-    for one in found.tasks:
-        one.run.finish()
-    if found.tasks:
-        stores = {one.store.path: one.store for one in found.tasks}
+    for one in found.device_runs:
+        one.folder.finish()
+    if found.device_runs:
+        stores = {one.results_file.path: one.results_file for one in found.device_runs}
         _show(found.records, found.profiles if profile else None, stores.values(), output)
-    if lost or found.lost:
-        measuring.fail([*lost, *found.lost])
+    if lost or found.failures:
+        measuring.raise_failures([*lost, *found.failures])
     failed = sum(record.error is not None for record in found.records)
     if failed:
         raise MnbenchError(
@@ -208,23 +214,27 @@ def command(
 
 
 def _show(
-    records: Sequence["Record"], profiles: list["Profile"] | None, stores: Iterable["Store"], output: str
+    records: Sequence["Record"], profiles: list["LayerProfile"] | None, stores: Iterable["ResultsFile"], output: str
 ) -> None:
     import msgspec
 
     from mnbench import atomic_files
-    from mnbench.results.latency_table import latency_table, latest
-    from mnbench.results.layer_profile_table import profile_payload, profile_table
-    from mnbench.tables.render import echo, markdown
+    from mnbench.results.latency_table import latency_table, newest_records
+    from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
+    from mnbench.tables.render import render, to_markdown
 
     if output == "json":
         payload = {"records": msgspec.to_builtins(records)}
-        echo_json(payload if profiles is None else payload | {"profiles": [profile_payload(one) for one in profiles]})
+        print_json(
+            payload if profiles is None else payload | {"profiles": [layer_profile_to_dict(one) for one in profiles]}
+        )
     else:
-        echo(latency_table(records), output)
+        render(latency_table(records), output)
         for one in profiles or ():
             click.echo()
-            echo(profile_table(one, "type"), output)
+            render(layer_profile_table(one, "type"), output)
     for store in stores:
-        atomic_files.write(store.path.with_suffix(".md"), markdown(latency_table(latest(store.records()))).encode())
+        atomic_files.write_atomically(
+            store.path.with_suffix(".md"), to_markdown(latency_table(newest_records(store.read_records()))).encode()
+        )
         click.echo(f"kept in {store.path}", err=True)

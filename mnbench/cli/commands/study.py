@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import Duration, TableName
-from mnbench.errors import RecordError
-from mnbench.studies.study_file import study
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import Duration, WorkspaceName
+from mnbench.errors import ResultsError
+from mnbench.studies.study_file import read_study
 from mnbench.targets.device import read_device
 from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:
-    from mnbench.studies.study_result import Result
+    from mnbench.studies.study_result import StudyResult
 
 
 @click.command(epilog="\b\nExample:\n  mnbench study\n  mnbench study g1\n  mnbench study g1 --kept --format md")
-@click.argument("names", nargs=-1, metavar="[NAME]...", type=TableName("graphs/claims", ".toml"))
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=WorkspaceName("graphs/claims", ".toml"))
 @click.option(
-    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where to measure."
+    "--device", default="cpu", show_default=True, type=WorkspaceName("devices", ".toml"), help="Where to measure."
 )
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
@@ -61,18 +61,18 @@ def command(
         return
     from mnbench.studies import study_result as kept_result
 
-    found: list[Result] = []
+    found: list[StudyResult] = []
     for name in names:
         if kept:
-            found.append(kept_result.kept(results, read_device(device).name, name))
+            found.append(kept_result.load_result(results, read_device(device).name, name))
         else:
             found.append(_measured(name, device, results, processes, budget, frozenset(allow), seed))
             if output != "json":
                 _show(found[-1], output)
     if output == "json":
-        from mnbench.studies.study_tables import study_payload
+        from mnbench.studies.study_tables import study_result_to_dict
 
-        echo_json({"studies": [study_payload(one) for one in found]})
+        print_json({"studies": [study_result_to_dict(one) for one in found]})
     elif kept:
         for one in found:
             _show(one, output)
@@ -80,58 +80,58 @@ def command(
 
 def _measured(
     name: str, device: str, results: Path, processes: int, budget_s: float, allow: frozenset[str], seed: int
-) -> "Result":
+) -> "StudyResult":
     """Measure one study and keep what was found. Ctrl-C leaves nothing behind."""
-    from mnbench.cli.measuring import all_or_nothing, announced, real
-    from mnbench.cli.progress_bar import progress
-    from mnbench.comparison.decide import Rules
-    from mnbench.comparison.procedure import Settings
+    from mnbench.cli.measuring import announce_environment, discard_unfinished, reject_emulated
+    from mnbench.cli.progress_bar import show_progress
+    from mnbench.comparison.decide import DecisionRules
+    from mnbench.comparison.procedure import ComparisonSettings
     from mnbench.studies import study_result as kept_result
-    from mnbench.studies.run_study import Bench, measured, pairs_of
-    from mnbench.targets.environments import installed
+    from mnbench.studies.run_study import StudySession, required_pairs, run_study
+    from mnbench.targets.environments import prepare_device
 
-    found, profile = study(name), installed(read_device(device), making=announced)
-    real(profile, "and are not studied")
-    settings = Settings(rules=Rules(processes=processes), budget_s=budget_s, seed=seed, allow=allow)
+    found, profile = read_study(name), prepare_device(read_device(device), on_create=announce_environment)
+    reject_emulated(profile, "and are not studied")
+    settings = ComparisonSettings(rules=DecisionRules(processes=processes), budget_s=budget_s, seed=seed, allow=allow)
     with (
-        all_or_nothing(results, "study") as new_folder,
+        discard_unfinished(results, "study") as new_folder,
         tempfile.TemporaryDirectory(prefix="mnbench-") as folder,
-        progress(f"studying {name}", processes) as step,
+        show_progress(f"studying {name}", processes) as step,
     ):
-        raw = new_folder() if pairs_of(found) else None
-        bench = Bench(device=profile, settings=settings, folder=Path(folder), raw=raw, seen=step)
-        result = measured(Path(name).stem, found, bench)
-    path = kept_result.keep(results, result)
+        raw = new_folder() if required_pairs(found) else None
+        bench = StudySession(device=profile, settings=settings, folder=Path(folder), pairs_folder=raw, on_progress=step)
+        result = run_study(Path(name).stem, found, bench)
+    path = kept_result.save_result(results, result)
     click.echo(f"kept in {path}", err=True)
     return result
 
 
 def _list(device: str, results: Path, output: str) -> None:
-    from mnbench.studies.study_result import kept
-    from mnbench.studies.study_tables import Listed, listed_payload, study_list
+    from mnbench.studies.study_result import load_result
+    from mnbench.studies.study_tables import ListedStudy, listed_study_to_dict, study_list_table
 
     name = read_device(device).name
 
-    def found(one: str) -> "Result | None":
+    def found(one: str) -> "StudyResult | None":
         try:
-            return kept(results, name, one)
-        except RecordError:
+            return load_result(results, name, one)
+        except ResultsError:
             return None
 
-    listed = [Listed(name=one, study=study(one), result=found(one)) for one in table_paths("graphs/claims")]
+    listed = [ListedStudy(name=one, study=read_study(one), result=found(one)) for one in table_paths("graphs/claims")]
     if output == "json":
-        echo_json({"studies": [listed_payload(one) for one in listed]})
+        print_json({"studies": [listed_study_to_dict(one) for one in listed]})
         return
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    echo(study_list(listed, name), output)
+    render(study_list_table(listed, name), output)
 
 
-def _show(result: "Result", output: str) -> None:
+def _show(result: "StudyResult", output: str) -> None:
     from mnbench.studies.study_tables import study_tables
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     for at, table in enumerate(study_tables(result)):
         if at:
             click.echo()
-        echo(table, output)
+        render(table, output)

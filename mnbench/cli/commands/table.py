@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import FORMATS, echo_json, format_option, parsed, results_option, where_option
-from mnbench.cli.param_types import CommaSeparated, Duration, Report, TableName
+from mnbench.cli.options import FORMATS, format_option, parse_option, print_json, results_option, where_option
+from mnbench.cli.param_types import CommaSeparated, Duration, ReportFile, WorkspaceName
 from mnbench.units import NS_PER_S
 
 if TYPE_CHECKING:
     from mnbench.results.record import Record
-    from mnbench.results.store import Store
+    from mnbench.results.store import ResultsFile
     from mnbench.tables.table import Table
 
 if TYPE_CHECKING:
     from mnbench.results.record import Record
-    from mnbench.results.store import Store
+    from mnbench.results.store import ResultsFile
 
 
 @click.command(
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "  mnbench table --where 'graph=v3-*' --where 'latency_ns<10ms' --ratio v3-large-a1-r224\n"
     "  mnbench table --beside\n  mnbench table --budget 1ms,2ms,5ms --format latex\n  mnbench table --history"
 )
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=TableName("devices"))
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
 @results_option
 @click.option("--columns", metavar="COLUMN,…", help="Which columns, with commas between.")
 @click.option("--sort", metavar="COLUMN,…", help="Smallest first; -COLUMN for largest first.")
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 @click.option("--beside", is_flag=True, help="One row a variant, the devices side by side.")
 @click.option(
     "--budget",
-    type=CommaSeparated(lambda text: Duration().convert(text, None, None), "duration", like="a duration such as 10ms"),
+    type=CommaSeparated(
+        lambda text: Duration().convert(text, None, None), "duration", expected="a duration such as 10ms"
+    ),
     help="One row a device and budget: the best that is as fast as that.",
 )
 @click.option("--best", metavar="COLUMN", default="top1", show_default=True, help="What is best: the largest of that.")
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     "--report",
     "reports",
     multiple=True,
-    type=Report("bencher", "benchmark-action", "series"),
+    type=ReportFile("bencher", "benchmark-action", "series"),
     help="Write also a report for a service: bencher=FILE. Repeatable. Formats: bencher, benchmark-action, "
     "series (a folder, of --history).",
 )
@@ -74,30 +76,30 @@ def command(
         raise click.UsageError("--group, --beside and --budget each make another table: give one")
     if ratio and (beside or budget):
         raise click.UsageError("--ratio adds columns to a table of one row a record: leave --beside and --budget out")
-    from mnbench.results.by_device import RATIO_NOTE, best_table, groups, ratio_columns, side_by_side
+    from mnbench.results.by_device import RATIO_NOTE, best_table, group_by_column, ratio_columns, table_by_device
     from mnbench.results.latency_table import latency_table
-    from mnbench.results.selection import Condition, by_columns, chosen, column_name
-    from mnbench.results.store import Store
+    from mnbench.results.selection import Condition, load_records, parse_column_name, sort_records
+    from mnbench.results.store import ResultsFile
 
     if not history and any(name == "series" for name, _ in reports):
         raise click.UsageError("a series is of --history")
     if history and (columns or sort or where or ratio or group or beside or budget):
         raise click.UsageError("--history has rows, columns and an order of its own")
-    names = [parsed(column_name, name) for name in columns.split(",")] if columns else []
+    names = [parse_option(parse_column_name, name) for name in columns.split(",")] if columns else []
     keys = sort.split(",") if sort else []
     for key in keys:
-        parsed(column_name, key.strip().removeprefix("-"))
-    best, group = parsed(column_name, best), group and parsed(column_name, group)
-    conditions = [parsed(Condition.parse, text) for text in where]
+        parse_option(parse_column_name, key.strip().removeprefix("-"))
+    best, group = parse_option(parse_column_name, best), group and parse_option(parse_column_name, group)
+    conditions = [parse_option(Condition.parse, text) for text in where]
 
-    records = chosen(results, devices, conditions)
+    records = load_records(results, devices, conditions)
     _write(records, reports)
     if history:
         known = devices or list(dict.fromkeys(record.device for record in records))
-        _history([Store(results, device) for device in known], reports, output)
+        _history([ResultsFile(results, device) for device in known], reports, output)
         return
-    rows = by_columns(records, [key.strip() for key in keys])
-    extra = ratio_columns(chosen(results, devices), ratio) if ratio else []
+    rows = sort_records(records, [key.strip() for key in keys])
+    extra = ratio_columns(load_records(results, devices), ratio) if ratio else []
 
     def plain(rows: "list[Record]") -> "Table[Any]":
         table = latency_table(rows, names)
@@ -106,9 +108,9 @@ def command(
     if budget:
         tables = [best_table(rows, [within * NS_PER_S for within in budget], best)]
     elif beside:
-        tables = [side_by_side(rows, names)]
+        tables = [table_by_device(rows, names)]
     else:
-        parts = list(groups(rows, group).values()) if group else [rows]
+        parts = list(group_by_column(rows, group).values()) if group else [rows]
         apart = output not in ("csv", "json")
         tables = [plain(part) for part in (parts if apart else [list(chain.from_iterable(parts))])]
     _print(tables, output, records=not (budget or beside or ratio))
@@ -118,16 +120,16 @@ def _print(tables: "Sequence[Table[Any]]", output: str, *, records: bool) -> Non
     """Print tables one below the other; for programs, whole records where the rows are that."""
     import msgspec
 
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
     if output == "json":
         (table,) = tables
-        echo_json({"records": msgspec.to_builtins(table.rows)} if records else {"rows": table.payload()})
+        print_json({"records": msgspec.to_builtins(table.rows)} if records else {"rows": table.to_dicts()})
         return
     for at, table in enumerate(tables):
         if at:
             click.echo()
-        echo(table, output)
+        render(table, output)
 
 
 def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> None:
@@ -135,23 +137,25 @@ def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> 
     from mnbench import atomic_files
     from mnbench.comparison.exports import services
 
-    writers = {"bencher": services.bencher, "benchmark-action": services.benchmark_action}
+    writers = {"bencher": services.to_bencher, "benchmark-action": services.to_benchmark_action}
     for name, path in reports:
         if name in writers:
-            atomic_files.write(path, writers[name](services.of_records(records)).encode(), durable=False)
+            atomic_files.write_atomically(
+                path, writers[name](services.records_to_metrics(records)).encode(), durable=False
+            )
 
 
-def _history(stores: Sequence["Store"], reports: Sequence[tuple[str, Path]], output: str) -> None:
-    from mnbench.analysis.history import histories
-    from mnbench.analysis.history_table import history_payload, history_table, of_histories
+def _history(stores: Sequence["ResultsFile"], reports: Sequence[tuple[str, Path]], output: str) -> None:
+    from mnbench.analysis.history import load_histories
+    from mnbench.analysis.history_table import histories_to_dict, histories_to_series, history_table
     from mnbench.comparison.exports import otava
-    from mnbench.tables.render import echo
+    from mnbench.tables.render import render
 
-    found = [one for store in stores for one in histories(store)]
+    found = [one for store in stores for one in load_histories(store)]
     for name, path in reports:
         if name == "series":
-            otava.replace(path, of_histories(found))
+            otava.write_series(path, histories_to_series(found))
     if output == "json":
-        echo_json(history_payload(found))
+        print_json(histories_to_dict(found))
     else:
-        echo(history_table(found), output)
+        render(history_table(found), output)

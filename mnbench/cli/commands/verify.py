@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import echo_json, format_option
-from mnbench.cli.param_types import Size, TableName
-from mnbench.network.variant import OnnxFile, named
+from mnbench.cli.options import format_option, print_json
+from mnbench.cli.param_types import ImageSize, WorkspaceName
+from mnbench.network.variant import OnnxFile, parse_variant
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:
-    from mnbench.model.build import Made
+    from mnbench.model.build import BuiltModel
 
-SEEDED = 8
-DISAGREES = 1
+RANDOM_INPUTS = 8
+EXIT_DIFFERENT = 1
 
 
 @click.command(
     epilog="\b\nExample:\n  mnbench verify v2-a0.5-r160-int8\n"
     "  mnbench verify model.onnx --against reference.onnx --input cat.jpg"
 )
-@click.argument("model", type=TableName("graphs", ".onnx"))
+@click.argument("model", type=WorkspaceName("graphs", ".onnx"))
 @click.option("--against", metavar="MODEL", help="What it should put out. Default: what it is by definition, in fp32.")
 @click.option(
-    "--device", default="cpu", show_default=True, type=TableName("devices", ".toml"), help="Where MODEL is run."
+    "--device", default="cpu", show_default=True, type=WorkspaceName("devices", ".toml"), help="Where MODEL is run."
 )
 @click.option(
     "--input",
@@ -36,9 +36,11 @@ DISAGREES = 1
     help="Input to compare on: a .npy array or an image; more than once for more.",
 )
 @click.option(
-    "--seeded", type=click.IntRange(min=1), help=f"Random inputs to compare on. Default: {SEEDED}, without --input."
+    "--seeded",
+    type=click.IntRange(min=1),
+    help=f"Random inputs to compare on. Default: {RANDOM_INPUTS}, without --input.",
 )
-@click.option("--res", type=Size(), help="Input size, of an .onnx that leaves it open: 224 or 240x320.")
+@click.option("--res", type=ImageSize(), help="Input size, of an .onnx that leaves it open: 224 or 240x320.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True),
@@ -66,50 +68,50 @@ def command(
     they do not, or there is nothing to compare.
     """
     from mnbench import atomic_files
-    from mnbench.bench.trial import OWN_TOLERANCE, TOLERANCE
+    from mnbench.bench.trial import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
     from mnbench.bench.verify import verify
-    from mnbench.cli.measuring import announced
-    from mnbench.model.inputs import seeded_feed
-    from mnbench.model.load_inputs import given_feeds
-    from mnbench.targets.environments import installed
+    from mnbench.cli.measuring import announce_environment
+    from mnbench.model.inputs import random_inputs
+    from mnbench.model.load_inputs import load_inputs
+    from mnbench.targets.environments import prepare_device
 
-    on = installed(read_device(device), making=announced)
+    on = prepare_device(read_device(device), on_create=announce_environment)
     made = _made(model, res, seed)
     other = _made(against, res, seed) if against else None
     itself = "itself" if made.model is made.reference else "its plain graph in fp32"
     if not other and made.model is made.reference and made.precision == "int8":
-        tolerance = tolerance or OWN_TOLERANCE
+        tolerance = tolerance or SELF_REFERENCE_TOLERANCE
     proto = made.model.proto
-    feeds = given_feeds(given, proto) if given else []
-    feeds += [seeded_feed(proto, seed + at) for at in range(seeded or (0 if given else SEEDED))]
+    feeds = load_inputs(given, proto) if given else []
+    feeds += [random_inputs(proto, seed + at) for at in range(seeded or (0 if given else RANDOM_INPUTS))]
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.onnx"
-        atomic_files.write(path, made.model.data, durable=False)
+        atomic_files.write_atomically(path, made.model.data, durable=False)
         verdict = verify(
             made.model,
             other.model if other else replace(made.reference, name=itself),
             on,
             feeds,
             path=path,
-            precision=max((one.precision for one in (made, other) if one), key=TOLERANCE.__getitem__),
+            precision=max((one.precision for one in (made, other) if one), key=OUTPUT_TOLERANCES.__getitem__),
             tolerance=tolerance,
         )
     if output == "json":
         import msgspec
 
-        echo_json(msgspec.to_builtins(verdict))
+        print_json(msgspec.to_builtins(verdict))
     else:
-        from mnbench.bench.verify_table import verdict_table
-        from mnbench.tables.render import echo
+        from mnbench.bench.verify_table import verification_table
+        from mnbench.tables.render import render
 
-        echo(verdict_table(verdict), output)
+        render(verification_table(verdict), output)
     if not verdict.agrees:
-        raise click.exceptions.Exit(DISAGREES)
+        raise click.exceptions.Exit(EXIT_DIFFERENT)
 
 
-def _made(name: str, resolution: tuple[int, int] | None, seed: int) -> "Made":
-    from mnbench.model.build import make
+def _made(name: str, resolution: tuple[int, int] | None, seed: int) -> "BuiltModel":
+    from mnbench.model.build import build_model
 
     if name.endswith(".onnx"):
-        return make(OnnxFile(path=Path(name), resolution=resolution), simplified=False)
-    return make(named(name), seed=seed)
+        return build_model(OnnxFile(path=Path(name), resolution=resolution), simplified=False)
+    return build_model(parse_variant(name), seed=seed)

@@ -8,11 +8,11 @@ A step has ten errors and ten warnings (https://docs.github.com/en/rest/checks/r
 
 from collections.abc import Iterator
 
-from mnbench.comparison.decide import Finding, Judgement, Verdict
-from mnbench.comparison.exports.github_summary import headline, worst_first
-from mnbench.comparison.findings_table import change, decision
+from mnbench.comparison.decide import Comparison, Finding, Verdict
+from mnbench.comparison.exports.github_summary import headline, sort_by_severity
+from mnbench.comparison.findings_table import format_change, verdict_sentence
 
-LIMIT = 10
+MAX_ANNOTATIONS = 10
 LEVELS: dict[Verdict, str] = {
     "slower": "error",
     "missing": "error",
@@ -21,17 +21,17 @@ LEVELS: dict[Verdict, str] = {
 }
 
 
-def annotations(judgement: Judgement) -> str:
+def to_annotations(judgement: Comparison) -> str:
     """The verdict, then each row that fails, as many as are shown; the last one counts those that are not."""
     level = {"slower": "error", "inconclusive": "warning", "pass": "notice"}[judgement.verdict]
-    lines = [_command(level, f"mnbench: {headline(judgement)}", decision(judgement))]
+    lines = [_command(level, f"mnbench: {headline(judgement)}", verdict_sentence(judgement))]
     for kind in ("error", "warning"):
-        lines += _rows(judgement, kind, LIMIT - (kind == level))
+        lines += _rows(judgement, kind, MAX_ANNOTATIONS - (kind == level))
     return "\n".join(lines) + "\n"
 
 
-def _rows(judgement: Judgement, level: str, room: int) -> Iterator[str]:
-    rows = [one for one in worst_first(judgement.findings) if LEVELS.get(one.verdict) == level]
+def _rows(judgement: Comparison, level: str, room: int) -> Iterator[str]:
+    rows = [one for one in sort_by_severity(judgement.findings) if LEVELS.get(one.verdict) == level]
     shown = rows if len(rows) <= room else rows[: room - 1]
     for one in shown:
         yield _command(level, f"{one.variant} is {one.verdict}", _figures(one))
@@ -43,7 +43,9 @@ def _figures(finding: Finding) -> str:
     """The change between its bounds, and the reason."""
     parts: list[str] = []
     if finding.ratio and finding.low and finding.high:
-        parts.append(f"{change(finding.ratio)}, between {change(finding.low)} and {change(finding.high)}")
+        parts.append(
+            f"{format_change(finding.ratio)}, between {format_change(finding.low)} and {format_change(finding.high)}"
+        )
     return ". ".join([*parts, *filter(None, [finding.reason])])
 
 

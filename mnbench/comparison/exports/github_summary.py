@@ -10,44 +10,44 @@ same on GitHub, on GitLab and in a terminal.
 import re
 from collections.abc import Sequence
 
-from mnbench.comparison.decide import Finding, Judgement
-from mnbench.comparison.findings_table import change, decision, grounds, reasons
+from mnbench.comparison.decide import Comparison, Finding
+from mnbench.comparison.findings_table import format_change, group_by_reason, statistics_note, verdict_sentence
 
-WORST_FIRST = ("slower", "missing", "incomparable", "inconclusive", "faster", "same", "identical")
-ROWS = 500
+SEVERITY_ORDER = ("slower", "missing", "incomparable", "inconclusive", "faster", "same", "identical")
+MAX_ROWS = 500
 """So many rows are shown: 500 take some 100 KB of the 1 MiB that a summary may have."""
 
-COLUMNS = 41
-NAME_COLUMNS = 40
+PLOT_WIDTH = 41
+NAME_WIDTH = 40
 
 
-def markdown(judgement: Judgement) -> str:
+def to_github_summary(judgement: Comparison) -> str:
     """A heading that says it all, the plot, the table, the reasons."""
-    findings = worst_first(judgement.findings)
+    findings = sort_by_severity(judgement.findings)
     identical = [one for one in findings if one.verdict == "identical"]
-    shown = [one for one in findings if one.verdict != "identical"][:ROWS]
+    shown = [one for one in findings if one.verdict != "identical"][:MAX_ROWS]
     left_out = len(findings) - len(identical) - len(shown)
     parts = [f"### mnbench: {headline(judgement)}", f"{_code(judgement.base)} → {_code(judgement.candidate)}"]
     measured = [one for one in shown if one.ratio]
     if measured:
-        parts.append("```text\n" + "\n".join(plot(measured, judgement.rules.tolerance)) + "\n```")
+        parts.append("```text\n" + "\n".join(plot_intervals(measured, judgement.rules.equivalence_margin)) + "\n```")
     if shown:
         parts.append("\n".join(_table(shown)))
     if left_out:
         parts.append(f"{left_out} more rows are not shown: none is worse than these.")
-    told = [f"- {_list(names)}: {escaped(reason)}" for reason, names in reasons(shown)]
+    told = [f"- {_list(names)}: {escape_markdown(reason)}" for reason, names in group_by_reason(shown)]
     if told:
         parts.append("\n".join(told))
     if identical:
-        names = ", ".join(_code(one.variant) for one in identical[:ROWS])
+        names = ", ".join(_code(one.variant) for one in identical[:MAX_ROWS])
         parts.append(
             f"<details><summary>{len(identical)} identical: nothing was measured</summary>\n\n{names}\n\n</details>"
         )
-    parts += [escaped(decision(judgement)), escaped(grounds(judgement))]
+    parts += [escape_markdown(verdict_sentence(judgement)), escape_markdown(statistics_note(judgement))]
     return "\n\n".join(parts) + "\n"
 
 
-def headline(judgement: Judgement) -> str:
+def headline(judgement: Comparison) -> str:
     """The verdict in a few words."""
     rows = len(judgement.findings)
     of_rows = f"of {rows} row{'s' if rows != 1 else ''}"
@@ -59,31 +59,31 @@ def headline(judgement: Judgement) -> str:
     return f"could not tell, {unclear} {of_rows} unclear"
 
 
-def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
     """What fails before what passes, and what is slowest before what is faster."""
-    return sorted(findings, key=lambda one: (WORST_FIRST.index(one.verdict), -(one.ratio or 0)))
+    return sorted(findings, key=lambda one: (SEVERITY_ORDER.index(one.verdict), -(one.ratio or 0)))
 
 
-def plot(findings: Sequence[Finding], tolerance: float) -> list[str]:
+def plot_intervals(findings: Sequence[Finding], tolerance: float) -> list[str]:
     """A line a row: what lies between its bounds, with the estimate as a cross and no change as a dot."""
     bounds = [bound - 1 for one in findings for bound in (one.low, one.high, one.ratio) if bound]
     span = max(2 * tolerance, *map(abs, bounds))
-    width = min(NAME_COLUMNS, max(len(one.variant) for one in findings))
+    width = min(NAME_WIDTH, max(len(one.variant) for one in findings))
     ends = f"{-100 * span:+.1f} %", "0", f"{100 * span:+.1f} %"
-    axis = f"{ends[0]:<{COLUMNS // 2}}{ends[1]}{ends[2]:>{COLUMNS // 2}}"
+    axis = f"{ends[0]:<{PLOT_WIDTH // 2}}{ends[1]}{ends[2]:>{PLOT_WIDTH // 2}}"
     return [f"{'':<{width}}  {axis}", *(f"{_short(one.variant, width)}  {_bar(one, span)}" for one in findings)]
 
 
 def _bar(finding: Finding, span: float) -> str:
-    cells = [" "] * COLUMNS
+    cells = [" "] * PLOT_WIDTH
     low, middle, high = (
-        round((bound - 1 + span) / (2 * span) * (COLUMNS - 1))
+        round((bound - 1 + span) / (2 * span) * (PLOT_WIDTH - 1))
         for bound in (finding.low or 1.0, finding.ratio or 1.0, finding.high or 1.0)
     )
-    cells[COLUMNS // 2] = "·"
+    cells[PLOT_WIDTH // 2] = "·"
     cells[low : high + 1] = "─" * (high + 1 - low)
     cells[low], cells[high], cells[middle] = "├", "┤", "┼"
-    return f"{''.join(cells)}  {change(finding.ratio or 1.0):>8}  {finding.verdict}"
+    return f"{''.join(cells)}  {format_change(finding.ratio or 1.0):>8}  {finding.verdict}"
 
 
 def _short(name: str, width: int) -> str:
@@ -97,7 +97,7 @@ def _table(findings: Sequence[Finding]) -> list[str]:
         f"| --- |{' --- |' if devices else ''} --- | ---: | ---: | ---: | ---: |",
     ]
     for one in findings:
-        figures = (change(bound) if bound else "–" for bound in (one.ratio, one.low, one.high))
+        figures = (format_change(bound) if bound else "–" for bound in (one.ratio, one.low, one.high))
         verdict = f"**{one.verdict}**" if one.verdict == "slower" else one.verdict
         # A bar ends a cell even in code.
         name = _code(one.variant).replace("|", "\\|")
@@ -116,6 +116,6 @@ def _list(names: Sequence[str]) -> str:
     return few if len(names) <= 3 else f"{few} and {len(names) - 3} more"
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that is to be read as it stands."""
     return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))

@@ -9,20 +9,20 @@ import re
 from collections import Counter
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from mnbench.comparison.decide import Finding, Judgement
-from mnbench.comparison.findings_table import change, decision
+from mnbench.comparison.decide import Comparison, Finding
+from mnbench.comparison.findings_table import format_change, verdict_sentence
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
 
-KINDS = {"slower": "failure", "missing": "error", "incomparable": "error", "inconclusive": "error"}
-ALLOWED = {"inconclusive": "skipped"}
+FAILURE_ELEMENTS = {"slower": "failure", "missing": "error", "incomparable": "error", "inconclusive": "error"}
+ALLOWED_ELEMENTS = {"inconclusive": "skipped"}
 """In their place, if the whole has passed."""
 
 
-def junit(judgement: Judgement) -> str:
+def to_junit(judgement: Comparison) -> str:
     """A row that is slower is a failure; one of which nobody can tell is an error, or skipped; all others pass."""
-    kinds = ALLOWED if judgement.verdict == "pass" else KINDS
+    kinds = ALLOWED_ELEMENTS if judgement.verdict == "pass" else FAILURE_ELEMENTS
     count = Counter(kinds.get(one.verdict) for one in judgement.findings)
     attributes = {"name": "mnbench", "tests": str(len(judgement.findings))}
     attributes |= {"failures": str(count["failure"]), "errors": str(count["error"])}
@@ -35,7 +35,7 @@ def junit(judgement: Judgement) -> str:
         SubElement(properties, "property", name=name, value=_text(value))
     for one in judgement.findings:
         _case(suite, one, kinds.get(one.verdict))
-    SubElement(suite, "system-out").text = _text(decision(judgement))
+    SubElement(suite, "system-out").text = _text(verdict_sentence(judgement))
     indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, encoding="unicode") + "\n"
 
@@ -56,7 +56,7 @@ def _told(finding: Finding) -> str:
     figures = ""
     if finding.ratio and finding.low and finding.high:
         figures = (
-            f": {change(finding.ratio)} ({change(finding.low)} to {change(finding.high)}), "
+            f": {format_change(finding.ratio)} ({format_change(finding.low)} to {format_change(finding.high)}), "
             f"{finding.processes} processes, {finding.pairs:,} pairs"
         )
     return finding.verdict + figures + (f": {finding.reason}" if finding.reason else "")

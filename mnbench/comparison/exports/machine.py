@@ -2,10 +2,10 @@
 
 import json
 
-from mnbench.comparison.decide import Judgement
-from mnbench.comparison.findings_table import judgement_payload
+from mnbench.comparison.decide import Comparison
+from mnbench.comparison.findings_table import comparison_to_dict
 
 
-def json_text(judgement: Judgement) -> str:
+def to_json(judgement: Comparison) -> str:
     """What `--format json` prints."""
-    return json.dumps(judgement_payload(judgement), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(comparison_to_dict(judgement), indent=2, ensure_ascii=False) + "\n"

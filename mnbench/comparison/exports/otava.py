@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mnbench import atomic_files
-from mnbench.comparison.decide import Judgement
-from mnbench.errors import RecordError
-from mnbench.results.git_history import head
+from mnbench.comparison.decide import Comparison
+from mnbench.errors import ResultsError
+from mnbench.results.git_history import checked_out_commit
 
-Line: TypeAlias = Mapping[str, str | int | float | None]
-Series: TypeAlias = Mapping[str, Sequence[Line]]
+SeriesRow: TypeAlias = Mapping[str, str | int | float | None]
+Series: TypeAlias = Mapping[str, Sequence[SeriesRow]]
 """Lines by the name of their file, which may have folders in it."""
 
-CONFIG = "otava.yaml"
-WATCHED = ("ratio", "latency_ns", "calibrated_ns")
+CONFIG_NAME = "otava.yaml"
+WATCHED_METRICS = ("ratio", "latency_ns", "calibrated_ns")
 
 
-def of_judgement(judgement: Judgement, now: datetime | None = None) -> Series:
+def comparison_to_series(judgement: Comparison, now: datetime | None = None) -> Series:
     """A line for each row that has a ratio; `commit` is that of the folder, if it has one."""
-    when = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "commit": head()}
+    when = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "commit": checked_out_commit()}
     return {
         f"{one.device}/{one.variant}": [
             {**when, "ratio": one.ratio, "low": one.low, "high": one.high, "verdict": one.verdict}
@@ -37,18 +37,18 @@ def of_judgement(judgement: Judgement, now: datetime | None = None) -> Series:
     }
 
 
-def extend(folder: Path, series: Series) -> None:
+def extend_series(folder: Path, series: Series) -> None:
     """Add the lines to what the folder holds.
 
     Raises:
         FileError: no space, no permission.
-        RecordError: what it holds is something else.
+        ResultsError: what it holds is something else.
     """
     kept = {name: [*_read(_path(folder, name), lines), *lines] for name, lines in series.items()}
-    replace(folder, kept)
+    write_series(folder, kept)
 
 
-def replace(folder: Path, series: Series) -> None:
+def write_series(folder: Path, series: Series) -> None:
     """Write the lines, and the configuration for all files of the folder.
 
     Raises:
@@ -59,16 +59,18 @@ def replace(folder: Path, series: Series) -> None:
         writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        atomic_files.write(_path(folder, name), text.getvalue().encode(), durable=False)
+        atomic_files.write_atomically(_path(folder, name), text.getvalue().encode(), durable=False)
     # JSON is YAML, and quotes whatever a name may hold.
-    atomic_files.write(folder / CONFIG, (json.dumps(_config(folder), indent=2) + "\n").encode(), durable=False)
+    atomic_files.write_atomically(
+        folder / CONFIG_NAME, (json.dumps(_config(folder), indent=2) + "\n").encode(), durable=False
+    )
 
 
 def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.csv"
 
 
-def _read(path: Path, lines: Sequence[Line]) -> list[dict[str, str]]:
+def _read(path: Path, lines: Sequence[SeriesRow]) -> list[dict[str, str]]:
     """The lines of a file that has the same columns; none of one that is not there."""
     if not path.exists():
         return []
@@ -76,7 +78,7 @@ def _read(path: Path, lines: Sequence[Line]) -> list[dict[str, str]]:
         reader = csv.DictReader(file)
         found = list(reader)
     if list(reader.fieldnames or ()) != list(lines[0]):
-        raise RecordError(f"{path}: has other columns than this series", hint="name another folder")
+        raise ResultsError(f"{path}: has other columns than this series", hint="name another folder")
     return found
 
 
@@ -86,7 +88,7 @@ def _config(folder: Path) -> dict[str, object]:
     for path in sorted(folder.rglob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
-        whole = [name for name in WATCHED if lines and all(line.get(name) for line in lines)]
+        whole = [name for name in WATCHED_METRICS if lines and all(line.get(name) for line in lines)]
         if whole:
             tests[str(path.relative_to(folder).with_suffix(""))] = {
                 "type": "csv",

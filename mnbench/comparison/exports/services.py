@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnbench.comparison.decide import Finding, Judgement
+from mnbench.comparison.decide import Comparison, Finding
 from mnbench.results.record import Record
 
 RATIO_UNIT = "candidate / base"
@@ -29,7 +29,7 @@ class Metric:
     extra: str = ""
 
 
-def of_judgement(judgement: Judgement) -> list[Metric]:
+def comparison_to_metrics(judgement: Comparison) -> list[Metric]:
     """Ratios. What is identical has the ratio 1; a row of which there is none is left out."""
     return [_ratio(one) for one in judgement.findings if one.ratio or one.verdict == "identical"]
 
@@ -47,7 +47,7 @@ def _ratio(finding: Finding) -> Metric:
     )
 
 
-def of_records(records: Sequence[Record]) -> list[Metric]:
+def records_to_metrics(records: Sequence[Record]) -> list[Metric]:
     """Latencies, of rows that have one; a row's device and threads are told where they differ."""
     devices = len({record.device for record in records}) > 1
     threads = len({record.threads for record in records}) > 1
@@ -69,7 +69,7 @@ def of_records(records: Sequence[Record]) -> list[Metric]:
     return found
 
 
-def bencher(metrics: Sequence[Metric]) -> str:
+def to_bencher(metrics: Sequence[Metric]) -> str:
     """Bencher Metric Format."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for one in metrics:
@@ -79,7 +79,7 @@ def bencher(metrics: Sequence[Metric]) -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
-def benchmark_action(metrics: Sequence[Metric]) -> str:
+def to_benchmark_action(metrics: Sequence[Metric]) -> str:
     """The list that github-action-benchmark reads; `range` is half the interval."""
     found: list[dict[str, str | float]] = []
     for one in metrics:

@@ -24,11 +24,11 @@ LENGTH_BYTES = 8
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 
-FLOATS = {"F32": "float32", "F16": "float16"}
+FLOAT_DTYPES = {"F32": "float32", "F16": "float16"}
 """What holds every number exactly in fp32, by safetensors' names."""
 
 
-class Held(NamedTuple):
+class TensorInfo(NamedTuple):
     """What a file says of one of its tensors."""
 
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Checkpoint:
     """The tensors of a file by name, and how to read one: names without the `module.` that training on GPUs adds."""
 
     path: Path
-    tensors: Mapping[str, Held]
+    tensors: Mapping[str, TensorInfo]
     read_all: Callable[[Iterable[str]], list[NDArray[Any]]]
     prefix: str = ""
 
@@ -58,7 +58,7 @@ class Checkpoint:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def opened(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path) -> Checkpoint:
     """Look into a .safetensors or .npz file.
 
     Raises:
@@ -68,7 +68,7 @@ def opened(path: Path) -> Checkpoint:
     readers = {".safetensors": (_look_into_safetensors, _read_safetensors), ".npz": (_look_into_npz, _read_npz)}
     suffix = path.suffix.lower()
     if suffix in PICKLES:
-        raise BuildError(f"{path}: is a pickle, which can run anything when it is read", hint=conversion(path))
+        raise BuildError(f"{path}: is a pickle, which can run anything when it is read", hint=conversion_command(path))
     if suffix not in readers:
         raise BuildError(f"{path}: is neither .safetensors nor .npz", hint="convert the weights to one of them")
     look, read = readers[suffix]
@@ -83,7 +83,7 @@ def opened(path: Path) -> Checkpoint:
     return Checkpoint(path=path, tensors=bare, read_all=partial(read, path), prefix=prefix)
 
 
-def conversion(path: Path) -> str:
+def conversion_command(path: Path) -> str:
     """The line that makes a .safetensors file of a pickle."""
     return (
         'python -c "import torch; from safetensors.torch import save_file; '
@@ -92,7 +92,7 @@ def conversion(path: Path) -> str:
     )
 
 
-def _look_into_safetensors(path: Path) -> dict[str, Held]:
+def _look_into_safetensors(path: Path) -> dict[str, TensorInfo]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if length > MAX_HEADER_BYTES:
@@ -109,7 +109,7 @@ def _look_into_safetensors(path: Path) -> dict[str, Held]:
     try:
         with library.safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is no dictionary
-            return {name: Held(tuple(one.get_shape()), one.get_dtype()) for name, one in slices.items()}
+            return {name: TensorInfo(tuple(one.get_shape()), one.get_dtype()) for name, one in slices.items()}
     except library.SafetensorError as failure:
         _refuse(path, first_line(failure))
 
@@ -125,7 +125,7 @@ def _read_safetensors(path: Path, names: Iterable[str]) -> list[NDArray[Any]]:
         _refuse(path, first_line(failure))
 
 
-def _look_into_npz(path: Path) -> dict[str, Held]:
+def _look_into_npz(path: Path) -> dict[str, TensorInfo]:
     path.stat()  # zipfile takes what is missing for what is no zip file
     try:
         with zipfile.ZipFile(path) as archive:
@@ -135,14 +135,14 @@ def _look_into_npz(path: Path) -> dict[str, Held]:
         _refuse(path, first_line(failure))
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> Held:
+def _header(archive: zipfile.ZipFile, name: str) -> TensorInfo:
     with archive.open(name) as member:
         version = npy.read_magic(member)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
         if read is None:
             raise ValueError(f"{name} is of version {version}")
         shape, _, dtype = read(member)
-        return Held(shape, {kind: short for short, kind in FLOATS.items()}.get(dtype.name, dtype.name))
+        return TensorInfo(shape, {kind: short for short, kind in FLOAT_DTYPES.items()}.get(dtype.name, dtype.name))
 
 
 def _read_npz(path: Path, names: Iterable[str]) -> list[NDArray[Any]]:
@@ -165,11 +165,11 @@ def _once(path: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
-            _refuse(path, f"{printable(name)} is there {count} times")
+            _refuse(path, f"{to_printable(name)} is there {count} times")
     return dict(pairs)
 
 
-def printable(name: str) -> str:
+def to_printable(name: str) -> str:
     """A name from a file that may hold anything, on one line."""
     short = name if len(name) <= 100 else f"{name[:97]}…"
     return "".join(sign if sign.isprintable() else "?" for sign in short)

@@ -10,16 +10,22 @@ import numpy as np
 
 from mnbench.errors import BuildError
 from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
-from mnbench.model.pretrained.checkpoint import FLOATS, Checkpoint, printable
-from mnbench.model.pretrained.layouts import COUNTER, Naming, Wanted, namings, wanted
+from mnbench.model.pretrained.checkpoint import FLOAT_DTYPES, Checkpoint, to_printable
+from mnbench.model.pretrained.layouts import (
+    BATCH_COUNTER,
+    CheckpointLayout,
+    ExpectedTensor,
+    expected_tensors,
+    find_layouts,
+)
 from mnbench.model.random_weights import Weights
-from mnbench.model.to_onnx import Given
+from mnbench.model.to_onnx import PretrainedWeights
 from mnbench.network.architecture import Architecture
 from mnbench.network.layer import Shape
-from mnbench.network.network import network
-from mnbench.network.variant import MAX_ALPHA, MAX_CLASSES, Variant, alpha_text
+from mnbench.network.network import build_network
+from mnbench.network.variant import MAX_ALPHA, MAX_CLASSES, Variant, format_alpha
 
-MOST_NAMED = 12
+MAX_LISTED_TENSORS = 12
 """Of missing, extra and misshapen tensors, how many an error names each."""
 
 GROUPS = (3, 1, 2, 4, 8)
@@ -28,19 +34,19 @@ CLASSIFIER = "fc.weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class FittedCheckpoint:
     """A variant as a checkpoint has it, the weights, and whose names they had."""
 
     variant: Variant
-    given: Given = field(repr=False)
-    naming: str
+    pretrained: PretrainedWeights = field(repr=False)
+    layout: str
 
 
-class Misfits(NamedTuple):
+class Mismatches(NamedTuple):
     """How a checkpoint differs from what a variant needs."""
 
     missing: list[str]
-    extra: list[str]
+    unexpected: list[str]
     misshapen: list[str]
 
     @property
@@ -53,7 +59,9 @@ class Misfits(NamedTuple):
         return "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds if names)
 
 
-def fitted(checkpoint: Checkpoint, variant: Variant, *, alpha: float | None, epsilon: float | None = None) -> Fitted:
+def fit_checkpoint(
+    checkpoint: Checkpoint, variant: Variant, *, alpha: float | None, epsilon: float | None = None
+) -> FittedCheckpoint:
     """The variant with the checkpoint's weights, at the α that fits, or at `alpha` and no other.
 
     Classes, ShuffleNet V1's groups and the ShuffleNets' unit are the checkpoint's where the variant leaves them open.
@@ -69,26 +77,26 @@ def fitted(checkpoint: Checkpoint, variant: Variant, *, alpha: float | None, eps
     variant, needs, misfits = _closest(checkpoint, _candidates(variant, naming, [alpha] if alpha else told))
     if misfits.total:
         other, _, others = _closest(checkpoint, _candidates(variant, naming, told))
-        fits = f"they fit alpha {alpha_text(other.alpha)}: leave --alpha out" if not others.total else ""
+        fits = f"they fit alpha {format_alpha(other.alpha)}: leave --alpha out" if not others.total else ""
         raise BuildError(
-            f"{checkpoint.path}: is not {variant.architecture.name} at alpha {alpha_text(variant.alpha)} "
+            f"{checkpoint.path}: is not {variant.architecture.name} at alpha {format_alpha(variant.alpha)} "
             f"as {naming.name} has it: {misfits}",
             hint=fits or "build the graph that these weights are of, at the alpha and with the options that they have",
         )
     weights = _read(checkpoint, needs)
     source = f"{checkpoint.path.name}, sha256 {checkpoint.sha256()}, names of {naming.name}"
-    return Fitted(variant=variant, given=Given(weights, source), naming=naming.name)
+    return FittedCheckpoint(variant=variant, pretrained=PretrainedWeights(weights, source), layout=naming.name)
 
 
-def _recognized(checkpoint: Checkpoint, variant: Variant) -> Naming:
+def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
     """The naming that has names for most of the tensors.
 
     Raises:
         BuildError: none has any.
     """
-    shares: list[tuple[int, Naming, str]] = []
-    for naming in namings(variant.architecture):
-        names = [one.name for one in wanted(naming, network(_with_unit(variant, naming)).layers)]
+    shares: list[tuple[int, CheckpointLayout, str]] = []
+    for naming in find_layouts(variant.architecture):
+        names = [one.name for one in expected_tensors(naming, build_network(_with_unit(variant, naming)).layers)]
         if names:
             shares.append((sum(name in checkpoint.tensors for name in names), naming, names[0]))
     count, naming, _ = max(shares, key=lambda one: one[0], default=(0, None, ""))
@@ -107,18 +115,18 @@ def _recognized(checkpoint: Checkpoint, variant: Variant) -> Naming:
     return naming
 
 
-def _with_unit(variant: Variant, naming: Naming) -> Variant:
+def _with_unit(variant: Variant, naming: CheckpointLayout) -> Variant:
     units = variant.architecture.units if isinstance(variant.architecture, ShuffleNetV1 | ShuffleNetV2) else {}
     return replace(variant, unit=naming.unit) if naming.unit in units else variant
 
 
-def _adapted(checkpoint: Checkpoint, variant: Variant, naming: Naming, epsilon: float | None) -> Variant:
+def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout, epsilon: float | None) -> Variant:
     """With the unit, the epsilon and the number of classes that the checkpoint has."""
     variant = _with_unit(variant, naming)
-    known = naming.epsilon if variant.padding == "torch" else naming.same_epsilon
+    known = naming.epsilon if variant.padding == "torch" else naming.same_padding_epsilon
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
-    layers = network(variant).layers
-    classifier = next((one for one in wanted(naming, layers) if one.tensor == CLASSIFIER), None)
+    layers = build_network(variant).layers
+    classifier = next((one for one in expected_tensors(naming, layers) if one.tensor == CLASSIFIER), None)
     held = checkpoint.tensors.get(classifier.name) if classifier else None
     if classifier and held and held.shape and variant.classes is None and held.shape[0] != classifier.shape[0]:
         # A number that cannot be is one of the misfits.
@@ -127,12 +135,12 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, naming: Naming, epsilon: 
     return replace(variant, architecture=architecture)
 
 
-def _alphas(checkpoint: Checkpoint, variant: Variant, naming: Naming) -> Iterator[float]:
+def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) -> Iterator[float]:
     """Those that the papers have, and then those that a convolution's channels tell."""
     architecture = variant.architecture
     yield from dict.fromkeys((1.0, *_published(architecture)))
     told: list[float] = []
-    for one in wanted(naming, network(replace(variant, alpha=1.0)).layers):
+    for one in expected_tensors(naming, build_network(replace(variant, alpha=1.0)).layers):
         held = checkpoint.tensors.get(one.name)
         if held and one.tensor.endswith("/conv.weight") and held.shape:
             told.append(held.shape[0] / one.shape[0])
@@ -146,18 +154,20 @@ def _published(architecture: Architecture) -> Sequence[float]:
     return sorted({one.alpha for one in architecture.published}, reverse=True)
 
 
-def _candidates(variant: Variant, naming: Naming, alphas: Iterable[float]) -> Iterator[tuple[Variant, list[Wanted]]]:
+def _candidates(
+    variant: Variant, naming: CheckpointLayout, alphas: Iterable[float]
+) -> Iterator[tuple[Variant, list[ExpectedTensor]]]:
     """The variant at each α and, where they are left open, with each number of groups."""
     open_groups = isinstance(variant.architecture, ShuffleNetV1) and variant.groups is None
     groups = GROUPS if open_groups else (variant.groups,)
     for alpha, count in product(dict.fromkeys(alphas), groups):
         candidate = replace(variant, alpha=alpha, groups=count)
-        yield candidate, wanted(naming, network(candidate).layers)
+        yield candidate, expected_tensors(naming, build_network(candidate).layers)
 
 
 def _closest(
-    checkpoint: Checkpoint, candidates: Iterable[tuple[Variant, list[Wanted]]]
-) -> tuple[Variant, list[Wanted], Misfits]:
+    checkpoint: Checkpoint, candidates: Iterable[tuple[Variant, list[ExpectedTensor]]]
+) -> tuple[Variant, list[ExpectedTensor], Mismatches]:
     """The first candidate that fits, or the one with the fewest misfits."""
     best = None
     for variant, needs in candidates:
@@ -170,12 +180,12 @@ def _closest(
     return best
 
 
-def _misfits(checkpoint: Checkpoint, needs: Sequence[Wanted]) -> Misfits:
+def _misfits(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Mismatches:
     tensors = checkpoint.tensors
     shapes = {one.name: one.shape for one in needs}
-    counters = {one.name.replace("running_mean", COUNTER) for one in needs if one.tensor.endswith(".mean")}
+    counters = {one.name.replace("running_mean", BATCH_COUNTER) for one in needs if one.tensor.endswith(".mean")}
     both = [name for name in shapes if name in tensors]
-    return Misfits(
+    return Mismatches(
         [name for name in shapes if name not in tensors],
         [name for name in tensors if name not in shapes and name not in counters],
         [
@@ -191,17 +201,17 @@ def _stands_for(held: Shape, needed: Shape) -> bool:
     return held == needed or (len(needed) == 2 and held == (*needed, 1, 1))
 
 
-def _read(checkpoint: Checkpoint, needs: Sequence[Wanted]) -> Weights:
+def _read(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Weights:
     """The numbers, in fp32, by our own names.
 
     Raises:
         BuildError: some are of another type, or not finite, or a variance is negative.
     """
     kinds = {one.name: checkpoint.tensors[one.name].dtype for one in needs}
-    other = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in FLOATS]
+    other = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in FLOAT_DTYPES]
     if other:
         raise BuildError(
-            f"{checkpoint.path}: holds other numbers than {' and '.join(FLOATS.values())}: {_listed(other)}",
+            f"{checkpoint.path}: holds other numbers than {' and '.join(FLOAT_DTYPES.values())}: {_listed(other)}",
             hint="save the weights as float32",
         )
     weights: Weights = {}
@@ -222,6 +232,6 @@ def _read(checkpoint: Checkpoint, needs: Sequence[Wanted]) -> Weights:
 
 
 def _listed(names: Iterable[str]) -> str:
-    every = list(map(printable, names))
-    more = f" and {len(every) - MOST_NAMED} more" if len(every) > MOST_NAMED else ""
-    return ", ".join(every[:MOST_NAMED]) + more
+    every = list(map(to_printable, names))
+    more = f" and {len(every) - MAX_LISTED_TENSORS} more" if len(every) > MAX_LISTED_TENSORS else ""
+    return ", ".join(every[:MAX_LISTED_TENSORS]) + more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from .procfs import Files, integer, known
+from .procfs import ProcFiles, not_none, parse_integer
 
 
 class Cgroup:
@@ -13,53 +13,53 @@ class Cgroup:
     Under version 2 all controllers share one tree; under version 1 each has its own; and some hosts mix the two.
     """
 
-    def __init__(self, files: Files, controller: str) -> None:
+    def __init__(self, files: ProcFiles, controller: str) -> None:
         self.files = files
-        own = _own_groups(files.text("proc/self/cgroup"))
+        own = _own_groups(files.read_text("proc/self/cgroup"))
         folders: list[str] = []
-        for root, mount, kind in _mounts(files.text("proc/self/mountinfo")):
+        for root, mount, kind in _mounts(files.read_text("proc/self/mountinfo")):
             group = own.get("" if kind is None else controller)
             if group is not None and (kind is None or controller in kind):
                 folders += _upwards(group, root, mount)
         self.folders = list(dict.fromkeys(folders))  # a container may see one tree at several places
 
-    def least(self, *names: str) -> int | None:
+    def smallest(self, *names: str) -> int | None:
         """The smallest number that any of the files holds in any folder; the smallest limit is the one that binds."""
-        found = (self.files.number(f"{folder}/{name}") for folder in self.folders for name in names)
-        return min(known(found), default=None)
+        found = (self.files.read_integer(f"{folder}/{name}") for folder in self.folders for name in names)
+        return min(not_none(found), default=None)
 
 
-def quota_cores(files: Files) -> float | None:
+def quota_cores(files: ProcFiles) -> float | None:
     """How many cores' worth of time the groups allow; None where none limits it."""
     group = Cgroup(files, "cpu")
     found: list[float] = []
     for folder in group.folders:
-        words = files.text(f"{folder}/cpu.max").split() or [
-            files.text(f"{folder}/cpu.cfs_quota_us"),
-            files.text(f"{folder}/cpu.cfs_period_us"),
+        words = files.read_text(f"{folder}/cpu.max").split() or [
+            files.read_text(f"{folder}/cpu.cfs_quota_us"),
+            files.read_text(f"{folder}/cpu.cfs_period_us"),
         ]
-        quota, period = (integer(word) for word in (*words, "", "")[:2])
+        quota, period = (parse_integer(word) for word in (*words, "", "")[:2])
         if quota and period and quota > 0 and period > 0:  # version 1 writes -1 for no limit, version 2 `max`
             found.append(quota / period)
     return round(min(found), 3) if found else None
 
 
-def memory_limit_bytes(files: Files) -> int | None:
+def memory_limit_bytes(files: ProcFiles) -> int | None:
     """The most memory that the groups allow; None where none limits it."""
-    limit = Cgroup(files, "memory").least("memory.max", "memory.limit_in_bytes")
+    limit = Cgroup(files, "memory").smallest("memory.max", "memory.limit_in_bytes")
     return limit if limit is not None and 0 < limit < 2**60 else None  # version 1 writes nearly 2⁶³ for no limit
 
 
-def throttled(files: Files) -> tuple[int | None, float | None]:
+def count_throttling(files: ProcFiles) -> tuple[int | None, float | None]:
     """How often the quota has stopped these groups, and for how many seconds."""
     times: list[int | None] = []
     seconds: list[float | None] = []
     for folder in Cgroup(files, "cpu").folders:
-        lines = (line.split() for line in files.text(f"{folder}/cpu.stat").splitlines())
-        told = {words[0]: integer(words[1]) for words in lines if len(words) == 2}
+        lines = (line.split() for line in files.read_text(f"{folder}/cpu.stat").splitlines())
+        told = {words[0]: parse_integer(words[1]) for words in lines if len(words) == 2}
         times.append(told.get("nr_throttled"))
         seconds += [_scaled(told.get("throttled_usec"), 1e6), _scaled(told.get("throttled_time"), 1e9)]
-    counted, stood = known(times), known(seconds)
+    counted, stood = not_none(times), not_none(seconds)
     return sum(counted) if counted else None, sum(stood) if stood else None
 
 

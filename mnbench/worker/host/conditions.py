@@ -7,9 +7,9 @@ import re
 import time
 from typing import Any, Iterable
 
-from .cgroup import throttled
-from .cpu import CPUS, khz
-from .procfs import Files, allowed_cpus, integer, kib_after, known, number
+from .cgroup import count_throttling
+from .cpu import CPUS, read_hz
+from .procfs import ProcFiles, allowed_cpus, not_none, parse_decimal, parse_integer, parse_kib_line
 
 MOST_CPUS = 16
 """Of how many CPUs frequency, throttling and temperature are read: each costs the kernel some microseconds."""
@@ -22,15 +22,15 @@ FIRMWARE = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "tempe
 """Bits of the Raspberry Pi's firmware: what holds now."""
 
 
-def conditions(files: Files | None = None) -> dict[str, Any]:
+def conditions(files: ProcFiles | None = None) -> dict[str, Any]:
     """What the host shows of itself at this moment; None where it does not show it.
 
     Counters count from a start of their own: only differences between two calls mean something. `…_s` of processors
     are summed over all of them. Switches and `process_cpu_s` are those of this process.
     """
-    files = files or Files()
-    stopped, stopped_s = throttled(files)
-    cpus = _some(allowed_cpus())
+    files = files or ProcFiles()
+    stopped, stopped_s = count_throttling(files)
+    cpus = _sample_cpus(allowed_cpus())
     return {
         "at_ns": time.monotonic_ns(),
         **_load(),
@@ -38,7 +38,7 @@ def conditions(files: Files | None = None) -> dict[str, Any]:
         **_pressure(files, "memory"),
         **_processors(files),
         **_process(),
-        "frequency_hz": _mean(khz(files, f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus),
+        "frequency_hz": _mean(read_hz(files, f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus),
         "temperature_c": _temperature(files),
         "heat_throttles": _heat_throttles(files, cpus),
         "firmware_limits": _firmware_limits(files),
@@ -48,20 +48,20 @@ def conditions(files: Files | None = None) -> dict[str, Any]:
     }
 
 
-def busy(limits: dict[str, float], files: Files | None = None) -> str | None:
+def busy_reason(limits: dict[str, float], files: ProcFiles | None = None) -> str | None:
     """Why this machine is too busy to measure on; None where it is not, or does not tell.
 
     `pressure` is the share of the last ten seconds in which some task waited for a core; `load` how many more tasks
     than cores want to run.
     """
-    waiting = _pressure(files or Files(), "cpu")["cpu_pressure_10s"] or 0.0
+    waiting = _pressure(files or ProcFiles(), "cpu")["cpu_pressure_10s"] or 0.0
     if waiting > limits["pressure"]:
         return f"tasks waited for a core {100 * waiting:.0f} % of the last ten seconds"
     load, cores = _load()["load_1min"] or 0.0, os.cpu_count() or 1
     return f"the load is {load:.1f} on {cores} cores" if load > cores + limits["load"] else None
 
 
-def waits() -> int | None:
+def blocking_waits() -> int | None:
     """How often this thread has given its core away to wait for something; None where the system does not tell."""
     try:
         import resource  # noqa: PLC0415  not on Windows
@@ -71,7 +71,7 @@ def waits() -> int | None:
         return None
 
 
-def _some(cpus: list[int]) -> list[int]:
+def _sample_cpus(cpus: list[int]) -> list[int]:
     """Evenly chosen CPUs, not too many."""
     return cpus[:: -(-len(cpus) // MOST_CPUS)]
 
@@ -84,23 +84,23 @@ def _load() -> dict[str, Any]:
         return dict.fromkeys(names)
 
 
-def _pressure(files: Files, what: str) -> dict[str, Any]:
+def _pressure(files: ProcFiles, what: str) -> dict[str, Any]:
     """The share of the last ten seconds, and the seconds altogether, in which some task had to wait for it."""
-    found = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.text(f"proc/pressure/{what}"), re.MULTILINE)
-    percent, total_us = (number(found.group(1)), integer(found.group(2))) if found else (None, None)
+    found = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{what}"), re.MULTILINE)
+    percent, total_us = (parse_decimal(found.group(1)), parse_integer(found.group(2))) if found else (None, None)
     return {
         f"{what}_pressure_10s": None if percent is None else round(percent / 100, 4),
         f"{what}_pressure_s": None if total_us is None else total_us / 1e6,
     }
 
 
-def _processors(files: Files) -> dict[str, Any]:
+def _processors(files: ProcFiles) -> dict[str, Any]:
     """What all logical CPUs have done since the start: work for users and the system, nothing, or wait for the host."""
-    words = files.text("proc/stat").partition("\n")[0].split()
-    ticks = [integer(word) for word in words[1:9]] if words[:1] == ["cpu"] else []
-    if len(known(ticks)) < 8:
+    words = files.read_text("proc/stat").partition("\n")[0].split()
+    ticks = [parse_integer(word) for word in words[1:9]] if words[:1] == ["cpu"] else []
+    if len(not_none(ticks)) < 8:
         return dict.fromkeys(("user_s", "system_s", "idle_s", "steal_s"))
-    user, nice, system, idle, waiting, interrupts, soft, steal = known(ticks)
+    user, nice, system, idle, waiting, interrupts, soft, steal = not_none(ticks)
     each = os.sysconf("SC_CLK_TCK")
     return {
         "user_s": (user + nice) / each,
@@ -126,44 +126,44 @@ def _process() -> dict[str, Any]:
     }
 
 
-def _temperature(files: Files) -> float | None:
+def _temperature(files: ProcFiles) -> float | None:
     """The hottest of the processor's sensors that give a plausible figure: some answer nonsense while they are off."""
-    zones = (f"sys/class/thermal/{zone}" for zone in files.names("sys/class/thermal"))
-    paths = [f"{zone}/temp" for zone in zones if ZONES.search(files.text(f"{zone}/type"))]
-    for chip in files.names("sys/class/hwmon"):
+    zones = (f"sys/class/thermal/{zone}" for zone in files.list_names("sys/class/thermal"))
+    paths = [f"{zone}/temp" for zone in zones if ZONES.search(files.read_text(f"{zone}/type"))]
+    for chip in files.list_names("sys/class/hwmon"):
         folder = f"sys/class/hwmon/{chip}"
-        if CHIPS.fullmatch(files.text(f"{folder}/name")):
-            sensors = [name for name in files.names(folder) if name.startswith("temp") and name.endswith("_input")]
+        if CHIPS.fullmatch(files.read_text(f"{folder}/name")):
+            sensors = [name for name in files.list_names(folder) if name.startswith("temp") and name.endswith("_input")]
             paths += [f"{folder}/{name}" for name in sensors[:MOST_CPUS]]
-    found = known(files.number(path) for path in paths)
+    found = not_none(files.read_integer(path) for path in paths)
     return max((value / 1000 for value in found if 0 < value < 150_000), default=None)
 
 
-def _heat_throttles(files: Files, cpus: list[int]) -> int | None:
+def _heat_throttles(files: ProcFiles, cpus: list[int]) -> int | None:
     """How often heat has slowed these cores and their package."""
     folders = [f"{CPUS}/cpu{cpu}/thermal_throttle" for cpu in cpus]
-    cores = known(files.number(f"{folder}/core_throttle_count") for folder in folders)
-    packages = known(files.number(f"{folder}/package_throttle_count") for folder in folders)
+    cores = not_none(files.read_integer(f"{folder}/core_throttle_count") for folder in folders)
+    packages = not_none(files.read_integer(f"{folder}/package_throttle_count") for folder in folders)
     return sum(cores) + max(packages, default=0) if cores or packages else None
 
 
-def _firmware_limits(files: Files) -> list[str] | None:
+def _firmware_limits(files: ProcFiles) -> list[str] | None:
     """What a Raspberry Pi's firmware holds back for want of power or for heat."""
-    for folder in (name for name in files.names("sys/devices/platform") if name.startswith("soc")):
-        text = files.text(f"sys/devices/platform/{folder}/soc:firmware/get_throttled")
-        bits = integer(f"0x{text.removeprefix('0x')}" if text else None)
+    for folder in (name for name in files.list_names("sys/devices/platform") if name.startswith("soc")):
+        text = files.read_text(f"sys/devices/platform/{folder}/soc:firmware/get_throttled")
+        bits = parse_integer(f"0x{text.removeprefix('0x')}" if text else None)
         if bits is not None:
             return [name for bit, name in FIRMWARE.items() if bits >> bit & 1]
     return None
 
 
-def _memory(files: Files) -> dict[str, Any]:
+def _memory(files: ProcFiles) -> dict[str, Any]:
     """Free memory, and what has been swapped in and out since the start."""
-    meminfo = files.text("proc/meminfo")
-    pages = dict(re.findall(r"^(pswpin|pswpout) ([0-9]{1,18})$", files.text("proc/vmstat"), re.MULTILINE))
-    total, free = kib_after(meminfo, "SwapTotal"), kib_after(meminfo, "SwapFree")
+    meminfo = files.read_text("proc/meminfo")
+    pages = dict(re.findall(r"^(pswpin|pswpout) ([0-9]{1,18})$", files.read_text("proc/vmstat"), re.MULTILINE))
+    total, free = parse_kib_line(meminfo, "SwapTotal"), parse_kib_line(meminfo, "SwapFree")
     return {
-        "free_memory_bytes": kib_after(meminfo, "MemAvailable"),
+        "free_memory_bytes": parse_kib_line(meminfo, "MemAvailable"),
         "swap_used_bytes": None if total is None or free is None else total - free,
         "swap_in_bytes": _page_bytes(pages.get("pswpin")),
         "swap_out_bytes": _page_bytes(pages.get("pswpout")),
@@ -175,5 +175,5 @@ def _page_bytes(pages: str | None) -> int | None:
 
 
 def _mean(values: Iterable[int | None]) -> float | None:
-    found = known(values)
+    found = not_none(values)
     return sum(found) / len(found) if found else None

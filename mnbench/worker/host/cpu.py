@@ -6,7 +6,7 @@ import platform
 import re
 from typing import Any
 
-from .procfs import Files, cpu_list, cpus_in, integer, known, size_bytes
+from .procfs import ProcFiles, format_cpu_list, not_none, parse_cpu_list, parse_integer, parse_size_bytes
 
 KERNEL_FLAGS = re.compile(
     r"ssse3|sse4_[12]|avx\w*|fma4?|f16c|amx\w*"  # x86
@@ -54,75 +54,80 @@ ARM_CORES = {
 CPUS = "sys/devices/system/cpu"
 
 
-def identity(files: Files, cpuinfo: str) -> dict[str, Any]:
+def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     """The name and the numbers behind it, by which two processors are the same or not.
 
     Arm's numbers are those of its identification register: architecture, part, and variant with revision as one number.
     """
     blocks = [dict(_pairs(block)) for block in cpuinfo.split("\n\n")]
     first = next((block for block in blocks if "processor" in block), dict[str, str]())
-    maker = integer(first.get("CPU implementer"))
+    maker = parse_integer(first.get("CPU implementer"))
     revision = _numbers(first, "CPU variant", "CPU revision")
     kinds = _kinds(files, blocks)
     return {
         "cpu": _name(cpuinfo, blocks, kinds),
         "cpu_vendor": first.get("vendor_id") or (MAKERS.get(maker, hex(maker)) if maker is not None else None),
-        "cpu_family": integer(first.get("cpu family") or first.get("CPU architecture")),
-        "cpu_model": integer(first.get("model") or first.get("CPU part")),
-        "cpu_stepping": integer(first.get("stepping")) if not revision else revision[0] * 16 + revision[1],
+        "cpu_family": parse_integer(first.get("cpu family") or first.get("CPU architecture")),
+        "cpu_model": parse_integer(first.get("model") or first.get("CPU part")),
+        "cpu_stepping": parse_integer(first.get("stepping")) if not revision else revision[0] * 16 + revision[1],
         "cpu_flags": _flags(first),
-        "core_kinds": {name: cpu_list(cpus) for name, cpus in kinds.items()} if len(kinds) > 1 else {},
+        "core_kinds": {name: format_cpu_list(cpus) for name, cpus in kinds.items()} if len(kinds) > 1 else {},
     }
 
 
-def topology(files: Files, allowed: list[int]) -> dict[str, Any]:
+def topology(files: ProcFiles, allowed: list[int]) -> dict[str, Any]:
     """Which of the allowed CPUs share a core: `distinct_cpus` holds one of each core."""
-    siblings = {cpu: cpus_in(files.text(f"{CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in allowed}
+    siblings = {
+        cpu: parse_cpu_list(files.read_text(f"{CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in allowed
+    }
     told = all(cpu in siblings[cpu] for cpu in allowed)
     distinct = {min(other for other in siblings[cpu] if other in siblings) for cpu in allowed if told}
     return {
         "threads_per_core": max(len(cpus) for cpus in siblings.values()) if told else None,
-        "distinct_cpus": cpu_list(distinct) if told else None,
-        "numa_nodes": len(cpus_in(files.text("sys/devices/system/node/online"))) or None,
+        "distinct_cpus": format_cpu_list(distinct) if told else None,
+        "numa_nodes": len(parse_cpu_list(files.read_text("sys/devices/system/node/online"))) or None,
     }
 
 
-def caches(files: Files, cpu: int) -> list[dict[str, Any]]:
+def caches(files: ProcFiles, cpu: int) -> list[dict[str, Any]]:
     """The caches of one CPU, from the nearest: how large, and by how many logical CPUs they are shared."""
     found: list[dict[str, Any]] = []
     folder = f"{CPUS}/cpu{cpu}/cache"
-    for name in files.names(folder):
-        level, size = files.number(f"{folder}/{name}/level"), size_bytes(files.text(f"{folder}/{name}/size"))
+    for name in files.list_names(folder):
+        level, size = (
+            files.read_integer(f"{folder}/{name}/level"),
+            parse_size_bytes(files.read_text(f"{folder}/{name}/size")),
+        )
         if level is not None and size:
-            shared_by = len(cpus_in(files.text(f"{folder}/{name}/shared_cpu_list")))
-            kind = files.text(f"{folder}/{name}/type").lower()
+            shared_by = len(parse_cpu_list(files.read_text(f"{folder}/{name}/shared_cpu_list")))
+            kind = files.read_text(f"{folder}/{name}/type").lower()
             found.append({"level": level, "type": kind, "size_bytes": size, "shared_by": shared_by or None})
     return sorted(found, key=lambda cache: (cache["level"], cache["type"]))
 
 
-def frequency(files: Files, cpu: int) -> dict[str, Any]:
+def frequency(files: ProcFiles, cpu: int) -> dict[str, Any]:
     """Who sets the frequency, and within which limits; None where the host does not show it."""
     folder = f"{CPUS}/cpu{cpu}/cpufreq"
     return {
-        "governor": files.text(f"{folder}/scaling_governor") or None,
-        "frequency_driver": files.text(f"{folder}/scaling_driver") or None,
-        "frequency_min_hz": khz(files, f"{folder}/scaling_min_freq"),
-        "frequency_max_hz": khz(files, f"{folder}/scaling_max_freq"),
+        "governor": files.read_text(f"{folder}/scaling_governor") or None,
+        "frequency_driver": files.read_text(f"{folder}/scaling_driver") or None,
+        "frequency_min_hz": read_hz(files, f"{folder}/scaling_min_freq"),
+        "frequency_max_hz": read_hz(files, f"{folder}/scaling_max_freq"),
         "turbo": _turbo(files, folder),
     }
 
 
-def khz(files: Files, path: str) -> int | None:
+def read_hz(files: ProcFiles, path: str) -> int | None:
     """The kernel's kilohertz as hertz."""
-    value = files.number(path)
+    value = files.read_integer(path)
     return None if value is None or value < 0 else value * 1000
 
 
-def _turbo(files: Files, folder: str) -> bool | None:
-    off = files.number(f"{CPUS}/intel_pstate/no_turbo")
+def _turbo(files: ProcFiles, folder: str) -> bool | None:
+    off = files.read_integer(f"{CPUS}/intel_pstate/no_turbo")
     if off is not None:
         return off == 0
-    told = known(files.number(path) for path in (f"{CPUS}/cpufreq/boost", f"{folder}/boost"))
+    told = not_none(files.read_integer(path) for path in (f"{CPUS}/cpufreq/boost", f"{folder}/boost"))
     return told[0] == 1 if told else None
 
 
@@ -133,7 +138,7 @@ def _pairs(block: str) -> list[tuple[str, str]]:
 
 def _numbers(block: dict[str, str], *keys: str) -> list[int]:
     """The numbers under all of the keys, or none."""
-    found = known(integer(block.get(key)) for key in keys)
+    found = not_none(parse_integer(block.get(key)) for key in keys)
     return found if len(found) == len(keys) else []
 
 
@@ -146,15 +151,15 @@ def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
-def _kinds(files: Files, blocks: list[dict[str, str]]) -> dict[str, list[int]]:
+def _kinds(files: ProcFiles, blocks: list[dict[str, str]]) -> dict[str, list[int]]:
     """The kinds of core and the CPUs of each, where the host tells: Arm by their part, Intel by two folders."""
     found: dict[str, list[int]] = {}
     for name in ("cpu_core", "cpu_atom"):
-        cpus = cpus_in(files.text(f"sys/devices/{name}/cpus"))
+        cpus = parse_cpu_list(files.read_text(f"sys/devices/{name}/cpus"))
         if cpus:
             found[{"cpu_core": "performance", "cpu_atom": "efficient"}[name]] = cpus
     for block in blocks:
-        maker, part, cpu = (integer(block.get(key)) for key in ("CPU implementer", "CPU part", "processor"))
+        maker, part, cpu = (parse_integer(block.get(key)) for key in ("CPU implementer", "CPU part", "processor"))
         if maker is None or part is None or cpu is None:
             continue
         own = ARM_CORES.get(part) if maker == 0x41 else None

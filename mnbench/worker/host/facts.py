@@ -10,7 +10,7 @@ from typing import Any
 
 from . import cpu
 from .cgroup import memory_limit_bytes, quota_cores
-from .procfs import Files, allowed_cpus, cpu_list, kib_after
+from .procfs import ProcFiles, allowed_cpus, format_cpu_list, parse_kib_line
 
 VIRTUAL_PRODUCTS = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Bochs|Xen|HVM domU|Parallels|OpenStack|BHYVE"
@@ -25,10 +25,10 @@ CONTAINERS = {
 }
 
 
-def host_facts(files: Files | None = None) -> dict[str, Any]:
+def host_facts(files: ProcFiles | None = None) -> dict[str, Any]:
     """What a reader needs to know before comparing two tables; None where the system does not tell."""
-    files = files or Files()
-    cpuinfo, meminfo = files.text("proc/cpuinfo"), files.text("proc/meminfo")
+    files = files or ProcFiles()
+    cpuinfo, meminfo = files.read_text("proc/cpuinfo"), files.read_text("proc/meminfo")
     allowed = allowed_cpus()
     quota = quota_cores(files)
     return {
@@ -36,14 +36,14 @@ def host_facts(files: Files | None = None) -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": usable_cores(len(allowed), quota),
         "cores_quota": quota,
-        "allowed_cpus": cpu_list(allowed),
+        "allowed_cpus": format_cpu_list(allowed),
         "logical_cpus": os.cpu_count(),
         **cpu.topology(files, allowed),
         "caches": cpu.caches(files, allowed[0]),
         **cpu.frequency(files, allowed[0]),
-        "memory_bytes": kib_after(meminfo, "MemTotal") or _physical_bytes(),
+        "memory_bytes": parse_kib_line(meminfo, "MemTotal") or _physical_bytes(),
         "memory_limit_bytes": memory_limit_bytes(files),
-        "swap_bytes": kib_after(meminfo, "SwapTotal"),
+        "swap_bytes": parse_kib_line(meminfo, "SwapTotal"),
         "huge_pages": _huge_pages(files),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -69,7 +69,7 @@ def peak_rss_bytes() -> int | None:
 
     Linux passes a parent's ru_maxrss on through exec, so its own high-water mark is read from /proc instead.
     """
-    own = kib_after(Files().text("proc/self/status"), "VmHWM")
+    own = parse_kib_line(ProcFiles().read_text("proc/self/status"), "VmHWM")
     if own is not None or sys.platform == "win32":
         return own
     import resource  # noqa: PLC0415  not on Windows
@@ -79,12 +79,12 @@ def peak_rss_bytes() -> int | None:
 
 def huge_pages_bytes() -> int | None:
     """How much of this process's memory lies on huge pages now; None where the system does not tell."""
-    return kib_after(Files().text("proc/self/smaps_rollup"), "AnonHugePages")
+    return parse_kib_line(ProcFiles().read_text("proc/self/smaps_rollup"), "AnonHugePages")
 
 
-def _huge_pages(files: Files) -> str | None:
+def _huge_pages(files: ProcFiles) -> str | None:
     """Who gets transparent huge pages: `always` everyone, `madvise` who asks for them, `never` no one."""
-    chosen = re.search(r"\[(\w+)\]", files.text("sys/kernel/mm/transparent_hugepage/enabled"))
+    chosen = re.search(r"\[(\w+)\]", files.read_text("sys/kernel/mm/transparent_hugepage/enabled"))
     return chosen and chosen.group(1)
 
 
@@ -96,12 +96,14 @@ def _physical_bytes() -> int | None:
         return None
 
 
-def _machine(files: Files, cpuinfo: str) -> dict[str, Any]:
+def _machine(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     """The product, and whether it is a virtual or an emulated one. `hypervisor` is its name, where it tells one."""
-    dmi = " ".join(files.text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")).strip()
-    product = dmi or files.text("proc/device-tree/model") or None
+    dmi = " ".join(files.read_text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")).strip()
+    product = dmi or files.read_text("proc/device-tree/model") or None
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
-    told = files.text("sys/hypervisor/type") or files.text("proc/device-tree/hypervisor/compatible").replace("\0", " ")
+    told = files.read_text("sys/hypervisor/type") or files.read_text("proc/device-tree/hypervisor/compatible").replace(
+        "\0", " "
+    )
     named = told or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
     if flags:
         # Clouds put their name on machines of metal too: on x86 the processor knows better.
@@ -116,14 +118,16 @@ def _machine(files: Files, cpuinfo: str) -> dict[str, Any]:
     }
 
 
-def _emulated(files: Files, cpuinfo: str) -> bool | None:
+def _emulated(files: ProcFiles, cpuinfo: str) -> bool | None:
     """Whether instructions are translated: the kernel's processor is of another kind than this process'.
 
     QEMU shows a process it translates the host's own /sys, and before version 8 the host's /proc/cpuinfo.
     """
     if "QEMU TCG" in cpuinfo:
         return True
-    kernel = files.text("sys/devices/system/cpu/modalias").partition("type:")[2].partition(",")[0].partition(":")[0]
+    kernel = (
+        files.read_text("sys/devices/system/cpu/modalias").partition("type:")[2].partition(",")[0].partition(":")[0]
+    )
     if not kernel and re.search(r"^vendor_id\s*:", cpuinfo, re.MULTILINE):
         kernel = "x86"
     family = _family(platform.machine())
@@ -136,22 +140,24 @@ def _family(machine: str) -> str:
     return next((name for name, own in families.items() if re.match(own, machine.lower())), "")
 
 
-def _container(files: Files) -> str | None:
+def _container(files: ProcFiles) -> str | None:
     """What kind of container this runs in; None where nothing shows one."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "kubernetes"
-    if files.text("run/.containerenv") or "containerenv" in " ".join(files.names("run")):
+    if files.read_text("run/.containerenv") or "containerenv" in " ".join(files.list_names("run")):
         return "podman"
-    groups = files.text("proc/1/cgroup") + files.text("proc/self/cgroup")
+    groups = files.read_text("proc/1/cgroup") + files.read_text("proc/self/cgroup")
     found = next((kind for word, kind in CONTAINERS.items() if word in groups), None)
-    return found or ("docker" if ".dockerenv" in files.names("") else files.text("run/systemd/container") or None)
+    return found or (
+        "docker" if ".dockerenv" in files.list_names("") else files.read_text("run/systemd/container") or None
+    )
 
 
-def _counters(files: Files) -> dict[str, Any]:
+def _counters(files: ProcFiles) -> dict[str, Any]:
     """Whether the processor's own counters can be seen at all, and how far the kernel lets users at them."""
-    devices = files.names("sys/bus/event_source/devices")
+    devices = files.list_names("sys/bus/event_source/devices")
     known = re.compile(r"cpu|cpu_core|cpu_atom|arm\w*_pmu\w*|arm\w*cortex\w*|armv\d\w*|apple_\w+_pmu")
     return {
         "perf_counters": any(known.fullmatch(name) for name in devices) if devices else None,
-        "perf_event_paranoid": files.number("proc/sys/kernel/perf_event_paranoid"),
+        "perf_event_paranoid": files.read_integer("proc/sys/kernel/perf_event_paranoid"),
     }

@@ -7,7 +7,7 @@ import re
 import subprocess
 from typing import Any
 
-from .procfs import integer, number
+from .procfs import parse_decimal, parse_integer
 
 FIELDS = {
     "name": "name",
@@ -47,10 +47,10 @@ def gpu_conditions() -> dict[str, Any] | None:
         told = subprocess.run(query, capture_output=True, timeout=TIMEOUT_S, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return parsed(told.decode(errors="replace"))
+    return parse_gpu_query(told.decode(errors="replace"))
 
 
-def parsed(text: str) -> dict[str, Any] | None:
+def parse_gpu_query(text: str) -> dict[str, Any] | None:
     """What the tool printed, in base units; None for what the GPU does not tell."""
     words = re.split(r",\s*", text.strip().partition("\n")[0])
     if len(words) != len(FIELDS):
@@ -59,12 +59,12 @@ def parsed(text: str) -> dict[str, Any] | None:
     found: dict[str, Any] = {key: told[key] for key in ("name", "driver_version")}
     for key, unit in (("_hz", 10**6), ("_w", 1), ("_c", 1), ("utilization", 0.01)):
         found.update({name: _scaled(word, unit) for name, word in told.items() if name.endswith(key)})
-    bits = integer(told["clock_limits"])
+    bits = parse_integer(told["clock_limits"])
     found["clock_limits"] = None if bits is None else [name for bit, name in enumerate(LIMITS) if bits >> bit & 1]
     found["mig"] = {"Enabled": True, "Disabled": False}.get(told["mig"] or "")
     return found
 
 
 def _scaled(word: str | None, unit: float) -> float | None:
-    value = number(word)
+    value = parse_decimal(word)
     return None if value is None else value * unit

@@ -10,7 +10,7 @@ KINDS = ("", "-gpu", "-directml", "-openvino", "-qnn", "-webgpu", "-migraphx")
 """Builds of one runtime come as distributions of their own."""
 
 
-def distribution(runtime: str) -> metadata.Distribution | None:
+def find_distribution(runtime: str) -> metadata.Distribution | None:
     """The runtime's distribution, whichever of its builds is installed."""
     for kind in KINDS:
         with suppress(metadata.PackageNotFoundError):
@@ -20,7 +20,7 @@ def distribution(runtime: str) -> metadata.Distribution | None:
 
 def library_sha256(runtime: str, library: str) -> str | None:
     """The hash of the library whose name starts so, by the record of the wheel that it came in."""
-    found = distribution(runtime)
+    found = find_distribution(runtime)
     for file in (found.files if found else None) or []:
         if file.hash and file.name.startswith(library):
             return base64.urlsafe_b64decode(f"{file.hash.value}==").hex()

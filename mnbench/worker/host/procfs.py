@@ -9,13 +9,13 @@ from typing import Iterable, TypeVar
 T = TypeVar("T")
 
 
-class Files:
+class ProcFiles:
     """Files under a root; tests have one of their own."""
 
     def __init__(self, root: str = "/") -> None:
         self.root = root
 
-    def text(self, path: str) -> str:
+    def read_text(self, path: str) -> str:
         """What the file says; nothing where it cannot be read."""
         try:
             with open(os.path.join(self.root, path), encoding="utf-8", errors="replace") as file:  # noqa: PTH118, PTH123  called hundreds of times beside a measurement
@@ -23,37 +23,37 @@ class Files:
         except OSError:
             return ""
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """The names in a folder, in order; none where it cannot be read."""
         try:
             return sorted(os.listdir(os.path.join(self.root, folder)))  # noqa: PTH118, PTH208
         except OSError:
             return []
 
-    def number(self, path: str) -> int | None:
+    def read_integer(self, path: str) -> int | None:
         """The first word as a whole number; None for `max`, for words and for nothing."""
-        words = self.text(path).split()
-        return integer(words[0]) if words else None
+        words = self.read_text(path).split()
+        return parse_integer(words[0]) if words else None
 
 
-def known(values: Iterable[T | None]) -> list[T]:
+def not_none(values: Iterable[T | None]) -> list[T]:
     """The values that were found."""
     return [value for value in values if value is not None]
 
 
-def integer(text: str | None) -> int | None:
+def parse_integer(text: str | None) -> int | None:
     """A whole number as the kernel writes one, in tens or as 0x…, or the -1 of no limit; None for anything else."""
     if not text or not re.fullmatch(r"-1|[0-9]{1,19}|0x[0-9a-fA-F]{1,16}", text):
         return None
     return int(text, 0) if "x" in text else int(text)
 
 
-def number(text: str | None) -> float | None:
+def parse_decimal(text: str | None) -> float | None:
     """A decimal as the kernel writes one; None for anything else."""
     return float(text) if text and re.fullmatch(r"-?[0-9]{1,19}(\.[0-9]{1,9})?", text) else None
 
 
-def cpus_in(text: str) -> list[int]:
+def parse_cpu_list(text: str) -> list[int]:
     """The kernel's lists of CPUs, `0-2,5`, as numbers."""
     found: set[int] = set()
     for first, last in re.findall(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text):
@@ -61,7 +61,7 @@ def cpus_in(text: str) -> list[int]:
     return sorted(found)
 
 
-def cpu_list(cpus: Iterable[int]) -> str:
+def format_cpu_list(cpus: Iterable[int]) -> str:
     """Numbers as the kernel's list, which `taskset -c` takes: `0-2,5`."""
     runs: list[list[int]] = []
     for cpu in sorted(set(cpus)):
@@ -72,7 +72,7 @@ def cpu_list(cpus: Iterable[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def size_bytes(text: str) -> int | None:
+def parse_size_bytes(text: str) -> int | None:
     """A size as the kernel writes it: `32K`, `1024 KB`, `24684096 kB`."""
     found = re.fullmatch(r"([0-9]{1,15})\s*([KMGkmg]?)B?", text.strip())
     if not found:
@@ -80,7 +80,7 @@ def size_bytes(text: str) -> int | None:
     return int(found.group(1)) * 1024 ** " KMG".index(found.group(2).upper() or " ")
 
 
-def kib_after(text: str, key: str) -> int | None:
+def parse_kib_line(text: str, key: str) -> int | None:
     """The bytes in a line of /proc/meminfo or /proc/self/status: `MemTotal:  24684096 kB`."""
     found = re.search(rf"^{key}:\s*([0-9]{{1,15}}) kB", text, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else None

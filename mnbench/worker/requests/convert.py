@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..session import arrays, runtime_of
+from ..session import load_runtime, unpack_arrays
 
 
-def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  nobody knows how long it takes
+def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  nobody knows how long it takes
     """The converted model, and how long that took."""
-    convert = runtime_of(request).convert
+    convert = load_runtime(request).convert
     begin_ns = time.perf_counter_ns()
-    model = convert(request["model"], arrays(request["inputs"]))
+    model = convert(request["model"], unpack_arrays(request["inputs"]))
     return {"model": model, "duration_ns": time.perf_counter_ns() - begin_ns}

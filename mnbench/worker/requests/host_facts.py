@@ -8,15 +8,15 @@ from typing import Any
 from ..host.conditions import conditions
 from ..host.facts import host_facts
 from ..host.gpu import gpu_conditions
-from ..host.installed import distribution
+from ..host.installed import find_distribution
 
 
-def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  it takes no time worth telling
+def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  it takes no time worth telling
     """Facts, and the conditions before and after `rest_s` in which this process does nothing.
 
     What the processors do meanwhile, others do. `gpu` asks for the GPU too.
     """
-    facts, before, installed = host_facts(), conditions(), distribution(request["runtime"])
+    facts, before, installed = host_facts(), conditions(), find_distribution(request["runtime"])
     time.sleep(request["rest_s"])
     return {
         "facts": facts,

@@ -7,33 +7,33 @@ from typing import Any
 
 from ..host.facts import host_facts
 from ..runtimes import Refused
-from ..session import arrays, bind, runtime_of, settings
-from ..timing import timed_runs
+from ..session import bind, load_runtime, session_arguments, unpack_arrays
+from ..timing import time_runs
 
 WARMUP_RUNS = 5
 
 
-def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
+def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """The nodes of `model`, and of `probe`, a model that does next to nothing: the rest is the profiler's own work.
 
     Without a `probe` there is no such account.
     """
     bind(request["cores"])
-    runtime, host = runtime_of(request), host_facts()
+    runtime, host = load_runtime(request), host_facts()
     if not hasattr(runtime.Session, "end_profile"):
         raise Refused(f"{request['runtime']} does not tell what its layers take")
-    chosen = settings(request, cores=host["cores"])
+    chosen = session_arguments(request, cores=host["cores"])
     runs = WARMUP_RUNS + request["runs"]
     nodes: dict[str, Any] = {"probe": []}
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         for what, inputs in (("model", "inputs"), ("probe", "probe_inputs")):
             if request[what] is None:
                 continue
-            chosen["inputs"] = arrays(request[inputs])
+            chosen["inputs"] = unpack_arrays(request[inputs])
             session = runtime.Session(request[what], profile=f"{folder}/{what}", **chosen)
-            first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
-            channel.send({"expect_s": runs * first_run_ns / 1e9})
-            timed_runs(session.run, min_runs=runs, min_duration_ns=0)
+            first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+            channel.send({"expected_s": runs * first_run_ns / 1e9})
+            time_runs(session.run, min_runs=runs, min_duration_ns=0)
             nodes[what] = session.end_profile(skip=1 + WARMUP_RUNS)
     return {
         "nodes": nodes["model"],

@@ -8,9 +8,9 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 
-from ..host.conditions import busy
-from ..timing import Clock, timed_each
-from ..warm_session import open_arms
+from ..host.conditions import busy_reason
+from ..timing import Clock, time_sequence
+from ..warm_session import open_sessions
 
 Run = Callable[[], object]
 Columns = Dict[str, List[int]]
@@ -18,31 +18,34 @@ Columns = Dict[str, List[int]]
 HEARD_NS = 500_000_000
 """How often the other side hears that all is well."""
 
-COLUMNS = ("row", "sweep", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
+PAIR_COLUMNS = ("row", "sweep", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
 
 
-def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
+def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """Sweep over the rows in pairs of runs until the time asked for is out.
 
     `arms` asks for sessions, the base and the candidate of a row behind each other. What an arm fails with is in its
     facts, and its row is left out.
     """
-    reason = busy(request["limits"])
+    reason = busy_reason(request["limits"])
     if reason:
         return {"busy": reason}
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    arms, host = open_arms(request["arms"], draw, channel)
+    arms, host = open_sessions(request["arms"], draw, channel)
     rows = [
         (at // 2, *arms[at : at + 2])
         for at in range(0, len(arms), 2)
         if not any("error" in arm.facts for arm in arms[at : at + 2])
     ]
-    columns = sweeps(
+    columns = run_rounds(
         {row: (base.run, candidate.run) for row, base, candidate in rows},
-        {row: burst(base.latency_ns + candidate.latency_ns, **request["burst"]) for row, base, candidate in rows},
+        {
+            row: pairs_per_block(base.latency_ns + candidate.latency_ns, **request["burst"])
+            for row, base, candidate in rows
+        },
         duration_ns=request["duration_ns"],
         draw=draw,
-        tell=lambda left_ns: channel.send({"expect_s": left_ns / 1e9}),
+        on_progress=lambda left_ns: channel.send({"expected_s": left_ns / 1e9}),
     )
     return {
         "columns": {name: np.array(values, np.int64).tobytes() for name, values in columns.items()},
@@ -51,23 +54,23 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     }
 
 
-def burst(pair_ns: int, *, duration_ns: int, min_pairs: int) -> int:
+def pairs_per_block(pair_ns: int, *, duration_ns: int, min_pairs: int) -> int:
     """How many pairs a visit to a row has."""
     return max(min_pairs, duration_ns // max(1, pair_ns))
 
 
-def sweeps(
+def run_rounds(
     rows: dict[int, tuple[Run, Run]],
     bursts: dict[int, int],
     *,
     duration_ns: int,
     draw: random.Random,
-    tell: Callable[[int], object],
+    on_progress: Callable[[int], object],
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Columns:
     """Visit the rows in random order, again and again, until the time is out, and each at least once."""
-    columns: Columns = {name: [] for name in COLUMNS}
+    columns: Columns = {name: [] for name in PAIR_COLUMNS}
     begin = heard = clock()
     sweep = 0
     while rows:
@@ -77,27 +80,27 @@ def sweeps(
                 return columns
             if now - heard >= HEARD_NS:
                 heard = now
-                tell(max(0, begin + duration_ns - now))
-            first = orders(bursts[row], draw)
-            found = timed_pairs(*rows[row], first, clock=clock, cpu_clock=cpu_clock)
-            for name, values in zip(COLUMNS, ([row] * len(first), [sweep] * len(first), first, *found)):
+                on_progress(max(0, begin + duration_ns - now))
+            first = run_orders(bursts[row], draw)
+            found = time_pairs(*rows[row], first, clock=clock, cpu_clock=cpu_clock)
+            for name, values in zip(PAIR_COLUMNS, ([row] * len(first), [sweep] * len(first), first, *found)):
                 columns[name] += values
         sweep += 1
     return columns
 
 
-def orders(count: int, draw: random.Random) -> list[int]:
+def run_orders(count: int, draw: random.Random) -> list[int]:
     """Which arm of each pair runs first, 0 or 1: as often the one as the other, in random order."""
     half = [0, 1] * (count // 2) + [draw.randrange(2)] * (count % 2)
     return draw.sample(half, count)
 
 
-def timed_pairs(
-    base: Run, candidate: Run, first: list[int], *, clock: Clock, cpu_clock: Clock
+def time_pairs(
+    baseline: Run, candidate: Run, first: list[int], *, clock: Clock, cpu_clock: Clock
 ) -> tuple[list[int], list[int], list[int], list[int]]:
     """Wall nanoseconds of base and candidate in every pair, and those that this thread worked."""
-    arms = (base, candidate)
-    wall, worked = timed_each(
+    arms = (baseline, candidate)
+    wall, worked = time_sequence(
         [run for one in first for run in (arms[one], arms[1 - one])], clock=clock, cpu_clock=cpu_clock
     )
 

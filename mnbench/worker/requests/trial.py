@@ -10,32 +10,32 @@ from ..host.conditions import conditions
 from ..host.facts import host_facts, peak_rss_bytes
 from ..host.gpu import gpu_conditions
 from ..host.installed import library_sha256
-from ..session import bind, packed, runtime_of, settings
-from ..timing import timed_runs, warm_up
+from ..session import bind, load_runtime, pack_array, session_arguments
+from ..timing import time_runs, warm_up
 
-COPIES = 20
+COPY_RUNS = 20
 """How often the copies to and from a device's own memory are timed."""
 
 
-def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
+def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """One fresh session, measured by the protocol in `request`."""
     bind(request["cores"])
-    runtime, host, before = runtime_of(request), host_facts(), conditions()
-    chosen = settings(request, cores=host["cores"])
+    runtime, host, before = load_runtime(request), host_facts(), conditions()
+    chosen = session_arguments(request, cores=host["cores"])
     begin_ns = time.perf_counter_ns()
     session = runtime.Session(request["model"], **chosen)
     session_ns = time.perf_counter_ns() - begin_ns
-    first_run_ns = timed_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
     runs = 2 * request["warmup_runs"] + request["min_runs"]
     expect_ns = runs * first_run_ns + request["max_warmup_ns"] + request["min_duration_ns"]
-    channel.send({"expect_s": expect_ns / 1e9})
+    channel.send({"expected_s": expect_ns / 1e9})
     warmup_ns = warm_up(
         session.run,
         min_runs=request["warmup_runs"],
         min_duration_ns=request["min_warmup_ns"],
         max_duration_ns=request["max_warmup_ns"],
     )
-    timed = timed_runs(session.run, min_runs=request["min_runs"], min_duration_ns=request["min_duration_ns"])
+    timed = time_runs(session.run, min_runs=request["min_runs"], min_duration_ns=request["min_duration_ns"])
     after = conditions()
     return {
         "session_ns": session_ns,
@@ -44,7 +44,7 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "latencies_ns": timed.latencies_ns,
         "cpu_ns": timed.cpu_ns,
         "peak_rss_bytes": peak_rss_bytes(),
-        "outputs": [packed(output) for output in session.outputs()],
+        "outputs": [pack_array(output) for output in session.outputs()],
         "copies_ns": {name: _duration_ns(copy) for name, copy in session.copies().items()},
         "placement": session.placement(),
         "threads": chosen["threads"],
@@ -52,7 +52,7 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
             "name": request["runtime"],
             "version": runtime.version(),
             "build": runtime.build(),
-            "library_sha256": library_sha256(request["runtime"], runtime.BINARY),
+            "library_sha256": library_sha256(request["runtime"], runtime.LIBRARY),
         },
         "host": host,
         "conditions": [before, after],
@@ -61,4 +61,4 @@ def answer(request: dict[str, Any], channel: Any) -> dict[str, Any]:
 
 
 def _duration_ns(copy: Callable[[], object]) -> int:
-    return round(median(timed_runs(copy, min_runs=COPIES, min_duration_ns=0).latencies_ns))
+    return round(median(time_runs(copy, min_runs=COPY_RUNS, min_duration_ns=0).latencies_ns))

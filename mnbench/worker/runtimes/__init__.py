@@ -1,7 +1,7 @@
 """One file a runtime, named as profiles name it.
 
 Each has a class `Session` as `onnxruntime.py` has it, functions `version` and `build`, and says how the name of its
-`BINARY` starts. A runtime that does not read ONNX has a function `convert` too; one that can tell what each of its
+`LIBRARY` starts. A runtime that does not read ONNX has a function `convert` too; one that can tell what each of its
 nodes takes gives its session `end_profile`.
 """
 
@@ -41,7 +41,7 @@ def as_file(model: bytes | str) -> Generator[Path, None, None]:
         yield path
 
 
-def run_converter(command: list[str], made: Path) -> bytes:
+def run_converter(command: list[str], output: Path) -> bytes:
     """What a converter's program makes, run in a process of its own: it may crash, and it prints what it likes."""
     try:
         done = subprocess.run(  # noqa: S603
@@ -54,8 +54,8 @@ def run_converter(command: list[str], made: Path) -> bytes:
         )
     except subprocess.TimeoutExpired as failure:
         raise Refused(f"the converter was not done after {CONVERTER_S:g} s") from failure
-    if done.returncode or not made.exists():
+    if done.returncode or not output.exists():
         lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
         said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it says nothing")
         raise Refused(f"cannot be converted (exit code {done.returncode}): {said[:200]}")
-    return made.read_bytes()
+    return output.read_bytes()

@@ -16,7 +16,7 @@ from . import Refused, Unavailable, as_file, run_converter
 
 MNN: Any = _MNN  # it ships no types
 
-BINARY = "_mnncengine"
+LIBRARY = "_mnncengine"
 
 CONVERTER = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 """The program `mnnconvert` as its wheel has it also installs what reports each conversion to MNN's makers."""

@@ -15,7 +15,7 @@ from . import Refused, Unavailable, as_file, run_converter
 
 ncnn: Any = _ncnn  # it ships no types
 
-BINARY = "ncnn.cpython"
+LIBRARY = "ncnn.cpython"
 
 LENGTH_BYTES = 8
 """Of the number at a converted model's end: how long the text before it is, which follows the weights."""

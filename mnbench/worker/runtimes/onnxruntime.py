@@ -14,7 +14,7 @@ from . import Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
-BINARY = "onnxruntime_pybind11_state"
+LIBRARY = "onnxruntime_pybind11_state"
 """How the name of its file starts, which holds the code."""
 
 QUIET = 3
@@ -147,7 +147,7 @@ def build() -> str:
     return onnxruntime.get_build_info().removeprefix("ORT Build Info: ")
 
 
-def at_home(options: dict[str, str]) -> dict[str, str]:
+def expand_folders(options: dict[str, str]) -> dict[str, str]:
     """The options with the folders that they name below `~/`, such as a cache of engines, which are made if need be."""
     found = dict(options)
     for key, value in options.items():
@@ -184,7 +184,7 @@ def _session(
     settings.profile_file_prefix = profile
     for key, value in {"session.record_ep_graph_assignment_info": "1", **options}.items():
         settings.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(model, settings, providers=[(provider, at_home(provider_options))])
+    session = onnxruntime.InferenceSession(model, settings, providers=[(provider, expand_folders(provider_options))])
     if provider not in session.get_providers():
         raise Unavailable(
             f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or a driver is missing",

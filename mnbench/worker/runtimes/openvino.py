@@ -8,7 +8,7 @@ import openvino as _openvino
 
 openvino: Any = _openvino
 
-BINARY = "libopenvino_intel_cpu_plugin"
+LIBRARY = "libopenvino_intel_cpu_plugin"
 
 FUSED = "undef"
 """What OpenVINO calls the kernel of a node that runs within another one."""
