@@ -79,10 +79,10 @@ def main(graphs: Sequence[str], drawn: int, minutes: float, sample: int) -> None
     begin = perf_counter()
     series = [grid(kind, drawn) for name in graphs or table_paths("graphs") for kind in kinds(name)]
     falls = list(chain.from_iterable(map(falling, series)))
-    done = {found.variant: found for found in journal()}
+    done = {result.variant: result for result in journal()}
     everything = list(chain.from_iterable(series))
     # In an order that leaves no corner out where a run is stopped.
-    left = [one for one in random.Random(0).sample(everything, len(everything)) if one.name not in done]  # noqa: S311
+    left = [variant for variant in random.Random(0).sample(everything, len(everything)) if variant.name not in done]  # noqa: S311
     JOURNAL.parent.mkdir(exist_ok=True)
     with (
         JOURNAL.open("a", encoding="utf-8") as file,
@@ -91,9 +91,9 @@ def main(graphs: Sequence[str], drawn: int, minutes: float, sample: int) -> None
         jobs = [pool.submit(tried, variant, run=sampled(variant, sample)) for variant in left]
         with suppress(TimeoutError):
             for job in as_completed(jobs, None if minutes == inf else 60 * minutes):
-                found = job.result()
-                done[found.variant] = found
-                print(json.dumps(asdict(found)), file=file, flush=True)
+                result = job.result()
+                done[result.variant] = result
+                print(json.dumps(asdict(result)), file=file, flush=True)
         pool.shutdown(cancel_futures=True)
     missing = sum(variant.name not in done for variant in everything)
     took = f"{len(left) - missing} of them in the last {perf_counter() - begin:.0f} s; {missing} still to do"
@@ -157,28 +157,28 @@ def journal() -> Iterator[Found]:
 def tried(variant: Variant, *, run: bool) -> Found:
     """Build the variant and try all that should hold."""
     begin = perf_counter()
-    found = Found(variant=variant.name, graph=variant.architecture.name)
+    result = Found(variant=variant.name, graph=variant.architecture.name)
     try:
         built = build_network(variant)
         plain = to_onnx(built)
         check_model(plain)
         if onnx_layers(plain) != built.layers:
-            found.faults.append("the table's layers are not the graph's")
+            result.faults.append("the table's layers are not the graph's")
         simplified = simplify(plain, thorough=False)
         check_model(simplified)
         before, after = total_cost(built.layers), total_cost(onnx_layers(simplified))
         if any(
             getattr(before, figure) != getattr(after, figure) for figure in ("weights", "mult_adds", "memory_access")
         ):
-            found.faults.append("the simplified graph is counted otherwise")
-        found.difference = check_equivalence(plain, simplified)
+            result.faults.append("the simplified graph is counted otherwise")
+        result.difference = check_equivalence(plain, simplified)
         for precision in precisions(variant) if run else ():
-            found.outputs[precision] = moments(convert_precision(simplified, precision))
+            result.outputs[precision] = moments(convert_precision(simplified, precision))
     except MnbenchError as failure:
-        found.faults.append(str(failure))
-    found.faults += [f"{key}: output of {value}" for key, value in found.outputs.items() if not 0 < value[1] < np.inf]
-    found.duration_s = round(perf_counter() - begin, 3)
-    return found
+        result.faults.append(str(failure))
+    result.faults += [f"{key}: output of {value}" for key, value in result.outputs.items() if not 0 < value[1] < np.inf]
+    result.duration_s = round(perf_counter() - begin, 3)
+    return result
 
 
 def precisions(variant: Variant) -> Sequence[Precision]:
@@ -195,23 +195,23 @@ def moments(model: Model) -> tuple[float, float]:
     return float(output.mean(dtype=np.float64)), float(output.std(dtype=np.float64))
 
 
-def tally(found: Iterable[Found], falls: Sequence[str]) -> str:
+def tally(founds: Iterable[Found], falls: Sequence[str]) -> str:
     """A line for each graph, and every fault."""
     graphs: dict[str, list[Found]] = {}
-    for one in found:
-        graphs.setdefault(one.graph, []).append(one)
+    for item in founds:
+        graphs.setdefault(item.graph, []).append(item)
     lines = [f"{'graph':18}variants  difference   run  mean of the output     spread of the output, min · median · max"]
     lines += [f"{'':49}{'fp32':>20}{'fp16':>24}{'int8':>24}"]
     for graph, ones in graphs.items():
-        outputs = [one.outputs for one in ones if one.outputs]
+        outputs = [item.outputs for item in ones if item.outputs]
         means = [mean for output in outputs for mean, _ in output.values()]
         spreads = [spreads_of(outputs, precision) for precision in PRECISIONS]
         middle = f"{min(means):+.2f} to {max(means):+.2f}" if means else f"{'-':14}"
         lines.append(
-            f"{graph:18}{len(ones):8}{max(one.difference for one in ones):12.1e}{len(outputs):6}  {middle}  "
+            f"{graph:18}{len(ones):8}{max(item.difference for item in ones):12.1e}{len(outputs):6}  {middle}  "
             + "  ".join(spreads)
         )
-    faults = [f"{one.variant}: {fault}" for one in chain.from_iterable(graphs.values()) for fault in one.faults]
+    faults = [f"{item.variant}: {fault}" for item in chain.from_iterable(graphs.values()) for fault in item.faults]
     lines.append(f"{sum(map(len, graphs.values()))} variants, {len(faults)} faults, {len(falls)} falls of the cost")
     return "\n".join([*lines, *faults, *falls])
 

@@ -26,7 +26,7 @@ def main() -> None:
         output(MNBENCH, "run", *TABLE, "--results", folder, "--no-roofline")
         visits = [_visit(path) for path in Path(folder).glob("raw/*/*.npz")]
     start_ns = min(begin for begin, _, _ in visits)
-    later = [one for one in visits if one[0] >= start_ns + FIRST_S * NS_PER_S]
+    later = [visit for visit in visits if visit[0] >= start_ns + FIRST_S * NS_PER_S]
     wall_ns = max(end for _, end, _ in later) - min(begin for begin, _, _ in later)
     share = sum(inside for _, _, inside in later) / wall_ns
     text = (

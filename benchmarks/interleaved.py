@@ -21,11 +21,11 @@ Rounds = Mapping[str, list[list[float]]]
 def interleaved(arms: Mapping[str, Arm], *, rounds: int, seed: int = 0) -> Rounds:
     """Give every arm one turn a round, in an order drawn anew each round. A first round warms up and is dropped."""
     draw = random.Random(seed)  # noqa: S311  an order, not a secret
-    found: Rounds = {name: [] for name in arms}
+    entries: Rounds = {name: [] for name in arms}
     for _ in range(rounds + 1):
         for name in draw.sample(list(arms), len(arms)):
-            found[name].append(arms[name]())
-    return {name: turns[1:] for name, turns in found.items()}
+            entries[name].append(arms[name]())
+    return {name: turns[1:] for name, turns in entries.items()}
 
 
 def process(*command: str | Path) -> Arm:

@@ -57,8 +57,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30, help="rounds of each comparison")
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
-        found = list(chain.from_iterable(compared(case, Path(folder), runs) for case in CASES))
-    report("overhead", found, notes=[versions("mnbench", "onnxruntime", "numpy", "execnet")])
+        comparisons = list(chain.from_iterable(compared(case, Path(folder), runs) for case in CASES))
+    report("overhead", comparisons, notes=[versions("mnbench", "onnxruntime", "numpy", "execnet")])
 
 
 def compared(case: Case, folder: Path, rounds: int) -> Iterator[Comparison]:
@@ -82,8 +82,8 @@ def one_process(model: Path, rounds: int) -> Rounds:
         PLAIN: seconds(lambda: plain_loop(raw, binding, BLOCK_RUNS)),
         LOOP: seconds(lambda: time_runs(session.run, min_runs=BLOCK_RUNS, min_duration_ns=0).latencies_ns),
     }
-    found = [interleaved(loops, rounds=BLOCKS, seed=number) for number in range(rounds)]
-    return {arm: [list(chain.from_iterable(blocks[arm])) for blocks in found] for arm in loops}
+    roundses = [interleaved(loops, rounds=BLOCKS, seed=number) for number in range(rounds)]
+    return {arm: [list(chain.from_iterable(blocks[arm])) for blocks in roundses] for arm in loops}
 
 
 def plain_process(model: Path, runs: int) -> Arm:

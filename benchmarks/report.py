@@ -74,16 +74,16 @@ class Comparison:
 
 def report(name: str, comparisons: Sequence[Comparison], *, notes: Sequence[str] = ()) -> None:
     """Print the summaries and notes; write them with the facts of the host and every time to the log."""
-    found = "\n\n".join([*(one.summary() for one in comparisons), *notes])
-    print(found)
+    text = "\n\n".join([*(comparison.summary() for comparison in comparisons), *notes])
+    print(text)
     host = host_facts() | conditions()
     facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **{fact: host[fact] for fact in FACTS}}
     log = LOGS / f"{name}.txt"
     log.parent.mkdir(exist_ok=True)
     sections = [
         "\n".join(f"{fact}: {value}" for fact, value in facts.items()),
-        found,
-        "Every time in seconds, in order\n" + "\n".join(one.raw() for one in comparisons),
+        text,
+        "Every time in seconds, in order\n" + "\n".join(comparison.raw() for comparison in comparisons),
     ]
     log.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     print(f"\nwritten to {log.relative_to(ROOT)}")

@@ -24,7 +24,7 @@ GOAL_S = 2.0
 
 def fill(folder: Path) -> None:
     """Write 10,000 distinct cells made of a measured one: ten graphs, at 1,000 α and resolutions each."""
-    one = ResultsFile(ROOT / "results", "cpu").read_records()[0]
+    record = ResultsFile(ROOT / "results", "cpu").read_records()[0]
     draw = random.Random(0)  # noqa: S311  made-up latencies
     graphs = (
         "v1",
@@ -43,7 +43,7 @@ def fill(folder: Path) -> None:
         graph, alpha, side = graphs[at % 10], round(0.1 + at // 10 % 100 / 50, 2), 64 + 16 * (at // 1000)
         factor = alpha**2 * (side / 224) ** 2 * draw.lognormvariate(0, 0.3)
         scaled = {
-            name: round(getattr(one.latency_ns, name) * factor) for name in ("median", "low", "high", "p10", "p90")
+            name: round(getattr(record.latency_ns, name) * factor) for name in ("median", "low", "high", "p10", "p90")
         }
         variant = f"{graph}-a{alpha:g}-r{side}"
         changes = {
@@ -52,18 +52,18 @@ def fill(folder: Path) -> None:
             "architecture": graph,
             "alpha": alpha,
             "resolution": (side, side),
-            "mult_adds": max(1, round(one.mult_adds * factor)),
-            "latency_ns": msgspec.structs.replace(one.latency_ns, **scaled),
+            "mult_adds": max(1, round(record.mult_adds * factor)),
+            "latency_ns": msgspec.structs.replace(record.latency_ns, **scaled),
             "issues": [IMPRECISE] if at % 3 == 0 else [],
             "processes": 6 + at % 7,
-            "cpu_ns": round(one.cpu_ns * factor),
-            "first_run_ns": round(one.first_run_ns * factor),
-            "session_ns": round(one.session_ns * factor),
-            "peak_rss_bytes": one.peak_rss_bytes + at * 1000,
-            "runs": one.runs + at,
-            "effective_runs": one.effective_runs + at % 100,
+            "cpu_ns": round(record.cpu_ns * factor),
+            "first_run_ns": round(record.first_run_ns * factor),
+            "session_ns": round(record.session_ns * factor),
+            "peak_rss_bytes": record.peak_rss_bytes + at * 1000,
+            "runs": record.runs + at,
+            "effective_runs": record.effective_runs + at % 100,
         }
-        lines.append(msgspec.json.encode(msgspec.structs.replace(one, **changes)) + b"\n")
+        lines.append(msgspec.json.encode(msgspec.structs.replace(record, **changes)) + b"\n")
     folder.mkdir()
     (folder / "cpu.jsonl").write_bytes(b"".join(lines))
 
@@ -73,26 +73,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="rounds, each with one process of every arm")
     runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as made:
-        fill(Path(made) / "results")
+    with tempfile.TemporaryDirectory() as built:
+        fill(Path(built) / "results")
         kinds = ("mult-adds", "accuracy", "roofline")
         arms = {f"table --format {form}": ("table", "--format", form) for form in ("rich", "csv", "latex", "html")}
         arms |= {"table --budget": ("table", "--budget", "1ms,2ms,5ms,10ms")}
         arms |= {f"plot {kind}": ("plot", kind) for kind in kinds}
         arms |= {
-            f"plot {kind} -o .{form}": ("plot", kind, "-o", f"{made}/plot.{form}")
+            f"plot {kind} -o .{form}": ("plot", kind, "-o", f"{built}/plot.{form}")
             for kind in kinds
             for form in ("svg", "png")
         }
-        arms |= {"report": ("report", "-o", f"{made}/report.html")}
-        found = interleaved(
-            {name: process(MNBENCH, *words, "--results", f"{made}/results") for name, words in arms.items()},
+        arms |= {"report": ("report", "-o", f"{built}/report.html")}
+        result = interleaved(
+            {name: process(MNBENCH, *words, "--results", f"{built}/results") for name, words in arms.items()},
             rounds=runs,
         )
-        size_bytes = (Path(made) / "report.html").stat().st_size
+        size_bytes = (Path(built) / "report.html").stat().st_size
     lines = [f"{RECORDS:,} records, whole processes, {runs} rounds; median and slowest, in seconds"]
-    for name, rounds in found.items():
-        times = [one for turn in rounds for one in turn]
+    for name, rounds in result.items():
+        times = [item for turn in rounds for item in turn]
         word = "" if name == "report" else "met" if median(times) < GOAL_S else "missed"
         lines.append(f"{name:30} {median(times):6.2f} {max(times):6.2f}  {word}".rstrip())
     lines += [f"report: {size_bytes / 1e6:.2f} MB", versions("mnbench", "vl-convert-python", "rich", "msgspec")]

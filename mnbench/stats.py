@@ -47,9 +47,9 @@ def effective_runs(values: ArrayLike) -> float:
     n / (1 + 2 Σ ρ), with autocorrelations ρ summed by Geyer's initial positive sequence (Practical Markov Chain Monte
     Carlo, 1992): pairs of neighbouring lags, until one falls below zero. Never more than n.
     """
-    found = np.asarray(values, np.float64)
-    n = found.size
-    centred = found - found.mean() if n else found
+    result = np.asarray(values, np.float64)
+    n = result.size
+    centred = result - result.mean() if n else result
     if n < 2 or not centred.any():
         return float(n)
     # Squares of the smallest numbers are zero; the scale makes no difference.

@@ -12,10 +12,10 @@ Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
 
 def table_paths(folder: Folder) -> dict[str, Path]:
     """Every table by name; the workspace's own hide built-in ones of the same name."""
-    found: dict[str, Path] = {}
+    entries: dict[str, Path] = {}
     for place in (built_in(folder), Path(folder)):
-        found.update((path.stem, path) for path in sorted(place.glob("*.toml")))
-    return dict(sorted(found.items()))
+        entries.update((path.stem, path) for path in sorted(place.glob("*.toml")))
+    return dict(sorted(entries.items()))
 
 
 def built_in(folder: Folder) -> Path:

@@ -93,7 +93,7 @@ def make_cell(tmp_path):
     def make(variant="v1-a1-r224", data=b"model", answers=ANSWERS, image=IMAGE, **changes):
         path, feed = tmp_path / f"{variant}.model", tmp_path / f"{variant}.npz"
         path.write_bytes(data)
-        outputs = {f"out.{at}": one for at, one in enumerate(answers)}
+        outputs = {f"out.{at}": item for at, item in enumerate(answers)}
         np.savez(feed, **{"in.input": image}, **outputs)
         facts = {
             "architecture": "v1",
@@ -116,9 +116,9 @@ def make_plan(make_cell, make_device):
     """A plan for cells of these names, on the device `cpu`."""
 
     def make(*cells, device=None, allow_fallback=False, **protocol):
-        made = tuple(make_cell(cell) if isinstance(cell, str) else cell for cell in cells)
+        built = tuple(make_cell(cell) if isinstance(cell, str) else cell for cell in cells)
         return Plan(
-            cases=made,
+            cases=built,
             device=device or make_device(),
             sampling=SamplingConfig(**protocol),
             allow_fallback=allow_fallback,
@@ -205,7 +205,7 @@ class FakeWorker:
             "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
             "cpu_ns": [900_000] * 200,
             "peak_rss_bytes": 50_000_000,
-            "outputs": [(str(one.dtype), one.shape, one.tobytes()) for one in self.perturb(self.outputs(request))],
+            "outputs": [(str(item.dtype), item.shape, item.tobytes()) for item in self.perturb(self.outputs(request))],
             "copies_ns": {},
             "placement": None,
             "threads": request["threads"] or 2,

@@ -113,9 +113,9 @@ def autoregressive(rho, n, seed=0):
 def test_effective_runs_of_an_autoregressive_process(rho):
     """Where each run keeps the share ρ of the one before, n runs are worth n (1 − ρ) / (1 + ρ)."""
     n = 40_000
-    found = [effective_runs(autoregressive(rho, n, seed)) for seed in range(5)]
+    result = [effective_runs(autoregressive(rho, n, seed)) for seed in range(5)]
 
-    assert n * (1 - rho) / (1 + rho) == pytest.approx(np.mean(found), rel=0.15)
+    assert n * (1 - rho) / (1 + rho) == pytest.approx(np.mean(result), rel=0.15)
 
 
 def test_runs_that_alternate_are_worth_no_more_than_there_are():
@@ -127,10 +127,10 @@ def test_runs_that_alternate_are_worth_no_more_than_there_are():
 @given(st.lists(st.floats(0, 1e12), max_size=200))
 def test_effective_runs_are_some_and_never_more_than_there_are(values):
     """Whatever the values, as many as there are at most, and above none."""
-    found = effective_runs(values)
+    value = effective_runs(values)
 
-    assert found <= len(values)
-    assert found > 0 or not values
+    assert value <= len(values)
+    assert value > 0 or not values
 
 
 @pytest.mark.parametrize("values", [[], [5], [5, 5], [5] * 1000], ids=["none", "one", "two", "constant"])

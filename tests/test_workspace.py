@@ -55,12 +55,12 @@ def test_workspace_stands_beside_the_built_in_tables(workspace):
     """Own tables and built-in ones are listed together, in the order of their names."""
     last = _own_graph(workspace / "graphs/zz.toml", name="zz")
     first = _own_graph(workspace / "graphs/a.toml", name="a")
-    found = table_paths("graphs")
+    entries = table_paths("graphs")
 
-    assert sorted(found) == list(found)
-    assert {"a", "v1", "zz"} <= set(found)
-    assert [first, last] == [found["a"].absolute(), found["zz"].absolute()]
-    assert found["v1"].parent == built_in("graphs")
+    assert sorted(entries) == list(entries)
+    assert {"a", "v1", "zz"} <= set(entries)
+    assert [first, last] == [entries["a"].absolute(), entries["zz"].absolute()]
+    assert entries["v1"].parent == built_in("graphs")
 
 
 def test_workspace_folder_of_one_kind_does_not_hold_the_other(workspace):

@@ -19,29 +19,31 @@ NORMAL_95 = 1.96
 
 def timeit(processes: Sequence[Process]) -> Interval:
     """Mean of every run ± 1.96 standard errors, as if runs were independent."""
-    runs = sum(one["runs"] for one in processes)
-    centre = sum(one["mean"] * one["runs"] for one in processes) / runs
-    variance = sum((one["sd"] ** 2 + (one["mean"] - centre) ** 2) * one["runs"] for one in processes) / runs
+    runs = sum(process["runs"] for process in processes)
+    centre = sum(process["mean"] * process["runs"] for process in processes) / runs
+    variance = (
+        sum((process["sd"] ** 2 + (process["mean"] - centre) ** 2) * process["runs"] for process in processes) / runs
+    )
     margin = NORMAL_95 * (variance / runs) ** 0.5
     return centre - margin, centre + margin
 
 
 def pyperf(processes: Sequence[Process]) -> Interval:
     """Mean of the processes' means ± Student's t."""
-    means = [one["mean"] for one in processes]
+    means = [process["mean"] for process in processes]
     margin = student_quantile(0.025, len(means) - 1) * stdev(means) / len(means) ** 0.5
     return mean(means) - margin, mean(means) + margin
 
 
 def ours(figure: str) -> Callable[[Sequence[Process]], Interval]:
     """Order statistics of a figure of the processes."""
-    return lambda processes: median_interval([one[figure] for one in processes])[:2]
+    return lambda processes: median_interval([process[figure] for process in processes])[:2]
 
 
 METHODS: dict[str, tuple[Callable[[Sequence[Process]], float], Callable[[Sequence[Process]], Interval]]] = {
-    "median of medians": (lambda p: median(one["median"] for one in p), ours("median")),
-    "median of p10": (lambda p: median(one["p10"] for one in p), ours("p10")),
-    "minimum of all": (lambda p: min(one["min"] for one in p), ours("min")),
+    "median of medians": (lambda p: median(process["median"] for process in p), ours("median")),
+    "median of p10": (lambda p: median(process["p10"] for process in p), ours("p10")),
+    "minimum of all": (lambda p: min(process["min"] for process in p), ours("min")),
     "mean of all, as timeit": (lambda p: mean(timeit(p)), timeit),
     "mean of means, as pyperf": (lambda p: mean(pyperf(p)), pyperf),
 }
@@ -59,15 +61,15 @@ def main(logs: tuple[Path, ...]) -> None:
         cores = f"{median(busy):.2f} cores busy ({min(busy):.2f} to {max(busy):.2f})"
         print(f"{kind}: {len(mine)} runs in {hours:.1f} h; {cores}")
     print("\n| figure | sd quiet | sd neighbour | held | half width | with drift |\n|---|---|---|---|---|---|")
-    found = {name: {kind: _spread(mine, name) for kind, mine in kinds.items()} for name in METHODS}
-    for name, of_kind in found.items():
+    entries = {name: {kind: _spread(mine, name) for kind, mine in kinds.items()} for name in METHODS}
+    for name, of_kind in entries.items():
         both = [row for rows in of_kind.values() for row in rows.values()]
         cells = [_range([row[0] for row in rows.values()]) for rows in of_kind.values()]
         cells += [_range([row[column] for row in both]) for column in (1, 2, 3)]
         print("|", " | ".join((name, *cells)), "|")
     for kind in kinds:
         print(f"\n{kind:38}     sd   held   half  with drift")
-        for name, of_kind in found.items():
+        for name, of_kind in entries.items():
             for variant, (scatter, held, half, drifted) in of_kind[kind].items():
                 print(f"{name:24} {variant:13} {scatter:6.1%} {held:6.0%} {half:6.2%} {drifted:6.0%}")
 
@@ -75,17 +77,17 @@ def main(logs: tuple[Path, ...]) -> None:
 def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, tuple[float, float, float, float]]:
     """Of each variant: how far runs lie apart, how often an interval held their median, how wide it is; with drift."""
     estimate, interval = METHODS[name]
-    found: dict[str, tuple[float, float, float, float]] = {}
+    entries: dict[str, tuple[float, float, float, float]] = {}
     for variant in runs[0]["variants"]:
         mine = [run["variants"][variant] for run in runs]
-        estimates = np.array([estimate(one) for one in mine])
-        intervals = np.array([interval(one) for one in mine])
+        estimates = np.array([estimate(item) for item in mine])
+        intervals = np.array([interval(item) for item in mine])
         pooled = float(np.median(estimates))
         held = float(np.mean((intervals[:, 0] <= pooled) & (pooled <= intervals[:, 1])))
         half = float(np.median((intervals[:, 1] - intervals[:, 0]) / 2 / estimates))
         drifted = _held_with_drift(np.log(estimates), np.log(intervals))
-        found[variant] = float(estimates.std(ddof=1)) / pooled, held, half, drifted
-    return found
+        entries[variant] = float(estimates.std(ddof=1)) / pooled, held, half, drifted
+    return entries
 
 
 def _range(shares: Sequence[float]) -> str:

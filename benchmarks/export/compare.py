@@ -45,10 +45,10 @@ def main() -> None:
             TORCHSCRIPT: process(*export, files[TORCHSCRIPT], "--exporter", "torchscript"),
         }
         comparison = Comparison(title="whole process", rounds=interleaved(arms, rounds=runs), goals=GOALS)
-        made = contents(files)
+        built = contents(files)
     packages = ("onnx", "onnxsim", "onnxruntime", "numpy")
     here, there = versions("mnbench", *packages), versions("torch", "onnxscript", *packages, python=python())
-    report("export", [comparison], notes=[made, f"mnbench: {here}\nPyTorch: {there}"])
+    report("export", [comparison], notes=[built, f"mnbench: {here}\nPyTorch: {there}"])
 
 
 def contents(files: dict[str, Path]) -> str:

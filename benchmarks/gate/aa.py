@@ -134,13 +134,13 @@ def table(
             raise click.ClickException(said.stderr)
         judgement = json.loads(said.stdout)
         raw = loaded(Path(place) / "raw" / judgement["run"])
-    rows = {one.pop("variant"): one for one in judgement["findings"]}
+    rows = {item.pop("variant"): item for item in judgement["findings"]}
     stored = last.with_name(f"{last.name}.{kind.partition('+')[0]}.npz")
     before = dict(np.load(stored)) if stored.exists() else {}
     for name, row in rows.items():
         row.update({key: row[key] and round(row[key], 5) for key in ("ratio", "low", "high")})
         row.update(figures(raw[name], before.get(name)))
-    np.savez(stored, **{name: np.concatenate([one["base_ns"] for one in each]) for name, each in raw.items()})
+    np.savez(stored, **{name: np.concatenate([item["base_ns"] for item in item]) for name, item in raw.items()})
     return {
         "kind": kind,
         "guilty": chosen,
@@ -154,30 +154,30 @@ def table(
 
 def loaded(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Of each row, the columns of every process, but for those that measured suspects again."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    entries: dict[str, list[dict[str, Any]]] = {}
     for at in range(len(list(folder.glob("pairs.*.npz")))):
         with np.load(folder / f"pairs.{at}.npz") as arrays:
             columns = dict(arrays)
         facts = json.loads(str(columns.pop("facts")))
         for number, variant in enumerate(facts["variants"] if facts["stage"] == "first" else ()):
             mine = columns["row"] == number
-            found.setdefault(variant, []).append({name: values[mine] for name, values in columns.items()})
-    return found
+            entries.setdefault(variant, []).append({name: values[mine] for name, values in columns.items()})
+    return entries
 
 
-def figures(each: list[dict[str, Any]], before: Any) -> dict[str, Any]:
+def figures(item: list[dict[str, Any]], before: Any) -> dict[str, Any]:
     """A row's effects by other estimators, and what comparisons with a stored number would make of it."""
-    base, candidate = (np.concatenate([one[f"{side}_ns"] for one in each]) for side in ("base", "candidate"))
-    found: dict[str, Any] = {
+    base, candidate = (np.concatenate([item[f"{side}_ns"] for item in item]) for side in ("base", "candidate"))
+    entries: dict[str, Any] = {
         "base_ns": round(float(np.median(base))),
-        "wall": [round(trimmed_mean(np.log(one["candidate_ns"] / one["base_ns"])), 5) for one in each],
-        "cpu": [round(trimmed_mean(np.log(one["candidate_cpu_ns"] / one["base_cpu_ns"])), 5) for one in each],
+        "wall": [round(trimmed_mean(np.log(item["candidate_ns"] / item["base_ns"])), 5) for item in item],
+        "cpu": [round(trimmed_mean(np.log(item["candidate_cpu_ns"] / item["base_cpu_ns"])), 5) for item in item],
     }
     if before is not None:
-        found["stored_median"] = round(float(np.median(candidate) / np.median(before)), 4)
-        found["stored_mean"] = round(float(candidate.mean() / before.mean()), 4)
-        found["stored_p"] = mann_whitney(before, candidate)
-    return found
+        entries["stored_median"] = round(float(np.median(candidate) / np.median(before)), 4)
+        entries["stored_mean"] = round(float(candidate.mean() / before.mean()), 4)
+        entries["stored_p"] = mann_whitney(before, candidate)
+    return entries
 
 
 def mann_whitney(base: Any, candidate: Any) -> float:

@@ -34,18 +34,18 @@ def main(sessions: int, processes: int, duration_s: float, variants: tuple[str, 
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([*MNBENCH, "build", *(variants or GRID)], cwd=folder, check=True, capture_output=True)
         paths = sorted(Path(folder).glob("*.onnx"))
-        found: dict[str, list[list[float]]] = {"small": [], "huge": []}
-        for kind in random.sample([*found] * processes, 2 * processes):
+        entries: dict[str, list[list[float]]] = {"small": [], "huge": []}
+        for kind in random.sample([*entries] * processes, 2 * processes):
             environment = os.environ | {"GLIBC_TUNABLES": ""} | (HUGE_PAGES_ENVIRONMENT if kind == "huge" else {})
             call = f"spreads({[*map(str, paths)]}, {sessions}, {duration_s})"
             code = f"from benchmarks.gate.pages import spreads; print(*{call})"
             said = subprocess.run(
                 [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
             )
-            found[kind].append([float(word) for word in said.stdout.split()])
-    for kind, each in found.items():
-        for path, of_model in zip(paths, zip(*each, strict=True), strict=True):
-            print(f"{kind:5}  {path.stem:14}", *(f"{100 * one:.2f}" for one in of_model))
+            entries[kind].append([float(word) for word in said.stdout.split()])
+    for kind, item in entries.items():
+        for path, of_model in zip(paths, zip(*item, strict=True), strict=True):
+            print(f"{kind:5}  {path.stem:14}", *(f"{100 * item:.2f}" for item in of_model))
 
 
 def spreads(paths: list[str], sessions: int, duration_s: float) -> list[float]:
@@ -64,11 +64,11 @@ def opened(path: str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    (wanted,), (given,) = session.get_inputs(), session.get_outputs()
+    (wanted,), (supplied,) = session.get_inputs(), session.get_outputs()
     feed = np.random.default_rng(0).random(wanted.shape, np.float32)
     binding.bind_ortvalue_input(wanted.name, onnxruntime.OrtValue.ortvalue_from_numpy(feed))
     binding.bind_ortvalue_output(
-        given.name, onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(given.shape, np.float32))
+        supplied.name, onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(supplied.shape, np.float32))
     )
     return lambda: session.run_with_iobinding(binding)
 
@@ -88,7 +88,7 @@ def spread(runs: list[Any], duration_s: float) -> float:
         rounds.append(taken)
     logs = np.array(rounds)
     logs -= np.median(logs, axis=1, keepdims=True)
-    return float(np.std([trimmed_mean(one) for one in logs.T], ddof=1))
+    return float(np.std([trimmed_mean(item) for item in logs.T], ddof=1))
 
 
 if __name__ == "__main__":

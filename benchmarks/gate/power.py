@@ -63,19 +63,19 @@ def line(gate: str, host: str, tables: list[dict[str, Any]], accuses: Callable[[
     for table in tables:
         if host not in ("both", table["kind"].partition("+")[0]):
             continue
-        told = {name: accuses(row) for name, row in table["rows"].items()}
-        if None in told.values():
+        reported = {name: accuses(row) for name, row in table["rows"].items()}
+        if None in reported.values():
             continue
-        innocent += [told[name] for name in told if name not in table["guilty"]]
-        guilty += [told[name] for name in table["guilty"]]
+        innocent += [reported[name] for name in reported if name not in table["guilty"]]
+        guilty += [reported[name] for name in table["guilty"]]
         if not table["guilty"]:
-            accused.append(any(told.values()))
+            accused.append(any(reported.values()))
     false, of = sum(accused), len(accused)
-    found, out_of = sum(guilty), len(guilty)
+    value, out_of = sum(guilty), len(guilty)
     most = f"{upper(false, of):.1%}" if of else "–"
-    least = f"{1 - upper(out_of - found, out_of):.1%}" if out_of else "–"
+    least = f"{1 - upper(out_of - value, out_of):.1%}" if out_of else "–"
     rows = f"{sum(innocent)} / {len(innocent)}"
-    return f"| {gate} | {host} | {rows} | {false} / {of} | {most} | {found} / {out_of} | {least} |"
+    return f"| {gate} | {host} | {rows} | {false} / {of} | {most} | {value} / {out_of} | {least} |"
 
 
 def upper(count: int, of: int, certainty: float = 0.95) -> float:
@@ -92,9 +92,9 @@ def effects(tables: list[dict[str, Any]]) -> str:
     """How much slower each of the slower graphs was, and how often it was found."""
     lines = ["| slower row | mean | least | most | found |", "|---|---:|---:|---:|---:|"]
     for name, rows in slower_rows(tables):
-        each = [row["ratio"] - 1 for row in rows]
+        item = [row["ratio"] - 1 for row in rows]
         lines.append(
-            f"| {name} | {mean(each):+.2%} | {min(each):+.2%} | {max(each):+.2%} | {_found(rows)} / {len(rows)} |"
+            f"| {name} | {mean(item):+.2%} | {min(item):+.2%} | {max(item):+.2%} | {_found(rows)} / {len(rows)} |"
         )
     return "\n".join(lines)
 
@@ -111,8 +111,8 @@ def slower_rows(tables: list[dict[str, Any]]) -> list[tuple[str, list[Row]]]:
 def power(tables: list[dict[str, Any]], least: float) -> str:
     """How many rows are found whose graphs are on average slower by that share or more, with its bound of 95 %."""
     rows = [row for _, rows in slower_rows(tables) if mean(row["ratio"] for row in rows) >= 1 + least for row in rows]
-    found = _found(rows)
-    return f"{found} of {len(rows)} rows (at least {1 - upper(len(rows) - found, len(rows)):.1%})"
+    value = _found(rows)
+    return f"{value} of {len(rows)} rows (at least {1 - upper(len(rows) - value, len(rows)):.1%})"
 
 
 def scatter(tables: list[dict[str, Any]]) -> float:

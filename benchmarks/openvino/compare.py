@@ -33,8 +33,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for precision, tolerance in TOLERANCE.items():
             for name in table_paths("graphs"):
-                found = difference(name, precision, Path(folder))
-                lines.append(f"  {name + ' ' + precision:30}{found:8.1e}{'' if found <= tolerance else '   too large'}")
+                value = difference(name, precision, Path(folder))
+                lines.append(f"  {name + ' ' + precision:30}{value:8.1e}{'' if value <= tolerance else '   too large'}")
     versions_line = f"mnbench: {versions('mnbench', 'onnxruntime')} · OpenVINO: {versions('openvino', python=python())}"
     report("openvino", [], notes=["\n".join(lines), versions_line])
 

@@ -49,10 +49,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="rounds, each with fresh sessions")
     rounds = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
-        found = [compared(name, Path(folder), rounds) for name in NETWORKS]
+        comparisons = [compared(name, Path(folder), rounds) for name in NETWORKS]
     notes = [f"mnbench: {versions('mnbench', 'onnxruntime')}"]
     notes.append(f"torchvision: {versions('torch', 'torchvision', 'onnxscript', 'onnxsim', python=python())}")
-    report("torchvision", found, notes=notes)
+    report("torchvision", comparisons, notes=notes)
 
 
 def compared(name: str, folder: Path, rounds: int) -> Comparison:
@@ -75,13 +75,13 @@ def compared(name: str, folder: Path, rounds: int) -> Comparison:
 
 def fresh_sessions(files: Mapping[str, Path], rounds: int) -> Rounds:
     """Every round with sessions of its own."""
-    found: Rounds = {label: [] for label in files}
+    entries: Rounds = {label: [] for label in files}
     for number in range(rounds):
         order = random.Random(number).sample(list(files), len(files))  # noqa: S311  an order, not a secret
         arms = {label: arm(files[label]) for label in order}
         for label, turns in interleaved(arms, rounds=TURNS, seed=number).items():
-            found[label].append(list(chain.from_iterable(turns)))
-    return found
+            entries[label].append(list(chain.from_iterable(turns)))
+    return entries
 
 
 def arm(file: Path) -> Arm:

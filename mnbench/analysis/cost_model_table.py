@@ -10,47 +10,51 @@ from mnbench.tables.table import Column, Table
 from mnbench.units import format_percent_1
 
 
-def cost_model_table(found: CostModelRanking) -> Table[CostModel]:
+def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
     """One row a cost, the best first."""
     columns: list[Column[Any]] = [
-        Column[CostModel](name="cost", value=lambda one: COST_NAMES[one.cost], left=True),
-        Column[CostModel](name="error", value=lambda one: one.error.value, format=format_percent_1),
-        *_interval("error", "", lambda one: one.error),
+        Column[CostModel](name="cost", value=lambda model: COST_NAMES[model.cost], left=True),
+        Column[CostModel](name="error", value=lambda model: model.error.value, format=format_percent_1),
+        *_interval("error", "", lambda model: model.error),
         Column[CostModel](
             name="error_across",
             title="error,\nnew family",
-            value=lambda one: one.error_across.value if one.error_across else None,
+            value=lambda model: model.error_across.value if model.error_across else None,
             format=format_percent_1,
         ),
-        *_interval("error_across", "new family", lambda one: one.error_across, rank=3),
-        Column[CostModel](name="worst", value=lambda one: one.worst, format=format_percent_1, drop_priority=2),
+        *_interval("error_across", "new family", lambda model: model.error_across, rank=3),
+        Column[CostModel](name="worst", value=lambda model: model.worst, format=format_percent_1, drop_priority=2),
         Column[CostModel](
-            name="spearman", title="Spearman", value=lambda one: one.spearman.value, format="{:.3f}".format
+            name="spearman", title="Spearman", value=lambda model: model.spearman.value, format="{:.3f}".format
         ),
-        *_interval("spearman", "Spearman", lambda one: one.spearman, rank=4),
-        Column[CostModel](name="pearson", title="Pearson", value=lambda one: one.pearson.value, format="{:.3f}".format),
-        *_interval("pearson", "Pearson", lambda one: one.pearson, rank=4),
+        *_interval("spearman", "Spearman", lambda model: model.spearman, rank=4),
+        Column[CostModel](
+            name="pearson", title="Pearson", value=lambda model: model.pearson.value, format="{:.3f}".format
+        ),
+        *_interval("pearson", "Pearson", lambda model: model.pearson, rank=4),
         Column[CostModel](
             name="pearson_of_logs",
             title="Pearson\nof logs",
-            value=lambda one: one.pearson_of_logs.value,
+            value=lambda model: model.pearson_of_logs.value,
             format="{:.3f}".format,
             drop_priority=1,
         ),
     ]
-    notes = [found.sentence]
-    if found.predictors:
+    notes = [ranking.sentence]
+    if ranking.predictors:
         notes.append(
             "error: the median, over variants, of how far off a line fitted to the others is; new family: fitted to "
             f"other families; intervals: 95 % of {DRAWS:,} draws of as many variants"
         )
-    title = f"{found.device}: {found.variants} variants of {len(found.families)} families, {found.setting}"
-    return Table(columns=columns if found.predictors else columns[:1], rows=found.predictors, title=title, notes=notes)
+    title = f"{ranking.device}: {ranking.variants} variants of {len(ranking.families)} families, {ranking.setting}"
+    return Table(
+        columns=columns if ranking.predictors else columns[:1], rows=ranking.predictors, title=title, notes=notes
+    )
 
 
-def cost_models_to_dict(found: CostModelRanking) -> dict[str, Any]:
+def cost_models_to_dict(ranking: CostModelRanking) -> dict[str, Any]:
     """For programs."""
-    return msgspec.to_builtins(found)
+    return msgspec.to_builtins(ranking)
 
 
 def _interval(
@@ -58,8 +62,8 @@ def _interval(
 ) -> list[Column[Any]]:
     """Low and high in one column of words."""
 
-    def text(one: CostModel) -> str | None:
-        estimate = of(one)
+    def text(model: CostModel) -> str | None:
+        estimate = of(model)
         if estimate is None:
             return None
         share = "error" in name

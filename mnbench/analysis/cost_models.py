@@ -106,14 +106,19 @@ def _prediction(records: Sequence[Record], seed: int) -> CostModelRanking:
     errors = {name: leave_one_out_errors(_terms(costs, parts), latency) for name, parts in usable.items()}
     best = min(errors, key=lambda name: float(np.median(errors[name])))
     draws = np.random.default_rng(seed).integers(0, len(records), (DRAWS, len(records)))
-    found = [
+    models = [
         _predictor(name, _terms(costs, parts), latency, errors[name], errors[best], families, draws)
         for name, parts in usable.items()
     ]
-    found.sort(key=lambda one: one.error.value)
-    sentence = _sentence(f"{first.device} ({setting})", len(records), found)
+    models.sort(key=lambda model: model.error.value)
+    sentence = _sentence(f"{first.device} ({setting})", len(records), models)
     return CostModelRanking(
-        device=first.device, setting=setting, variants=len(records), predictors=tuple(found), sentence=sentence, **facts
+        device=first.device,
+        setting=setting,
+        variants=len(records),
+        predictors=tuple(models),
+        sentence=sentence,
+        **facts,
     )
 
 
@@ -156,14 +161,14 @@ def _cost(name: str, records: Sequence[Record]) -> Floats | None:
 
 def _terms(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
     """A constant and each cost, scaled to its mean: a line's terms."""
-    chosen = [one for one in map(costs.__getitem__, parts) if one is not None]
-    return np.column_stack([np.ones(chosen[0].size), *(one / one.mean() for one in chosen)])
+    chosen = [floats for floats in map(costs.__getitem__, parts) if floats is not None]
+    return np.column_stack([np.ones(chosen[0].size), *(floats / floats.mean() for floats in chosen)])
 
 
 def _fit(terms: Floats, latency: Floats) -> Floats:
     """The coefficients that make the sum of squared relative errors least."""
-    found: Floats = np.linalg.lstsq(terms / latency[:, None], np.ones(latency.size), rcond=None)[0].astype(np.float64)
-    return found
+    floats: Floats = np.linalg.lstsq(terms / latency[:, None], np.ones(latency.size), rcond=None)[0].astype(np.float64)
+    return floats
 
 
 def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
@@ -225,14 +230,16 @@ def _ranks(values: Floats) -> Floats:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
 
 
-def _sentence(where: str, variants: int, found: Sequence[CostModel]) -> str:
+def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
     """What the figures say: what is best and how good, what may be as good, and what is not."""
-    best, *others = found
+    best, *others = models
     # Where arithmetic bounds every variant, the bound is Mult-Adds by another name.
-    others = [one for one in others if one.error != best.error]
-    ties = [COST_NAMES[one.cost] for one in others if one.no_worse_than_best]
+    others = [model for model in others if model.error != best.error]
+    ties = [COST_NAMES[model.cost] for model in others if model.no_worse_than_best]
     worse = [
-        f"{COST_NAMES[one.cost]} by {format_percent(one.error.value)}" for one in others if not one.no_worse_than_best
+        f"{COST_NAMES[model.cost]} by {format_percent(model.error.value)}"
+        for model in others
+        if not model.no_worse_than_best
     ]
     name = COST_NAMES[best.cost]
     if best.error.value > POOR_ERROR:

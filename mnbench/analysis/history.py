@@ -66,8 +66,14 @@ def load_histories(store: ResultsFile) -> list[RowHistory]:
         ResultsError: the file as it is now cannot be read.
     """
     committed = _committed(store)
-    records = {name: record for name, (record, _) in committed.items()} | {one.id: one for one in store.read_records()}
-    anchors = {one.run: one.latency_ns.median for one in records.values() if one.variant == ANCHOR and one.latency_ns}
+    records = {name: record for name, (record, _) in committed.items()} | {
+        record.id: record for record in store.read_records()
+    }
+    anchors = {
+        record.run: record.latency_ns.median
+        for record in records.values()
+        if record.variant == ANCHOR and record.latency_ns
+    }
     points = [
         HistoryPoint(
             record=record,
@@ -80,23 +86,23 @@ def load_histories(store: ResultsFile) -> list[RowHistory]:
         if record.latency_ns
     ]
     points.sort(key=lambda point: (*_row(point), point.record.measured_at))
-    return [summarize_history(tuple(each)) for _, each in groupby(points, _row)]
+    return [summarize_history(tuple(item)) for _, item in groupby(points, _row)]
 
 
 def summarize_history(points: tuple[HistoryPoint, ...]) -> RowHistory:
     """What the points tell."""
     *before, newest = points
     recent = before[-MIN_RUNS:]
-    found = fit_slope(before)
+    value = fit_slope(before)
     calibrated: tuple[float, ...] | None = None
-    if found is not None and newest.anchor_ns:
+    if value is not None and newest.anchor_ns:
         reference = median(point.anchor_ns for point in points if point.anchor_ns)
         calibrated = tuple(
-            point.median_ns * (point.anchor_ns / reference) ** -found for point in points if point.anchor_ns
+            point.median_ns * (point.anchor_ns / reference) ** -value for point in points if point.anchor_ns
         )
     return RowHistory(
         points=points,
-        slope=found,
+        slope=value,
         calibrated_ns=calibrated,
         change=newest.min_ns / median(point.min_ns for point in recent) - 1 if recent else None,
         calibrated_change=calibrated[-1] / median(calibrated[-1 - MIN_RUNS : -1]) - 1 if calibrated else None,
@@ -116,10 +122,10 @@ def fit_slope(points: Sequence[HistoryPoint]) -> float | None:
     if sum(map(len, pairs.values())) < MIN_RUNS:
         return None
     products = squares = 0.0
-    for each in pairs.values():
-        middle = fmean(x for x, _ in each), fmean(y for _, y in each)
-        products += sum((x - middle[0]) * (y - middle[1]) for x, y in each)
-        squares += sum((x - middle[0]) ** 2 for x, _ in each)
+    for pair in pairs.values():
+        middle = fmean(x for x, _ in pair), fmean(y for _, y in pair)
+        products += sum((x - middle[0]) * (y - middle[1]) for x, y in pair)
+        squares += sum((x - middle[0]) ** 2 for x, _ in pair)
     return min(1.0, max(0.0, products / squares)) if squares else 0.0
 
 
@@ -130,13 +136,13 @@ def _row(point: HistoryPoint) -> tuple[str, str, int, str]:
 
 def _committed(store: ResultsFile) -> dict[str, tuple[Record, str]]:
     """Every record that any revision of the file holds, by its id, with the first that does."""
-    found: dict[str, tuple[Record, str]] = {}
-    seen: set[bytes] = set()
+    entries: dict[str, tuple[Record, str]] = {}
+    recorded: set[bytes] = set()
     for commit, data in file_history(store.path):
-        lines = [line for line in data.split(b"\n") if line not in seen]
-        seen.update(lines)
+        lines = [line for line in data.split(b"\n") if line not in recorded]
+        recorded.update(lines)
         # A line that was broken then, and is mended now, is no reason to tell nothing.
         with suppress(ResultsError):
             for record in parse_records(store.path, b"\n".join(lines) + b"\n"):
-                found.setdefault(record.id, (record, commit))
-    return found
+                entries.setdefault(record.id, (record, commit))
+    return entries

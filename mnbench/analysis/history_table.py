@@ -43,30 +43,30 @@ def histories_to_dict(histories: Sequence[RowHistory]) -> dict[str, Any]:
     return {
         "rows": [
             {
-                "variant": one.newest.record.variant,
-                "device": one.newest.record.device,
-                "threads": one.newest.record.threads,
-                "slope": one.slope,
-                "change": one.change,
-                "calibrated_change": one.calibrated_change,
-                "alarm": one.needs_comparison,
-                "points": _lines(one),
+                "variant": history.newest.record.variant,
+                "device": history.newest.record.device,
+                "threads": history.newest.record.threads,
+                "slope": history.slope,
+                "change": history.change,
+                "calibrated_change": history.calibrated_change,
+                "alarm": history.needs_comparison,
+                "points": _lines(history),
             }
-            for one in histories
+            for history in histories
         ]
     }
 
 
 def histories_to_series(histories: Sequence[RowHistory]) -> Series:
     """A file a row; of several CPUs or numbers of threads, the names of all but the first say which they are."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for one in histories:
-        record = one.newest.record
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for history in histories:
+        record = history.newest.record
         name = f"{record.device}/{record.variant}"
-        if name in found:
+        if name in entries:
             name += f", {record.threads} threads, {record.host.get('cpu')}".replace("/", "-")
-        found[name] = _lines(one)
-    return found
+        entries[name] = _lines(history)
+    return entries
 
 
 def _lines(history: RowHistory) -> list[dict[str, Any]]:
@@ -103,9 +103,9 @@ def _style(history: RowHistory) -> str:
 
 def _notes(histories: Sequence[RowHistory]) -> list[str]:
     notes = [f"changes: of the newest run against the median of the {MIN_RUNS} before it, or of as many as there are"]
-    if all(one.slope is None for one in histories):
+    if all(history.slope is None for history in histories):
         notes.append(f"nothing is calibrated: that takes {MIN_RUNS} runs with the anchor {ANCHOR} (run --anchor)")
-    alarms = [one.newest.record for one in histories if one.needs_comparison]
+    alarms = [history.newest.record for history in histories if history.needs_comparison]
     if alarms:
         notes.append(
             f"compare: the minimum grew by {CHANGE_THRESHOLD:.0%} or, where that is known, the calibrated median by "

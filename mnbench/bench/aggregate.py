@@ -24,23 +24,23 @@ def aggregate(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[Trial
     """The record of a cell from the samples of all its processes."""
     if samples[0].host.get("emulated"):
         return _emulated(plan, cell, run, samples)
-    found = aggregate_latency(samples)
+    latency = aggregate_latency(samples)
     peaks = [sample.peak_rss_bytes for sample in samples if sample.peak_rss_bytes]
     placement = _least_placed(plan, cell, samples)
     return msgspec.structs.replace(
         _record(plan, cell, run, samples),
-        latency_ns=_with_drift(found, plan.drift),
+        latency_ns=_with_drift(latency, plan.drift),
         first_run_ns=round(middle(sample.first_run_ns for sample in samples)),
         session_ns=round(middle(sample.session_ns for sample in samples)),
-        conversion_ns=max((one.conversion_ns for one in samples if one.conversion_ns is not None), default=None),
+        conversion_ns=max((trial.conversion_ns for trial in samples if trial.conversion_ns is not None), default=None),
         cpu_ns=round(middle(float(np.median(sample.cpu_ns)) for sample in samples)),
-        copies_ns={name: round(middle(one.copies_ns[name] for one in samples)) for name in samples[0].copies_ns},
+        copies_ns={name: round(middle(trial.copies_ns[name] for trial in samples)) for name in samples[0].copies_ns},
         difference=max(sample.difference for sample in samples),
         peak_rss_bytes=max(peaks) if peaks else None,
         runs=sum(len(sample.latencies_ns) for sample in samples),
         effective_runs=round(_effective_runs(samples)),
         placement=placement,
-        issues=tuple(find_issues(plan, samples, found, placement)),
+        issues=tuple(find_issues(plan, samples, latency, placement)),
     )
 
 
@@ -52,7 +52,9 @@ def _emulated(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[Trial
         difference=max(sample.difference for sample in samples),
         placement=placement,
         issues=tuple(
-            one for one in find_issues(plan, samples, aggregate_latency(samples), placement) if one.name in TIMELESS
+            issue
+            for issue in find_issues(plan, samples, aggregate_latency(samples), placement)
+            if issue.name in TIMELESS
         ),
     )
 
@@ -60,7 +62,7 @@ def _emulated(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[Trial
 def _least_placed(plan: Plan, cell: BenchmarkCase, samples: Sequence[TrialResult]) -> Placement:
     """That of the process in which the fewest nodes ran on the provider."""
     placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
-    return min(placements, key=lambda one: 1.0 if one.nodes is None else one.nodes)
+    return min(placements, key=lambda placement: 1.0 if placement.nodes is None else placement.nodes)
 
 
 def failed_record(plan: Plan, cell: BenchmarkCase, run: str, error: str, samples: Sequence[TrialResult]) -> Record:
@@ -107,7 +109,7 @@ def aggregate_latency(samples: Sequence[TrialResult]) -> Latency:
     medians = [float(np.median(sample.latencies_ns)) for sample in samples]
     low, high, coverage = median_interval(medians)
     pooled = np.concatenate([sample.latencies_ns for sample in samples])
-    p10, p90, p99 = (round(float(one)) for one in np.quantile(pooled, (0.1, 0.9, 0.99)))
+    p10, p90, p99 = (round(float(item)) for item in np.quantile(pooled, (0.1, 0.9, 0.99)))
     return Latency(
         median=round(middle(medians)),
         low=round(low),
@@ -120,13 +122,13 @@ def aggregate_latency(samples: Sequence[TrialResult]) -> Latency:
     )
 
 
-def _with_drift(found: Latency, drift: HostDrift | None) -> Latency:
+def _with_drift(latency: Latency, drift: HostDrift | None) -> Latency:
     """The interval as wide as the host's runs lie apart: this run may be any of them."""
     if drift is None:
-        return found
-    below, above = drift.factors_near(found.median)
+        return latency
+    below, above = drift.factors_near(latency.median)
     return msgspec.structs.replace(
-        found, low_with_drift=round(found.low / above), high_with_drift=round(found.high / below)
+        latency, low_with_drift=round(latency.low / above), high_with_drift=round(latency.high / below)
     )
 
 

@@ -35,20 +35,20 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     if not needs_conversion(device.runtime):
         return ConvertedModel(case.path, None)
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
-    made, taken = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
+    path, taken = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
     if not taken.exists():
         request = {"kind": "convert", **session_request(device, case, case.path)}
         try:
             answer = call_worker(device, request, timeout_s=TIMEOUT_S)
         except TrialError as failure:
             raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
-        atomic_files.write_atomically(made, answer["model"], durable=False)
+        atomic_files.write_atomically(path, answer["model"], durable=False)
         atomic_files.write_atomically(taken, str(answer["duration_ns"]).encode(), durable=False)
-    return ConvertedModel(made, int(taken.read_bytes()))
+    return ConvertedModel(path, int(taken.read_bytes()))
 
 
 @cache
 def needs_conversion(runtime: str) -> bool:
     """Whether the runtime's file has a function `convert`. Here, where the runtime may be missing, it is only read."""
     source = (resources.files(mnbench.worker.runtimes) / f"{runtime}.py").read_text(encoding="utf-8")
-    return any(isinstance(one, ast.FunctionDef) and one.name == "convert" for one in ast.parse(source).body)
+    return any(isinstance(item, ast.FunctionDef) and item.name == "convert" for item in ast.parse(source).body)

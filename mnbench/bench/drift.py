@@ -55,17 +55,17 @@ def calibrate(
     Raises:
         MnbenchError: nothing can be measured here, or kept.
     """
-    kept = load_drift_log(plan.device)
+    stored = load_drift_log(plan.device)
     for number in range(runs):
         begin = time.monotonic()
         plan = replace(plan, sampling=replace(plan.sampling, seed=number))
         run = DriftRun(measured_at=datetime.now(UTC), latencies_ns=_run(plan, run_trial))
-        kept = msgspec.structs.replace(kept, runs=[*kept.runs, run][-MAX_RUNS:])
-        atomic_files.write_atomically(cache_path(KIND, kept.setting), msgspec.json.encode(kept))
+        stored = msgspec.structs.replace(stored, runs=[*stored.runs, run][-MAX_RUNS:])
+        atomic_files.write_atomically(cache_path(KIND, stored.setting), msgspec.json.encode(stored))
         on_run()
         if number < runs - 1:
             sleep(max(0.0, interval_s - (time.monotonic() - begin)))
-    return kept
+    return stored
 
 
 def load_drift(device: Device) -> HostDrift | None:
@@ -81,9 +81,9 @@ def compute_drift(drift_log: DriftLog) -> HostDrift | None:
         return None
     deviations: dict[int, list[float]] = {}
     for variant in drift_log.runs[-1].latencies_ns:
-        found = [run.latencies_ns[variant] for run in drift_log.runs if variant in run.latencies_ns]
-        middle = median(found)
-        deviations[round(middle)] = [log(one / middle) for one in found]
+        result = [run.latencies_ns[variant] for run in drift_log.runs if variant in run.latencies_ns]
+        middle = median(result)
+        deviations[round(middle)] = [log(item / middle) for item in result]
     return HostDrift(deviations=deviations)
 
 
@@ -91,10 +91,10 @@ def load_drift_log(device: Device) -> DriftLog:
     """What is kept for the device's setting, as it is now; nothing where the file cannot be read."""
     setting = host_fingerprint(device)
     try:
-        kept = msgspec.json.decode(cache_path(KIND, setting).read_bytes(), type=DriftLog)
+        stored = msgspec.json.decode(cache_path(KIND, setting).read_bytes(), type=DriftLog)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return DriftLog(setting=setting, runs=[])
-    return kept if kept.setting == setting else DriftLog(setting=setting, runs=[])
+    return stored if stored.setting == setting else DriftLog(setting=setting, runs=[])
 
 
 def _run(plan: Plan, visit: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
@@ -103,4 +103,4 @@ def _run(plan: Plan, visit: Callable[[Plan, BenchmarkCase], TrialResult]) -> dic
     for process in range(plan.sampling.processes):
         for cell in plan.cases_of_round(process):
             medians[cell.variant].append(float(np.median(visit(plan, cell).latencies_ns)))
-    return {variant: round(median(found)) for variant, found in medians.items()}
+    return {variant: round(median(result)) for variant, result in medians.items()}

@@ -78,12 +78,12 @@ class Fleet:
             ) from failure
         return [
             Board(
-                name=str(one["name"]),
+                name=str(item["name"]),
                 address=address,
-                folder=one["local_directory"],
-                devices=frozenset(name for name in one["resources"] if NAME.fullmatch(name)),
+                folder=item["local_directory"],
+                devices=frozenset(name for name in item["resources"] if NAME.fullmatch(name)),
             )
-            for address, one in workers.items()
+            for address, item in workers.items()
         ]
 
     def version_mismatch(self, board: Board) -> str:
@@ -92,13 +92,13 @@ class Fleet:
 
         if board not in self._identities:
             try:
-                found = self._client.run(source_fingerprint, workers=[board.address])[board.address]
+                result = self._client.run(source_fingerprint, workers=[board.address])[board.address]
             except Exception as failure:  # noqa: BLE001  whatever pickle, Dask or an import raises there
-                found = f"none that can be asked: {first_line(failure)}"
-            self._identities[board] = found
+                result = f"none that can be asked: {first_line(failure)}"
+            self._identities[board] = result
         mine = source_fingerprint()
-        found = self._identities[board]
-        return "" if found == mine else f"board {board.name} has another mnbench, {found}; this is {mine}"
+        result = self._identities[board]
+        return "" if result == mine else f"board {board.name} has another mnbench, {result}; this is {mine}"
 
     def start_trial(self, board: Board, plan: Plan, case: BenchmarkCase) -> None:
         """Hand a visit to the board; it is given the files that it lacks first."""
@@ -140,20 +140,20 @@ class Fleet:
         if self._visits:
             with suppress(TimeoutError), self._client.as_current():
                 wait(list(self._visits.values()), timeout=within_s, return_when="FIRST_COMPLETED")
-        found: list[tuple[Board, TrialResult | MnbenchError]] = []
+        result: list[tuple[Board, TrialResult | MnbenchError]] = []
         for board, future in list(self._visits.items()):
             if not future.done():
                 continue
             del self._visits[board]
             if future.status == "finished":
                 answer = future.result()
-                found.append((board, answer if isinstance(answer, TrialResult) else to_error(answer)))
+                result.append((board, answer if isinstance(answer, TrialResult) else to_error(answer)))
             else:
                 reason = first_line(future.exception()) if future.status == "error" else future.status
-                found.append(
+                result.append(
                     (board, UnreachableError(f"board {board.name}: {reason}", hint="see its Dask worker's log"))
                 )
-        return found
+        return result
 
 
 def _after(_kept: Sequence[None], plan: Plan, cell: BenchmarkCase) -> Any:
@@ -169,13 +169,13 @@ def fleet_devices(profile: Device) -> list[Device]:
     Raises:
         RuntimeUnavailable, UnreachableError: no Dask, no scheduler, no such board.
     """
-    _, _, one = profile.name.partition(":")
+    _, _, item = profile.name.partition(":")
     with Fleet(scheduler_address(profile)) as fleet:
         known = sorted({name for board in fleet.boards() for name in board.devices})
-    if one and one not in known:
+    if item and item not in known:
         raise UnreachableError(
-            f"no board of the fleet is {one}",
-            hint=f"start one: dask worker ADDRESS --resources {one}=1"
+            f"no board of the fleet is {item}",
+            hint=f"start one: dask worker ADDRESS --resources {item}=1"
             + (f"; there are: {', '.join(known)}" if known else ""),
         )
     if not known:
@@ -183,10 +183,10 @@ def fleet_devices(profile: Device) -> list[Device]:
             "the fleet has no board", hint="start one: dask worker ADDRESS --nthreads 1 --resources NAME=1"
         )
     tables = table_paths("devices")
-    found = {name: read_device(name) if name in tables else profile for name in ([one] if one else known)}
+    entries = {name: read_device(name) if name in tables else profile for name in ([item] if item else known)}
     return [
         msgspec.structs.replace(device, name=name, gateway=profile.gateway, systems=())
-        for name, device in found.items()
+        for name, device in entries.items()
     ]
 
 

@@ -75,10 +75,16 @@ def run_on_fleet(
 class _State:
     """Which cells are open, which board has which, and which boards are not used."""
 
-    def __init__(self, tasks: Sequence[DeviceRun], fleet: Fleet, seen: OnTrial, told: Callable[[str], object]) -> None:
-        self.tasks, self.fleet, self.seen, self.told = tasks, fleet, seen, told
+    def __init__(
+        self, tasks: Sequence[DeviceRun], fleet: Fleet, on_trial: OnTrial, reported: Callable[[str], object]
+    ) -> None:
+        self.tasks, self.fleet, self.seen, self.told = tasks, fleet, on_trial, reported
         self.open = [_opened(at, task, cell) for at, task in enumerate(tasks) for cell in task.plan.cases]
-        self.open = [one for one in self.open if one.case.variant not in tasks[one.index].folder.recorded_variants]
+        self.open = [
+            open_case
+            for open_case in self.open
+            if open_case.case.variant not in tasks[open_case.index].folder.recorded_variants
+        ]
         self.boards: dict[str, Board] = {}
         self.at_work: dict[Board, OpenCase] = {}
         self.refused: dict[tuple[Board, str], str] = {}
@@ -97,45 +103,53 @@ class _State:
             self.fleet.forget(board)
             self.at_work.pop(board, None)
         self.boards = boards
-        for one in self.open:
-            if one.board is not None and (one.board in lost or not self._fits(one, boards.get(one.board))):
-                self._free(one)
+        for open_case in self.open:
+            if open_case.board is not None and (
+                open_case.board in lost or not self._fits(open_case, boards.get(open_case.board))
+            ):
+                self._free(open_case)
 
     def hand_out(self) -> None:
         """Give each idle board its next visit: of the cell that is furthest behind, in the order of that round."""
         for board in self.boards.values():
             if board in self.at_work:
                 continue
-            mine = [one for one in self.open if one.board in (None, board.name) and self._fits(one, board)]
+            mine = [
+                open_case
+                for open_case in self.open
+                if open_case.board in (None, board.name) and self._fits(open_case, board)
+            ]
             if not mine:
                 continue
-            process = min(one.process for one in mine)
-            one = shuffle_round(
-                [one for one in mine if one.process == process], self._seed(), f"{process}/{board.name}"
+            process = min(open_case.process for open_case in mine)
+            open_case = shuffle_round(
+                [open_case for open_case in mine if open_case.process == process],
+                self._seed(),
+                f"{process}/{board.name}",
             )[0]
-            one.board = board.name
-            self.at_work[board] = one
-            self.fleet.start_trial(board, self.tasks[one.index].plan, one.case)
+            open_case.board = board.name
+            self.at_work[board] = open_case
+            self.fleet.start_trial(board, self.tasks[open_case.index].plan, open_case.case)
 
-    def take_in(self, found: Sequence[tuple[Board, TrialResult | MnbenchError]]) -> None:
+    def take_in(self, result: Sequence[tuple[Board, TrialResult | MnbenchError]]) -> None:
         """Keep what boards found, and append the records of cells that are complete by it."""
-        for board, answer in found:
-            one = self.at_work.pop(board)
-            task, process = self.tasks[one.index], one.process
+        for board, answer in result:
+            open_case = self.at_work.pop(board)
+            task, process = self.tasks[open_case.index], open_case.process
             if isinstance(answer, MnbenchError) and not isinstance(answer, TrialError):
                 self._refuse(board, task.plan.device.name, answer.message)
-                self._free(one)
+                self._free(open_case)
                 continue
-            record = run_next_trial(task, one.case, process, one.samples, _given(board, answer))
+            record = run_next_trial(task, open_case.case, process, open_case.samples, _given(board, answer))
             if record:
                 task.results_file.append(record)
-                task.folder.recorded_variants.add(one.case.variant)
-                self.open.remove(one)
-            self.seen(one.case, process, record)
+                task.folder.recorded_variants.add(open_case.case.variant)
+                self.open.remove(open_case)
+            self.seen(open_case.case, process, record)
 
     def give_up(self, lost: dict[int, MnbenchError]) -> None:
         """Close what is open: nobody measures it."""
-        for at in sorted({one.index for one in self.open}):
+        for at in sorted({open_case.index for open_case in self.open}):
             device = self.tasks[at].plan.device.name
             reasons = [reason for (_, name), reason in self.refused.items() if name == device]
             lost[at] = UnreachableError(
@@ -145,8 +159,8 @@ class _State:
             self.tasks[at].folder.discard_if_empty()
         self.open.clear()
 
-    def _fits(self, one: OpenCase, board: Board | None) -> bool:
-        device = self.tasks[one.index].plan.device.name
+    def _fits(self, open_case: OpenCase, board: Board | None) -> bool:
+        device = self.tasks[open_case.index].plan.device.name
         if board is None or device not in board.devices or (board, device) in self.refused:
             return False
         if reason := self.fleet.version_mismatch(board):
@@ -158,11 +172,11 @@ class _State:
         self.refused[board, device] = reason
         self.told(f"device {device}: {reason}")
 
-    def _free(self, one: OpenCase) -> None:
+    def _free(self, open_case: OpenCase) -> None:
         """Visits of two boards are not mixed: another one starts anew."""
-        one.board = None
-        one.samples.clear()
-        self.tasks[one.index].folder.delete_trials(one.case)
+        open_case.board = None
+        open_case.samples.clear()
+        self.tasks[open_case.index].folder.delete_trials(open_case.case)
 
     def _seed(self) -> int:
         return self.tasks[0].plan.sampling.seed

@@ -69,15 +69,17 @@ def find_issues(plan: Plan, samples: Sequence[TrialResult], latency: Latency, pl
 
 def _disturbances(samples: Sequence[TrialResult]) -> Iterator[Issue]:
     """What the host showed before and after a visit, where it did so in most of them."""
-    seen = [noise_sources(one.host, *one.conditions, gpu=one.gpu) for one in samples]
-    told: set[str] = set()
-    grave = [one for visit in seen for one in visit if one.severity == "disturbs" and one.name in HOST_ISSUES]
-    for name, found in {one.name: one for one in grave}.items():
+    recorded = [noise_sources(trial.host, *trial.conditions, gpu=trial.gpu) for trial in samples]
+    reported: set[str] = set()
+    grave = [
+        source for visit in recorded for source in visit if source.severity == "disturbs" and source.name in HOST_ISSUES
+    ]
+    for name, source in {source.name: source for source in grave}.items():
         issue = HOST_ISSUES[name]
-        often = sum(one.name == name for one in grave)
-        if 2 * often > len(samples) and issue not in told:
-            told.add(issue)
-            yield Issue(name=issue, advice=f"{found.evidence}: {found.fix}", minor=issue == "disturbed")
+        often = sum(source.name == name for source in grave)
+        if 2 * often > len(samples) and issue not in reported:
+            reported.add(issue)
+            yield Issue(name=issue, advice=f"{source.evidence}: {source.fix}", minor=issue == "disturbed")
 
 
 def _lack(protocol: SamplingConfig, processes: int, latency: Latency) -> str:

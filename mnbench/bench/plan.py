@@ -93,7 +93,7 @@ class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     def factors_near(self, latency_ns: float) -> tuple[float, float]:
         """Factors below and above 1 between which 95 % of runs lay, of the model whose latency is nearest."""
-        nearest = min(self.deviations, key=lambda one: abs(log(one / latency_ns)))
+        nearest = min(self.deviations, key=lambda item: abs(log(item / latency_ns)))
         ordered = sorted(self.deviations[nearest])
         return exp(quantile(ordered, 0.025)), exp(quantile(ordered, 0.975))
 

@@ -30,9 +30,9 @@ def probe_to_dict(device: Device, variant: str, sample: TrialResult) -> dict[str
 
 def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tuple[str, str]]:
     """What the run showed."""
-    found = probe_to_dict(device, variant, sample)
-    runtime: dict[str, str | None] = found["runtime"]
-    placement: dict[str, int] | None = found["placement"]
+    entries = probe_to_dict(device, variant, sample)
+    runtime: dict[str, str | None] = entries["runtime"]
+    placement: dict[str, int] | None = entries["placement"]
     total = sum((placement or {}).values())
     rows = [
         ("device", f"{device.name} works"),
@@ -48,10 +48,10 @@ def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tupl
         ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
         ("conversion", ABSENT if sample.conversion_ns is None else f"{format_ms(sample.conversion_ns)} ms"),
     ]
-    if found["latency_ns"] is None:
+    if entries["latency_ns"] is None:
         return key_value_table("what", [*rows, ("a run", f"{variant}; emulated, so times tell nothing")])
     rows += [
         ("session", f"{format_ms(sample.session_ns)} ms"),
-        ("a run", f"{format_ms(found['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
+        ("a run", f"{format_ms(entries['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
     ]
     return key_value_table("what", rows)

@@ -130,12 +130,12 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
         TrialError: the worker crashed, hung or failed.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    one = np.ones(1, np.float32)
+    item = np.ones(1, np.float32)
     request = {
         "kind": "layer_profile",
         **session_request(plan.device, case, convert_model(plan.device, case).path),
         "probe": probe_models.idle_model().data if plan.device.runtime == PROBED_RUNTIME else None,
-        "probe_inputs": {"x": (str(one.dtype), one.shape, one.tobytes())},
+        "probe_inputs": {"x": (str(item.dtype), item.shape, item.tobytes())},
         "runs": runs,
     }
     answer = call_worker(plan.device, request, timeout_s=plan.sampling.timeout_s)
@@ -193,14 +193,14 @@ def assign_kernels(nodes: Sequence[KernelTime], layers: Sequence[Layer], element
 
 
 def _part(layer: Layer, nodes: Sequence[KernelTime], element_bytes: int) -> LayerTime:
-    one = layer_cost(layer, element_bytes)
+    cost = layer_cost(layer, element_bytes)
     return LayerTime(
         scope=layer.scope,
         type=layer.type,
         nodes=tuple(nodes),
-        params=one.params,
-        mult_adds=one.mult_adds,
-        memory_access_bytes=one.memory_access_bytes,
+        params=cost.params,
+        mult_adds=cost.mult_adds,
+        memory_access_bytes=cost.memory_access_bytes,
     )
 
 
@@ -220,8 +220,8 @@ def _computed(layers: Sequence[Layer]) -> Callable[[KernelTime, Layer | None], L
         exact = known.get(node.name)
         if exact or node.op in CONVERSION_OPS:
             return exact
-        found = begins.match(node.name)
-        layer = known.get(found[1]) if found else None
+        match = begins.match(node.name)
+        layer = known.get(match[1]) if match else None
         while layer and layer.kind in FUSED_KINDS and not _in_place(node.op) and layer.inputs[0].name in writers:
             layer = writers[layer.inputs[0].name]
         return layer

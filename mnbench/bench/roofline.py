@@ -61,7 +61,7 @@ class Roofline:
         """
         moved, peak = compulsory_bytes(case), self.peaks.get(case.precision)
         size = max((size for size in self.bandwidths if size <= moved), default=0)
-        bandwidth = max((rate for one, rate in self.bandwidths.items() if one >= size and rate), default=None)
+        bandwidth = max((rate for item, rate in self.bandwidths.items() if item >= size and rate), default=None)
         bound_s = max(case.cost.mult_adds / peak, moved / bandwidth) if peak and bandwidth else None
         return RooflineBound(
             peak_mult_adds_per_s=peak,
@@ -107,16 +107,16 @@ def measure_roofline(
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     where = host_fingerprint(device)
-    found: dict[Quantity, float | None] = {}
+    entries: dict[Quantity, float | None] = {}
     for quantity in roofline_quantities(precisions):
         setting = {"roofline": VERSION, "quantity": quantity, **where}
         path = cache_path("roofline", setting)
-        kept = None if fresh else _read(path, setting)
-        found[quantity] = kept.per_s if kept else _keep(path, setting, measure_rate(device, quantity))
+        cached_rate = None if fresh else _read(path, setting)
+        entries[quantity] = cached_rate.per_s if cached_rate else _keep(path, setting, measure_rate(device, quantity))
         on_progress()
     return Roofline(
-        peaks={one: rate for one, rate in found.items() if not isinstance(one, int)},
-        bandwidths={one: rate for one, rate in found.items() if isinstance(one, int)},
+        peaks={item: rate for item, rate in entries.items() if not isinstance(item, int)},
+        bandwidths={item: rate for item, rate in entries.items() if isinstance(item, int)},
     )
 
 
@@ -124,8 +124,8 @@ def measure_rate(device: Device, quantity: Quantity) -> float | None:
     """The most that any probe reaches in its fastest run; None if none ran."""
     if isinstance(quantity, int):
         return _probe_rate(device, probe_models.memory_read_model(quantity), quantity)
-    found = [_compute_rate(device, probe, quantity) for probe in COMPUTE_PROBES]
-    return max((rate for rate in found if rate), default=None)
+    result = [_compute_rate(device, probe, quantity) for probe in COMPUTE_PROBES]
+    return max((rate for rate in result if rate), default=None)
 
 
 def _compute_rate(device: Device, probe: Callable[[int], Model], precision: Precision) -> float | None:
@@ -153,7 +153,7 @@ COMPUTE_PROBES: Sequence[Callable[[int], Model]] = (
 
 def _probe_rate(device: Device, model: Model, work: int, precision: Precision = "fp32") -> float | None:
     """What the fastest run of a visit did a second; None where the runtime cannot run the model there."""
-    made = BuiltModel(
+    built = BuiltModel(
         model=model,
         reference=model,
         layers=onnx_layers(model),
@@ -163,26 +163,26 @@ def _probe_rate(device: Device, model: Model, work: int, precision: Precision = 
     )
     with tempfile.TemporaryDirectory(prefix="mnbench-") as place:
         try:
-            cell = prepare_case(made, Path(place), variant=model.name, seed=0)
-            found = run_trial(Plan(cases=(cell,), device=device, sampling=RATE_SAMPLING), cell)
+            cell = prepare_case(built, Path(place), variant=model.name, seed=0)
+            trial = run_trial(Plan(cases=(cell,), device=device, sampling=RATE_SAMPLING), cell)
         except (TrialError, BuildError):
             return None
-    return rate_per_s(work, int(found.latencies_ns.min()))
+    return rate_per_s(work, int(trial.latencies_ns.min()))
 
 
 def _read(path: Path, setting: dict[str, Any]) -> CachedRate | None:
     """What the file holds, if it is readable, about this setting and not too old."""
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=CachedRate)
+        cached_rate = msgspec.json.decode(path.read_bytes(), type=CachedRate)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    age = datetime.now(UTC) - kept.measured_at
-    return kept if kept.setting == setting and timedelta(0) <= age < EXPIRES else None
+    age = datetime.now(UTC) - cached_rate.measured_at
+    return cached_rate if cached_rate.setting == setting and timedelta(0) <= age < EXPIRES else None
 
 
-def _keep(path: Path, setting: dict[str, Any], found: float | None) -> float | None:
+def _keep(path: Path, setting: dict[str, Any], value: float | None) -> float | None:
     """Write down what was found; where that is impossible, it is measured again next time."""
-    kept = CachedRate(setting=setting, measured_at=datetime.now(UTC), per_s=found)
+    cached_rate = CachedRate(setting=setting, measured_at=datetime.now(UTC), per_s=value)
     with suppress(FileError):
-        atomic_files.write_atomically(path, msgspec.json.encode(kept), durable=False)
-    return found
+        atomic_files.write_atomically(path, msgspec.json.encode(cached_rate), durable=False)
+    return value

@@ -72,7 +72,7 @@ def run_all(
     with ExitStack() as stack:
         for task in tasks:
             stack.enter_context(unlocked(task.folder))
-        kept = [
+        stored = [
             {
                 cell.variant: task.folder.load_trials(cell)
                 for cell in task.plan.cases
@@ -81,7 +81,7 @@ def run_all(
             for task in tasks
         ]
         for process in count():
-            left = [(at, cell) for at, cell in _round(tasks, process) if cell.variant in kept[at] and at not in lost]
+            left = [(at, cell) for at, cell in _round(tasks, process) if cell.variant in stored[at] and at not in lost]
             if not left:
                 return lost
             for at, cell in left:
@@ -89,7 +89,7 @@ def run_all(
                     continue
                 task = tasks[at]
                 try:
-                    record = run_next_trial(task, cell, process, kept[at][cell.variant], run_trial)
+                    record = run_next_trial(task, cell, process, stored[at][cell.variant], run_trial)
                 except (RuntimeUnavailable, UnreachableError) as failure:
                     lost[at] = failure
                     task.folder.discard_if_empty()
@@ -97,7 +97,7 @@ def run_all(
                 if record:
                     task.results_file.append(record)
                     task.folder.recorded_variants.add(cell.variant)
-                    del kept[at][cell.variant]
+                    del stored[at][cell.variant]
                 on_trial(cell, process, record)
     raise AssertionError
 
@@ -120,18 +120,18 @@ def run_next_trial(
     task: DeviceRun,
     cell: BenchmarkCase,
     process: int,
-    kept: dict[int, TrialResult],
+    stored: dict[int, TrialResult],
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
 ) -> Record | None:
     """Make one visit, unless it was made; the cell's record, if that was what it lacked."""
     plan, run = task.plan, task.folder
-    if process not in kept:
+    if process not in stored:
         try:
-            kept[process] = run_trial(plan, cell)
+            stored[process] = run_trial(plan, cell)
         except TrialError as failure:
-            return failed_record(plan, cell, run.id, failure.message, list(kept.values()))
-        run.save_trial(cell, process, kept[process])
-    samples = list(kept.values())
+            return failed_record(plan, cell, run.id, failure.message, list(stored.values()))
+        run.save_trial(cell, process, stored[process])
+    samples = list(stored.values())
     return aggregate(plan, cell, run.id, samples) if is_complete(plan.sampling, samples) else None
 
 

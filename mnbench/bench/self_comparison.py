@@ -54,13 +54,13 @@ def compare_with_itself(
         MnbenchError: nothing can be measured here.
     """
     draw = random.Random(plan.sampling.seed)  # noqa: S311  an order, not a secret
-    found: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {cell.variant: ([], []) for cell in plan.cases}
+    entries: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {cell.variant: ([], []) for cell in plan.cases}
     for _ in range(plan.sampling.processes):
         for cell in draw.sample(plan.cases, len(plan.cases)):
             for arm in draw.sample(range(ARMS), ARMS):
-                found[cell.variant][arm].append(run_trial(plan, cell))
+                entries[cell.variant][arm].append(run_trial(plan, cell))
                 on_trial()
-    return [self_comparison(variant, *arms) for variant, arms in found.items()]
+    return [self_comparison(variant, *arms) for variant, arms in entries.items()]
 
 
 def self_comparison(variant: str, first: Sequence[TrialResult], second: Sequence[TrialResult]) -> SelfComparison:
@@ -97,7 +97,10 @@ def _halved(values: Sequence[float]) -> list[float]:
 
 def noise_sentence(noises: Sequence[SelfComparison]) -> str:
     """What it means for two tables, by the noisiest model."""
-    typical, limit = max(one.typical_difference for one in noises), max(one.p95_difference for one in noises)
+    typical, limit = (
+        max(comparison.typical_difference for comparison in noises),
+        max(comparison.p95_difference for comparison in noises),
+    )
     return (
         f"Two runs of the same model differ here by about {format_percent_1(typical)}: "
         f"differences below {format_percent_1(limit)} between two tables mean nothing."
@@ -106,4 +109,4 @@ def noise_sentence(noises: Sequence[SelfComparison]) -> str:
 
 def self_comparisons_to_dict(noises: Sequence[SelfComparison]) -> dict[str, Any]:
     """For programs."""
-    return {"sentence": noise_sentence(noises), "models": [asdict(one) for one in noises]}
+    return {"sentence": noise_sentence(noises), "models": [asdict(comparison) for comparison in noises]}

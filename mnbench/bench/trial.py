@@ -110,21 +110,21 @@ def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[tuple[s
     tolerance = device.tolerance or OUTPUT_TOLERANCES[case.precision]
     if any(np.dtype(dtype).kind not in "biuf" for dtype, _, _ in outputs):
         raise TrialError("outputs are no numbers", hint="report the runtime")
-    found = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
-    if not all(np.isfinite(output).all() for output in found):
+    result = [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs]
+    if not all(np.isfinite(output).all() for output in result):
         raise TrialError("outputs are not finite", hint="look at the model's weights")
-    worst = _within(found, load_arrays(case, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {case.precision})")
+    worst = _within(result, load_arrays(case, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {case.precision})")
     if own := load_arrays(case, "own."):
-        _within(found, own, SELF_REFERENCE_TOLERANCE, "the quantized graph's own definition")
+        _within(result, own, SELF_REFERENCE_TOLERANCE, "the quantized graph's own definition")
     return worst
 
 
-def _within(found: Sequence[NDArray[Any]], answers: Mapping[str, NDArray[Any]], tolerance: float, whose: str) -> float:
+def _within(result: Sequence[NDArray[Any]], answers: Mapping[str, NDArray[Any]], tolerance: float, whose: str) -> float:
     """The largest difference of any output from its answer, if none is too far away."""
     expected = list(answers.values())
-    if [output.shape for output in found] != [output.shape for output in expected]:
+    if [output.shape for output in result] != [output.shape for output in expected]:
         raise TrialError("outputs have other shapes than the reference's", hint="report the runtime")
-    worst = max(map(relative_difference, expected, found), default=0.0)
+    worst = max(map(relative_difference, expected, result), default=0.0)
     if worst > tolerance:
         raise TrialError(
             f"outputs differ from {whose} by {worst:.2g} of their spread, more than the {tolerance:g} allowed",

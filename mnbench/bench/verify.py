@@ -73,25 +73,25 @@ def verify(
     """
     _same_inputs(model, against)
     answer = call_worker(device, _request(device, path, feeds), timeout_s=TIMEOUT_S)
-    found = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in one] for one in answer["outputs"]]
+    result = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
     renamed = [dict(zip(random_inputs(against.proto, 0), feed.values(), strict=True)) for feed in feeds]
     expected = [equivalence.reference_outputs(against.data, feed, name=against.name) for feed in renamed]
     names = [output.name for output in model.proto.graph.output]
-    for one, other in zip(found, expected, strict=True):
-        if [array.shape for array in one] != [array.shape for array in other]:
+    for item, other in zip(result, expected, strict=True):
+        if [array.shape for array in item] != [array.shape for array in other]:
             raise TrialError(
-                f"{model.name} and {against.name} put out {[array.shape for array in one]} and "
+                f"{model.name} and {against.name} put out {[array.shape for array in item]} and "
                 f"{[array.shape for array in other]}",
                 hint="compare models of the same task",
             )
     outputs = tuple(
-        compare_output(name, np.stack([one[at] for one in expected]), np.stack([one[at] for one in found]))
+        compare_output(name, np.stack([item[at] for item in expected]), np.stack([item[at] for item in result]))
         for at, name in enumerate(names)
     )
     allowed = tolerance or device.tolerance or OUTPUT_TOLERANCES[precision]
     placement: Mapping[str, Sequence[str]] | None = answer["placement"]
     return Verification(
-        agrees=all(one.relative is not None and one.relative <= allowed for one in outputs),
+        agrees=all(output.relative is not None and output.relative <= allowed for output in outputs),
         model=model.name,
         against=against.name,
         outputs=outputs,
@@ -136,7 +136,8 @@ def _same_inputs(model: Model, against: Model) -> None:
         BuildError: they do.
     """
     kinds = [
-        [(array.shape, str(array.dtype)) for array in random_inputs(one.proto, 0).values()] for one in (model, against)
+        [(array.shape, str(array.dtype)) for array in random_inputs(item.proto, 0).values()]
+        for item in (model, against)
     ]
     if kinds[0] != kinds[1]:
         taken = (", ".join(f"{shape} {dtype}" for shape, dtype in kind) for kind in kinds)

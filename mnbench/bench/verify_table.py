@@ -8,17 +8,17 @@ from mnbench.units import format_percent_1
 def verification_table(verdict: Verification) -> Table[OutputDifference]:
     """One row an output."""
     columns = [
-        Column[OutputDifference](name="output", value=lambda one: one.name, left=True),
+        Column[OutputDifference](name="output", value=lambda output: output.name, left=True),
         Column[OutputDifference](
-            name="max_abs", title="largest\ndifference", value=lambda one: one.max_abs, format="{:.1e}".format
+            name="max_abs", title="largest\ndifference", value=lambda output: output.max_abs, format="{:.1e}".format
         ),
         Column[OutputDifference](
-            name="relative", title="of the\nspread", value=lambda one: one.relative, format="{:.1e}".format
+            name="relative", title="of the\nspread", value=lambda output: output.relative, format="{:.1e}".format
         ),
         Column[OutputDifference](
             name="top1_agreement",
             title="top-1\nagreement",
-            value=lambda one: one.top1_agreement,
+            value=lambda output: output.top1_agreement,
             format=format_percent_1,
         ),
     ]

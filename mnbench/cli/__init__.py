@@ -88,7 +88,7 @@ class CommandGroup(click.Group):
             cast("Any", stream).reconfigure(errors="replace")
         try:
             with stop_on_signals():
-                found = super().invoke(ctx)
+                result = super().invoke(ctx)
             sys.stdout.flush()
         except MnbenchError as error:
             raise Failure(error) from error
@@ -102,7 +102,7 @@ class CommandGroup(click.Group):
             ) from error
         except MemoryError as error:
             raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
-        return found
+        return result
 
 
 @contextmanager

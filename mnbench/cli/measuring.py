@@ -34,8 +34,8 @@ def prepare_cases(
     with show_progress("building", len(chosen)) as step:
         for source in chosen:
             own = not isinstance(source, OnnxFile)
-            made = build_model(source, seed=seed, simplified=simplified and own, keep_bn=keep_bn)
-            cells.append(prepare_case(made, folder, variant=source.name + form, seed=seed))
+            model = build_model(source, seed=seed, simplified=simplified and own, keep_bn=keep_bn)
+            cells.append(prepare_case(model, folder, variant=source.name + form, seed=seed))
             step()
     return cells
 
@@ -51,11 +51,11 @@ def measure_roofline_bounds(
     precisions: list[Precision] = [cell.precision for cell in cells]
     try:
         with show_progress("peak and bandwidth", len(roofline_quantities(precisions))) as step:
-            found = measure_roofline(device, precisions, fresh=fresh, on_progress=step)
+            roofline = measure_roofline(device, precisions, fresh=fresh, on_progress=step)
     except TrialError as failure:
         click.echo(f"no roofline: {failure.message}", err=True)
         return {}
-    return {cell.variant: found.bound_for(cell) for cell in cells}
+    return {cell.variant: roofline.bound_for(cell) for cell in cells}
 
 
 def read_devices(names: Sequence[str], packages: Sequence[str]) -> list["Device"]:
@@ -67,16 +67,20 @@ def read_devices(names: Sequence[str], packages: Sequence[str]) -> list["Device"
     """
     from mnbench.targets.environments import is_used_by, with_packages
 
-    found = [_named(name) for name in names]
-    twice = [one.name for at, one in enumerate(found) if one.name in [other.name for other in found[:at]]]
+    devices = [_named(name) for name in names]
+    twice = [device.name for at, device in enumerate(devices) if device.name in [other.name for other in devices[:at]]]
     if twice:
         raise click.UsageError(f"--device names {twice[0]} twice")
-    idle = [one for one in packages if len(found) > 1 and not any(is_used_by(one, device) for device in found)]
+    idle = [
+        package
+        for package in packages
+        if len(devices) > 1 and not any(is_used_by(package, device) for device in devices)
+    ]
     if idle:
         raise click.UsageError(f"--with {idle[0]}: none of these devices uses it; name one device")
     return [
-        with_packages(device, [one for one in packages if len(found) == 1 or is_used_by(one, device)])
-        for device in found
+        with_packages(device, [package for package in packages if len(devices) == 1 or is_used_by(package, device)])
+        for device in devices
     ]
 
 
@@ -84,13 +88,13 @@ def _named(name: str) -> "Device":
     """A device; a fleet keeps the name of the one device that is chosen of it, as in `fleet:rpi5`."""
     import msgspec
 
-    fleet, _, one = name.partition(":")
-    if not one or name.endswith(".toml"):
+    fleet, _, item = name.partition(":")
+    if not item or name.endswith(".toml"):
         return read_device(name)
-    found = read_device(fleet)
-    if not found.is_fleet:
+    device = read_device(fleet)
+    if not device.is_fleet:
         raise click.UsageError(f"--device {name}: {fleet} is no fleet")
-    return msgspec.structs.replace(found, name=name)
+    return msgspec.structs.replace(device, name=name)
 
 
 def prepare_devices(chosen: Sequence["Device"]) -> tuple[list["Device"], list[MnbenchError]]:
@@ -98,7 +102,7 @@ def prepare_devices(chosen: Sequence["Device"]) -> tuple[list["Device"], list[Mn
     from mnbench.bench.fleet import fleet_devices
     from mnbench.targets.environments import prepare_device
 
-    found: list[Device] = []
+    devices: list[Device] = []
     lost: list[MnbenchError] = []
     for device in chosen:
         try:
@@ -108,10 +112,10 @@ def prepare_devices(chosen: Sequence["Device"]) -> tuple[list["Device"], list[Mn
                 if device.is_fleet
                 else [prepare_device(device, on_create=announce_environment)]
             )
-            found += [one for one in some if one.name not in [other.name for other in found]]
+            devices += [item for item in some if item.name not in [other.name for other in devices]]
         except (DeviceFileError, RuntimeUnavailable, UnreachableError) as failure:
             lost.append(failure)
-    return found, lost
+    return devices, lost
 
 
 def reject_emulated(device: "Device", otherwise: str) -> None:
@@ -186,7 +190,7 @@ def measure_runs(tasks: Sequence["DeviceRun"]) -> dict[int, MnbenchError]:
     raise click.exceptions.Exit(EXIT_INTERRUPTED)
 
 
-def _all(tasks: Sequence["DeviceRun"], seen: "OnTrial") -> dict[int, MnbenchError]:
+def _all(tasks: Sequence["DeviceRun"], on_trial: "OnTrial") -> dict[int, MnbenchError]:
     """Visit all cells: those of this machine and of boards over ssh in rounds that they share, then those of fleets."""
     from mnbench.bench.fleet import Fleet, scheduler_address
     from mnbench.bench.fleet_schedule import run_on_fleet
@@ -200,12 +204,12 @@ def _all(tasks: Sequence["DeviceRun"], seen: "OnTrial") -> dict[int, MnbenchErro
     for address, members in sorted(groups.items()):
         some = [tasks[at] for at in members]
         if not address:
-            failures = run_all(some, on_trial=seen)
+            failures = run_all(some, on_trial=on_trial)
         else:
             try:
                 with Fleet(address) as fleet:
                     failures = run_on_fleet(
-                        some, fleet, on_trial=seen, on_message=lambda line: click.echo(line, err=True)
+                        some, fleet, on_trial=on_trial, on_message=lambda line: click.echo(line, err=True)
                     )
             except UnreachableError as failure:
                 failures = dict.fromkeys(range(len(some)), failure)
@@ -231,26 +235,26 @@ def measure_in_turn(
     with_profiles: bool,
 ) -> BenchmarkOutcome:
     """Measure on all devices together, by one number of threads after another. A device that is lost is left out."""
-    found, left = BenchmarkOutcome(device_runs=[], records=[], profiles=[], failures=[]), list(chosen)
+    outcome, left = BenchmarkOutcome(device_runs=[], records=[], profiles=[], failures=[]), list(chosen)
     for count in counts:
         tasks: list[DeviceRun] = []
         for device in list(left):
             try:
                 tasks.append(task_of(device, count))
             except (RuntimeUnavailable, UnreachableError) as failure:
-                found.failures.append(failure)
+                outcome.failures.append(failure)
                 left.remove(device)
         failures = measure_runs(tasks) if tasks else {}
-        found.failures += failures.values()
+        outcome.failures += failures.values()
         for at, task in enumerate(tasks):
             if at in failures:
                 left = [device for device in left if device.name != task.plan.device.name]
                 continue
-            found.device_runs.append(task)
+            outcome.device_runs.append(task)
             records = task.read_records()
-            found.records += records
-            found.profiles += measure_profiles(task, records) if with_profiles else []
-    return found
+            outcome.records += records
+            outcome.profiles += measure_profiles(task, records) if with_profiles else []
+    return outcome
 
 
 def raise_failures(lost: Sequence[MnbenchError]) -> NoReturn:

@@ -115,37 +115,37 @@ def select_sources(
     if res and rho:
         raise click.UsageError("--res and --rho say the same in two ways: give one")
     chosen = [alpha, res, rho, groups, activation, options.get("unit"), options.get("classes")]
-    if published and any(one is not None for one in chosen):
+    if published and any(item is not None for item in chosen):
         raise click.UsageError("--published says which: give --alpha, --res and other options of a variant without it")
-    found: list[ModelSource] = []
+    sources: list[ModelSource] = []
     for name in graphs:
         if name.endswith(".onnx"):
             if alpha or rho or groups or published:
                 raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
-            found += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
+            sources += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
             continue
         architecture = families.architecture(name)
         if published:
             own = {"padding": options["padding"], "batch": options["batch"], "precision": options["precision"]}
-            found += [replace(variant, **own) for variant in published_variants(architecture)]
+            sources += [replace(variant, **own) for variant in published_variants(architecture)]
             continue
         sizes = [resolution_at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
-        for one, size, count in product(alpha or [1.0], sizes, groups or [None]):
-            found.append(
+        for item, size, count in product(alpha or [1.0], sizes, groups or [None]):
+            sources.append(
                 Variant(
                     architecture=architecture,
-                    alpha=one,
+                    alpha=item,
                     resolution=size,
                     groups=count,
                     relu=activation == "relu",
                     **options,
                 )
             )
-    names = Counter(source.name for source in found)
+    names = Counter(source.name for source in sources)
     for name, count in names.items():
         if count > 1:
             raise BuildError(f"{name} is asked for twice", hint="name every variant once")
-    return found
+    return sources
 
 
 def print_json(payload: Any) -> None:

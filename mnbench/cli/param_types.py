@@ -38,12 +38,12 @@ class Percent(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """A percent sign leaves no doubt."""
-        number, sign, rest = str(value).partition("%")
+        number, sign, remainder = str(value).partition("%")
         try:
             share = float(number) / 100
         except ValueError:
             share = -1.0
-        if not 0 < share < 1 or not sign or rest:
+        if not 0 < share < 1 or not sign or remainder:
             self.fail(f"{value!r} is no share such as 1% or 0.5%", param, ctx)
         return share
 
@@ -55,8 +55,8 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """A bare number is seconds."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
-        duration_s = float(found[1]) * {"ms": 1e-3, "s": 1, "": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
+        duration_s = float(match[1]) * {"ms": 1e-3, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
         if not 0 < duration_s < float("inf"):
             self.fail(f"{value!r} is no duration such as 20s, 2m or 500ms", param, ctx)
         return duration_s
@@ -83,7 +83,7 @@ class ReportFile(click.ParamType[tuple[str, Path]]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """The formats."""
-        return [CompletionItem(f"{one}=") for one in self.formats if one.startswith(incomplete)]
+        return [CompletionItem(f"{item}=") for item in self.formats if item.startswith(incomplete)]
 
 
 def parse_threads(text: str) -> int | Literal["all"]:
@@ -133,8 +133,12 @@ class WorkspaceNames(click.ParamType[list[str]]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The last of them."""
         before, comma, last = incomplete.rpartition(",")
-        found = self.item_type.shell_complete(ctx, param, last)
-        return [CompletionItem(f"{before}{comma}{item.value}", type=item.type) for item in found] if comma else found
+        completion_items = self.item_type.shell_complete(ctx, param, last)
+        return (
+            [CompletionItem(f"{before}{comma}{item.value}", type=item.type) for item in completion_items]
+            if comma
+            else completion_items
+        )
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

@@ -129,9 +129,9 @@ def build_current(record: Record, user_models: Mapping[str, Path] | None = None)
             )
         return build_model(OnnxFile(path=path), simplified=False).model
     name, form = record.variant, ""
-    for one in NAME_SUFFIXES:
-        if name.endswith(one):
-            name, form = name.removesuffix(one), one
+    for item in NAME_SUFFIXES:
+        if name.endswith(item):
+            name, form = name.removesuffix(item), item
     return build_model(parse_variant(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn").model
 
 
@@ -142,9 +142,9 @@ def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
         ResultsError: it cannot be built there.
     """
     name, form = record.variant, ""
-    for one in NAME_SUFFIXES:
-        if name.endswith(one):
-            name, form = name.removesuffix(one), one
+    for item in NAME_SUFFIXES:
+        if name.endswith(item):
+            name, form = name.removesuffix(item), item
     path = folder / f"{record.variant}.base.onnx"
     flags = {"-plain": ["--no-simplify"], "-bn": ["--keep-bn"]}.get(form, [])
     command = [sys.executable, "-m", "mnbench", "build", *_arguments(parse_variant(name)), *flags]
@@ -160,7 +160,7 @@ def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
 def _arguments(variant: Variant) -> list[str]:
     """What `mnbench build` is told to make a variant."""
     height, width = variant.resolution
-    found = [variant.architecture.name, "--alpha", repr(variant.alpha), "--res", f"{height}x{width}"]
+    result = [variant.architecture.name, "--alpha", repr(variant.alpha), "--res", f"{height}x{width}"]
     options = {
         "--batch": "dynamic" if variant.batch is None else variant.batch,
         "--classes": variant.classes,
@@ -170,4 +170,4 @@ def _arguments(variant: Variant) -> list[str]:
         "--activation": "relu" if variant.relu else None,
         "--precision": variant.precision,
     }
-    return found + [str(word) for option, value in options.items() if value is not None for word in (option, value)]
+    return result + [str(word) for option, value in options.items() if value is not None for word in (option, value)]

@@ -37,8 +37,8 @@ def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_f
 def _profiled(device: Device) -> str:
     """The option by which a provider is told to profile."""
     every = {**device.options, **{f"provider.{key}": value for key, value in device.provider_options.items()}}
-    found = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF_VALUES)
-    return next(found, "")
+    result = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF_VALUES)
+    return next(result, "")
 
 
 def _both(base: str, candidate: str) -> str:
@@ -48,5 +48,5 @@ def _both(base: str, candidate: str) -> str:
 def _shapes(feed: Path) -> dict[str, str]:
     """Shape and type of every input and output."""
     with np.load(feed) as arrays:
-        found: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-    return {name: f"{one.dtype} {'x'.join(map(str, one.shape))}" for name, one in found.items()}
+        entries: dict[str, Any] = {name: arrays[name] for name in arrays.files}
+    return {name: f"{item.dtype} {'x'.join(map(str, item.shape))}" for name, item in entries.items()}

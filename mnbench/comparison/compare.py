@@ -62,8 +62,8 @@ class CaseBuilder:
         wanted = setup.with_precision(source)
         cell = next((cell for known, cell in self._cells if known == wanted), None)
         if cell is None:
-            made = build_model(wanted, seed=self._settings.seed, simplified=not isinstance(wanted, OnnxFile))
-            cell = prepare_case(made, self._folder, variant=pairing.variant, seed=self._settings.seed)
+            model = build_model(wanted, seed=self._settings.seed, simplified=not isinstance(wanted, OnnxFile))
+            cell = prepare_case(model, self._folder, variant=pairing.variant, seed=self._settings.seed)
             self._cells.append((wanted, cell))
         return PreparedSide(case=cell, device=device)
 

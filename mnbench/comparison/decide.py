@@ -113,22 +113,22 @@ def decide(
     `ended` says that no more processes come: a last look at what is undecided spends what is left of alpha. `rows` is
     over how many rows alpha is spread, if not over these; `prior` are variances of other rows to lean on.
     """
-    made = max(map(len, effects.values()), default=0)
+    built = max(map(len, effects.values()), default=0)
     decided: dict[str, Decision] = {}
 
     def look(processes: int, share: float, *, last: bool) -> None:
         level = rules.error_rate * share / (row_count or len(effects))
-        found = estimate_ratios({row: each[:processes] for row, each in effects.items()}, level, prior_variances)
-        for row, estimate in found.items():
+        entries = estimate_ratios({row: item[:processes] for row, item in effects.items()}, level, prior_variances)
+        for row, estimate in entries.items():
             if row not in decided or decided[row].verdict is None:
                 decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
 
     for before, processes in pairwise((0, *rules.interim_looks)):
-        if processes <= made:
+        if processes <= built:
             look(processes, rules.error_spent(processes) - rules.error_spent(before), last=processes == rules.processes)
-    if final and made >= MIN_PROCESSES:
-        before = max((processes for processes in rules.interim_looks if processes < made), default=0)
-        look(made, 1 - rules.error_spent(before), last=True)
+    if final and built >= MIN_PROCESSES:
+        before = max((processes for processes in rules.interim_looks if processes < built), default=0)
+        look(built, 1 - rules.error_spent(before), last=True)
     return decided
 
 
@@ -138,26 +138,26 @@ def estimate_ratios(effects: Effects, level: float, prior_variances: Sequence[fl
     A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
     t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
     """
-    own = {row: _variance(each) for row, each in effects.items() if len(each) >= MIN_PROCESSES}
-    found: dict[str, RatioEstimate] = {}
+    own = {row: _variance(item) for row, item in effects.items() if len(item) >= MIN_PROCESSES}
+    entries: dict[str, RatioEstimate] = {}
     for row, scatter in own.items():
-        each, others = effects[row], [*prior_variances, *(value for other, value in own.items() if other != row)]
+        item, others = effects[row], [*prior_variances, *(value for other, value in own.items() if other != row)]
         weight = min(PRIOR_FREEDOM, len(others))
-        freedom = len(each) - 1 + weight
-        pooled = (weight * median(others or [0.0]) + (len(each) - 1) * scatter) / freedom
-        reach = student_quantile(level, freedom) * sqrt(pooled / len(each))
-        mean = fmean(one.log_ratio for one in each)
-        found[row] = RatioEstimate(mean, mean - reach, mean + reach, len(each), sum(one.pairs for one in each))
-    return found
+        freedom = len(item) - 1 + weight
+        pooled = (weight * median(others or [0.0]) + (len(item) - 1) * scatter) / freedom
+        reach = student_quantile(level, freedom) * sqrt(pooled / len(item))
+        mean = fmean(effect.log_ratio for effect in item)
+        entries[row] = RatioEstimate(mean, mean - reach, mean + reach, len(item), sum(effect.pairs for effect in item))
+    return entries
 
 
 def row_variances(effects: Effects) -> list[float]:
     """How each row varies from process to process."""
-    return [_variance(each) for each in effects.values() if len(each) >= MIN_PROCESSES]
+    return [_variance(effect) for effect in effects.values() if len(effect) >= MIN_PROCESSES]
 
 
-def _variance(each: Sequence[Effect]) -> float:
-    return variance(one.log_ratio for one in each)
+def _variance(effects: Sequence[Effect]) -> float:
+    return variance(effect.log_ratio for effect in effects)
 
 
 def _verdict(estimate: RatioEstimate, rules: DecisionRules, *, last: bool) -> Verdict | None:

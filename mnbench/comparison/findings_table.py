@@ -36,8 +36,8 @@ def findings_table(judgement: Comparison, *, reason_column: bool = False) -> Tab
     if reason_column:
         columns.append(Column[Finding](name="reason", value=lambda f: f.reason, left=True))
     title = f"{judgement.base} → {judgement.candidate}"
-    told = [f"{_list(names)}: {reason}" for reason, names in group_by_reason(judgement.findings)]
-    notes = [*told, verdict_sentence(judgement), statistics_note(judgement)]
+    reported = [f"{_list(names)}: {reason}" for reason, names in group_by_reason(judgement.findings)]
+    notes = [*reported, verdict_sentence(judgement), statistics_note(judgement)]
     return Table(columns=columns, rows=judgement.findings, title=title, notes=notes)
 
 
@@ -73,18 +73,18 @@ def verdict_sentence(judgement: Comparison) -> str:
     rules, findings = judgement.rules, judgement.findings
     counts = Counter(finding.verdict for finding in findings)
     rows = f"{len(findings)} row{'s' if len(findings) != 1 else ''}"
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    message = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     match judgement.verdict:
         case "slower":
             return (
-                f"SLOWER: {told} of {rows}. Of tables in which no row is slower, "
+                f"SLOWER: {message} of {rows}. Of tables in which no row is slower, "
                 f"at most {100 * rules.error_rate:g} % are accused."
             )
         case "pass":
             which = "None of the others" if counts["inconclusive"] else "No row"
-            return f"PASS: {told} of {rows}. {which} is slower by more than {rules.equivalence_margin:.1%}."
+            return f"PASS: {message} of {rows}. {which} is slower by more than {rules.equivalence_margin:.1%}."
         case "inconclusive":
-            return f"COULD NOT TELL: {told} of {rows}. What nobody can tell does not pass."
+            return f"COULD NOT TELL: {message} of {rows}. What nobody can tell does not pass."
 
 
 def statistics_note(judgement: Comparison) -> str:

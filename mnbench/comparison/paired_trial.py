@@ -202,29 +202,29 @@ def _turns(
     heard: Callable[[float], object],
 ) -> dict[str, NDArray[np.int64]]:
     """A pair is a turn of each side, of one run or as many as fit into 2 ms, of which the median counts."""
-    kept: list[tuple[int, ...]] = []
+    stored: list[tuple[int, ...]] = []
     end = time.monotonic() + dose.duration_s
     sweep = 0
     while live:
         for row in draw.sample(live, len(live)):
             if sweep and time.monotonic() >= end:
-                return _columns(kept)
+                return _columns(stored)
             pair_ns = sum(answer["latencies_ns"][row] for answer in answers)
             runs = max(1, 2 * TURN_NS // pair_ns)
             for first in run_orders(pairs_per_block(runs * pair_ns, **_burst(dose)), draw):
-                found: dict[int, tuple[int, int]] = {}
+                entries: dict[int, tuple[int, int]] = {}
                 for side in (first, 1 - first):
                     workers[side].send((row, runs))
                     wall, worked = workers[side].receive()
-                    found[side] = round(float(np.median(wall))), round(float(np.median(worked)))
-                kept.append((row, sweep, first, found[0][0], found[1][0], found[0][1], found[1][1]))
+                    entries[side] = round(float(np.median(wall))), round(float(np.median(worked)))
+                stored.append((row, sweep, first, entries[0][0], entries[1][0], entries[0][1], entries[1][1]))
             heard(max(0.0, end - time.monotonic()))
         sweep += 1
-    return _columns(kept)
+    return _columns(stored)
 
 
-def _columns(kept: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:
-    table = np.array(kept, np.int64).reshape(-1, len(PAIR_COLUMNS))
+def _columns(stored: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:
+    table = np.array(stored, np.int64).reshape(-1, len(PAIR_COLUMNS))
     return {name: table[:, at].copy() for at, name in enumerate(PAIR_COLUMNS)}
 
 
@@ -267,8 +267,8 @@ def _arm_facts(arm: PreparedSide, answer: dict[str, Any], *, allow_fallback: boo
         raise TrialError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
     if not allow_fallback:
         require_placement(arm.case, answer["placement"], arm.device.provider)
-    kept = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
-    return kept | {"difference": check_outputs(arm.device, arm.case, answer["outputs"]), "sha256": arm.case.sha256}
+    stored = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
+    return stored | {"difference": check_outputs(arm.device, arm.case, answer["outputs"]), "sha256": arm.case.sha256}
 
 
 def _nothing(

@@ -136,7 +136,7 @@ class Procedure:
         share: float,
     ) -> None:
         """Process after process with all rows that are undecided, until none is, or the budget's share is spent."""
-        effects = {row: each for row, each in self._effects(stage).items() if row in variants}
+        effects = {row: item for row, item in self._effects(stage).items() if row in variants}
         while self._made[stage] < self.settings.rules.processes:
             process = self._made[stage]
             decided = look(effects)
@@ -149,7 +149,7 @@ class Procedure:
                 self._measured(stage, f"{self.settings.seed}/{stage}/{process}/{number}", group)
             self._longest_s[stage] = max(self._longest_s[stage], self._clock() - begin)
             self._made[stage] += 1
-            effects = {row: each for row, each in self._effects(stage).items() if row in effects}
+            effects = {row: item for row, item in self._effects(stage).items() if row in effects}
             self._seen(f"process {process + 1}: {len(left)} rows")
 
     def _measured(self, stage: Stage, seed: str, left: list[str]) -> None:
@@ -246,4 +246,4 @@ def _ignored(_left_s: float) -> None:
 def _cpu(host: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """What makes two CPUs differ: by name and number, and by what they can do."""
     named = (host.get(key) for key in ("cpu", "cpu_family", "cpu_model", "cpu_stepping", "hypervisor"))
-    return " ".join(str(one) for one in named if one is not None), tuple(host.get("cpu_flags", ()))
+    return " ".join(str(item) for item in named if item is not None), tuple(host.get("cpu_flags", ()))

@@ -149,11 +149,11 @@ def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> li
             raise BuildError("a precision is compared with another", hint="mnbench compare fp32 int8 v1")
         return [
             ComparisonRequest(
-                variant=one.name,
-                baseline=(base.with_precision(one), base),
-                candidate=(candidate.with_precision(one), candidate),
+                variant=source.name,
+                baseline=(base.with_precision(source), base),
+                candidate=(candidate.with_precision(source), candidate),
             )
-            for one in graphs
+            for source in graphs
         ]
     if graphs:
         raise BuildError(
@@ -173,17 +173,17 @@ def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> li
 
 def _folders(base: Path, candidate: Path) -> list[ComparisonRequest]:
     """Files of the same name belong together; each subfolder is part of the name."""
-    found = {
+    entries = {
         folder: {str(path.relative_to(folder).with_suffix("")): OnnxFile(path=path) for path in folder.rglob("*.onnx")}
         for folder in (base, candidate)
     }
-    names = sorted({*found[base], *found[candidate]})
+    names = sorted({*entries[base], *entries[candidate]})
     if not names:
         raise BuildError(f"{base} and {candidate} hold no .onnx files", hint="name folders that do")
     both: list[ComparisonRequest] = []
     for name in names:
         sides = [
-            (found[folder][name], SideOptions()) if name in found[folder] else None for folder in (base, candidate)
+            (entries[folder][name], SideOptions()) if name in entries[folder] else None for folder in (base, candidate)
         ]
         both.append(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]))
     return both

@@ -50,15 +50,15 @@ class PairedTrialLog:
 
     def effects(self, stage: Stage, variants: Iterable[str]) -> dict[str, list[Effect]]:
         """What each row's processes found in that stage, in order."""
-        found: dict[str, list[Effect]] = {variant: [] for variant in variants}
+        entries: dict[str, list[Effect]] = {variant: [] for variant in variants}
         for kind, pairs in self.processes:
             if kind != stage:
                 continue
             for variant in pairs.variants:
                 columns = pairs.columns_of(variant)
-                if variant in found and variant not in pairs.failed and columns["first"].size:
-                    found[variant].append(trial_effect(columns, blocking_waits=pairs.blocking_waits(variant)))
-        return found
+                if variant in entries and variant not in pairs.failed and columns["first"].size:
+                    entries[variant].append(trial_effect(columns, blocking_waits=pairs.blocking_waits(variant)))
+        return entries
 
     def save_context(self, context: ComparisonContext) -> None:
         """Keep what was compared, by which rules, so that `load_findings` needs nothing else."""
@@ -95,13 +95,13 @@ def load_findings(folder: Path, rules: DecisionRules | None = None) -> tuple[Fin
     """
     try:
         context = msgspec.json.decode((folder / CONTEXT_FILE).read_bytes(), type=ComparisonContext)
-        kept = PairedTrialLog(None, [_load(folder / f"pairs.{process}.npz") for process in range(context.processes)])
+        log = PairedTrialLog(None, [_load(folder / f"pairs.{process}.npz") for process in range(context.processes)])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, msgspec.DecodeError) as failure:
         raise ResultsError(
             f"{folder}: holds no comparison that can be read: {failure}", hint="name a folder under results/raw"
         ) from failure
     context = msgspec.structs.replace(context, rules=rules or context.rules)
-    return conclude(kept.effects("first", context.measured), kept.effects("again", context.measured), context)
+    return conclude(log.effects("first", context.measured), log.effects("again", context.measured), context)
 
 
 def delete_comparison(folder: Path) -> None:
@@ -114,12 +114,12 @@ def delete_comparison(folder: Path) -> None:
 
 def _load(path: Path) -> tuple[Stage, PairedTrial]:
     with np.load(path) as arrays:
-        found = dict(arrays)
-    facts: dict[str, Any] = json.loads(str(found.pop("facts")))
+        entries = dict(arrays)
+    facts: dict[str, Any] = json.loads(str(entries.pop("facts")))
     failed: Mapping[str, Sequence[str]] = facts.pop("failed")
     return facts.pop("stage"), PairedTrial(
         variants=tuple(facts.pop("variants")),
-        columns={name: values.astype(np.int64) for name, values in found.items()},
+        columns={name: values.astype(np.int64) for name, values in entries.items()},
         failed={variant: (side, message) for variant, (side, message) in failed.items()},
         facts=facts,
     )

@@ -46,7 +46,9 @@ class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
 def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) -> list[str]:
     """Of so many rows, those that are to be measured once more, alone."""
     return [
-        row for row, one in decide(first, rules, final=True, row_count=row_count).items() if one.verdict == "slower"
+        row
+        for row, decision in decide(first, rules, final=True, row_count=row_count).items()
+        if decision.verdict == "slower"
     ]
 
 
@@ -57,9 +59,9 @@ def confirm(again: Effects, first: Effects, rules: DecisionRules, *, final: bool
 
 def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tuple[Finding, ...]:
     """A finding a row: those measured in their order, then those that were not."""
-    able = {row: each for row, each in first.items() if row not in context.failed}
+    able = {row: effects for row, effects in first.items() if row not in context.failed}
     decided = decide(able, context.rules, final=True, row_count=len(context.measured))
-    doubtful = [row for row, one in decided.items() if one.verdict == "slower"]
+    doubtful = [row for row, decision in decided.items() if decision.verdict == "slower"]
     second = confirm({row: again[row] for row in doubtful if again.get(row)}, able, context.rules, final=True)
     findings: list[Finding] = []
     for row, device in context.measured.items():
@@ -86,15 +88,15 @@ def _broken(row: str, device: str, side: str, message: str) -> Finding:
 
 
 def _too_few(row: str, device: str, first: Effects, context: ComparisonContext) -> Finding:
-    made = len(first[row])
+    built = len(first[row])
     why = context.stopped or "give more --budget"
     return Finding(
         variant=row,
         device=device,
         verdict="inconclusive",
-        processes=made,
-        pairs=sum(one.pairs for one in first[row]),
-        reason=f"{made} of at least {MIN_PROCESSES} processes: {why}",
+        processes=built,
+        pairs=sum(effect.pairs for effect in first[row]),
+        reason=f"{built} of at least {MIN_PROCESSES} processes: {why}",
     )
 
 

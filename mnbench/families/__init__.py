@@ -36,11 +36,11 @@ def architecture(name: str) -> Architecture:
     known = table_paths("graphs")
     if name not in known and not name.endswith(".toml"):
         every = map(read_architecture, known.values())
-        name = next((one.name for one in every if one.short == name and one.name in known), name)
+        name = next((item.name for item in every if item.short == name and item.name in known), name)
     path = graph_paths().get(name) or find_table(name, "graphs", GraphFileError)
-    found = read_architecture(path)
-    check_name(found.name, path, GraphFileError)
-    return found
+    result = read_architecture(path)
+    check_name(result.name, path, GraphFileError)
+    return result
 
 
 def graph_paths() -> dict[str, Path]:

@@ -84,9 +84,9 @@ class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
 
     def check(self, path: Path) -> None:
         """Hold each form against itself: a block takes what the one below it puts out."""
-        for row, (number, given, output) in zip(self.rows, self.row_shapes(), strict=True):
-            if given != output:
-                reject_row(path, number, "c", given, f"its layers put out {output[2]} channels")
+        for row, (number, size, output) in zip(self.rows, self.row_shapes(), strict=True):
+            if size != output:
+                reject_row(path, number, "c", size, f"its layers put out {output[2]} channels")
             for layer, below in zip(row.layers[1:], row.layers, strict=False):
                 if isinstance(layer, Add) and not isinstance(below, Add) and below.c != row.c:
-                    reject_row(path, number, "c", given, f"it is added to {below.c} channels")
+                    reject_row(path, number, "c", size, f"it is added to {below.c} channels")

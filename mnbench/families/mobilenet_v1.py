@@ -112,7 +112,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
         for number, row in enumerate(self.rows, 1):
             if isinstance(row, Repeat):
                 for _ in range(row.times):
-                    yield from ((f"{number}.{inner}", one) for inner, one in enumerate(row.rows, 1))
+                    yield from ((f"{number}.{inner}", item) for inner, item in enumerate(row.rows, 1))
             else:
                 yield str(number), row
 

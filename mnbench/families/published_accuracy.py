@@ -41,39 +41,39 @@ def published_accuracy(
     Figures of 8-bit weights stand for int8 alone, and no source prints any for fp16. A variant with another padding or
     activation than the papers' has none; the batch changes no answer.
     """
-    found = VARIANT_NAME.fullmatch(variant)
-    if not architecture or not found or precision == "fp16" or found["same"] or found["relu"] or found["width"]:
+    match = VARIANT_NAME.fullmatch(variant)
+    if not architecture or not match or precision == "fp16" or match["same"] or match["relu"] or match["width"]:
         return None
-    classes = None if found["classes"] is None else int(found["classes"])
-    own = found["own"].removeprefix(architecture).lstrip("-")
+    classes = None if match["classes"] is None else int(match["classes"])
+    own = match["own"].removeprefix(architecture).lstrip("-")
     figures = _figures(os.getcwd(), architecture, precision == "int8")  # noqa: PTH109  a key, and asked for often
     default, listed = figures
-    return listed.get(_Key(float(found["alpha"]), int(found["height"]), own or default, classes))
+    return listed.get(_Key(float(match["alpha"]), int(match["height"]), own or default, classes))
 
 
 def published_variants(architecture: Architecture) -> list[Variant]:
     """Every variant of a table for which a source prints an accuracy on ImageNet, in the table's order."""
     default = _own(architecture)
-    found: dict[str, Variant] = {}
-    for one in architecture.published:
-        own = _printed(one) == default
+    entries: dict[str, Variant] = {}
+    for figure in architecture.published:
+        own = _printed(figure) == default
         variant = Variant(
             architecture=architecture,
-            alpha=one.alpha,
-            resolution=(one.resolution, one.resolution),
-            groups=None if own else one.groups,
-            unit=None if own else one.unit,
-            classes=one.classes,
+            alpha=figure.alpha,
+            resolution=(figure.resolution, figure.resolution),
+            groups=None if own else figure.groups,
+            unit=None if own else figure.unit,
+            classes=figure.classes,
         )
-        if one.classes is None and published_accuracy(architecture.name, variant.name):
-            found.setdefault(variant.name, variant)
-    return list(found.values())
+        if figure.classes is None and published_accuracy(architecture.name, variant.name):
+            entries.setdefault(variant.name, variant)
+    return list(entries.values())
 
 
 def family_name(architecture: str | None) -> str:
     """The family of a graph's table; of a file, and of a graph that is not here, `own`."""
-    found = _architecture(os.getcwd(), architecture) if architecture else None  # noqa: PTH109
-    return str(found.__struct_config__.tag) if found else "own"
+    result = _architecture(os.getcwd(), architecture) if architecture else None  # noqa: PTH109
+    return str(result.__struct_config__.tag) if result else "own"
 
 
 @lru_cache
@@ -91,14 +91,14 @@ def _figures(workspace: str, name: str, integer: bool) -> tuple[str, dict[_Key, 
     if architecture is None:
         return "", {}
     default = _own(architecture)
-    found: dict[_Key, PublishedAccuracy] = {}
-    for one in architecture.published:
-        if one.top1 is None or any(word in one.source for word in OWN_IMPLEMENTATIONS):
+    entries: dict[_Key, PublishedAccuracy] = {}
+    for figure in architecture.published:
+        if figure.top1 is None or any(word in figure.source for word in OWN_IMPLEMENTATIONS):
             continue
-        if any(word in one.source for word in INTEGER_SOURCES) == integer:
-            key = _Key(one.alpha, one.resolution, _printed(one) or default, one.classes)
-            found.setdefault(key, PublishedAccuracy(one.top1, one.source))
-    return default, found
+        if any(word in figure.source for word in INTEGER_SOURCES) == integer:
+            key = _Key(figure.alpha, figure.resolution, _printed(figure) or default, figure.classes)
+            entries.setdefault(key, PublishedAccuracy(figure.top1, figure.source))
+    return default, entries
 
 
 def _own(architecture: Architecture) -> str:

@@ -188,9 +188,9 @@ class ShuffleNet(Architecture, frozen=True, kw_only=True):
 
     def check(self, path: Path) -> None:
         """Hold the table against itself: every printed output is what its stride makes of the one above."""
-        for number, given, computed in self.row_shapes():
-            if given != computed:
-                reject_row(path, number, "output", given[:2], f"its stride makes {computed[0]} × {computed[1]}")
+        for number, size, computed in self.row_shapes():
+            if size != computed:
+                reject_row(path, number, "output", size[:2], f"its stride makes {computed[0]} × {computed[1]}")
 
 
 class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
@@ -233,15 +233,15 @@ class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
 
 
 def _outputs(rows: Sequence[TomlStruct]) -> list[tuple[int, OutputSize]]:
-    found: list[tuple[int, OutputSize]] = []
+    result: list[tuple[int, OutputSize]] = []
     for row in rows:
         match row:
             case Image():
-                found.append((1, row.output))
+                result.append((1, row.output))
             case GlobalPool():
-                found.append((0, row.output))
+                result.append((0, row.output))
             case Conv1() | ScaledConv() | MaxPool() | Stage() | ScaledStage():
-                found.append((row.s, row.output))
+                result.append((row.s, row.output))
             case _:
                 pass
-    return found
+    return result

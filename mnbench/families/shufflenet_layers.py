@@ -95,10 +95,10 @@ def _unit_v2(stack: LayerBuilder, x: Tensor, scope: str, unit: spec.UnitV2) -> T
 def _down_v2(stack: LayerBuilder, x: Tensor, scope: str, out: int, unit: spec.UnitV2) -> Tensor:
     """The stride-2 unit: no split, both branches see all channels."""
     channels = x.shape[1]
-    kept = out // 2 if unit.halves else channels
+    stored = out // 2 if unit.halves else channels
     left = stack.conv_bn(x, f"{scope}/left/depthwise", channels, 3, 2, groups=channels)
-    left = stack.conv_bn(left, f"{scope}/left/pointwise", kept, 1, activation="relu")
-    right = _branch_v2(stack, x, f"{scope}/right", out // 2, out - kept, stride=2)
+    left = stack.conv_bn(left, f"{scope}/left/pointwise", stored, 1, activation="relu")
+    right = _branch_v2(stack, x, f"{scope}/right", out // 2, out - stored, stride=2)
     return _joined_v2(stack, left, right, scope, unit)
 
 

@@ -25,10 +25,10 @@ INSTRUCTION_FAMILIES = ("avx512", "amx", "asimd", "sve", "sme")
 
 def make_console() -> Console:
     """The terminal; as wide as other tables when piped."""
-    found = Console(highlight=False)
-    if not found.is_terminal:
-        found.width = PIPE_WIDTH
-    return found
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def print_facts(device: Device, facts: Facts, now: Facts, gpu: Facts | None, version: str | None) -> None:
@@ -56,49 +56,61 @@ def print_facts(device: Device, facts: Facts, now: Facts, gpu: Facts | None, ver
     make_console().print(grid)
 
 
-def print_noise_sources(found: Sequence[NoiseSource], title: str) -> None:
+def print_noise_sources(sources: Sequence[NoiseSource], title: str) -> None:
     """Each with how to mend it below; a command stays on one line, for the terminal to wrap and a mouse to copy."""
     out = make_console()
     out.print()
     out.print(title, style="bold", markup=False)
     for severity, style in (("disturbs", "red"), ("good to know", "yellow")):
-        several = [one for one in found if one.severity == severity]
+        several = [source for source in sources if source.severity == severity]
         if several:
             out.print(f"\n{severity}", style=style)
-        for one in several:
-            out.print(Padding(Text.assemble((one.name, "bold"), f": {one.evidence}"), (0, 0, 0, 2), expand=False))
-            out.print(f"    {one.fix}", style="dim", markup=False, soft_wrap=True)
+        for source in several:
+            out.print(Padding(Text.assemble((source.name, "bold"), f": {source.evidence}"), (0, 0, 0, 2), expand=False))
+            out.print(f"    {source.fix}", style="dim", markup=False, soft_wrap=True)
 
 
 def self_comparison_table(noises: Sequence[SelfComparison]) -> Table[SelfComparison]:
     """One row a model, and below what it means."""
     columns = [
-        Column[SelfComparison](name="variant", value=lambda one: one.variant, left=True),
+        Column[SelfComparison](name="variant", value=lambda comparison: comparison.variant, left=True),
         Column[SelfComparison](
-            name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, format=format_ms
+            name="latency_ns",
+            title="latency",
+            unit="ms",
+            value=lambda comparison: comparison.latency_ns,
+            format=format_ms,
         ),
-        Column[SelfComparison](name="ratio", title="B/A", value=lambda one: one.ratio, format="{:.3f}".format),
-        Column[SelfComparison](name="interval", value=lambda one: f"{one.low:.3f}–{one.high:.3f}", drop_priority=2),
         Column[SelfComparison](
-            name="p90", title="p90\nabove", value=lambda one: one.p90, format=format_percent_1, drop_priority=3
+            name="ratio", title="B/A", value=lambda comparison: comparison.ratio, format="{:.3f}".format
         ),
         Column[SelfComparison](
-            name="spread", title="process\nspread", value=lambda one: one.spread, format=format_percent_1
+            name="interval", value=lambda comparison: f"{comparison.low:.3f}–{comparison.high:.3f}", drop_priority=2
+        ),
+        Column[SelfComparison](
+            name="p90",
+            title="p90\nabove",
+            value=lambda comparison: comparison.p90,
+            format=format_percent_1,
+            drop_priority=3,
+        ),
+        Column[SelfComparison](
+            name="spread", title="process\nspread", value=lambda comparison: comparison.spread, format=format_percent_1
         ),
         Column[SelfComparison](
             name="typical_difference",
             title="two runs\ndiffer",
-            value=lambda one: one.typical_difference,
+            value=lambda comparison: comparison.typical_difference,
             format=format_percent_1,
         ),
         Column[SelfComparison](
             name="p95_difference",
             title="19 of 20\nbelow",
-            value=lambda one: one.p95_difference,
+            value=lambda comparison: comparison.p95_difference,
             format=format_percent_1,
         ),
     ]
-    coverage, half = min(one.coverage for one in noises), noises[0].processes // 2
+    coverage, half = min(comparison.coverage for comparison in noises), noises[0].processes // 2
     notes = [
         "p90 above: the median of its own process; process spread: from the fastest process' median to the slowest's",
         f"A and B are the same model, {half} processes each, side by side; the interval holds B/A with {coverage:.1%}",
@@ -145,14 +157,14 @@ def _cache(cache: Facts) -> str:
 
 def _frequency(facts: Facts, now: Facts) -> str:
     low, high, current = facts["frequency_min_hz"], facts["frequency_max_hz"], now["frequency_hz"]
-    told = _joined(
+    message = _joined(
         facts["governor"] and f"governor {facts['governor']}",
         facts["frequency_driver"],
         low and high and f"{format_ghz(low)} to {format_ghz(high)}",
         current and f"now {format_ghz(current)}",
         {True: "turbo on", False: "turbo off"}.get(facts["turbo"]),
     )
-    return told or "not shown here"
+    return message or "not shown here"
 
 
 def _memory(facts: Facts, now: Facts) -> str:
@@ -218,11 +230,11 @@ def _joined(*parts: Any) -> str:
 def drift_table(drift: HostDrift, runs: int) -> Table[int]:
     """How far runs lay apart, a row for each calibrated model."""
     columns = [
-        Column[int](name="latency", unit="ms", value=lambda one: one, format=format_ms),
-        Column[int](name="slowest", value=lambda one: exp(max(drift.deviations[one])) - 1, format="{:+.1%}".format),
-        Column[int](name="fastest", value=lambda one: exp(min(drift.deviations[one])) - 1, format="{:+.1%}".format),
-        Column[int](name="95 % above", value=lambda one: drift.factors_near(one)[0] - 1, format="{:+.1%}".format),
-        Column[int](name="95 % below", value=lambda one: drift.factors_near(one)[1] - 1, format="{:+.1%}".format),
+        Column[int](name="latency", unit="ms", value=lambda item: item, format=format_ms),
+        Column[int](name="slowest", value=lambda item: exp(max(drift.deviations[item])) - 1, format="{:+.1%}".format),
+        Column[int](name="fastest", value=lambda item: exp(min(drift.deviations[item])) - 1, format="{:+.1%}".format),
+        Column[int](name="95 % above", value=lambda item: drift.factors_near(item)[0] - 1, format="{:+.1%}".format),
+        Column[int](name="95 % below", value=lambda item: drift.factors_near(item)[1] - 1, format="{:+.1%}".format),
     ]
     notes = [f"{runs} runs are kept; the intervals of later runs in this setting include what they show"]
     return Table(columns=columns, rows=sorted(drift.deviations), title="how far runs lie apart", notes=notes)

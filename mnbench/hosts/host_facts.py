@@ -19,11 +19,11 @@ def host_fingerprint(device: Device) -> dict[str, Any]:
         UnreachableError: no worker starts there.
     """
     request = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
-    found = call_worker(device, request, timeout_s=TIMEOUT_S)
+    entries = call_worker(device, request, timeout_s=TIMEOUT_S)
     return {
         "gateway": device.gateway,
-        **{name: found["facts"][name] for name in ("cpu", "machine", "cores")},
-        "runtime": f"{device.runtime} {found['runtime_version']}",
+        **{name: entries["facts"][name] for name in ("cpu", "machine", "cores")},
+        "runtime": f"{device.runtime} {entries['runtime_version']}",
         "provider": device.provider,
         "provider_options": device.provider_options,
         "options": device.options,

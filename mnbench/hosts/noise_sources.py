@@ -49,9 +49,9 @@ def noise_sources(facts: Facts, *snapshots: Facts, gpu: Facts | None = None) -> 
         every += _load(snapshots[0])  # with two looks, what the processors did in between is known
     every += _gpu(gpu or {})
     named: dict[str, NoiseSource] = {}
-    for one in every:
-        named.setdefault(one.name, one)
-    return sorted(named.values(), key=lambda one: one.severity != "disturbs")
+    for source in every:
+        named.setdefault(source.name, source)
+    return sorted(named.values(), key=lambda source: source.severity != "disturbs")
 
 
 def _standing(facts: Facts) -> Found:
@@ -97,11 +97,11 @@ def _cores(facts: Facts) -> Found:
     """Which cores there are, and how much of them may be used."""
     quota, allowed = facts.get("cores_quota"), facts.get("allowed_cpus")
     if quota is not None and quota < _count(allowed):
-        found = f"the control group allows {quota:g} of {_count(allowed)} cores"
+        text = f"the control group allows {quota:g} of {_count(allowed)} cores"
         mend = "give whole cores instead of a quota: docker run --cpuset-cpus, or raise --cpus or CPUQuota="
         more = "" if quota >= 1 else ": every process is stopped again and again"
         yield NoiseSource(
-            name="quota", severity="good to know" if quota >= 1 else "disturbs", evidence=found + more, fix=mend
+            name="quota", severity="good to know" if quota >= 1 else "disturbs", evidence=text + more, fix=mend
         )
     threads, distinct = facts.get("threads_per_core") or 1, facts.get("distinct_cpus")
     if threads > 1 and _count(distinct) < _count(allowed):
@@ -235,18 +235,18 @@ def _gpu(gpu: Facts) -> Found:
 
 def _pressure(what: str, share: str) -> NoiseSource:
     if what == "cpu":
-        found, mend = f"tasks waited for a core {share}", "end other load, or use fewer threads than cores"
+        text, mend = f"tasks waited for a core {share}", "end other load, or use fewer threads than cores"
     else:
-        found, mend = f"tasks waited for memory {share}", "free memory, or measure smaller models"
-    return _disturbs(f"{'CPU' if what == 'cpu' else what} pressure", found, mend)
+        text, mend = f"tasks waited for memory {share}", "free memory, or measure smaller models"
+    return _disturbs(f"{'CPU' if what == 'cpu' else what} pressure", text, mend)
 
 
-def _disturbs(name: str, found: str, mend: str) -> NoiseSource:
-    return NoiseSource(name=name, severity="disturbs", evidence=found, fix=mend)
+def _disturbs(name: str, text: str, mend: str) -> NoiseSource:
+    return NoiseSource(name=name, severity="disturbs", evidence=text, fix=mend)
 
 
-def _good_to_know(name: str, found: str, mend: str) -> NoiseSource:
-    return NoiseSource(name=name, severity="good to know", evidence=found, fix=mend)
+def _good_to_know(name: str, text: str, mend: str) -> NoiseSource:
+    return NoiseSource(name=name, severity="good to know", evidence=text, fix=mend)
 
 
 def _grown(before: Facts, after: Facts, key: str) -> float:

@@ -56,20 +56,20 @@ def build_model(
         FileError, BuildError: the file cannot be read, or the checker refuses the model.
         SimplifyError: simplification failed, or changed what the graph computes.
     """
-    made = _built(source, seed, opset, pretrained) if isinstance(source, Variant) else _read(source)
+    built = _built(source, seed, opset, pretrained) if isinstance(source, Variant) else _read(source)
     if simplified:
         # Our own graphs hold no constant expressions.
-        model = simplify(made.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
-        made = replace(made, model=model, difference=check_equivalence(made.model, model))
+        model = simplify(built.model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
+        built = replace(built, model=model, difference=check_equivalence(built.model, model))
     if isinstance(source, Variant):
-        made = replace(made, model=convert_precision(made.model, source.precision, seed=seed))
-    check_model(made.model)
-    return made
+        built = replace(built, model=convert_precision(built.model, source.precision, seed=seed))
+    check_model(built.model)
+    return built
 
 
-def _built(variant: Variant, seed: int, opset: int, given: PretrainedWeights | None) -> BuiltModel:
+def _built(variant: Variant, seed: int, opset: int, pretrained_weights: PretrainedWeights | None) -> BuiltModel:
     built = build_network(variant)
-    model = to_onnx(built, seed=seed, opset=opset, pretrained=given)
+    model = to_onnx(built, seed=seed, opset=opset, pretrained=pretrained_weights)
     return BuiltModel(
         model=model,
         reference=model,

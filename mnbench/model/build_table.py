@@ -20,25 +20,25 @@ class SavedModel:
 
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
-        made = self.built
-        total = total_cost(made.layers, made.element_bytes)
+        model = self.built
+        total = total_cost(model.layers, model.element_bytes)
         return {
-            "variant": made.model.name,
-            "alpha": made.alpha,
-            "resolution": made.resolution,
+            "variant": model.model.name,
+            "alpha": model.alpha,
+            "resolution": model.resolution,
             "params": total.params,
             "mult_adds": total.mult_adds,
             "memory_access": total.memory_access,
             "memory_access_bytes": total.memory_access_bytes,
-            "peak_activation_bytes": peak_activation_bytes(made.layers, made.element_bytes),
+            "peak_activation_bytes": peak_activation_bytes(model.layers, model.element_bytes),
             "path": str(self.path),
-            "size_bytes": len(made.model.data),
-            "sha256": made.model.sha256,
-            "nodes": made.model.nodes,
-            "nodes_before": made.plain_nodes,
-            "opset": made.model.opset,
-            "simplified": made.difference is not None,
-            "difference": made.difference,
+            "size_bytes": len(model.model.data),
+            "sha256": model.model.sha256,
+            "nodes": model.model.nodes,
+            "nodes_before": model.plain_nodes,
+            "opset": model.model.opset,
+            "simplified": model.difference is not None,
+            "difference": model.difference,
         }
 
 
@@ -73,5 +73,5 @@ def build_table(built: Sequence[SavedModel]) -> Table[SavedModel]:
     ]
     notes = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
     return Table(
-        columns=columns, rows=built, notes=notes if any(one.built.difference is not None for one in built) else ()
+        columns=columns, rows=built, notes=notes if any(model.built.difference is not None for model in built) else ()
     )

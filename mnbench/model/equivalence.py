@@ -33,14 +33,14 @@ def reference_outputs(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) 
         ) from failure
 
 
-def relative_difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+def relative_difference(expected: NDArray[Any], result: NDArray[Any]) -> float:
     """The largest difference between two outputs of one shape, as a share of the expected one's standard deviation.
 
     Infinite where they differ and the expected one is constant, or where either is not finite.
     """
     exact = expected.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        largest = float(np.abs(exact - found.astype(np.float64)).max(initial=0))
+        largest = float(np.abs(exact - result.astype(np.float64)).max(initial=0))
         spread = float(exact.std()) if exact.size else 0.0
     if largest == 0:
         return 0.0

@@ -65,16 +65,16 @@ def constant_operands(layers: Iterable[Layer], *, open_batch: bool) -> dict[str,
 
     The 0 of an open batch copies it from the input.
     """
-    found: dict[str, NDArray[Any]] = {}
+    entries: dict[str, NDArray[Any]] = {}
     for layer in layers:
         if layer.kind == "relu6":
-            found |= {name: np.asarray(value) for name, value in BOUNDS.items()}
+            entries |= {name: np.asarray(value) for name, value in BOUNDS.items()}
         elif layer.kind == "split":
-            found[f"{layer.scope}.sizes"] = np.array([tensor.shape[1] for tensor in layer.outputs], np.int64)
+            entries[f"{layer.scope}.sizes"] = np.array([tensor.shape[1] for tensor in layer.outputs], np.int64)
         elif layer.kind == "reshape":
-            batch, *rest = layer.output.shape
-            found[f"{layer.scope}.shape"] = np.array([0 if open_batch else batch, *rest], np.int64)
-    return found
+            batch, *remainder = layer.output.shape
+            entries[f"{layer.scope}.shape"] = np.array([0 if open_batch else batch, *remainder], np.int64)
+    return entries
 
 
 def make_node(

@@ -72,9 +72,9 @@ def _model(
     graph = helper.make_graph(
         nodes,
         name,
-        [helper.make_tensor_value_info(one, kind, shape) for one, shape in inputs.items()],
-        [helper.make_tensor_value_info(one, onnx.TensorProto.FLOAT, shape) for one, shape in outputs.items()],
-        [numpy_helper.from_array(array, one) for one, array in numbers.items()],
+        [helper.make_tensor_value_info(item, kind, shape) for item, shape in inputs.items()],
+        [helper.make_tensor_value_info(item, onnx.TensorProto.FLOAT, shape) for item, shape in outputs.items()],
+        [numpy_helper.from_array(array, item) for item, array in numbers.items()],
     )
     opsets = [helper.make_opsetid("", OPSET)]
     return Model(name=name, proto=helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION))

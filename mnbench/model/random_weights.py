@@ -75,10 +75,10 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
                 f"{layer.scope}.mean": mean.astype(np.float32),
                 f"{layer.scope}.variance": np.maximum(variance - batch_norm_epsilon, 0).astype(np.float32),
             }
-        made = _behind(layer, read)
+        built = _behind(layer, read)
         if layer.kind == "batch_norm":
-            made = Moments(beta, made.variance)
-        moments.update((tensor.name, made) for tensor in layer.outputs)
+            built = Moments(beta, built.variance)
+        moments.update((tensor.name, built) for tensor in layer.outputs)
     return weights
 
 
@@ -95,14 +95,16 @@ def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911 
         case "max_pool":
             return POOLED
         case "add":
-            return Moments(sum(one.mean for one in read), sum(one.variance for one in read))
+            return Moments(sum(moments.mean for moments in read), sum(moments.variance for moments in read))
         case "mul":
-            mean = math.prod(one.mean for one in read)
-            return Moments(mean, math.prod(one.square for one in read) - mean**2)
+            mean = math.prod(moments.mean for moments in read)
+            return Moments(mean, math.prod(moments.square for moments in read) - mean**2)
         case "concat":
             share = [tensor.shape[1] / layer.output.shape[1] for tensor in layer.inputs]
-            mean = sum(one.mean * part for one, part in zip(read, share, strict=True))
-            return Moments(mean, sum(one.square * part for one, part in zip(read, share, strict=True)) - mean**2)
+            mean = sum(moments.mean * part for moments, part in zip(read, share, strict=True))
+            return Moments(
+                mean, sum(moments.square * part for moments, part in zip(read, share, strict=True)) - mean**2
+            )
         case _:
             return first
 

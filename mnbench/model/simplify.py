@@ -36,9 +36,9 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
         raise SimplifyError(
             f"{model.name}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"
         ) from failure
-    kept = [entry for entry in proto.metadata_props if not entry.key.startswith(ONNXSIM_METADATA_PREFIX)]
+    stored = [entry for entry in proto.metadata_props if not entry.key.startswith(ONNXSIM_METADATA_PREFIX)]
     del proto.metadata_props[:]
-    proto.metadata_props.extend(kept)
+    proto.metadata_props.extend(stored)
     return Model(name=model.name, proto=proto)
 
 
@@ -54,8 +54,8 @@ def check_equivalence(reference: Model, candidate: Model, *, seed: int = 0) -> f
     """
     feed = random_inputs(reference.proto, seed)
     expectations = reference_outputs(reference.data, feed, name=reference.name)
-    found = reference_outputs(candidate.data, feed, name=candidate.name)
-    if [output.shape for output in expectations] != [output.shape for output in found]:
+    result = reference_outputs(candidate.data, feed, name=candidate.name)
+    if [output.shape for output in expectations] != [output.shape for output in result]:
         raise SimplifyError(
             f"{reference.name}: the simplified graph has outputs of other shapes",
             hint="keep the plain graph with --no-simplify, and report the model to onnxsim",
@@ -68,7 +68,7 @@ def check_equivalence(reference: Model, candidate: Model, *, seed: int = 0) -> f
                 f"{reference.name}: its output on a random input has spread {spread:g}: equality would prove nothing",
                 hint="keep the plain graph with --no-simplify, and look at the weights",
             )
-    worst = max(map(relative_difference, expectations, found))
+    worst = max(map(relative_difference, expectations, result))
     if not worst <= SIMPLIFY_TOLERANCE:
         raise SimplifyError(
             f"{reference.name}: the simplified graph differs by {worst:.1e} of the output's spread",

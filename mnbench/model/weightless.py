@@ -58,12 +58,12 @@ def refill_weights(data: bytes, name: str) -> Model:
         proto = onnx.ModelProto.FromString(lzma.decompress(data))
         wanted = next(entry for entry in proto.metadata_props if entry.key == HASH_KEY)
         proto.metadata_props.remove(wanted)
-        found = _fill(proto)
+        text = _fill(proto)
     except (lzma.LZMAError, EOFError, DecodeError, StopIteration, ValueError, KeyError) as failure:
         raise ResultsError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
-    if found != wanted.value:
+    if text != wanted.value:
         raise ResultsError(
-            f"{name}: the hash of the graph that is kept is {found[:12]}, and not {wanted.value[:12]}",
+            f"{name}: the hash of the graph that is kept is {text[:12]}, and not {wanted.value[:12]}",
             hint="restore it from git, or keep the graph again",
         )
     return Model(name=name, proto=proto)
@@ -90,7 +90,7 @@ def save_weightless(results: Path, model: Path, sha256: str) -> None:
 def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
     """Leave of a weight what its successor is drawn from."""
     exact = values.astype(np.float64)
-    spread = [float(f"{one:.6g}") for one in (exact.mean(), exact.std(), exact.min(), exact.max())]
+    spread = [float(f"{item:.6g}") for item in (exact.mean(), exact.std(), exact.min(), exact.max())]
     shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
     tensor.Clear()
     tensor.dims.extend(shape)

@@ -90,9 +90,9 @@ def peak_activation_bytes(layers: Sequence[Layer], element_bytes: int = FLOAT32_
             readers[tensor.name] -= 1
             if not readers[tensor.name]:
                 freed += living.pop(tensor.name, 0)
-        made = sum(tensor.elements for tensor in layer.outputs)
+        built = sum(tensor.elements for tensor in layer.outputs)
         living.update((tensor.name, tensor.elements) for tensor in layer.outputs)
         in_place = layer.kind in FUSED_KINDS or layer.kind in VIEW_KINDS
-        peak = max(peak, now + made - (freed if in_place else 0))
-        now += made - freed
+        peak = max(peak, now + built - (freed if in_place else 0))
+        now += built - freed
     return peak * element_bytes

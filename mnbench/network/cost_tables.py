@@ -50,18 +50,20 @@ class CountedModel:
     def to_dict(self, *, layers: bool = False) -> dict[str, Any]:
         """For programs."""
         total = self.total
-        found: dict[str, Any] = {
+        entries: dict[str, Any] = {
             "variant": self.source.name,
             "alpha": self.alpha,
             "resolution": self.resolution,
             "extended": self.extended,
             **_cost_payload(total),
             "peak_activation_bytes": self.peak_bytes,
-            "types": {kind: _cost_payload(one) for kind, one in cost_by_type(self.layers, self.element_bytes).items()},
+            "types": {
+                kind: _cost_payload(cost) for kind, cost in cost_by_type(self.layers, self.element_bytes).items()
+            },
         }
         if layers:
-            found["layers"] = [_layer_payload(layer, self.element_bytes) for layer in self.layers]
-        return found
+            entries["layers"] = [_layer_payload(layer, self.element_bytes) for layer in self.layers]
+        return entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def cost_table(counted: Sequence[CountedModel]) -> Table[CountedModel]:
             drop_priority=1,
         ),
     ]
-    extended = [one.source.name for one in counted if one.extended]
+    extended = [model.source.name for model in counted if model.extended]
     notes = [f"not published: the widths of {', '.join(extended)} lie between or beyond the paper's columns"]
     return Table(columns=columns, rows=counted, notes=notes if extended else ())
 
@@ -118,8 +120,8 @@ def layer_table(counted: CountedModel) -> Table[CostRow]:
 def type_table(counted: CountedModel) -> Table[CostRow]:
     """One row a layer type, as in Table 2 of the MobileNet paper."""
     lines = [
-        CostRow(label=kind, cost=one, total=counted.total)
-        for kind, one in cost_by_type(counted.layers, counted.element_bytes).items()
+        CostRow(label=kind, cost=cost, total=counted.total)
+        for kind, cost in cost_by_type(counted.layers, counted.element_bytes).items()
     ]
     return _lines(f"{counted.source.name}, by layer type", "type", lines, shapes=False)
 
@@ -145,8 +147,9 @@ def row_table(network: Network) -> Table[CostRow]:
         f"{architecture.paper}, {architecture.table}"
     )
     notes = [
-        f"row {one.row}: the paper prints {one.key} = {one.printed}, used is {one.used}: {one.reason}"
-        for one in architecture.errata
+        f"row {erratum.row}: the paper prints {erratum.key} = {erratum.printed}, used is {erratum.used}: "
+        f"{erratum.reason}"
+        for erratum in architecture.errata
     ]
     if variant.has_unpublished_width:
         notes.append("not published: the widths at this α lie between or beyond the paper's columns")
@@ -192,11 +195,11 @@ def _block(layers: Sequence[Layer]) -> str:
 def _printed(row: TomlRow) -> str:
     """The row's type and those of its columns that are neither shapes nor widths: `bottleneck t6 n2 s2`."""
     columns = msgspec.to_builtins(row)
-    kept = [f"{key}{columns[key]}" for key in ("k", "t", "n", "repeat", "s") if columns.get(key, 1) != 1]
+    stored = [f"{key}{columns[key]}" for key in ("k", "t", "n", "repeat", "s") if columns.get(key, 1) != 1]
     flags = [word for key, word in (("se", "SE"),) if columns.get(key)] + [
         columns[key] for key in ("nl",) if key in columns
     ]
-    return " ".join([columns["type"], *kept, *flags])
+    return " ".join([columns["type"], *stored, *flags])
 
 
 def _lines(
@@ -248,12 +251,12 @@ def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
     ]
 
 
-def _cost_payload(one: Cost) -> dict[str, int]:
+def _cost_payload(cost: Cost) -> dict[str, int]:
     return {
-        "params": one.params,
-        "mult_adds": one.mult_adds,
-        "memory_access": one.memory_access,
-        "memory_access_bytes": one.memory_access_bytes,
+        "params": cost.params,
+        "mult_adds": cost.mult_adds,
+        "memory_access": cost.memory_access,
+        "memory_access_bytes": cost.memory_access_bytes,
     }
 
 

@@ -88,10 +88,10 @@ def compare_printed(printed: str, ours: int) -> Agreement:
     Raises:
         ValueError: it is no number with an optional k, M or B.
     """
-    found = re.fullmatch(r"(\d+)(?:\.(\d+))?([kMB]?)", printed)
-    if not found:
+    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([kMB]?)", printed)
+    if not match:
         raise ValueError(f"{printed!r} is no number such as 569M, 4.24M or 3504872")
-    whole, decimals, unit = found[1], found[2] or "", found[3]
+    whole, decimals, unit = match[1], match[2] or "", match[3]
     digit = Fraction(PRINTED_UNITS[unit], 10 ** len(decimals))
     number = int(whole + decimals)
     if floor(Fraction(ours) / digit + Fraction(1, 2)) == number:
@@ -107,8 +107,8 @@ def _figure(
     printed: str,
     ours: int,
 ) -> PublishedFigure:
-    found, reason = compare_printed(printed, ours), published.disputed.get(key, "")
-    if (found == "disputed") != bool(reason):
+    agreement, reason = compare_printed(printed, ours), published.disputed.get(key, "")
+    if (agreement == "disputed") != bool(reason):
         raise GraphFileError(
             variant.architecture.name,
             f"published {variant.name} of {published.source}",
@@ -122,6 +122,6 @@ def _figure(
         counting=of,
         printed=printed,
         computed=ours,
-        agreement=found,
+        agreement=agreement,
         reason=reason,
     )

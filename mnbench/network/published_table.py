@@ -29,7 +29,7 @@ def published_figure_table(
     ]
     counts = count_agreements(every)
     notes = [", ".join(f"{count} {word}" for word, count in counts.items())]
-    reasons = {(one.variant, one.printed): one.reason for one in figures if one.agreement == "disputed"}
+    reasons = {(figure.variant, figure.printed): figure.reason for figure in figures if figure.agreement == "disputed"}
     notes += [f"disputed, {variant} {printed}: {reason}" for (variant, printed), reason in reasons.items()]
     return Table(columns=columns, rows=figures, notes=notes)
 

@@ -65,8 +65,8 @@ def _steps(place: str) -> list[str | int]:
 def _where(place: str) -> str:
     """The place as a person counts: row 14.2 is the second row of the group in row 14."""
     rows = ".".join(str(int(index) + 1) for index in re.findall(r"\.rows\[(\d+)\]", place))
-    rest = _steps(re.sub(r"\.rows\[\d+\]", "", place))
-    words = [f"entry {step + 1}" if isinstance(step, int) else f"key `{step}`" for step in rest]
+    remainder = _steps(re.sub(r"\.rows\[\d+\]", "", place))
+    words = [f"entry {step + 1}" if isinstance(step, int) else f"key `{step}`" for step in remainder]
     return ", ".join([f"row {rows}", *words] if rows else words)
 
 

@@ -84,7 +84,7 @@ class Variant:
     def name(self) -> str:
         """`v1-a0.5-r160`, and what differs from the table's own: `shufflenet-v1-g8-a1-r240x320-b4-c10-fp16`."""
         own = (f"-g{self.groups}" if self.groups else "") + (f"-{self.unit}" if self.unit else "")
-        rest = [
+        remainder = [
             "" if self.batch == 1 else f"-b{self.batch or 'dynamic'}",
             "" if self.classes is None else f"-c{self.classes}",
             "" if self.padding == "torch" else f"-{self.padding}",
@@ -92,7 +92,7 @@ class Variant:
             "" if self.precision == "fp32" else f"-{self.precision}",
         ]
         size = format_resolution(self.resolution)
-        return f"{self.architecture.name}{own}-a{format_alpha(self.alpha)}-r{size}{''.join(rest)}"
+        return f"{self.architecture.name}{own}-a{format_alpha(self.alpha)}-r{size}{''.join(remainder)}"
 
     @property
     def element_bytes(self) -> int:
@@ -119,22 +119,22 @@ def parse_variant(name: str) -> Variant:
         BuildError: it is no variant's name, or the variant cannot be built.
         GraphFileError: its table is wrong.
     """
-    found = VARIANT_NAME.fullmatch(name)
-    if not found:
+    match = VARIANT_NAME.fullmatch(name)
+    if not match:
         raise BuildError(f"{name!r} is no variant's name", hint="a variant's name is like v1-a0.5-r160")
     try:
-        alpha, height = float(found["alpha"]), int(found["height"])
+        alpha, height = float(match["alpha"]), int(match["height"])
     except ValueError as failure:
         raise BuildError(f"{name!r} has no number behind -a", hint="a variant's name is like v1-a0.5-r160") from failure
     return Variant(
-        **_owned(found["own"]),
+        **_owned(match["own"]),
         alpha=alpha,
-        resolution=(height, int(found["width"] or height)),
-        batch=None if found["batch"] == "dynamic" else int(found["batch"] or 1),
-        classes=None if found["classes"] is None else int(found["classes"]),
-        padding="same" if found["same"] else "torch",
-        relu=bool(found["relu"]),
-        precision=cast("Precision", found["precision"] or "fp32"),
+        resolution=(height, int(match["width"] or height)),
+        batch=None if match["batch"] == "dynamic" else int(match["batch"] or 1),
+        classes=None if match["classes"] is None else int(match["classes"]),
+        padding="same" if match["same"] else "torch",
+        relu=bool(match["relu"]),
+        precision=cast("Precision", match["precision"] or "fp32"),
     )
 
 

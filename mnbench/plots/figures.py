@@ -51,11 +51,11 @@ class Plot:
     @property
     def records_by_device(self) -> dict[str, list[Record]]:
         """The measured records of each device and setting."""
-        found: dict[str, list[Record]] = {}
+        entries: dict[str, list[Record]] = {}
         for record in self.records:
             if record.latency_ns:
-                found.setdefault(setting_label(record), []).append(record)
-        return found
+                entries.setdefault(setting_label(record), []).append(record)
+        return entries
 
     def _has_data(self, records: Sequence[Record]) -> bool:
         match self.kind:
@@ -74,9 +74,9 @@ class Plot:
         """The newest profile of each of these records."""
         wanted = {(record.variant, record.device, record.threads) for record in records}
         return [
-            one
-            for one in layer_profile.newest_profiles(self.results)
-            if (one.variant, one.device, one.threads) in wanted
+            profile
+            for profile in layer_profile.newest_profiles(self.results)
+            if (profile.variant, profile.device, profile.threads) in wanted
         ]
 
     def draw_panel(self, records: Sequence[Record], theme: Theme, sizes: Sizes) -> dict[str, Any]:
@@ -95,12 +95,12 @@ class Plot:
 
     def load_latencies(self, records: Sequence[Record]) -> dict[str, list[Any]]:
         """The raw samples of the first few that have any."""
-        found: dict[str, list[Any]] = {}
+        entries: dict[str, list[Any]] = {}
         for record in records:
-            latencies = raw.raw_latencies(self.results, record) if len(found) < MAX_CURVES else []
+            latencies = raw.raw_latencies(self.results, record) if len(entries) < MAX_CURVES else []
             if latencies:
-                found[record.variant] = latencies
-        return found
+                entries[record.variant] = latencies
+        return entries
 
     @property
     def title(self) -> str:
@@ -120,7 +120,7 @@ class Plot:
             case "layers":
                 return "Kernels' time from a process of its own, because profiling slows a model down"
             case "distribution":
-                left_out = len([one for one in records if one.latency_ns]) - len(self.load_latencies(records))
+                left_out = len([record for record in records if record.latency_ns]) - len(self.load_latencies(records))
                 more = f"; {left_out} more variants are left out" if left_out > 0 else ""
                 return f"Thick: all runs, the fastest 99 %. Thin: those of each process{more}"
             case "roofline":
@@ -148,14 +148,14 @@ class Plot:
 
 def _roofs(records: Sequence[Record]) -> str:
     """The bandwidths between which the roofs lie."""
-    found = [
-        to_billions(one.roofline.bandwidth_bytes_per_s)
-        for one in records
-        if one.roofline and one.roofline.bandwidth_bytes_per_s
+    result = [
+        to_billions(record.roofline.bandwidth_bytes_per_s)
+        for record in records
+        if record.roofline and record.roofline.bandwidth_bytes_per_s
     ]
-    if not found:
+    if not result:
         return "No bandwidth is known"
-    return f"Roofs: at {max(found):,.0f} GB/s, of the smallest working set; dashed, at {min(found):,.0f} GB/s"
+    return f"Roofs: at {max(result):,.0f} GB/s, of the smallest working set; dashed, at {min(result):,.0f} GB/s"
 
 
 __all__ = ["COST_KINDS", "PLOT_KINDS", "CostKind", "Plot", "PlotKind"]

@@ -34,7 +34,7 @@ class _Box(NamedTuple):
 
 
 def place_labels(
-    found: Sequence[Point],
+    points: Sequence[Point],
     x: Axis,
     y: Axis,
     size: tuple[int, int],
@@ -46,17 +46,19 @@ def place_labels(
 
     `lines` go straight from point to point; no name lies on one either.
     """
-    at = [(x[1].fraction(one[x[0]]) * size[0], y[1].fraction(one[y[0]]) * size[1]) for one in found]
+    at = [(x[1].fraction(point[x[0]]) * size[0], y[1].fraction(point[y[0]]) * size[1]) for point in points]
     taken = [
         _Box(left - MARK_RADIUS, bottom - MARK_RADIUS, left + MARK_RADIUS, bottom + MARK_RADIUS) for left, bottom in at
     ]
-    taken += [box for one, place in zip(found, at, strict=True) for box in _interval(one, place, x, y, size, interval)]
+    taken += [
+        box for point, place in zip(points, at, strict=True) for box in _interval(point, place, x, y, size, interval)
+    ]
     for line in lines:
-        corners = [(x[1].fraction(one[x[0]]) * size[0], y[1].fraction(one[y[0]]) * size[1]) for one in line]
+        corners = [(x[1].fraction(point[x[0]]) * size[0], y[1].fraction(point[y[0]]) * size[1]) for point in line]
         taken += [box for pair in pairwise(corners) for box in _along(*pair)]
     named: list[dict[str, Any]] = []
-    for one, place in zip(found, at, strict=True):
-        width, height = LETTER_WIDTH * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
+    for point, place in zip(points, at, strict=True):
+        width, height = LETTER_WIDTH * FONT_SIZE * len(point["label"]), FONT_SIZE + 1
         for align, box in _candidates(place, width, height):
             inside = box.left >= 0 and box.bottom >= 0 and box.right <= size[0] and box.top <= size[1]
             if inside and not any(box.overlaps(other) for other in taken):
@@ -64,7 +66,7 @@ def place_labels(
                 edge = {"left": box.left, "center": (box.left + box.right) / 2, "right": box.right}[align]
                 middle = (box.bottom + box.top) / 2 / size[1]
                 place_of = {x[0]: x[1].value(edge / size[0]), y[0]: y[1].value(middle)}
-                named.append(place_of | {"label": one["label"], "align": align})
+                named.append(place_of | {"label": point["label"], "align": align})
                 break
     return named
 
@@ -80,15 +82,17 @@ def _along(start: tuple[float, float], end: tuple[float, float]) -> Iterator[_Bo
 
 
 def _interval(
-    one: Point, place: tuple[float, float], x: Axis, y: Axis, size: tuple[int, int], along: str | None
+    point: Point, place: tuple[float, float], x: Axis, y: Axis, size: tuple[int, int], along: str | None
 ) -> Iterator[_Box]:
     left, bottom = place
     if along == "x":
         yield _Box(
-            x[1].fraction(one["low"]) * size[0], bottom - GAP, x[1].fraction(one["high"]) * size[0], bottom + GAP
+            x[1].fraction(point["low"]) * size[0], bottom - GAP, x[1].fraction(point["high"]) * size[0], bottom + GAP
         )
     elif along == "y":
-        yield _Box(left - GAP, y[1].fraction(one["low"]) * size[1], left + GAP, y[1].fraction(one["high"]) * size[1])
+        yield _Box(
+            left - GAP, y[1].fraction(point["low"]) * size[1], left + GAP, y[1].fraction(point["high"]) * size[1]
+        )
 
 
 def _candidates(place: tuple[float, float], width: float, height: float) -> Iterator[tuple[Align, _Box]]:

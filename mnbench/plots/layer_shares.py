@@ -53,11 +53,14 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
             "labelExpr": "split(datum.label, '\\n')",
         },
     }
-    domain = [one for one in [*named, OTHER] if any(row["type"] == one for row in rows)]
+    domain = [item for item in [*named, OTHER] if any(row["type"] == item for row in rows)]
     color = {
         "field": "type",
         "type": "nominal",
-        "scale": {"domain": domain, "range": [theme.parts[-1 if one == OTHER else named.index(one)] for one in domain]},
+        "scale": {
+            "domain": domain,
+            "range": [theme.parts[-1 if item == OTHER else named.index(item)] for item in domain],
+        },
         # A page scrolls many bars below what names their colours.
         "legend": {"title": "layer type"} | ({"orient": "top", "columns": 1} if theme is PAGE else {}),
     }
@@ -71,7 +74,7 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
             "tooltip": {"field": "tip"},
         },
     }
-    on = [theme.part_text_color(-1 if one == OTHER else named.index(one)) for one in domain]
+    on = [theme.part_text_color(-1 if item == OTHER else named.index(item)) for item in domain]
     room = {"expr": f"(datum.end - datum.start) / 100 * width > {MIN_TEXT_WIDTH} ? 1 : 0"}
     ink = {"field": "on", "type": "nominal", "scale": None, "legend": None}
     for row in rows:
@@ -93,13 +96,13 @@ def _longest(profiles: Sequence[LayerProfile]) -> list[str]:
     for profile in profiles:
         for part in profile.times_by_type:
             totals[part.type] = totals.get(part.type, 0) + (part.duration_ns or 0) / (profile.kernels_ns or 1)
-    return sorted(totals, key=lambda one: -totals[one])[:MAX_COLORED_TYPES]
+    return sorted(totals, key=lambda item: -totals[item])[:MAX_COLORED_TYPES]
 
 
 def shares_by_type(profiles: Sequence[LayerProfile]) -> tuple[list[str], list[tuple[str, dict[str, float]]]]:
     """The layer types of a plot, and of each variant their shares of the kernels' time."""
     named = _longest(profiles)
-    return [*named, OTHER], [(one.variant, _shares(one, named)) for one in profiles]
+    return [*named, OTHER], [(profile.variant, _shares(profile, named)) for profile in profiles]
 
 
 def _shares(profile: LayerProfile, named: Sequence[str]) -> dict[str, float]:
@@ -138,7 +141,7 @@ def distribution_plot(runs: LatenciesByVariant, theme: Theme) -> Spec:
     shares = np.linspace(0, LAST_QUANTILE, QUANTILES + 1)
     rows: list[dict[str, Any]] = []
     for name, processes in runs.items():
-        curves = [("", np.concatenate(processes)), *((str(at), one) for at, one in enumerate(processes))]
+        curves = [("", np.concatenate(processes)), *((str(at), item) for at, item in enumerate(processes))]
         for process, latencies_ns in curves:
             for share, value in zip(shares, np.quantile(latencies_ns, shares), strict=True):
                 rows.append(

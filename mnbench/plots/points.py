@@ -40,7 +40,7 @@ def make_points(records: Sequence[Record]) -> list[Point]:
 
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     """The first of a graph is named with the graph, and an only one by it."""
-    latency, found, roofline = record.latency_ns, record_accuracy(record), record.roofline
+    latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
     low, high = latency.low_with_drift or latency.low, latency.high_with_drift or latency.high
     text = COLUMNS["latency_ns"].text(record)
@@ -59,7 +59,7 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
         "mult_adds": to_millions(record.mult_adds),
         "memory_access_bytes": to_millions(record.memory_access_bytes),
         "params": to_millions(record.params),
-        "top1": found.top1 if found else None,
+        "top1": accuracy.top1 if accuracy else None,
         "intensity": record.mult_adds / roofline.moved_bytes if roofline and roofline.moved_bytes else None,
         "rate": to_billions(record.mult_adds) / (to_milliseconds(latency.median) / 1e3),
     }
@@ -68,7 +68,7 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
 def add_tooltip(point: Point) -> Point:
     """The point with what stands beside it under the pointer, in place of its record."""
     record: Record = point["record"]
-    text, found = COLUMNS["latency_ns"].text(record), record_accuracy(record)
+    text, accuracy = COLUMNS["latency_ns"].text(record), record_accuracy(record)
     tip = {
         "": record.variant,
         "latency": f"{text} ms",
@@ -76,7 +76,7 @@ def add_tooltip(point: Point) -> Point:
         "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
         "memory access": f"{COLUMNS['memory_access_bytes'].text(record)} MB",
         "params": f"{COLUMNS['params'].text(record)} M",
-        "top-1": f"{found.top1:g} % ({found.source})" if found else ABSENT,
+        "top-1": f"{accuracy.top1:g} % ({accuracy.source})" if accuracy else ABSENT,
         "issues": COLUMNS["issues"].text(record),
     }
     return {name: value for name, value in point.items() if name != "record"} | {"tip": tip}
@@ -91,9 +91,9 @@ def _short(record: Record) -> str:
     if record.alpha is None or not record.resolution:
         return record.variant
     size = format_resolution(record.resolution)
-    head, _, rest = record.variant.partition(f"-a{format_alpha(record.alpha)}-r{size}")
+    head, _, remainder = record.variant.partition(f"-a{format_alpha(record.alpha)}-r{size}")
     own = head.removeprefix(record.architecture or "").lstrip("-")
-    return f"{own + ' ' if own else ''}{format_alpha(record.alpha)}-{size}{rest}"
+    return f"{own + ' ' if own else ''}{format_alpha(record.alpha)}-{size}{remainder}"
 
 
 def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
@@ -110,19 +110,19 @@ def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[st
     }
 
 
-def decimate(found: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
+def decimate(points: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
     """Of the points that would hide one another, one each: those of a graph in a cell of a fine grid."""
-    seen: dict[tuple[str, int, int], Point] = {}
-    for point in found:
+    recorded: dict[tuple[str, int, int], Point] = {}
+    for point in points:
         across, up = (round(axis.fraction(point[name]) * cells) for name, axis in (x, y))
-        seen.setdefault((point["graph"], across, up), point)
-    return list(seen.values())
+        recorded.setdefault((point["graph"], across, up), point)
+    return list(recorded.values())
 
 
-def pareto_front(found: Sequence[Point]) -> list[Point]:
+def pareto_front(points: Sequence[Point]) -> list[Point]:
     """The points that none beats: each faster one is less accurate. The fastest first."""
     best: list[Point] = []
-    for point in sorted(found, key=lambda one: (one["latency"], -one["top1"])):
+    for point in sorted(points, key=lambda point: (point["latency"], -point["top1"])):
         if not best or point["top1"] > best[-1]["top1"]:
             best.append(point)
     return best

@@ -35,12 +35,12 @@ def cost_plot(
 ) -> Spec:
     """Latency against a cost, with intervals; the axes hold `every` record, so that panels share them."""
     field, what, unit = AXES[cost]
-    found = make_points(records)
-    all_points = _all(found, records, all_records)
+    points = make_points(records)
+    all_points = _all(points, records, all_records)
     x = fit_scale([point[field] for point in all_points])
     y = fit_scale([end for point in all_points for end in (point["low"], point["high"])])
     return _spec(
-        _shown(found, (field, x), ("latency", y)),
+        _shown(points, (field, x), ("latency", y)),
         ((field, x), ("latency", y), sizes),
         assign_styles(all_records or records, theme),
         theme,
@@ -53,20 +53,20 @@ def accuracy_plot(
     records: Sequence[Record], theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
     """Published top-1 accuracy against latency, with the Pareto front of the medians."""
-    found = [point for point in make_points(records) if point["top1"] is not None]
+    points = [point for point in make_points(records) if point["top1"] is not None]
     all_points = [point for point in _all(make_points(records), records, all_records) if point["top1"] is not None]
     x = fit_scale([end for point in all_points for end in (point["low"], point["high"])])
     y = fit_scale([point["top1"] for point in all_points], zero=False)
-    best = pareto_front(found)
-    corners = [(one["latency"], one["top1"]) for one in best[:1]]
-    for before, one in pairwise(best):
-        corners += [(one["latency"], before["top1"]), (one["latency"], one["top1"])]
+    best = pareto_front(points)
+    corners = [(item["latency"], item["top1"]) for item in best[:1]]
+    for before, item in pairwise(best):
+        corners += [(item["latency"], before["top1"]), (item["latency"], item["top1"])]
     line = {
         "data": {"values": [{"at": at, "latency": corner[0], "top1": corner[1]} for at, corner in enumerate(corners)]},
         "mark": {"type": "line", "color": theme.muted, "strokeWidth": 1.5},
         "encoding": {"x": _channel("latency", x), "y": _channel("top1", y), "order": {"field": "at"}},
     }
-    shown = _shown(found, ("latency", x), ("top1", y))
+    shown = _shown(points, ("latency", x), ("top1", y))
     on_front = {point["variant"] for point in best}
     return _spec(
         sorted(shown, key=lambda point: point["variant"] not in on_front),
@@ -83,11 +83,11 @@ def roofline_plot(
     records: Sequence[Record], theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
     """Mult-Adds a second against Mult-Adds for each byte that must move, under what the host reached."""
-    found = [point for point in make_points(records) if point["intensity"]]
+    points = [point for point in make_points(records) if point["intensity"]]
     all_points = [point for point in _all(make_points(records), records, all_records) if point["intensity"]]
-    ceilings = [one.roofline for one in all_records or records if one.roofline]
-    peaks = [to_billions(one.peak_mult_adds_per_s) for one in ceilings if one.peak_mult_adds_per_s]
-    bandwidths = [to_billions(one.bandwidth_bytes_per_s) for one in ceilings if one.bandwidth_bytes_per_s]
+    ceilings = [record.roofline for record in all_records or records if record.roofline]
+    peaks = [to_billions(bound.peak_mult_adds_per_s) for bound in ceilings if bound.peak_mult_adds_per_s]
+    bandwidths = [to_billions(bound.bandwidth_bytes_per_s) for bound in ceilings if bound.bandwidth_bytes_per_s]
     ridge = [max(peaks) / max(bandwidths)] if peaks and bandwidths else []
     x = fit_scale(
         [*(point["intensity"] for point in all_points), *(share * at for at in ridge for share in (0.25, 1))], log=True
@@ -96,7 +96,7 @@ def roofline_plot(
         [*(point["rate"] for point in all_points), *peaks, *(0.25 * peak for peak in peaks if ridge)], log=True
     )
     return _spec(
-        _shown(found, ("intensity", x), ("rate", y)),
+        _shown(points, ("intensity", x), ("rate", y)),
         (("intensity", x), ("rate", y), sizes),
         assign_styles(all_records or records, theme),
         theme,
@@ -105,21 +105,21 @@ def roofline_plot(
             y.title("Mult-Adds a second", "billions"),
         ),
         interval=None,
-        below=_roofs([one.roofline for one in records if one.roofline], x, y, theme),
+        below=_roofs([record.roofline for record in records if record.roofline], x, y, theme),
     )
 
 
-def _all(found: list[Point], records: Sequence[Record], every: Sequence[Record]) -> list[Point]:
+def _all(points: list[Point], records: Sequence[Record], every: Sequence[Record]) -> list[Point]:
     """The points of `every` record, which are often those of the one device there is."""
-    return make_points(every) if len(every) > len(records) else found
+    return make_points(every) if len(every) > len(records) else points
 
 
 def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Spec]:
     """The least and the greatest roof of these records: bandwidth is that of each one's own working set."""
     pairs = {
-        (to_billions(one.peak_mult_adds_per_s), to_billions(one.bandwidth_bytes_per_s))
-        for one in ceilings
-        if one.peak_mult_adds_per_s and one.bandwidth_bytes_per_s
+        (to_billions(ceiling.peak_mult_adds_per_s), to_billions(ceiling.bandwidth_bytes_per_s))
+        for ceiling in ceilings
+        if ceiling.peak_mult_adds_per_s and ceiling.bandwidth_bytes_per_s
     }
     layers: list[Spec] = []
     for at, (peak, bandwidth) in enumerate(dict.fromkeys([min(pairs), max(pairs)] if pairs else [])):
@@ -155,14 +155,14 @@ def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Sp
     return layers
 
 
-def _shown(found: Sequence[Point], x: Axis, y: Axis) -> list[Point]:
+def _shown(points: Sequence[Point], x: Axis, y: Axis) -> list[Point]:
     """What can be told apart; those whose name says most come first. Of many, no more is kept than their marks need."""
-    if len(found) <= MAX_DETAILED_POINTS:
-        return [add_tooltip(point) for point in sorted(found, key=lambda point: not point["first"])]
+    if len(points) <= MAX_DETAILED_POINTS:
+        return [add_tooltip(point) for point in sorted(points, key=lambda point: not point["first"])]
     return [
         {name: point[name] for name in ("variant", "graph", "doubted") if point[name]}
         | {name: float(f"{point[name]:.4g}") for name, _ in (x, y)}
-        for point in decimate(found, x, y)
+        for point in decimate(points, x, y)
     ]
 
 
@@ -195,10 +195,10 @@ def _spec(
         layers.append(_intervals(x, y, interval))
     layers.append(_points(x, y, graphs, theme, few=few))
     for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
-        found = place_labels(shown, across, up, size, interval=interval, lines=lines)
+        result = place_labels(shown, across, up, size, interval=interval, lines=lines)
         narrowest = f"width >= {size[0]}" if len(sizes) > 1 else "true"
         fits = f"{narrowest} && width < {wider[0]}" if wider else narrowest
-        layers += _names(found, x, y, theme, fits)
+        layers += _names(result, x, y, theme, fits)
     colors = json.dumps({graph: color for graph, (color, _) in graphs.items()})
     paint = {"calculate": f"({colors})[datum.graph]", "as": COLOR["field"]}
     return {"data": {"values": list(shown)}, "transform": [paint], "layer": layers}
@@ -246,7 +246,10 @@ def _by_graph(graphs: Mapping[str, tuple[str, str]], look: int) -> Spec:
 
 
 def _names(placed_names: Sequence[dict[str, Any]], x: Spec, y: Spec, theme: Theme, fits: str) -> list[Spec]:
-    by_align = {align: [one for one in placed_names if one["align"] == align] for align in ("left", "center", "right")}
+    by_align = {
+        align: [placed_name for placed_name in placed_names if placed_name["align"] == align]
+        for align in ("left", "center", "right")
+    }
     return [
         {
             "data": {"values": names},

@@ -52,18 +52,21 @@ def _scatter(console: Console, figure: Plot, records: Sequence[Record]) -> None:
             (x_name, what_x, unit_x), (y_name, what_y, unit_y) = AXES[cost], LATENCY
         case _:
             return
-    found = [point for point in make_points(records) if point[x_name] is not None and point[y_name] is not None]
-    if not found:
+    points = [point for point in make_points(records) if point[x_name] is not None and point[y_name] is not None]
+    if not points:
         return
-    x, y = fit_scale([one[x_name] for one in found]), fit_scale([one[y_name] for one in found], zero=y_name != "top1")
+    x, y = (
+        fit_scale([item[x_name] for item in points]),
+        fit_scale([item[y_name] for item in points], zero=y_name != "top1"),
+    )
     looked = assign_styles(records, DARK)
     colors = {graph: (color, SIGNS[at % len(SIGNS)]) for at, (graph, (color, _)) in enumerate(looked.items())}
-    best = {id(one) for one in pareto_front(found)} if figure.kind == "accuracy" else set[int]()
+    best = {id(item) for item in pareto_front(points)} if figure.kind == "accuracy" else set[int]()
     labels = {_row(y, tick): f"{tick:,g}" for tick in y.ticks}
     margin = max(map(len, labels.values())) + 1
     columns = min(console.width, WIDTH) - margin - 2
     grid = [[(" ", "")] * columns for _ in range(ROWS)]
-    for point in found:
+    for point in points:
         color, sign = colors[point["graph"]]
         style = f"{color}{' bold underline' if id(point) in best else ''}"
         grid[_row(y, point[y_name])][_column(x, point[x_name], columns)] = (sign, style)
@@ -76,7 +79,7 @@ def _scatter(console: Console, figure: Plot, records: Sequence[Record]) -> None:
     shown = [(f"{sign} {graph}  ", color) for graph, (color, sign) in colors.items()]
     console.print(Text.assemble(*shown), highlight=False)
     if best:
-        _names(console, [point for point in found if id(point) in best])
+        _names(console, [point for point in points if id(point) in best])
 
 
 def _names(console: Console, best: Sequence[Point]) -> None:
@@ -122,11 +125,11 @@ def _spreads(console: Console, figure: Plot, records: Sequence[Record]) -> None:
     spreads = {
         name: [to_milliseconds(quantile(ordered, share)) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
         for name, processes in figure.load_latencies(records).items()
-        for ordered in [sorted(float(one) for process in processes for one in process)]
+        for ordered in [sorted(float(item) for process in processes for item in process)]
     }
     if not spreads:
         return
-    x = fit_scale([value for one in spreads.values() for value in one], zero=False)
+    x = fit_scale([value for spread in spreads.values() for value in spread], zero=False)
     longest = max(map(len, spreads))
     columns = min(console.width, WIDTH) - longest - 2
     for name, values in spreads.items():

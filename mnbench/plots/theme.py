@@ -95,10 +95,10 @@ DARK = Theme(
 
 def _names(theme: Theme) -> Mapping[str, str]:
     """Each colour of a theme by the name that a page's style sheet gives it."""
-    found = {"background": theme.background or "none", "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
-    found |= {f"series-{at}": color for at, color in enumerate(theme.series)}
-    found |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
-    return found | {f"on-part-{at}": theme.part_text_color(at) for at in range(len(theme.parts))}
+    entries = {"background": theme.background or "none", "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
+    entries |= {f"series-{at}": color for at, color in enumerate(theme.series)}
+    entries |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
+    return entries | {f"on-part-{at}": theme.part_text_color(at) for at in range(len(theme.parts))}
 
 
 PAGE = Theme(

@@ -63,12 +63,12 @@ def combine_panels(
 
 def _anonymous(panel: dict[str, Any]) -> dict[str, Any]:
     """A panel whose layers have no name, since those of other panels have the same."""
-    return panel | {"layer": [{key: one[key] for key in one if key != "name"} for one in panel["layer"]]}
+    return panel | {"layer": [{key: item[key] for key in item if key != "name"} for item in panel["layer"]]}
 
 
 def _head(name: str) -> dict[str, Any]:
-    device, _, rest = name.partition(": ")
-    title = {"text": device, "subtitle": wrap(rest, PANEL_WIDTH // 6), "fontSize": 13, "offset": 8}
+    device, _, remainder = name.partition(": ")
+    title = {"text": device, "subtitle": wrap(remainder, PANEL_WIDTH // 6), "fontSize": 13, "offset": 8}
     return {"title": title}
 
 
@@ -90,14 +90,14 @@ def write_plot(spec: dict[str, Any], path: Path) -> None:
     """
     import json  # noqa: PLC0415
 
-    found = load_vl_convert().vegalite_to_vega(spec)
+    result = load_vl_convert().vegalite_to_vega(spec)
     match path.suffix.lower():
         case ".svg":
-            data = load_vl_convert().vega_to_svg(found).encode()
+            data = load_vl_convert().vega_to_svg(result).encode()
         case ".png":
-            data = load_vl_convert().vega_to_png(found, scale=PNG_SCALE)
+            data = load_vl_convert().vega_to_png(result, scale=PNG_SCALE)
         case ".json":
-            data = json.dumps(found, ensure_ascii=False).encode()
+            data = json.dumps(result, ensure_ascii=False).encode()
         case other:
             raise FileError(f"{path}: is no picture that can be drawn ({other})", hint="name it .svg or .png")
     atomic_files.write_atomically(path, data, durable=False)

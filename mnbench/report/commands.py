@@ -13,7 +13,7 @@ class _Options(NamedTuple):
     device: str
     threads: int
     own: str
-    rest: str
+    remainder: str
 
 
 def rerun_commands(records: Sequence[Record]) -> list[str]:
@@ -35,20 +35,20 @@ def rerun_commands(records: Sequence[Record]) -> list[str]:
 
 def _told(record: Record) -> tuple[_Options, str, str]:
     """The options of a variant, its α and its resolution, as the command line takes them."""
-    found = VARIANT_NAME.fullmatch(record.variant) if record.architecture else None
-    if not found or record.alpha is None or record.resolution is None:
+    match = VARIANT_NAME.fullmatch(record.variant) if record.architecture else None
+    if not match or record.alpha is None or record.resolution is None:
         return _Options(record.device, record.threads, "", ""), "", ""
-    own = found["own"].removeprefix(record.architecture or "").lstrip("-")
+    own = match["own"].removeprefix(record.architecture or "").lstrip("-")
     groups = own.removeprefix("g")
-    rest = [
-        "--batch " + found["batch"] if found["batch"] else "",
-        "--classes " + found["classes"] if found["classes"] else "",
-        "--padding same" if found["same"] else "",
-        "--activation relu" if found["relu"] else "",
-        "--precision " + found["precision"] if found["precision"] else "",
+    remainder = [
+        "--batch " + match["batch"] if match["batch"] else "",
+        "--classes " + match["classes"] if match["classes"] else "",
+        "--padding same" if match["same"] else "",
+        "--activation relu" if match["relu"] else "",
+        "--precision " + match["precision"] if match["precision"] else "",
     ]
     chosen = f"--groups {groups}" if groups.isdigit() else f"--unit {own}" if own else ""
-    options = _Options(record.device, record.threads, chosen, " ".join(one for one in rest if one))
+    options = _Options(record.device, record.threads, chosen, " ".join(item for item in remainder if item))
     return options, format_alpha(record.alpha), format_resolution(record.resolution)
 
 
@@ -56,5 +56,5 @@ def _command(options: _Options, alphas: Sequence[str], sizes: Sequence[str], gra
     parts = ["mnbench run", *graphs]
     parts += [f"--alpha {','.join(alphas)}"] if any(alphas) else []
     parts += [f"--res {','.join(sizes)}"] if any(sizes) else []
-    parts += [options.own, options.rest, f"--device {options.device}", f"--threads {options.threads}"]
+    parts += [options.own, options.remainder, f"--device {options.device}", f"--threads {options.threads}"]
     return " ".join(part for part in parts if part)

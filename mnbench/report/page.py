@@ -144,35 +144,35 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
 
 
 def _issues(records: Sequence[Record]) -> str:
-    found = [(record, issue) for record in records for issue in record.issues]
+    result = [(record, issue) for record in records for issue in record.issues]
     failed = [f"<p>{escape(record.variant)} failed: {escape(record.error)}</p>" for record in records if record.error]
-    if not found:
+    if not result:
         return "".join(failed) or "<p>None.</p>"
-    count = Counter((record.device, issue.name) for record, issue in found)
-    kinds = {(record.device, issue.name): (record, issue) for record, issue in reversed(found)}
+    count = Counter((record.device, issue.name) for record, issue in result)
+    kinds = {(record.device, issue.name): (record, issue) for record, issue in reversed(result)}
     columns = [
-        Column[tuple[Record, Issue]](name="device", value=lambda one: one[0].device, left=True),
-        Column[tuple[Record, Issue]](name="issue", value=lambda one: one[1].name, left=True),
-        Column[tuple[Record, Issue]](name="variant", value=lambda one: one[0].variant, left=True),
-        Column[tuple[Record, Issue]](name="what to do", value=lambda one: one[1].advice, left=True),
+        Column[tuple[Record, Issue]](name="device", value=lambda item: item[0].device, left=True),
+        Column[tuple[Record, Issue]](name="issue", value=lambda item: item[1].name, left=True),
+        Column[tuple[Record, Issue]](name="variant", value=lambda item: item[0].variant, left=True),
+        Column[tuple[Record, Issue]](name="what to do", value=lambda item: item[1].advice, left=True),
     ]
-    rows = found
-    if len(found) > MAX_LISTED_ISSUES:
+    rows = result
+    if len(result) > MAX_LISTED_ISSUES:
         rows = list(kinds.values())
         columns.insert(
-            2, Column(name="rows", value=lambda one: count[one[0].device, one[1].name], format="{:,}".format)
+            2, Column(name="rows", value=lambda item: count[item[0].device, item[1].name], format="{:,}".format)
         )
         columns[3] = replace(columns[3], name="such as")
-    return "".join(failed) + _folded(f"{len(found):,} issues", to_html(Table(columns=columns, rows=rows)))
+    return "".join(failed) + _folded(f"{len(result):,} issues", to_html(Table(columns=columns, rows=rows)))
 
 
 def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
     """What differs stands in a table, and what all rows have in common once above it."""
     common = [COLUMNS[name] for name in MEASUREMENT_COLUMNS if name not in names]
-    words = [(one.title or one.name, one.text(records[0]), one.unit) for one in common]
-    told = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
+    words = [(column.title or column.name, column.text(records[0]), column.unit) for column in common]
+    message = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
     table = to_html(Table(columns=[COLUMNS[name] for name in names], rows=records), cell_element=_cell)
-    every = f"<p>Of every row: {escape(told)}.</p>" if told else ""
+    every = f"<p>Of every row: {escape(message)}.</p>" if message else ""
     return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 
 
@@ -181,7 +181,7 @@ def _differing(records: Sequence[Record]) -> list[str]:
     return [
         name
         for name in MEASUREMENT_COLUMNS
-        if name == "variant" or len({COLUMNS[name].text(one) for one in records}) > 1
+        if name == "variant" or len({COLUMNS[name].text(record) for record in records}) > 1
     ]
 
 
@@ -194,15 +194,15 @@ def _folded(summary: str, table: str, *, name: str = "") -> str:
 
 def _hosts(records: Sequence[Record]) -> Iterator[str]:
     """The facts of each host once."""
-    seen: dict[str, tuple[str, dict[str, Any]]] = {}
+    recorded: dict[str, tuple[str, dict[str, Any]]] = {}
     for record in records:
         facts = record.host | {f"GPU {key}": value for key, value in (record.gpu or {}).items()}
         facts |= {"runtime": f"{record.runtime.name} {record.runtime.version}", "build": record.runtime.build}
         facts |= {"library SHA-256": record.runtime.library_sha256}
-        seen.setdefault(
+        recorded.setdefault(
             json.dumps([record.device, record.host.get("cpu"), record.runtime.version]), (record.device, facts)
         )
-    for device, facts in seen.values():
+    for device, facts in recorded.values():
         rows = [(key.replace("_", " "), _text(value)) for key, value in facts.items() if value not in (None, {}, [])]
         columns = [
             Column[tuple[str, str]](name="fact", value=lambda pair: pair[0], left=True),
@@ -219,6 +219,6 @@ def _text(value: object) -> str:
         case list():
             return ", ".join(map(_text, value))  # pyright: ignore[reportUnknownArgumentType]
         case dict():
-            return ", ".join(f"{key} {_text(one)}" for key, one in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            return ", ".join(f"{key} {_text(item)}" for key, item in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         case _:
             return str(value)

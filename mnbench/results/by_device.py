@@ -24,10 +24,10 @@ BY_DEVICE_COLUMNS = ("graph", "alpha", "resolution", "precision", "batch", "mult
 
 def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
     """The records by the text in a column, in their order."""
-    found: dict[str, list[Record]] = {}
+    entries: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(COLUMNS[column].text(record), []).append(record)
-    return found
+        entries.setdefault(COLUMNS[column].text(record), []).append(record)
+    return entries
 
 
 def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Record]]:
@@ -39,20 +39,20 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         ResultsError: no measured row is that.
     """
     device, _, variant = reference.rpartition("/")
-    found = {
+    entries = {
         _place(record): record
         for record in records
         if record.variant == variant and device in ("", record.device) and record.latency_ns
     }
-    if not found:
+    if not entries:
         raise ResultsError(
             f"no measured row is {reference}",
             hint="name a variant, as v1-a1-r224, or one of a device, as cpu/v1-a1-r224",
         )
-    one = next(iter(found.values()))
+    item = next(iter(entries.values()))
 
     def base(record: Record) -> Record | None:
-        return one if device else found.get(_place(record))
+        return item if device else entries.get(_place(record))
 
     def ratio(record: Record) -> float | None:
         other = base(record)
@@ -179,34 +179,36 @@ def best_within(records: Sequence[Record], budgets_ns: Sequence[float], column: 
         return value(record), -_upper(record.latency_ns)
 
     for label in dict.fromkeys(labels.values()):
-        here = [one for one in records if labels[_place(one)] == label and one.latency_ns and value(one) is not None]
+        here = [
+            item for item in records if labels[_place(item)] == label and item.latency_ns and value(item) is not None
+        ]
         for budget_ns in budgets_ns:
-            fitting = [one for one in here if one.latency_ns and _upper(one.latency_ns) <= budget_ns]
+            fitting = [item for item in here if item.latency_ns and _upper(item.latency_ns) <= budget_ns]
             best = max(fitting, key=rank, default=None)
             yield Best(device=label, budget_ns=budget_ns, record=best)
 
 
-def _upper(found: Latency | None) -> int:
-    assert found
-    return found.high_with_drift or found.high
+def _upper(latency: Latency | None) -> int:
+    assert latency
+    return latency.high_with_drift or latency.high
 
 
 def best_table(records: Sequence[Record], budgets_ns: Sequence[float], column: str) -> Table[Best]:
     """One row a device and budget."""
     rows = list(best_within(records, budgets_ns, column))
     names = dict.fromkeys(["variant", column, "latency_ns", "interval_ns", "mult_adds", "params"])
-    own = [
+    columns = [
         Column[Best](name="device", value=lambda row: row.device, left=True),
         Column[Best](name="budget_ns", title="within", unit="ms", value=lambda row: row.budget_ns, format=format_ms),
     ]
     won = [row.record for row in rows if row.record]
     return Table(
-        columns=[*own, *(_won(COLUMNS[name]) for name in names)],
+        columns=[*columns, *(_won(COLUMNS[name]) for name in names)],
         rows=rows,
         title="\n".join(dict.fromkeys(setting_label(record) for record in records)),
         notes=[
             f"within: the whole interval; of what fits, the row with the largest {column}",
-            *explain(list({one.id: one for one in won}.values()), [column]),
+            *explain(list({record.id: record for record in won}.values()), [column]),
         ],
     )
 

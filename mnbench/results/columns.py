@@ -26,10 +26,10 @@ def _latency(name: str) -> Callable[[Record], CellValue]:
 
 def _interval(record: Record) -> str | None:
     """With the host's drift, where it is known."""
-    found = record.latency_ns
-    if not found:
+    latency = record.latency_ns
+    if not latency:
         return None
-    low, high = found.low_with_drift or found.low, found.high_with_drift or found.high
+    low, high = latency.low_with_drift or latency.low, latency.high_with_drift or latency.high
     return f"{format_ms(low)}–{format_ms(high)}"
 
 
@@ -56,13 +56,13 @@ def record_accuracy(record: Record) -> PublishedAccuracy | None:
 
 
 def _top1(record: Record) -> float | None:
-    found = record_accuracy(record)
-    return found.top1 if found else None
+    accuracy = record_accuracy(record)
+    return accuracy.top1 if accuracy else None
 
 
 def _source(record: Record) -> str | None:
-    found = record_accuracy(record)
-    return found.source if found else None
+    accuracy = record_accuracy(record)
+    return accuracy.source if accuracy else None
 
 
 def _issues(record: Record) -> str | None:

@@ -100,12 +100,12 @@ def _meaning(records: Sequence[Record]) -> list[str]:
 
 def _advice(records: Sequence[Record]) -> list[str]:
     """A line for each issue; of one that many have, for the first alone."""
-    found: dict[str, list[tuple[Record, Issue]]] = {}
+    entries: dict[str, list[tuple[Record, Issue]]] = {}
     for record in records:
         for issue in record.issues:
-            found.setdefault(issue.name, []).append((record, issue))
+            entries.setdefault(issue.name, []).append((record, issue))
     lines: list[str] = []
-    for name, every in found.items():
+    for name, every in entries.items():
         shown = every if len(every) <= MAX_LINES_PER_ISSUE else every[:1]
         more = f" (and so are {len(every) - 1} others)" if len(shown) < len(every) else ""
         for record, issue in shown:
@@ -118,20 +118,20 @@ def _who(record: Record, records: Sequence[Record]) -> str:
     """The variant, and its device where there are several."""
     return (
         record.variant
-        if all(one.device == record.device for one in records)
+        if all(item.device == record.device for item in records)
         else f"{record.variant} on {record.device}"
     )
 
 
 def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
     """Those of these columns that have something to tell."""
-    found = [name for name in columns if _tells(name, records)]
+    result = [name for name in columns if _tells(name, records)]
     shapes = {
         tuple(COLUMNS[name].value(record) for name in (*SHAPE_COLUMNS, "precision", "batch")) for record in records
     }
     if len({record.variant for record in records}) > len(shapes):
-        return ["variant", *(name for name in found if name not in SHAPE_COLUMNS)]
-    return found
+        return ["variant", *(name for name in result if name not in SHAPE_COLUMNS)]
+    return result
 
 
 def _tells(name: str, records: Sequence[Record]) -> bool:

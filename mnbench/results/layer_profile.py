@@ -27,12 +27,12 @@ def newest_profiles(results: Path) -> list[LayerProfile]:
     Raises:
         ResultsError: one cannot be read.
     """
-    found: dict[tuple[str, str, int], LayerProfile] = {}
+    entries: dict[tuple[str, str, int], LayerProfile] = {}
     # A run's folder is named after the time when it started.
     for path in sorted(results.glob(f"raw/*/*{PROFILE_SUFFIX}")):
         try:
             profile = msgspec.json.decode(path.read_bytes(), type=LayerProfile)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
             raise ResultsError(f"{path}: is no profile: {failure}", hint="delete it, and profile again") from failure
-        found[profile.variant, profile.device, profile.threads] = profile
-    return [found[key] for key in sorted(found)]
+        entries[profile.variant, profile.device, profile.threads] = profile
+    return [entries[key] for key in sorted(entries)]

@@ -93,7 +93,7 @@ def _label(part: LayerTime) -> str:
 
 
 def _providers(part: LayerTime) -> str | None:
-    return ", ".join(one.removesuffix("ExecutionProvider") for one in part.providers) or None
+    return ", ".join(provider.removesuffix("ExecutionProvider") for provider in part.providers) or None
 
 
 def _notes(profile: LayerProfile) -> Sequence[str]:

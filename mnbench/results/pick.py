@@ -41,7 +41,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def picked(self) -> PickCandidate | None:
         """The one, if any fits."""
-        return next((one for one in self.candidates if one.fit == "picked"), None)
+        return next((candidate for candidate in self.candidates if candidate.fit == "picked"), None)
 
 
 def pick(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None) -> list[Pick]:
@@ -60,14 +60,14 @@ def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: i
     known: list[tuple[Record, PublishedAccuracy]] = []
     unknown: dict[str, None] = {}
     for record in records:
-        found = published_accuracy(record.architecture, record.variant, record.precision)
-        if found:
-            known.append((record, found))
+        accuracy = published_accuracy(record.architecture, record.variant, record.precision)
+        if accuracy:
+            known.append((record, accuracy))
         else:
             unknown[record.variant] = None
-    candidates = [_candidate(record, found, budget_ns, max_bytes) for record, found in known]
-    candidates.sort(key=lambda one: (-one.top1, one.latency_ns))
-    best = next((at for at, one in enumerate(candidates) if one.fit == "fits"), None)
+    candidates = [_candidate(record, accuracy, budget_ns, max_bytes) for record, accuracy in known]
+    candidates.sort(key=lambda candidate: (-candidate.top1, candidate.latency_ns))
+    best = next((at for at, candidate in enumerate(candidates) if candidate.fit == "fits"), None)
     if best is not None:
         candidates[best] = msgspec.structs.replace(candidates[best], fit="picked")
     return Pick(
@@ -79,7 +79,7 @@ def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: i
     )
 
 
-def _candidate(record: Record, found: PublishedAccuracy, budget_ns: int, max_bytes: int | None) -> PickCandidate:
+def _candidate(record: Record, accuracy: PublishedAccuracy, budget_ns: int, max_bytes: int | None) -> PickCandidate:
     assert record.latency_ns
     high_ns = record.latency_ns.high_with_drift or record.latency_ns.high
     size_bytes = record.params * ELEMENT_BYTES[record.precision]
@@ -94,8 +94,8 @@ def _candidate(record: Record, found: PublishedAccuracy, budget_ns: int, max_byt
         device=record.device,
         threads=record.threads,
         runtime=f"{record.runtime.name} {record.runtime.version}",
-        top1=found.top1,
-        source=found.source,
+        top1=accuracy.top1,
+        source=accuracy.source,
         latency_ns=record.latency_ns.median,
         high_ns=high_ns,
         size_bytes=size_bytes,

@@ -14,37 +14,53 @@ MAX_LISTED_VARIANTS = 3
 
 def pick_table(choice: Pick) -> Table[PickCandidate]:
     """One row a variant, the most accurate first."""
-    several = len({(one.threads, one.runtime) for one in choice.candidates}) > 1
+    several = len({(candidate.threads, candidate.runtime) for candidate in choice.candidates}) > 1
     columns = [
-        Column[PickCandidate](name="variant", value=lambda one: one.variant, left=True),
-        Column[PickCandidate](name="top1", title="top-1", unit="%", value=lambda one: one.top1, format="{:.1f}".format),
+        Column[PickCandidate](name="variant", value=lambda candidate: candidate.variant, left=True),
         Column[PickCandidate](
-            name="latency_ns", title="latency", unit="ms", value=lambda one: one.latency_ns, format=format_ms
+            name="top1", title="top-1", unit="%", value=lambda candidate: candidate.top1, format="{:.1f}".format
         ),
         Column[PickCandidate](
-            name="high_ns", title="at most", unit="ms", value=lambda one: one.high_ns, format=format_ms
+            name="latency_ns",
+            title="latency",
+            unit="ms",
+            value=lambda candidate: candidate.latency_ns,
+            format=format_ms,
         ),
         Column[PickCandidate](
-            name="size_bytes", title="size", unit="MB", value=lambda one: one.size_bytes, format=millions_formatter(1)
+            name="high_ns", title="at most", unit="ms", value=lambda candidate: candidate.high_ns, format=format_ms
+        ),
+        Column[PickCandidate](
+            name="size_bytes",
+            title="size",
+            unit="MB",
+            value=lambda candidate: candidate.size_bytes,
+            format=millions_formatter(1),
         ),
         Column[PickCandidate](
             name="mult_adds",
             title="Mult-Adds",
             unit="M",
-            value=lambda one: one.mult_adds,
+            value=lambda candidate: candidate.mult_adds,
             format=millions_formatter(1),
             drop_priority=2,
         ),
         Column[PickCandidate](
-            name="fit", title="", value=lambda one: one.fit, left=True, style=lambda one: FIT_STYLES.get(one.fit, "dim")
+            name="fit",
+            title="",
+            value=lambda candidate: candidate.fit,
+            left=True,
+            style=lambda candidate: FIT_STYLES.get(candidate.fit, "dim"),
         ),
         Column[PickCandidate](
-            name="source", title="top-1 from", value=lambda one: one.source, left=True, drop_priority=3
+            name="source", title="top-1 from", value=lambda candidate: candidate.source, left=True, drop_priority=3
         ),
     ]
     if several:
-        columns.append(Column[PickCandidate](name="threads", value=lambda one: one.threads))
-        columns.append(Column[PickCandidate](name="runtime", value=lambda one: one.runtime, left=True, drop_priority=1))
+        columns.append(Column[PickCandidate](name="threads", value=lambda candidate: candidate.threads))
+        columns.append(
+            Column[PickCandidate](name="runtime", value=lambda candidate: candidate.runtime, left=True, drop_priority=1)
+        )
     size = f" and {millions_formatter(1)(choice.max_bytes)} MB" if choice.max_bytes else ""
     title = f"{choice.device}: at most {format_ms(choice.budget_ns)} ms{size}"
     return Table(columns=columns, rows=choice.candidates, title=title, notes=[*_notes(choice)])
@@ -60,12 +76,12 @@ def _notes(choice: Pick) -> list[str]:
     if picked is None:
         notes = ["nothing that was measured fits"]
     else:
-        beaten = sum(one.fit == "fits" for one in choice.candidates)
+        beaten = sum(candidate.fit == "fits" for candidate in choice.candidates)
         what = f"{picked.variant}: {picked.top1:.1f} % in {format_ms(picked.latency_ns)} ms"
         notes = [f"{what}, the most accurate of {beaten + 1} that fit"]
-        better = [one for one in choice.candidates if one.top1 > picked.top1]
+        better = [candidate for candidate in choice.candidates if candidate.top1 > picked.top1]
         if better:
-            least = min(better, key=lambda one: one.high_ns)
+            least = min(better, key=lambda candidate: candidate.high_ns)
             notes.append(f"more accurate, and {least.fit}: {len(better)}; the fastest of them is {least.variant}")
         if not picked.trusted:
             notes.append("its latency has issues: see mnbench table")

@@ -12,10 +12,10 @@ from mnbench.results.record import Record
 
 def raw_latencies(results: Path, record: Record) -> list[NDArray[np.int64]]:
     """One array a process, in nanoseconds; none where the samples are not kept here."""
-    found: list[NDArray[np.int64]] = []
+    result: list[NDArray[np.int64]] = []
     folder = results / "raw" / record.run
     # Most tables come without samples, and a pattern costs more than a look.
     for path in sorted(folder.glob(f"{escape(record.variant)}.*.npz")) if folder.is_dir() else ():
         with suppress(Exception), np.load(path) as arrays:  # spoiled archives raise whatever zipfile and numpy raise
-            found.append(arrays["latencies_ns"])
-    return found
+            result.append(arrays["latencies_ns"])
+    return result

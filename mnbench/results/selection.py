@@ -59,10 +59,10 @@ class Condition:
         Raises:
             ValueError: it is none; the message says why.
         """
-        found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
-        if not found:
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
+        if not match:
             raise ValueError(f"{text!r} is no condition such as latency_ns<=10ms or graph=v3-*")
-        name, sign, value = parse_column_name(found[1]), found[2], found[3]
+        name, sign, value = parse_column_name(match[1]), match[2], match[3]
         try:
             return cls(name, sign, parse_quantity(value, name))
         except ValueError:
@@ -116,7 +116,7 @@ def sort_records(records: Iterable[Record], keys: Sequence[str]) -> list[Record]
 
     Those without a value come last.
     """
-    found = list(records)
+    result = list(records)
     for key in reversed(keys):
         value = COLUMNS[key.removeprefix("-")].value
         descending = key.startswith("-")
@@ -125,5 +125,5 @@ def sort_records(records: Iterable[Record], keys: Sequence[str]) -> list[Record]
             shown = value(record)
             return (shown is None) != descending, 0 if shown is None else shown
 
-        found.sort(key=rank, reverse=descending)
-    return found
+        result.sort(key=rank, reverse=descending)
+    return result

@@ -167,21 +167,21 @@ class RunFolder:
         Raises:
             FileError: no space, no permission.
         """
-        found = {field.name: getattr(sample, field.name) for field in fields(sample)}
-        arrays: dict[str, Any] = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-        facts = {name: value for name, value in found.items() if name not in arrays}
+        entries = {field.name: getattr(sample, field.name) for field in fields(sample)}
+        arrays: dict[str, Any] = {name: value for name, value in entries.items() if isinstance(value, np.ndarray)}
+        facts = {name: value for name, value in entries.items() if name not in arrays}
         packed = BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **arrays, facts=np.array(json.dumps(facts)))
         atomic_files.write_atomically(self.path / f"{cell.variant}.{process}.npz", packed.getvalue())
 
     def load_trials(self, cell: BenchmarkCase) -> dict[int, TrialResult]:
         """The samples kept of a cell that can be read, by process, in order."""
-        found: dict[int, TrialResult] = {}
+        entries: dict[int, TrialResult] = {}
         for path in self.path.glob(f"{escape(cell.variant)}.*.npz"):
             process = path.name.removeprefix(f"{cell.variant}.").removesuffix(".npz")
             with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
-                found[int(process)] = _sample(path)
-        return dict(sorted(found.items()))
+                entries[int(process)] = _sample(path)
+        return dict(sorted(entries.items()))
 
     def delete_trials(self, cell: BenchmarkCase) -> None:
         """Give up what is kept of a cell."""
@@ -196,9 +196,9 @@ class RunFolder:
 
 def _sample(path: Path) -> TrialResult:
     with path.open("rb") as file, np.load(file) as arrays:
-        found = dict(arrays)
-    facts: dict[str, Any] = json.loads(str(found.pop("facts")))
-    return TrialResult(**found, **facts)
+        entries = dict(arrays)
+    facts: dict[str, Any] = json.loads(str(entries.pop("facts")))
+    return TrialResult(**entries, **facts)
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -24,9 +24,9 @@ NOT_SLOWER: Mapping[str, ClaimVerdict] = {"slower": "does not hold", "faster": "
 
 def judge_claim(claim: Claim, evidence: Sequence[Evidence]) -> ClaimResult:
     """A claim with the verdict that its evidence gives it, and how that came about in words."""
-    counted = [one for one in evidence if one.counted]
-    against = [one for one in counted if one.verdict == "does not hold"]
-    unclear = [one for one in counted if one.verdict == "cannot tell"]
+    counted = [item for item in evidence if item.counted]
+    against = [item for item in counted if item.verdict == "does not hold"]
+    unclear = [item for item in counted if item.verdict == "cannot tell"]
     parts: list[str] = []
     if len(counted) > 1:
         parts.append(f"{len(counted) - len(against) - len(unclear)} of {len(counted)} comparisons are as claimed")
@@ -39,7 +39,7 @@ def judge_claim(claim: Claim, evidence: Sequence[Evidence]) -> ClaimResult:
         says=claim.says,
         type=claim.__struct_config__.tag if isinstance(claim.__struct_config__.tag, str) else "",
         control=isinstance(claim, Slower) and claim.control,
-        verdict=combined_verdict([one.verdict for one in counted]),
+        verdict=combined_verdict([item.verdict for item in counted]),
         evidence=tuple(evidence),
         reason="; ".join(parts),
     )
@@ -55,27 +55,27 @@ def comparison_evidence(
     """
     meaning = SLOWER if isinstance(claim, Slower) else NOT_SLOWER
     base = study.row(claim.than)
-    found: list[Evidence] = []
+    evidence_list: list[Evidence] = []
     for row in map(study.row, claim.rows):
         for at, column in enumerate(study.columns):
-            one = findings[row.variants[at], base.variants[at]]
+            finding = findings[row.variants[at], base.variants[at]]
             published = _published(study, row.published, base.published, at)
-            found.append(
+            evidence_list.append(
                 Evidence(
                     label=row.label,
                     than=base.label,
                     column=column,
                     published=published,
-                    ratio=one.ratio,
-                    low=one.low,
-                    high=one.high,
-                    processes=one.processes,
-                    verdict=meaning.get(one.verdict, "cannot tell"),
+                    ratio=finding.ratio,
+                    low=finding.low,
+                    high=finding.high,
+                    processes=finding.processes,
+                    verdict=meaning.get(finding.verdict, "cannot tell"),
                     counted=published != 1,
-                    reason=one.reason,
+                    reason=finding.reason,
                 )
             )
-    return found
+    return evidence_list
 
 
 def _published(study: Study, row: Sequence[float], base: Sequence[float], at: int) -> float | None:
@@ -150,9 +150,9 @@ def memory_evidence(
 
 def _beside(row: StudyFigure, than: StudyFigure, own: Sequence[int], others: Sequence[int]) -> Evidence:
     published = than.published / row.published if than.published and row.published else None
-    found = Evidence(label=row.label, than=than.label, published=published, verdict="cannot tell")
+    evidence = Evidence(label=row.label, than=than.label, published=published, verdict="cannot tell")
     if not own or not others:
-        return msgspec.structs.replace(found, reason="nothing was measured: give more --budget")
+        return msgspec.structs.replace(evidence, reason="nothing was measured: give more --budget")
     (low, high, coverage), (low_other, high_other, coverage_other) = map(median_interval, (own, others))
     enough = min(coverage, coverage_other) >= MIN_COVERAGE
     verdict: ClaimVerdict = "cannot tell"
@@ -161,7 +161,7 @@ def _beside(row: StudyFigure, than: StudyFigure, own: Sequence[int], others: Seq
     elif enough and high_other <= low:
         verdict = "does not hold"
     return msgspec.structs.replace(
-        found,
+        evidence,
         ratio=median(others) / median(own),
         low=low_other / high,
         high=high_other / low,
@@ -171,5 +171,5 @@ def _beside(row: StudyFigure, than: StudyFigure, own: Sequence[int], others: Seq
     )
 
 
-def _where(one: Evidence) -> str:
-    return f"{one.label} {one.column}".strip()
+def _where(evidence: Evidence) -> str:
+    return f"{evidence.label} {evidence.column}".strip()

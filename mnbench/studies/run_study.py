@@ -59,8 +59,8 @@ class StudySession:
 
     def build_case(self, variant: Variant) -> BenchmarkCase:
         """A variant, ready to be measured."""
-        made = build_model(variant, seed=self.settings.seed)
-        return prepare_case(made, self.folder, variant=variant.name, seed=self.settings.seed)
+        model = build_model(variant, seed=self.settings.seed)
+        return prepare_case(model, self.folder, variant=variant.name, seed=self.settings.seed)
 
     def plan(self, cell: BenchmarkCase, protocol: SamplingConfig) -> Plan:
         """The cell alone."""
@@ -70,13 +70,13 @@ class StudySession:
 
 def required_pairs(study: Study) -> list[tuple[str, str]]:
     """The variants of candidate and base of each comparison that a claim asks for, each once."""
-    found: dict[tuple[str, str], None] = {}
+    entries: dict[tuple[str, str], None] = {}
     for claim in study.claims:
         if isinstance(claim, Slower | NotSlower):
             base = study.row(claim.than).variants
             rows = [study.row(label).variants for label in claim.rows]
-            found.update(dict.fromkeys(pair for row in rows for pair in zip(row, base, strict=True)))
-    return list(found)
+            entries.update(dict.fromkeys(pair for row in rows for pair in zip(row, base, strict=True)))
+    return list(entries)
 
 
 def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
@@ -86,7 +86,7 @@ def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
         MnbenchError: the device cannot be reached, a network not be built, or what was found not be kept.
     """
     request = {"kind": "host_facts", "rest_s": 0, "gpu": session.device.nvidia, "runtime": session.device.runtime}
-    found = call_worker(session.device, request, timeout_s=EXAMINE_TIMEOUT_S)
+    entries = call_worker(session.device, request, timeout_s=EXAMINE_TIMEOUT_S)
     findings, latencies_ns = _paired(required_pairs(study), session)
     memory_bytes = _weighed(study, session)
     figures = _figures(study, latencies_ns, memory_bytes)
@@ -100,9 +100,9 @@ def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
         on=study.on,
         device=session.device.name,
         provider=session.device.provider,
-        runtime=f"{session.device.runtime} {found['runtime_version']}",
+        runtime=f"{session.device.runtime} {entries['runtime_version']}",
         threads=str(session.device.threads),
-        host=found["facts"],
+        host=entries["facts"],
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         mnbench_version=mnbench.__version__,
         seed=session.settings.seed,
@@ -125,22 +125,22 @@ def _paired(
     for name, (candidate, base) in names.items():
         sides = (parse_variant(base), SideOptions()), (parse_variant(candidate), SideOptions())
         preparation.add(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]), raise_errors=False)
-    kept = PairedTrialLog(bench.pairs_folder)
-    contest = Procedure(preparation.cases, bench.settings, kept, on_progress=bench.on_progress)
+    log = PairedTrialLog(bench.pairs_folder)
+    contest = Procedure(preparation.cases, bench.settings, log, on_progress=bench.on_progress)
     _, findings = contest.run("than", "row", known_findings=preparation.findings)
-    return {names[finding.variant]: finding for finding in findings}, _latencies_ns(kept, names)
+    return {names[finding.variant]: finding for finding in findings}, _latencies_ns(log, names)
 
 
-def _latencies_ns(kept: PairedTrialLog, names: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+def _latencies_ns(log: PairedTrialLog, names: Mapping[str, tuple[str, str]]) -> dict[str, int]:
     """Each variant's median over processes, whatever it was compared with."""
-    found: dict[str, list[float]] = {}
-    for _, pairs in kept.processes:
+    entries: dict[str, list[float]] = {}
+    for _, pairs in log.processes:
         for row in pairs.variants:
             columns = pairs.columns_of(row)
             if columns["row"].size:
                 for variant, name in zip(names[row], ("candidate_ns", "base_ns"), strict=True):
-                    found.setdefault(variant, []).append(float(np.median(columns[name])))
-    return {variant: round(median(each)) for variant, each in found.items()}
+                    entries.setdefault(variant, []).append(float(np.median(columns[name])))
+    return {variant: round(median(item)) for variant, item in entries.items()}
 
 
 def _weighed(study: Study, bench: StudySession) -> dict[str, list[int]]:
@@ -172,15 +172,17 @@ def _weighed(study: Study, bench: StudySession) -> dict[str, list[int]]:
 def _shares(claim: ShareOfTime, study: Study, bench: StudySession) -> list[float]:
     """Of each process, the share of its kernels' time that layers of that type take."""
     cell = bench.build_case(parse_variant(study.row(claim.row).variants[0]))
-    found: list[float] = []
+    result: list[float] = []
     for process in range(PROCESSES):
         if bench.budget_spent:
             break
-        one = profile_layers(bench.plan(cell, SamplingConfig()), cell)
-        own = sum(part.duration_ns or 0 for part in one.times_by_type if part.type == claim.layer and not part.added)
-        found.append(own / one.kernels_ns)
-        bench.on_progress(f"process {process + 1}: {found[-1]:.1%}")
-    return found
+        profile = profile_layers(bench.plan(cell, SamplingConfig()), cell)
+        own = sum(
+            part.duration_ns or 0 for part in profile.times_by_type if part.type == claim.layer and not part.added
+        )
+        result.append(own / profile.kernels_ns)
+        bench.on_progress(f"process {process + 1}: {result[-1]:.1%}")
+    return result
 
 
 def _figures(study: Study, latencies_ns: Mapping[str, int], memory_bytes: Mapping[str, list[int]]) -> list[StudyFigure]:

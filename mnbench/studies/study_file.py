@@ -103,9 +103,9 @@ class Study(TomlStruct, frozen=True, kw_only=True):
         labels = [row.label for row in self.rows]
         for number, row in enumerate(self.rows, 1):
             for key in ("variants", "published"):
-                found = getattr(row, key)
-                if found and len(found) != len(self.columns):
-                    what = f"has {len(found)} entries for {len(self.columns)} columns"
+                result = getattr(row, key)
+                if result and len(result) != len(self.columns):
+                    what = f"has {len(result)} entries for {len(self.columns)} columns"
                     raise TomlError(path, f"row {number}, key `{key}`", what, hint="one for each column")
         for number, claim in enumerate(self.claims, 1):
             for label in row_labels(claim):
@@ -134,6 +134,6 @@ def read_study(name: str) -> Study:
         TomlError: there is none, or its file is wrong.
     """
     path = find_table(name, "graphs/claims", TomlError)
-    found = read_toml(path, Study, TomlError)
-    found.check(path)
-    return found
+    study = read_toml(path, Study, TomlError)
+    study.check(path)
+    return study

@@ -34,26 +34,26 @@ class ListedStudy:
 def study_list_table(listed: Sequence[ListedStudy], device: str) -> Table[ListedStudy]:
     """One row a study."""
     columns = [
-        Column[ListedStudy](name="study", value=lambda one: one.name, left=True),
-        Column[ListedStudy](name="title", value=lambda one: one.study.title, left=True),
+        Column[ListedStudy](name="study", value=lambda study: study.name, left=True),
+        Column[ListedStudy](name="title", value=lambda study: study.study.title, left=True),
         Column[ListedStudy](
             name="verdict",
             title=f"on {device}",
-            value=lambda one: _summary(one.result),
+            value=lambda study: _summary(study.result),
             left=True,
-            style=lambda one: VERDICT_STYLES[one.result.verdict] if one.result else "",
+            style=lambda study: VERDICT_STYLES[study.result.verdict] if study.result else "",
         ),
-        Column[ListedStudy](name="table", value=lambda one: one.study.table, left=True, drop_priority=1),
+        Column[ListedStudy](name="table", value=lambda study: study.study.table, left=True, drop_priority=1),
     ]
     return Table(columns=columns, rows=listed, notes=["measure one: mnbench study g1"])
 
 
-def listed_study_to_dict(one: ListedStudy) -> dict[str, Any]:
+def listed_study_to_dict(study: ListedStudy) -> dict[str, Any]:
     """For programs."""
-    facts = {key: getattr(one.study, key) for key in ("title", "paper", "table")}
-    claims = [claim.says for claim in one.study.claims]
-    verdict = one.result.verdict if one.result else None
-    return {"study": one.name, **facts, "claims": claims, "verdict": verdict}
+    facts = {key: getattr(study.study, key) for key in ("title", "paper", "table")}
+    claims = [claim.says for claim in study.study.claims]
+    verdict = study.result.verdict if study.result else None
+    return {"study": study.name, **facts, "claims": claims, "verdict": verdict}
 
 
 def study_tables(result: StudyResult) -> list[Table[Any]]:
@@ -70,31 +70,39 @@ def claim_table(claim: ClaimResult) -> Table[Evidence]:
     shown: Callable[[float], str] = format_percent_1 if claim.type == "share of time" else "{:.2f}×".format
     counted = claim.type in ("saves", "times less")
     columns = [
-        Column[Evidence](name="row", value=lambda one: one.label, left=True),
-        Column[Evidence](name="than", title="beside", value=lambda one: one.than, left=True),
+        Column[Evidence](name="row", value=lambda evidence: evidence.label, left=True),
+        Column[Evidence](name="than", title="beside", value=lambda evidence: evidence.than, left=True),
     ]
-    if any(one.column for one in claim.evidence):
-        columns.append(Column[Evidence](name="column", value=lambda one: one.column, left=True))
-    if any(one.published for one in claim.evidence):
-        columns.append(Column[Evidence](name="published", title="paper", value=lambda one: one.published, format=shown))
+    if any(evidence.column for evidence in claim.evidence):
+        columns.append(Column[Evidence](name="column", value=lambda evidence: evidence.column, left=True))
+    if any(evidence.published for evidence in claim.evidence):
+        columns.append(
+            Column[Evidence](name="published", title="paper", value=lambda evidence: evidence.published, format=shown)
+        )
     title = RATIO_TITLES.get(claim.type, "time")
-    columns.append(Column[Evidence](name="ratio", title=title, value=lambda one: one.ratio, format=shown))
+    columns.append(Column[Evidence](name="ratio", title=title, value=lambda evidence: evidence.ratio, format=shown))
     if not counted:
         columns += [
-            Column[Evidence](name="low", title="at least", value=lambda one: one.low, format=shown, drop_priority=1),
-            Column[Evidence](name="high", title="at most", value=lambda one: one.high, format=shown, drop_priority=1),
+            Column[Evidence](
+                name="low", title="at least", value=lambda evidence: evidence.low, format=shown, drop_priority=1
+            ),
+            Column[Evidence](
+                name="high", title="at most", value=lambda evidence: evidence.high, format=shown, drop_priority=1
+            ),
         ]
     columns.append(
         Column[Evidence](
             name="verdict",
-            value=lambda one: one.verdict if one.counted else f"({one.verdict})",
+            value=lambda evidence: evidence.verdict if evidence.counted else f"({evidence.verdict})",
             left=True,
-            style=lambda one: VERDICT_STYLES[one.verdict] if one.counted else "dim",
+            style=lambda evidence: VERDICT_STYLES[evidence.verdict] if evidence.counted else "dim",
         )
     )
-    unsaid = [one for one in claim.evidence if one.reason and (counted or one.verdict == "cannot tell")]
-    notes = [f"{f'{one.label} {one.column}'.strip()}: {one.reason}" for one in unsaid]
-    if not all(one.counted for one in claim.evidence):
+    unsaid = [
+        evidence for evidence in claim.evidence if evidence.reason and (counted or evidence.verdict == "cannot tell")
+    ]
+    notes = [f"{f'{evidence.label} {evidence.column}'.strip()}: {evidence.reason}" for evidence in unsaid]
+    if not all(evidence.counted for evidence in claim.evidence):
         notes.append("( ) has no say: the paper prints no difference there")
     reason = f" ({claim.reason})" if claim.reason else ""
     whose = "our control, " if claim.control else ""
@@ -113,43 +121,47 @@ def _summary(result: StudyResult | None) -> str | None:
     verdicts = [claim.verdict for claim in result.claims if not claim.control]
     if len(set(verdicts)) == 1:
         return verdicts[0]
-    return ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    return ", ".join(f"{verdicts.count(fromkey)} {fromkey}" for fromkey in dict.fromkeys(verdicts))
 
 
 def _figure_columns(result: StudyResult) -> list[Column[StudyFigure]]:
-    columns = [Column[StudyFigure](name="row", value=lambda one: one.label, left=True)]
-    if any(one.column for one in result.figures):
-        columns.append(Column[StudyFigure](name="column", value=lambda one: one.column, left=True))
+    columns = [Column[StudyFigure](name="row", value=lambda figure: figure.label, left=True)]
+    if any(figure.column for figure in result.figures):
+        columns.append(Column[StudyFigure](name="column", value=lambda figure: figure.column, left=True))
     columns += [
-        Column[StudyFigure](name="variant", value=lambda one: one.variant, left=True, drop_priority=3),
+        Column[StudyFigure](name="variant", value=lambda figure: figure.variant, left=True, drop_priority=3),
         Column[StudyFigure](
-            name="mult_adds", title="Mult-Adds", unit="M", value=lambda one: one.mult_adds, format=millions_formatter(1)
+            name="mult_adds",
+            title="Mult-Adds",
+            unit="M",
+            value=lambda figure: figure.mult_adds,
+            format=millions_formatter(1),
         ),
         Column[StudyFigure](
             name="memory_access_bytes",
             title="memory\naccess",
             unit="MB",
-            value=lambda one: one.memory_access_bytes,
+            value=lambda figure: figure.memory_access_bytes,
             format=millions_formatter(1),
         ),
     ]
-    if any(one.memory_bytes for one in result.figures):
+    if any(figure.memory_bytes for figure in result.figures):
         columns.append(
             Column[StudyFigure](
                 name="peak_activation_bytes",
                 title="peak\nactivations",
                 unit="MB",
-                value=lambda one: one.peak_activation_bytes,
+                value=lambda figure: figure.peak_activation_bytes,
                 format=millions_formatter(1),
             )
         )
-    if any(one.published is not None for one in result.figures):
+    if any(figure.published is not None for figure in result.figures):
         columns.append(
             Column[StudyFigure](
                 name="published",
                 title="paper",
                 unit=result.unit,
-                value=lambda one: one.published,
+                value=lambda figure: figure.published,
                 format="{:,g}".format,
             )
         )
@@ -159,20 +171,20 @@ def _figure_columns(result: StudyResult) -> list[Column[StudyFigure]]:
                 name="memory_bytes",
                 title="here",
                 unit="MB",
-                value=lambda one: one.memory_bytes,
+                value=lambda figure: figure.memory_bytes,
                 format=millions_formatter(1),
             )
         )
     elif result.unit == "images/s":
         columns.append(
             Column[StudyFigure](
-                name="latency_ns", title="here", unit="images/s", value=lambda one: one.latency_ns, format=_rate
+                name="latency_ns", title="here", unit="images/s", value=lambda figure: figure.latency_ns, format=_rate
             )
         )
-    elif any(one.latency_ns for one in result.figures):
+    elif any(figure.latency_ns for figure in result.figures):
         columns.append(
             Column[StudyFigure](
-                name="latency_ns", title="here", unit="ms", value=lambda one: one.latency_ns, format=format_ms
+                name="latency_ns", title="here", unit="ms", value=lambda figure: figure.latency_ns, format=format_ms
             )
         )
     return columns
@@ -184,6 +196,6 @@ def _rate(latency_ns: float) -> str:
 
 def _notes(result: StudyResult) -> list[str]:
     notes = [f"paper: {result.on}"] if result.on else []
-    if any(one.latency_ns for one in result.figures):
+    if any(figure.latency_ns for figure in result.figures):
         notes.append("here: by turns with another network, which makes small ones a few percent slower than alone")
-    return [*notes, *(f"what differs: {one}" for one in result.differs)]
+    return [*notes, *(f"what differs: {differ}" for differ in result.differs)]

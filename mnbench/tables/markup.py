@@ -75,7 +75,9 @@ def to_html(
     `row` gives a row's attributes, `head` what stands in a column's head, and `cell` a whole cell.
     """
     caption = f"<caption>{'<br>'.join(map(escape, table.title.splitlines()))}</caption>\n" if table.title else ""
-    heads = "".join(f'<th scope="col"{_side(one)}>{(head_content or _head)(one)}</th>' for one in table.columns)
+    heads = "".join(
+        f'<th scope="col"{_side(column)}>{(head_content or _head)(column)}</th>' for column in table.columns
+    )
     rows = "\n".join(
         f"<tr{row_attributes(row) if row_attributes else ''}>"
         f"{''.join((cell_element or _cell)(column, row) for column in table.columns)}</tr>"

@@ -68,7 +68,7 @@ def print_rich(table: Table[R], console: Console) -> None:
 
 def _rest(rows: Sequence[R], columns: Sequence[Column[R]], shown: RichTable, console: Console) -> None:
     """The rows of a long table, in the same columns: rich takes seconds for thousands."""
-    every = list(zip(columns, [one.width or 1 for one in shown.columns], strict=True))
+    every = list(zip(columns, [column.width or 1 for column in shown.columns], strict=True))
     for row in rows:
         texts = [(column, column.text(row), width) for column, width in every]
         cells = [text[:width].ljust(width) if column.left else text.rjust(width) for column, text, width in texts]
@@ -98,14 +98,14 @@ def _pipes(cells: Sequence[str]) -> str:
 
 def _fitting(table: Table[R], width: int) -> tuple[list[Column[R]], list[Column[R]]]:
     """The columns that fit, in order, and those dropped, the least important first."""
-    kept, dropped = list(table.columns), list[Column[R]]()
-    while _total(kept, table.rows) > width:
-        last = max(kept, key=lambda column: (column.drop_priority, kept.index(column)))
+    columns, dropped = list(table.columns), list[Column[R]]()
+    while _total(columns, table.rows) > width:
+        last = max(columns, key=lambda column: (column.drop_priority, columns.index(column)))
         if last.drop_priority == 0:
             break
-        kept.remove(last)
+        columns.remove(last)
         dropped.append(last)
-    return kept, dropped
+    return columns, dropped
 
 
 def _total(columns: Sequence[Column[R]], rows: Sequence[R]) -> int:

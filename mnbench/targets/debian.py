@@ -83,9 +83,9 @@ def _emulator(package: Path, target: Path) -> None:
             for member in members:
                 # Debian 13 has a link of the old name in a package of its own.
                 wanted = member.isfile() and Path(member.name).name in EMULATORS
-                if wanted and (found := members.extractfile(member)):
+                if wanted and (io := members.extractfile(member)):
                     with target.open("wb") as file:
-                        shutil.copyfileobj(found, file)
+                        shutil.copyfileobj(io, file)
                     target.chmod(0o755)
                     return
     except tarfile.TarError as failure:
@@ -114,9 +114,9 @@ def run_command(command: Sequence[str], failure: str, *, environment: Mapping[st
     return done.stdout
 
 
-def _reason(told: str, code: int) -> tuple[str, str]:
+def _reason(message: str, code: int) -> tuple[str, str]:
     """The line that says what went wrong, and what helps."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     space = [line for line in lines if "No space left" in line or "enough free space" in line]
     errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]
     line = next(iter(space or errors or lines[-1:]), f"exit code {code}")[:200]

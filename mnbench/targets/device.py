@@ -89,16 +89,16 @@ def read_device(name: str) -> Device:
         DeviceFileError: there is none, or its profile is wrong.
     """
     path = find_table(name, "devices", DeviceFileError)
-    found = convert_toml(_extended(path), path, Device, DeviceFileError)
-    check_name(found.name, path, DeviceFileError)
-    if found.runtime not in runtime_names():
+    device = convert_toml(_extended(path), path, Device, DeviceFileError)
+    check_name(device.name, path, DeviceFileError)
+    if device.runtime not in runtime_names():
         raise DeviceFileError(
             path,
             "key `runtime`",
-            f"there is no runtime named {found.runtime!r}",
+            f"there is no runtime named {device.runtime!r}",
             hint=f"allowed values: {', '.join(runtime_names())}",
         )
-    return found
+    return device
 
 
 def expand_variables(device: Device) -> Device:
@@ -108,7 +108,7 @@ def expand_variables(device: Device) -> Device:
         DeviceFileError: one of them is not set.
     """
     try:
-        gateway = VARIABLE.sub(lambda found: os.environ[found[1]], device.gateway)
+        gateway = VARIABLE.sub(lambda match: os.environ[match[1]], device.gateway)
     except KeyError as failure:
         name = failure.args[0]
         raise DeviceFileError(
@@ -133,8 +133,8 @@ def _extended(path: Path, *below: Path) -> dict[str, Any]:
         raise DeviceFileError(
             path, "key `extends`", f"there is nothing to extend named {name!r}", hint=f"known: {', '.join(known)}"
         )
-    found = _extended(base, path, *below)
+    entries = _extended(base, path, *below)
     for own in OWN:
-        found.pop(own, None)
-    merged = {key: found[key] | table[key] for key in OPTIONS if key in found and key in table}
-    return found | table | merged
+        entries.pop(own, None)
+    merged = {key: entries[key] | table[key] for key in OPTIONS if key in entries and key in table}
+    return entries | table | merged

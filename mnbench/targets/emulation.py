@@ -71,43 +71,43 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
         RuntimeUnavailable: there is no apt, no network, no space, or what was made does not run.
         FileError: the cache's folder is not writable.
     """
-    made = emulator_path()
-    if emulator_exists(made) and not fresh:
-        return made
+    path = emulator_path()
+    if emulator_exists(path) and not fresh:
+        return path
     try:
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(made.with_suffix(".lock")):
-            if fresh or not emulator_exists(made):
-                _make(made, on_progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if fresh or not emulator_exists(path):
+                _make(path, on_progress)
     except OSError as failure:
-        raise atomic_files.write_error(made, failure) from failure
-    return made
+        raise atomic_files.write_error(path, failure) from failure
+    return path
 
 
-def _make(made: Path, step: OnProgress) -> None:
+def _make(built: Path, step: OnProgress) -> None:
     missing = [tool for tool in debian.REQUIRED_TOOLS if not shutil.which(tool)]
     if missing:
         raise RuntimeUnavailable(
             f"arm64 is emulated with Debian's packages, and {missing[0]} is not installed here",
             hint="set it up on Debian, or name a board: MNBENCH_ARM64=user@host",
         )
-    shutil.rmtree(made, ignore_errors=True)
+    shutil.rmtree(built, ignore_errors=True)
     try:
-        work = made / "work"
+        work = built / "work"
         (work / "tmp").mkdir(parents=True)
-        with _SizeWatcher(made, step):
-            root = made / "root"
-            debian.unpack(debian.download(work, PACKAGES), root, made / EMULATOR)
+        with _SizeWatcher(built, step):
+            root = built / "root"
+            debian.unpack(debian.download(work, PACKAGES), root, built / EMULATOR)
             python = next(path.name for path in sorted((root / "usr/bin").glob("python3.*[0-9]")))
             _wheels_installed(python, root, work / "tmp")
             _cpu_info(root)
             run_command(
-                (*_command(made, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run"
+                (*_command(built, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run"
             )
             shutil.rmtree(work)
-        (made / READY).write_text(json.dumps({"python": python}))
+        (built / READY).write_text(json.dumps({"python": python}))
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(built, ignore_errors=True)
         raise
 
 
@@ -126,7 +126,7 @@ def _wheels_installed(python: str, root: Path, temporary: Path) -> None:
         install = (uv, "pip", "install", *on, "--only-binary", ":all:")
     else:
         on = ("--implementation", "cp", "--python-version", version)
-        on = (*on, *(word for one in PLATFORMS for word in ("--platform", one)))
+        on = (*on, *(word for item in PLATFORMS for word in ("--platform", item)))
         pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-cache-dir")
         install = (*pip, *on, "--only-binary=:all:")
     run_command(
@@ -143,9 +143,9 @@ def _cpu_info(root: Path) -> None:
     (root / "proc/cpuinfo").write_text("\n".join(blocks))
 
 
-def _command(made: Path, python: str) -> tuple[str, ...]:
-    root = made / "root"
-    return (str(made / EMULATOR), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
+def _command(path: Path, python: str) -> tuple[str, ...]:
+    root = path / "root"
+    return (str(path / EMULATOR), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
 
 
 class _SizeWatcher:

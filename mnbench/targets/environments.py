@@ -67,14 +67,18 @@ def with_packages(device: Device, packages: Sequence[str]) -> Device:
     """The device with an environment of these packages too, in place of others of the same name."""
     if not packages:
         return device
-    names = [distribution_name(one) for one in packages]
-    kept = [one for one in device.requires if distribution_name(one) not in names]
+    names = [distribution_name(package) for package in packages]
+    texts = [text for text in device.requires if distribution_name(text) not in names]
     if not device.requires and not any(name.startswith(device.runtime) for name in names):
-        kept = [device.runtime]
-    alone = [one for one in device.requires_no_deps if distribution_name(one) not in names]
-    own = [one for one in packages if distribution_name(one) not in map(distribution_name, device.requires_no_deps)]
-    alone += [one for one in packages if one not in own]
-    return msgspec.structs.replace(device, requires=(*kept, *own), requires_no_deps=tuple(alone))
+        texts = [device.runtime]
+    alone = [text for text in device.requires_no_deps if distribution_name(text) not in names]
+    own = [
+        package
+        for package in packages
+        if distribution_name(package) not in map(distribution_name, device.requires_no_deps)
+    ]
+    alone += [package for package in packages if package not in own]
+    return msgspec.structs.replace(device, requires=(*texts, *own), requires_no_deps=tuple(alone))
 
 
 def is_used_by(package: str, device: Device) -> bool:
@@ -91,13 +95,15 @@ def required_packages(device: Device) -> tuple[str, ...]:
 
 def distribution_name(requirement: str) -> str:
     """The name in `Some_Package[extra]==1.0`, as package indexes compare names."""
-    found = NAME.match(requirement)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else requirement
+    match = NAME.match(requirement)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
 
 
 def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Where such an environment lies, or would."""
-    facts = "\n".join([*sorted(requirements), *sorted(f"{one} alone" for one in no_deps), sys.version, sys.platform])
+    facts = "\n".join(
+        [*sorted(requirements), *sorted(f"{no_dep} alone" for no_dep in no_deps), sys.version, sys.platform]
+    )
     return (folder or cache_folder() / "environments") / hashlib.sha256(
         f"{facts}\n{sys.executable}".encode()
     ).hexdigest()[:16]

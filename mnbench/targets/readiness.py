@@ -42,8 +42,10 @@ def check_readiness(device: Device) -> Readiness:
     if device.systems and platform.system() not in device.systems:
         return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
     if device.requires:
-        made = environment_exists(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
-        return Readiness(ready=True) if made else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
+        built = environment_exists(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
+        return (
+            Readiness(ready=True) if built else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
+        )
     return _here(device, probe)
 
 
@@ -51,24 +53,25 @@ def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
     """Of a device that is not this machine."""
     if device.is_fleet:
         return Readiness(ready=False, command=device.install_hint)
-    found = resolve_target(device)
-    if found.kind == "board":
-        return Readiness(ready=False, command=probe.command, reason=f"board {found.board}" if found.board else "")
-    if found.kind == "emulated":
+    target = resolve_target(device)
+    if target.kind == "board":
+        return Readiness(ready=False, command=probe.command, reason=f"board {target.board}" if target.board else "")
+    if target.kind == "emulated":
         return Readiness(ready=True, reason="emulated")
-    if found.kind == "unavailable":
+    if target.kind == "unavailable":
         return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
     return None
 
 
 def _here(device: Device, probe: Readiness) -> Readiness:
     """Of a device that is run by this Python."""
-    found = find_distribution(device.runtime)
+    distribution = find_distribution(device.runtime)
     library = PROVIDER_LIBRARIES.get(device.provider)
-    if found and (
-        device.provider in BUILT_IN_PROVIDERS or any(library and library in one.name for one in found.files or ())
+    if distribution and (
+        device.provider in BUILT_IN_PROVIDERS
+        or any(library and library in package_path.name for package_path in distribution.files or ())
     ):
         return Readiness(ready=True)
-    if found and device.systems:
+    if distribution and device.systems:
         return probe
     return Readiness(ready=False, command=device.install_hint or f"pip install {device.runtime}")

@@ -65,12 +65,12 @@ def resolve_gateway(device: Device) -> Device:
     Raises:
         RuntimeUnavailable: there is no such machine; the hint says what makes one.
     """
-    found = resolve_target(device)
-    if found.kind == "unavailable":
+    target = resolve_target(device)
+    if target.kind == "unavailable":
         raise RuntimeUnavailable(
             f"device {device.name}: this machine is {platform.machine()}, {BOARD_VARIABLE} names no board, and "
             "emulation is not set up",
             hint=f"name a board: {BOARD_VARIABLE}=user@host; or run mnbench on an arm64 machine; or emulate one, "
             f"which measures no latency: mnbench devices setup {device.name}",
         )
-    return msgspec.structs.replace(device, gateway=found.gateway)
+    return msgspec.structs.replace(device, gateway=target.gateway)

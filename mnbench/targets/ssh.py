@@ -150,20 +150,20 @@ def connection_to(device: Device) -> SshConnection:
         UnreachableError: the machine cannot be reached, or runs no Python.
     """
     with _lock:
-        found = _keepers.pop(device.gateway, None)
-        if found and found.is_alive:
-            _keepers[device.gateway] = found
-            return found
-        if found:
-            found.close()
+        connection = _keepers.pop(device.gateway, None)
+        if connection and connection.is_alive:
+            _keepers[device.gateway] = connection
+            return connection
+        if connection:
+            connection.close()
         _keepers[device.gateway] = SshConnection(device)
         return _keepers[device.gateway]
 
 
 def connection_loss(device: Device) -> str:
     """What became of the connection to the device, if it is lost; nothing else."""
-    found = _keepers.get(device.gateway)
-    return found.loss_message() if found and found.wait_closed(SETTLED_S) else ""
+    connection = _keepers.get(device.gateway)
+    return connection.loss_message() if connection and connection.wait_closed(SETTLED_S) else ""
 
 
 def close_all() -> None:

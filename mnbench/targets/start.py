@@ -100,8 +100,8 @@ def start_command(specification: Any, environment: Mapping[str, str]) -> list[st
         return [*SSH, *config, *specification.ssh.split(), f"{python} -c {shlex.quote(BOOTSTRAP)}"]
     windows = sys.platform == "win32"
     # Backslashes of paths are no escapes.
-    given = (specification.python or "").replace("\\", "/" if windows else "\\")
-    python = shlex.split(given) or [sys.executable]
+    supplied = (specification.python or "").replace("\\", "/" if windows else "\\")
+    python = shlex.split(supplied) or [sys.executable]
     return [*([] if windows else env_command(environment)), *python, "-u", "-c", BOOTSTRAP]
 
 
@@ -180,9 +180,9 @@ def start_error(device: Device, process: Any, failure: BaseException) -> Unreach
     ended = process.wait(1.0) if isinstance(process, Process) else None
     lines = process.stderr_lines() if ended is not None else []
     for sign, (meaning, hint) in START_FAILURES.items():
-        found = next((line for line in lines if re.search(sign, line)), None)
-        if found:
-            return UnreachableError(": ".join(filter(None, (f"device {device.name}", meaning, found))), hint=hint)
+        text = next((line for line in lines if re.search(sign, line)), None)
+        if text:
+            return UnreachableError(": ".join(filter(None, (f"device {device.name}", meaning, text))), hint=hint)
     if isinstance(failure, AssertionError):
         reason = "it prints something before Python answers"
     elif ended == -signal.SIGKILL:

@@ -221,7 +221,7 @@ def _exit_error(gateway: Any, device: Device) -> TrialError:
 
 def _worker_sources() -> dict[str, tuple[bool, str]]:
     """Every module of the worker: its name there, whether it is a package, and its source."""
-    found: dict[str, tuple[bool, str]] = {}
+    entries: dict[str, tuple[bool, str]] = {}
 
     def collect(folder: Any, name: str) -> None:
         for entry in folder.iterdir():
@@ -230,7 +230,7 @@ def _worker_sources() -> dict[str, tuple[bool, str]]:
             elif entry.name.endswith(".py"):
                 module = entry.name.removesuffix(".py")
                 full = name if module == "__init__" else f"{name}.{module}"
-                found[full] = (module == "__init__", entry.read_text(encoding="utf-8"))
+                entries[full] = (module == "__init__", entry.read_text(encoding="utf-8"))
 
     collect(resources.files(mnbench.worker), WORKER_PACKAGE)
-    return found
+    return entries

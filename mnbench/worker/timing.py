@@ -52,8 +52,8 @@ def time_sequence(
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Timings:
     """Time each of these runs once, in their order, without garbage collection."""
-    found = Timings([], [])
-    keep, keep_cpu = found.latencies_ns.append, found.cpu_ns.append
+    timings = Timings([], [])
+    keep, keep_cpu = timings.latencies_ns.append, timings.cpu_ns.append
     with _no_collection():
         for run in runs:
             cpu_begin = cpu_clock()
@@ -62,7 +62,7 @@ def time_sequence(
             end = clock()
             keep_cpu(cpu_clock() - cpu_begin)
             keep(end - begin)
-    return found
+    return timings
 
 
 def warm_up(

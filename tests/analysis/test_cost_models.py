@@ -27,7 +27,7 @@ def linear(make_record):
 
     def make(count=12, **changes):
         draw = np.random.default_rng(5)
-        found = []
+        result = []
         for at in range(count):
             mult_adds, memory = int(draw.integers(10**7, 10**9)), int(draw.integers(10**6, 10**8))
             ceiling = RooflineBound(
@@ -36,31 +36,31 @@ def linear(make_record):
             record = make_record(
                 1.0, 96 + 32 * at, 200_000 + mult_adds // 50, architecture=FAMILIES[at % 4], mult_adds=mult_adds
             )
-            found.append(
+            result.append(
                 msgspec.structs.replace(record, memory_access_bytes=memory, **{"roofline": ceiling, **changes})
             )
-        return found
+        return result
 
     return make
 
 
 def of(found, cost):
     """The predictor of that cost."""
-    return next(one for one in found.predictors if one.cost == cost)
+    return next(predictor for predictor in found.predictors if predictor.cost == cost)
 
 
 def test_a_line_is_found(linear):
     """Mult-Adds tell latency exactly, in any family, and memory access does not."""
-    (found,) = fit_cost_models(linear())
-    exact, poor = of(found, "mult_adds"), of(found, "memory_access_bytes")
+    (ranking,) = fit_cost_models(linear())
+    exact, poor = of(ranking, "mult_adds"), of(ranking, "memory_access_bytes")
     assert [0, 0, 1, 1] == pytest.approx(
         [exact.error.value, exact.error_across.value, exact.spearman.value, exact.pearson.value], abs=1e-6
     )
     assert poor.error.value > 0.2
     assert not poor.no_worse_than_best
-    assert "mult_adds" in {one.cost for one in found.predictors[:3]}
-    assert found.sentence.startswith("On cpu (fp32, 1 thread, onnxruntime 1.2.3), ")
-    assert f"memory access by {poor.error.value:.0%}" in found.sentence
+    assert "mult_adds" in {model.cost for model in ranking.predictors[:3]}
+    assert ranking.sentence.startswith("On cpu (fp32, 1 thread, onnxruntime 1.2.3), ")
+    assert f"memory access by {poor.error.value:.0%}" in ranking.sentence
 
 
 def test_leaving_one_out_is_fitting_without_it():
@@ -70,8 +70,8 @@ def test_leaving_one_out_is_fitting_without_it():
     terms = np.column_stack([np.ones(9), draw.uniform(0, 1, (9, 2))])
     slowly = []
     for at in range(9):
-        rest = np.arange(9) != at
-        fitted = np.linalg.lstsq(terms[rest] / latency[rest, None], np.ones(8), rcond=None)[0]
+        remainder = np.arange(9) != at
+        fitted = np.linalg.lstsq(terms[remainder] / latency[remainder, None], np.ones(8), rcond=None)[0]
         slowly.append(abs(terms[at] @ fitted / latency[at] - 1))
     assert slowly == pytest.approx(cost_models.leave_one_out_errors(terms, latency))
 
@@ -80,7 +80,7 @@ def test_leaving_one_out_is_fitting_without_it():
 def test_equal_values_share_a_rank(values):
     """A value's rank is the mean of the places that its equals have in order."""
     ordered = sorted(values)
-    expected = [np.mean([at for at, one in enumerate(ordered) if one == value]) for value in values]
+    expected = [np.mean([at for at, item in enumerate(ordered) if item == value]) for value in values]
     assert expected == list(cost_models._ranks(np.array(values, np.float64)))
 
 
@@ -92,17 +92,17 @@ def test_order_alone_counts_for_spearman(linear):
         )
         for record in linear()
     ]
-    found = of(fit_cost_models(records)[0], "mult_adds")
-    assert pytest.approx(1) == found.spearman.value
-    assert found.pearson.value < 0.999
+    model = of(fit_cost_models(records)[0], "mult_adds")
+    assert pytest.approx(1) == model.spearman.value
+    assert model.pearson.value < 0.999
 
 
 def test_intervals_are_seeded_and_hold_their_figure(linear):
     """The same seed gives the same ones, another seed others, each around its figure."""
-    one, same, other = (fit_cost_models(linear(), seed=seed)[0] for seed in (0, 0, 1))
-    assert one == same
-    assert one != other
-    for predictor in one.predictors:
+    ranking, same, other = (fit_cost_models(linear(), seed=seed)[0] for seed in (0, 0, 1))
+    assert ranking == same
+    assert ranking != other
+    for predictor in ranking.predictors:
         for estimate in (predictor.spearman, predictor.pearson, predictor.error):
             assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
 
@@ -110,26 +110,28 @@ def test_intervals_are_seeded_and_hold_their_figure(linear):
 def test_groups_are_kept_apart(linear):
     """Of another device, precision or thread count nothing is mixed in; failures are left out."""
     records = [*linear(), *linear(threads=2), *linear(device="board"), *linear(latency_ns=None)]
-    assert [("cpu", 12), ("cpu", 12), ("board", 12)] == [(one.device, one.variants) for one in fit_cost_models(records)]
+    assert [("cpu", 12), ("cpu", 12), ("board", 12)] == [
+        (ranking.device, ranking.variants) for ranking in fit_cost_models(records)
+    ]
 
 
 def test_without_a_roofline_there_is_no_bound(linear):
     """The other costs are judged all the same."""
-    (found,) = fit_cost_models(linear(roofline=None))
-    assert {"mult_adds", "memory_access_bytes", "both"} == {one.cost for one in found.predictors}
+    (ranking,) = fit_cost_models(linear(roofline=None))
+    assert {"mult_adds", "memory_access_bytes", "both"} == {model.cost for model in ranking.predictors}
 
 
 def test_few_variants_tell_nothing(linear):
     """Seven are one too few."""
-    (found,) = fit_cost_models(linear(count=7))
-    assert ((), True) == (found.predictors, "too few" in found.sentence)
+    (ranking,) = fit_cost_models(linear(count=7))
+    assert ((), True) == (ranking.predictors, "too few" in ranking.sentence)
 
 
 def test_one_family_has_no_other(make_record):
     """Nothing is said of families that were not seen."""
     records = [make_record(1.0, 96 + 32 * at, 10**6 * (at + 1), mult_adds=10**8 * (at + 1)) for at in range(9)]
-    (found,) = fit_cost_models(records)
-    assert [None] * 3 == [one.error_across for one in found.predictors]
+    (ranking,) = fit_cost_models(records)
+    assert [None] * 3 == [model.error_across for model in ranking.predictors]
 
 
 def test_a_cost_that_is_the_same_everywhere_correlates_with_nothing(linear):
@@ -142,8 +144,8 @@ def test_predict_prints_the_sentence_and_json(invoke, workspace, linear):
     """On the command line, for people and for programs."""
     for record in linear():
         ResultsFile(workspace / "results", "cpu").append(record)
-    found = json.loads(invoke("predict", "--format", "json").stdout)["predictions"]
-    assert [12] == [one["variants"] for one in found]
+    result = json.loads(invoke("predict", "--format", "json").stdout)["predictions"]
+    assert [12] == [item["variants"] for item in result]
     shown = invoke("predict", "cpu").stdout
     assert "On cpu (fp32" in " ".join(shown.split())
     assert 1 == invoke("predict", "board").exit_code
@@ -157,7 +159,7 @@ def test_the_most_accurate_that_fits_is_picked(make_record):
     records = [make_record(1.0, 224, 10_000_000), make_record(0.75, 224, 9_000_000), make_record(0.5, 224, 3_000_000)]
     (choice,) = pick(records, budget_ns=10_200_000)
     assert ("v1-a0.75-r224", 68.4) == (choice.picked.variant, choice.picked.top1)
-    assert ["too slow", "picked", "fits"] == [one.fit for one in choice.candidates]
+    assert ["too slow", "picked", "fits"] == [candidate.fit for candidate in choice.candidates]
 
 
 def test_size_counts_the_bytes_of_its_precision(make_record):
@@ -165,7 +167,7 @@ def test_size_counts_the_bytes_of_its_precision(make_record):
     records = [make_record(), make_record(variant="v1-a1-r224-int8", precision="int8")]
     (choice,) = pick(records, budget_ns=10**9, max_bytes=10**7)
     assert "v1-a1-r224-int8" == choice.picked.variant
-    assert {"too large", "picked"} == {one.fit for one in choice.candidates}
+    assert {"too large", "picked"} == {candidate.fit for candidate in choice.candidates}
 
 
 def test_both_may_be_too_much(make_record):
@@ -196,7 +198,7 @@ def test_without_a_published_accuracy_nothing_is_picked(make_record):
 def test_each_device_has_its_choice(make_record):
     """They are not compared with each other."""
     records = [make_record(), make_record(0.5, device="board")]
-    assert ["cpu", "board"] == [one.device for one in pick(records, budget_ns=10**9)]
+    assert ["cpu", "board"] == [item.device for item in pick(records, budget_ns=10**9)]
 
 
 @pytest.mark.usefixtures("stored")

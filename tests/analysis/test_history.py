@@ -58,9 +58,9 @@ def test_calibration_finds_what_the_hours_hide(make_points):
     """8 % in the last run are found and innocents are not accused, though hours differ by more than that."""
     slower = [summarize_history(make_points(25, steps=[(24, 1.08, "2")], seed=seed)) for seed in range(20)]
     innocent = [summarize_history(make_points(25, seed=seed)) for seed in range(20)]
-    assert 19 <= sum(one.needs_comparison for one in slower)
-    assert 0 == sum(one.needs_comparison for one in innocent)
-    raw = [one.points[-1].median_ns / one.points[-2].median_ns for one in innocent]
+    assert 19 <= sum(history.needs_comparison for history in slower)
+    assert 0 == sum(history.needs_comparison for history in innocent)
+    raw = [history.points[-1].median_ns / history.points[-2].median_ns for history in innocent]
     assert max(raw) > 1.1
 
 
@@ -93,12 +93,12 @@ def test_revisions_of_the_table_are_read(workspace, make_record, monkeypatch):
             git("add", "results/cpu.jsonl")
             git("commit", "--quiet", "-m", str(day))
             commits.append(git("rev-parse", "HEAD")[:12])
-    row = next(one for one in load_histories(store) if one.newest.record.variant == "v1-a1-r224")
+    row = next(history for history in load_histories(store) if history.newest.record.variant == "v1-a1-r224")
     assert [*commits, ""] == [point.commit for point in row.points]
     assert [10**7, 2 * 10**7, 3 * 10**7] == [point.median_ns for point in row.points]
     assert {130_000} == {point.anchor_ns for point in row.points}
     monkeypatch.setenv("PATH", "")
-    assert [1, 1] == [len(one.points) for one in load_histories(store)]
+    assert [1, 1] == [len(history.points) for history in load_histories(store)]
 
 
 def test_the_history_is_shown_and_written(invoke, stored, workspace):

@@ -50,15 +50,15 @@ def test_runtimes_that_read_onnx_convert_nothing(make_device, make_cell, convert
 def test_a_model_is_converted_once(make_device, make_cell, converter):
     """Every process of an environment reads the one conversion; another environment makes its own."""
     cell, device = make_cell(data=b"graph"), make_device(runtime="ncnn")
-    found = [convert_model(device, cell) for _ in range(3)]
+    converted_models = [convert_model(device, cell) for _ in range(3)]
     other = convert_model(make_device(runtime="ncnn", gateway=f"popen//python={sys.executable}"), cell)
 
     assert 2 == len(converter.requests)
     assert ("popen", "convert", "ncnn") == converter.requests[0][:3]
-    assert [12_345] * 3 == [one.conversion_ns for one in found]
-    assert b"converted graph" == found[0].path.read_bytes()
+    assert [12_345] * 3 == [converted_model.conversion_ns for converted_model in converted_models]
+    assert b"converted graph" == converted_models[0].path.read_bytes()
     assert b"graph" == cell.path.read_bytes()
-    assert other.path != found[0].path
+    assert other.path != converted_models[0].path
 
 
 def test_a_conversion_that_fails_says_for_which_runtime(make_device, make_cell, monkeypatch):
@@ -83,10 +83,10 @@ def test_the_worker_converts_with_the_model_and_its_inputs(monkeypatch):
             return model + str(inputs["x"].shape).encode()
 
     monkeypatch.setattr("mnbench.worker.requests.convert.load_runtime", lambda _: Runtime)
-    found = handle({"model": b"m", "inputs": {"x": ("float32", (1, 2), bytes(8))}}, None)
+    entries = handle({"model": b"m", "inputs": {"x": ("float32", (1, 2), bytes(8))}}, None)
 
-    assert b"m(1, 2)" == found["model"]
-    assert found["duration_ns"] >= 0
+    assert b"m(1, 2)" == entries["model"]
+    assert entries["duration_ns"] >= 0
 
 
 # Converters' programs
@@ -99,9 +99,9 @@ def program(code):
 
 def test_a_converter_that_works_gives_its_file(tmp_path):
     """What it prints is of no interest."""
-    made = tmp_path / "made"
+    built = tmp_path / "made"
 
-    assert b"x" == run_converter(program(f"print('hello'); open({str(made)!r}, 'w').write('x')"), made)
+    assert b"x" == run_converter(program(f"print('hello'); open({str(built)!r}, 'w').write('x')"), built)
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_other_runtimes_measure_the_same_graphs(real):
         assert record["runtime"]["version"][0].isdigit()
         assert 64 == len(record["runtime"]["library_sha256"])
         assert converted is (record["conversion_ns"] is not None)
-    assert {"cpu", "openvino", "mnn"} == {one["device"] for one in profiles}
+    assert {"cpu", "openvino", "mnn"} == {profile["device"] for profile in profiles}
     assert "ncnn does not tell what its layers take" in result.stderr
-    for one in profiles:
-        timed = [layer for layer in one["layers"] if layer["duration_ns"] is not None and layer["mult_adds"]]
-        assert len(timed) > 0.9 * sum(bool(layer["mult_adds"]) for layer in one["layers"]), one["device"]
+    for profile in profiles:
+        timed = [layer for layer in profile["layers"] if layer["duration_ns"] is not None and layer["mult_adds"]]
+        assert len(timed) > 0.9 * sum(bool(layer["mult_adds"]) for layer in profile["layers"]), profile["device"]
     _refusals(real)
 
 

@@ -29,7 +29,7 @@ def calibrated(make_plan, make_sample):
 
     def run(*latencies_ns, device=None, seen=lambda: None, every_s=0.0, wait=lambda _: None):
         plan = make_plan("a", processes=2, device=device)
-        visits = iter([found for found in latencies_ns for _ in range(2)])
+        visits = iter([latencies_n for latencies_n in latencies_ns for _ in range(2)])
         return drifts.calibrate(
             plan,
             runs=len(latencies_ns),
@@ -46,7 +46,7 @@ def test_a_run_is_the_median_of_its_processes_medians(make_plan, make_sample):
     """As `mnbench run` tells it."""
     plan = make_plan("a", "b", processes=3)
     medians = {"a": iter([100, 300, 200]), "b": iter([7, 7, 9])}
-    kept = drifts.calibrate(
+    stored = drifts.calibrate(
         plan,
         runs=1,
         interval_s=0,
@@ -54,7 +54,7 @@ def test_a_run_is_the_median_of_its_processes_medians(make_plan, make_sample):
         run_trial=lambda _, cell: make_sample((1, next(medians[cell.variant]), 10**6)),
     )
 
-    assert kept.runs[0].latencies_ns == {"a": 200, "b": 7}
+    assert stored.runs[0].latencies_ns == {"a": 200, "b": 7}
 
 
 def test_runs_are_spread_over_the_time(calibrated):

@@ -101,19 +101,19 @@ def test_a_board_that_dies_costs_nothing(boards, workspace):
         assert until(lambda: list(workspace.glob("results/raw/*/*.npz")))
         boards.kill("one")
         _, said = run.communicate(timeout=200)
-    found = records(workspace)
+    result = records(workspace)
 
-    assert (0, None) == (run.returncode, next((one["error"] for one in found if one["error"]), None)), said
+    assert (0, None) == (run.returncode, next((item["error"] for item in result if item["error"]), None)), said
     assert "board one is lost" in said
     cells = {f"{name}-a{alpha}-r{side}" for name in ("v1", "v2") for alpha in (0.25, 0.5) for side in (32, 64)}
     assert Counter({(device, cell): 1 for device in ("pi", "x86") for cell in cells}) == Counter(
-        (one["device"], one["variant"]) for one in found
+        (item["device"], item["variant"]) for item in result
     )
     assert {"x86": {"three"}, "pi": {"one", "two"}}["x86"] == {
-        one["host"]["board"] for one in found if one["device"] == "x86"
+        item["host"]["board"] for item in result if item["device"] == "x86"
     }
-    assert {one["host"]["board"] for one in found if one["device"] == "pi"} <= {"one", "two"}
-    assert all(one["processes"] == 2 for one in found)
+    assert {item["host"]["board"] for item in result if item["device"] == "pi"} <= {"one", "two"}
+    assert all(item["processes"] == 2 for item in result)
 
 
 def test_one_device_of_a_fleet(boards, workspace, invoke):
@@ -123,7 +123,7 @@ def test_one_device_of_a_fleet(boards, workspace, invoke):
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "fleet:pi")
 
     assert 0 == result.exit_code, result.output
-    assert [("pi", "one")] == [(one["device"], one["host"]["board"]) for one in records(workspace)]
+    assert [("pi", "one")] == [(record["device"], record["host"]["board"]) for record in records(workspace)]
     boards.stop()
     boards.processes.clear()
     assert [] == [path for name in ("one", "two") for path in (boards.folder / name).rglob("mnbench/*")]

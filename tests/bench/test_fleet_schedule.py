@@ -86,10 +86,10 @@ def make_tasks(make_plan, make_device):
 
 def carried_out(tasks, fleet, **how):
     """Spread without waiting: what was told, and why a device is lost."""
-    told, hour = [], iter(range(10_000))
-    quiet = {"on_trial": lambda *_: None, "on_message": told.append}
+    reported, hour = [], iter(range(10_000))
+    quiet = {"on_trial": lambda *_: None, "on_message": reported.append}
     lost = run_on_fleet(tasks, fleet, **quiet, clock=lambda: next(hour), sleep=fleet.wait_for_trials, **how)
-    return told, {at: failure.message for at, failure in lost.items()}
+    return reported, {at: failure.message for at, failure in lost.items()}
 
 
 @given(data=st.data())
@@ -118,9 +118,9 @@ def test_boards_share_the_cells(make_tasks, make_sample, tmp_path):
     """Two boards of a device work at once, each on a cell of its own; no visit is made twice."""
     fleet = Script(make_sample(), {"one": PI, "two": PI})
     (task,) = tasks = make_tasks(tmp_path, "pi")
-    told, lost = carried_out(tasks, fleet)
+    reported, lost = carried_out(tasks, fleet)
 
-    assert ([], {}) == (told, lost)
+    assert ([], {}) == (reported, lost)
     assert {("pi", cell): PROCESSES for cell in CELLS} == fleet.made
     assert {"one", "two"} == {record.host["board"] for record in task.results_file.read_records()}
 
@@ -130,9 +130,9 @@ def test_visits_of_a_lost_board_are_made_again(make_tasks, make_sample, tmp_path
     """What a board had measured before it died is not mixed with another's, even where it comes back by its name."""
     fleet = Script(make_sample(), {"one": PI}, [("end", "one")] * 3 + [(what, "one") for what in death])
     (task,) = tasks = make_tasks(tmp_path, "pi")
-    told, lost = carried_out(tasks, fleet)
+    reported, lost = carried_out(tasks, fleet)
 
-    assert (["board one is lost"], {}) == (told, lost)
+    assert (["board one is lost"], {}) == (reported, lost)
     assert 2 * PROCESSES + 3 == fleet.made.total()
     assert [PROCESSES] * 2 == [record.processes for record in task.results_file.read_records()]
 
@@ -142,9 +142,9 @@ def test_a_model_that_fails_costs_its_cell(make_tasks, make_sample, tmp_path):
     error = TrialError("its outputs differ", hint="")
     fleet = Script(make_sample(), {"one": PI}, [(error, "one")])
     (task,) = tasks = make_tasks(tmp_path, "pi")
-    told, lost = carried_out(tasks, fleet)
+    reported, lost = carried_out(tasks, fleet)
 
-    assert ([], {}) == (told, lost)
+    assert ([], {}) == (reported, lost)
     assert {"its outputs differ", None} == {record.error for record in task.results_file.read_records()}
 
 
@@ -153,9 +153,9 @@ def test_a_board_that_cannot_measure_is_left_to_others(make_tasks, make_sample, 
     """Without a runtime there, another board of the device measures all."""
     fleet = Script(make_sample(), {"one": PI, "two": PI}, [(kind("no runtime", hint=""), "one")])
     (task,) = tasks = make_tasks(tmp_path, "pi")
-    told, lost = carried_out(tasks, fleet)
+    reported, lost = carried_out(tasks, fleet)
 
-    assert (["device pi: no runtime"], {}) == (told, lost)
+    assert (["device pi: no runtime"], {}) == (reported, lost)
     assert ["two", "two"] == [record.host["board"] for record in task.results_file.read_records()]
 
 
@@ -164,10 +164,10 @@ def test_a_device_without_boards_is_lost_with_the_reason(make_tasks, make_sample
     fleet = Script(make_sample(), {"one": PI, "two": X86})
     fleet.refusals = {"one": "board one has another mnbench"}
     tasks = make_tasks(tmp_path, "pi", "x86")
-    told, lost = carried_out(tasks, fleet, board_timeout_s=3)
+    reported, lost = carried_out(tasks, fleet, board_timeout_s=3)
 
     assert {0: "device pi: board one has another mnbench"} == lost
-    assert ["device pi: board one has another mnbench"] == told
+    assert ["device pi: board one has another mnbench"] == reported
     assert [0, 2] == [len(task.results_file.read_records()) for task in tasks]
 
 

@@ -59,7 +59,7 @@ def test_oversubscribed(found, make_sample, threads, cores, expected):
     issues = found(same(make_sample(threads=threads, host={"cores": cores})))
 
     assert expected == list(issues)
-    assert [] == [one for one in issues.values() if f"give --threads {cores}" not in one.advice]
+    assert [] == [issue for issue in issues.values() if f"give --threads {cores}" not in issue.advice]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_imprecise(found, make_sample, medians, expected):
     issues = found([make_sample([median] * 100) for median in medians], precision=0.01)
 
     assert expected == list(issues)
-    assert [] == [one for one in issues.values() if "±1.1%, and ±1.0% was asked for" not in one.advice]
+    assert [] == [issue for issue in issues.values() if "±1.1%, and ±1.0% was asked for" not in issue.advice]
 
 
 def test_one_process_is_imprecise(found, make_sample):
@@ -130,7 +130,7 @@ def test_outliers(found, make_sample, far, value, expected):
     issues = found(same(make_sample(runs)))
 
     assert expected == list(issues)
-    assert [] == [one for one in issues.values() if not one.minor]
+    assert [] == [issue for issue in issues.values() if not issue.minor]
 
 
 def test_processes_that_differ_have_no_outliers_for_that(found, make_sample):
@@ -153,7 +153,7 @@ def test_first_run_slow(found, make_sample, first_ns, median_ns, expected):
     issues = found(same(make_sample([median_ns] * 100, first_run_ns=first_ns)))
 
     assert expected == list(issues)
-    assert [] == [one for one in issues.values() if not one.minor]
+    assert [] == [issue for issue in issues.values() if not issue.minor]
 
 
 def test_issues_have_advice_and_cost_the_trust(make_plan, make_cell, make_sample):

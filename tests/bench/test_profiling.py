@@ -61,7 +61,7 @@ def node(name, op="Conv", duration_ns=1000, tensors=3, provider=CPU):
 def places(nodes, layers):
     """Where each node went: its layer's scope, or `+` and its own name."""
     parts = assign_kernels(nodes, layers, 4)
-    return {one.name: f"+ {part.scope}" if part.added else part.scope for part in parts for one in part.nodes}
+    return {kernel.name: f"+ {part.scope}" if part.added else part.scope for part in parts for kernel in part.nodes}
 
 
 def made(layers, nodes, **changes):
@@ -82,15 +82,15 @@ def made(layers, nodes, **changes):
 
 def test_a_recorded_profile_gives_each_node_once_in_order():
     """The file of onnxruntime 1.32: one entry a node, warm-up runs left out, sessions' own events too."""
-    found = kernels(json.loads(RECORDED.read_text()), skip=1)
+    result = kernels(json.loads(RECORDED.read_text()), skip=1)
 
-    assert ["r_nchwc", "p_nchwc", "ReorderOutput", "flatten", "fc"] == [one["name"] for one in found]
-    assert ["Conv", "GlobalAveragePool", "ReorderOutput", "Flatten", "Gemm"] == [one["op"] for one in found]
-    assert {CPU} == {one["provider"] for one in found}
+    assert ["r_nchwc", "p_nchwc", "ReorderOutput", "flatten", "fc"] == [item["name"] for item in result]
+    assert ["Conv", "GlobalAveragePool", "ReorderOutput", "Flatten", "Gemm"] == [item["op"] for item in result]
+    assert {CPU} == {item["provider"] for item in result}
     # x, weight, bias and what it writes.
-    assert 4 == found[0]["tensors"]
+    assert 4 == result[0]["tensors"]
     # 17, 13 and 12 µs, cut off: their mean and half a microsecond.
-    assert 14_500 == found[0]["duration_ns"]
+    assert 14_500 == result[0]["duration_ns"]
 
 
 def test_a_recorded_profile_joins_nodes_that_are_named_after_tensors():
@@ -129,7 +129,7 @@ def test_nodes_of_one_name_stay_apart():
         for dur, index in ((1, "0"), (5, "1"), (1, "0"), (5, "1"))
     ]
 
-    assert [1500, 5500] == [one["duration_ns"] for one in kernels(events, skip=0)]
+    assert [1500, 5500] == [kernel["duration_ns"] for kernel in kernels(events, skip=0)]
 
 
 def test_one_slow_run_moves_no_kernel():
@@ -138,7 +138,7 @@ def test_one_slow_run_moves_no_kernel():
         {"cat": "Node", "name": "a_kernel_time", "dur": dur, "args": {"op_name": "Relu"}} for dur in [9] * 9 + [900]
     ]
 
-    assert [9500] == [one["duration_ns"] for one in kernels(events, skip=0)]
+    assert [9500] == [kernel["duration_ns"] for kernel in kernels(events, skip=0)]
 
 
 def test_what_the_profiler_takes_is_taken_off():
@@ -147,7 +147,7 @@ def test_what_the_profiler_takes_is_taken_off():
     probe += [node(f"many{at}", tensors=10, duration_ns=4000) for at in range(3)]
     nodes = [node("a", tensors=2, duration_ns=9000), node("b", tensors=6, duration_ns=9000), node("c", duration_ns=1)]
 
-    assert [7000, 6000, 0] == [one.duration_ns for one in subtract_overhead(nodes, probe)]
+    assert [7000, 6000, 0] == [kernel.duration_ns for kernel in subtract_overhead(nodes, probe)]
 
 
 @pytest.mark.parametrize(
@@ -198,17 +198,17 @@ LAYERS = st.lists(st.sampled_from(["conv", "relu", "hard_swish", "add"]), max_si
 @given(NODES, LAYERS)
 def test_nothing_is_lost(nodes, layers):
     """Each node is in one part, each layer is one part, in order; shares of parts and of types sum to 1."""
-    found = made(layers, nodes)
-    payload = layer_profile_to_dict(found)
+    profile = made(layers, nodes)
+    payload = layer_profile_to_dict(profile)
 
-    assert [layer.scope for layer in layers] == [part.scope for part in found.parts if not part.added]
-    assert sorted(map(repr, nodes)) == sorted(repr(one) for part in found.parts for one in part.nodes)
-    assert sorted(map(repr, nodes)) == sorted(repr(one) for part in found.times_by_type for one in part.nodes)
-    assert sum(one.duration_ns for one in nodes) == found.kernels_ns
-    if found.kernels_ns:
+    assert [layer.scope for layer in layers] == [part.scope for part in profile.parts if not part.added]
+    assert sorted(map(repr, nodes)) == sorted(repr(kernel) for part in profile.parts for kernel in part.nodes)
+    assert sorted(map(repr, nodes)) == sorted(repr(kernel) for part in profile.times_by_type for kernel in part.nodes)
+    assert sum(item.duration_ns for item in nodes) == profile.kernels_ns
+    if profile.kernels_ns:
         assert 1 == pytest.approx(sum(part["time_share"] for part in payload["types"]))
         assert 1 == pytest.approx(sum(part["time_share"] for part in payload["layers"]))
-    assert msgspec.json.decode(msgspec.json.encode(found), type=LayerProfile) == found
+    assert msgspec.json.decode(msgspec.json.encode(profile), type=LayerProfile) == profile
 
 
 def real(name, precision, folder, device=None):
@@ -224,20 +224,20 @@ def real(name, precision, folder, device=None):
 @pytest.mark.parametrize("name", table_paths("graphs"))
 def test_every_family_joins(name, precision, tmp_path):
     """Each layer with Mult-Adds has its time, and what belongs to no layer only converts tensors."""
-    cell, found = real(name, precision, tmp_path)
-    counted = [part for part in found.parts if part.mult_adds]
+    cell, profile = real(name, precision, tmp_path)
+    counted = [part for part in profile.parts if part.mult_adds]
 
     assert [] == [part.scope for part in counted if not part.nodes]
-    assert sum(part.mult_adds for part in found.parts) == cell.cost.mult_adds
-    assert set() == {one.op for part in found.parts if part.added for one in part.nodes} - CONVERSION_OPS
-    assert {CPU} == {one.provider for part in found.parts for one in part.nodes}
-    assert 0 < found.assigned_share <= 1
+    assert sum(part.mult_adds for part in profile.parts) == cell.cost.mult_adds
+    assert set() == {kernel.op for part in profile.parts if part.added for kernel in part.nodes} - CONVERSION_OPS
+    assert {CPU} == {kernel.provider for part in profile.parts for kernel in part.nodes}
+    assert 0 < profile.assigned_share <= 1
 
 
 def test_the_idle_probe_shows_few_and_many_tensors():
     """The probe that shows the profiler's own time has nodes of two sizes, as many of each."""
     nodes = probe_models.idle_model().proto.graph.node
-    sizes = [len(one.input) + len(one.output) for one in nodes]
+    sizes = [len(node_proto.input) + len(node_proto.output) for node_proto in nodes]
 
     assert {2: probe_models.IDLE_NODES, probe_models.IDLE_INPUTS + 1: probe_models.IDLE_NODES} == {
         size: sizes.count(size) for size in sizes
@@ -272,26 +272,26 @@ def test_layers_stand_in_order_with_what_follows_them():
 
 def test_a_profile_without_latency_or_time_has_no_shares():
     """Nothing is divided by zero."""
-    found = made(chain("conv"), [], latency_ns=None)
+    profile = made(chain("conv"), [], latency_ns=None)
 
-    assert (0, 0.0, None) == (found.kernels_ns, found.assigned_share, found.coverage)
-    assert "latency" not in layer_profile_table(found, "type").notes[0]
+    assert (0, 0.0, None) == (profile.kernels_ns, profile.assigned_share, profile.coverage)
+    assert "latency" not in layer_profile_table(profile, "type").notes[0]
 
 
 @pytest.mark.slow
 def test_run_shows_and_keeps_a_profile_and_profile_shows_it_again(invoke, workspace):
     """`run --profile` prints shares by type below the latency and keeps them; `profile` reads what was kept."""
     done = invoke(*RUN, "--format", "json")
-    kept = list((workspace / "results" / "raw").glob("*/*.profile.json"))
+    stored = list((workspace / "results" / "raw").glob("*/*.profile.json"))
     [profiled] = json.loads(done.stdout)["profiles"]
     [record] = json.loads(done.stdout)["records"]
 
     assert 0 == done.exit_code
-    assert ["v1-a0.25-r32.profile.json"] == [path.name for path in kept]
-    assert record["run"] == kept[0].parent.name
+    assert ["v1-a0.25-r32.profile.json"] == [path.name for path in stored]
+    assert record["run"] == stored[0].parent.name
     assert record["latency_ns"]["median"] == profiled["latency_ns"]
     assert {"profiles": [profiled]} == json.loads(invoke("profile", "--format", "json").stdout)
-    assert 1 == pytest.approx(sum(one["time_share"] for one in profiled["types"]))
+    assert 1 == pytest.approx(sum(item["time_share"] for item in profiled["types"]))
     text = invoke("profile", "v1-a0.25-r32").stdout
     assert "Conv DW 3×3" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -312,7 +312,7 @@ def test_a_fallback_shows_in_the_provider_column(invoke, workspace):
 
     assert 0 == done.exit_code
     assert "AzureExecutionProvider" == profiled["provider"]
-    assert {CPU} == {provider for one in profiled["types"] for provider in one["providers"]}
+    assert {CPU} == {provider for item in profiled["types"] for provider in item["providers"]}
 
 
 @pytest.mark.slow
@@ -355,12 +355,12 @@ def test_the_newest_profile_of_a_variant_is_shown(invoke, workspace):
     for run, name, threads in (("20260102T000000-1", "new", 1), ("20260101T000000-1", "old", 1), ("2025-2", "two", 2)):
         folder = workspace / "results" / "raw" / run
         folder.mkdir(parents=True)
-        found = made(chain("conv"), [node("conv0")], runtime=name, threads=threads)
-        (folder / "own.profile.json").write_bytes(msgspec.json.encode(found))
+        profile = made(chain("conv"), [node("conv0")], runtime=name, threads=threads)
+        (folder / "own.profile.json").write_bytes(msgspec.json.encode(profile))
 
     shown = json.loads(invoke("profile", "own", "--format", "json").stdout)["profiles"]
 
-    assert [("new", 1), ("two", 2)] == [(one["runtime"], one["threads"]) for one in shown]
+    assert [("new", 1), ("two", 2)] == [(item["runtime"], item["threads"]) for item in shown]
 
 
 def test_parts_tell_their_time_and_place():

@@ -156,8 +156,8 @@ def aged(age):
     """A change that makes a figure that old."""
 
     def change(data):
-        kept = msgspec.json.decode(data, type=CachedRate)
-        return msgspec.json.encode(msgspec.structs.replace(kept, measured_at=datetime.now(UTC) - age))
+        cached_rate = msgspec.json.decode(data, type=CachedRate)
+        return msgspec.json.encode(msgspec.structs.replace(cached_rate, measured_at=datetime.now(UTC) - age))
 
     return change
 
@@ -211,10 +211,10 @@ def test_what_no_probe_could_tell_is_kept_too(make_device, monkeypatch):
     monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS)
     monkeypatch.setattr(roofline, "measure_rate", lambda *_: asked.append(1))
     for _ in range(2):
-        found = roofline.measure_roofline(make_device(), ["int8"])
+        result = roofline.measure_roofline(make_device(), ["int8"])
 
     assert 5 == len(asked)
-    assert {"int8": None} == found.peaks
+    assert {"int8": None} == result.peaks
 
 
 def test_caches_are_where_the_system_keeps_them(monkeypatch, tmp_path):
@@ -239,14 +239,14 @@ def test_a_short_probe_grows_until_it_is_long_enough(make_device, monkeypatch):
 
     assert 1e12 == roofline.measure_rate(make_device(), "fp32")
     assert [1, 8] * len(roofline.COMPUTE_PROBES) == [
-        work // min(one for one in asked if work % one == 0 and work // one in (1, 8)) for work in asked
+        work // min(item for item in asked if work % item == 0 and work // item in (1, 8)) for work in asked
     ]
 
 
 def test_the_peak_is_the_best_of_all_probes(make_device, monkeypatch):
     """A probe that the runtime cannot run is left out; if none runs there is no peak."""
-    found = iter([None, 3e9, 2e9])
-    monkeypatch.setattr(roofline, "_probe_rate", lambda *_: next(found))
+    iterator = iter([None, 3e9, 2e9])
+    monkeypatch.setattr(roofline, "_probe_rate", lambda *_: next(iterator))
     assert 3e9 == roofline.measure_rate(make_device(), "fp32")
 
     monkeypatch.setattr(roofline, "_probe_rate", lambda *_: None)
@@ -268,11 +268,11 @@ def test_a_probe_that_fails_has_no_rate(make_device, monkeypatch):
 @pytest.mark.parametrize("probe", roofline.COMPUTE_PROBES, ids=["matmul", "conv1x1", "conv3x3"])
 def test_compute_probes_are_valid_and_large(probe):
     """ONNX's checker takes them, and a batch of 8 has eight times the Mult-Adds."""
-    one, eight = probe(1), probe(8)
-    onnx.checker.check_model(one.proto, full_check=True)
+    item, eight = probe(1), probe(8)
+    onnx.checker.check_model(item.proto, full_check=True)
 
-    assert 5e7 < total_cost(onnx_layers(one)).mult_adds < 3e8
-    assert 8 * total_cost(onnx_layers(one)).mult_adds == total_cost(onnx_layers(eight)).mult_adds
+    assert 5e7 < total_cost(onnx_layers(item)).mult_adds < 3e8
+    assert 8 * total_cost(onnx_layers(item)).mult_adds == total_cost(onnx_layers(eight)).mult_adds
 
 
 @pytest.mark.parametrize("size", roofline.READ_SIZES_BYTES)

@@ -35,7 +35,7 @@ def test_visits_go_in_rounds(make_plan):
         for seed in (0, 0, 1)
     )
 
-    assert [sorted(names)] * 6 == [sorted(one) for one in first]
+    assert [sorted(names)] * 6 == [sorted(item) for item in first]
     assert len(set(first)) > 1
     assert first == again
     assert first != other
@@ -43,22 +43,22 @@ def test_visits_go_in_rounds(make_plan):
 
 def test_a_record_is_kept_as_soon_as_its_cell_is_complete(measure, scripted_visit, store):
     """While other cells are still measured, the record of a complete one is already on disk."""
-    kept = []
-    measure(scripted_visit(), seen=lambda *_: kept.append(len(store.read_records())))
+    stored = []
+    measure(scripted_visit(), seen=lambda *_: stored.append(len(store.read_records())))
 
-    assert VISITS == len(kept)
-    assert [0] * 4 + [1, 2] == kept
+    assert VISITS == len(stored)
+    assert [0] * 4 + [1, 2] == stored
 
 
 def test_seen_is_told_of_every_visit(measure, scripted_visit, plan):
     """After each visit the caller learns its cell, its process and, with the last one, the record."""
-    told = []
-    measure(scripted_visit(), seen=lambda cell, process, record: told.append((cell.variant, process, record)))
+    reported = []
+    measure(scripted_visit(), seen=lambda cell, process, record: reported.append((cell.variant, process, record)))
 
     rounds = [(cell.variant, process) for process in range(PROCESSES) for cell in plan.cases_of_round(process)]
-    assert rounds == [one[:2] for one in told]
-    assert [None] * 4 == [record for *_, record in told[:4]]
-    assert [variant for variant, *_ in told[4:]] == [record.variant for *_, record in told[4:]]
+    assert rounds == [item[:2] for item in reported]
+    assert [None] * 4 == [record for *_, record in reported[:4]]
+    assert [variant for variant, *_ in reported[4:]] == [record.variant for *_, record in reported[4:]]
 
 
 def test_a_cell_that_fails_costs_itself_alone(measure, scripted_visit, store):
@@ -99,10 +99,10 @@ def test_a_device_that_fails_stops_the_run_and_keeps_the_rest(measure, scripted_
     """Without runtime or gateway nothing more is measured; what was stays, and the run is continued."""
     with pytest.raises(error):
         measure(scripted_visit(failing_at(visits, error("gone", hint="bring it back"))))
-    rest = scripted_visit()
-    records = measure(rest)
+    remainder = scripted_visit()
+    records = measure(remainder)
 
-    assert VISITS - visits == rest.asked
+    assert VISITS - visits == remainder.asked
     assert [(PROCESSES, None)] * 2 == [(record.processes, record.error) for record in records]
     assert 2 == len(store.read_records())
 
@@ -110,14 +110,14 @@ def test_a_device_that_fails_stops_the_run_and_keeps_the_rest(measure, scripted_
 def test_a_full_disk_stops_the_run_and_keeps_the_rest(measure, scripted_visit, store, monkeypatch):
     """A sample that cannot be kept is a FileError; with space the run continues and makes that visit again."""
     room = iter(range(2))
-    first, rest = scripted_visit(), scripted_visit()
+    first, remainder = scripted_visit(), scripted_visit()
     with monkeypatch.context() as disk:
         disk.setattr("mnbench.atomic_files.os.fsync", lambda _: next(room, None) is None and full())
         with pytest.raises(FileError, match="No space left on device"):
             measure(first)
-    measure(rest)
+    measure(remainder)
 
-    assert (3, VISITS - 2) == (first.asked, rest.asked)
+    assert (3, VISITS - 2) == (first.asked, remainder.asked)
     assert 2 == len(store.read_records())
 
 
@@ -148,7 +148,7 @@ def interrupted(original, number, *, after):
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_interrupted_anywhere_makes_each_visit_once(measure, scripted_visit, store, moment, number):
     """Interrupted at any visit and continued, a run keeps each visit once and has one record a cell."""
-    first, rest = scripted_visit(failing_at(None if MOMENTS[moment] else number)), scripted_visit()
+    first, remainder = scripted_visit(failing_at(None if MOMENTS[moment] else number)), scripted_visit()
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         if MOMENTS[moment]:
             kind, name, after = MOMENTS[moment]
@@ -156,11 +156,11 @@ def test_a_run_interrupted_anywhere_makes_each_visit_once(measure, scripted_visi
         measure(first)
     recorded = len(store.read_records())
     if recorded < len(CELLS):
-        measure(rest)
+        measure(remainder)
 
     # There are fewer records than visits, and the interruption after the last record finds the run complete.
     assert (recorded == len(CELLS)) == ("record" in moment and number + ("after" in moment) >= len(CELLS))
-    assert VISITS + (moment == "before a sample is kept") == first.made.total() + rest.made.total()
+    assert VISITS + (moment == "before a sample is kept") == first.made.total() + remainder.made.total()
     assert VISITS == len(list(store.raw_folder.glob("*/*.npz")))
     assert sorted(CELLS) == sorted(record.variant for record in store.read_records())
     assert [PROCESSES] * 2 == [record.processes for record in store.read_records()]
@@ -197,10 +197,10 @@ def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visi
     measure(scripted_visit())
     with pytest.raises(KeyboardInterrupt):
         measure(scripted_visit(failing_at(4)))
-    rest = scripted_visit()
-    records = measure(rest)
+    remainder = scripted_visit()
+    records = measure(remainder)
 
-    assert VISITS - 4 == rest.asked
+    assert VISITS - 4 == remainder.asked
     assert sorted(CELLS * 2) == sorted(record.variant for record in store.read_records())
     assert {record.id for record in records} == {record.id for record in store.read_records()[len(CELLS) :]}
     assert {record.id for record in records} == {record.id for record in newest_records(store.read_records())}
@@ -217,9 +217,9 @@ def test_a_failed_cell_stays_failed_when_the_run_continues(measure, scripted_vis
 
     with pytest.raises(KeyboardInterrupt):
         measure(scripted_visit(script))
-    rest = scripted_visit()
-    records = measure(rest)
+    remainder = scripted_visit()
+    records = measure(remainder)
 
-    assert 0 == rest.made[CELLS[0]]
+    assert 0 == remainder.made[CELLS[0]]
     assert ["crashed", None] == [record.error for record in records]
     assert 2 == len(store.read_records())

@@ -19,30 +19,30 @@ def two_arms(make_sample, *medians):
 
 def test_without_noise_both_arms_agree(make_sample):
     """Where every process finds the same, the ratio is one and nothing differs."""
-    one = self_comparison.self_comparison("v1", *two_arms(make_sample, *[1000] * 12))
+    comparison = self_comparison.self_comparison("v1", *two_arms(make_sample, *[1000] * 12))
 
-    assert (1000, 1.0, 1.0, 1.0) == (one.latency_ns, one.ratio, one.low, one.high)
-    assert (0, 0, 0, 0) == (one.spread, one.p90, one.typical_difference, one.p95_difference)
-    assert 12 == one.processes
+    assert (1000, 1.0, 1.0, 1.0) == (comparison.latency_ns, comparison.ratio, comparison.low, comparison.high)
+    assert (0, 0, 0, 0) == (comparison.spread, comparison.p90, comparison.typical_difference, comparison.p95_difference)
+    assert 12 == comparison.processes
 
 
 def test_the_ratio_is_that_of_neighbours(make_sample):
     """Drift that hits both arms of a round alike leaves the ratio as it is, and shows as spread."""
     drift = [1000, 2000, 4000, 8000]
-    one = self_comparison.self_comparison(
+    comparison = self_comparison.self_comparison(
         "v1", *two_arms(make_sample, *(value for base in drift for value in (base, base * 1.1)))
     )
 
-    assert 1.1 == pytest.approx(one.ratio, rel=1e-3) == pytest.approx(one.low, rel=1e-3)
-    assert 7.8 == pytest.approx(one.spread, rel=1e-3)
+    assert 1.1 == pytest.approx(comparison.ratio, rel=1e-3) == pytest.approx(comparison.low, rel=1e-3)
+    assert 7.8 == pytest.approx(comparison.spread, rel=1e-3)
 
 
 def test_two_tables_are_all_ways_to_halve_the_processes(make_sample):
     """By hand: of 1, 2, 4 and 8, the pairs 1·2 and 4·8 lie a factor of 4 apart, 1·4 and 2·8 of 2, 1·8 and 2·4 of 1."""
-    one = self_comparison.self_comparison("v1", *two_arms(make_sample, 1000, 2000, 4000, 8000))
+    comparison = self_comparison.self_comparison("v1", *two_arms(make_sample, 1000, 2000, 4000, 8000))
 
-    assert 2 - 1 == pytest.approx(one.typical_difference)
-    assert 4 - 1 == pytest.approx(one.p95_difference)
+    assert 2 - 1 == pytest.approx(comparison.typical_difference)
+    assert 4 - 1 == pytest.approx(comparison.p95_difference)
 
 
 def test_tails_are_within_processes(make_sample):
@@ -61,12 +61,12 @@ def test_noise_is_in_order(values):
     import numpy as np
 
     samples = [SimpleNamespace(latencies_ns=np.array([value] * 3)) for value in values]
-    one = self_comparison.self_comparison("v1", samples[::2], samples[1::2])
+    comparison = self_comparison.self_comparison("v1", samples[::2], samples[1::2])
 
-    assert one.low <= one.ratio * (1 + 1e-12)
-    assert one.ratio <= one.high * (1 + 1e-12)
-    assert 0 <= one.typical_difference <= one.p95_difference <= max(values) / min(values) - 1 + 1e-9
-    assert log(one.spread + 1) == pytest.approx(log(max(values) / min(values)))
+    assert comparison.low <= comparison.ratio * (1 + 1e-12)
+    assert comparison.ratio <= comparison.high * (1 + 1e-12)
+    assert 0 <= comparison.typical_difference <= comparison.p95_difference <= max(values) / min(values) - 1 + 1e-9
+    assert log(comparison.spread + 1) == pytest.approx(log(max(values) / min(values)))
 
 
 def test_arms_are_visited_side_by_side(make_plan, scripted_visit):
@@ -83,7 +83,9 @@ def test_arms_are_visited_side_by_side(make_plan, scripted_visit):
     assert {("v1-a1-r224",) * 2, ("v2-a1-r224",) * 2} == set(pairs)
     assert all(first != second for first, second in rounds)
     assert 2 == len(set(rounds))
-    assert [("v1-a1-r224", 16), ("v2-a1-r224", 16)] == [(one.variant, one.processes) for one in found_noise]
+    assert [("v1-a1-r224", 16), ("v2-a1-r224", 16)] == [
+        (comparison.variant, comparison.processes) for comparison in found_noise
+    ]
 
 
 def test_the_sentence_is_about_the_noisiest(make_sample):

@@ -26,7 +26,7 @@ def answered(fake_worker, make_plan, make_cell):
     """The sample of a visit whose worker gives these outputs; the right ones are 0, 1, 2 unless given."""
 
     def visit(*outputs, answers=None, placement=None, device=None, allow_fallback=False, **cell):
-        fake_worker.outputs = lambda _: [np.asarray(one) for one in outputs or [np.arange(3.0)]]
+        fake_worker.outputs = lambda _: [np.asarray(item) for item in outputs or [np.arange(3.0)]]
         fake_worker.changes["placement"] = lambda: placement
         cell = make_cell(**cell | ({"answers": answers} if answers else {}))
         plan = make_plan(cell, device=device, allow_fallback=allow_fallback)

@@ -55,11 +55,14 @@ def answers(monkeypatch):
                 for feed in request["feeds"]
             ]
             data = Path(request["model"]).read_bytes()
-            found = [
-                [self.perturb(one) for one in equivalence.reference_outputs(data, feed, name="fake")]
+            result = [
+                [
+                    self.perturb(reference_output)
+                    for reference_output in equivalence.reference_outputs(data, feed, name="fake")
+                ]
                 for feed in self.feeds
             ]
-            packed = [[(str(one.dtype), one.shape, one.tobytes()) for one in every] for every in found]
+            packed = [[(str(item.dtype), item.shape, item.tobytes()) for item in every] for every in result]
             return {"outputs": packed, "placement": {"CPUExecutionProvider": ["a", "b"]}, "runtime_version": "1.2.3"}
 
     worker = Worker()
@@ -79,12 +82,12 @@ def test_a_model_agrees_with_its_own_definition(invoke):
 
     assert 0 == code
     assert [] == misfits(payload, CONTRACT)
-    assert [] == [misfit for one in payload["outputs"] for misfit in misfits(one, OUTPUT)]
+    assert [] == [misfit for item in payload["outputs"] for misfit in misfits(item, OUTPUT)]
     assert (True, 8, 1e-3, ["logits"]) == (
         payload["agrees"],
         payload["inputs"],
         payload["tolerance"],
-        [one["name"] for one in payload["outputs"]],
+        [item["name"] for item in payload["outputs"]],
     )
     assert 0 <= payload["outputs"][0]["relative"] < 1e-4
     assert 1.0 == payload["outputs"][0]["top1_agreement"]
@@ -134,8 +137,8 @@ def test_one_wrong_input_of_many_is_found(answers, invoke):
 
 def test_compared_by_hand():
     """Two inputs of three classes: the largest difference, its share of the spread, one of two first classes."""
-    expected, found = np.array([[[1.0, 2, 3]], [[4.0, 6, 5]]]), np.array([[[1.0, 2, 3.5]], [[4.0, 6, 7]]])
-    output = compare_output("logits", expected, found)
+    expected, result = np.array([[[1.0, 2, 3]], [[4.0, 6, 5]]]), np.array([[[1.0, 2, 3.5]], [[4.0, 6, 7]]])
+    output = compare_output("logits", expected, result)
 
     assert (2.0, 0.5) == (output.max_abs, output.top1_agreement)
     assert 2 / np.std([1, 2, 3, 4, 5, 6]) == pytest.approx(output.relative)

@@ -35,8 +35,8 @@ def spoiled(workspace):
 
 def start_command(text):
     """The words of a command line, with the options that make a run short."""
-    first, *rest = text.split()
-    return [first, *(ONCE if first == "run" else ()), *rest]
+    first, *remainder = text.split()
+    return [first, *(ONCE if first == "run" else ()), *remainder]
 
 
 FAILURES = {

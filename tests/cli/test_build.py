@@ -32,9 +32,9 @@ def test_build_json_of_several_variants_is_a_list(invoke, workspace):
     payload = json.loads(invoke("build", "v1", "--alpha", "0.25", "--res", "32,64", "--format", "json").stdout)
 
     assert ["models"] == list(payload)
-    assert [] == [misfit for one in payload["models"] for misfit in misfits(one, BUILD)]
+    assert [] == [misfit for item in payload["models"] for misfit in misfits(item, BUILD)]
     assert ["v1-a0.25-r32.onnx", "v1-a0.25-r64.onnx"] == sorted(path.name for path in workspace.iterdir())
-    assert len({one["sha256"] for one in payload["models"]}) == 2
+    assert len({item["sha256"] for item in payload["models"]}) == 2
 
 
 def test_build_writes_where_o_says(invoke, workspace):

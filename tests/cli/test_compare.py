@@ -32,8 +32,8 @@ def prepared(tmp_path, make_device):
 
     def prepare(*found, device=None, alone=False, **settings):
         preparation = CaseBuilder(device or make_device(), tmp_path, ComparisonSettings(**settings))
-        for one in found:
-            preparation.add(one, raise_errors=alone)
+        for item in found:
+            preparation.add(item, raise_errors=alone)
         return preparation
 
     return prepare
@@ -48,11 +48,11 @@ def both(base, candidate, variant="row"):
 
 def test_other_shapes_are_refused(model, prepared):
     """Two files that take other inputs; two variants by name are another matter, for the names say so."""
-    one, other = OnnxFile(path=model("a.onnx", 32)), OnnxFile(path=model("b.onnx", 64))
-    (found,) = prepared(both(one, other)).findings
-    assert "incomparable" == found.verdict
-    assert "input input is float32 1x3x32x32 and float32 1x3x64x64 (--allow shapes)" == found.reason
-    assert 1 == len(prepared(both(one, other), allow=frozenset({"shapes"})).cases)
+    onnx_file, other = OnnxFile(path=model("a.onnx", 32)), OnnxFile(path=model("b.onnx", 64))
+    (result,) = prepared(both(onnx_file, other)).findings
+    assert "incomparable" == result.verdict
+    assert "input input is float32 1x3x32x32 and float32 1x3x64x64 (--allow shapes)" == result.reason
+    assert 1 == len(prepared(both(onnx_file, other), allow=frozenset({"shapes"})).cases)
     assert 1 == len(prepared(both(parse_variant("v1-a0.25-r32"), parse_variant("v1-a0.25-r64"))).cases)
 
 
@@ -64,10 +64,10 @@ def test_more_threads_than_one_are_refused(prepared, make_device):
         replace(row, candidate=(parse_variant("v1-a0.25-r32"), SideOptions(settings={"threads": "2"}))),
     ):
         device = make_device(threads=2) if pairing is row else None
-        (found,) = prepared(pairing, device=device).findings
-        assert "incomparable" == found.verdict
-        assert "threads" in found.reason
-        assert "(--allow threads)" in found.reason
+        (result,) = prepared(pairing, device=device).findings
+        assert "incomparable" == result.verdict
+        assert "threads" in result.reason
+        assert "(--allow threads)" in result.reason
         assert 1 == len(prepared(pairing, device=device, allow=frozenset({"threads"})).cases)
 
 
@@ -75,12 +75,12 @@ def test_missing_and_broken_files_are_findings_of_a_folder(model, prepared, tmp_
     """And errors of a single pair."""
     good, broken = OnnxFile(path=model("a.onnx")), OnnxFile(path=tmp_path / "broken.onnx")
     broken.path.write_bytes(b"no model")
-    found = prepared(both(good, None), both(None, good), both(good, broken), both(broken, good)).findings
-    assert ["missing", "missing", "missing", "incomparable"] == [one.verdict for one in found]
-    assert "the candidate has no such file (--allow missing)" == found[0].reason
-    assert "the base has no such file (--allow missing)" == found[1].reason
-    assert all("is no ONNX model" in one.reason for one in found[2:])
-    assert "inconclusive" == overall_verdict(found)
+    result = prepared(both(good, None), both(None, good), both(good, broken), both(broken, good)).findings
+    assert ["missing", "missing", "missing", "incomparable"] == [item.verdict for item in result]
+    assert "the candidate has no such file (--allow missing)" == result[0].reason
+    assert "the base has no such file (--allow missing)" == result[1].reason
+    assert all("is no ONNX model" in item.reason for item in result[2:])
+    assert "inconclusive" == overall_verdict(result)
     assert [] == prepared(both(good, None), allow=frozenset({"missing"})).findings
     with pytest.raises(BuildError, match="is no ONNX model"):
         prepared(both(good, broken), alone=True)
@@ -97,8 +97,8 @@ def test_a_runtime_that_cannot_be_installed_is_a_finding(prepared, monkeypatch):
     row = ComparisonRequest(
         variant="row", baseline=(variant, SideOptions(requirement="onnxruntime==9")), candidate=(variant, SideOptions())
     )
-    (found,) = prepared(row).findings
-    assert ("incomparable", "the base: onnxruntime==9 cannot be installed") == (found.verdict, found.reason)
+    (result,) = prepared(row).findings
+    assert ("incomparable", "the base: onnxruntime==9 cannot be installed") == (result.verdict, result.reason)
     with pytest.raises(RuntimeUnavailable):
         prepared(row, alone=True)
 
@@ -112,21 +112,21 @@ def test_a_model_is_not_slower_than_itself(invoke, model, workspace):
     path = model("a.onnx")
     result = invoke("compare", path, path, "--allow", "busy", "--format", "json", "--processes", "4")
     payload = json.loads(result.stdout)
-    (found,) = payload["findings"]
+    (matches,) = payload["findings"]
     assert {"pass": 0, "inconclusive": 4}[payload["verdict"]] == result.exit_code
-    assert ("a", "cpu", 4) == (found["variant"], found["device"], found["processes"])
-    assert found["pairs"] >= 30
-    assert 0 < found["low"] <= found["ratio"] <= found["high"]
-    kept = workspace / "results" / "raw" / payload["run"]
-    (again,) = load_findings(kept)
-    assert found == msgspec.to_builtins(again)
+    assert ("a", "cpu", 4) == (matches["variant"], matches["device"], matches["processes"])
+    assert matches["pairs"] >= 30
+    assert 0 < matches["low"] <= matches["ratio"] <= matches["high"]
+    stored = workspace / "results" / "raw" / payload["run"]
+    (again,) = load_findings(stored)
+    assert matches == msgspec.to_builtins(again)
 
 
 @pytest.mark.parametrize(("allowed", "code", "verdict"), [((), 4, "inconclusive"), (("inconclusive",), 0, "pass")])
 def test_what_nobody_can_tell_fails_unless_it_is_allowed(invoke, model, allowed, code, verdict):
     """A budget for one process is none for a verdict."""
     path = model("a.onnx")
-    words = [word for one in ("busy", *allowed) for word in ("--allow", one)]
+    words = [word for item in ("busy", *allowed) for word in ("--allow", item)]
     result = invoke("compare", path, path, "--budget", "1ms", "--format", "json", *words)
     payload = json.loads(result.stdout)
     assert (code, verdict) == (result.exit_code, payload["verdict"])
@@ -139,10 +139,10 @@ def test_a_wider_network_is_slower(invoke):
     arguments = ("compare", "v1-a0.25-r64", "v1-a0.5-r64", "--allow", "busy")
     result = invoke(*arguments, "--format", "json")
     payload = json.loads(result.stdout)
-    (found,) = payload["findings"]
-    assert (3, "slower", "slower") == (result.exit_code, payload["verdict"], found["verdict"])
-    assert 1.2 < found["low"] < found["high"] < 10
-    assert "when measured again, alone" in found["reason"]
+    (matches,) = payload["findings"]
+    assert (3, "slower", "slower") == (result.exit_code, payload["verdict"], matches["verdict"])
+    assert 1.2 < matches["low"] < matches["high"] < 10
+    assert "when measured again, alone" in matches["reason"]
     result = invoke(*reversed_arms(arguments))
     assert (0, True, True) == (result.exit_code, "faster" in result.stdout, "PASS" in result.stdout)
     assert "\x1b" not in result.stdout
@@ -150,8 +150,8 @@ def test_a_wider_network_is_slower(invoke):
 
 def reversed_arms(arguments):
     """The same, the other way round."""
-    first, base, candidate, *rest = arguments
-    return first, candidate, base, *rest
+    first, base, candidate, *remainder = arguments
+    return first, candidate, base, *remainder
 
 
 @pytest.mark.slow
@@ -163,9 +163,9 @@ def test_folders_precisions_settings_and_runtimes(invoke, model, workspace, monk
     (workspace / "new" / "b.onnx").unlink()
     quick = ("--allow", "busy", "--processes", "4", "--format", "json")
     result = invoke("compare", "old", "new", *quick)
-    found = {one["variant"]: one["verdict"] for one in json.loads(result.stdout)["findings"]}
-    assert (4, {"a", "b"}, "missing") == (result.exit_code, set(found), found["b"])
-    assert found["a"] in ("same", "inconclusive")
+    entries = {load["variant"]: load["verdict"] for load in json.loads(result.stdout)["findings"]}
+    assert (4, {"a", "b"}, "missing") == (result.exit_code, set(entries), entries["b"])
+    assert entries["a"] in ("same", "inconclusive")
 
     # a Python of its own, without a package index: this very one by another path
     monkeypatch.setattr("mnbench.comparison.sides.create_environment", lambda *_, **__: Path(sys.executable))
@@ -175,16 +175,16 @@ def test_folders_precisions_settings_and_runtimes(invoke, model, workspace, monk
         ("onnxruntime==1.0", "onnxruntime"),
     ):
         result = invoke("compare", base, candidate, "v2", "--alpha", "0.35", "--res", "32", *quick)
-        (found,) = json.loads(result.stdout)["findings"]
-        assert ("v2-a0.35-r32", 4) == (found["variant"], found["processes"]), (base, result.stderr)
+        (entries,) = json.loads(result.stdout)["findings"]
+        assert ("v2-a0.35-r32", 4) == (entries["variant"], entries["processes"]), (base, result.stderr)
 
 
 def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
     """The candidate is not even made."""
-    seen = []
+    recorded = []
 
     def compare(rows, _known, settings, *, names, folder, **_):
-        seen.append((rows, names, settings))
+        recorded.append((rows, names, settings))
         return Comparison(
             verdict="pass",
             base=names[0],
@@ -197,7 +197,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
 
     monkeypatch.setattr("mnbench.comparison.compare.compare", compare)
     assert 0 == invoke("compare", "v1-a0.25-r32", "v1-a0.5-r32", "--self-check").exit_code
-    (rows, names, settings) = seen[0]
+    (rows, names, settings) = recorded[0]
     assert rows[0].baseline == rows[0].candidate
     assert ("v1-a0.25-r32", "v1-a0.25-r32") == names
     assert settings.self_check

@@ -27,8 +27,10 @@ def test_cost_json_of_several_variants_is_a_list(invoke):
     payload = json.loads(invoke("cost", "v1", "--alpha", "1,0.5", "--res", "224,160", "--format", "json").stdout)
 
     assert ["costs"] == list(payload)
-    assert ["v1-a1-r224", "v1-a1-r160", "v1-a0.5-r224", "v1-a0.5-r160"] == [one["variant"] for one in payload["costs"]]
-    assert [] == [misfit for one in payload["costs"] for misfit in misfits(one, COST)]
+    assert ["v1-a1-r224", "v1-a1-r160", "v1-a0.5-r224", "v1-a0.5-r160"] == [
+        item["variant"] for item in payload["costs"]
+    ]
+    assert [] == [misfit for item in payload["costs"] for misfit in misfits(item, COST)]
 
 
 def test_cost_json_layers_and_types_add_up(invoke):
@@ -36,10 +38,10 @@ def test_cost_json_layers_and_types_add_up(invoke):
     payload = json.loads(invoke("cost", "v1", *SMALL, "--layers", "--format", "json").stdout)
     layer = {key: COST[key] for key in ("params", "mult_adds", "memory_access")} | {"scope": str, "kind": str}
 
-    assert [] == [misfit for one in payload["layers"] for misfit in misfits(one, layer)]
+    assert [] == [misfit for item in payload["layers"] for misfit in misfits(item, layer)]
     for key in ("params", "mult_adds", "memory_access", "memory_access_bytes"):
-        assert payload[key] == sum(one[key] for one in payload["layers"])
-        assert payload[key] == sum(one[key] for one in payload["types"].values())
+        assert payload[key] == sum(item[key] for item in payload["layers"])
+        assert payload[key] == sum(item[key] for item in payload["types"].values())
 
 
 @pytest.mark.parametrize(
@@ -49,17 +51,17 @@ def test_cost_json_layers_and_types_add_up(invoke):
 )
 def test_cost_csv_holds_base_units(invoke, arguments, label, rows):
     """`cost --format csv` is one header and a row each, in base units, below which nothing stands."""
-    found = csv_rows(invoke("cost", "v1", *arguments, "--format", "csv").stdout)
+    result = csv_rows(invoke("cost", "v1", *arguments, "--format", "csv").stdout)
 
-    assert rows in (None, len(found))
-    assert label == next(iter(found[0]))
-    assert 568_740_352 == sum(int(row["mult_adds"]) for row in found)
+    assert rows in (None, len(result))
+    assert label == next(iter(result[0]))
+    assert 568_740_352 == sum(int(row["mult_adds"]) for row in result)
 
 
 def test_published_names_what_sources_print_accuracies_of(invoke):
     """V1's Table 7 is 4 × 4; groups that are the table's own are not named; other precisions keep the choice."""
-    found = json.loads(invoke("cost", "v1", "shufflenet-v1", "--published", "--format", "json").stdout)["costs"]
-    names = [one["variant"] for one in found]
+    result = json.loads(invoke("cost", "v1", "shufflenet-v1", "--published", "--format", "json").stdout)["costs"]
+    names = [item["variant"] for item in result]
     int8 = invoke("cost", "v1", "--published", "--precision", "int8", "--format", "csv").stdout
 
     for alpha in (1, 0.75, 0.5, 0.25):

@@ -22,8 +22,8 @@ def watched(monkeypatch):
 
     def ask(device, request, *, timeout_s):
         requests.append((device.name, request, timeout_s))
-        told = examine(request | {"rest_s": 0}, None)
-        return told | {
+        reported = examine(request | {"rest_s": 0}, None)
+        return reported | {
             "facts": QUIET | ask.facts,
             "before": REST,
             "conditions": after() | {"at_ns": REST["at_ns"] + 10**9 * len(requests)},
@@ -41,13 +41,13 @@ SHAPE = {"device", "runtime", "facts", "conditions", "gpu", "disturbances", "noi
 def test_a_quick_look_measures_nothing(invoke, watched, fake_worker):
     """`--quick` asks for facts alone, and says that there is no noise."""
     result = invoke("doctor", "--quick", "--format", "json")
-    told = json.loads(result.stdout)
+    reported = json.loads(result.stdout)
 
     assert (0, "") == (result.exit_code, result.stderr)
-    assert set(told) == SHAPE
-    assert QUIET == told["facts"]
-    assert [] == told["disturbances"]
-    assert (None, "skipped with --quick") == (told["noise"], told["noise_missing"])
+    assert set(reported) == SHAPE
+    assert QUIET == reported["facts"]
+    assert [] == reported["disturbances"]
+    assert (None, "skipped with --quick") == (reported["noise"], reported["noise_missing"])
     assert [] == fake_worker.requests
     assert ["host_facts"] == [request["kind"] for _, request, _ in watched.requests]
 
@@ -97,16 +97,16 @@ def test_facts_that_are_missing_are_left_out(invoke, watched, key):
 def test_noise_is_measured_on_both_models(invoke, watched, fake_worker):
     """Without `--quick` both models are visited twelve times, and the host is looked at once more afterwards."""
     result = invoke("doctor", "--format", "json")
-    told = json.loads(result.stdout)
+    reported = json.loads(result.stdout)
 
     assert 0 == result.exit_code
     assert 24 == len(fake_worker.requests)
-    assert ["v1-a0.25-r96", "v1-a0.5-r224"] == [one["variant"] for one in told["noise"]["models"]]
-    assert {1.0} == {one["ratio"] for one in told["noise"]["models"]}
-    assert "mean nothing" in told["noise"]["sentence"]
-    assert told["noise_missing"] is None
+    assert ["v1-a0.25-r96", "v1-a0.5-r224"] == [item["variant"] for item in reported["noise"]["models"]]
+    assert {1.0} == {item["ratio"] for item in reported["noise"]["models"]}
+    assert "mean nothing" in reported["noise"]["sentence"]
+    assert reported["noise_missing"] is None
     assert [1.0, 0] == [request["rest_s"] for _, request, _ in watched.requests]
-    assert REST["at_ns"] + 2 * 10**9 == told["conditions"]["at_ns"]
+    assert REST["at_ns"] + 2 * 10**9 == reported["conditions"]["at_ns"]
 
 
 def test_noise_is_told_in_a_sentence(invoke, watched, fake_worker):  # noqa: ARG001  no real worker
@@ -126,11 +126,11 @@ def test_noise_that_cannot_be_measured_is_no_error(invoke, watched, fake_worker)
         raise TrialError("the worker was killed by SIGKILL", hint="run the cell alone")
 
     fake_worker.changes["first_run_ns"] = fail
-    told = json.loads(invoke("doctor", "--format", "json").stdout)
+    reported = json.loads(invoke("doctor", "--format", "json").stdout)
 
-    assert told["noise"] is None
-    assert "the worker was killed by SIGKILL (run the cell alone)" == told["noise_missing"]
-    assert QUIET == told["facts"]
+    assert reported["noise"] is None
+    assert "the worker was killed by SIGKILL (run the cell alone)" == reported["noise_missing"]
+    assert QUIET == reported["facts"]
     assert "no noise: the worker was killed by SIGKILL" in invoke("doctor").stdout
     assert {request["rest_s"] for _, request, _ in watched.requests} == {1.0}
 
@@ -175,14 +175,14 @@ def test_a_device_that_cannot_be_reached_is_an_error(invoke, workspace):
 def test_this_machine_is_looked_at_by_a_real_worker(invoke):
     """Facts and conditions come through the gateway, from a process of the device."""
     result = invoke("doctor", "--quick", "--format", "json")
-    told = json.loads(result.stdout)
+    reported = json.loads(result.stdout)
 
     assert (0, "") == (result.exit_code, result.stderr)
-    assert told["facts"]["cpu"]
-    assert told["runtime"]["version"]
-    assert told["conditions"]["process_cpu_s"] > 0
-    assert all(set(one) == {"name", "severity", "evidence", "fix"} for one in told["disturbances"])
-    assert {one["severity"] for one in told["disturbances"]} <= {"disturbs", "good to know"}
+    assert reported["facts"]["cpu"]
+    assert reported["runtime"]["version"]
+    assert reported["conditions"]["process_cpu_s"] > 0
+    assert all(set(item) == {"name", "severity", "evidence", "fix"} for item in reported["disturbances"])
+    assert {item["severity"] for item in reported["disturbances"]} <= {"disturbs", "good to know"}
 
 
 @pytest.mark.slow
@@ -193,8 +193,8 @@ def test_noise_of_this_machine_is_measured_by_real_workers(invoke, monkeypatch):
     monkeypatch.setattr("mnbench.cli.commands.doctor.REST_S", 0.1)
     models = json.loads(invoke("doctor", "--format", "json").stdout)["noise"]["models"]
 
-    assert [4, 4] == [one["processes"] for one in models]
-    assert all(one["low"] <= one["ratio"] <= one["high"] for one in models)
+    assert [4, 4] == [model["processes"] for model in models]
+    assert all(model["low"] <= model["ratio"] <= model["high"] for model in models)
     assert models[0]["latency_ns"] < models[1]["latency_ns"]
 
 
@@ -205,10 +205,10 @@ def test_a_provider_that_is_missing_costs_the_noise_alone(invoke, workspace):
     text = built_in("devices").joinpath("cpu.toml").read_text().replace("CPUExec", "CoreMLExec")
     (workspace / "devices" / "cpu.toml").write_text(text)
     result = invoke("doctor", "--format", "json")
-    told = json.loads(result.stdout)
+    reported = json.loads(result.stdout)
 
     assert 0 == result.exit_code
-    assert told["facts"]["cpu"]
-    assert told["noise"] is None
-    assert "CoreMLExecutionProvider" in told["noise_missing"]
-    assert "install" in told["noise_missing"]
+    assert reported["facts"]["cpu"]
+    assert reported["noise"] is None
+    assert "CoreMLExecutionProvider" in reported["noise_missing"]
+    assert "install" in reported["noise_missing"]

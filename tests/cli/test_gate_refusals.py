@@ -50,7 +50,7 @@ class Processes:
             failed={},
             facts={
                 "host": host,
-                "arms": {f"{row.variant} {one}": {"waits": False} for row in rows for one in ("base", "candidate")},
+                "arms": {f"{row.variant} {item}": {"waits": False} for row in rows for item in ("base", "candidate")},
             },
         )
 
@@ -83,16 +83,16 @@ def gate(invoke, workspace, make_record, graphs, processes):  # noqa: ARG001  no
         if kept:
             path.write_bytes(strip_weights(graphs[1]) if kept is True else kept)
         result = invoke("gate", store.path, "--format", "json", *arguments)
-        (found,) = json.loads(result.stdout)["findings"]
-        return found, result.exit_code
+        (matches,) = json.loads(result.stdout)["findings"]
+        return matches, result.exit_code
 
     return judged
 
 
 def test_nothing_is_refused_without_a_reason(gate, processes):
     """The same row with nothing against it is judged: what the other tests see is what they changed."""
-    found, code = gate()
-    assert (0, "same", 4, 160) == (code, found["verdict"], found["processes"], found["pairs"])
+    result, code = gate()
+    assert (0, "same", 4, 160) == (code, result["verdict"], result["processes"], result["pairs"])
     (row,) = processes.rows
     assert row.baseline.case.sha256 != row.candidate.case.sha256
 
@@ -110,10 +110,10 @@ def test_nothing_is_refused_without_a_reason(gate, processes):
 def test_another_cpu_or_hypervisor(gate, processes, other, told):
     """The third process finds itself elsewhere."""
     processes.hosts = [{}, {}, other]
-    found, code = gate()
-    assert (4, "incomparable") == (code, found["verdict"])
-    assert found["reason"].startswith(told)
-    assert found["reason"].endswith("(--allow cpu)")
+    result, code = gate()
+    assert (4, "incomparable") == (code, result["verdict"])
+    assert result["reason"].startswith(told)
+    assert result["reason"].endswith("(--allow cpu)")
 
 
 def test_another_cpu_if_it_is_allowed(gate, processes):
@@ -127,56 +127,56 @@ def test_a_hash_that_does_not_match(gate, graphs):
     plain = lzma.decompress(strip_weights(graphs[1]))
     spoiled = plain.replace(b"conv1/conv", b"conv1/conw")
     assert plain != spoiled
-    found, code = gate(kept=lzma.compress(spoiled))
-    assert (4, "incomparable") == (code, found["verdict"])
-    assert "the hash of the graph that is kept is" in found["reason"]
+    result, code = gate(kept=lzma.compress(spoiled))
+    assert (4, "incomparable") == (code, result["verdict"])
+    assert "the hash of the graph that is kept is" in result["reason"]
 
 
 def test_a_broken_baseline(gate, graphs):
     """Cut short, as by a full disk."""
-    found, code = gate(kept=strip_weights(graphs[1])[:-10])
+    result, code = gate(kept=strip_weights(graphs[1])[:-10])
     assert (4, "incomparable", f"{VARIANT}: the graph that is kept cannot be read") == (
         code,
-        found["verdict"],
-        found["reason"],
+        result["verdict"],
+        result["reason"],
     )
 
 
 def test_a_baseline_that_is_not_there(gate):
     """Nobody committed it."""
-    found, code = gate(kept=False)
-    assert (4, "incomparable") == (code, found["verdict"])
-    assert "its graph has changed, and that of the table is not kept" in found["reason"]
+    result, code = gate(kept=False)
+    assert (4, "incomparable") == (code, result["verdict"])
+    assert "its graph has changed, and that of the table is not kept" in result["reason"]
 
 
 def test_a_missing_row(gate):
     """Its graph's table was deleted."""
-    found, code = gate(changes={"variant": "gone-a1-r64"})
-    assert (4, "missing") == (code, found["verdict"])
-    assert "there is no graph of that name" in found["reason"]
+    result, code = gate(changes={"variant": "gone-a1-r64"})
+    assert (4, "missing") == (code, result["verdict"])
+    assert "there is no graph of that name" in result["reason"]
 
 
 def test_too_few_processes(gate, processes):
     """The budget has no room for a second one; on a busy machine not even for the first."""
-    found, code = gate("--budget", "1ms")
-    assert (4, "inconclusive") == (code, found["verdict"])
+    result, code = gate("--budget", "1ms")
+    assert (4, "inconclusive") == (code, result["verdict"])
     assert 1 >= processes.made
-    assert f"{processes.made} of at least 4 processes: give more --budget" == found["reason"]
+    assert f"{processes.made} of at least 4 processes: give more --budget" == result["reason"]
 
 
 def test_too_few_pairs(gate, processes):
     """Twelve processes with two pairs each decide nothing."""
     processes.pairs = 2
-    found, code = gate()
-    assert (4, "inconclusive") == (code, found["verdict"])
-    assert "24 of at least 30 pairs: give more --budget" == found["reason"]
+    result, code = gate()
+    assert (4, "inconclusive") == (code, result["verdict"])
+    assert "24 of at least 30 pairs: give more --budget" == result["reason"]
 
 
 def test_more_threads_than_one(gate):
     """As the row was measured; unless they are allowed."""
-    found, code = gate(changes={"threads": 2})
-    assert (4, "incomparable") == (code, found["verdict"])
-    assert "2 threads: their latency scatters too much to judge by (--allow threads)" == found["reason"]
+    result, code = gate(changes={"threads": 2})
+    assert (4, "incomparable") == (code, result["verdict"])
+    assert "2 threads: their latency scatters too much to judge by (--allow threads)" == result["reason"]
 
 
 def test_a_version_that_cannot_be_reached(gate, monkeypatch):
@@ -186,16 +186,16 @@ def test_a_version_that_cannot_be_reached(gate, monkeypatch):
         raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
 
     monkeypatch.setattr("mnbench.comparison.sides.create_environment", fail)
-    found, code = gate(changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
-    assert (4, "incomparable") == (code, found["verdict"])
-    assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == found["reason"]
+    result, code = gate(changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
+    assert (4, "incomparable") == (code, result["verdict"])
+    assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == result["reason"]
 
 
 def test_profiling(gate):
     """A session that writes down what it does takes longer."""
-    found, code = gate(changes={"session": SessionOptions(provider_options={"profiling_level": "basic"})})
-    assert (4, "incomparable") == (code, found["verdict"])
-    assert found["reason"].startswith("profiling is on (provider.profiling_level=basic)")
+    result, code = gate(changes={"session": SessionOptions(provider_options={"profiling_level": "basic"})})
+    assert (4, "incomparable") == (code, result["verdict"])
+    assert result["reason"].startswith("profiling is on (provider.profiling_level=basic)")
 
 
 def test_a_profile_is_no_table(invoke, workspace):

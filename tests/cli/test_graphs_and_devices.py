@@ -26,7 +26,7 @@ def test_lists_print_json(invoke, group, key, words):
     result = invoke(group, *words, "--format", "json")
 
     assert 0 == result.exit_code
-    assert {"graphs": BUILT_IN, "devices": DEVICES}[key] == [one["name"] for one in json.loads(result.stdout)[key]]
+    assert {"graphs": BUILT_IN, "devices": DEVICES}[key] == [load["name"] for load in json.loads(result.stdout)[key]]
 
 
 @pytest.mark.parametrize(

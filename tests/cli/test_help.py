@@ -33,7 +33,7 @@ def examples(command):
 def completions(arguments, incomplete):
     """What the shell would offer next: kind and value."""
     offered = ShellComplete(main, {}, "mnbench", "_MNBENCH_COMPLETE").get_completions(arguments, incomplete)
-    return [(one.type, one.value) for one in offered]
+    return [(completion_item.type, completion_item.value) for completion_item in offered]
 
 
 # Help

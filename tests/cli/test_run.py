@@ -53,12 +53,12 @@ def test_run_keeps_what_a_gate_needs(invoke, fake_worker, workspace):
     fake_worker.changes = {"runtime": lambda: {"name": "onnxruntime", "version": onnxruntime.__version__}}
     assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", *ONCE).exit_code
     records = ResultsFile(workspace / "results", "cpu").read_records()
-    kept = {weightless_path(workspace / "results", record.model_sha256) for record in records}
-    assert kept == set((workspace / "results" / "graphs").iterdir())
-    assert all(refill_weights(path.read_bytes(), "x").nodes for path in kept)
+    paths = {weightless_path(workspace / "results", record.model_sha256) for record in records}
+    assert paths == set((workspace / "results" / "graphs").iterdir())
+    assert all(refill_weights(path.read_bytes(), "x").nodes for path in paths)
     assert SessionOptions(options=read_device("cpu").options) == records[0].session
     result = invoke("gate", "results/cpu.jsonl", "--format", "json")
-    assert ["identical"] * 2 == [one["verdict"] for one in json.loads(result.stdout)["findings"]]
+    assert ["identical"] * 2 == [load["verdict"] for load in json.loads(result.stdout)["findings"]]
 
 
 def test_run_keeps_no_graph_of_a_cell_that_failed(invoke, fake_worker, workspace):
@@ -116,7 +116,9 @@ def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
 
 def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_worker):
     """Infinite outputs cost their cell: its record says why, the JSON still parses, and the exit code is 1."""
-    fake_worker.perturb = lambda outputs: [one * (np.nan if len(fake_worker.requests) == 1 else 1) for one in outputs]
+    fake_worker.perturb = lambda outputs: [
+        output * (np.nan if len(fake_worker.requests) == 1 else 1) for output in outputs
+    ]
     result = invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", *ONCE, "--format", "json")
     records = json.loads(result.stdout)["records"]
 
@@ -204,7 +206,7 @@ def test_what_ran_elsewhere_fails_or_is_marked(invoke, fake_worker):
     refused, allowed = (
         invoke("run", "v1", *SMALL, *ONCE, *option, "--format", "json") for option in ((), ("--allow-fallback",))
     )
-    (failed,), (marked,) = (json.loads(one.stdout)["records"] for one in (refused, allowed))
+    (failed,), (marked,) = (json.loads(item.stdout)["records"] for item in (refused, allowed))
 
     assert (1, 0) == (refused.exit_code, allowed.exit_code)
     assert "1 of 2 nodes ran on Other and not on CPUExecutionProvider: fully_connected" == failed["error"]
@@ -233,7 +235,7 @@ def test_a_provider_that_takes_nothing_fails_or_is_marked(invoke, workspace):
     (workspace / "azure.toml").write_text(f"{profile}\nthreads = 1\n")
     command = ("run", "v1", *QUICK, "--device", "azure.toml", "--format", "json")
     refused, allowed = invoke(*command), invoke(*command, "--allow-fallback")
-    (failed,), (marked,) = (json.loads(one.stdout)["records"] for one in (refused, allowed))
+    (failed,), (marked,) = (json.loads(item.stdout)["records"] for item in (refused, allowed))
 
     assert (1, 0) == (refused.exit_code, allowed.exit_code)
     assert "57 of 57 nodes ran on CPUExecutionProvider and not on AzureExecutionProvider: conv" in failed["error"]
@@ -264,10 +266,10 @@ def test_all_threads_respect_affinity(workspace):
         check=True,
         timeout=120,
     )
-    one, two = json.loads(finished.stdout)["records"]
+    item, two = json.loads(finished.stdout)["records"]
 
-    assert [(1, 1), (2, 1)] == [(record["threads"], record["host"]["cores"]) for record in (one, two)]
-    assert "oversubscribed" not in [issue["name"] for issue in one["issues"]]
+    assert [(1, 1), (2, 1)] == [(record["threads"], record["host"]["cores"]) for record in (item, two)]
+    assert "oversubscribed" not in [issue["name"] for issue in item["issues"]]
     assert "oversubscribed" in [issue["name"] for issue in two["issues"]]
 
 

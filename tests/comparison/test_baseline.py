@@ -49,35 +49,35 @@ def test_a_skeleton_is_small_and_refills_to_the_same_graph(model):
     """Nodes, names, shapes and types are the model's own; numbers are others, as large and as scattered."""
     data = strip_weights(model)
     assert len(data) < 6_000 < len(model.data) / 100
-    found = refill_weights(data, model.name)
-    assert list(model.proto.graph.node) == list(found.proto.graph.node)
-    onnx.checker.check_model(found.proto, full_check=True)
-    old, new = weights(model.proto), weights(found.proto)
+    result = refill_weights(data, model.name)
+    assert list(model.proto.graph.node) == list(result.proto.graph.node)
+    onnx.checker.check_model(result.proto, full_check=True)
+    old, new = weights(model.proto), weights(result.proto)
     assert set(old) == set(new)
-    for name, one in old.items():
+    for name, item in old.items():
         other = new[name]
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        if one.size <= MAX_EXACT_SIZE:
-            assert (one == other).all()
+        assert (item.shape, item.dtype) == (other.shape, other.dtype)
+        if item.size <= MAX_EXACT_SIZE:
+            assert (item == other).all()
         else:
-            assert not (one == other).all()
-            assert one.min() - 1e-5 <= other.min() <= other.max() <= one.max() + 1e-5
-            if one.size > 5_000:
-                assert other.std() == pytest.approx(one.std(), rel=0.15)
+            assert not (item == other).all()
+            assert item.min() - 1e-5 <= other.min() <= other.max() <= item.max() + 1e-5
+            if item.size > 5_000:
+                assert other.std() == pytest.approx(item.std(), rel=0.15)
 
 
 def test_refilling_always_gives_the_same(model):
     """On every machine: the hash is known."""
-    found = refill_weights(strip_weights(model), "x")
-    assert found.sha256 == refill_weights(strip_weights(model), "y").sha256
+    result = refill_weights(strip_weights(model), "x")
+    assert result.sha256 == refill_weights(strip_weights(model), "y").sha256
     assert strip_weights(model) == strip_weights(build_model(parse_variant(VARIANT)).model)
 
 
 @pytest.mark.parametrize("name", ["v1-a0.25-r32", "v3-small-a0.25-r32", "shufflenet-v1-g8-a0.5-r32-fp16"])
 def test_a_refilled_graph_computes_finite_numbers(name):
     """Neither zeros nor overflow: a network of those would be measured as something that it is not."""
-    found = refill_weights(strip_weights(build_model(parse_variant(name)).model), name)
-    for output in reference_outputs(found.data, random_inputs(found.proto, 0), name=name):
+    result = refill_weights(strip_weights(build_model(parse_variant(name)).model), name)
+    for output in reference_outputs(result.data, random_inputs(result.proto, 0), name=name):
         assert np.isfinite(output).all()
         assert 0.01 < output.astype(np.float64).std() < 10_000
 
@@ -100,7 +100,7 @@ def test_a_broken_skeleton_is_told(model):
         with pytest.raises(ResultsError, match="cannot be read"):
             refill_weights(broken, "row")
     plain = lzma.decompress(data)
-    other = re.sub(rb'"?\[(-?\d\.\d+)', lambda found: found[0][:-1] + (b"1" if found[0][-1:] != b"1" else b"2"), plain)
+    other = re.sub(rb'"?\[(-?\d\.\d+)', lambda match: match[0][:-1] + (b"1" if match[0][-1:] != b"1" else b"2"), plain)
     assert len(other) == len(plain)
     assert other != plain
     with pytest.raises(ResultsError, match="the hash of the graph that is kept is"):
@@ -147,26 +147,26 @@ def kept_graph(results, model):
 
 def known(baseline):
     """Verdicts and reasons of the rows that need no measuring."""
-    return [(one.verdict, one.reason) for one in baseline.findings]
+    return [(finding.verdict, finding.reason) for finding in baseline.findings]
 
 
 def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
     """The same model and runtime; measured all the same if asked to."""
-    found = baseline()
-    found.add(make_row())
-    assert ([("identical", "the same model, runtime and options")], []) == (known(found), found.pairings)
-    found = baseline(every=True)
-    found.add(make_row())
-    (pairing,) = found.pairings
+    result = baseline()
+    result.add(make_row())
+    assert ([("identical", "the same model, runtime and options")], []) == (known(result), result.pairings)
+    result = baseline(every=True)
+    result.add(make_row())
+    (pairing,) = result.pairings
     assert pairing.baseline == pairing.candidate
 
 
 def test_another_runtime_is_installed_beside(baseline, make_row):
     """The base runs with the version that the table was measured with."""
-    found = baseline()
+    result = baseline()
     row = make_row()
-    found.add(msgspec.structs.replace(row, runtime=msgspec.structs.replace(row.runtime, version="1.30.0")))
-    (pairing,) = found.pairings
+    result.add(msgspec.structs.replace(row, runtime=msgspec.structs.replace(row.runtime, version="1.30.0")))
+    (pairing,) = result.pairings
     assert "onnxruntime==1.30.0" == pairing.baseline[1].requirement
     assert "" == pairing.candidate[1].requirement
     assert pairing.baseline[0] == pairing.candidate[0]
@@ -176,23 +176,23 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     """Without it nobody can tell; with it both sides are measured; if it is broken, the row says so."""
     before = build_model(parse_variant("v1-a0.5-r64")).model
     row = make_row(model_sha256=before.sha256)
-    found = baseline()
-    found.add(row)
-    ((verdict, reason),) = known(found)
+    result = baseline()
+    result.add(row)
+    ((verdict, reason),) = known(result)
     assert "incomparable" == verdict
     assert "its graph has changed, and that of the table is not kept" in reason
 
     path = kept_graph(tmp_path / "results", before)
-    found = baseline()
-    found.add(row)
-    (pairing,) = found.pairings
+    result = baseline()
+    result.add(row)
+    (pairing,) = result.pairings
     assert pairing.baseline[0].path.stem == refill_weights(strip_weights(before), "x").sha256
     assert pairing.baseline != pairing.candidate
 
     path.write_bytes(path.read_bytes()[:-5])
-    found = baseline()
-    found.add(row)
-    assert [("incomparable", f"{VARIANT}: the graph that is kept cannot be read")] == known(found)
+    result = baseline()
+    result.add(row)
+    assert [("incomparable", f"{VARIANT}: the graph that is kept cannot be read")] == known(result)
 
 
 @pytest.mark.parametrize(
@@ -205,19 +205,19 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
 )
 def test_a_row_that_has_vanished_is_missing(baseline, make_row, changes, reason):
     """It cannot be made any more."""
-    found = baseline()
-    found.add(make_row(**changes))
-    ((verdict, told),) = known(found)
-    assert ("missing", True) == (verdict, reason in told)
+    result = baseline()
+    result.add(make_row(**changes))
+    ((verdict, reported),) = known(result)
+    assert ("missing", True) == (verdict, reason in reported)
 
 
 def test_forms_of_a_graph_are_made_again(baseline, make_row):
     """Plain graphs, and graphs with their batch normalization."""
     for form, options in (("-plain", {"simplified": False}), ("-bn", {"keep_bn": True})):
-        found = baseline()
+        result = baseline()
         model = build_model(parse_variant(VARIANT), **options).model
-        found.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
-        assert ["identical"] == [verdict for verdict, _ in known(found)], form
+        result.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
+        assert ["identical"] == [verdict for verdict, _ in known(result)], form
 
 
 def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, make_device):
@@ -225,12 +225,12 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
     now, before = {"session.x": "1"}, {"session.x": "0", "session.y": "2"}
     device = make_device(options=now, provider_options={"z": "1"}, environment={"PAGES": "huge"})
     for session in (SessionOptions.from_device(device), None):
-        found = baseline(device=device)
-        found.add(make_row(session=session))
-        assert ["identical"] == [verdict for verdict, _ in known(found)]
-    found = baseline(device=device)
-    found.add(make_row(session=SessionOptions(options=before)))
-    (pairing,) = found.pairings
+        result = baseline(device=device)
+        result.add(make_row(session=session))
+        assert ["identical"] == [verdict for verdict, _ in known(result)]
+    result = baseline(device=device)
+    result.add(make_row(session=SessionOptions(options=before)))
+    (pairing,) = result.pairings
     base, candidate = (setup.configure_device(device) for _, setup in (pairing.baseline, pairing.candidate))
     assert (before, {}, {}) == (base.options, base.provider_options, base.environment)
     assert SessionOptions.from_device(device) == SessionOptions.from_device(candidate)
@@ -238,20 +238,20 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
 
 def test_another_provider_is_refused(baseline, make_row, make_device):
     """A profile that is another device by the same name."""
-    found = baseline(device=make_device(provider="CUDAExecutionProvider"))
-    found.add(make_row())
-    ((verdict, reason),) = known(found)
+    result = baseline(device=make_device(provider="CUDAExecutionProvider"))
+    result.add(make_row())
+    ((verdict, reason),) = known(result)
     assert "incomparable" == verdict
     assert reason.startswith("measured with onnxruntime CPUExecutionProvider, and device cpu now has onnxruntime CUDA")
 
 
 def test_rows_of_several_thread_counts_stay_apart(baseline, make_row):
     """Each is a pairing of its own."""
-    found = baseline(every=True)
+    result = baseline(every=True)
     for threads in (1, 2):
-        found.add(make_row(threads=threads))
+        result.add(make_row(threads=threads))
     assert [(VARIANT, "1"), (f"{VARIANT} with 2 threads", "2")] == [
-        (one.variant, one.candidate[1].settings["threads"]) for one in found.pairings
+        (pairing.variant, pairing.candidate[1].settings["threads"]) for pairing in result.pairings
     ]
 
 
@@ -296,8 +296,8 @@ def test_an_unchanged_table_passes_at_once(invoke, table, workspace):
     result = invoke("gate", path, "--format", "json")
     payload = json.loads(result.stdout)
     assert (0, "pass", None) == (result.exit_code, payload["verdict"], payload["run"])
-    assert ["identical", "identical"] == [one["verdict"] for one in payload["findings"]]
-    assert ["cpu.jsonl"] == [one.name for one in (workspace / "results").iterdir()]
+    assert ["identical", "identical"] == [item["verdict"] for item in payload["findings"]]
+    assert ["cpu.jsonl"] == [item.name for item in (workspace / "results").iterdir()]
 
 
 def test_a_row_is_what_was_measured_last(invoke, table, make_row):
@@ -306,11 +306,11 @@ def test_a_row_is_what_was_measured_last(invoke, table, make_row):
     before = msgspec.structs.replace(make_row().runtime, version="1.0.0")
     old = make_row(runtime=before, host={"cpu": "another"})
     failed = make_row(latency_ns=None, error="out of memory")
-    lines = [msgspec.json.encode(one) + b"\n" for one in (old, make_row(), failed)]
+    lines = [msgspec.json.encode(item) + b"\n" for item in (old, make_row(), failed)]
     path.write_bytes(b"".join(lines))
     result = invoke("gate", path, "--format", "json")
-    (found,) = json.loads(result.stdout)["findings"]
-    assert (0, VARIANT, "identical") == (result.exit_code, found["variant"], found["verdict"])
+    (matches,) = json.loads(result.stdout)["findings"]
+    assert (0, VARIANT, "identical") == (result.exit_code, matches["variant"], matches["verdict"])
 
 
 def test_a_missing_row_fails(invoke, table):
@@ -351,7 +351,7 @@ def test_a_graph_that_does_more_is_slower_than_the_one_kept(invoke, table, works
     result = invoke("gate", path, "--allow", "busy", "--format", "json")
     payload = json.loads(result.stdout)
     assert (3, "slower") == (result.exit_code, payload["verdict"])
-    assert all(1.05 < one["ratio"] < 2 for one in payload["findings"])
+    assert all(1.05 < item["ratio"] < 2 for item in payload["findings"])
 
 
 @pytest.mark.slow
@@ -371,5 +371,5 @@ def test_a_graph_that_does_more_is_slower_than_another_revisions(invoke, table, 
     slower_table(workspace)
     result = invoke("gate", path.relative_to(workspace), "--base-ref", "HEAD", "--allow", "busy", "--format", "json")
     payload = json.loads(result.stdout)
-    assert (3, ["slower", "slower"]) == (result.exit_code, [one["verdict"] for one in payload["findings"]])
+    assert (3, ["slower", "slower"]) == (result.exit_code, [item["verdict"] for item in payload["findings"]])
     assert 1 == len(git("worktree", "list").splitlines())

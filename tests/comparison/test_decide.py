@@ -80,16 +80,16 @@ def columns(first, base, candidate, base_cpu=None, candidate_cpu=None):
 
 def test_effect_is_the_log_ratio():
     """A candidate that takes 3 % longer in every pair."""
-    found = trial_effect(columns([0, 1] * 5, [1_000_000] * 10, [1_030_000] * 10), blocking_waits=False)
-    assert found.pairs == 10
-    assert found.log_ratio == pytest.approx(log1p(0.03))
+    effect = trial_effect(columns([0, 1] * 5, [1_000_000] * 10, [1_030_000] * 10), blocking_waits=False)
+    assert effect.pairs == 10
+    assert effect.log_ratio == pytest.approx(log1p(0.03))
 
 
 def test_which_arm_ran_first_is_no_effect():
     """The second run of a pair takes 4 % longer; seven pairs begin with the base and three with the candidate."""
     first = [0] * 7 + [1] * 3
-    base = [1_000_000 if one == 0 else 1_040_000 for one in first]
-    candidate = [1_040_000 if one == 0 else 1_000_000 for one in first]
+    base = [1_000_000 if item == 0 else 1_040_000 for item in first]
+    candidate = [1_040_000 if item == 0 else 1_000_000 for item in first]
     assert trial_effect(columns(first, base, candidate), blocking_waits=False).log_ratio == pytest.approx(0, abs=1e-12)
 
 
@@ -106,7 +106,7 @@ def test_an_interrupted_run_counts_by_the_time_that_the_thread_worked():
 
 def effects(table, pairs=300):
     """Effects of rows × processes, given in percent."""
-    return {f"row {at}": [Effect(log1p(one / 100), pairs) for one in row] for at, row in enumerate(table)}
+    return {f"row {at}": [Effect(log1p(item / 100), pairs) for item in row] for at, row in enumerate(table)}
 
 
 @pytest.mark.parametrize(
@@ -116,29 +116,29 @@ def effects(table, pairs=300):
 def test_verdict_of_what_is_certain(percent, verdict):
     """Without scatter the estimate is the truth, and `min_effect` decides."""
     decided = decide(effects([[percent] * 4] * 3), DecisionRules(), final=False)
-    assert {verdict} == {one.verdict for one in decided.values()}
+    assert {verdict} == {decision.verdict for decision in decided.values()}
 
 
 def test_slower_needs_certainty_and_size():
     """Beyond doubt above the margin and too small is not slower; large and doubtful is not either."""
     small = decide(effects([[0.80, 0.81, 0.79, 0.80]] * 5), DecisionRules(equivalence_margin=0.005), final=True)
     doubtful = decide(effects([[0, 8, -1, 9]] * 5), DecisionRules(), final=True)
-    assert {"inconclusive"} == {one.verdict for one in (*small.values(), *doubtful.values())}
+    assert {"inconclusive"} == {decision.verdict for decision in (*small.values(), *doubtful.values())}
 
 
 def test_undecided_rows_wait_for_the_next_look():
     """A table is not looked at between looks, and what no look has decided has no verdict yet."""
     wide = [[0, 5, -5, 4, -4, 3]]
     assert {} == decide(effects([row[:3] for row in wide]), DecisionRules(), final=False)
-    found = decide(effects([row[:5] for row in wide]), DecisionRules(), final=False)["row 0"]
-    assert (None, 4) == (found.verdict, found.estimate.processes)
+    decision = decide(effects([row[:5] for row in wide]), DecisionRules(), final=False)["row 0"]
+    assert (None, 4) == (decision.verdict, decision.estimate.processes)
     assert 6 == decide(effects(wide), DecisionRules(), final=False)["row 0"].estimate.processes
 
 
 def test_a_decided_row_keeps_its_verdict():
     """Slower after four processes, and measured no more."""
     table = effects([[3, 3.1, 2.9, 3]] * 3 + [[0, 5, -5, 4, -4, 3]])
-    first = decide({row: each[:4] for row, each in table.items()}, DecisionRules(), final=False)["row 0"]
+    first = decide({row: item[:4] for row, item in table.items()}, DecisionRules(), final=False)["row 0"]
     assert ("slower", 4) == (first.verdict, first.estimate.processes)
     last = decide(table, DecisionRules(), final=True)["row 0"]
     assert ("slower", 4) == (last.verdict, last.estimate.processes)
@@ -148,7 +148,7 @@ def test_what_is_decided_is_not_judged_again_when_measuring_ends():
     """The last look spends what is left of alpha on undecided rows alone: its bounds are narrower."""
     table = effects([[0.1, -0.1, 0.3, -0.3]] * 4 + [[3, -1, 0, 1]])
     live, ended = decide(table, DecisionRules(), final=False), decide(table, DecisionRules(), final=True)
-    assert ["same"] * 4 + [None] == [one.verdict for one in live.values()]
+    assert ["same"] * 4 + [None] == [decision.verdict for decision in live.values()]
     assert live["row 0"] == ended["row 0"]
     assert "inconclusive" == ended["row 4"].verdict
     assert ended["row 4"].estimate.high < live["row 4"].estimate.high
@@ -178,29 +178,29 @@ def test_too_few_pairs_decide_nothing():
 def test_moderated_bounds_agree_with_a_calculation_by_hand():
     """Three rows, four processes, each row's variance drawn to the others' median by two degrees of freedom."""
     table = {
-        "a": [Effect(one, 50) for one in (0.010, 0.020, 0.030, 0.040)],
-        "b": [Effect(one, 50) for one in (0.00, 0.01, 0.00, 0.01)],
-        "c": [Effect(one, 50) for one in (0.00, 0.02, 0.00, 0.02)],
+        "a": [Effect(item, 50) for item in (0.010, 0.020, 0.030, 0.040)],
+        "b": [Effect(item, 50) for item in (0.00, 0.01, 0.00, 0.01)],
+        "c": [Effect(item, 50) for item in (0.00, 0.02, 0.00, 0.02)],
     }
-    found = estimate_ratios(table, 0.001)["a"]
+    estimate = estimate_ratios(table, 0.001)["a"]
     own, others = 0.0005 / 3, (0.0001 / 3 + 0.0004 / 3) / 2
     pooled = (2 * others + 3 * own) / 5
     # t with 5 degrees of freedom, 0.1 % to one side: 5.893 in printed tables
     reach = 5.893429 * (pooled / 4) ** 0.5
-    assert (0.025, 4, 200) == (pytest.approx(found.mean), found.processes, found.pairs)
-    assert [0.025 - reach, 0.025 + reach] == pytest.approx([found.low, found.high], rel=1e-6)
+    assert (0.025, 4, 200) == (pytest.approx(estimate.mean), estimate.processes, estimate.pairs)
+    assert [0.025 - reach, 0.025 + reach] == pytest.approx([estimate.low, estimate.high], rel=1e-6)
 
 
 def test_a_single_row_has_only_its_own_variance():
     """Three degrees of freedom from four processes, and none from anywhere else."""
-    found = estimate_ratios({"a": [Effect(one, 50) for one in (0.01, 0.02, 0.03, 0.04)]}, 0.001)["a"]
-    assert found.high - found.mean == pytest.approx(10.214532 * (0.0005 / 3 / 4) ** 0.5)
+    estimate = estimate_ratios({"a": [Effect(item, 50) for item in (0.01, 0.02, 0.03, 0.04)]}, 0.001)["a"]
+    assert estimate.high - estimate.mean == pytest.approx(10.214532 * (0.0005 / 3 / 4) ** 0.5)
 
 
 def simulated(draw, rows, processes, shifts=0.0, sd=0.0055):
     """A table whose effects scatter from process to process as real ones of half a second a row do."""
-    found = draw.normal(0, sd, (rows, processes)) + np.broadcast_to(shifts, (rows,))[:, None]
-    return {f"row {at}": [Effect(float(one), 300) for one in each] for at, each in enumerate(found)}
+    result = draw.normal(0, sd, (rows, processes)) + np.broadcast_to(shifts, (rows,))[:, None]
+    return {f"row {at}": [Effect(float(item), 300) for item in item] for at, item in enumerate(result)}
 
 
 def most(count, share, certainty=1e-4):
@@ -219,7 +219,7 @@ def test_innocent_tables_are_accused_no_more_often_than_alpha_says(rows):
     draw, tables = np.random.default_rng(rows), 300
     rules = DecisionRules(error_rate=0.05, noise_margin=1e-9, min_effect=1e-9, processes=6)
     accused = sum(
-        any(one.verdict == "slower" for one in decide(simulated(draw, rows, 6), rules, final=True).values())
+        any(decision.verdict == "slower" for decision in decide(simulated(draw, rows, 6), rules, final=True).values())
         for _ in range(tables)
     )
     assert accused <= most(tables, 0.05)
@@ -231,7 +231,7 @@ def test_three_percent_are_found():
     shifts = [log1p(0.03)] * 5 + [0.0] * 11
     for _ in range(50):
         decided = decide(simulated(draw, 16, 12, shifts), DecisionRules(), final=True)
-        assert guilty == {row for row, one in decided.items() if one.verdict == "slower"}
+        assert guilty == {row for row, decision in decided.items() if decision.verdict == "slower"}
 
 
 # Findings
@@ -253,25 +253,25 @@ def test_a_row_is_accused_only_if_it_is_slower_again():
     """Two rows look slower: one is so again, the other is not."""
     first = effects([[3, 3.1, 2.9, 3], [4, 4.1, 3.9, 4], [0, 0.1, -0.1, 0]])
     again = {"row 0": effects([[3, 3.1, 2.9, 3]])["row 0"], "row 1": effects([[0, 0.1, -0.1, 0]])["row 0"]}
-    found = conclude(first, again, context(first))
-    assert ["slower", "same", "same"] == [one.verdict for one in found]
-    assert "+3.0 % when measured again, alone" == found[0].reason
-    assert "looked +4.0 % at first" == found[1].reason
+    findings = conclude(first, again, context(first))
+    assert ["slower", "same", "same"] == [finding.verdict for finding in findings]
+    assert "+3.0 % when measured again, alone" == findings[0].reason
+    assert "looked +4.0 % at first" == findings[1].reason
 
 
 def test_what_could_not_be_measured_again_is_not_accused():
     """The budget ended before."""
     first = effects([[3, 3.1, 2.9, 3]] * 2)
-    found = conclude(first, {}, context(first, stopped="too busy"))
-    assert ["inconclusive"] * 2 == [one.verdict for one in found]
-    assert "looks slower, and could not be measured again: too busy" == found[0].reason
+    findings = conclude(first, {}, context(first, stopped="too busy"))
+    assert ["inconclusive"] * 2 == [finding.verdict for finding in findings]
+    assert "looks slower, and could not be measured again: too busy" == findings[0].reason
 
 
 def test_findings_tell_why():
     """Each row that is neither slower nor not has its reason."""
     first = effects([[0, 0, 0, 0]] * 3 + [[0, 9, -9, 0], [3, 3], []])
-    told = {"row 5": ("candidate", "it crashed")}
-    ok, _, _, wide, few, broken = conclude(first, {}, context(first, failed=told))
+    reported = {"row 5": ("candidate", "it crashed")}
+    ok, _, _, wide, few, broken = conclude(first, {}, context(first, failed=reported))
     assert ("same", "") == (ok.verdict, ok.reason)
     assert ("inconclusive", 4) == (wide.verdict, wide.processes)
     assert "may be slower, may be the same" in wide.reason
@@ -284,16 +284,16 @@ def test_findings_tell_why():
 def test_another_cpu_makes_all_rows_incomparable():
     """Whatever was measured before."""
     first = effects([[0, 0, 0, 0]])
-    (one,) = conclude(first, {}, context(first, incomparable="another CPU"))
-    assert ("incomparable", "another CPU") == (one.verdict, one.reason)
+    (finding,) = conclude(first, {}, context(first, incomparable="another CPU"))
+    assert ("incomparable", "another CPU") == (finding.verdict, finding.reason)
 
 
 @pytest.mark.parametrize(("percent", "verdict"), [(0.1, "same"), (1.5, "inconclusive"), (-1.5, "inconclusive")])
 def test_a_machine_on_which_a_row_differs_from_itself_is_not_fit(percent, verdict):
     """Beyond 1 %, to either side."""
     first = effects([[percent] * 4])
-    (one,) = conclude(first, {}, context(first, self_check=True))
-    assert verdict == one.verdict
+    (finding,) = conclude(first, {}, context(first, self_check=True))
+    assert verdict == finding.verdict
 
 
 @pytest.mark.parametrize(
@@ -309,17 +309,17 @@ def test_a_machine_on_which_a_row_differs_from_itself_is_not_fit(percent, verdic
 )
 def test_verdict_of_the_table(verdicts, verdict):
     """One slower row fails it; a row that nobody can tell of does not pass; nothing proves nothing."""
-    found = [Finding(variant=f"row {at}", device="cpu", verdict=one) for at, one in enumerate(verdicts)]
-    assert verdict == overall_verdict(found)
+    findings = [Finding(variant=f"row {at}", device="cpu", verdict=item) for at, item in enumerate(verdicts)]
+    assert verdict == overall_verdict(findings)
     if "inconclusive" not in verdicts:
-        assert verdict == overall_verdict(found, {"inconclusive"})
+        assert verdict == overall_verdict(findings, {"inconclusive"})
 
 
 @pytest.mark.parametrize(("other", "verdict"), [("same", "pass"), ("slower", "slower"), ("missing", "inconclusive")])
 def test_what_nobody_can_tell_may_be_allowed(other, verdict):
     """What is missing or slower does not pass with it."""
-    found = [Finding(variant=one, device="cpu", verdict=one) for one in ("inconclusive", other)]
-    assert verdict == overall_verdict(found, {"inconclusive"})
+    findings = [Finding(variant=item, device="cpu", verdict=item) for item in ("inconclusive", other)]
+    assert verdict == overall_verdict(findings, {"inconclusive"})
 
 
 def test_a_finding_shows_ratios():

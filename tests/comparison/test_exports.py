@@ -129,26 +129,28 @@ def commands(text):
 
 def test_annotations_name_what_fails():
     """The verdict first; nothing that a name holds ends a command or begins one."""
-    told = commands(to_annotations(judged(*EVERY)))
-    assert ("error", "mnbench: 1 of 7 rows slower") == told[0][:2]
-    assert [("error", "v1-a0.5-r224 is slower"), ("error", "gone-a1-r64 is missing")] == [one[:2] for one in told[1:3]]
-    assert "+5.0 %, between +4.0 % and +6.0 %. +4.7 % when measured again, alone" == told[1][2]
-    assert ("warning", f"{HOSTILE} is incomparable", HOSTILE) == told[3]
-    assert 5 == len(told)
+    reported = commands(to_annotations(judged(*EVERY)))
+    assert ("error", "mnbench: 1 of 7 rows slower") == reported[0][:2]
+    assert [("error", "v1-a0.5-r224 is slower"), ("error", "gone-a1-r64 is missing")] == [
+        item[:2] for item in reported[1:3]
+    ]
+    assert "+5.0 %, between +4.0 % and +6.0 %. +4.7 % when measured again, alone" == reported[1][2]
+    assert ("warning", f"{HOSTILE} is incomparable", HOSTILE) == reported[3]
+    assert 5 == len(reported)
 
 
 def test_there_are_no_more_annotations_than_are_shown():
     """Ten of a kind a step: the last one says how many more there are."""
-    told = commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
-    assert 10 == len(told)
-    assert "22 more rows" == told[-1][1]
+    reported = commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
+    assert 10 == len(reported)
+    assert "22 more rows" == reported[-1][1]
     assert 10 == len(commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
 
 
 def test_a_pass_is_a_notice():
     """And nothing else."""
     assert [("notice", "mnbench: no row is slower, 1 passed")] == [
-        one[:2] for one in commands(to_annotations(judged(EVERY[0])))
+        command[:2] for command in commands(to_annotations(judged(EVERY[0])))
     ]
 
 
@@ -170,7 +172,7 @@ def test_junit_counts_what_it_holds():
     assert (
         "slower: +5.0 % (+4.0 % to +6.0 %), 4 processes, 1,234 pairs: +4.7 % when measured again, alone" == failure.text
     )
-    properties = {one.attrib["name"]: one.attrib["value"] for one in suite.find("properties")}
+    properties = {element.attrib["name"]: element.attrib["value"] for element in suite.find("properties")}
     assert {
         "base": "results/cpu.jsonl",
         "candidate": "now",
@@ -202,7 +204,9 @@ def test_bencher_metric_format():
     assert {"value": 1.05, "lower_value": 1.04, "upper_value": 1.06} == payload["v1-a0.5-r224"]["ratio"]
     assert {"ratio": {"value": 1.0}} == payload["v1-a0.25-r64"]
     assert {"gone-a1-r64", HOSTILE}.isdisjoint(payload)
-    assert all(isinstance(figure, float) for row in payload.values() for one in row.values() for figure in one.values())
+    assert all(
+        isinstance(figure, float) for row in payload.values() for item in row.values() for figure in item.values()
+    )
 
 
 def test_github_action_benchmark():
@@ -225,7 +229,7 @@ def test_latencies_for_services(make_record):
         "v1-a0.5-r160": {"latency": {"value": 2_000_000, "lower_value": 1_940_000, "upper_value": 2_080_000}}
     } == json.loads(services.to_bencher(services.records_to_metrics(records)))
     records = [make_record(0.5, 160, threads=1), make_record(0.5, 160, threads=2, device="board")]
-    rows = [one["name"] for one in json.loads(services.to_benchmark_action(services.records_to_metrics(records)))]
+    rows = [load["name"] for load in json.loads(services.to_benchmark_action(services.records_to_metrics(records)))]
     assert ["cpu v1-a0.5-r160 1 threads", "board v1-a0.5-r160 2 threads"] == rows
 
 

@@ -59,30 +59,30 @@ class FakeTime:
 
 def swept(time, rows, bursts, duration_ns, seed=0):
     """The columns of a sweep by that time, as arrays, and what was told."""
-    told = []
-    found = run_rounds(
+    reported = []
+    columns = run_rounds(
         rows,
         bursts,
         duration_ns=duration_ns,
         draw=random.Random(seed),
-        on_progress=told.append,
+        on_progress=reported.append,
         clock=time.clock,
         cpu_clock=time.cpu_clock,
     )
-    assert set(PAIR_COLUMNS) == set(found)
-    return {name: np.array(values) for name, values in found.items()}, told
+    assert set(PAIR_COLUMNS) == set(columns)
+    return {name: np.array(values) for name, values in columns.items()}, reported
 
 
 def test_every_run_is_told_to_its_arm():
     """Whatever the order, each column holds the times of its own arm."""
     time = FakeTime()
     rows = {3: (time.arm("base", 100, 90), time.arm("candidate", 200, 150))}
-    found, _ = swept(time, rows, {3: 10}, 0)
-    assert {100} == set(found["base_ns"])
-    assert {200} == set(found["candidate_ns"])
-    assert {90} == set(found["base_cpu_ns"])
-    assert {150} == set(found["candidate_cpu_ns"])
-    expected = [arm for first in found["first"] for arm in (("base", "candidate"), ("candidate", "base"))[first]]
+    entries, _ = swept(time, rows, {3: 10}, 0)
+    assert {100} == set(entries["base_ns"])
+    assert {200} == set(entries["candidate_ns"])
+    assert {90} == set(entries["base_cpu_ns"])
+    assert {150} == set(entries["candidate_cpu_ns"])
+    expected = [arm for first in entries["first"] for arm in (("base", "candidate"), ("candidate", "base"))[first]]
     assert expected == time.ran
 
 
@@ -91,9 +91,9 @@ def test_each_row_is_visited_at_least_once_and_then_until_the_time_is_out():
     for duration_ns, pairs in ((0, 30), (6_000, 30), (6_001, 40), (18_000, 90)):
         time = FakeTime()
         rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(3)}
-        found, _ = swept(time, rows, dict.fromkeys(rows, 10), duration_ns)
-        assert pairs == len(found["row"]), duration_ns
-        assert {0, 1, 2} == set(found["row"][:30])
+        entries, _ = swept(time, rows, dict.fromkeys(rows, 10), duration_ns)
+        assert pairs == len(entries["row"]), duration_ns
+        assert {0, 1, 2} == set(entries["row"][:30])
 
 
 def test_rows_come_in_another_order_in_every_sweep():
@@ -102,12 +102,12 @@ def test_rows_come_in_another_order_in_every_sweep():
     def schedule(seed):
         time = FakeTime()
         rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(8)}
-        found, _ = swept(time, rows, dict.fromkeys(rows, 5), 100_000, seed)
-        return found["row"].tolist(), found["first"].tolist()
+        entries, _ = swept(time, rows, dict.fromkeys(rows, 5), 100_000, seed)
+        return entries["row"].tolist(), entries["first"].tolist()
 
     rows, first = schedule(1)
-    each = [tuple(rows[at : at + 40 : 5]) for at in range(0, len(rows) - 39, 40)]
-    assert len(set(each)) == len(each) > 5
+    item = [tuple(rows[at : at + 40 : 5]) for at in range(0, len(rows) - 39, 40)]
+    assert len(set(item)) == len(item) > 5
     assert (rows, first) == schedule(1)
     assert schedule(2) != schedule(1)
 
@@ -116,9 +116,9 @@ def test_both_orders_are_as_frequent_in_every_burst():
     """But for one pair, where their number is odd."""
     draw = random.Random(0)
     for count in range(1, 40):
-        found = run_orders(count, draw)
-        assert count == len(found)
-        assert abs(2 * sum(found) - count) <= count % 2
+        result = run_orders(count, draw)
+        assert count == len(result)
+        assert abs(2 * sum(result) - count) <= count % 2
     assert len({tuple(run_orders(6, draw)) for _ in range(50)}) > 10
 
 
@@ -132,8 +132,8 @@ def test_the_other_side_hears_every_half_second():
     """How much time is left, never less than none."""
     time = FakeTime()
     rows = {0: (time.arm("a", 10_000_000, 1), time.arm("b", 10_000_000, 1))}
-    _, told = swept(time, rows, {0: 5}, 2_000_000_000)
-    assert [1_500_000_000, 1_000_000_000, 500_000_000] == told
+    _, reported = swept(time, rows, {0: 5}, 2_000_000_000)
+    assert [1_500_000_000, 1_000_000_000, 500_000_000] == reported
 
 
 # Real workers
@@ -142,12 +142,12 @@ def test_the_other_side_hears_every_half_second():
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
     """Tiny models, made once."""
-    folder, made = tmp_path_factory.mktemp("cells"), {}
+    folder, built = tmp_path_factory.mktemp("cells"), {}
 
     def cell(name) -> BenchmarkCase:
-        if name not in made:
-            made[name] = prepare_case(build_model(parse_variant(name)), folder, variant=name, seed=0)
-        return made[name]
+        if name not in built:
+            built[name] = prepare_case(build_model(parse_variant(name)), folder, variant=name, seed=0)
+        return built[name]
 
     return cell
 
@@ -171,13 +171,13 @@ def dose(duration_s=0.2, **changes):
 def assert_found(pairs, rows, least=5):
     """Every row has its pairs, all of them plausible, and its arms' facts."""
     assert (None, {}) == (pairs.busy_reason, pairs.failed)
-    for one in rows:
-        columns = pairs.columns_of(one.variant)
+    for item in rows:
+        columns = pairs.columns_of(item.variant)
         assert len(columns["first"]) >= least
         assert set(columns) == set(PAIR_COLUMNS)
         assert all((columns[name] > 0).all() for name in ("base_ns", "candidate_ns", "base_cpu_ns"))
-        facts = pairs.facts["arms"][f"{one.variant} candidate"]
-        assert one.candidate.case.sha256 == facts["sha256"]
+        facts = pairs.facts["arms"][f"{item.variant} candidate"]
+        assert item.candidate.case.sha256 == facts["sha256"]
         assert facts["difference"] < 1
 
 
@@ -244,12 +244,12 @@ def test_a_broken_arm_costs_its_row_alone(cells, tmp_path, gateway):
 
 def test_wrong_outputs_fail_the_row(cells):
     """A candidate that answers to another model's feed."""
-    one = row(cells, "v1-a0.25-r32", "v1-a0.25-r32")
-    wrong = replace(one.candidate.case, path=cells("v1-a0.5-r32").path)
+    case = row(cells, "v1-a0.25-r32", "v1-a0.25-r32")
+    wrong = replace(case.candidate.case, path=cells("v1-a0.5-r32").path)
     pairs = run_paired_trial(
-        [replace(one, candidate=PreparedSide(case=wrong, device=one.candidate.device))], dose(), on_progress=id
+        [replace(case, candidate=PreparedSide(case=wrong, device=case.candidate.device))], dose(), on_progress=id
     )
-    side, message = pairs.failed[one.variant]
+    side, message = pairs.failed[case.variant]
     assert ("candidate", True) == (side, "outputs differ" in message)
 
 
@@ -257,8 +257,8 @@ def test_wrong_outputs_fail_the_row(cells):
 @pytest.mark.parametrize("gateway", ["popen", f"popen//python={sys.executable}"])
 def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
     """Which pages a session gets must not be chance; in one process, and where two take turns."""
-    one = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", gateway=gateway)
-    facts = run_paired_trial([one], dose(), on_progress=id).facts
+    case = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", gateway=gateway)
+    facts = run_paired_trial([case], dose(), on_progress=id).facts
     hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
     assert (1 if gateway == "popen" else 2) == len(hosts)
     for host in hosts:

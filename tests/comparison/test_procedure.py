@@ -56,7 +56,7 @@ class FakeProcesses:
             failed={},
             facts={
                 "host": {"cpu": (answer or {}).get("cpu", "x"), "emulated": (answer or {}).get("emulated")},
-                "arms": {f"{row.variant} {one}": {"waits": False} for row in rows for one in ("base", "candidate")},
+                "arms": {f"{row.variant} {item}": {"waits": False} for row in rows for item in ("base", "candidate")},
             },
         )
 
@@ -112,7 +112,7 @@ def held(make_row):
             sleep=processes.sleep,
         )
         context, findings = contest.run("base", "candidate")
-        return processes, context, {one.variant: one for one in findings}
+        return processes, context, {finding.variant: finding for finding in findings}
 
     return hold
 
@@ -125,9 +125,9 @@ def nothing(busy=None, failed=None):
 
 def test_a_table_without_change_takes_four_processes(held):
     """Each with all rows and a seed of its own."""
-    processes, _, found = held({"a": 0, "b": 0})
+    processes, _, result = held({"a": 0, "b": 0})
     assert [(f"0/first/{at}/0", ["a", "b"]) for at in range(4)] == processes.asked
-    assert {"same"} == {one.verdict for one in found.values()}
+    assert {"same"} == {item.verdict for item in result.values()}
 
 
 def test_rows_of_other_runtimes_have_processes_of_their_own(make_row):
@@ -143,17 +143,17 @@ def test_rows_of_other_runtimes_have_processes_of_their_own(make_row):
 
 def test_suspects_are_measured_again_alone(held):
     """With new seeds; the innocent is not."""
-    processes, _, found = held({"a": 3, "b": 0})
+    processes, _, result = held({"a": 3, "b": 0})
     assert [["a", "b"]] * 4 + [["a"]] * 4 == [rows for _, rows in processes.asked]
     assert [f"0/again/{at}/0" for at in range(4)] == [seed for seed, _ in processes.asked[4:]]
-    assert ("slower", "same") == (found["a"].verdict, found["b"].verdict)
+    assert ("slower", "same") == (result["a"].verdict, result["b"].verdict)
 
 
 def test_what_does_not_repeat_is_not_accused(held):
     """3 % slower at first, and no more when it is alone."""
-    _, _, found = held({"a": lambda seed: 3 if "first" in seed else 0, "b": 0})
-    assert "same" == found["a"].verdict
-    assert found["a"].reason.startswith("looked +3.")
+    _, _, result = held({"a": lambda seed: 3 if "first" in seed else 0, "b": 0})
+    assert "same" == result["a"].verdict
+    assert result["a"].reason.startswith("looked +3.")
 
 
 def test_only_undecided_rows_are_measured_on(held):
@@ -162,20 +162,22 @@ def test_only_undecided_rows_are_measured_on(held):
     def doubtful(seed):
         return (0, 8)[int(seed.split("/")[2]) % 2]
 
-    processes, _, found = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
+    processes, _, result = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
     assert ["a", "b", "c", "d"] == processes.asked[0][1]
     assert ["d"] == processes.asked[-1][1]
     assert 12 == len(processes.asked)
-    assert ("inconclusive", 12) == (found["d"].verdict, found["d"].processes)
+    assert ("inconclusive", 12) == (result["d"].verdict, result["d"].processes)
 
 
 def test_the_budget_ends_it(held):
     """All of it is spent on what is undecided; what was measured is judged."""
-    processes, _, found = held({"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80)
+    processes, _, result = held(
+        {"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80
+    )
     assert [f"0/first/{at}/0" for at in range(8)] == [seed for seed, _ in processes.asked]
-    assert ("inconclusive", 8) == (found["a"].verdict, found["a"].processes)
-    processes, _, found = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
-    assert "3 of at least 4 processes: give more --budget" == found["a"].reason
+    assert ("inconclusive", 8) == (result["a"].verdict, result["a"].processes)
+    processes, _, result = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
+    assert "3 of at least 4 processes: give more --budget" == result["a"].reason
 
 
 def test_suspects_have_a_share_of_the_budget(held):
@@ -184,9 +186,9 @@ def test_suspects_have_a_share_of_the_budget(held):
     def doubtful(seed):
         return (0, 8)[int(seed.split("/")[2]) % 2]
 
-    processes, _, found = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=130)
+    processes, _, result = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=130)
     assert [["a", "b", "c", "d"]] * 4 + [["b"]] * 5 + [["a"]] * 4 == [rows for _, rows in processes.asked]
-    assert ("slower", "inconclusive") == (found["a"].verdict, found["b"].verdict)
+    assert ("slower", "inconclusive") == (result["a"].verdict, result["b"].verdict)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -196,26 +198,26 @@ def test_no_budget_is_overspent_and_no_seed_comes_twice(held, seed):
     kinds = [0, 3, -3, lambda key: (0, 8)[int(key.split("/")[2]) % 2], lambda key: 3 if "first" in key else 0]
     effects = {f"row {at}": draw.choice(kinds) for at in range(draw.randint(1, 6))}
     seconds, budget_s, processes = draw.uniform(1, 20), draw.uniform(5, 300), draw.randint(4, 20)
-    fake, _, found = held(effects, seconds=seconds, budget_s=budget_s, rules=DecisionRules(processes=processes))
-    seeds = [one for one, _ in fake.asked]
+    fake, _, result = held(effects, seconds=seconds, budget_s=budget_s, rules=DecisionRules(processes=processes))
+    seeds = [item for item, _ in fake.asked]
 
     assert fake.now <= max(budget_s, seconds)
     assert len(set(seeds)) == len(seeds)
-    assert all(one.processes <= processes for one in found.values())
-    if "inconclusive" in {one.verdict for one in found.values()}:
-        assert fake.now + seconds > budget_s or any(one.processes == processes for one in found.values())
+    assert all(item.processes <= processes for item in result.values())
+    if "inconclusive" in {item.verdict for item in result.values()}:
+        assert fake.now + seconds > budget_s or any(item.processes == processes for item in result.values())
 
 
 def test_a_busy_machine_is_waited_for(held):
     """Five seconds at a time, and not forever."""
-    processes, _, found = held({"a": 0, "b": 0}, answers={1: nothing(busy="load 9"), 2: nothing(busy="load 9")})
+    processes, _, result = held({"a": 0, "b": 0}, answers={1: nothing(busy="load 9"), 2: nothing(busy="load 9")})
     assert [5.0, 5.0] == processes.slept
-    assert {"same"} == {one.verdict for one in found.values()}
-    processes, context, found = held({"a": 0, "b": 0}, answers={at: nothing(busy="load 9") for at in range(99)})
+    assert {"same"} == {item.verdict for item in result.values()}
+    processes, context, result = held({"a": 0, "b": 0}, answers={at: nothing(busy="load 9") for at in range(99)})
     assert 30.0 == sum(processes.slept)
     assert "the machine is too busy: load 9 (--allow busy)" == context.stopped
-    assert {"inconclusive"} == {one.verdict for one in found.values()}
-    assert "too busy" in found["a"].reason
+    assert {"inconclusive"} == {item.verdict for item in result.values()}
+    assert "too busy" in result["a"].reason
 
 
 def test_a_base_that_drifts_is_waited_for(held):
@@ -230,56 +232,56 @@ def test_a_base_that_drifts_is_waited_for(held):
 def test_an_emulated_cpu_is_refused(held):
     """Wherever it hides; nothing allows it."""
     emulated = {0: {"base_ns": 1_000_000, "emulated": True}}
-    _, _, found = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
-    assert {"incomparable"} == {one.verdict for one in found.values()}
-    assert "the CPU is emulated: times tell nothing" == found["a"].reason
+    _, _, result = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
+    assert {"incomparable"} == {item.verdict for item in result.values()}
+    assert "the CPU is emulated: times tell nothing" == result["a"].reason
 
 
 def test_another_cpu_is_refused(held):
     """In mid-comparison, as a cloud may move a machine; unless it is allowed."""
     moved = {2: {"base_ns": 1_000_000, "cpu": "y"}}
-    _, _, found = held({"a": 0, "b": 0}, answers=moved)
-    assert {"incomparable"} == {one.verdict for one in found.values()}
-    assert "another CPU: x, then y (--allow cpu)" == found["a"].reason
-    _, _, found = held({"a": 0, "b": 0}, answers=moved, allow=frozenset({"cpu"}))
-    assert {"same"} == {one.verdict for one in found.values()}
+    _, _, result = held({"a": 0, "b": 0}, answers=moved)
+    assert {"incomparable"} == {item.verdict for item in result.values()}
+    assert "another CPU: x, then y (--allow cpu)" == result["a"].reason
+    _, _, result = held({"a": 0, "b": 0}, answers=moved, allow=frozenset({"cpu"}))
+    assert {"same"} == {item.verdict for item in result.values()}
 
 
 def test_a_row_that_crashes_costs_itself(held):
     """The process begins anew without it, and does not count."""
     failed = nothing(failed={"a": ("candidate", "killed by SIGSEGV")})
-    processes, _, found = held({"a": 0, "b": 0}, answers={0: failed})
+    processes, _, result = held({"a": 0, "b": 0}, answers={0: failed})
     assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
-    assert ("missing", "the candidate fails: killed by SIGSEGV") == (found["a"].verdict, found["a"].reason)
-    assert "same" == found["b"].verdict
+    assert ("missing", "the candidate fails: killed by SIGSEGV") == (result["a"].verdict, result["a"].reason)
+    assert "same" == result["b"].verdict
 
 
 def test_a_process_that_dies_while_it_measures_ends_it(held):
     """What was measured is judged; the rest is inconclusive, with the reason."""
     dead = TrialError("the worker was killed by SIGKILL: out of memory?", hint="")
-    processes, context, found = held({"a": 0, "b": 0}, answers={2: dead})
+    processes, context, result = held({"a": 0, "b": 0}, answers={2: dead})
     assert 3 == len(processes.asked)
     assert "a process failed: the worker was killed by SIGKILL: out of memory?" == context.stopped
-    assert f"2 of at least 4 processes: {context.stopped}" == found["a"].reason
+    assert f"2 of at least 4 processes: {context.stopped}" == result["a"].reason
 
 
 def test_a_large_table_takes_several_processes(held):
     """In place of one, each with rows drawn anew; every row has its four."""
-    processes, _, found = held({f"row {at}": 0 for at in range(40)}, budget_s=1000)
+    processes, _, result = held({f"row {at}": 0 for at in range(40)}, budget_s=1000)
     assert [32, 8] * 4 == [len(rows) for _, rows in processes.asked]
     assert processes.asked[1][1] != processes.asked[3][1]
-    assert {("same", 4)} == {(one.verdict, one.processes) for one in found.values()}
+    assert {("same", 4)} == {(item.verdict, item.processes) for item in result.values()}
 
 
 def test_the_verdict_can_be_computed_again(held, tmp_path):
     """From what is kept, by the same rules or by others; a folder that holds nothing says so."""
     folder = tmp_path / "kept"
     folder.mkdir()
-    _, context, found = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
-    assert list(found.values()) == list(load_findings(folder))
+    _, context, result = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
+    assert list(result.values()) == list(load_findings(folder))
     assert context.processes == len(list(folder.glob("pairs.*.npz")))
-    lenient = {one.variant: one.verdict for one in load_findings(folder, DecisionRules(min_effect=0.02))}
-    assert ("slower", "slower") == (found["a"].verdict, found["c"].verdict)
+    lenient = {finding.variant: finding.verdict for finding in load_findings(folder, DecisionRules(min_effect=0.02))}
+    assert ("slower", "slower") == (result["a"].verdict, result["c"].verdict)
     assert ("same", "slower") == (lenient["a"], lenient["c"])
     (folder / "pairs.1.npz").write_bytes(b"cut")
     with pytest.raises(ResultsError, match="holds no comparison that can be read"):

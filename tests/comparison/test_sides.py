@@ -40,10 +40,10 @@ def variants():
             "precision": st.sampled_from(["fp32", "fp16", "int8"]),
         },
     )
-    sides = st.tuples(st.integers(32, 512), st.integers(32, 512)) | st.integers(32, 512).map(lambda one: (one, one))
+    sides = st.tuples(st.integers(32, 512), st.integers(32, 512)) | st.integers(32, 512).map(lambda item: (item, item))
     alphas = st.sampled_from([1.0, 0.75, 0.333]) | st.floats(1e-6, 4, exclude_min=True)
     names = st.sampled_from(sorted(table_paths("graphs")))
-    return st.builds(made, names, alphas, sides, options).filter(lambda one: one is not None)
+    return st.builds(made, names, alphas, sides, options).filter(lambda variant: variant is not None)
 
 
 @given(variants())
@@ -94,11 +94,11 @@ def test_arguments_are_told_apart(tmp_path):
 def test_settings_change_the_device(make_device):
     """Session options, provider options and threads, each in its place, over what the profile has."""
     device = make_device(options={"session.x": "0", "session.y": "0"})
-    found = SideOptions(settings={"session.x": "1", "threads": "2", "provider.z": "3"}).configure_device(device)
+    result = SideOptions(settings={"session.x": "1", "threads": "2", "provider.z": "3"}).configure_device(device)
     assert ({"session.x": "1", "session.y": "0"}, {"z": "3"}, 2) == (
-        found.options,
-        found.provider_options,
-        found.threads,
+        result.options,
+        result.provider_options,
+        result.threads,
     )
 
 
@@ -108,8 +108,8 @@ def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeyp
         "mnbench.comparison.sides.create_environment",
         lambda *asked, no_deps: Path("/cache") / "+".join([*asked, *no_deps]),
     )
-    found = SideOptions(requirement="onnxruntime==1.30.0").configure_device(make_device())
-    assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == found.gateway
+    device = SideOptions(requirement="onnxruntime==1.30.0").configure_device(make_device())
+    assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == device.gateway
     ncnn = make_device(
         runtime="ncnn", requires=("ncnn",), requires_no_deps=("pnnx",), gateway=f"popen//python={sys.executable}"
     )
@@ -140,13 +140,13 @@ def test_folders_are_paired_by_file_name(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = pair_sides(tmp_path / "a", tmp_path / "b", [])
+    requests = pair_sides(tmp_path / "a", tmp_path / "b", [])
     assert {
         "deep/y": (True, True),
         "new": (False, True),
         "old": (True, False),
         "x": (True, True),
-    } == {one.variant: (one.baseline is not None, one.candidate is not None) for one in found}
+    } == {request.variant: (request.baseline is not None, request.candidate is not None) for request in requests}
 
 
 @pytest.mark.parametrize(

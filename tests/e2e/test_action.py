@@ -62,7 +62,7 @@ def runner(workspace):
             name.replace("_", "-"): value for name, value in inputs.items()
         }
         env = {
-            name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda one: chosen[one[1]], value)
+            name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda match: chosen[match[1]], value)
             for name, value in step["env"].items()
         }
         script = temporary / "step.sh"
@@ -94,8 +94,8 @@ def table(workspace, make_record):
         runtime = Runtime(name="onnxruntime", version=onnxruntime.__version__)
         facts = {"model_sha256": build_model(parse_variant(VARIANT)).model.sha256, "runtime": runtime}
         row = make_record(0.25, 32, **facts)
-        for one in (row, *(msgspec.structs.replace(row, variant=name) for name in others)):
-            ResultsFile(workspace / "results", "cpu").append(one)
+        for item in (row, *(msgspec.structs.replace(row, variant=name) for name in others)):
+            ResultsFile(workspace / "results", "cpu").append(item)
 
     return write
 
@@ -159,8 +159,8 @@ def test_the_tool_is_installed_from_the_action_itself(runner, tmp_path):
     fake.chmod(0o755)
     done, _, _ = runner(INSTALL, python=str(fake), requirements="onnxruntime==1.31.1 'x;y'")
     assert 0 == done.returncode, done.stderr
-    made, own, more = log.read_text(encoding="utf-8").splitlines()
-    assert re.fullmatch(r"python -m venv --clear \S+/runner/mnbench", made)
+    built, own, more = log.read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"python -m venv --clear \S+/runner/mnbench", built)
     assert own.endswith(f"--constraint {ROOT}/constraints.txt {ROOT}")
     assert more.endswith("onnxruntime==1.31.1 'x;y'")
     log.unlink()

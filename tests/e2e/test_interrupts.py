@@ -66,11 +66,11 @@ def completed(workspace):
 def assert_complete(workspace, records):
     """Every cell has one record with all its processes, on stdout and in a file whose every line parses."""
     lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [json.loads(line) for line in lines]
+    stored = [json.loads(line) for line in lines]
 
     assert CELLS == [record["variant"] for record in records]
-    assert sorted(CELLS) == sorted(record["variant"] for record in kept)
-    assert [(3, None)] * 2 == [(record["processes"], record["error"]) for record in kept]
+    assert sorted(CELLS) == sorted(record["variant"] for record in stored)
+    assert [(3, None)] * 2 == [(record["processes"], record["error"]) for record in stored]
     assert VISITS == visits(workspace)
 
 
@@ -89,12 +89,12 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
     assert "" == stdout
     assert "--resume continues" in stderr
     assert until(lambda: not processes(group=process.pid))
-    kept = visits(workspace)
-    assert f"stopped: {kept} visits are kept" in stderr
-    assert 2 <= kept < VISITS
+    stored = visits(workspace)
+    assert f"stopped: {stored} visits are kept" in stderr
+    assert 2 <= stored < VISITS
 
-    records, told = completed(workspace)
-    assert f": {kept} visits are made" in told
+    records, message = completed(workspace)
+    assert f": {stored} visits are made" in message
     assert_complete(workspace, records)
 
 
@@ -103,7 +103,7 @@ def temporary(workspace):
     return list(workspace.parent.glob("mnbench-*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda item: item.name)
 @pytest.mark.parametrize("delay_s", [0, 0.1, 0.3])
 def test_stopped_while_building(workspace, tree, number, delay_s):
     """Ctrl-C or SIGTERM before anything is measured exits with 130 and one plain line, and leaves nothing."""
@@ -152,10 +152,10 @@ def test_sigterm_while_measuring_ends_like_ctrl_c(workspace, delay_s):
         time.sleep(delay_s)
         process.terminate()
         stdout, stderr = process.communicate(timeout=PATIENCE_S)
-    kept = visits(workspace)
+    stored = visits(workspace)
 
     assert (130, "") == (process.returncode, stdout)
-    assert f"stopped: {kept} visits are kept in results/raw/" in stderr
+    assert f"stopped: {stored} visits are kept in results/raw/" in stderr
     assert "Traceback" not in stderr
     assert [] == temporary(workspace)
     assert until(lambda: not processes(group=process.pid))
@@ -171,9 +171,9 @@ def test_resume_after_ctrl_c_repeats_no_visit(workspace):
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=PATIENCE_S)
         assert 130 == process.returncode
-        found = {path: path.stat().st_mtime_ns for path in workspace.glob("results/raw/*/*.npz")}
-        assert stamps == {path: found[path] for path in stamps}
-        stamps = found
+        entries = {path: path.stat().st_mtime_ns for path in workspace.glob("results/raw/*/*.npz")}
+        assert stamps == {path: entries[path] for path in stamps}
+        stamps = entries
     with started(workspace, [*RUN[: RUN.index("v1")], "--resume"]) as process:
         stdout, stderr = process.communicate(timeout=PATIENCE_S)
 
@@ -198,7 +198,7 @@ def test_ctrl_c_while_a_worker_starts_shows_no_traceback(workspace):
 def test_kill_loses_at_most_the_visit_in_flight(workspace):
     """Killed at random moments, alone or with its workers, a run is continued to one record a cell."""
     draw = random.Random()
-    kept = 0
+    stored = 0
     for send in (os.kill, os.killpg, os.kill, os.killpg, os.kill):
         with started(workspace) as process:
             time.sleep(draw.uniform(0.3, 1.8))
@@ -206,8 +206,8 @@ def test_kill_loses_at_most_the_visit_in_flight(workspace):
             process.communicate(timeout=PATIENCE_S)
         # A worker whose run is gone ends by itself.
         assert until(lambda pid=process.pid: not processes(group=pid))
-        assert kept <= visits(workspace)
-        kept = visits(workspace)
+        assert stored <= visits(workspace)
+        stored = visits(workspace)
     completed(workspace)
     records = ResultsFile(workspace / "results", "cpu").read_records()
     runs = {path.name for path in workspace.glob("results/raw/*-*")}
@@ -241,18 +241,18 @@ def test_kill_right_after_a_visit(workspace, number):
 
 def test_two_runs_at_once_lose_no_record(workspace):
     """Two processes that measure the same cells into the same file both finish, each with its own run and records."""
-    with started(workspace) as one, started(workspace) as other:
-        outputs = [process.communicate(timeout=120) for process in (one, other)]
+    with started(workspace) as item, started(workspace) as other:
+        outputs = [process.communicate(timeout=120) for process in (item, other)]
     records = [json.loads(stdout)["records"] for stdout, _ in outputs]
     lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [json.loads(line) for line in lines]
+    stored = [json.loads(line) for line in lines]
 
-    assert [0, 0] == [one.returncode, other.returncode]
-    assert 2 == len({record["run"] for record in kept})
-    assert Counter(f"{record['run']}/{cell}" for record in kept for cell in [record["variant"]]) == dict.fromkeys(
-        (record["id"] for found in records for record in found), 1
+    assert [0, 0] == [item.returncode, other.returncode]
+    assert 2 == len({record["run"] for record in stored})
+    assert Counter(f"{record['run']}/{cell}" for record in stored for cell in [record["variant"]]) == dict.fromkeys(
+        (record["id"] for result in records for record in result), 1
     )
-    assert 2 * len(CELLS) == len(kept)
+    assert 2 * len(CELLS) == len(stored)
     assert 2 * VISITS == visits(workspace)
 
 
@@ -302,9 +302,9 @@ def test_a_wall_clock_that_went_back_costs_nothing(workspace):
         process.communicate(timeout=PATIENCE_S)
     with started(workspace, at(5)) as process:
         second = json.loads(process.communicate(timeout=120)[0])["records"]
-    kept = ResultsFile(workspace / "results", "cpu").read_records()
+    records = ResultsFile(workspace / "results", "cpu").read_records()
 
     assert first[0]["run"] > second[0]["run"]
     assert [record["id"] for record in first] != [record["id"] for record in second]
-    assert sorted(record["id"] for record in (*first, *second)) == sorted(record.id for record in kept)
+    assert sorted(record["id"] for record in (*first, *second)) == sorted(record.id for record in records)
     assert 2 * VISITS == visits(workspace)

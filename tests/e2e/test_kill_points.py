@@ -116,11 +116,11 @@ def attempt(plan, make_sample, life):
 
 def medians_kept(store):
     """The median of each kept visit, by cell."""
-    kept = {cell: [] for cell in CELLS}
+    stored = {cell: [] for cell in CELLS}
     for path in store.raw_folder.glob("*/*.npz"):
         with np.load(path) as arrays:
-            kept[path.name.rsplit(".", 2)[0]].append(int(np.median(arrays["latencies_ns"])))
-    return kept
+            stored[path.name.rsplit(".", 2)[0]].append(int(np.median(arrays["latencies_ns"])))
+    return stored
 
 
 def over(store):
@@ -146,20 +146,20 @@ def test_a_run_killed_anywhere_and_continued_is_whole(attempt, life, tmp_path, m
     steps = steps_of(attempt, ResultsFile(tmp_path / "whole", "cpu"), life)
     for seed in range(group, SEEDS, GROUPS):
         draw = random.Random(seed)
-        store, found, kills = ResultsFile(tmp_path / str(seed), "cpu"), [], 0
+        store, result, kills = ResultsFile(tmp_path / str(seed), "cpu"), [], 0
         life.begin(10**6, draw)
         store.folder.mkdir()
         store.path.write_bytes(draw.choice([old, old[:-1], old + old[: draw.randrange(1, len(old) - 1)]]))
         for left in [*(draw.randint(1, steps) for _ in range(draw.randint(1, 4))), 10**6]:
             life.begin(left, draw)
             try:
-                attempt(store, found)
+                attempt(store, result)
             except Killed:
                 kills += 1
             life.begin(10**6, draw)
             if over(store):
                 break
-        kept = medians_kept(store)
+        stored = medians_kept(store)
         first, *records = store.read_records()
 
         assert (seed, before) == (seed, first)
@@ -168,9 +168,9 @@ def test_a_run_killed_anywhere_and_continued_is_whole(attempt, life, tmp_path, m
         lines = store.path.read_bytes().splitlines()
         assert (seed, ["run" in json.loads(line) for line in lines]) == (seed, [True] * (1 + len(CELLS)))
         # Only a visit that was not kept yet is made again, at most one for each kill.
-        assert (seed, [PROCESSES] * 2) == (seed, [len(kept[cell]) for cell in CELLS])
-        assert (seed, True) == (seed, VISITS <= len(found) <= VISITS + kills)
-        assert (seed, {cell: median(kept[cell]) for cell in CELLS}) == (
+        assert (seed, [PROCESSES] * 2) == (seed, [len(stored[cell]) for cell in CELLS])
+        assert (seed, True) == (seed, VISITS <= len(result) <= VISITS + kills)
+        assert (seed, {cell: median(stored[cell]) for cell in CELLS}) == (
             seed,
             {record.variant: record.latency_ns.median for record in records},
         )
@@ -184,16 +184,20 @@ def test_every_single_step_may_be_the_last(attempt, life, tmp_path):
     assert steps > 4 * VISITS
     for last in range(1, steps + 1):
         for choice in range(3):
-            store, found = ResultsFile(tmp_path / f"{last}-{choice}", "cpu"), []
+            store, result = ResultsFile(tmp_path / f"{last}-{choice}", "cpu"), []
             draw = random.Random(last)
             draw.choice = lambda parts, choice=choice: parts[choice]
             life.begin(last, draw)
             with contextlib.suppress(Killed):
-                attempt(store, found)
+                attempt(store, result)
             life.begin(10**6, draw)
             if len(store.read_records()) < len(CELLS) or any(store.raw_folder.glob("*/arguments.json")):
-                attempt(store, found)
+                attempt(store, result)
 
-            assert (last, choice, sorted(CELLS)) == (last, choice, sorted(one.variant for one in store.read_records()))
+            assert (last, choice, sorted(CELLS)) == (
+                last,
+                choice,
+                sorted(record.variant for record in store.read_records()),
+            )
             assert (last, choice, VISITS) == (last, choice, sum(map(len, medians_kept(store).values())))
-            assert (last, choice, True) == (last, choice, len(found) <= VISITS + 1)
+            assert (last, choice, True) == (last, choice, len(result) <= VISITS + 1)

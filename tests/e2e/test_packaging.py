@@ -55,8 +55,8 @@ def test_the_wheel_carries_the_tables_and_nothing_else(source, wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         facts = {name for name in archive.namelist() if ".dist-info/" in name}
-    found = (*source.glob("graphs/**/*.toml"), *source.glob("devices/*.toml"))
-    tables = {f"mnbench/{path.relative_to(source)}" for path in found}
+    result = (*source.glob("graphs/**/*.toml"), *source.glob("devices/*.toml"))
+    tables = {f"mnbench/{path.relative_to(source)}" for path in result}
     modules = {str(path.relative_to(source)) for path in source.glob("mnbench/**/*.*")}
 
     assert {"mnbench/graphs/v1.toml", "mnbench/devices/cpu.toml"} <= names

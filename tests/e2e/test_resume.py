@@ -91,7 +91,7 @@ def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
     third = invoke("run", "--resume")
     last = invoke("run", "--resume")
 
-    assert [130, 130, 1, 1] == [one.exit_code for one in (first, second, third, last)]
+    assert [130, 130, 1, 1] == [item.exit_code for item in (first, second, third, last)]
     assert "" == second.stdout
     assert "cells could not be measured" in third.stderr
     assert "holds no unfinished run" in last.stderr

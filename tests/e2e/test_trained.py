@@ -56,9 +56,9 @@ def difference(module, proto, size):
     """How far our graph lies from PyTorch's network, and the share of images whose first class is the same."""
     with torch.no_grad():
         expected = module(torch.from_numpy(images(size))).numpy()
-    (found,) = equivalence.reference_outputs(proto.SerializeToString(), {"input": images(size)}, name="trained")
-    assert (expected.argmax(1) == found.argmax(1)).all() or equivalence.relative_difference(expected, found) > WITHIN
-    return equivalence.relative_difference(expected, found)
+    (result,) = equivalence.reference_outputs(proto.SerializeToString(), {"input": images(size)}, name="trained")
+    assert (expected.argmax(1) == result.argmax(1)).all() or equivalence.relative_difference(expected, result) > WITHIN
+    return equivalence.relative_difference(expected, result)
 
 
 @pytest.mark.slow
@@ -68,16 +68,16 @@ def test_our_graphs_compute_what_pytorch_computes(name, trained, record_property
     module, path, graph, alpha, padding = trained(name)
     worst = 0.0
     for size in SIZES:
-        found = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
-        assert alpha == found.variant.alpha
-        made = build_model(found.variant, pretrained=found.pretrained)
-        worst = max(worst, difference(module, made.model.proto, size))
-    kept = build_model(found.variant, pretrained=found.pretrained, keep_bn=True)
-    worst = max(worst, difference(module, kept.model.proto, size))
+        fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
+        assert alpha == fitted_checkpoint.variant.alpha
+        model = build_model(fitted_checkpoint.variant, pretrained=fitted_checkpoint.pretrained)
+        worst = max(worst, difference(module, model.model.proto, size))
+    stored = build_model(fitted_checkpoint.variant, pretrained=fitted_checkpoint.pretrained, keep_bn=True)
+    worst = max(worst, difference(module, stored.model.proto, size))
     record_property("difference", worst)
     print(f"{name}: {worst:.1e}")  # noqa: T201  pytest -s
 
-    assert "BatchNormalization" in {node.op_type for node in kept.model.proto.graph.node}
+    assert "BatchNormalization" in {node.op_type for node in stored.model.proto.graph.node}
     assert worst < WITHIN
 
 
@@ -88,10 +88,10 @@ def test_a_converted_pickle_is_the_same_checkpoint(trained, tmp_path):
     torch.save({"state_dict": module.state_dict()}, pickle)
     line = checkpoint.conversion_command(pickle)
     subprocess.run(line.replace("python ", f"{sys.executable} ", 1), shell=True, check=True, timeout=120)  # noqa: S602
-    expected, found = load_file(path), load_file(pickle.with_suffix(".safetensors"))
+    expected, result = load_file(path), load_file(pickle.with_suffix(".safetensors"))
 
-    assert expected.keys() == found.keys()
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert expected.keys() == result.keys()
+    assert all(np.array_equal(expected[name], result[name]) for name in expected)
 
 
 # What would be wrong
@@ -140,8 +140,8 @@ def test_a_wrong_graph_is_told(name, mutate, trained):
     """One mistake in the graph lifts the difference above what right graphs have."""
     module, path, graph, _, padding = trained(name)
     size = (160, 160)
-    found = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
-    proto = to_onnx(build_network(found.variant), pretrained=found.pretrained).proto
+    fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
+    proto = to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto
     right = difference(module, proto, size)
     mutate(proto)
     wrong = difference(module, proto, size)
@@ -154,12 +154,12 @@ def test_swapped_weights_are_told(trained):
     """Two tensors of one shape, each in the other's place, lift the difference too."""
     module, path, graph, *_ = trained("torchvision shufflenet_v2_x0_5")
     size = (160, 160)
-    found = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
+    fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
     left, right = "stage3.1/left/pointwise/conv.weight", "stage3.1/right/pointwise/conv.weight"
-    weights = found.pretrained.weights
+    weights = fitted_checkpoint.pretrained.weights
     swapped = weights | {left: weights[right], right: weights[left]}
 
-    wrong = to_onnx(build_network(found.variant), pretrained=PretrainedWeights(swapped, "")).proto
+    wrong = to_onnx(build_network(fitted_checkpoint.variant), pretrained=PretrainedWeights(swapped, "")).proto
     assert difference(module, wrong, size) > WITHIN
 
 
@@ -167,10 +167,24 @@ def test_the_shuffle_of_the_paper_is_another_network(trained):
     """Where g does not divide a group's channels, Megvii's weights in the paper's graph compute another thing."""
     module, path, graph, *_ = trained("Megvii ShuffleNetV1 0.5x g8")
     size = (160, 160)
-    found = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
+    fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
     paper = Variant(
-        architecture=found.variant.architecture, alpha=0.5, groups=8, unit="paper", resolution=size, batch=BATCH
+        architecture=fitted_checkpoint.variant.architecture,
+        alpha=0.5,
+        groups=8,
+        unit="paper",
+        resolution=size,
+        batch=BATCH,
     )
 
-    assert difference(module, to_onnx(build_network(found.variant), pretrained=found.pretrained).proto, size) < WITHIN
-    assert difference(module, to_onnx(build_network(paper), pretrained=found.pretrained).proto, size) > WITHIN
+    assert (
+        difference(
+            module,
+            to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto,
+            size,
+        )
+        < WITHIN
+    )
+    assert (
+        difference(module, to_onnx(build_network(paper), pretrained=fitted_checkpoint.pretrained).proto, size) > WITHIN
+    )

@@ -104,12 +104,12 @@ def test_cost_is_monotone_in_alpha_and_resolution(name):
     for resolution in RESOLUTIONS[::3]:
         costs = [total_cost(build_network(variant(name, alpha, resolution)).layers) for alpha in sorted(ALPHAS)]
         for figure in ("params", "mult_adds", "memory_access"):
-            grown = [getattr(one, figure) for one in costs]
+            grown = [getattr(cost, figure) for cost in costs]
             assert grown == sorted(grown)
     for alpha in ALPHAS[::5]:
         squares = [total_cost(build_network(variant(name, alpha, size)).layers) for size in RESOLUTIONS[:8]]
         for figure in ("mult_adds", "memory_access"):
-            grown = [getattr(one, figure) for one in squares]
+            grown = [getattr(cost, figure) for cost in squares]
             assert grown == sorted(grown)
 
 
@@ -137,10 +137,10 @@ def test_the_extension_of_columns_is_monotone(alphas):
 @given(st.floats(0.001, 1e5), st.integers(1, 64), st.integers(1, 64))
 def test_to_multiple_is_the_nearest_that_reaches_the_minimum(channels, divisor, minimum):
     """It is a multiple, reaches the minimum, and lies within half a divisor of the channels unless the minimum asks."""
-    found = round_to_multiple(channels, divisor, minimum)
-    assert found % divisor == 0
-    assert found >= minimum
-    assert abs(found - channels) <= divisor / 2 or found - divisor < minimum
+    value = round_to_multiple(channels, divisor, minimum)
+    assert value % divisor == 0
+    assert value >= minimum
+    assert abs(value - channels) <= divisor / 2 or value - divisor < minimum
 
 
 @pytest.mark.parametrize(
@@ -228,29 +228,29 @@ def test_an_open_batch_takes_any_number_of_images(name):
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
     (three,) = session.run(None, {"input": images})
-    (one,) = session.run(None, {"input": images[1:2]})
-    np.testing.assert_allclose(one[0], three[1], atol=1e-4 * three.std())
+    (item,) = session.run(None, {"input": images[1:2]})
+    np.testing.assert_allclose(item[0], three[1], atol=1e-4 * three.std())
 
 
 def test_weights_do_not_depend_on_the_batch():
     """The same seed gives the same weights for every batch."""
-    one, many = (
+    item, many = (
         {
             tensor.name: tensor.raw_data
             for tensor in to_onnx(build_network(variant("v3-small", 0.25, (64, 64), batch=n))).proto.graph.initializer
         }
         for n in (1, 4)
     )
-    assert one == many
+    assert item == many
 
 
 @pytest.mark.parametrize("opset", [14, 15, 18, 21])
 @pytest.mark.parametrize("name", ["v1", "v3-small", "shufflenet-v2"])
 def test_opsets(name, opset):
     """The graph is written in the opset asked for, checked, and runs."""
-    made = build_model(variant(name, 0.25, (64, 64)), opset=opset)
-    assert made.model.opset == opset
-    assert run(made.model.proto)[0].shape == (1, 1000)
+    model = build_model(variant(name, 0.25, (64, 64)), opset=opset)
+    assert model.model.opset == opset
+    assert run(model.model.proto)[0].shape == (1, 1000)
 
 
 @pytest.mark.parametrize("size", [32, 33, 64, 97])

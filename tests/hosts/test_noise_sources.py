@@ -13,7 +13,7 @@ from mnbench.hosts.noise_sources import noise_sources
 def found(facts=None, looks=None, gpu=None):
     """Names and severities of what disturbs, in order."""
     every = noise_sources(QUIET | (facts or {}), *(looks or (REST, after())), gpu=gpu)
-    return [(one.name, one.severity) for one in every]
+    return [(source.name, source.severity) for source in every]
 
 
 def test_nothing_disturbs_a_quiet_machine():
@@ -73,10 +73,10 @@ def test_nothing_disturbs_a_quiet_machine():
 )
 def test_facts_that_disturb(facts, name, severity, mend):
     """Each fact that disturbs is named alone, with the command that mends it."""
-    (one,) = noise_sources(QUIET | facts, REST, after())
+    (source,) = noise_sources(QUIET | facts, REST, after())
 
-    assert (name, severity) == (one.name, one.severity)
-    assert mend in one.fix
+    assert (name, severity) == (source.name, source.severity)
+    assert mend in source.fix
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_facts_that_do_not_disturb(facts):
 )
 def test_what_happens_between_two_looks(grown, name, says):
     """Each counter that has grown is named, with how much."""
-    (one,) = noise_sources(QUIET, REST, after(**grown))
+    (source,) = noise_sources(QUIET, REST, after(**grown))
 
-    assert (name, "disturbs") == (one.name, one.severity)
-    assert says in one.evidence
+    assert (name, "disturbs") == (source.name, source.severity)
+    assert says in source.evidence
 
 
 def test_own_work_is_no_other_load():
@@ -175,9 +175,9 @@ def test_what_holds_a_gpu_back(changes, expected):
 
 def test_the_command_for_a_gpus_clocks_names_what_it_can_hold():
     """Clocks are locked below their maximum."""
-    (one,) = noise_sources(QUIET, REST, after(), gpu=QUIET_GPU | {"clock_limits": []})
+    (source,) = noise_sources(QUIET, REST, after(), gpu=QUIET_GPU | {"clock_limits": []})
 
-    assert "sudo nvidia-smi --lock-gpu-clocks=1485 " in one.fix
+    assert "sudo nvidia-smi --lock-gpu-clocks=1485 " in source.fix
 
 
 def test_what_disturbs_comes_first_and_once():
@@ -198,7 +198,7 @@ def test_what_is_missing_breaks_nothing(facts, conditions, grown):
     """Facts and conditions that a host does not show, or an older worker did not send, are no error."""
     known = {key: value for key, value in QUIET.items() if key not in facts}
     looks = [REST | {"at_ns": 10**9 * index, "user_s": value} for index, value in enumerate(grown)]
-    seen = [{key: value for key, value in look.items() if key not in conditions} for look in looks]
+    recorded = [{key: value for key, value in look.items() if key not in conditions} for look in looks]
 
-    assert all(one.evidence and one.fix and one.severity for one in noise_sources(known, *seen))
-    assert noise_sources(dict.fromkeys(known), *seen, gpu={}) is not None
+    assert all(source.evidence and source.fix and source.severity for source in noise_sources(known, *recorded))
+    assert noise_sources(dict.fromkeys(known), *recorded, gpu={}) is not None

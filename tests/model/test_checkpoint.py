@@ -42,18 +42,18 @@ def saved(workspace):
 
 
 @pytest.mark.parametrize("counters", [True, False], ids=["counters", "none"])
-@pytest.mark.parametrize(("name", "whose"), [(name, one) for name, every in GRAPHS.items() for one in every])
+@pytest.mark.parametrize(("name", "whose"), [(name, item) for name, every in GRAPHS.items() for item in every])
 def test_each_tensor_becomes_the_one_that_its_name_says(name, whose, counters, saved):
     """Every weight of the graph comes from the checkpoint, and every tensor but training's counters is used once."""
     held = tensors(name, whose, counters=counters)
-    found = fit_checkpoint(open_checkpoint(saved(held)), variant(name), alpha=None)
-    kept = {key for key in held if not key.endswith("num_batches_tracked")}
-    numbers = found.pretrained.weights
+    fitted_checkpoint = fit_checkpoint(open_checkpoint(saved(held)), variant(name), alpha=None)
+    stored = {key for key in held if not key.endswith("num_batches_tracked")}
+    numbers = fitted_checkpoint.pretrained.weights
 
-    assert (whose, 1.0) == (found.layout, found.variant.alpha)
-    assert len(kept) == len(numbers)
-    assert sorted(held[key].tobytes() for key in kept) == sorted(one.tobytes() for one in numbers.values())
-    graph = to_onnx(build_network(found.variant), pretrained=found.pretrained).proto.graph
+    assert (whose, 1.0) == (fitted_checkpoint.layout, fitted_checkpoint.variant.alpha)
+    assert len(stored) == len(numbers)
+    assert sorted(held[key].tobytes() for key in stored) == sorted(number.tobytes() for number in numbers.values())
+    graph = to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto.graph
     initializers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     assert [] == [key for key, array in numbers.items() if not np.array_equal(array, initializers[key])]
 
@@ -62,9 +62,10 @@ def test_each_tensor_becomes_the_one_that_its_name_says(name, whose, counters, s
 def test_alpha_is_read_from_the_shapes(name, alpha, saved):
     """Of published width multipliers and of others; the widths are the checkpoint's."""
     whose = GRAPHS[name][-1]
-    found = fit_checkpoint(open_checkpoint(saved(tensors(name, whose, alpha))), variant(name), alpha=None)
+    fitted_checkpoint = fit_checkpoint(open_checkpoint(saved(tensors(name, whose, alpha))), variant(name), alpha=None)
     shapes = {
-        one.name: one.shape for one in expected_tensors(naming_of(name, whose), build_network(found.variant).layers)
+        expected.name: expected.shape
+        for expected in expected_tensors(naming_of(name, whose), build_network(fitted_checkpoint.variant).layers)
     }
 
     assert {name: array.shape for name, array in tensors(name, whose, alpha, counters=False).items()} == shapes
@@ -73,13 +74,17 @@ def test_alpha_is_read_from_the_shapes(name, alpha, saved):
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 8])
 def test_groups_are_read_from_the_shapes(groups, saved):
     """ShuffleNet V1's, together with its α."""
-    found = fit_checkpoint(
+    fitted_checkpoint = fit_checkpoint(
         open_checkpoint(saved(tensors("shufflenet-v1", "Megvii", 0.5, groups=groups))),
         variant("shufflenet-v1"),
         alpha=None,
     )
 
-    assert (groups, 0.5, "megvii") == (found.variant.groups, found.variant.alpha, found.variant.unit)
+    assert (groups, 0.5, "megvii") == (
+        fitted_checkpoint.variant.groups,
+        fitted_checkpoint.variant.alpha,
+        fitted_checkpoint.variant.unit,
+    )
 
 
 def test_classes_are_read_from_the_shapes(saved):
@@ -105,11 +110,18 @@ def test_classes_are_read_from_the_shapes(saved):
 )
 def test_epsilon_is_that_of_the_library(name, whose, padding, epsilon, saved):
     """Names tell whose weights they are, and timm's with TensorFlow's padding have TensorFlow's epsilon."""
-    found = fit_checkpoint(open_checkpoint(saved(tensors(name, whose))), variant(name, padding=padding), alpha=None)
-    proto = to_onnx(build_network(found.variant), pretrained=found.pretrained).proto
-    attributes = [one for node in proto.graph.node for one in node.attribute if one.name == "epsilon"]
+    fitted_checkpoint = fit_checkpoint(
+        open_checkpoint(saved(tensors(name, whose))), variant(name, padding=padding), alpha=None
+    )
+    proto = to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto
+    attributes = [
+        attribute_proto
+        for node in proto.graph.node
+        for attribute_proto in node.attribute
+        if attribute_proto.name == "epsilon"
+    ]
 
-    assert {np.float32(epsilon)} == {np.float32(one.f) for one in attributes}
+    assert {np.float32(epsilon)} == {np.float32(attribute_proto.f) for attribute_proto in attributes}
 
 
 def test_build_makes_the_same_of_every_file(invoke, workspace, saved):
@@ -126,7 +138,7 @@ def test_build_makes_the_same_of_every_file(invoke, workspace, saved):
         assert (0, "v2-a0.35-r32") == (result.exit_code, json.loads(result.stdout)["variant"])
         graphs.append(onnx.load(workspace / "v2-a0.35-r32.onnx"))
 
-    assert 1 == len({one.graph.SerializeToString(deterministic=True) for one in graphs})
+    assert 1 == len({graph.graph.SerializeToString(deterministic=True) for graph in graphs})
     props = {entry.key: entry.value for entry in graphs[0].metadata_props}
     assert props["weights"].startswith("a.safetensors, sha256 ")
     assert "seed" not in props
@@ -138,7 +150,7 @@ def test_one_checkpoint_at_several_sizes_and_precisions(invoke, workspace, saved
     result = invoke("build", "v3-small", "--weights", path, "--res", "32,64", "--precision", "fp16", "--keep-bn")
 
     assert 0 == result.exit_code, result.stderr
-    assert {"v3-small-a1-r32-fp16.onnx", "v3-small-a1-r64-fp16.onnx"} <= {one.name for one in workspace.iterdir()}
+    assert {"v3-small-a1-r32-fp16.onnx", "v3-small-a1-r64-fp16.onnx"} <= {item.name for item in workspace.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -159,10 +171,12 @@ def test_namings_name_every_layer():
     for name, every in GRAPHS.items():
         for whose in every:
             naming = naming_of(name, whose)
-            names = [one.name for one in expected_tensors(naming, build_network(variant(name)).layers)]
+            names = [expected.name for expected in expected_tensors(naming, build_network(variant(name)).layers)]
             assert names
             assert len(names) == len(set(names))
-    assert len(CHECKPOINT_LAYOUTS) == len({(one.family, one.name) for one in CHECKPOINT_LAYOUTS})
+    assert len(CHECKPOINT_LAYOUTS) == len(
+        {(checkpoint_layout.family, checkpoint_layout.name) for checkpoint_layout in CHECKPOINT_LAYOUTS}
+    )
 
 
 # What does not fit
@@ -249,8 +263,8 @@ def header(entries, data=b""):
 
 def named_twice():
     """Two tensors of one name, on the same bytes."""
-    one = b'"features.0.0.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
-    return header(b"{" + one + b"," + one + b"}", bytes(4))
+    item = b'"features.0.0.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    return header(b"{" + item + b"," + item + b"}", bytes(4))
 
 
 NAN = HELD | {"features.0.1.bias": np.full_like(HELD["features.0.1.bias"], np.nan)}
@@ -382,7 +396,7 @@ def test_a_file_reads_back_as_it_was(saved):
 def test_own_tables_have_names_too(mine, saved):
     """A graph of the user's own, of a family with names and with as many blocks, takes weights as the built-in does."""
     assert mine.is_file()
-    found = fit_checkpoint(open_checkpoint(saved(tensors("v1", "timm"))), variant("mine"), alpha=None)
+    fitted_checkpoint = fit_checkpoint(open_checkpoint(saved(tensors("v1", "timm"))), variant("mine"), alpha=None)
 
-    assert "mine" == found.variant.architecture.name
-    assert 1e-5 == msgspec.to_builtins(found.variant.architecture)["batch_norm_epsilon"]
+    assert "mine" == fitted_checkpoint.variant.architecture.name
+    assert 1e-5 == msgspec.to_builtins(fitted_checkpoint.variant.architecture)["batch_norm_epsilon"]

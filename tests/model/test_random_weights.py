@@ -62,10 +62,10 @@ def _quadrature(function):
     z, of_z = np.polynomial.hermite_e.hermegauss(200)
     u, of_u = np.polynomial.legendre.leggauss(16)
     gamma, beta = 1 + GAMMA_SPREAD * u, BETA_SPREAD * u
-    made = function(gamma[:, None, None] * z + beta[:, None])
+    built = function(gamma[:, None, None] * z + beta[:, None])
     share = of_u[:, None, None] / 2 * (of_u[:, None] / 2) * (of_z / of_z.sum())
-    mean = (share * made).sum()
-    return mean, (share * made**2).sum() - mean**2
+    mean = (share * built).sum()
+    return mean, (share * built**2).sum() - mean**2
 
 
 def _scales(alpha, resolution, seed):
@@ -127,7 +127,7 @@ def test_numbers_of_a_seed_are_fixed():
 def test_no_two_tensors_are_the_same():
     """Tensors of one shape hold different numbers, and so do the filters of one tensor."""
     weights = [value for name, value in _weights(_network(alpha=1).layers).items() if name.endswith("conv.weight")]
-    filters = [one.tobytes() for weight in weights for one in weight]
+    filters = [item.tobytes() for weight in weights for item in weight]
 
     assert len(filters) == len(set(filters))
 
@@ -144,10 +144,10 @@ def test_layers_behind_change_nothing(count, seed):
 
 def test_layers_beside_change_nothing():
     """A layer's numbers do not depend on the layers before it, nor on their order."""
-    one, other = _conv("one"), _conv("other")
+    layer, other = _conv("one"), _conv("other")
 
-    assert _same(_weights([one, _norm(one), other]), _weights([other, one, _norm(one)]))
-    assert _same(_weights([one]), {"one.weight": _weights([other, one])["one.weight"]})
+    assert _same(_weights([layer, _norm(layer), other]), _weights([other, layer, _norm(layer)]))
+    assert _same(_weights([layer]), {"one.weight": _weights([other, layer])["one.weight"]})
 
 
 @given(st.floats(0, 1, exclude_min=True), SEEDS)
@@ -158,7 +158,7 @@ def test_range_of_the_numbers(alpha, seed):
     weights = _weights(layers, seed)
     reach = {layer.scope: math.sqrt(3 / math.prod(layer.weights[0][1:])) for layer in layers if layer.kind == "conv"}
     filled = {
-        1: [weights[f"{scope}.weight"] / one for scope, one in reach.items()],
+        1: [weights[f"{scope}.weight"] / item for scope, item in reach.items()],
         0.25: [weights[f"{layer.scope}.beta"] for layer in layers if layer.kind == "batch_norm"]
         + [weights[f"{layer.scope}.gamma"] - 1 for layer in layers if layer.kind == "batch_norm"]
         + [weights["fc.bias"]],
@@ -181,9 +181,9 @@ def test_shapes_of_the_numbers(alpha):
         for layer in layers
         for name, shape in zip(names.get(layer.kind, []), layer.weights, strict=True)
     }
-    found = {name: (tensor.shape, tensor.dtype) for name, tensor in _weights(layers).items()}
+    entries = {name: (tensor.shape, tensor.dtype) for name, tensor in _weights(layers).items()}
 
-    assert expected == {name: one for name, one in found.items() if not name.endswith((".mean", ".variance"))}
+    assert expected == {name: item for name, item in entries.items() if not name.endswith((".mean", ".variance"))}
 
 
 def test_numbers_are_uniform():

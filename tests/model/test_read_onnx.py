@@ -308,11 +308,11 @@ def test_resolution_settles_open_sizes(tmp_path, shape):
     """Height and width come from the resolution, in every layer and in the model's bytes."""
     model = read_onnx(_saved(tmp_path / "m.onnx", _proto(shape)), resolution=(20, 30))
     saved = onnx.load_from_string(model.data).graph.input[0].type.tensor_type.shape.dim
-    made = [(1, 4, 20, 30), (1, 4, 20, 30)]
+    built = [(1, 4, 20, 30), (1, 4, 20, 30)]
     taken = [1, 3, 20, 30]
     resolution = (20, 30)
 
-    assert made == [layer.output.shape for layer in onnx_layers(model)]
+    assert built == [layer.output.shape for layer in onnx_layers(model)]
     assert taken == [side.dim_value for side in saved]
     assert resolution == input_resolution(model)
 

@@ -111,9 +111,9 @@ def test_costs_survive(plain, simplified):
 
 def test_types_of_layers_survive(plain, simplified):
     """A convolution with a bias is of the type that it was without."""
-    kept = [layer.type for layer in onnx_layers(plain) if layer.kind != "batch_norm"]
+    stored = [layer.type for layer in onnx_layers(plain) if layer.kind != "batch_norm"]
 
-    assert kept == [layer.type for layer in onnx_layers(simplified)]
+    assert stored == [layer.type for layer in onnx_layers(simplified)]
 
 
 def test_metadata_is_ours_alone(plain, simplified):
@@ -145,17 +145,17 @@ def test_same_input_same_bytes(plain):
 @pytest.mark.parametrize("thorough", [True, False])
 def test_keep_bn(plain, thorough):
     """With `keep_bn` every batch normalization stays, in its place."""
-    kept = simplify(plain, thorough=thorough, keep_bn=True)
+    model = simplify(plain, thorough=thorough, keep_bn=True)
 
-    assert [node.name for node in plain.proto.graph.node] == [node.name for node in kept.proto.graph.node]
-    assert check_equivalence(plain, kept) <= 1e-6
+    assert [node.name for node in plain.proto.graph.node] == [node.name for node in model.proto.graph.node]
+    assert check_equivalence(plain, model) <= 1e-6
 
 
 def test_thorough_folds_constants():
     """A thorough simplification computes what does not depend on the input, a quick one does not."""
-    one = helper.make_node("Constant", [], ["one"], value_float=1.0)
+    node_proto = helper.make_node("Constant", [], ["one"], value_float=1.0)
     two = helper.make_node("Add", ["one", "one"], ["two"])
-    model = _graph([one, two, helper.make_node("Mul", ["x", "two"], ["y"])], {"x": [2, 3]}, {"y": [2, 3]})
+    model = _graph([node_proto, two, helper.make_node("Mul", ["x", "two"], ["y"])], {"x": [2, 3]}, {"y": [2, 3]})
     operators = [node.op_type for node in simplify(model, thorough=True).proto.graph.node]
 
     assert "Add" not in operators
@@ -285,10 +285,10 @@ def test_proof_catches_a_missing_output():
     """A candidate with fewer outputs fails the proof."""
     nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])]
     both = _graph(nodes, {"x": [4, 5]}, {"y": [4, 5], "z": [4, 5]})
-    one = _graph(nodes[:1], {"x": [4, 5]}, {"y": [4, 5]})
+    model = _graph(nodes[:1], {"x": [4, 5]}, {"y": [4, 5]})
 
     with pytest.raises(SimplifyError):
-        check_equivalence(both, one)
+        check_equivalence(both, model)
 
 
 def test_proof_catches_an_output_of_another_shape():
@@ -326,10 +326,10 @@ def test_onnxruntime_that_is_not_installed(plain, monkeypatch):
 
 def test_feed_is_seeded(plain):
     """A seed fixes the numbers that a model is run on, and another seed gives others."""
-    one, same, other = (random_inputs(plain.proto, seed)["input"] for seed in (0, 0, 1))
+    item, same, other = (random_inputs(plain.proto, seed)["input"] for seed in (0, 0, 1))
 
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, other)
+    assert np.array_equal(item, same)
+    assert not np.array_equal(item, other)
 
 
 def test_feed_is_standard_normal(plain):

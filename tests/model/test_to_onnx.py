@@ -61,15 +61,15 @@ def _with_relu(path):
 @settings(deadline=None, max_examples=10)
 def test_same_input_same_bytes(alpha, height, width, seed):
     """A variant and a seed fix every byte."""
-    one, other = (to_onnx(_network(alpha, (height, width)), seed=seed) for _ in range(2))
+    model, other = (to_onnx(_network(alpha, (height, width)), seed=seed) for _ in range(2))
 
-    assert one.data == other.data
+    assert model.data == other.data
 
 
 def test_same_bytes_in_every_process():
     """Fresh processes with other hash seeds write the same bytes as this one."""
     expected = to_onnx(_network(resolution=(96, 128)), seed=7).sha256
-    found = [
+    result = [
         subprocess.run(
             [sys.executable, "-c", PRINT_SHA256],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
@@ -80,7 +80,7 @@ def test_same_bytes_in_every_process():
         for hash_seed in ("1", "2")
     ]
 
-    assert [expected, expected] == found
+    assert [expected, expected] == result
 
 
 @pytest.mark.parametrize("change", [{"alpha": 0.251}, {"resolution": (64, 65)}])

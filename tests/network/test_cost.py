@@ -84,7 +84,7 @@ def test_every_convolution_is_slims(alpha, resolution, column):
     """Each convolution has the parameters and Mult-Adds of the docstring of slim's mobilenet_v1.py."""
     costs = [layer_cost(layer) for layer in _convs(_layers(alpha, resolution))]
 
-    assert [row[column : column + 2] for row in SLIM] == [(one.params, one.mult_adds) for one in costs]
+    assert [row[column : column + 2] for row in SLIM] == [(cost.params, cost.mult_adds) for cost in costs]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_full_convolution_of_table_3():
 def test_mult_adds_by_type_of_table_2(kind, percent, printed):
     """Shares by type are those of Table 2 of the paper, but for its 1.19 %, which is 1.91 % with two digits swapped."""
     types = cost_by_type(_layers())
-    share = 100 * types[kind].mult_adds / sum(one.mult_adds for one in types.values())
+    share = 100 * types[kind].mult_adds / sum(cost.mult_adds for cost in types.values())
 
     assert percent == round(share, 2)
     assert sorted(str(printed)) == sorted(str(percent))
@@ -223,7 +223,7 @@ def test_types_add_up():
     """The types' costs are the total, and those with the most Mult-Adds come first."""
     layers = _layers()
     types = cost_by_type(layers)
-    mult_adds = [one.mult_adds for one in types.values()]
+    mult_adds = [cost.mult_adds for cost in types.values()]
 
     assert total_cost(layers) == sum(types.values(), Cost())
     assert sorted(mult_adds, reverse=True) == mult_adds

@@ -99,7 +99,7 @@ def _graphs(draw):
     for index in range(draw(st.integers(1, 8))):
         kind = draw(st.sampled_from(["conv", "add", "relu6", "flatten", "split"]))
         read = draw(st.lists(st.sampled_from(sorted(sizes)), min_size=1, max_size=2 if kind == "add" else 1))
-        made = (
+        built = (
             {f"t{index}": sizes[read[0]]}
             if kind in ("relu6", "flatten")
             else {f"t{index}{branch}": draw(COUNTS) for branch in ("ab" if kind == "split" else "a")}
@@ -109,10 +109,10 @@ def _graphs(draw):
                 scope=f"{index}",
                 kind=kind,
                 inputs=tuple(Tensor(name, (1, sizes[name])) for name in read),
-                outputs=tuple(Tensor(name, (1, size)) for name, size in made.items()),
+                outputs=tuple(Tensor(name, (1, size)) for name, size in built.items()),
             )
         )
-        sizes |= made
+        sizes |= built
     return layers
 
 

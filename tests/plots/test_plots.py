@@ -80,10 +80,10 @@ def everything(workspace, make_record):
         for process in range(2):
             latencies_ns = record.latency_ns.median + np.arange(100) * 1000 + process
             np.savez(raw / f"{record.variant}.{process}.npz", latencies_ns=latencies_ns)
-    kept = workspace / "results" / "raw" / "run" / "v1-a1-r224.profile.json"
+    stored = workspace / "results" / "raw" / "run" / "v1-a1-r224.profile.json"
     import msgspec
 
-    kept.write_bytes(msgspec.json.encode(profile()))
+    stored.write_bytes(msgspec.json.encode(profile()))
     return workspace
 
 
@@ -162,7 +162,7 @@ def test_marks_of_doubt_stay_visible(invoke, workspace, make_record):
     vega = json.loads((workspace / "plot.json").read_text(encoding="utf-8"))
 
     assert "≈ v1 !" in texts((workspace / "plot.svg").read_text(encoding="utf-8"))
-    assert [True] == [one["doubted"] for data in vega["data"] for one in data.get("values", []) if "doubted" in one]
+    assert [True] == [item["doubted"] for data in vega["data"] for item in data.get("values", []) if "doubted" in item]
 
 
 def test_panels_hold_their_own_device(invoke, workspace, make_record):
@@ -175,8 +175,8 @@ def test_panels_hold_their_own_device(invoke, workspace, make_record):
             )
     invoke("plot", "mult-adds", "-o", "plot.json")
     vega = json.loads((workspace / "plot.json").read_text(encoding="utf-8"))
-    shown = [one["latency"] for data in vega["data"] for one in data.get("values", []) if "first" in one]
-    domains = {str(one["domain"]) for one in vega["scales"] if one["name"].endswith("_y")}
+    shown = [item["latency"] for data in vega["data"] for item in data.get("values", []) if "first" in item]
+    domains = {str(item["domain"]) for item in vega["scales"] if item["name"].endswith("_y")}
 
     assert {10.0, 0.1} <= set(shown)
     assert 1 == len(domains)
@@ -190,21 +190,21 @@ def test_panels_hold_their_own_device(invoke, workspace, make_record):
 )
 def test_an_axis_is_logarithmic_where_the_data_ask_for_it(values, log):
     """From one order of magnitude on; it holds its data, and 3 to 12 ticks that lie on it, in order."""
-    found = fit_scale(values)
+    scale = fit_scale(values)
 
-    assert log == found.log
-    assert found.domain[0] <= min(values) <= max(values) <= found.domain[1]
-    assert 3 <= len(found.ticks) <= 12
-    assert sorted(found.ticks) == list(found.ticks)
-    assert all(found.domain[0] <= tick <= found.domain[1] for tick in found.ticks)
+    assert log == scale.log
+    assert scale.domain[0] <= min(values) <= max(values) <= scale.domain[1]
+    assert 3 <= len(scale.ticks) <= 12
+    assert sorted(scale.ticks) == list(scale.ticks)
+    assert all(scale.domain[0] <= tick <= scale.domain[1] for tick in scale.ticks)
 
 
 @pytest.mark.parametrize("values", [(1, 1000), (3, 4)])
 def test_a_value_stands_where_its_share_says(values):
     """`value` undoes `share`."""
-    found = fit_scale(values)
+    scale = fit_scale(values)
 
-    assert [pytest.approx(one) for one in values] == [found.value(found.fraction(one)) for one in values]
+    assert [pytest.approx(value) for value in values] == [scale.value(scale.fraction(value)) for value in values]
 
 
 # Names
@@ -212,20 +212,22 @@ def test_a_value_stands_where_its_share_says(values):
 
 def test_no_name_lies_on_another_or_on_a_point(make_record):
     """Of sixteen crowded points most are named, inside the plot, and no name's box meets another or a point."""
-    found = make_points(paper(make_record))
+    points = make_points(paper(make_record))
     size = (430, 320)
     x, y = (
-        ("mult_adds", fit_scale([one["mult_adds"] for one in found])),
-        ("latency", fit_scale([one["latency"] for one in found])),
+        ("mult_adds", fit_scale([point["mult_adds"] for point in points])),
+        ("latency", fit_scale([point["latency"] for point in points])),
     )
-    names = place_labels(found, x, y, size, interval=None)
+    names = place_labels(points, x, y, size, interval=None)
     boxes = []
-    for one in names:
-        width, height = LETTER_WIDTH * FONT_SIZE * len(one["label"]), FONT_SIZE + 1
-        across, up = x[1].fraction(one["mult_adds"]) * size[0], y[1].fraction(one["latency"]) * size[1]
-        left = across - {"left": 0, "center": width / 2, "right": width}[one["align"]]
+    for name in names:
+        width, height = LETTER_WIDTH * FONT_SIZE * len(name["label"]), FONT_SIZE + 1
+        across, up = x[1].fraction(name["mult_adds"]) * size[0], y[1].fraction(name["latency"]) * size[1]
+        left = across - {"left": 0, "center": width / 2, "right": width}[name["align"]]
         boxes.append((left, up - height / 2, left + width, up + height / 2))
-    marks = [(x[1].fraction(one["mult_adds"]) * size[0], y[1].fraction(one["latency"]) * size[1]) for one in found]
+    marks = [
+        (x[1].fraction(point["mult_adds"]) * size[0], y[1].fraction(point["latency"]) * size[1]) for point in points
+    ]
 
     def meet(one, other):
         slack = 1e-6
@@ -239,7 +241,7 @@ def test_no_name_lies_on_another_or_on_a_point(make_record):
     assert len(names) >= 12
     assert [] == [pair for pair in combinations(boxes, 2) if meet(*pair)]
     around = [(a - MARK_RADIUS, b - MARK_RADIUS, a + MARK_RADIUS, b + MARK_RADIUS) for a, b in marks]
-    assert [] == [one for one in boxes for mark in around if meet(one, mark)]
+    assert [] == [box for box in boxes for mark in around if meet(box, mark)]
     assert all(box[0] >= -1e-6 and box[2] <= size[0] + 1e-6 for box in boxes)
 
 
@@ -248,12 +250,12 @@ def test_no_name_lies_on_another_or_on_a_point(make_record):
 
 def test_the_front_holds_what_nothing_beats():
     """A point is on the front unless a faster one is as accurate."""
-    found = [
+    result = [
         {"variant": name, "latency": latency, "top1": top1}
         for name, latency, top1 in (("a", 1, 50), ("b", 2, 45), ("c", 3, 70), ("d", 3, 60), ("e", 4, 70))
     ]
 
-    assert ["a", "c"] == [one["variant"] for one in pareto_front(found)]
+    assert ["a", "c"] == [point["variant"] for point in pareto_front(result)]
 
 
 @pytest.mark.parametrize("many", [16, 600])
@@ -265,9 +267,9 @@ def test_a_legend_names_every_graph(invoke, workspace, make_record, many):
         ResultsFile(workspace / "results", "cpu").append(record)
     assert 0 == invoke("plot", "mult-adds", "-o", "plot.svg").exit_code
     drawn = ET.parse(workspace / "plot.svg")  # noqa: S314  our own
-    labels = [one for one in drawn.iter(f"{SVG}g") if "role-legend-label" in one.get("class", "")]
-    symbols = [one for one in drawn.iter(f"{SVG}g") if "role-legend-symbol" in one.get("class", "")]
-    marks = [one for one in drawn.iter(f"{SVG}path") if "point" == one.get("aria-roledescription")]
+    labels = [element for element in drawn.iter(f"{SVG}g") if "role-legend-label" in element.get("class", "")]
+    symbols = [element for element in drawn.iter(f"{SVG}g") if "role-legend-symbol" in element.get("class", "")]
+    marks = [element for element in drawn.iter(f"{SVG}path") if "point" == element.get("aria-roledescription")]
 
     assert ["v1", "v2", "own"] == [text.text for label in labels for text in label.iter(f"{SVG}text")]
     colors = {path.get("fill") for symbol in symbols for path in symbol.iter(f"{SVG}path")}
@@ -277,9 +279,9 @@ def test_a_legend_names_every_graph(invoke, workspace, make_record, many):
 
 def test_points_that_hide_each_other_are_drawn_once(make_record):
     """Of ten thousand points in a narrow cloud fewer are drawn; distant ones all stay."""
-    one = make_points([make_record()])[0]
-    many = [one | {"mult_adds": 100 + at / 1e6, "latency": 10 + at / 1e6} for at in range(1000)]
-    far = one | {"mult_adds": 1000, "latency": 100}
+    point = make_points([make_record()])[0]
+    many = [point | {"mult_adds": 100 + at / 1e6, "latency": 10 + at / 1e6} for at in range(1000)]
+    far = point | {"mult_adds": 1000, "latency": 100}
     axes = ("mult_adds", fit_scale([100, 1000])), ("latency", fit_scale([10, 100]))
     left = decimate([*many, far], *axes)
 

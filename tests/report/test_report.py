@@ -186,7 +186,7 @@ def test_the_report_fits(opened, width, dark):
     )
 
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert [] == [one for one in browser.get_log("browser") if one["level"] in ("SEVERE", "WARNING")]
+    assert [] == [item for item in browser.get_log("browser") if item["level"] in ("SEVERE", "WARNING")]
     assert [] == browser.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
     assert {"mult-adds", "memory-access", "params", "accuracy"} <= {kind for kind, _ in figures}
     assert [] == [kind for kind, paths in figures if paths < 3]
@@ -198,7 +198,10 @@ def test_the_report_fits(opened, width, dark):
 def test_the_table_sorts_and_filters(opened):
     """A heading sorts by number, again the other way round; the filter keeps rows with every word."""
     browser = opened(DESK)
-    heads = [one.text.split("\n")[0] for one in browser.find_elements("css selector", "#table thead th button")]
+    heads = [
+        find_element.text.split("\n")[0]
+        for find_element in browser.find_elements("css selector", "#table thead th button")
+    ]
     at = heads.index("latency")
     button = browser.find_elements("css selector", "#table thead th button")[at]
 
@@ -237,10 +240,10 @@ def test_the_pointer_names_the_variant(opened):
 
     browser = opened(DESK)
     marks = browser.find_elements("css selector", "figure[data-kind='mult-adds'][data-device='cpu'] .points_marks path")
-    seen = []
+    recorded = []
     for mark in marks:
         ActionChains(browser).move_to_element(mark).perform()
-        seen.append(browser.find_element("id", "tip").text)
+        recorded.append(browser.find_element("id", "tip").text)
 
     assert 5 == len(marks)
-    assert any(text.startswith("v1-a0.25-r224\nlatency: ≈ 1.10 ! ms") for text in seen)
+    assert any(text.startswith("v1-a0.25-r224\nlatency: ≈ 1.10 ! ms") for text in recorded)

@@ -62,8 +62,8 @@ def test_table_sorts_by_several_columns(invoke, workspace, make_record):
     ResultsFile(workspace / "results", "cpu").append(make_record(0.5, 224, 1_000_000))
     payload = json.loads(invoke("table", "--sort", "alpha,-latency_ns", "--format", "json").stdout)
 
-    found = [(record["alpha"], record["latency_ns"]["median"]) for record in payload["records"]]
-    assert [(0.25, 300_000), (0.5, 2_000_000), (0.5, 1_000_000), (1, 9_000_000)] == found
+    result = [(record["alpha"], record["latency_ns"]["median"]) for record in payload["records"]]
+    assert [(0.25, 300_000), (0.5, 2_000_000), (0.5, 1_000_000), (1, 9_000_000)] == result
 
 
 @pytest.mark.usefixtures("stored")

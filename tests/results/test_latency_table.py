@@ -210,11 +210,11 @@ def test_rows_that_look_alike_bear_their_variants_name(invoke, workspace, make_r
     for name in names:
         ResultsFile(workspace / "results", "cpu").append(make_record(variant=name, architecture="shufflenet-v1"))
     head, _, *rows = pipe_rows(invoke("table", *words, "--format", "md").stdout)
-    other, _, one = pipe_rows(invoke("table", *words, "--format", "md", "--where", "variant=*-g8-*").stdout)
+    other, _, item = pipe_rows(invoke("table", *words, "--format", "md", "--where", "variant=*-g8-*").stdout)
 
     assert ("variant", *names) == (head[0], *(row[0] for row in rows))
     assert "α" not in head
-    assert (["graph", "α"], ["shufflenet-v1", "1"]) == (other[:2], one[:2])
+    assert (["graph", "α"], ["shufflenet-v1", "1"]) == (other[:2], item[:2])
 
 
 def test_latest_keeps_the_newest_of_each_cell(make_record):
@@ -227,11 +227,11 @@ def test_latest_keeps_the_newest_of_each_cell(make_record):
         make_record(runtime=msgspec.structs.replace(old.runtime, version="2.0")),
         make_record(architecture=None),
     ]
-    found = newest_records([old, *others, new])
+    records = newest_records([old, *others, new])
 
-    assert 1 + len(others) == len(found)
-    assert new in found
-    assert old not in found
+    assert 1 + len(others) == len(records)
+    assert new in records
+    assert old not in records
 
 
 def test_latest_is_sorted_as_the_papers_tables(make_record):
@@ -278,9 +278,9 @@ def test_latest_of_files_without_alpha(make_record):
 )
 def test_published_accuracy_is_of_exactly_that_variant(variant, architecture, precision, top1):
     """Groups, unit, classes, padding and precision must agree; the batch changes no answer."""
-    found = published_accuracy(architecture, variant, precision)
+    accuracy = published_accuracy(architecture, variant, precision)
 
-    assert top1 == (found.top1 if found else None)
+    assert top1 == (accuracy.top1 if accuracy else None)
 
 
 def test_a_long_table_goes_on_as_it_began(make_record):

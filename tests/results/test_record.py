@@ -68,7 +68,7 @@ def runs(n, rho=0.0):
     noise = [0.0]
     for step in draw.standard_normal(n - 1):
         noise.append(rho * noise[-1] + step)
-    return [round(1e6 + 1e4 * one) for one in noise]
+    return [round(1e6 + 1e4 * item) for item in noise]
 
 
 @pytest.mark.parametrize(("processes", "told"), [(1, False), (2, True)])

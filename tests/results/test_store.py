@@ -209,8 +209,8 @@ def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
     assert 4 == process
     assert [5, 3, 2**40] == read.latencies_ns.tolist()
     for fact in fields(TrialResult):
-        kept, back = getattr(saved, fact.name), getattr(read, fact.name)
-        assert (fact.name, np.asarray(kept).tolist()) == (fact.name, np.asarray(back).tolist())
+        stored, back = getattr(saved, fact.name), getattr(read, fact.name)
+        assert (fact.name, np.asarray(stored).tolist()) == (fact.name, np.asarray(back).tolist())
 
 
 def test_a_finished_run_is_not_continued(measure, scripted_visit, store):
@@ -321,14 +321,14 @@ def test_a_spoiled_sample_is_no_traceback(measure, scripted_visit, store):
         measure(scripted_visit(failing_at(VISITS - 1)))
     for spoiled in store.raw_folder.glob("*/*.1.npz"):
         spoiled.write_bytes(spoiled.read_bytes()[:100])
-    told, unexpected = "", ""
+    reported, unexpected = "", ""
     try:
         measure(scripted_visit())
     except MnbenchError as error:
-        told = error.message
+        reported = error.message
     except Exception as error:  # noqa: BLE001  its traceback would hold open files, which other tests would meet
         unexpected = repr(error)
     gc.collect()
 
     assert "" == unexpected
-    assert ".1.npz" in told or [PROCESSES] * 2 == [record.processes for record in store.read_records()]
+    assert ".1.npz" in reported or [PROCESSES] * 2 == [record.processes for record in store.read_records()]

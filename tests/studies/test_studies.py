@@ -65,9 +65,9 @@ def test_blocks_as_onnx_have_the_layers_of_their_table(name):
     table = families.architecture(name)
     for unit in table.units:
         variant = Variant(architecture=table, unit=unit, alpha=0.25, resolution=(8, 8))
-        made = build_model(variant)
-        found, counted = total_cost(onnx_layers(made.model)), total_cost(build_network(variant).layers)
-        assert (counted.mult_adds, counted.memory_access) == (found.mult_adds, found.memory_access)
+        model = build_model(variant)
+        cost, counted = total_cost(onnx_layers(model.model)), total_cost(build_network(variant).layers)
+        assert (counted.mult_adds, counted.memory_access) == (cost.mult_adds, cost.memory_access)
         assert variant == parse_variant(variant.name)
 
 
@@ -77,8 +77,8 @@ def test_rows_of_a_guideline_have_equal_mult_adds(name):
     for claim in read_study(name).claims:
         base = read_study(name).row(claim.than)
         for row in map(read_study(name).row, claim.rows):
-            for one, other in zip(row.variants, base.variants, strict=True):
-                assert 1 == pytest.approx(mult_adds(one) / mult_adds(other), abs=0.06)
+            for item, other in zip(row.variants, base.variants, strict=True):
+                assert 1 == pytest.approx(mult_adds(item) / mult_adds(other), abs=0.06)
 
 
 def test_printed_widths_are_used_wherever_groups_divide_them():
@@ -101,9 +101,9 @@ def test_where_h_swish_is():
         layers = build_network(parse_variant(f"{name}-a1-r224")).layers
         return sum(layer.kind == "hard_swish" for layer in layers), len(layers)
 
-    found = [kinds(f"v3-large{name}") for name in ("-h-swish-16", "", "-h-swish-112")]
-    assert sorted({one for one, _ in found}, reverse=True) == [one for one, _ in found]
-    assert 1 == len({layers for _, layers in found})
+    result = [kinds(f"v3-large{name}") for name in ("-h-swish-16", "", "-h-swish-112")]
+    assert sorted({item for item, _ in result}, reverse=True) == [item for item, _ in result]
+    assert 1 == len({layers for _, layers in result})
 
 
 def test_a_block_must_take_what_it_puts_out(tmp_path):
@@ -178,8 +178,8 @@ claims = [{ type = "slower", says = "it is", rows = ["thick"], than = "thin" }]
 def findings(name, verdict, ratio=1.1):
     """One finding for each comparison of a study."""
     pairs = run_study.required_pairs(read_study(name))
-    one = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
-    return dict.fromkeys(pairs, one)
+    finding = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
+    return dict.fromkeys(pairs, finding)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_what_a_comparison_means(verdict, slower, not_slower):
     """For a claim that a row takes longer, and for one that it does not."""
     for name, expected in (("stem", slower), ("thin", not_slower)):
         claim = read_study(name).claims[-1]
-        found = claims.judge_claim(claim, claims.comparison_evidence(claim, read_study(name), findings(name, verdict)))
-        assert expected == found.verdict
+        result = claims.judge_claim(claim, claims.comparison_evidence(claim, read_study(name), findings(name, verdict)))
+        assert expected == result.verdict
 
 
 def test_the_papers_ratio_is_of_times():
@@ -206,16 +206,16 @@ def test_the_papers_ratio_is_of_times():
     evidence = claims.comparison_evidence(series, read_study("g3"), findings("g3", "slower"))
     assert pytest.approx(40.2 / 38.6) == evidence[0].published
     _, slower = read_study("last-stage").claims
-    (one,) = claims.comparison_evidence(slower, read_study("last-stage"), findings("last-stage", "slower"))
-    assert pytest.approx(66 / 59) == one.published
+    (item,) = claims.comparison_evidence(slower, read_study("last-stage"), findings("last-stage", "slower"))
+    assert pytest.approx(66 / 59) == item.published
 
 
 def test_where_the_paper_prints_no_difference_nothing_counts():
     """Table 3 has the same figure for fragments in series in three places."""
     series, _ = read_study("g3").claims
-    found = claims.judge_claim(series, claims.comparison_evidence(series, read_study("g3"), findings("g3", "slower")))
-    assert 3 == sum(not one.counted for one in found.evidence)
-    assert "3 of 3 comparisons are as claimed" == found.reason
+    claim = claims.judge_claim(series, claims.comparison_evidence(series, read_study("g3"), findings("g3", "slower")))
+    assert 3 == sum(not evidence.counted for evidence in claim.evidence)
+    assert "3 of 3 comparisons are as claimed" == claim.reason
 
 
 @pytest.mark.parametrize(
@@ -282,8 +282,8 @@ def test_memory(own, others, expected):
         for label, published in (("MobileNet V2", 400.0), ("MobileNet V1", 1600.0))
     }
     claim = read_study("memory").claims[0]
-    (found,) = claims.memory_evidence(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
-    assert (expected, 4) == (found.verdict, found.published)
+    (evidence,) = claims.memory_evidence(claim, {"MobileNet V2": own, "MobileNet V1": others}, figures)
+    assert (expected, 4) == (evidence.verdict, evidence.published)
 
 
 # The command
@@ -291,9 +291,9 @@ def test_memory(own, others, expected):
 
 def test_study_lists_what_there_is(invoke):
     """Without a name, every study with its claims; nothing has been found yet."""
-    found = json.loads(invoke("study", "--format", "json").stdout)["studies"]
-    assert STUDIES == [one["study"] for one in found]
-    assert all(one["claims"] and one["verdict"] is None for one in found)
+    result = json.loads(invoke("study", "--format", "json").stdout)["studies"]
+    assert STUDIES == [item["study"] for item in result]
+    assert all(item["claims"] and item["verdict"] is None for item in result)
     assert all(name in invoke("study").stdout for name in STUDIES)
 
 
@@ -313,13 +313,13 @@ def test_what_was_never_measured_cannot_be_shown(invoke):
 def test_a_study_without_time_cannot_tell(invoke, workspace):
     """What is counted is judged all the same; the result is kept, and shown again."""
     first = invoke("study", "stem", "--budget", "1ms", "--format", "json")
-    (found,) = json.loads(first.stdout)["studies"]
-    assert ["holds", "cannot tell"] == [claim["verdict"] for claim in found["claims"]]
+    (result,) = json.loads(first.stdout)["studies"]
+    assert ["holds", "cannot tell"] == [claim["verdict"] for claim in result["claims"]]
     assert "stem" == load_result(workspace / "results", "cpu", "stem").study
     assert first.stdout == invoke("study", "stem", "--kept", "--format", "json").stdout
     assert "CANNOT TELL" in invoke("study", "stem", "--kept").stdout
     listed = json.loads(invoke("study", "--format", "json").stdout)["studies"]
-    assert ["cannot tell"] == [one["verdict"] for one in listed if one["study"] == "stem"]
+    assert ["cannot tell"] == [item["verdict"] for item in listed if item["study"] == "stem"]
 
 
 @pytest.mark.slow
@@ -344,9 +344,9 @@ claims = [
         encoding="utf-8",
     )
     result = invoke("study", "mine.toml", "--allow", "busy", "--budget", "60s", "--format", "json")
-    (found,) = json.loads(result.stdout)["studies"]
-    assert ["holds", "does not hold", "holds", "holds"] == [claim["verdict"] for claim in found["claims"]]
-    assert all(figure["latency_ns"] for figure in found["figures"])
+    (matches,) = json.loads(result.stdout)["studies"]
+    assert ["holds", "does not hold", "holds", "holds"] == [claim["verdict"] for claim in matches["claims"]]
+    assert all(figure["latency_ns"] for figure in matches["figures"])
 
 
 def test_a_broken_result_is_one_line(workspace):
@@ -360,5 +360,5 @@ def test_a_broken_result_is_one_line(workspace):
 
 def test_evidence_survives_json():
     """What is written is what is read."""
-    one = Evidence(label="a", than="b", ratio=1.5, verdict="holds", counted=False)
-    assert one == msgspec.json.decode(msgspec.json.encode(one), type=Evidence)
+    evidence = Evidence(label="a", than="b", ratio=1.5, verdict="holds", counted=False)
+    assert evidence == msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence)

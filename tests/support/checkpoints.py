@@ -28,7 +28,11 @@ def variant(name, alpha=1.0, **options):
 
 def naming_of(name, whose):
     """The library's names for the graph."""
-    return next(one for one in find_layouts(families.architecture(name)) if one.name == whose)
+    return next(
+        checkpoint_layout
+        for checkpoint_layout in find_layouts(families.architecture(name))
+        if checkpoint_layout.name == whose
+    )
 
 
 def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):
@@ -36,11 +40,11 @@ def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):
     naming = naming_of(name, whose)
     chosen = variant(name, alpha, **({"unit": naming.unit} if naming.unit else {}), **options)
     random = np.random.default_rng(seed)
-    found = {}
-    for one in expected_tensors(naming, build_network(chosen).layers):
-        reach = math.prod(one.shape[1:]) ** -0.5 if len(one.shape) > 1 else 0.1
-        middle = 1.0 if one.tensor.endswith((".variance", ".gamma")) else 0.0
-        found[one.name] = (middle + random.uniform(-reach, reach, one.shape)).astype(np.float32)
-        if one.tensor.endswith(".mean") and counters:
-            found[one.name.replace("running_mean", "num_batches_tracked")] = np.array(7, np.int64)
-    return found
+    entries = {}
+    for expected in expected_tensors(naming, build_network(chosen).layers):
+        reach = math.prod(expected.shape[1:]) ** -0.5 if len(expected.shape) > 1 else 0.1
+        middle = 1.0 if expected.tensor.endswith((".variance", ".gamma")) else 0.0
+        entries[expected.name] = (middle + random.uniform(-reach, reach, expected.shape)).astype(np.float32)
+        if expected.tensor.endswith(".mean") and counters:
+            entries[expected.name.replace("running_mean", "num_batches_tracked")] = np.array(7, np.int64)
+    return entries

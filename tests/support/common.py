@@ -80,13 +80,13 @@ def misfits(value, shape, path="$"):
             return [path]
         missing = [f"{path}.{key}" for key in shape if key not in value]
         return missing + [
-            found for key in shape if key in value for found in misfits(value[key], shape[key], f"{path}.{key}")
+            misfit for key in shape if key in value for misfit in misfits(value[key], shape[key], f"{path}.{key}")
         ]
     if isinstance(shape, list):
         if not isinstance(value, list) or len(value) != len(shape):
             return [path]
         pairs = enumerate(zip(value, shape, strict=True))
-        return [found for index, (one, kind) in pairs for found in misfits(one, kind, f"{path}[{index}]")]
+        return [misfit for index, (item, kind) in pairs for misfit in misfits(item, kind, f"{path}[{index}]")]
     right = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
     return [] if right else [path]
 
@@ -124,15 +124,15 @@ def failing_at(number, error=KeyboardInterrupt):
 
 def processes(*, group=None, parent=None):
     """The living processes of a group, or the children of a process, by their ids; Linux alone tells."""
-    found = set()
+    result = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, above, its_group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if state != "Z" and (int(its_group) == group or int(above) == parent):
-            found.add(int(folder.name))
-    return found
+            result.add(int(folder.name))
+    return result
 
 
 def until(reached):

@@ -100,8 +100,8 @@ class MegviiUnitV2(nn.Module):
         self.branch_proj = shortcut if stride == 2 else None
 
     def forward(self, x):
-        kept, read = (x[:, ::2], x[:, 1::2]) if self.branch_proj is None else (self.branch_proj(x), x)
-        return torch.cat((kept, self.branch_main(read)), 1)
+        stored, read = (x[:, ::2], x[:, 1::2]) if self.branch_proj is None else (self.branch_proj(x), x)
+        return torch.cat((stored, self.branch_main(read)), 1)
 
 
 class Megvii(nn.Module):

@@ -134,7 +134,7 @@ def test_devices_lists_what_makes_each_ready(invoke, monkeypatch, tmp_path):
     """The table has the command to type, below it where it is long; json has it by itself."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
     lines = invoke("devices").stdout.splitlines()
-    payload = {one["name"]: one for one in json.loads(invoke("devices", "--format", "json").stdout)["devices"]}
+    payload = {load["name"]: load for load in json.loads(invoke("devices", "--format", "json").stdout)["devices"]}
 
     assert next(line for line in lines if line.startswith("openvino ")).rstrip().endswith("devices setup openvino")
     assert next(line for line in lines if line.startswith("cpu ")).rstrip().endswith("ready")
@@ -197,11 +197,11 @@ def test_packages_concern_devices_that_use_them():
 
 def test_setup_makes_the_environment(invoke, no_environment):
     """`devices setup` makes what the device requires, and says where; others have nothing to be made."""
-    made, nothing = invoke("devices", "setup", "ncnn", "--fresh"), invoke("devices", "setup", "cpu")
+    built, nothing = invoke("devices", "setup", "ncnn", "--fresh"), invoke("devices", "setup", "cpu")
 
     assert [(("ncnn", "numpy"), ("pnnx",), True)] == no_environment
-    assert f"ncnn: {sys.executable}\n" == made.stdout
-    assert "making an environment with ncnn, pnnx, once" in made.stderr
+    assert f"ncnn: {sys.executable}\n" == built.stdout
+    assert "making an environment with ncnn, pnnx, once" in built.stderr
     assert "cpu: it has no environment of its own; ready\n" == nothing.stdout
 
 
@@ -260,7 +260,7 @@ def test_tasks_share_rounds(make_plan, make_device, scripted_visit, tmp_path):
 
     assert {} == lost
     assert 18 == len(order)
-    assert [6, 6, 6] == [len(set(one)) for one in rounds]
+    assert [6, 6, 6] == [len(set(item)) for item in rounds]
     assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
 
 
@@ -280,7 +280,7 @@ def test_a_device_that_is_lost_costs_its_own_cells_alone(make_plan, make_device,
     lost = run_all(tasks, on_trial=lambda *_: None, run_trial=scripted_visit(script))
 
     assert [(1, "gone")] == [(at, failure.message) for at, failure in lost.items()]
-    assert (["a", "b"], []) == tuple([one.variant for one in task.read_records()] for task in tasks)
+    assert (["a", "b"], []) == tuple([read_record.variant for read_record in task.read_records()] for task in tasks)
     assert not tasks[1].folder.path.exists()
 
 
@@ -346,18 +346,18 @@ def test_completion_offers_the_last_of_several_devices():
     """After a comma the shell completes the next name."""
     from mnbench.cli.param_types import WorkspaceNames
 
-    found = WorkspaceNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
+    completion_items = WorkspaceNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
 
-    assert ["cpu,openvino", "cpu,openvino-ep"] == [item.value for item in found]
+    assert ["cpu,openvino", "cpu,openvino-ep"] == [item.value for item in completion_items]
 
 
 def test_a_runtime_that_is_missing_in_its_environment_hints_at_setup(make_device):
     """The hint is the command that makes the environment again."""
     from mnbench.targets.transport import _refusal_error
 
-    own = _refusal_error({"error": "gone", "unavailable": "runtime"}, make_device(requires=("onnxruntime",)))
+    mnbench_error = _refusal_error({"error": "gone", "unavailable": "runtime"}, make_device(requires=("onnxruntime",)))
     got = _refusal_error(
         {"error": "gone", "unavailable": "provider"}, msgspec.structs.replace(make_device(), install_hint="make it")
     )
 
-    assert ("mnbench devices setup cpu --fresh", "make it") == (own.hint, got.hint)
+    assert ("mnbench devices setup cpu --fresh", "make it") == (mnbench_error.hint, got.hint)

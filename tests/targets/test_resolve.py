@@ -74,7 +74,7 @@ def test_nowhere_is_one_line_with_the_three_ways_out(invoke):
 
     assert (1, "") == (result.exit_code, result.stdout)
     assert "this machine is x86_64, MNBENCH_ARM64 names no board, and emulation is not set up" in error
-    assert all(one in hint for one in ("MNBENCH_ARM64=user@host", "arm64 machine", "mnbench devices setup arm64"))
+    assert all(item in hint for item in ("MNBENCH_ARM64=user@host", "arm64 machine", "mnbench devices setup arm64"))
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_devices_tells_what_arm64_is(invoke, monkeypatch, built):
     """Ready here, a board to be probed, emulated, or the one command."""
 
     def line():
-        return next(one for one in invoke("devices").stdout.splitlines() if one.startswith("arm64 ")).rstrip()
+        return next(line for line in invoke("devices").stdout.splitlines() if line.startswith("arm64 ")).rstrip()
 
     assert line().endswith(" mnbench devices setup arm64")
     built()
@@ -160,20 +160,20 @@ def test_set_up_makes_an_emulated_python(invoke, tools):
     """The gateway is QEMU with the root of packages, where /proc/cpuinfo is an Arm's; a second time costs nothing."""
     log = tools()
     first, second = invoke("devices", "setup", "arm64"), invoke("devices", "setup", "arm64")
-    made = emulation.emulator_path()
+    created = emulation.emulator_path()
 
     assert (0, 0) == (first.exit_code, second.exit_code)
     assert first.stdout == second.stdout
-    assert f"arm64: {made}, " in first.stdout
+    assert f"arm64: {created}, " in first.stdout
     assert "making an emulated arm64 Python" in first.stderr
     assert "" == second.stderr
     assert "update\n" == log.read_text()
     assert (
-        f"{made}/qemu-aarch64 -cpu cortex-a72 -L {made}/root {made}/root/usr/bin/python3.11 -I"
-        in resolve.emulator_gateway(made)
+        f"{created}/qemu-aarch64 -cpu cortex-a72 -L {created}/root {created}/root/usr/bin/python3.11 -I"
+        in resolve.emulator_gateway(created)
     )
-    assert "CPU part\t: 0xd08" in (made / "root/proc/cpuinfo").read_text()
-    assert {"qemu-aarch64", "ready", "root"} == {path.name for path in made.iterdir()}
+    assert "CPU part\t: 0xd08" in (created / "root/proc/cpuinfo").read_text()
+    assert {"qemu-aarch64", "ready", "root"} == {path.name for path in created.iterdir()}
     assert prepare_device(read_device("arm64")).emulated
 
 

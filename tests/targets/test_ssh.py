@@ -101,12 +101,12 @@ def test_a_model_crosses_once(board, device, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(b"model")
     paths = {transport.provide_file(device, tmp_path / name) for name in ("one", "two")}
-    (kept,) = board.far.glob("*/*")
-    before = kept.stat().st_mtime_ns
+    (stored,) = board.far.glob("*/*")
+    before = stored.stat().st_mtime_ns
     transport.call_worker(device, LOOK, timeout_s=20)
     transport.provide_file(device, tmp_path / "two")
 
-    assert ({str(kept)}, before, b"model") == (paths, kept.stat().st_mtime_ns, kept.read_bytes())
+    assert ({str(stored)}, before, b"model") == (paths, stored.stat().st_mtime_ns, stored.read_bytes())
     ssh.close_all()
     assert until(board.is_clean)
     assert {transport.provide_file(device, tmp_path / "one")}.isdisjoint(paths)

@@ -88,10 +88,10 @@ def test_a_host_that_tells_nothing(machine):
     machine("arm64", [0])
     files = Recorded({})
     facts, now = host_facts(files), conditions(files)
-    told = {key for key, value in facts.items() if value not in (None, [], {})}
+    reported = {key for key, value in facts.items() if value not in (None, [], {})}
     always = {"cpu", "machine", "cores", "allowed_cpus", "logical_cpus", "system", "kernel", "python"}
 
-    assert always <= told <= always | {"libc", "memory_bytes"}
+    assert always <= reported <= always | {"libc", "memory_bytes"}
     assert 1 == facts["cores"]
     assert {"at_ns", "process_id", "process_cpu_s"} <= {key for key, value in now.items() if value is not None}
     assert now["temperature_c"] is now["cpu_pressure_s"] is now["steal_s"] is None
@@ -130,11 +130,11 @@ GARBAGE = st.text(max_size=60) | st.integers().map(str) | st.sampled_from(sorted
 def test_no_file_can_break_it(changes):
     """Whatever the files hold, facts and conditions come, and travel as JSON and over a channel."""
     files = Recorded(known_paths() | changes)
-    told = {"facts": host_facts(files), "conditions": conditions(files)}
+    reported = {"facts": host_facts(files), "conditions": conditions(files)}
 
-    assert told == json.loads(json.dumps(told))
-    assert told == execnet.loads(execnet.dumps(told))
-    assert told["facts"]["cores"] >= 1
+    assert reported == json.loads(json.dumps(reported))
+    assert reported == execnet.loads(execnet.dumps(reported))
+    assert reported["facts"]["cores"] >= 1
 
 
 @given(GARBAGE)

@@ -37,12 +37,12 @@ def test_what_a_gpu_tells():
 def test_a_gpu_that_tells_little():
     """What a GPU does not support is None; several reasons are all named; the first of several GPUs is told."""
     line = "Tesla T4, 450.1, 300, 405, 1590, 5001, [N/A], [Not Supported], 80, 97, 0x0000000000000064, [N/A]\n"
-    told = gpu.parse_gpu_query(line + H100)
+    reported = gpu.parse_gpu_query(line + H100)
 
-    assert "Tesla T4" == told["name"]
-    assert told["power_w"] is told["power_limit_w"] is told["mig"] is None
-    assert 0.97 == told["utilization"]
-    assert ["power limit", "temperature, by software", "temperature, by hardware"] == told["clock_limits"]
+    assert "Tesla T4" == reported["name"]
+    assert reported["power_w"] is reported["power_limit_w"] is reported["mig"] is None
+    assert 0.97 == reported["utilization"]
+    assert ["power limit", "temperature, by software", "temperature, by hardware"] == reported["clock_limits"]
 
 
 @given(st.text(max_size=200))

@@ -263,14 +263,14 @@ def test_containers(machine, files, expected):
 
 def test_this_machine():
     """On the machine that runs the test facts are plain and small, and conditions follow each other."""
-    found = handle({"rest_s": 0, "gpu": False, "runtime": "onnxruntime"}, None)
+    entries = handle({"rest_s": 0, "gpu": False, "runtime": "onnxruntime"}, None)
 
-    assert found == json.loads(json.dumps(found))
-    assert len(json.dumps(found["facts"])) < 5000
-    assert 1 <= found["facts"]["cores"] <= os.cpu_count()
-    assert found["conditions"]["at_ns"] >= found["before"]["at_ns"]
-    assert found["runtime_version"]
-    assert found["gpu"] is None
+    assert entries == json.loads(json.dumps(entries))
+    assert len(json.dumps(entries["facts"])) < 5000
+    assert 1 <= entries["facts"]["cores"] <= os.cpu_count()
+    assert entries["conditions"]["at_ns"] >= entries["before"]["at_ns"]
+    assert entries["runtime_version"]
+    assert entries["gpu"] is None
 
 
 def test_a_runtime_that_is_missing_has_no_version():

@@ -181,9 +181,9 @@ def test_outputs_come_back_as_they_are(visited, result):
     """Outputs of any kind and shape come back bit by bit, to be compared."""
     answer, _ = visited(FakeRuntime(result=result))
     ((dtype, shape, data),) = answer["outputs"]
-    found = np.frombuffer(data, dtype).reshape(shape)
+    matches = np.frombuffer(data, dtype).reshape(shape)
 
-    assert (result.dtype, result.shape, result.tobytes()) == (found.dtype, found.shape, found.tobytes())
+    assert (result.dtype, result.shape, result.tobytes()) == (matches.dtype, matches.shape, matches.tobytes())
 
 
 def test_copies_are_timed_apart(visited):
@@ -273,9 +273,9 @@ def test_peak_memory_is_this_processes_own():
     """A small process started by a large one tells its own memory, not its parent's."""
     ballast = bytearray(300_000_000)
     code = "from mnbench.worker.host.facts import peak_rss_bytes; print(peak_rss_bytes())"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert 1_000_000 < int(told) < len(ballast)
+    assert 1_000_000 < int(message) < len(ballast)
     assert peak_rss_bytes() > len(ballast)
 
 
@@ -285,9 +285,9 @@ def test_peak_memory_is_this_processes_own():
 def test_folders_at_home_are_made_on_the_device(tmp_path, monkeypatch):
     """Options that name one below `~/` get its full path; others stay."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    given = {"trt_engine_cache_path": "~/.cache/engines", "trt_engine_cache_enable": "1", "file": "/~/not/home"}
+    supplied = {"trt_engine_cache_path": "~/.cache/engines", "trt_engine_cache_enable": "1", "file": "/~/not/home"}
 
-    assert given | {"trt_engine_cache_path": str(tmp_path / ".cache/engines")} == expand_folders(given)
+    assert supplied | {"trt_engine_cache_path": str(tmp_path / ".cache/engines")} == expand_folders(supplied)
     assert (tmp_path / ".cache/engines").is_dir()
 
 

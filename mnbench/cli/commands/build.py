@@ -68,11 +68,11 @@ def command(
     from mnbench.model.build import build_model
 
     fits = _fitted(weights, chosen, selection, bn_epsilon) if weights else []
-    chosen = [one.variant for one in fits] or chosen
+    chosen = [fitted_checkpoint.variant for fitted_checkpoint in fits] or chosen
     built: list[build_table.SavedModel] = []
     with show_progress("building", len(chosen)) as step:
         for source, fit in zip(chosen, fits or [None] * len(chosen), strict=True):
-            made = build_model(
+            model = build_model(
                 source,
                 seed=seed,
                 opset=opset,
@@ -85,11 +85,11 @@ def command(
                 target.samefile(graph) for graph in selection["graphs"] if graph.endswith(".onnx")
             ):
                 raise FileError(f"{target}: is the model that was read", hint="name another file with -o")
-            atomic_files.write_atomically(target, made.model.data, durable=False)
-            built.append(build_table.SavedModel(path=target, built=made))
+            atomic_files.write_atomically(target, model.model.data, durable=False)
+            built.append(build_table.SavedModel(path=target, built=model))
             step()
     if output == "json":
-        payloads = [one.to_dict() for one in built]
+        payloads = [model.to_dict() for model in built]
         print_json(payloads[0] if len(payloads) == 1 else {"models": payloads})
         return
     from mnbench.tables.render import render
@@ -109,4 +109,7 @@ def _fitted(
     if len(variants) < len(chosen) or len(selection["graphs"]) > 1 or len(alphas) > 1:
         raise click.UsageError("--weights are of one graph at one alpha: name one graph, and at most one --alpha")
     checkpoint = open_checkpoint(weights)
-    return [fit_checkpoint(checkpoint, one, alpha=alphas[0] if alphas else None, epsilon=epsilon) for one in variants]
+    return [
+        fit_checkpoint(checkpoint, variant, alpha=alphas[0] if alphas else None, epsilon=epsilon)
+        for variant in variants
+    ]

@@ -26,15 +26,15 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
 
     counted = [_counted(source) for source in select_sources(**selection)]
     if output == "json":
-        payloads = [one.to_dict(layers=layers) for one in counted]
+        payloads = [item.to_dict(layers=layers) for item in counted]
         print_json(payloads[0] if len(payloads) == 1 else {"costs": payloads})
         return
     from mnbench.tables.render import render
 
     if layers:
-        tables: list[Any] = [cost_tables.layer_table(one) for one in counted]
+        tables: list[Any] = [cost_tables.layer_table(item) for item in counted]
     elif types:
-        tables = [cost_tables.type_table(one) for one in counted]
+        tables = [cost_tables.type_table(item) for item in counted]
     else:
         tables = [cost_tables.cost_table(counted)]
     for table in tables:
@@ -53,5 +53,7 @@ def _counted(source: Any) -> Any:
         )
     from mnbench.model.build import build_model
 
-    made = build_model(source, simplified=False)
-    return CountedModel(source=source, resolution=made.resolution, layers=made.layers, element_bytes=made.element_bytes)
+    model = build_model(source, simplified=False)
+    return CountedModel(
+        source=source, resolution=model.resolution, layers=model.layers, element_bytes=model.element_bytes
+    )

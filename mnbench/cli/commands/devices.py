@@ -99,8 +99,8 @@ def _emulate(profile: "Device", *, fresh: bool) -> None:
     if fresh or not emulation.emulator_exists(emulation.emulator_path()):
         click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
     with show_progress("megabytes", debian.SIZE_MB) as step:
-        made = emulation.install_emulator(fresh=fresh, on_progress=step)
-    click.echo(f"{profile.name}: {made}, {emulation.folder_size_mb(made)} MB; emulated, so it tells no latency")
+        path = emulation.install_emulator(fresh=fresh, on_progress=step)
+    click.echo(f"{profile.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it tells no latency")
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")

@@ -67,17 +67,17 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
         return
     first = _look(profile, rest_s=REST_S)
     looks = [first["before"], first["conditions"]]
-    found = noise_sources(first["facts"], *looks, gpu=first["gpu"])
+    sources = noise_sources(first["facts"], *looks, gpu=first["gpu"])
     if output == "rich":
-        _show_look(profile, first, found)
+        _show_look(profile, first, sources)
     noises, missing = ([], "skipped with --quick") if quick else _noise(profile)
     if noises:
         # Stolen time, heat, swapping: what one second of rest does not show. The load was our own.
         looks.append(_look(profile, rest_s=0)["conditions"])
     every = noise_sources(first["facts"], *looks, gpu=first["gpu"])
     if output == "rich":
-        known = {one.name for one in found}
-        _show_noise(noises, missing, [one for one in every if one.name not in known])
+        known = {source.name for source in sources}
+        _show_noise(noises, missing, [source for source in every if source.name not in known])
         return
     from mnbench.bench import self_comparison
 
@@ -88,7 +88,7 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
             "facts": first["facts"],
             "conditions": looks[-1],
             "gpu": first["gpu"],
-            "disturbances": [asdict(one) for one in every],
+            "disturbances": [asdict(source) for source in every],
             "noise": self_comparison.self_comparisons_to_dict(noises) if noises else None,
             "noise_missing": missing,
         }
@@ -117,12 +117,12 @@ def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
         protocol = SamplingConfig(processes=PROCESSES, min_duration_s=DURATION_S)
         plan = Plan(cases=tuple(_cells(Path(folder))), device=profile, sampling=protocol)
         with show_progress("calibrating", RUNS) as step:
-            kept = calibrate(plan, runs=RUNS, interval_s=duration_s / RUNS, on_run=step)
-    found = compute_drift(kept)
+            log = calibrate(plan, runs=RUNS, interval_s=duration_s / RUNS, on_run=step)
+    host_drift = compute_drift(log)
     if output == "json":
-        print_json(msgspec.to_builtins({"runs": kept.runs, "drift": found}))
-    elif found:
-        render(drift_table(found, len(kept.runs)), "rich")
+        print_json(msgspec.to_builtins({"runs": log.runs, "drift": host_drift}))
+    elif host_drift:
+        render(drift_table(host_drift, len(log.runs)), "rich")
 
 
 def _noise(profile: "Device") -> tuple[list["SelfComparison"], str | None]:

@@ -111,12 +111,14 @@ def _records(table: Path) -> Sequence["Record"]:
     if not table.exists():
         raise ResultsError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
     known = ResultsFile(table.parent, table.stem).read_records()
-    found = newest_records({(one.variant, one.threads): one for one in known if one.latency_ns}.values())
-    if not found and any(one.emulated for one in known):
+    records = newest_records(
+        {(record.variant, record.threads): record for record in known if record.latency_ns}.values()
+    )
+    if not records and any(record.emulated for record in known):
         raise ResultsError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
-    if not found:
+    if not records:
         raise ResultsError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
-    return found
+    return records
 
 
 def _version() -> str:

@@ -49,10 +49,10 @@ def show(*, output: str, **selection: Any) -> None:
         raise click.UsageError("name a graph: mnbench graphs show v1 (of an .onnx file: mnbench cost FILE --layers)")
     networks = [build_network(variant) for variant in chosen]
     if output == "json":
-        payloads = [row_costs_to_dict(one) for one in networks]
+        payloads = [row_costs_to_dict(network) for network in networks]
         print_json(payloads[0] if len(payloads) == 1 else {"graphs": payloads})
         return
     from mnbench.tables.render import render
 
-    for one in networks:
-        render(row_table(one), output)
+    for network in networks:
+        render(row_table(network), output)

@@ -18,8 +18,8 @@ class ByteSize(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Decimal units, as the tables have them."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB)", str(value))
-        size_bytes = round(float(found[1]) * {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[found[2][0]]) if found else 0
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB)", str(value))
+        size_bytes = round(float(match[1]) * {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[match[2][0]]) if match else 0
         if size_bytes < 1:
             self.fail(f"{value!r} is no size such as 10MB or 500kB", param, ctx)
         return size_bytes
@@ -46,11 +46,11 @@ def command(*, budget: float, max_bytes: int | None, device: str | None, results
     records = load_records(results, [device] if device else [])
     choices = pick(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
     if output == "json":
-        print_json({"choices": [pick_to_dict(one) for one in choices]})
+        print_json({"choices": [pick_to_dict(choice) for choice in choices]})
         return
     from mnbench.tables.render import render
 
-    for at, one in enumerate(choices):
+    for at, item in enumerate(choices):
         if at:
             click.echo()
-        render(pick_table(one), output)
+        render(pick_table(item), output)

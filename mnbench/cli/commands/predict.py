@@ -25,13 +25,13 @@ def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) 
     from mnbench.analysis.cost_models import fit_cost_models
     from mnbench.results.selection import load_records
 
-    found = fit_cost_models(load_records(results, devices), seed=seed)
+    rankings = fit_cost_models(load_records(results, devices), seed=seed)
     if output == "json":
-        print_json({"predictions": [cost_models_to_dict(one) for one in found]})
+        print_json({"predictions": [cost_models_to_dict(ranking) for ranking in rankings]})
         return
     from mnbench.tables.render import render
 
-    for at, one in enumerate(found):
+    for at, ranking in enumerate(rankings):
         if at:
             click.echo()
-        render(cost_model_table(one), output)
+        render(cost_model_table(ranking), output)

@@ -23,24 +23,24 @@ def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results:
     """
     from mnbench.results.layer_profile import newest_profiles
 
-    kept = newest_profiles(results)
-    known = list(dict.fromkeys(one.variant for one in kept))
+    profiles = newest_profiles(results)
+    known = list(dict.fromkeys(profile.variant for profile in profiles))
     for variant in variants:
         if variant not in known:
             raise ResultsError(
                 f"{results}: holds no profile of {variant}",
                 hint=f"known: {', '.join(known)}" if known else "make one: mnbench run --profile",
             )
-    if not kept:
+    if not profiles:
         raise ResultsError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
     from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
     from mnbench.tables.render import render
 
-    chosen = [one for one in kept if not variants or one.variant in variants]
+    chosen = [profile for profile in profiles if not variants or profile.variant in variants]
     if output == "json":
-        print_json({"profiles": [layer_profile_to_dict(one) for one in chosen]})
+        print_json({"profiles": [layer_profile_to_dict(profile) for profile in chosen]})
         return
-    for at, one in enumerate(chosen):
+    for at, profile in enumerate(chosen):
         if at:
             click.echo()
-        render(layer_profile_table(one, by), output)
+        render(layer_profile_table(profile, by), output)

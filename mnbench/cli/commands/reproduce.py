@@ -27,7 +27,7 @@ def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     if output == "json":
         print_json(
             {
-                "figures": [published_table.published_figure_to_dict(one) for one in shown],
+                "figures": [published_table.published_figure_to_dict(figure) for figure in shown],
                 "tally": published_table.count_agreements(figures),
             }
         )

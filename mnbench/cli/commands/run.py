@@ -167,7 +167,7 @@ def command(
     protocol = SamplingConfig(
         processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
     )
-    if profile and any(one.is_fleet for one in on):
+    if profile and any(item.is_fleet for item in on):
         raise click.UsageError("--profile: a fleet does not tell where the time goes; name a board that ssh reaches")
     on, lost = measuring.prepare_devices(on)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
@@ -197,19 +197,19 @@ def command(
                 plan=plan, results_file=store, folder=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
             )
 
-        found = measuring.measure_in_turn(on, list(dict.fromkeys(threads or [None])), task, with_profiles=profile)
+        outcome = measuring.measure_in_turn(on, list(dict.fromkeys(threads or [None])), task, with_profiles=profile)
     # Not before: a command that is continued takes up each of its runs, the complete ones too.
-    for one in found.device_runs:
-        one.folder.finish()
-    if found.device_runs:
-        stores = {one.results_file.path: one.results_file for one in found.device_runs}
-        _show(found.records, found.profiles if profile else None, stores.values(), output)
-    if lost or found.failures:
-        measuring.raise_failures([*lost, *found.failures])
-    failed = sum(record.error is not None for record in found.records)
+    for run in outcome.device_runs:
+        run.folder.finish()
+    if outcome.device_runs:
+        stores = {run.results_file.path: run.results_file for run in outcome.device_runs}
+        _show(outcome.records, outcome.profiles if profile else None, stores.values(), output)
+    if lost or outcome.failures:
+        measuring.raise_failures([*lost, *outcome.failures])
+    failed = sum(record.error is not None for record in outcome.records)
     if failed:
         raise MnbenchError(
-            f"{failed} of {len(found.records)} cells could not be measured", hint="the notes below the table say why"
+            f"{failed} of {len(outcome.records)} cells could not be measured", hint="the notes below the table say why"
         )
 
 
@@ -226,13 +226,15 @@ def _show(
     if output == "json":
         payload = {"records": msgspec.to_builtins(records)}
         print_json(
-            payload if profiles is None else payload | {"profiles": [layer_profile_to_dict(one) for one in profiles]}
+            payload
+            if profiles is None
+            else payload | {"profiles": [layer_profile_to_dict(profile) for profile in profiles]}
         )
     else:
         render(latency_table(records), output)
-        for one in profiles or ():
+        for profile in profiles or ():
             click.echo()
-            render(layer_profile_table(one, "type"), output)
+            render(layer_profile_table(profile, "type"), output)
     for store in stores:
         atomic_files.write_atomically(
             store.path.with_suffix(".md"), to_markdown(latency_table(newest_records(store.read_records()))).encode()

@@ -61,21 +61,21 @@ def command(
         return
     from mnbench.studies import study_result as kept_result
 
-    found: list[StudyResult] = []
+    study_results: list[StudyResult] = []
     for name in names:
         if kept:
-            found.append(kept_result.load_result(results, read_device(device).name, name))
+            study_results.append(kept_result.load_result(results, read_device(device).name, name))
         else:
-            found.append(_measured(name, device, results, processes, budget, frozenset(allow), seed))
+            study_results.append(_measured(name, device, results, processes, budget, frozenset(allow), seed))
             if output != "json":
-                _show(found[-1], output)
+                _show(study_results[-1], output)
     if output == "json":
         from mnbench.studies.study_tables import study_result_to_dict
 
-        print_json({"studies": [study_result_to_dict(one) for one in found]})
+        print_json({"studies": [study_result_to_dict(study_result) for study_result in study_results]})
     elif kept:
-        for one in found:
-            _show(one, output)
+        for study_result in study_results:
+            _show(study_result, output)
 
 
 def _measured(
@@ -90,7 +90,7 @@ def _measured(
     from mnbench.studies.run_study import StudySession, required_pairs, run_study
     from mnbench.targets.environments import prepare_device
 
-    found, profile = read_study(name), prepare_device(read_device(device), on_create=announce_environment)
+    study, profile = read_study(name), prepare_device(read_device(device), on_create=announce_environment)
     reject_emulated(profile, "and are not studied")
     settings = ComparisonSettings(rules=DecisionRules(processes=processes), budget_s=budget_s, seed=seed, allow=allow)
     with (
@@ -98,9 +98,9 @@ def _measured(
         tempfile.TemporaryDirectory(prefix="mnbench-") as folder,
         show_progress(f"studying {name}", processes) as step,
     ):
-        raw = new_folder() if required_pairs(found) else None
+        raw = new_folder() if required_pairs(study) else None
         bench = StudySession(device=profile, settings=settings, folder=Path(folder), pairs_folder=raw, on_progress=step)
-        result = run_study(Path(name).stem, found, bench)
+        result = run_study(Path(name).stem, study, bench)
     path = kept_result.save_result(results, result)
     click.echo(f"kept in {path}", err=True)
     return result
@@ -118,9 +118,12 @@ def _list(device: str, results: Path, output: str) -> None:
         except ResultsError:
             return None
 
-    listed = [ListedStudy(name=one, study=read_study(one), result=found(one)) for one in table_paths("graphs/claims")]
+    listed = [
+        ListedStudy(name=table_path, study=read_study(table_path), result=found(table_path))
+        for table_path in table_paths("graphs/claims")
+    ]
     if output == "json":
-        print_json({"studies": [listed_study_to_dict(one) for one in listed]})
+        print_json({"studies": [listed_study_to_dict(study) for study in listed]})
         return
     from mnbench.tables.render import render
 

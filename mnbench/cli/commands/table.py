@@ -151,11 +151,11 @@ def _history(stores: Sequence["ResultsFile"], reports: Sequence[tuple[str, Path]
     from mnbench.comparison.exports import otava
     from mnbench.tables.render import render
 
-    found = [one for store in stores for one in load_histories(store)]
+    histories = [history for store in stores for history in load_histories(store)]
     for name, path in reports:
         if name == "series":
-            otava.write_series(path, histories_to_series(found))
+            otava.write_series(path, histories_to_series(histories))
     if output == "json":
-        print_json(histories_to_dict(found))
+        print_json(histories_to_dict(histories))
     else:
-        render(history_table(found), output)
+        render(history_table(histories), output)

@@ -76,24 +76,24 @@ def command(
     from mnbench.targets.environments import prepare_device
 
     on = prepare_device(read_device(device), on_create=announce_environment)
-    made = _made(model, res, seed)
+    built = _made(model, res, seed)
     other = _made(against, res, seed) if against else None
-    itself = "itself" if made.model is made.reference else "its plain graph in fp32"
-    if not other and made.model is made.reference and made.precision == "int8":
+    itself = "itself" if built.model is built.reference else "its plain graph in fp32"
+    if not other and built.model is built.reference and built.precision == "int8":
         tolerance = tolerance or SELF_REFERENCE_TOLERANCE
-    proto = made.model.proto
+    proto = built.model.proto
     feeds = load_inputs(given, proto) if given else []
     feeds += [random_inputs(proto, seed + at) for at in range(seeded or (0 if given else RANDOM_INPUTS))]
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.onnx"
-        atomic_files.write_atomically(path, made.model.data, durable=False)
+        atomic_files.write_atomically(path, built.model.data, durable=False)
         verdict = verify(
-            made.model,
-            other.model if other else replace(made.reference, name=itself),
+            built.model,
+            other.model if other else replace(built.reference, name=itself),
             on,
             feeds,
             path=path,
-            precision=max((one.precision for one in (made, other) if one), key=OUTPUT_TOLERANCES.__getitem__),
+            precision=max((item.precision for item in (built, other) if item), key=OUTPUT_TOLERANCES.__getitem__),
             tolerance=tolerance,
         )
     if output == "json":

@@ -31,10 +31,10 @@ def to_annotations(judgement: Comparison) -> str:
 
 
 def _rows(judgement: Comparison, level: str, room: int) -> Iterator[str]:
-    rows = [one for one in sort_by_severity(judgement.findings) if LEVELS.get(one.verdict) == level]
+    rows = [finding for finding in sort_by_severity(judgement.findings) if LEVELS.get(finding.verdict) == level]
     shown = rows if len(rows) <= room else rows[: room - 1]
-    for one in shown:
-        yield _command(level, f"{one.variant} is {one.verdict}", _figures(one))
+    for finding in shown:
+        yield _command(level, f"{finding.variant} is {finding.verdict}", _figures(finding))
     if len(shown) < len(rows):
         yield _command(level, f"{len(rows) - len(shown)} more rows", "The summary of the job names them.")
 

@@ -24,22 +24,22 @@ NAME_WIDTH = 40
 def to_github_summary(judgement: Comparison) -> str:
     """A heading that says it all, the plot, the table, the reasons."""
     findings = sort_by_severity(judgement.findings)
-    identical = [one for one in findings if one.verdict == "identical"]
-    shown = [one for one in findings if one.verdict != "identical"][:MAX_ROWS]
+    identical = [finding for finding in findings if finding.verdict == "identical"]
+    shown = [finding for finding in findings if finding.verdict != "identical"][:MAX_ROWS]
     left_out = len(findings) - len(identical) - len(shown)
     parts = [f"### mnbench: {headline(judgement)}", f"{_code(judgement.base)} → {_code(judgement.candidate)}"]
-    measured = [one for one in shown if one.ratio]
+    measured = [finding for finding in shown if finding.ratio]
     if measured:
         parts.append("```text\n" + "\n".join(plot_intervals(measured, judgement.rules.equivalence_margin)) + "\n```")
     if shown:
         parts.append("\n".join(_table(shown)))
     if left_out:
         parts.append(f"{left_out} more rows are not shown: none is worse than these.")
-    told = [f"- {_list(names)}: {escape_markdown(reason)}" for reason, names in group_by_reason(shown)]
-    if told:
-        parts.append("\n".join(told))
+    reported = [f"- {_list(names)}: {escape_markdown(reason)}" for reason, names in group_by_reason(shown)]
+    if reported:
+        parts.append("\n".join(reported))
     if identical:
-        names = ", ".join(_code(one.variant) for one in identical[:MAX_ROWS])
+        names = ", ".join(_code(finding.variant) for finding in identical[:MAX_ROWS])
         parts.append(
             f"<details><summary>{len(identical)} identical: nothing was measured</summary>\n\n{names}\n\n</details>"
         )
@@ -52,8 +52,8 @@ def headline(judgement: Comparison) -> str:
     rows = len(judgement.findings)
     of_rows = f"of {rows} row{'s' if rows != 1 else ''}"
     if judgement.verdict == "slower":
-        return f"{sum(one.verdict == 'slower' for one in judgement.findings)} {of_rows} slower"
-    unclear = sum(one.verdict in ("missing", "incomparable", "inconclusive") for one in judgement.findings)
+        return f"{sum(finding.verdict == 'slower' for finding in judgement.findings)} {of_rows} slower"
+    unclear = sum(finding.verdict in ("missing", "incomparable", "inconclusive") for finding in judgement.findings)
     if judgement.verdict == "pass":
         return f"no row is found slower, {unclear} {of_rows} unclear" if unclear else f"no row is slower, {rows} passed"
     return f"could not tell, {unclear} {of_rows} unclear"
@@ -61,17 +61,20 @@ def headline(judgement: Comparison) -> str:
 
 def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
     """What fails before what passes, and what is slowest before what is faster."""
-    return sorted(findings, key=lambda one: (SEVERITY_ORDER.index(one.verdict), -(one.ratio or 0)))
+    return sorted(findings, key=lambda finding: (SEVERITY_ORDER.index(finding.verdict), -(finding.ratio or 0)))
 
 
 def plot_intervals(findings: Sequence[Finding], tolerance: float) -> list[str]:
     """A line a row: what lies between its bounds, with the estimate as a cross and no change as a dot."""
-    bounds = [bound - 1 for one in findings for bound in (one.low, one.high, one.ratio) if bound]
+    bounds = [bound - 1 for finding in findings for bound in (finding.low, finding.high, finding.ratio) if bound]
     span = max(2 * tolerance, *map(abs, bounds))
-    width = min(NAME_WIDTH, max(len(one.variant) for one in findings))
+    width = min(NAME_WIDTH, max(len(finding.variant) for finding in findings))
     ends = f"{-100 * span:+.1f} %", "0", f"{100 * span:+.1f} %"
     axis = f"{ends[0]:<{PLOT_WIDTH // 2}}{ends[1]}{ends[2]:>{PLOT_WIDTH // 2}}"
-    return [f"{'':<{width}}  {axis}", *(f"{_short(one.variant, width)}  {_bar(one, span)}" for one in findings)]
+    return [
+        f"{'':<{width}}  {axis}",
+        *(f"{_short(finding.variant, width)}  {_bar(finding, span)}" for finding in findings),
+    ]
 
 
 def _bar(finding: Finding, span: float) -> str:
@@ -91,18 +94,18 @@ def _short(name: str, width: int) -> str:
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:
-    devices = len({one.device for one in findings}) > 1
+    devices = len({finding.device for finding in findings}) > 1
     lines = [
         f"| row |{' device |' if devices else ''} verdict | change | at least | at most | processes |",
         f"| --- |{' --- |' if devices else ''} --- | ---: | ---: | ---: | ---: |",
     ]
-    for one in findings:
-        figures = (format_change(bound) if bound else "–" for bound in (one.ratio, one.low, one.high))
-        verdict = f"**{one.verdict}**" if one.verdict == "slower" else one.verdict
+    for finding in findings:
+        figures = (format_change(bound) if bound else "–" for bound in (finding.ratio, finding.low, finding.high))
+        verdict = f"**{finding.verdict}**" if finding.verdict == "slower" else finding.verdict
         # A bar ends a cell even in code.
-        name = _code(one.variant).replace("|", "\\|")
-        device = f" {_code(one.device)} |" if devices else ""
-        lines.append(f"| {name} |{device} {verdict} | {' | '.join(figures)} | {one.processes} |")
+        name = _code(finding.variant).replace("|", "\\|")
+        device = f" {_code(finding.device)} |" if devices else ""
+        lines.append(f"| {name} |{device} {verdict} | {' | '.join(figures)} | {finding.processes} |")
     return lines
 
 

@@ -23,7 +23,7 @@ ALLOWED_ELEMENTS = {"inconclusive": "skipped"}
 def to_junit(judgement: Comparison) -> str:
     """A row that is slower is a failure; one of which nobody can tell is an error, or skipped; all others pass."""
     kinds = ALLOWED_ELEMENTS if judgement.verdict == "pass" else FAILURE_ELEMENTS
-    count = Counter(kinds.get(one.verdict) for one in judgement.findings)
+    count = Counter(kinds.get(finding.verdict) for finding in judgement.findings)
     attributes = {"name": "mnbench", "tests": str(len(judgement.findings))}
     attributes |= {"failures": str(count["failure"]), "errors": str(count["error"])}
     attributes["time"] = f"{judgement.duration_s:.3f}"
@@ -33,8 +33,8 @@ def to_junit(judgement: Comparison) -> str:
     facts = {"base": judgement.base, "candidate": judgement.candidate, "run": judgement.run or "none"}
     for name, value in (facts | {"seed": str(judgement.seed)}).items():
         SubElement(properties, "property", name=name, value=_text(value))
-    for one in judgement.findings:
-        _case(suite, one, kinds.get(one.verdict))
+    for finding in judgement.findings:
+        _case(suite, finding, kinds.get(finding.verdict))
     SubElement(suite, "system-out").text = _text(verdict_sentence(judgement))
     indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, encoding="unicode") + "\n"
@@ -42,13 +42,13 @@ def to_junit(judgement: Comparison) -> str:
 
 def _case(suite: Element, finding: Finding, kind: str | None) -> None:
     case = SubElement(suite, "testcase", name=_text(finding.variant), classname=_text(finding.device))
-    told = _text(_told(finding))
+    message = _text(_told(finding))
     if kind == "skipped":
-        SubElement(case, kind, message=told)
+        SubElement(case, kind, message=message)
     elif kind:
-        SubElement(case, kind, type=finding.verdict, message=told).text = told
+        SubElement(case, kind, type=finding.verdict, message=message).text = message
     else:
-        SubElement(case, "system-out").text = told
+        SubElement(case, "system-out").text = message
 
 
 def _told(finding: Finding) -> str:

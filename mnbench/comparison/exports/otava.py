@@ -29,11 +29,11 @@ def comparison_to_series(judgement: Comparison, now: datetime | None = None) -> 
     """A line for each row that has a ratio; `commit` is that of the folder, if it has one."""
     when = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "commit": checked_out_commit()}
     return {
-        f"{one.device}/{one.variant}": [
-            {**when, "ratio": one.ratio, "low": one.low, "high": one.high, "verdict": one.verdict}
+        f"{finding.device}/{finding.variant}": [
+            {**when, "ratio": finding.ratio, "low": finding.low, "high": finding.high, "verdict": finding.verdict}
         ]
-        for one in judgement.findings
-        if one.ratio
+        for finding in judgement.findings
+        if finding.ratio
     }
 
 
@@ -44,8 +44,8 @@ def extend_series(folder: Path, series: Series) -> None:
         FileError: no space, no permission.
         ResultsError: what it holds is something else.
     """
-    kept = {name: [*_read(_path(folder, name), lines), *lines] for name, lines in series.items()}
-    write_series(folder, kept)
+    stored = {name: [*_read(_path(folder, name), lines), *lines] for name, lines in series.items()}
+    write_series(folder, stored)
 
 
 def write_series(folder: Path, series: Series) -> None:
@@ -76,10 +76,10 @@ def _read(path: Path, lines: Sequence[SeriesRow]) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        found = list(reader)
+        result = list(reader)
     if list(reader.fieldnames or ()) != list(lines[0]):
         raise ResultsError(f"{path}: has other columns than this series", hint="name another folder")
-    return found
+    return result
 
 
 def _config(folder: Path) -> dict[str, object]:

@@ -31,7 +31,7 @@ class Metric:
 
 def comparison_to_metrics(judgement: Comparison) -> list[Metric]:
     """Ratios. What is identical has the ratio 1; a row of which there is none is left out."""
-    return [_ratio(one) for one in judgement.findings if one.ratio or one.verdict == "identical"]
+    return [_ratio(finding) for finding in judgement.findings if finding.ratio or finding.verdict == "identical"]
 
 
 def _ratio(finding: Finding) -> Metric:
@@ -51,11 +51,11 @@ def records_to_metrics(records: Sequence[Record]) -> list[Metric]:
     """Latencies, of rows that have one; a row's device and threads are told where they differ."""
     devices = len({record.device for record in records}) > 1
     threads = len({record.threads for record in records}) > 1
-    found: list[Metric] = []
+    metrics: list[Metric] = []
     for record in records:
         if record.latency_ns:
             name = [record.device] * devices + [record.variant] + [f"{record.threads} threads"] * threads
-            found.append(
+            metrics.append(
                 Metric(
                     row=" ".join(name),
                     measure="latency",
@@ -66,25 +66,25 @@ def records_to_metrics(records: Sequence[Record]) -> list[Metric]:
                     extra=f"{record.runtime.name} {record.runtime.version} on {record.host.get('cpu')}",
                 )
             )
-    return found
+    return metrics
 
 
 def to_bencher(metrics: Sequence[Metric]) -> str:
     """Bencher Metric Format."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for one in metrics:
-        figures = {"value": one.value, "lower_value": one.low, "upper_value": one.high}
+    entries: dict[str, dict[str, dict[str, float]]] = {}
+    for metric in metrics:
+        figures = {"value": metric.value, "lower_value": metric.low, "upper_value": metric.high}
         known = {name: figure for name, figure in figures.items() if figure is not None}
-        found.setdefault(one.row, {})[one.measure] = known
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        entries.setdefault(metric.row, {})[metric.measure] = known
+    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
 
 
 def to_benchmark_action(metrics: Sequence[Metric]) -> str:
     """The list that github-action-benchmark reads; `range` is half the interval."""
-    found: list[dict[str, str | float]] = []
-    for one in metrics:
-        entry: dict[str, str | float] = {"name": one.row, "unit": one.unit, "value": one.value}
-        if one.low is not None and one.high is not None:
-            entry["range"] = f"± {(one.high - one.low) / 2:.4g}"
-        found.append(entry | ({"extra": one.extra} if one.extra else {}))
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    result: list[dict[str, str | float]] = []
+    for metric in metrics:
+        entry: dict[str, str | float] = {"name": metric.row, "unit": metric.unit, "value": metric.value}
+        if metric.low is not None and metric.high is not None:
+            entry["range"] = f"± {(metric.high - metric.low) / 2:.4g}"
+        result.append(entry | ({"extra": metric.extra} if metric.extra else {}))
+    return json.dumps(result, indent=2, ensure_ascii=False) + "\n"

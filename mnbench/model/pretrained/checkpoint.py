@@ -109,7 +109,7 @@ def _look_into_safetensors(path: Path) -> dict[str, TensorInfo]:
     try:
         with library.safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is no dictionary
-            return {name: TensorInfo(tuple(one.get_shape()), one.get_dtype()) for name, one in slices.items()}
+            return {name: TensorInfo(tuple(item.get_shape()), item.get_dtype()) for name, item in slices.items()}
     except library.SafetensorError as failure:
         _refuse(path, first_line(failure))
 
@@ -129,8 +129,8 @@ def _look_into_npz(path: Path) -> dict[str, TensorInfo]:
     path.stat()  # zipfile takes what is missing for what is no zip file
     try:
         with zipfile.ZipFile(path) as archive:
-            found = _once(path, [(name, None) for name in archive.namelist()])
-            return {name.removesuffix(".npy"): _header(archive, name) for name in found}
+            entries = _once(path, [(name, None) for name in archive.namelist()])
+            return {name.removesuffix(".npy"): _header(archive, name) for name in entries}
     except (*_DAMAGE, NotImplementedError) as failure:
         _refuse(path, first_line(failure))
 

@@ -73,10 +73,10 @@ def fit_checkpoint(
     """
     naming = _recognized(checkpoint, variant)
     variant = _adapted(checkpoint, variant, naming, epsilon)
-    told = list(_alphas(checkpoint, variant, naming))
-    variant, needs, misfits = _closest(checkpoint, _candidates(variant, naming, [alpha] if alpha else told))
+    reported = list(_alphas(checkpoint, variant, naming))
+    variant, needs, misfits = _closest(checkpoint, _candidates(variant, naming, [alpha] if alpha else reported))
     if misfits.total:
-        other, _, others = _closest(checkpoint, _candidates(variant, naming, told))
+        other, _, others = _closest(checkpoint, _candidates(variant, naming, reported))
         fits = f"they fit alpha {format_alpha(other.alpha)}: leave --alpha out" if not others.total else ""
         raise BuildError(
             f"{checkpoint.path}: is not {variant.architecture.name} at alpha {format_alpha(variant.alpha)} "
@@ -96,12 +96,17 @@ def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
     """
     shares: list[tuple[int, CheckpointLayout, str]] = []
     for naming in find_layouts(variant.architecture):
-        names = [one.name for one in expected_tensors(naming, build_network(_with_unit(variant, naming)).layers)]
+        names = [
+            expected.name for expected in expected_tensors(naming, build_network(_with_unit(variant, naming)).layers)
+        ]
         if names:
             shares.append((sum(name in checkpoint.tensors for name in names), naming, names[0]))
-    count, naming, _ = max(shares, key=lambda one: one[0], default=(0, None, ""))
+    count, naming, _ = max(shares, key=lambda item: item[0], default=(0, None, ""))
     if not naming or not count:
-        known = " or ".join(f"{one.name}'s (as {name})" for _, one, name in shares) or "none for this graph"
+        known = (
+            " or ".join(f"{checkpoint_layout.name}'s (as {name})" for _, checkpoint_layout, name in shares)
+            or "none for this graph"
+        )
         raise BuildError(
             f"{checkpoint.path}: its tensors have no known names of {variant.architecture.name}: "
             f"{_listed(checkpoint.tensors) or 'there is none'}",
@@ -126,7 +131,9 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout,
     known = naming.epsilon if variant.padding == "torch" else naming.same_padding_epsilon
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
     layers = build_network(variant).layers
-    classifier = next((one for one in expected_tensors(naming, layers) if one.tensor == CLASSIFIER), None)
+    classifier = next(
+        (expected for expected in expected_tensors(naming, layers) if expected.tensor == CLASSIFIER), None
+    )
     held = checkpoint.tensors.get(classifier.name) if classifier else None
     if classifier and held and held.shape and variant.classes is None and held.shape[0] != classifier.shape[0]:
         # A number that cannot be is one of the misfits.
@@ -139,19 +146,19 @@ def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) 
     """Those that the papers have, and then those that a convolution's channels tell."""
     architecture = variant.architecture
     yield from dict.fromkeys((1.0, *_published(architecture)))
-    told: list[float] = []
-    for one in expected_tensors(naming, build_network(replace(variant, alpha=1.0)).layers):
-        held = checkpoint.tensors.get(one.name)
-        if held and one.tensor.endswith("/conv.weight") and held.shape:
-            told.append(held.shape[0] / one.shape[0])
+    reported: list[float] = []
+    for expected in expected_tensors(naming, build_network(replace(variant, alpha=1.0)).layers):
+        held = checkpoint.tensors.get(expected.name)
+        if held and expected.tensor.endswith("/conv.weight") and held.shape:
+            reported.append(held.shape[0] / expected.shape[0])
     for digits in (2, 3, 6):
-        yield from dict.fromkeys(round(one, digits) for one in told if 0 < round(one, digits) <= MAX_ALPHA)
+        yield from dict.fromkeys(round(item, digits) for item in reported if 0 < round(item, digits) <= MAX_ALPHA)
 
 
 def _published(architecture: Architecture) -> Sequence[float]:
     if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2):
         return architecture.alphas
-    return sorted({one.alpha for one in architecture.published}, reverse=True)
+    return sorted({figure.alpha for figure in architecture.published}, reverse=True)
 
 
 def _candidates(
@@ -182,8 +189,10 @@ def _closest(
 
 def _misfits(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Mismatches:
     tensors = checkpoint.tensors
-    shapes = {one.name: one.shape for one in needs}
-    counters = {one.name.replace("running_mean", BATCH_COUNTER) for one in needs if one.tensor.endswith(".mean")}
+    shapes = {expected.name: expected.shape for expected in needs}
+    counters = {
+        expected.name.replace("running_mean", BATCH_COUNTER) for expected in needs if expected.tensor.endswith(".mean")
+    }
     both = [name for name in shapes if name in tensors]
     return Mismatches(
         [name for name in shapes if name not in tensors],
@@ -207,7 +216,7 @@ def _read(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Weights:
     Raises:
         BuildError: some are of another type, or not finite, or a variance is negative.
     """
-    kinds = {one.name: checkpoint.tensors[one.name].dtype for one in needs}
+    kinds = {expected.name: checkpoint.tensors[expected.name].dtype for expected in needs}
     other = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in FLOAT_DTYPES]
     if other:
         raise BuildError(
@@ -215,9 +224,9 @@ def _read(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Weights:
             hint="save the weights as float32",
         )
     weights: Weights = {}
-    for one, array in zip(needs, checkpoint.read(one.name for one in needs), strict=True):
-        weights[one.tensor] = np.ascontiguousarray(array, np.float32).reshape(one.shape)
-    names = {one.tensor: one.name for one in needs}
+    for expected, array in zip(needs, checkpoint.read(expected.name for expected in needs), strict=True):
+        weights[expected.tensor] = np.ascontiguousarray(array, np.float32).reshape(expected.shape)
+    names = {expected.tensor: expected.name for expected in needs}
     wrong = [names[tensor] for tensor, array in weights.items() if not np.isfinite(array).all()]
     if wrong:
         raise BuildError(

@@ -195,9 +195,9 @@ def _wanted(naming: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[Expec
     blocks: dict[str, list[str]] = {}
     for owner in owners.values():
         if owner not in naming.top_level:
-            found = _block(owner)
-            parts = blocks.setdefault(found["head"], [])
-            part = found["part"].partition("/")[0]
+            match = _block(owner)
+            parts = blocks.setdefault(match["head"], [])
+            part = match["part"].partition("/")[0]
             parts += [] if part in parts else [part]
     for layer in layers:
         prefix = _prefix(naming, owners[layer.scope], blocks, normalizes=layer.kind == "batch_norm")
@@ -214,27 +214,27 @@ def _prefix(naming: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]
     known = {"last": len(blocks) + 1, "stages": len(sizes)}
     if owner in naming.top_level:
         return naming.top_level[owner][normalizes].format(**known)
-    found = _block(owner)
-    number, parts = list(blocks).index(found["head"]), blocks[found["head"]]
-    at = parts.index(found["part"].partition("/")[0])
-    stage, index = _place(number, sizes) if sizes else (int(found["first"]), int(found["second"] or 1) - 1)
+    match = _block(owner)
+    number, parts = list(blocks).index(match["head"]), blocks[match["head"]]
+    at = parts.index(match["part"].partition("/")[0])
+    stage, index = _place(number, sizes) if sizes else (int(match["first"]), int(match["second"] or 1) - 1)
     names = naming.block_parts if "expand" in parts else {**naming.block_parts, **naming.unexpanded}
-    return (naming.block_prefix + names[found["part"]][normalizes]).format(
+    return (naming.block_prefix + names[match["part"]][normalizes]).format(
         n=number + 1, m=number, stage=stage, index=index, at=at, next=at + 1, **known
     )
 
 
 def _place(number: int, sizes: Sequence[int]) -> tuple[int, int]:
     """The stage that a block is in, and its index there."""
-    stage, *rest = sizes
+    stage, *remainder = sizes
     if number < stage:
         return 0, number
-    below, index = _place(number - stage, rest)
+    below, index = _place(number - stage, remainder)
     return below + 1, index
 
 
 def _block(owner: str) -> re.Match[str]:
-    found = BLOCK.fullmatch(owner)
-    if not found:
+    match = BLOCK.fullmatch(owner)
+    if not match:
         raise KeyError(owner)
-    return found
+    return match

@@ -25,14 +25,14 @@ class Cgroup:
 
     def smallest(self, *names: str) -> int | None:
         """The smallest number that any of the files holds in any folder; the smallest limit is the one that binds."""
-        found = (self.files.read_integer(f"{folder}/{name}") for folder in self.folders for name in names)
-        return min(not_none(found), default=None)
+        result = (self.files.read_integer(f"{folder}/{name}") for folder in self.folders for name in names)
+        return min(not_none(result), default=None)
 
 
 def quota_cores(files: ProcFiles) -> float | None:
     """How many cores' worth of time the groups allow; None where none limits it."""
     group = Cgroup(files, "cpu")
-    found: list[float] = []
+    result: list[float] = []
     for folder in group.folders:
         words = files.read_text(f"{folder}/cpu.max").split() or [
             files.read_text(f"{folder}/cpu.cfs_quota_us"),
@@ -40,8 +40,8 @@ def quota_cores(files: ProcFiles) -> float | None:
         ]
         quota, period = (parse_integer(word) for word in (*words, "", "")[:2])
         if quota and period and quota > 0 and period > 0:  # version 1 writes -1 for no limit, version 2 `max`
-            found.append(quota / period)
-    return round(min(found), 3) if found else None
+            result.append(quota / period)
+    return round(min(result), 3) if result else None
 
 
 def memory_limit_bytes(files: ProcFiles) -> int | None:
@@ -56,9 +56,9 @@ def count_throttling(files: ProcFiles) -> tuple[int | None, float | None]:
     seconds: list[float | None] = []
     for folder in Cgroup(files, "cpu").folders:
         lines = (line.split() for line in files.read_text(f"{folder}/cpu.stat").splitlines())
-        told = {words[0]: parse_integer(words[1]) for words in lines if len(words) == 2}
-        times.append(told.get("nr_throttled"))
-        seconds += [_scaled(told.get("throttled_usec"), 1e6), _scaled(told.get("throttled_time"), 1e9)]
+        reported = {words[0]: parse_integer(words[1]) for words in lines if len(words) == 2}
+        times.append(reported.get("nr_throttled"))
+        seconds += [_scaled(reported.get("throttled_usec"), 1e6), _scaled(reported.get("throttled_time"), 1e9)]
     counted, stood = not_none(times), not_none(seconds)
     return sum(counted) if counted else None, sum(stood) if stood else None
 
@@ -69,25 +69,25 @@ def _scaled(value: int | None, unit: float) -> float | None:
 
 def _own_groups(text: str) -> dict[str, str]:
     """The group of this process by controller; that of version 2 has no name."""
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for line in text.splitlines():
-        _, colon, rest = line.partition(":")
-        controllers, colon, group = rest.partition(":")
+        _, colon, remainder = line.partition(":")
+        controllers, colon, group = remainder.partition(":")
         if colon:
-            found.update(dict.fromkeys(controllers.split(","), group))
-    return found
+            entries.update(dict.fromkeys(controllers.split(","), group))
+    return entries
 
 
 def _mounts(text: str) -> list[tuple[str, str, list[str] | None]]:
     """The trees: which group is their root, where they are mounted, and the controllers; None for version 2."""
-    found: list[tuple[str, str, list[str] | None]] = []
+    result: list[tuple[str, str, list[str] | None]] = []
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
         place, system = before.split(), after.split()
         if dash and len(place) >= 5 and len(system) >= 3 and system[0] in {"cgroup", "cgroup2"}:
             controllers = None if system[0] == "cgroup2" else system[2].split(",")
-            found.append((place[3], place[4].lstrip("/"), controllers))
-    return found
+            result.append((place[3], place[4].lstrip("/"), controllers))
+    return result
 
 
 def _upwards(group: str, root: str, mount: str) -> list[str]:

@@ -86,8 +86,8 @@ def _load() -> dict[str, Any]:
 
 def _pressure(files: ProcFiles, what: str) -> dict[str, Any]:
     """The share of the last ten seconds, and the seconds altogether, in which some task had to wait for it."""
-    found = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{what}"), re.MULTILINE)
-    percent, total_us = (parse_decimal(found.group(1)), parse_integer(found.group(2))) if found else (None, None)
+    match = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{what}"), re.MULTILINE)
+    percent, total_us = (parse_decimal(match.group(1)), parse_integer(match.group(2))) if match else (None, None)
     return {
         f"{what}_pressure_10s": None if percent is None else round(percent / 100, 4),
         f"{what}_pressure_s": None if total_us is None else total_us / 1e6,
@@ -101,12 +101,12 @@ def _processors(files: ProcFiles) -> dict[str, Any]:
     if len(not_none(ticks)) < 8:
         return dict.fromkeys(("user_s", "system_s", "idle_s", "steal_s"))
     user, nice, system, idle, waiting, interrupts, soft, steal = not_none(ticks)
-    each = os.sysconf("SC_CLK_TCK")
+    item = os.sysconf("SC_CLK_TCK")
     return {
-        "user_s": (user + nice) / each,
-        "system_s": (system + interrupts + soft) / each,
-        "idle_s": (idle + waiting) / each,
-        "steal_s": steal / each,
+        "user_s": (user + nice) / item,
+        "system_s": (system + interrupts + soft) / item,
+        "idle_s": (idle + waiting) / item,
+        "steal_s": steal / item,
     }
 
 
@@ -135,8 +135,8 @@ def _temperature(files: ProcFiles) -> float | None:
         if CHIPS.fullmatch(files.read_text(f"{folder}/name")):
             sensors = [name for name in files.list_names(folder) if name.startswith("temp") and name.endswith("_input")]
             paths += [f"{folder}/{name}" for name in sensors[:MOST_CPUS]]
-    found = not_none(files.read_integer(path) for path in paths)
-    return max((value / 1000 for value in found if 0 < value < 150_000), default=None)
+    result = not_none(files.read_integer(path) for path in paths)
+    return max((value / 1000 for value in result if 0 < value < 150_000), default=None)
 
 
 def _heat_throttles(files: ProcFiles, cpus: list[int]) -> int | None:
@@ -175,5 +175,5 @@ def _page_bytes(pages: str | None) -> int | None:
 
 
 def _mean(values: Iterable[int | None]) -> float | None:
-    found = not_none(values)
-    return sum(found) / len(found) if found else None
+    result = not_none(values)
+    return sum(result) / len(result) if result else None

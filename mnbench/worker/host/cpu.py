@@ -80,18 +80,18 @@ def topology(files: ProcFiles, allowed: list[int]) -> dict[str, Any]:
     siblings = {
         cpu: parse_cpu_list(files.read_text(f"{CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in allowed
     }
-    told = all(cpu in siblings[cpu] for cpu in allowed)
-    distinct = {min(other for other in siblings[cpu] if other in siblings) for cpu in allowed if told}
+    reported = all(cpu in siblings[cpu] for cpu in allowed)
+    distinct = {min(other for other in siblings[cpu] if other in siblings) for cpu in allowed if reported}
     return {
-        "threads_per_core": max(len(cpus) for cpus in siblings.values()) if told else None,
-        "distinct_cpus": format_cpu_list(distinct) if told else None,
+        "threads_per_core": max(len(cpus) for cpus in siblings.values()) if reported else None,
+        "distinct_cpus": format_cpu_list(distinct) if reported else None,
         "numa_nodes": len(parse_cpu_list(files.read_text("sys/devices/system/node/online"))) or None,
     }
 
 
 def caches(files: ProcFiles, cpu: int) -> list[dict[str, Any]]:
     """The caches of one CPU, from the nearest: how large, and by how many logical CPUs they are shared."""
-    found: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     folder = f"{CPUS}/cpu{cpu}/cache"
     for name in files.list_names(folder):
         level, size = (
@@ -101,8 +101,8 @@ def caches(files: ProcFiles, cpu: int) -> list[dict[str, Any]]:
         if level is not None and size:
             shared_by = len(parse_cpu_list(files.read_text(f"{folder}/{name}/shared_cpu_list")))
             kind = files.read_text(f"{folder}/{name}/type").lower()
-            found.append({"level": level, "type": kind, "size_bytes": size, "shared_by": shared_by or None})
-    return sorted(found, key=lambda cache: (cache["level"], cache["type"]))
+            result.append({"level": level, "type": kind, "size_bytes": size, "shared_by": shared_by or None})
+    return sorted(result, key=lambda cache: (cache["level"], cache["type"]))
 
 
 def frequency(files: ProcFiles, cpu: int) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def _turbo(files: ProcFiles, folder: str) -> bool | None:
     off = files.read_integer(f"{CPUS}/intel_pstate/no_turbo")
     if off is not None:
         return off == 0
-    told = not_none(files.read_integer(path) for path in (f"{CPUS}/cpufreq/boost", f"{folder}/boost"))
-    return told[0] == 1 if told else None
+    reported = not_none(files.read_integer(path) for path in (f"{CPUS}/cpufreq/boost", f"{folder}/boost"))
+    return reported[0] == 1 if reported else None
 
 
 def _pairs(block: str) -> list[tuple[str, str]]:
@@ -138,8 +138,8 @@ def _pairs(block: str) -> list[tuple[str, str]]:
 
 def _numbers(block: dict[str, str], *keys: str) -> list[int]:
     """The numbers under all of the keys, or none."""
-    found = not_none(parse_integer(block.get(key)) for key in keys)
-    return found if len(found) == len(keys) else []
+    result = not_none(parse_integer(block.get(key)) for key in keys)
+    return result if len(result) == len(keys) else []
 
 
 def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]]) -> str:
@@ -147,24 +147,24 @@ def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]
     if any("CPU part" in block for block in blocks) and kinds:
         many = len(kinds) > 1
         return " + ".join(f"{len(cpus)} × {name}" if many else name for name, cpus in kinds.items())
-    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+    match = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def _kinds(files: ProcFiles, blocks: list[dict[str, str]]) -> dict[str, list[int]]:
     """The kinds of core and the CPUs of each, where the host tells: Arm by their part, Intel by two folders."""
-    found: dict[str, list[int]] = {}
+    entries: dict[str, list[int]] = {}
     for name in ("cpu_core", "cpu_atom"):
         cpus = parse_cpu_list(files.read_text(f"sys/devices/{name}/cpus"))
         if cpus:
-            found[{"cpu_core": "performance", "cpu_atom": "efficient"}[name]] = cpus
+            entries[{"cpu_core": "performance", "cpu_atom": "efficient"}[name]] = cpus
     for block in blocks:
         maker, part, cpu = (parse_integer(block.get(key)) for key in ("CPU implementer", "CPU part", "processor"))
         if maker is None or part is None or cpu is None:
             continue
         own = ARM_CORES.get(part) if maker == 0x41 else None
-        found.setdefault(own or f"{MAKERS.get(maker, hex(maker))} {part:#x}", []).append(cpu)
-    return found
+        entries.setdefault(own or f"{MAKERS.get(maker, hex(maker))} {part:#x}", []).append(cpu)
+    return entries
 
 
 def _flags(block: dict[str, str]) -> list[str]:

@@ -101,10 +101,10 @@ def _machine(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     dmi = " ".join(files.read_text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")).strip()
     product = dmi or files.read_text("proc/device-tree/model") or None
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
-    told = files.read_text("sys/hypervisor/type") or files.read_text("proc/device-tree/hypervisor/compatible").replace(
-        "\0", " "
-    )
-    named = told or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
+    message = files.read_text("sys/hypervisor/type") or files.read_text(
+        "proc/device-tree/hypervisor/compatible"
+    ).replace("\0", " ")
+    named = message or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
     if flags:
         # Clouds put their name on machines of metal too: on x86 the processor knows better.
         virtual: bool | None = "hypervisor" in flags.group(1).split()
@@ -147,8 +147,8 @@ def _container(files: ProcFiles) -> str | None:
     if files.read_text("run/.containerenv") or "containerenv" in " ".join(files.list_names("run")):
         return "podman"
     groups = files.read_text("proc/1/cgroup") + files.read_text("proc/self/cgroup")
-    found = next((kind for word, kind in CONTAINERS.items() if word in groups), None)
-    return found or (
+    text = next((kind for word, kind in CONTAINERS.items() if word in groups), None)
+    return text or (
         "docker" if ".dockerenv" in files.list_names("") else files.read_text("run/systemd/container") or None
     )
 

@@ -44,10 +44,10 @@ def gpu_conditions() -> dict[str, Any] | None:
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
     query = ("nvidia-smi", f"--id={first}", f"--query-gpu={','.join(FIELDS.values())}", "--format=csv,noheader,nounits")
     try:
-        told = subprocess.run(query, capture_output=True, timeout=TIMEOUT_S, check=True).stdout  # noqa: S603
+        reported = subprocess.run(query, capture_output=True, timeout=TIMEOUT_S, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return parse_gpu_query(told.decode(errors="replace"))
+    return parse_gpu_query(reported.decode(errors="replace"))
 
 
 def parse_gpu_query(text: str) -> dict[str, Any] | None:
@@ -55,14 +55,14 @@ def parse_gpu_query(text: str) -> dict[str, Any] | None:
     words = re.split(r",\s*", text.strip().partition("\n")[0])
     if len(words) != len(FIELDS):
         return None
-    told = {key: None if re.match(r"\[|N/A", word) else word.strip() for key, word in zip(FIELDS, words)}
-    found: dict[str, Any] = {key: told[key] for key in ("name", "driver_version")}
+    reported = {key: None if re.match(r"\[|N/A", word) else word.strip() for key, word in zip(FIELDS, words)}
+    entries: dict[str, Any] = {key: reported[key] for key in ("name", "driver_version")}
     for key, unit in (("_hz", 10**6), ("_w", 1), ("_c", 1), ("utilization", 0.01)):
-        found.update({name: _scaled(word, unit) for name, word in told.items() if name.endswith(key)})
-    bits = parse_integer(told["clock_limits"])
-    found["clock_limits"] = None if bits is None else [name for bit, name in enumerate(LIMITS) if bits >> bit & 1]
-    found["mig"] = {"Enabled": True, "Disabled": False}.get(told["mig"] or "")
-    return found
+        entries.update({name: _scaled(word, unit) for name, word in reported.items() if name.endswith(key)})
+    bits = parse_integer(reported["clock_limits"])
+    entries["clock_limits"] = None if bits is None else [name for bit, name in enumerate(LIMITS) if bits >> bit & 1]
+    entries["mig"] = {"Enabled": True, "Disabled": False}.get(reported["mig"] or "")
+    return entries
 
 
 def _scaled(word: str | None, unit: float) -> float | None:

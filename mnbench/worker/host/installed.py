@@ -20,8 +20,8 @@ def find_distribution(runtime: str) -> metadata.Distribution | None:
 
 def library_sha256(runtime: str, library: str) -> str | None:
     """The hash of the library whose name starts so, by the record of the wheel that it came in."""
-    found = find_distribution(runtime)
-    for file in (found.files if found else None) or []:
+    distribution = find_distribution(runtime)
+    for file in (distribution.files if distribution else None) or []:
         if file.hash and file.name.startswith(library):
             return base64.urlsafe_b64decode(f"{file.hash.value}==").hex()
     return None

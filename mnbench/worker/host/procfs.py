@@ -55,10 +55,10 @@ def parse_decimal(text: str | None) -> float | None:
 
 def parse_cpu_list(text: str) -> list[int]:
     """The kernel's lists of CPUs, `0-2,5`, as numbers."""
-    found: set[int] = set()
+    result: set[int] = set()
     for first, last in re.findall(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text):
-        found.update(range(int(first), int(last or first) + 1))
-    return sorted(found)
+        result.update(range(int(first), int(last or first) + 1))
+    return sorted(result)
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
@@ -74,16 +74,16 @@ def format_cpu_list(cpus: Iterable[int]) -> str:
 
 def parse_size_bytes(text: str) -> int | None:
     """A size as the kernel writes it: `32K`, `1024 KB`, `24684096 kB`."""
-    found = re.fullmatch(r"([0-9]{1,15})\s*([KMGkmg]?)B?", text.strip())
-    if not found:
+    match = re.fullmatch(r"([0-9]{1,15})\s*([KMGkmg]?)B?", text.strip())
+    if not match:
         return None
-    return int(found.group(1)) * 1024 ** " KMG".index(found.group(2).upper() or " ")
+    return int(match.group(1)) * 1024 ** " KMG".index(match.group(2).upper() or " ")
 
 
 def parse_kib_line(text: str, key: str) -> int | None:
     """The bytes in a line of /proc/meminfo or /proc/self/status: `MemTotal:  24684096 kB`."""
-    found = re.search(rf"^{key}:\s*([0-9]{{1,15}}) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
+    match = re.search(rf"^{key}:\s*([0-9]{{1,15}}) kB", text, re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
 
 
 def allowed_cpus() -> list[int]:

@@ -23,6 +23,6 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     channel.send({"latencies_ns": [arm.latency_ns for arm in arms], "arms": [arm.facts for arm in arms], "host": host})
     receive: Callable[[], tuple[int, int] | None] = channel.receive
     for at, runs in iter(receive, None):
-        found = time_sequence(arms[at].run for _ in range(runs))
-        channel.send((found.latencies_ns, found.cpu_ns))
+        timings = time_sequence(arms[at].run for _ in range(runs))
+        channel.send((timings.latencies_ns, timings.cpu_ns))
     return {"ended": True}

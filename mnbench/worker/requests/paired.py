@@ -82,8 +82,8 @@ def run_rounds(
                 heard = now
                 on_progress(max(0, begin + duration_ns - now))
             first = run_orders(bursts[row], draw)
-            found = time_pairs(*rows[row], first, clock=clock, cpu_clock=cpu_clock)
-            for name, values in zip(PAIR_COLUMNS, ([row] * len(first), [sweep] * len(first), first, *found)):
+            result = time_pairs(*rows[row], first, clock=clock, cpu_clock=cpu_clock)
+            for name, values in zip(PAIR_COLUMNS, ([row] * len(first), [sweep] * len(first), first, *result)):
                 columns[name] += values
         sweep += 1
     return columns
@@ -101,10 +101,10 @@ def time_pairs(
     """Wall nanoseconds of base and candidate in every pair, and those that this thread worked."""
     arms = (baseline, candidate)
     wall, worked = time_sequence(
-        [run for one in first for run in (arms[one], arms[1 - one])], clock=clock, cpu_clock=cpu_clock
+        [run for item in first for run in (arms[item], arms[1 - item])], clock=clock, cpu_clock=cpu_clock
     )
 
-    def of(side: int, found: list[int]) -> list[int]:
-        return [found[2 * at + (one != side)] for at, one in enumerate(first)]
+    def of(side: int, result: list[int]) -> list[int]:
+        return [result[2 * at + (item != side)] for at, item in enumerate(first)]
 
     return of(0, wall), of(1, wall), of(0, worked), of(1, worked)

@@ -50,10 +50,10 @@ class Session:
             self._net = MNN.Interpreter(str(path))
         self._session = self._net.createSession({"backend": provider, "numThread": threads, **options})
         self._inputs = [self._bound(name, array) for name, array in inputs.items()]
-        found = list(self._net.getSessionOutputAll(self._session))
-        if len(found) != 1:
+        result = list(self._net.getSessionOutputAll(self._session))
+        if len(result) != 1:
             raise Refused("mnbench reads one output from MNN, and this model has several")
-        self._output = self._net.getSessionOutput(self._session, found[0])
+        self._output = self._net.getSessionOutput(self._session, result[0])
         shape = self._output.getShape()
         self._result = MNN.Tensor(shape, MNN.Halide_Type_Float, np.zeros(shape, np.float32), _CAFFE)
         self._provider = provider
@@ -128,9 +128,9 @@ class Session:
 def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  it keeps shapes as they are
     """The ONNX model as MNN's own file."""
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        made = Path(folder) / "model.mnn"
-        asked = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(made), "--bizCode", "mnbench"]
-        return run_converter([sys.executable, "-c", CONVERTER, *asked], made)
+        path = Path(folder) / "model.mnn"
+        asked = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(path), "--bizCode", "mnbench"]
+        return run_converter([sys.executable, "-c", CONVERTER, *asked], path)
 
 
 def version() -> str:

@@ -79,10 +79,10 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
     """The ONNX model as ncnn's weights and text in one file, in fp32."""
     if any(array.ndim == 0 or array.shape[0] != 1 for array in inputs.values()):
         raise Refused("ncnn takes one image at a time: --batch 1")
-    found = find_spec("pnnx")
-    if found is None or not found.submodule_search_locations:
+    module_spec = find_spec("pnnx")
+    if module_spec is None or not module_spec.submodule_search_locations:
         raise Unavailable("pnnx, which converts models for ncnn, is not installed", what="runtime")
-    (program,) = (path for path in Path(found.submodule_search_locations[0]).glob("pnnx*") if path.stem == "pnnx")
+    (program,) = (path for path in Path(module_spec.submodule_search_locations[0]).glob("pnnx*") if path.stem == "pnnx")
     shapes = ",".join(f"[{','.join(map(str, array.shape))}]" for array in inputs.values())
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         # It writes beside what it reads.

@@ -109,7 +109,7 @@ def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
     onnxruntime cuts its durations off to whole microseconds, which is much of what a small kernel takes: the mean of
     the middle half of the runs resolves finer than their median, and half a microsecond makes good for the cut.
     """
-    found: dict[Any, dict[str, Any]] = {}
+    entries: dict[Any, dict[str, Any]] = {}
     durations: dict[Any, list[int]] = {}
     for event in events:
         name = str(event.get("name", ""))
@@ -118,7 +118,7 @@ def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
         facts = event["args"]
         # An ONNX file may give several nodes one name.
         key = facts.get("node_index"), name
-        found.setdefault(
+        entries.setdefault(
             key,
             {
                 "name": name[: -len(KERNEL)],
@@ -128,7 +128,7 @@ def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
             },
         )
         durations.setdefault(key, []).append(event["dur"])
-    return [{**node, "duration_ns": _kernel_ns(durations[key][skip:])} for key, node in found.items()]
+    return [{**node, "duration_ns": _kernel_ns(durations[key][skip:])} for key, node in entries.items()]
 
 
 def _kernel_ns(durations_us: list[int]) -> int:
@@ -149,13 +149,13 @@ def build() -> str:
 
 def expand_folders(options: dict[str, str]) -> dict[str, str]:
     """The options with the folders that they name below `~/`, such as a cache of engines, which are made if need be."""
-    found = dict(options)
+    entries = dict(options)
     for key, value in options.items():
         if value.startswith("~/"):
             folder = Path(value).expanduser()
             folder.mkdir(parents=True, exist_ok=True)
-            found[key] = str(folder)
-    return found
+            entries[key] = str(folder)
+    return entries
 
 
 def _session(
