@@ -7,7 +7,7 @@ from typing import Literal
 import mnbench
 from mnbench.errors import TomlError
 
-Folder = Literal["graphs", "graphs/studies", "graphs/claims", "devices"]
+Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "devices"]
 
 
 def table_paths(folder: Folder) -> dict[str, Path]:
@@ -51,7 +51,7 @@ def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
         return known[name]
     close = get_close_matches(name, known, n=1)
     guess = f"did you mean `{close[0]}`? " if close else ""
-    thing = {"graphs/claims": "study"}.get(folder, folder.removesuffix("s"))
+    thing = {"graphs/studies": "study", "graphs/study_networks": "graph"}.get(folder, folder.removesuffix("s"))
     raise error(
         name,
         "",

@@ -45,4 +45,4 @@ def architecture(name: str) -> Architecture:
 
 def graph_paths() -> dict[str, Path]:
     """Every graph by name, those of studies too, which no list shows and no run measures unasked."""
-    return table_paths("graphs/studies") | table_paths("graphs")
+    return table_paths("graphs/study_networks") | table_paths("graphs")

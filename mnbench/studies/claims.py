@@ -1,7 +1,7 @@
-"""What measurements say about claims. Pure: findings and figures in, verdicts out.
+"""Decide claims from measurements: pure functions from findings and figures to verdicts.
 
-The rule of a claim: it holds if each comparison that counts points its way beyond doubt, it does not hold if any one
-contradicts it beyond doubt, and else nobody can tell. What is beyond doubt is said where each kind is judged.
+A claim holds if every comparison that counts lies within its bounds with confidence. It does not hold if a comparison
+lies outside with confidence. Otherwise it is inconclusive.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,166 +10,117 @@ import msgspec
 
 from mnbench.comparison.decide import Finding
 from mnbench.stats import median, median_interval
-from mnbench.studies.study_file import Claim, LessMemory, NotSlower, Saves, ShareOfTime, Slower, Study, TimesLess
-from mnbench.studies.study_result import ClaimResult, ClaimVerdict, Evidence, StudyFigure, combined_verdict
+from mnbench.studies.study_file import Claim, Study
+from mnbench.studies.study_result import ClaimResult, ClaimVerdict, Evidence, combined_verdict
 
 MIN_COVERAGE = 0.95
-"""The coverage that an interval over processes must have to decide anything: six processes give 96.9 %."""
-
-TOO_FEW = "too few processes: give more --budget"
+"""The coverage that an interval over processes needs to decide a claim; six processes give 96.9 %."""
 
 SLOWER: Mapping[str, ClaimVerdict] = {"slower": "holds", "faster": "does not hold", "same": "does not hold"}
 NOT_SLOWER: Mapping[str, ClaimVerdict] = {"slower": "does not hold", "faster": "holds", "same": "holds"}
 
 
 def judge_claim(claim: Claim, evidence: Sequence[Evidence]) -> ClaimResult:
-    """A claim with the verdict that its evidence gives it, and how that came about in words."""
-    counted = [item for item in evidence if item.counted]
-    against = [item for item in counted if item.verdict == "does not hold"]
-    unclear = [item for item in counted if item.verdict == "cannot tell"]
+    """Combine the evidence into the verdict on a claim, with a sentence that explains it."""
+    counted = [comparison for comparison in evidence if comparison.counted]
+    against = [comparison for comparison in counted if comparison.verdict == "does not hold"]
+    inconclusive = [comparison for comparison in counted if comparison.verdict == "inconclusive"]
     parts: list[str] = []
     if len(counted) > 1:
-        parts.append(f"{len(counted) - len(against) - len(unclear)} of {len(counted)} comparisons are as claimed")
+        agreeing = len(counted) - len(against) - len(inconclusive)
+        parts.append(f"{agreeing} of {len(counted)} comparisons are as claimed")
         parts += [
-            f"{what}: {', '.join(map(_where, some))}"
-            for what, some in (("against it", against), ("unclear", unclear))
-            if some and len(some) < len(counted)
+            f"{group}: {', '.join(f'{comparison.label} {comparison.column}'.strip() for comparison in members)}"
+            for group, members in (("against it", against), ("inconclusive", inconclusive))
+            if 0 < len(members) < len(counted)
         ]
     return ClaimResult(
         says=claim.says,
-        type=claim.__struct_config__.tag if isinstance(claim.__struct_config__.tag, str) else "",
-        control=isinstance(claim, Slower) and claim.control,
-        verdict=combined_verdict([item.verdict for item in counted]),
+        quantity=claim.quantity,
+        control=claim.control,
+        verdict=combined_verdict([comparison.verdict for comparison in counted]),
         evidence=tuple(evidence),
         reason="; ".join(parts),
     )
 
 
-def comparison_evidence(
-    claim: Slower | NotSlower, study: Study, findings: Mapping[tuple[str, str], Finding]
-) -> list[Evidence]:
-    """A piece of evidence for each row in each column; `findings` are by the variants of candidate and base.
+def latency_evidence(claim: Claim, study: Study, findings: Mapping[tuple[str, str], Finding]) -> list[Evidence]:
+    """Compare each row with the baseline in each column; `findings` are by the variants of candidate and baseline.
 
-    Beyond doubt is what `mnbench compare` calls so: slower by more than its margin, at its error level for the whole
-    table, when measured a second time too; not slower is what is slower by less than its tolerance.
+    The verdicts are those of `mnbench compare`: "slower" at its family-wise error rate and when measured again, "same"
+    within its equivalence margin.
     """
-    meaning = SLOWER if isinstance(claim, Slower) else NOT_SLOWER
-    base = study.row(claim.than)
-    evidence_list: list[Evidence] = []
+    verdicts = SLOWER if claim.at_least else NOT_SLOWER
+    baseline = study.row(claim.baseline)
+    evidence: list[Evidence] = []
     for row in map(study.row, claim.rows):
-        for at, column in enumerate(study.columns):
-            finding = findings[row.variants[at], base.variants[at]]
-            published = _published(study, row.published, base.published, at)
-            evidence_list.append(
+        for index, column in enumerate(study.columns):
+            finding = findings[row.variants[index], baseline.variants[index]]
+            published = _published_ratio(study, claim, row.label, index)
+            evidence.append(
                 Evidence(
                     label=row.label,
-                    than=base.label,
+                    than=baseline.label,
                     column=column,
                     published=published,
                     ratio=finding.ratio,
                     low=finding.low,
                     high=finding.high,
                     processes=finding.processes,
-                    verdict=meaning.get(finding.verdict, "cannot tell"),
+                    verdict=verdicts.get(finding.verdict, "inconclusive"),
                     counted=published != 1,
                     reason=finding.reason,
                 )
             )
-    return evidence_list
+    return evidence
 
 
-def _published(study: Study, row: Sequence[float], base: Sequence[float], at: int) -> float | None:
-    """The paper's own ratio of times."""
-    if not row or not base:
-        return None
-    return base[at] / row[at] if study.unit == "images/s" else row[at] / base[at]
+def value_evidence(claim: Claim, study: Study, values: Mapping[str, Sequence[float]]) -> list[Evidence]:
+    """Compare each row with the baseline by `values`: by a row's label, one for each process. Mult-Adds are exact."""
+    return [_compare_values(claim, study, label, values) for label in claim.rows]
 
 
-def savings_evidence(claim: Saves, figures: Mapping[str, StudyFigure]) -> Evidence:
-    """Counted exactly; it holds if it rounds to the printed number, whose closing zeros say nothing."""
-    row, than = figures[claim.row], figures[claim.than]
-    saved_mult_adds = than.mult_adds - row.mult_adds
-    return Evidence(
-        label=row.label,
-        than=than.label,
-        ratio=than.mult_adds / row.mult_adds,
-        verdict="holds" if rounds_to(claim.printed.removesuffix("M"), saved_mult_adds / 1e6) else "does not hold",
-        reason=f"{saved_mult_adds / 1e6:.1f}M fewer, counted; {claim.printed} printed",
+def _compare_values(claim: Claim, study: Study, label: str, values: Mapping[str, Sequence[float]]) -> Evidence:
+    samples = values.get(label, ())
+    baseline = values.get(claim.baseline, ()) if claim.baseline else (1.0,)
+    unmeasured = Evidence(
+        label=label,
+        than=claim.baseline or claim.layer,
+        published=_published_ratio(study, claim, label, 0),
+        verdict="inconclusive",
+        reason="nothing was measured: raise --budget",
     )
-
-
-def rounds_to(printed: str, value: float) -> bool:
-    """Whether a value rounds to a printed number: 34.3 to 30, 10.4 to 10 and to 10.4."""
-    _, point, decimals = printed.partition(".")
-    digits = len(decimals) if point else -(len(printed) - len(printed.rstrip("0")))
-    return round(value, digits) == float(printed)
-
-
-def ratio_evidence(claim: TimesLess, figures: Mapping[str, StudyFigure]) -> Evidence:
-    """Counted exactly; it holds between the printed bounds."""
-    row, than = figures[claim.row], figures[claim.than]
-    ratio, (low, high) = than.mult_adds / row.mult_adds, claim.printed
-    return Evidence(
-        label=row.label,
-        than=than.label,
-        ratio=ratio,
-        verdict="holds" if low <= ratio <= high else "does not hold",
-        reason=f"{ratio:.2f} times, counted",
-    )
-
-
-def time_share_evidence(claim: ShareOfTime, shares: Sequence[float]) -> Evidence:
-    """One share a process; it holds if their median is, beyond doubt, no less than what rounds to the printed one."""
-    least = (claim.printed - 0.5) / 100
-    low, high, coverage = median_interval(shares) if shares else (0.0, 1.0, 0.0)
-    verdict: ClaimVerdict = "cannot tell"
-    if coverage >= MIN_COVERAGE and low >= least:
-        verdict = "holds"
-    elif coverage >= MIN_COVERAGE and high < least:
-        verdict = "does not hold"
-    return Evidence(
-        label=claim.row,
-        than=claim.layer,
-        published=claim.printed / 100,
-        ratio=median(shares) if shares else None,
-        low=low if shares else None,
-        high=high if shares else None,
-        processes=len(shares),
-        verdict=verdict,
-        reason="" if coverage >= MIN_COVERAGE else TOO_FEW,
-    )
-
-
-def memory_evidence(
-    claim: LessMemory, memory_bytes: Mapping[str, Sequence[int]], figures: Mapping[str, StudyFigure]
-) -> list[Evidence]:
-    """What the other takes as a multiple of what the row takes: it holds if the interval lies above 1."""
-    own, row = memory_bytes.get(claim.row, ()), figures[claim.row]
-    return [_beside(row, figures[than], own, memory_bytes.get(than, ())) for than in claim.than]
-
-
-def _beside(row: StudyFigure, than: StudyFigure, own: Sequence[int], others: Sequence[int]) -> Evidence:
-    published = than.published / row.published if than.published and row.published else None
-    evidence = Evidence(label=row.label, than=than.label, published=published, verdict="cannot tell")
-    if not own or not others:
-        return msgspec.structs.replace(evidence, reason="nothing was measured: give more --budget")
-    (low, high, coverage), (low_other, high_other, coverage_other) = map(median_interval, (own, others))
-    enough = min(coverage, coverage_other) >= MIN_COVERAGE
-    verdict: ClaimVerdict = "cannot tell"
-    if enough and low_other > high:
-        verdict = "holds"
-    elif enough and high_other <= low:
-        verdict = "does not hold"
+    if not samples or not baseline:
+        return unmeasured
+    if claim.quantity == "mult_adds":
+        ratio = low = high = samples[0] / baseline[0]
+        processes, decidable = 0, True
+        reason = f"{abs(samples[0] - baseline[0]) / 1e6:.1f}M {'more' if ratio >= 1 else 'fewer'}, counted"
+    else:
+        low, high, coverage = median_interval(samples)
+        base_low, base_high, base_coverage = median_interval(baseline) if claim.baseline else (1.0, 1.0, 1.0)
+        ratio, low, high = median(samples) / median(baseline), low / base_high, high / base_low
+        processes = min(len(samples), len(baseline)) if claim.baseline else len(samples)
+        decidable = min(coverage, base_coverage) >= MIN_COVERAGE
+        reason = "" if decidable else "too few processes: raise --budget"
+    verdict = _within_bounds(claim, low, high) if decidable else "inconclusive"
     return msgspec.structs.replace(
-        evidence,
-        ratio=median(others) / median(own),
-        low=low_other / high,
-        high=high_other / low,
-        processes=min(len(own), len(others)),
-        verdict=verdict,
-        reason="" if enough else TOO_FEW,
+        unmeasured, ratio=ratio, low=low, high=high, processes=processes, verdict=verdict, reason=reason
     )
 
 
-def _where(evidence: Evidence) -> str:
-    return f"{evidence.label} {evidence.column}".strip()
+def _within_bounds(claim: Claim, low: float, high: float) -> ClaimVerdict:
+    least, most = claim.at_least or float("-inf"), claim.at_most or float("inf")
+    if high < least or low > most:
+        return "does not hold"
+    return "holds" if low >= least and high <= most else "inconclusive"
+
+
+def _published_ratio(study: Study, claim: Claim, label: str, index: int) -> float | None:
+    """Return the ratio that the paper prints, of times where it prints images per second."""
+    if claim.published or not claim.baseline:
+        return claim.published
+    row, baseline = study.row(label).published, study.row(claim.baseline).published
+    if not row or not baseline or claim.quantity == "mult_adds":
+        return None
+    return baseline[index] / row[index] if study.unit == "images/s" else row[index] / baseline[index]

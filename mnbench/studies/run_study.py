@@ -1,4 +1,4 @@
-"""A study from its file to its result: networks made, timed, profiled or weighed, and each claim judged."""
+"""Run a study: build its networks, measure what its claims are about, and decide each claim."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -24,26 +23,26 @@ from mnbench.model.build import build_model
 from mnbench.network.cost import peak_activation_bytes, total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant, parse_variant
-from mnbench.studies import claims
-from mnbench.studies.study_file import Claim, LessMemory, NotSlower, Saves, ShareOfTime, Slower, Study, TimesLess
-from mnbench.studies.study_result import ClaimResult, Evidence, StudyFigure, StudyResult
+from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
+from mnbench.studies.study_file import Claim, Study
+from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
 
 PROCESSES = 6
-"""Of a share of time or an amount of memory: as many as make an interval."""
+"""Processes for a time share or an amount of memory: as many as an interval of 95 % needs."""
 
 SMALL_SIDE = 64
-"""With a map of so many pixels a side, a process holds weights and hardly any activations."""
+"""The input side at which a process holds weights, but hardly any activations."""
 
 MEMORY_SAMPLING = SamplingConfig(warmup_runs=0, min_warmup_s=0, max_warmup_s=0.01, min_runs=1, min_duration_s=0.01)
 
-EXAMINE_TIMEOUT_S = 60.0
+HOST_FACTS_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySession:
-    """Where a study is measured: models go into `folder`, pairs are kept in `raw`, `seen` hears of every process."""
+    """The device and settings of a study, the folder for its models, and the folder that stores its pairs."""
 
     device: Device
     settings: ComparisonSettings
@@ -54,43 +53,43 @@ class StudySession:
 
     @property
     def budget_spent(self) -> bool:
-        """Whether the budget is."""
+        """Whether the time budget is used up."""
         return time.monotonic() - self.started_s >= self.settings.budget_s
 
     def build_case(self, variant: Variant) -> BenchmarkCase:
-        """A variant, ready to be measured."""
+        """Build a variant as a benchmark case."""
         model = build_model(variant, seed=self.settings.seed)
         return prepare_case(model, self.folder, variant=variant.name, seed=self.settings.seed)
 
-    def plan(self, cell: BenchmarkCase, protocol: SamplingConfig) -> Plan:
-        """The cell alone."""
-        allowed = "fallback" in self.settings.allow
-        return Plan(cases=(cell,), device=self.device, sampling=protocol, allow_fallback=allowed)
+    def plan(self, case: BenchmarkCase, sampling: SamplingConfig) -> Plan:
+        """Return a plan of this case alone."""
+        allow_fallback = "fallback" in self.settings.allow
+        return Plan(cases=(case,), device=self.device, sampling=sampling, allow_fallback=allow_fallback)
 
 
 def required_pairs(study: Study) -> list[tuple[str, str]]:
-    """The variants of candidate and base of each comparison that a claim asks for, each once."""
-    entries: dict[tuple[str, str], None] = {}
+    """Return the variants of candidate and baseline of each latency comparison, without repetitions."""
+    pairs: dict[tuple[str, str], None] = {}
     for claim in study.claims:
-        if isinstance(claim, Slower | NotSlower):
-            base = study.row(claim.than).variants
-            rows = [study.row(label).variants for label in claim.rows]
-            entries.update(dict.fromkeys(pair for row in rows for pair in zip(row, base, strict=True)))
-    return list(entries)
+        if claim.quantity == "latency":
+            baseline = study.row(claim.baseline).variants
+            for label in claim.rows:
+                pairs.update(dict.fromkeys(zip(study.row(label).variants, baseline, strict=True)))
+    return list(pairs)
 
 
 def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
-    """Measure a study and judge its claims.
+    """Measure a study and decide its claims.
 
     Raises:
-        MnbenchError: the device cannot be reached, a network not be built, or what was found not be kept.
+        MnbenchError: the device cannot be reached, a network cannot be built, or the pairs cannot be stored.
     """
     request = {"kind": "host_facts", "rest_s": 0, "gpu": session.device.nvidia, "runtime": session.device.runtime}
-    entries = call_worker(session.device, request, timeout_s=EXAMINE_TIMEOUT_S)
-    findings, latencies_ns = _paired(required_pairs(study), session)
-    memory_bytes = _weighed(study, session)
+    answer = call_worker(session.device, request, timeout_s=HOST_FACTS_TIMEOUT_S)
+    findings, latencies_ns = _compare_pairs(required_pairs(study), session)
+    memory_bytes = _measure_memory(study, session)
     figures = _figures(study, latencies_ns, memory_bytes)
-    claims = tuple(_judged(claim, study, findings, figures, memory_bytes, session) for claim in study.claims)
+    claims = tuple(_decide(claim, study, findings, figures, memory_bytes, session) for claim in study.claims)
     return StudyResult(
         study=name,
         title=study.title,
@@ -100,9 +99,9 @@ def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
         on=study.on,
         device=session.device.name,
         provider=session.device.provider,
-        runtime=f"{session.device.runtime} {entries['runtime_version']}",
+        runtime=f"{session.device.runtime} {answer['runtime_version']}",
         threads=str(session.device.threads),
-        host=entries["facts"],
+        host=answer["facts"],
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         mnbench_version=mnbench.__version__,
         seed=session.settings.seed,
@@ -114,54 +113,52 @@ def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
     )
 
 
-def _paired(
-    pairs: Sequence[tuple[str, str]], bench: StudySession
+def _compare_pairs(
+    pairs: Sequence[tuple[str, str]], session: StudySession
 ) -> tuple[dict[tuple[str, str], Finding], Mapping[str, int]]:
-    """What comparing found of each pair, and how long each variant took."""
+    """Return the finding for each pair, and the latency of each variant."""
     if not pairs:
         return {}, {}
-    preparation = CaseBuilder(bench.device, bench.folder, bench.settings)
-    names = {f"{candidate} / {base}": (candidate, base) for candidate, base in pairs}
-    for name, (candidate, base) in names.items():
-        sides = (parse_variant(base), SideOptions()), (parse_variant(candidate), SideOptions())
-        preparation.add(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]), raise_errors=False)
-    log = PairedTrialLog(bench.pairs_folder)
-    contest = Procedure(preparation.cases, bench.settings, log, on_progress=bench.on_progress)
-    _, findings = contest.run("than", "row", known_findings=preparation.findings)
+    builder = CaseBuilder(session.device, session.folder, session.settings)
+    names = {f"{candidate} / {baseline}": (candidate, baseline) for candidate, baseline in pairs}
+    for name, (candidate, baseline) in names.items():
+        sides = (parse_variant(baseline), SideOptions()), (parse_variant(candidate), SideOptions())
+        builder.add(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]), raise_errors=False)
+    log = PairedTrialLog(session.pairs_folder)
+    procedure = Procedure(builder.cases, session.settings, log, on_progress=session.on_progress)
+    _, findings = procedure.run("than", "row", known_findings=builder.findings)
     return {names[finding.variant]: finding for finding in findings}, _latencies_ns(log, names)
 
 
 def _latencies_ns(log: PairedTrialLog, names: Mapping[str, tuple[str, str]]) -> dict[str, int]:
-    """Each variant's median over processes, whatever it was compared with."""
-    entries: dict[str, list[float]] = {}
-    for _, pairs in log.processes:
-        for row in pairs.variants:
-            columns = pairs.columns_of(row)
+    """Return each variant's median over the processes of all its comparisons."""
+    medians: dict[str, list[float]] = {}
+    for _, trial in log.processes:
+        for row in trial.variants:
+            columns = trial.columns_of(row)
             if columns["row"].size:
-                for variant, name in zip(names[row], ("candidate_ns", "base_ns"), strict=True):
-                    entries.setdefault(variant, []).append(float(np.median(columns[name])))
-    return {variant: round(median(item)) for variant, item in entries.items()}
+                for variant, column in zip(names[row], ("candidate_ns", "base_ns"), strict=True):
+                    medians.setdefault(variant, []).append(float(np.median(columns[column])))
+    return {variant: round(median(values)) for variant, values in medians.items()}
 
 
-def _weighed(study: Study, bench: StudySession) -> dict[str, list[int]]:
-    """By row, what each process held at most beyond what one with a small map does."""
-    wanted = dict.fromkeys(
-        label for claim in study.claims if isinstance(claim, LessMemory) for label in (claim.row, *claim.than)
-    )
-    variants = {label: parse_variant(study.row(label).variants[0]) for label in wanted}
-    cells = {
-        (label, small): bench.build_case(replace(variant, resolution=(SMALL_SIDE, SMALL_SIDE)) if small else variant)
+def _measure_memory(study: Study, session: StudySession) -> dict[str, list[int]]:
+    """Return each row's peak memory in each process, less that of the same network with a small input."""
+    labels = dict.fromkeys(label for claim in study.claims if claim.quantity == "memory" for label in claim.row_labels)
+    variants = {label: parse_variant(study.row(label).variants[0]) for label in labels}
+    cases = {
+        (label, small): session.build_case(replace(variant, resolution=(SMALL_SIDE, SMALL_SIDE)) if small else variant)
         for label, variant in variants.items()
         for small in (True, False)
     }
-    peaks: dict[tuple[str, bool], list[int]] = {key: [] for key in cells}
-    for process in range(PROCESSES if cells else 0):
-        if bench.budget_spent:
+    peaks: dict[tuple[str, bool], list[int]] = {key: [] for key in cases}
+    for process in range(PROCESSES if cases else 0):
+        if session.budget_spent:
             break
-        for key, cell in cells.items():
-            peak = run_trial(bench.plan(cell, MEMORY_SAMPLING), cell).peak_rss_bytes
+        for key, case in cases.items():
+            peak = run_trial(session.plan(case, MEMORY_SAMPLING), case).peak_rss_bytes
             peaks[key] += [peak] if peak else []
-        bench.on_progress(f"process {process + 1}: {len(cells)} networks")
+        session.on_progress(f"process {process + 1}: {len(cases)} networks")
     return {
         label: [peak - round(median(peaks[label, True])) for peak in peaks[label, False]]
         for label in variants
@@ -169,64 +166,60 @@ def _weighed(study: Study, bench: StudySession) -> dict[str, list[int]]:
     }
 
 
-def _shares(claim: ShareOfTime, study: Study, bench: StudySession) -> list[float]:
-    """Of each process, the share of its kernels' time that layers of that type take."""
-    cell = bench.build_case(parse_variant(study.row(claim.row).variants[0]))
-    result: list[float] = []
+def _measure_shares(label: str, layer: str, study: Study, session: StudySession) -> list[float]:
+    """Return the share of the kernels' time that layers of that type take, for each process."""
+    case = session.build_case(parse_variant(study.row(label).variants[0]))
+    shares: list[float] = []
     for process in range(PROCESSES):
-        if bench.budget_spent:
+        if session.budget_spent:
             break
-        profile = profile_layers(bench.plan(cell, SamplingConfig()), cell)
-        own = sum(
-            part.duration_ns or 0 for part in profile.times_by_type if part.type == claim.layer and not part.added
+        profile = profile_layers(session.plan(case, SamplingConfig()), case)
+        duration_ns = sum(
+            part.duration_ns or 0 for part in profile.times_by_type if part.type == layer and not part.added
         )
-        result.append(own / profile.kernels_ns)
-        bench.on_progress(f"process {process + 1}: {result[-1]:.1%}")
-    return result
+        shares.append(duration_ns / profile.kernels_ns)
+        session.on_progress(f"process {process + 1}: {shares[-1]:.1%}")
+    return shares
 
 
 def _figures(study: Study, latencies_ns: Mapping[str, int], memory_bytes: Mapping[str, list[int]]) -> list[StudyFigure]:
     figures: list[StudyFigure] = []
     for row in study.rows:
-        for at, (column, variant) in enumerate(zip(study.columns, row.variants, strict=True)):
-            source = parse_variant(variant)
-            layers = build_network(source).layers
-            total = total_cost(layers, source.element_bytes)
+        for index, (column, name) in enumerate(zip(study.columns, row.variants, strict=True)):
+            variant = parse_variant(name)
+            layers = build_network(variant).layers
+            total = total_cost(layers, variant.element_bytes)
             figures.append(
                 StudyFigure(
                     label=row.label,
                     column=column,
-                    variant=variant,
+                    variant=name,
                     mult_adds=total.mult_adds,
                     memory_access_bytes=total.memory_access_bytes,
-                    peak_activation_bytes=peak_activation_bytes(layers, source.element_bytes),
-                    published=row.published[at] if row.published else None,
-                    latency_ns=latencies_ns.get(variant),
+                    peak_activation_bytes=peak_activation_bytes(layers, variant.element_bytes),
+                    published=row.published[index] if row.published else None,
+                    latency_ns=latencies_ns.get(name),
                     memory_bytes=round(median(memory_bytes[row.label])) if memory_bytes.get(row.label) else None,
                 )
             )
     return figures
 
 
-def _judged(
+def _decide(
     claim: Claim,
     study: Study,
     findings: Mapping[tuple[str, str], Finding],
     figures: Sequence[StudyFigure],
     memory_bytes: Mapping[str, list[int]],
-    bench: StudySession,
+    session: StudySession,
 ) -> ClaimResult:
-    first: dict[str, Any] = {figure.label: figure for figure in reversed(figures)}
-    evidence: list[Evidence]
-    match claim:
-        case Slower() | NotSlower():
-            evidence = claims.comparison_evidence(claim, study, findings)
-        case Saves():
-            evidence = [claims.savings_evidence(claim, first)]
-        case TimesLess():
-            evidence = [claims.ratio_evidence(claim, first)]
-        case ShareOfTime():
-            evidence = [claims.time_share_evidence(claim, _shares(claim, study, bench))]
-        case LessMemory():
-            evidence = claims.memory_evidence(claim, memory_bytes, first)
-    return claims.judge_claim(claim, evidence)
+    match claim.quantity:
+        case "latency":
+            return judge_claim(claim, latency_evidence(claim, study, findings))
+        case "mult_adds":
+            values: Mapping[str, Sequence[float]] = {figure.label: (figure.mult_adds,) for figure in reversed(figures)}
+        case "memory":
+            values = memory_bytes
+        case "time_share":
+            values = {label: _measure_shares(label, claim.layer, study, session) for label in claim.rows}
+    return judge_claim(claim, value_evidence(claim, study, values))

@@ -1,4 +1,4 @@
-"""A paper's experiment: the networks it times, the figures it prints, and what it claims."""
+"""Study files: a paper's experiment, with the networks it compares, the figures it prints and its claims."""
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -10,130 +10,101 @@ from mnbench.network.toml_struct import TomlStruct, read_toml
 from mnbench.workspace import find_table
 
 RowLabels: TypeAlias = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-PrintedMultAdds: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?M$")]
+Quantity: TypeAlias = Literal["latency", "mult_adds", "memory", "time_share"]
 
 
 class StudyRow(TomlStruct, frozen=True, kw_only=True):
-    """One row of the paper's table: a variant a column, and what the paper prints of each, if it prints anything."""
+    """A row of the paper's table: a variant for each column, with the paper's figures if it prints any."""
 
     label: str
     variants: RowLabels
     published: tuple[float, ...] = ()
 
 
-class Slower(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="slower"):
-    """Each of these rows takes longer than another, in every column. A `control` is ours, and no claim of the paper."""
+class Claim(TomlStruct, frozen=True, kw_only=True):
+    """A claim: a quantity of each of these rows, divided by that of the `baseline` row, lies within bounds.
+
+    A `time_share` has no baseline: it is the share of a row's time that layers of the type `layer` take. The bounds of
+    a `latency` are 1: the row is slower (`at_least`) or not slower (`at_most`). A `control` is a claim of the study
+    itself, not of the paper.
+    """
 
     says: str
+    quantity: Quantity
     rows: RowLabels
-    than: str
+    baseline: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    layer: str = ""
+    published: float | None = None
     control: bool = False
 
+    @property
+    def row_labels(self) -> tuple[str, ...]:
+        """The labels of the rows that the claim compares."""
+        return (*self.rows, *([self.baseline] if self.baseline else []))
 
-class NotSlower(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="not slower"):
-    """Each of these rows takes no longer than another, in every column."""
-
-    says: str
-    rows: RowLabels
-    than: str
-
-
-class Saves(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="saves"):
-    """A row has so many fewer Mult-Adds than another: "30M"."""
-
-    says: str
-    row: str
-    than: str
-    printed: PrintedMultAdds
-
-
-class TimesLess(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="times less"):
-    """A row has so many times fewer Mult-Adds than another, between two bounds."""
-
-    says: str
-    row: str
-    than: str
-    printed: tuple[float, float]
-
-
-class ShareOfTime(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="share of time"):
-    """Layers of a type take so much of a row's time, in whole percent."""
-
-    says: str
-    row: str
-    layer: str
-    printed: Annotated[int, msgspec.Meta(ge=1, le=100)]
-
-
-class LessMemory(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="less memory"):
-    """A row's activations take less memory than those of each of these rows."""
-
-    says: str
-    row: str
-    than: RowLabels
-
-
-Claim: TypeAlias = Slower | NotSlower | Saves | TimesLess | ShareOfTime | LessMemory
+    def problem(self) -> str:
+        """Return what is wrong with the keys of this claim, or an empty string."""
+        if self.at_least is None and self.at_most is None:
+            return "needs `at_least` or `at_most`"
+        if self.quantity == "time_share":
+            return "" if self.layer and not self.baseline else "a time_share needs `layer`, and no `baseline`"
+        if not self.baseline or self.layer:
+            return f"the quantity {self.quantity} needs `baseline`, and no `layer`"
+        if self.quantity == "latency" and sorted([self.at_least or 0, self.at_most or 0]) != [0, 1]:
+            return "a latency needs either `at_least = 1` or `at_most = 1`"
+        return ""
 
 
 class Study(TomlStruct, frozen=True, kw_only=True):
-    """One file of `graphs/claims/`. `differs` says where what is measured here is not what the paper measured."""
+    """A file of `graphs/studies/`. `differs` lists how this experiment differs from the paper's."""
 
     title: str
     paper: str
     table: str
     unit: Literal["images/s", "ms", "KB", ""] = ""
     on: str = ""
-    """What the paper measured on."""
+    """The paper's device."""
     columns: tuple[str, ...] = ("",)
     rows: Annotated[tuple[StudyRow, ...], msgspec.Meta(min_length=1)]
     claims: Annotated[tuple[Claim, ...], msgspec.Meta(min_length=1)]
     differs: tuple[str, ...] = ()
 
     def row(self, label: str) -> StudyRow:
-        """The row of that label."""
+        """Return the row with that label."""
         return next(row for row in self.rows if row.label == label)
 
     def check(self, path: Path) -> None:
-        """Hold the file against itself.
+        """Check that rows fit the columns and claims fit the rows.
 
         Raises:
-            TomlError: a claim is about a row that there is not, or a row has more or fewer variants than columns.
+            TomlError: a row has more or fewer entries than there are columns, or a claim is incomplete or names an
+                unknown row.
         """
         labels = [row.label for row in self.rows]
         for number, row in enumerate(self.rows, 1):
             for key in ("variants", "published"):
-                result = getattr(row, key)
-                if result and len(result) != len(self.columns):
-                    what = f"has {len(result)} entries for {len(self.columns)} columns"
-                    raise TomlError(path, f"row {number}, key `{key}`", what, hint="one for each column")
+                entries = getattr(row, key)
+                if entries and len(entries) != len(self.columns):
+                    problem = f"has {len(entries)} entries for {len(self.columns)} columns"
+                    raise TomlError(path, f"row {number}, key `{key}`", problem, hint="write one for each column")
         for number, claim in enumerate(self.claims, 1):
-            for label in row_labels(claim):
+            where = f"key `claims`, entry {number}"
+            if problem := claim.problem():
+                raise TomlError(path, where, problem, hint="see docs/studies.md")
+            for label in claim.row_labels:
                 if label not in labels:
-                    where = f"key `claims`, entry {number}"
                     raise TomlError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
 
 
-def row_labels(claim: Claim) -> tuple[str, ...]:
-    """The labels of the rows that a claim is about."""
-    match claim:
-        case Slower() | NotSlower():
-            return (*claim.rows, claim.than)
-        case Saves() | TimesLess():
-            return (claim.row, claim.than)
-        case ShareOfTime():
-            return (claim.row,)
-        case LessMemory():
-            return (claim.row, *claim.than)
-
-
 def read_study(name: str) -> Study:
-    """The study of that name or path.
+    """Read the study of that name or path.
 
     Raises:
         TomlError: there is none, or its file is wrong.
     """
-    path = find_table(name, "graphs/claims", TomlError)
+    path = find_table(name, "graphs/studies", TomlError)
     study = read_toml(path, Study, TomlError)
     study.check(path)
     return study

@@ -1,4 +1,4 @@
-"""What a study found: plain values, written beside the results and read again."""
+"""The result of a study: values that are stored beside the records and read again."""
 
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -8,16 +8,16 @@ import msgspec
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
 
-ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "cannot tell"]
+ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "inconclusive"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the paper's table in one column. `published` is in the study's unit.
+    """A row of the paper's table in one column. `published` is in the study's unit.
 
-    `latency_ns` is the median of the runs of all comparisons that it took part in, `memory_bytes` what its process
-    held at most beyond that of the same network with a small map.
+    `latency_ns` is the median over the processes of all comparisons of this variant. `memory_bytes` is the peak memory
+    of its process, less that of the same network with a small input.
     """
 
     label: str
@@ -32,11 +32,11 @@ class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison that a claim rests on.
+    """A comparison that a claim depends on.
 
-    `ratio` is ours, between `low` and `high`: of a row's time to another's, of another's memory to a row's, of
-    Mult-Adds, or a share of the time. `published` is the paper's, where it prints one. What is not `counted` has no
-    say: there the paper prints no difference.
+    `ratio` is the quantity of the row `label` divided by that of the row `than`, or a share of the time, and lies
+    between `low` and `high`. `published` is the paper's ratio. A comparison is not `counted` if the paper prints no
+    difference.
     """
 
     label: str
@@ -53,10 +53,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim with its verdict and what it rests on. A `control` is ours, and no claim of the paper."""
+    """A claim with its verdict and evidence. A `control` is a claim of the study itself, not of the paper."""
 
     says: str
-    type: str
+    quantity: str
     control: bool = False
     verdict: ClaimVerdict
     evidence: tuple[Evidence, ...]
@@ -64,7 +64,7 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A study on a device. `run` is the folder under `results/raw/` that holds every pair."""
+    """A study on a device. `run` is the folder under `results/raw/` that stores the pairs."""
 
     schema: int = SCHEMA
     study: str
@@ -89,24 +89,24 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> ClaimVerdict:
-        """That of all the paper's claims together."""
+        """The combined verdict on all claims of the paper."""
         return combined_verdict([claim.verdict for claim in self.claims if not claim.control])
 
 
 def combined_verdict(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
-    """One that does not hold decides; else one of which nobody can tell; nothing at all tells nothing."""
+    """Return "does not hold" if any verdict is that, "holds" if all are that, and else "inconclusive"."""
     if "does not hold" in verdicts:
         return "does not hold"
-    return "holds" if verdicts and set(verdicts) == {"holds"} else "cannot tell"
+    return "holds" if verdicts and set(verdicts) == {"holds"} else "inconclusive"
 
 
 def result_path(results: Path, device: str, study: str) -> Path:
-    """Where the newest result of a study on a device is kept."""
+    """Return the path of the newest result of a study on a device."""
     return results / "studies" / device / f"{study}.json"
 
 
 def save_result(results: Path, result: StudyResult) -> Path:
-    """Write a result down, in place of an older one.
+    """Store a result, in place of an older one.
 
     Raises:
         FileError: no space, no permission.
@@ -117,7 +117,7 @@ def save_result(results: Path, result: StudyResult) -> Path:
 
 
 def load_result(results: Path, device: str, study: str) -> StudyResult:
-    """The newest result of a study on a device.
+    """Read the newest result of a study on a device.
 
     Raises:
         ResultsError: there is none, or it cannot be read.

@@ -24,7 +24,7 @@ GOLDEN = ROOT / "tests/data/golden"
 UPDATE = bool(os.environ.get("MNBENCH_UPDATE_GOLDEN"))
 
 GRAPHS = sorted(path.stem for path in (ROOT / "graphs").glob("*.toml"))
-STUDIES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "graphs/studies").glob("*.toml"))
+STUDIES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "graphs/study_networks").glob("*.toml"))
 SHUFFLENETS = [
     *(f"shufflenet-v1 --groups {groups}" for groups in (1, 2, 4, 8)),
     "shufflenet-v1 --unit megvii",

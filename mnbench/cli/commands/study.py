@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="\b\nExample:\n  mnbench study\n  mnbench study g1\n  mnbench study g1 --kept --format md")
-@click.argument("names", nargs=-1, metavar="[NAME]...", type=WorkspaceName("graphs/claims", ".toml"))
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=WorkspaceName("graphs/studies", ".toml"))
 @click.option(
     "--device", default="cpu", show_default=True, type=WorkspaceName("devices", ".toml"), help="Where to measure."
 )
@@ -120,7 +120,7 @@ def _list(device: str, results: Path, output: str) -> None:
 
     listed = [
         ListedStudy(name=table_path, study=read_study(table_path), result=found(table_path))
-        for table_path in table_paths("graphs/claims")
+        for table_path in table_paths("graphs/studies")
     ]
     if output == "json":
         print_json({"studies": [listed_study_to_dict(study) for study in listed]})
