@@ -1,265 +1,205 @@
-"""What disturbs a measurement on a host, read from its facts and conditions, and how to mend it."""
+"""Noise sources of a host: rules over its facts and conditions, each with evidence and a fix."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
-
-from mnbench.units import format_percent, format_percent_1
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Facts: TypeAlias = Mapping[str, Any]
+Severity: TypeAlias = Literal["disturbs", "good to know"]
 
-PRESSURE = 0.05
-MEMORY_PRESSURE = 0.01
-STEAL = 0.01
-OTHERS_CORES = 0.15
-"""More than the kernel's own work: with less, two processors that do nothing for a second differ."""
-LOAD = 0.5
-HOT_C = 85
+MAX_OTHER_CORES = 0.15
+"""More than the kernel's own work: two idle processors differ by less in a second."""
+
+HARMLESS_GPU_LIMITS = {"idle", "clocks set by a user", "display clocks"}
 BUSIEST = "ps -eo pcpu,pid,comm --sort=-pcpu | head"
-GPU_BUSY = 0.05
-GPU_HARMLESS = ("idle", "clocks set by a user", "display clocks")
+SMT_OFF = "echo off | sudo tee /sys/devices/system/cpu/smt/control"
+TURBO = "turbo is on: the frequency depends on temperature and on the load of other cores"
+QUOTA = "the control group allows {quota:g} of {allowed_count} cores"
+WHOLE_CORES = "assign whole cores instead of a quota: docker run --cpuset-cpus, or raise --cpus or CPUQuota="
+COUNTERS_ELSEWHERE = "measure where they are available, if you need them"
+FEWER_THREADS = "end other load, or use fewer threads than cores"
+FREE_MEMORY = "free memory, or measure smaller models"
+SWAP_OFF = "free memory, then: sudo swapoff -a"
+COOL = "let the processor cool down; improve its cooling"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSource:
-    """Something that makes figures worse, or that one should know before one trusts them."""
+    """A property of the host that makes latencies noisier or limits what they mean."""
 
     name: str
-    severity: Literal["disturbs", "good to know"]
+    severity: Severity
     evidence: str
     fix: str
 
 
-Found: TypeAlias = Generator[NoiseSource]
+class Observation(dict[str, Any]):
+    """Facts, conditions or changes by name; None where the host does not report a value."""
+
+    def __missing__(self, key: str) -> None:
+        """Return None."""
+
+    def above(self, key: str, limit: float) -> float | None:
+        """Return the value if it is known and above the limit."""
+        value = self[key]
+        return value if value is not None and value > limit else None
+
+
+class Rule(NamedTuple):
+    """A noise source is present if `when` is true; the texts name its value as {0}, and any other value by its key."""
+
+    name: str
+    severity: Severity
+    when: Callable[[Observation], Any]
+    evidence: str
+    fix: str
+
+
+# fmt: off
+RULES = (
+    Rule("emulated", "disturbs", lambda host: host["emulated"],
+         "this processor is emulated, so its latencies are meaningless", "measure on the real machine"),
+    Rule("governor", "disturbs",
+         lambda host: host["governor"] if host["governor"] != "performance" and not host["fixed_frequency"] else None,
+         "the governor {0} changes the frequency",
+         "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"),
+    Rule("turbo", "disturbs", lambda host: host["turbo"] and str(host["frequency_driver"]).startswith("intel_"),
+         TURBO, "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"),
+    Rule("turbo", "disturbs", lambda host: host["turbo"],
+         TURBO, "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"),
+    Rule("virtual machine", "good to know", lambda host: host["virtual"] and (host["hypervisor"] or "unknown"),
+         "a virtual machine ({0}): the load of its neighbours is hidden, and hours differ",
+         "compare within one run; for absolute latencies use a dedicated machine"),
+    Rule("small pages", "good to know", lambda host: host["huge_pages"] == "never",
+         "huge pages are off: compare and gate see three times the scatter and need more processes",
+         "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"),
+    Rule("quota", "disturbs", lambda host: host["quota"] and host["quota"] < 1,
+         f"{QUOTA}: it stops every process repeatedly", WHOLE_CORES),
+    Rule("quota", "good to know", lambda host: host["quota"], QUOTA, WHOLE_CORES),
+    Rule("shared cores", "disturbs", lambda host: host["shared_threads"],
+         "{0} logical CPUs share a core and slow each other down",
+         f"taskset -c {{distinct_cpus}} mnbench run …, or: {SMT_OFF}"),
+    Rule("shared cores", "good to know", lambda host: host.above("threads_per_core", 1),
+         "other processes may run on the second logical CPU of each core (of {0})", SMT_OFF),
+    Rule("kinds of core", "disturbs",
+         lambda host: ", ".join(f"{name} {cpus}" for name, cpus in (host["core_kinds"] or {}).items()),
+         "a thread may run on any of: {0}", "stay on one kind: taskset -c {fastest_cpus} mnbench run …"),
+    Rule("no counters", "good to know", lambda host: host["virtual"] and host["perf_counters"] is False,
+         "the hypervisor provides no hardware performance counters", COUNTERS_ELSEWHERE),
+    Rule("no counters", "good to know", lambda host: host["perf_counters"] is False,
+         "there are no hardware performance counters", COUNTERS_ELSEWHERE),
+    Rule("no counters", "good to know", lambda host: host.above("perf_event_paranoid", 2),
+         "the kernel denies users the hardware performance counters", "sudo sysctl kernel.perf_event_paranoid=2"),
+    Rule("no pressure", "good to know", lambda host: host["pressure_unreported"],
+         "the kernel does not report how long tasks wait for a core", "boot with psi=1 (Linux 4.20 or newer)"),
+
+    Rule("steal", "disturbs", lambda change: change.above("steal_share", 0.01),
+         "the hypervisor took {0:.1%} of the processors' time", "use dedicated cores, or another hour"),
+    Rule("CPU pressure", "disturbs", lambda change: change.above("cpu_wait_share", 0.05),
+         "tasks waited for a core {0:.0%} of the time", FEWER_THREADS),
+    Rule("memory pressure", "disturbs", lambda change: change.above("memory_wait_share", 0.01),
+         "tasks waited for memory {0:.0%} of the time", FREE_MEMORY),
+    Rule("stopped by quota", "disturbs", lambda change: change["new_quota_stops"],
+         "the control group's quota stopped processes {0:,} times", "raise the quota, or use fewer threads"),
+    Rule("heat", "disturbs", lambda change: change["new_heat_throttles"], "heat slowed the processor", COOL),
+    Rule("swapping", "disturbs", lambda change: change["swapped_mb"], "{0:,.0f} MB were swapped", SWAP_OFF),
+    Rule("other load", "disturbs", lambda change: change.above("other_cores", MAX_OTHER_CORES),
+         "other processes keep {0:.1f} cores busy", f"end them: {BUSIEST}"),
+
+    Rule("CPU pressure", "disturbs", lambda now: now.above("cpu_pressure_10s", 0.05),
+         "tasks waited for a core {0:.0%} of the last ten seconds", FEWER_THREADS),
+    Rule("memory pressure", "disturbs", lambda now: now.above("memory_pressure_10s", 0.01),
+         "tasks waited for memory {0:.0%} of the last ten seconds", FREE_MEMORY),
+    Rule("heat", "disturbs", lambda now: now.above("temperature_c", 84.99), "the processor has {0:.0f} °C", COOL),
+    Rule("firmware limits", "disturbs",
+         lambda now: "under-voltage" in (now["firmware_limits"] or ()) and ", ".join(now["firmware_limits"]),
+         "the firmware reports: {0}", "use a stronger power supply"),
+    Rule("firmware limits", "disturbs", lambda now: ", ".join(now["firmware_limits"] or ()),
+         "the firmware reports: {0}", "improve the cooling"),
+    Rule("swap", "good to know", lambda now: (now["swap_used_bytes"] or 0) / 1e6, "{0:,.0f} MB are in swap", SWAP_OFF),
+    Rule("load", "good to know", lambda now: now.above("unexplained_load_1min", 0.5),
+         "the load average of the last minute is {0:.2f}", f"wait, or end what runs: {BUSIEST}"),
+
+    Rule("GPU clocks", "disturbs",
+         lambda gpu: ", ".join(name for name in gpu["gpu_clock_limits"] or () if name not in HARMLESS_GPU_LIMITS),
+         "the GPU's clocks are limited: {0}", "cool the GPU, or lower and lock its clocks"),
+    Rule("GPU clocks", "good to know",
+         lambda gpu: "clocks set by a user" not in (gpu["gpu_clock_limits"] or ()) and gpu["gpu_lockable_mhz"],
+         "the GPU's clocks change with load and temperature",
+         "sudo nvidia-smi --lock-gpu-clocks={0} (and --reset-gpu-clocks afterwards)"),
+    Rule("GPU load", "disturbs", lambda gpu: gpu.above("gpu_utilization", 0.05),
+         "the GPU is {0:.0%} busy", "list its processes: nvidia-smi pmon -c 1"),
+    Rule("GPU shared", "good to know", lambda gpu: gpu["gpu_mig"],
+         "the GPU is partitioned (MIG)", "name the partition in every comparison"),
+)
+# fmt: on
+"""By what they read: facts, changes between two snapshots, one snapshot, a GPU. The first rule of a name applies."""
 
 
 def noise_sources(facts: Facts, *snapshots: Facts, gpu: Facts | None = None) -> list[NoiseSource]:
-    """What the facts and one or several looks at the conditions, in order, show; what disturbs comes first.
+    """Return the noise sources that facts and successive snapshots of the conditions show; disturbing ones first.
 
-    Counters are compared between looks that follow each other. Where the two are of one process, what the processors
-    did besides it was done by others.
+    Counters are compared between neighbouring snapshots. If one process took both, the load of others is known too.
     """
-    every = [*_standing(facts), *_memory(facts), *_cores(facts), *_tools(facts, snapshots)]
-    for before, after in pairwise(snapshots):
-        every += [*_changed(before, after), *_others(before, after)]
-    for look in snapshots:
-        every += _now(look)
-    if len(snapshots) == 1:
-        every += _load(snapshots[0])  # with two looks, what the processors did in between is known
-    every += _gpu(gpu or {})
-    named: dict[str, NoiseSource] = {}
-    for source in every:
-        named.setdefault(source.name, source)
-    return sorted(named.values(), key=lambda source: source.severity != "disturbs")
+    observations = [
+        _host(facts, snapshots),
+        *(_change(Observation(before), Observation(after)) for before, after in pairwise(snapshots)),
+        *map(Observation, snapshots),
+        Observation({f"gpu_{name}": value for name, value in (gpu or {}).items()}),
+    ]
+    if len(snapshots) == 1:  # two snapshots show what the processors did in between; the load may be our own
+        observations[1]["unexplained_load_1min"] = snapshots[0].get("load_1min")
+    if clock_hz := observations[-1]["gpu_sm_clock_max_hz"]:
+        observations[-1]["gpu_lockable_mhz"] = round(clock_hz * 0.75 / 1e6)
+    sources: dict[str, NoiseSource] = {}
+    for observation in observations:
+        for rule in RULES:
+            value = rule.name not in sources and rule.when(observation)
+            if value:
+                evidence, fix = (text.format(value, **observation) for text in (rule.evidence, rule.fix))
+                sources[rule.name] = NoiseSource(name=rule.name, severity=rule.severity, evidence=evidence, fix=fix)
+    return sorted(sources.values(), key=lambda source: source.severity != "disturbs")
 
 
-def _standing(facts: Facts) -> Found:
-    """What the machine is, and who sets its frequency."""
-    if facts.get("emulated"):
-        yield _disturbs(
-            "emulated", "another processor is imitated here, so times tell nothing", "measure on the real machine"
-        )
-    governor, low, high = (facts.get(key) for key in ("governor", "frequency_min_hz", "frequency_max_hz"))
-    if governor not in {None, "performance"} and (low is None or low != high):
-        yield _disturbs(
-            "governor",
-            f"the governor {governor} changes the frequency as it sees fit",
-            "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
-        )
-    if facts.get("turbo"):
-        intel = str(facts.get("frequency_driver")).startswith("intel_")
-        command = "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
-        yield _disturbs(
-            "turbo",
-            "turbo is on: the frequency depends on heat and on what other cores do",
-            command if intel else "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost",
-        )
-    if facts.get("virtual"):
-        yield _good_to_know(
-            "virtual machine",
-            f"a virtual machine{_of(facts.get('hypervisor'))}: its neighbours cannot be seen, and hours differ",
-            "compare within one run; for absolute figures take a machine of your own",
-        )
+def _host(facts: Facts, snapshots: Sequence[Facts]) -> Observation:
+    """Return the facts, and what follows from several of them."""
+    host = Observation(facts)
+    allowed, low_hz, kinds = _count(host["allowed_cpus"]), host["frequency_min_hz"], host["core_kinds"] or {}
+    unreported = bool(snapshots) and all(snapshot.get("cpu_pressure_s") is None for snapshot in snapshots)
+    host |= {
+        "allowed_count": allowed,
+        "quota": host["cores_quota"] if (host["cores_quota"] or allowed) < allowed else None,
+        "shared_threads": host.above("threads_per_core", 1) if _count(host["distinct_cpus"]) < allowed else None,
+        "fixed_frequency": low_hz is not None and low_hz == host["frequency_max_hz"],
+        "fastest_cpus": kinds.get("performance") or next(reversed(kinds.values()), None),
+        "pressure_unreported": host["system"] == "Linux" and unreported,
+    }
+    return host
 
 
-def _memory(facts: Facts) -> Found:
-    """How memory is handed out."""
-    if facts.get("huge_pages") == "never":
-        yield _good_to_know(
-            "small pages",
-            "there are no huge pages: compare and gate see three times the scatter, and need more processes",
-            "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
-        )
+def _change(before: Observation, after: Observation) -> Observation:
+    """Return what counters counted between two snapshots; nothing where one is not reported."""
 
+    def growth(*names: str) -> float:
+        known = [name for name in names if before[name] is not None and after[name] is not None]
+        return sum(max(0, after[name] - before[name]) for name in known)
 
-def _cores(facts: Facts) -> Found:
-    """Which cores there are, and how much of them may be used."""
-    quota, allowed = facts.get("cores_quota"), facts.get("allowed_cpus")
-    if quota is not None and quota < _count(allowed):
-        text = f"the control group allows {quota:g} of {_count(allowed)} cores"
-        mend = "give whole cores instead of a quota: docker run --cpuset-cpus, or raise --cpus or CPUQuota="
-        more = "" if quota >= 1 else ": every process is stopped again and again"
-        yield NoiseSource(
-            name="quota", severity="good to know" if quota >= 1 else "disturbs", evidence=text + more, fix=mend
-        )
-    threads, distinct = facts.get("threads_per_core") or 1, facts.get("distinct_cpus")
-    if threads > 1 and _count(distinct) < _count(allowed):
-        yield _disturbs(
-            "shared cores",
-            f"{threads} logical CPUs share a core: one slows the other",
-            f"taskset -c {distinct} mnbench run …, or: echo off | sudo tee /sys/devices/system/cpu/smt/control",
-        )
-    elif threads > 1:
-        yield _good_to_know(
-            "shared cores",
-            f"others may run on the second logical CPU of each core (of {threads})",
-            "echo off | sudo tee /sys/devices/system/cpu/smt/control",
-        )
-    if kinds := facts.get("core_kinds"):
-        names = ", ".join(f"{name} {cpus}" for name, cpus in kinds.items())
-        fastest = kinds.get("performance") or list(kinds.values())[-1]
-        yield _disturbs(
-            "kinds of core",
-            f"a thread may run on any of: {names}",
-            f"stay on one kind: taskset -c {fastest} mnbench run …",
-        )
-
-
-def _tools(facts: Facts, looks: Sequence[Facts]) -> Found:
-    """What the host does not show, so that disturbances stay unseen."""
-    if facts.get("perf_counters") is False:
-        more = ": the hypervisor passes none on" if facts.get("virtual") else ""
-        yield _good_to_know(
-            "no counters", f"the processor's counters are not there{more}", "measure where they are, if you need them"
-        )
-    elif (facts.get("perf_event_paranoid") or 0) > 2:
-        yield _good_to_know(
-            "no counters",
-            "the kernel keeps the processor's counters from users",
-            "sudo sysctl kernel.perf_event_paranoid=2",
-        )
-    if facts.get("system") == "Linux" and looks and all(look.get("cpu_pressure_s") is None for look in looks):
-        yield _good_to_know(
-            "no pressure",
-            "the kernel does not tell how long tasks wait for a core",
-            "boot with psi=1 (Linux 4.20 or newer)",
-        )
-
-
-def _changed(before: Facts, after: Facts) -> Found:
-    """What counters have counted in between."""
-    passed_s = (after["at_ns"] - before["at_ns"]) / 1e9
-    total = sum(_grown(before, after, key) for key in ("user_s", "system_s", "idle_s", "steal_s"))
-    steal = _grown(before, after, "steal_s")
-    if total > 0 and steal > STEAL * total:
-        yield _disturbs(
-            "steal",
-            f"the host took {format_percent_1(steal / total)} of the processors' time for others",
-            "use dedicated cores, or another hour",
-        )
-    for what, most in (("cpu", PRESSURE), ("memory", MEMORY_PRESSURE)):
-        waited = _grown(before, after, f"{what}_pressure_s") / passed_s if passed_s > 0 else 0
-        if waited > most:
-            yield _pressure(what, f"{format_percent(waited)} of the time")
-    if stops := _grown(before, after, "quota_stops"):
-        yield _disturbs(
-            "stopped by quota",
-            f"the control group's quota stopped processes {stops:,} times",
-            "raise the quota, or use fewer threads",
-        )
-    if _grown(before, after, "heat_throttles"):
-        yield _disturbs("heat", "heat slowed the processor while it was watched", "let it cool down; cool it better")
-    swapped = _grown(before, after, "swap_in_bytes") + _grown(before, after, "swap_out_bytes")
-    if swapped:
-        yield _disturbs("swapping", f"{swapped / 1e6:,.0f} MB were swapped", "free memory, then: sudo swapoff -a")
-
-
-def _others(before: Facts, after: Facts) -> Found:
-    """What others ran between two looks of one process."""
-    passed_s = (after["at_ns"] - before["at_ns"]) / 1e9
-    if before.get("process_id") != after.get("process_id") or before.get("user_s") is None or passed_s < 0.1:
-        return
-    busy_s = _grown(before, after, "user_s") + _grown(before, after, "system_s")
-    others = (busy_s - _grown(before, after, "process_cpu_s")) / passed_s
-    if others > OTHERS_CORES:
-        yield _disturbs("other load", f"other processes keep {others:.1f} cores busy", f"end them: {BUSIEST}")
-
-
-def _now(look: Facts) -> Found:
-    """What one look shows by itself."""
-    for what, most in (("cpu", PRESSURE), ("memory", MEMORY_PRESSURE)):
-        share = look.get(f"{what}_pressure_10s")
-        if share is not None and share > most:
-            yield _pressure(what, f"{format_percent(share)} of the last ten seconds")
-    if (hot := look.get("temperature_c")) is not None and hot >= HOT_C:
-        yield _disturbs("heat", f"the processor has {hot:.0f} °C", "let it cool down; cool it better")
-    if limits := look.get("firmware_limits"):
-        yield _disturbs(
-            "firmware limits",
-            f"the firmware reports: {', '.join(limits)}",
-            "use a stronger power supply" if "under-voltage" in limits else "cool it better",
-        )
-    if look.get("swap_used_bytes"):
-        yield _good_to_know(
-            "swap", f"{look['swap_used_bytes'] / 1e6:,.0f} MB lie in swap", "free memory, then: sudo swapoff -a"
-        )
-
-
-def _load(look: Facts) -> Found:
-    """What ran in the last minute, be it others or a measurement that has just ended."""
-    if (load := look.get("load_1min")) is not None and load > LOAD:
-        yield _good_to_know("load", f"the load of the last minute is {load:.2f}", f"wait, or end what runs: {BUSIEST}")
-
-
-def _gpu(gpu: Facts) -> Found:
-    """What holds a GPU back."""
-    if limits := [name for name in gpu.get("clock_limits") or () if name not in GPU_HARMLESS]:
-        yield _disturbs(
-            "GPU clocks", f"the GPU's clocks are limited: {', '.join(limits)}", "cool it, or lower and lock its clocks"
-        )
-    elif "clocks set by a user" not in (gpu.get("clock_limits") or ()) and gpu.get("sm_clock_max_hz"):
-        lower = round(gpu["sm_clock_max_hz"] * 0.75 / 1e6)
-        yield _good_to_know(
-            "GPU clocks",
-            "the GPU's clocks change with load and heat",
-            f"sudo nvidia-smi --lock-gpu-clocks={lower} (and --reset-gpu-clocks afterwards)",
-        )
-    if (gpu.get("utilization") or 0) > GPU_BUSY:
-        yield _disturbs(
-            "GPU load", f"the GPU is {format_percent(gpu['utilization'])} busy", "nvidia-smi pmon -c 1 shows by what"
-        )
-    if gpu.get("mig"):
-        yield _good_to_know("GPU shared", "the GPU is cut into parts (MIG)", "name the part in every comparison")
-
-
-def _pressure(what: str, share: str) -> NoiseSource:
-    if what == "cpu":
-        text, mend = f"tasks waited for a core {share}", "end other load, or use fewer threads than cores"
-    else:
-        text, mend = f"tasks waited for memory {share}", "free memory, or measure smaller models"
-    return _disturbs(f"{'CPU' if what == 'cpu' else what} pressure", text, mend)
-
-
-def _disturbs(name: str, text: str, mend: str) -> NoiseSource:
-    return NoiseSource(name=name, severity="disturbs", evidence=text, fix=mend)
-
-
-def _good_to_know(name: str, text: str, mend: str) -> NoiseSource:
-    return NoiseSource(name=name, severity="good to know", evidence=text, fix=mend)
-
-
-def _grown(before: Facts, after: Facts, key: str) -> float:
-    """By how much a counter has grown; nothing where it is not shown."""
-    first, last = before.get(key), after.get(key)
-    return 0 if first is None or last is None else max(0, last - first)
+    elapsed_s = (after["at_ns"] - before["at_ns"]) / 1e9
+    same_process = before["process_id"] == after["process_id"] and before["user_s"] is not None and elapsed_s >= 0.1
+    others_s = growth("user_s", "system_s") - growth("process_cpu_s")
+    return Observation(
+        steal_share=growth("steal_s") / (growth("user_s", "system_s", "idle_s", "steal_s") or 1),
+        cpu_wait_share=growth("cpu_pressure_s") / elapsed_s if elapsed_s > 0 else 0,
+        memory_wait_share=growth("memory_pressure_s") / elapsed_s if elapsed_s > 0 else 0,
+        new_quota_stops=growth("quota_stops"),
+        new_heat_throttles=growth("heat_throttles"),
+        swapped_mb=growth("swap_in_bytes", "swap_out_bytes") / 1e6,
+        other_cores=others_s / elapsed_s if same_process else None,
+    )
 
 
 def _count(cpus: str | None) -> int:
-    """How many CPUs are in the kernel's list `0-2,5`."""
+    """Count the CPUs of the kernel's list `0-2,5`."""
     ranges = (part.partition("-") for part in cpus.split(",")) if cpus else ()
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
-
-
-def _of(name: str | None) -> str:
-    return f" ({name})" if name else ""

@@ -1,4 +1,4 @@
-"""What disturbs measurements on a host, from its facts and two looks at it."""
+"""What disturbs measurements on a host, from its facts and two snapshots of it."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from mnbench.hosts.noise_sources import noise_sources
 
 
-def found(facts=None, looks=None, gpu=None):
-    """Names and severities of what disturbs, in order."""
-    every = noise_sources(QUIET | (facts or {}), *(looks or (REST, after())), gpu=gpu)
-    return [(source.name, source.severity) for source in every]
+def names(facts=None, snapshots=None, gpu=None):
+    """Return names and severities of the noise sources, in order."""
+    sources = noise_sources(QUIET | (facts or {}), *(snapshots or (REST, after())), gpu=gpu)
+    return [(source.name, source.severity) for source in sources]
 
 
 def test_nothing_disturbs_a_quiet_machine():
     """A machine of metal with fixed frequency, whole cores and no other load has nothing to mend."""
-    assert [] == found()
-    assert [] == found(gpu=QUIET_GPU)
+    assert [] == names()
+    assert [] == names(gpu=QUIET_GPU)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_facts_that_disturb(facts, name, severity, mend):
 )
 def test_facts_that_do_not_disturb(facts):
     """What is fixed, whole or unknown disturbs nothing."""
-    assert [] == found(facts)
+    assert [] == names(facts)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_facts_that_do_not_disturb(facts):
         ({"swap_in_bytes": 4096 * 1000}, "swapping", "4 MB"),
     ],
 )
-def test_what_happens_between_two_looks(grown, name, says):
+def test_changes_between_two_snapshots(grown, name, says):
     """Each counter that has grown is named, with how much."""
     (source,) = noise_sources(QUIET, REST, after(**grown))
 
@@ -126,13 +126,13 @@ def test_what_happens_between_two_looks(grown, name, says):
 
 def test_own_work_is_no_other_load():
     """What the watching process used itself is taken off; between two processes nothing can be said."""
-    assert [] == found(looks=(REST, after(user_s=1.0, process_cpu_s=0.95)))
-    assert [] == found(looks=(REST, after(user_s=1.0) | {"process_id": 8}))
+    assert [] == names(snapshots=(REST, after(user_s=1.0, process_cpu_s=0.95)))
+    assert [] == names(snapshots=(REST, after(user_s=1.0) | {"process_id": 8}))
 
 
 def test_small_changes_disturb_nothing():
     """A kernel's own work, a little stolen time and a short wait are everywhere."""
-    assert [] == found(looks=(REST, after(user_s=0.1, steal_s=0.01, cpu_pressure_s=0.03, memory_pressure_s=0.001)))
+    assert [] == names(snapshots=(REST, after(user_s=0.1, steal_s=0.01, cpu_pressure_s=0.03, memory_pressure_s=0.001)))
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_small_changes_disturb_nothing():
         ({"cpu_pressure_s": None}, "no pressure", "good to know"),
     ],
 )
-def test_what_one_look_shows(now, name, severity):
-    """One look alone shows what holds at that moment."""
-    assert [(name, severity)] == found(looks=[REST | now])
+def test_one_snapshot(now, name, severity):
+    """One snapshot alone shows the conditions of that moment."""
+    assert [(name, severity)] == names(snapshots=[REST | now])
 
 
 def test_the_load_of_the_last_minute_may_be_our_own():
-    """With two looks at hand it is not believed."""
-    assert [] == found(looks=(REST | {"load_1min": 3.2}, after() | {"load_1min": 3.2}))
+    """With two snapshots at hand it is not believed."""
+    assert [] == names(snapshots=(REST | {"load_1min": 3.2}, after() | {"load_1min": 3.2}))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_load_of_the_last_minute_may_be_our_own():
 )
 def test_what_holds_a_gpu_back(changes, expected):
     """Clocks, load and sharing of a GPU."""
-    assert expected == found(gpu=QUIET_GPU | changes)
+    assert expected == names(gpu=QUIET_GPU | changes)
 
 
 def test_the_command_for_a_gpus_clocks_names_what_it_can_hold():
@@ -181,11 +181,11 @@ def test_the_command_for_a_gpus_clocks_names_what_it_can_hold():
 
 
 def test_what_disturbs_comes_first_and_once():
-    """One name appears once, however many looks show it; the worse come first."""
+    """One name appears once, however many snapshots show it; the worse come first."""
     hot = {"temperature_c": 95.0}
-    names = found({"virtual": True, "governor": "ondemand"}, (REST | hot, after() | hot, after(heat_throttles=5) | hot))
+    result = names({"virtual": True, "governor": "ondemand"}, (REST | hot, after() | hot, after(heat_throttles=5) | hot))
 
-    assert [("governor", "disturbs"), ("heat", "disturbs"), ("virtual machine", "good to know")] == names
+    assert [("governor", "disturbs"), ("heat", "disturbs"), ("virtual machine", "good to know")] == result
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -197,8 +197,8 @@ def test_what_disturbs_comes_first_and_once():
 def test_what_is_missing_breaks_nothing(facts, conditions, grown):
     """Facts and conditions that a host does not show, or an older worker did not send, are no error."""
     known = {key: value for key, value in QUIET.items() if key not in facts}
-    looks = [REST | {"at_ns": 10**9 * index, "user_s": value} for index, value in enumerate(grown)]
-    recorded = [{key: value for key, value in look.items() if key not in conditions} for look in looks]
+    snapshots = [REST | {"at_ns": 10**9 * index, "user_s": value} for index, value in enumerate(grown)]
+    recorded = [{key: value for key, value in snapshot.items() if key not in conditions} for snapshot in snapshots]
 
     assert all(source.evidence and source.fix and source.severity for source in noise_sources(known, *recorded))
     assert noise_sources(dict.fromkeys(known), *recorded, gpu={}) is not None
