@@ -183,7 +183,9 @@ def test_the_command_for_a_gpus_clocks_names_what_it_can_hold():
 def test_what_disturbs_comes_first_and_once():
     """One name appears once, however many snapshots show it; the worse come first."""
     hot = {"temperature_c": 95.0}
-    result = names({"virtual": True, "governor": "ondemand"}, (REST | hot, after() | hot, after(heat_throttles=5) | hot))
+    result = names(
+        {"virtual": True, "governor": "ondemand"}, (REST | hot, after() | hot, after(heat_throttles=5) | hot)
+    )
 
     assert [("governor", "disturbs"), ("heat", "disturbs"), ("virtual machine", "good to know")] == result
 
