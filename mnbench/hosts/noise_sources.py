@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Facts: TypeAlias = Mapping[str, Any]
 Severity: TypeAlias = Literal["disturbs", "good to know"]
@@ -46,7 +46,8 @@ class Observation(dict[str, Any]):
         return value if value is not None and value > limit else None
 
 
-class Rule(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rule:
     """A noise source is present if `when` is true; the texts name its value as {0}, and any other value by its key."""
 
     name: str
@@ -83,7 +84,7 @@ RULES = (
     Rule("shared cores", "good to know", lambda host: host.above("threads_per_core", 1),
          "other processes may run on the second logical CPU of each core (of {0})", SMT_OFF),
     Rule("kinds of core", "disturbs",
-         lambda host: ", ".join(f"{name} {cpus}" for name, cpus in (host["core_kinds"] or {}).items()),
+         lambda host: host["kind_names"],
          "a thread may run on any of: {0}", "stay on one kind: taskset -c {fastest_cpus} mnbench run …"),
     Rule("no counters", "good to know", lambda host: host["virtual"] and host["perf_counters"] is False,
          "the hypervisor provides no hardware performance counters", COUNTERS_ELSEWHERE),
@@ -165,13 +166,15 @@ def noise_sources(facts: Facts, *snapshots: Facts, gpu: Facts | None = None) -> 
 def _host(facts: Facts, snapshots: Sequence[Facts]) -> Observation:
     """Return the facts, and what follows from several of them."""
     host = Observation(facts)
-    allowed, low_hz, kinds = _count(host["allowed_cpus"]), host["frequency_min_hz"], host["core_kinds"] or {}
+    allowed, low_hz = _count(host["allowed_cpus"]), host["frequency_min_hz"]
+    kinds: dict[str, str] = host["core_kinds"] or {}
     unreported = bool(snapshots) and all(snapshot.get("cpu_pressure_s") is None for snapshot in snapshots)
     host |= {
         "allowed_count": allowed,
         "quota": host["cores_quota"] if (host["cores_quota"] or allowed) < allowed else None,
         "shared_threads": host.above("threads_per_core", 1) if _count(host["distinct_cpus"]) < allowed else None,
         "fixed_frequency": low_hz is not None and low_hz == host["frequency_max_hz"],
+        "kind_names": ", ".join(f"{name} {cpus}" for name, cpus in kinds.items()),
         "fastest_cpus": kinds.get("performance") or next(reversed(kinds.values()), None),
         "pressure_unreported": host["system"] == "Linux" and unreported,
     }
