@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Files that are written completely or not at all."""
 
 import os
 import tempfile
@@ -8,10 +8,10 @@ from mnbench.errors import FileError
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file in one step: a reader sees the old one or the new one, whatever ends this process.
+    """Write a file in one step: a reader sees the old file or the new one, even if this process is killed.
 
-    `durable` waits until the disk has it, so that a power failure changes nothing either; what can be made again need
-    not wait.
+    With `durable`, wait until the data is on disk, so that it survives a power failure. Data that can be made again
+    does not need it.
 
     Raises:
         FileError: the folder is missing or not writable, the disk is full, or the path is a folder.
@@ -35,10 +35,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def write_error(path: Path, failure: OSError) -> FileError:
-    """The error for a file that could not be written."""
+    """Return the error for a file that could not be written."""
     return FileError(
         f"{path}: cannot be written ({failure.strerror})",
-        hint="free some space, or name another place that you can write to",
+        hint="free some space, or choose a folder that you can write to",
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The `share` quantile of an ascending sequence, by linear interpolation (type 7 of Hyndman and Fan, 1996)."""
+    """Return the `share` quantile of an ascending sequence, by linear interpolation (Hyndman and Fan, 1996, type 7)."""
     position = (len(ordered) - 1) * share
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
@@ -16,18 +16,18 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle of the values, or the mean of the middle two."""
+    """Return the median of the values."""
     return quantile(sorted(values), 0.5)
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """An interval for the median of whatever the values were drawn from, with nothing assumed of its shape.
+    """Return a confidence interval for the median of the population, of any distribution.
 
-    Order statistics: the true median lies between the k-th smallest and k-th largest of n values with probability
-    1 − 2·P(Binomial(n, ½) < k). The largest k that reaches `confidence` is taken, or k = 1 where none does.
+    Order statistics: the true median is between the k-th smallest and the k-th largest of n values with probability
+    1 − 2·P(Binomial(n, ½) < k). The interval uses the largest k that reaches `confidence`, or k = 1 if none does.
 
     Returns:
-        Low, high and the coverage reached: 6 values give their range and 96.9 %, 4 values only 87.5 %.
+        Low, high and coverage: the range of 6 values has 96.9 %, that of 4 values only 87.5 %.
     """
     ordered = sorted(values)
     n = len(ordered)
@@ -42,7 +42,7 @@ def _coverage(n: int, k: int) -> float:
 
 
 def effective_runs(values: ArrayLike) -> float:
-    """How many independent values tell as much as these, which followed each other.
+    """Return the effective sample size of consecutive values.
 
     n / (1 + 2 Σ ρ), with autocorrelations ρ summed by Geyer's initial positive sequence (Practical Markov Chain Monte
     Carlo, 1992): pairs of neighbouring lags, until one falls below zero. Never more than n.
@@ -63,16 +63,16 @@ def effective_runs(values: ArrayLike) -> float:
 
 
 def trimmed_mean(values: ArrayLike, share: float = 0.2) -> float:
-    """The mean of what is left when the largest and the smallest `share` of the values are gone."""
+    """Return the mean of the values without the largest and the smallest `share` of them."""
     ordered = np.sort(np.asarray(values, np.float64))
     cut = int(share * ordered.size)
     return float(ordered[cut : ordered.size - cut].mean())
 
 
 def student_survival(t: float, freedom: int) -> float:
-    """P(T > t) of Student's t with a whole number of degrees of freedom, as a finite sum.
+    """Return P(T > t) of Student's t with a whole number of degrees of freedom, as a finite sum.
 
-    Abramowitz and Stegun, 26.7.3 and 26.7.4. Exact but for rounding: absolute errors stay below 1e-15.
+    Abramowitz and Stegun, 26.7.3 and 26.7.4. Exact except for rounding: absolute errors are below 1e-15.
     """
     angle = atan(abs(t) / sqrt(freedom))
     square = cos(angle) ** 2
@@ -87,7 +87,7 @@ def student_survival(t: float, freedom: int) -> float:
 
 
 def student_quantile(tail: float, freedom: int) -> float:
-    """The t that Student's t exceeds with probability `tail`, of at most one half. It bisects the angle of t."""
+    """Return the t that Student's t exceeds with probability `tail` (at most one half), by bisecting the angle of t."""
     low, high = 0.0, pi / 2
     for _ in range(64):
         middle = (low + high) / 2
