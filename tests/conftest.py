@@ -13,13 +13,13 @@ from hypothesis import settings
 
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.schedule import collect
-from mnbench.bench.trial import TrialResult
 from mnbench.cli import main
 from mnbench.model import equivalence
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer, Tensor
 from mnbench.results.record import Latency, Placement, Record, Runtime
 from mnbench.results.store import ResultsFile
+from mnbench.results.trial_result import TrialResult
 from mnbench.targets import transport
 from mnbench.targets.device import Device
 from mnbench.workspace import built_in
@@ -333,7 +333,7 @@ def measure(plan, store):
     """Run the plan, or go on with it, as `mnbench run` does."""
 
     def measured(visit, *, seen=lambda *_: None, fresh=False):
-        run = store.open_run(plan, fresh=fresh)
+        run = store.open_run(plan.id, fresh=fresh)
         records = collect(plan, store, run, on_trial=seen, run_trial=visit)
         run.finish()
         return records
@@ -360,7 +360,7 @@ def measure_codes(make_cell, make_plan, tmp_path):
         quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
         plan = make_plan(*cells, device=device, **quick | protocol)
         store = ResultsFile(tmp_path / "results", "cpu")
-        collect(plan, store, store.open_run(plan), on_trial=lambda *_: None)
+        collect(plan, store, store.open_run(plan.id), on_trial=lambda *_: None)
         return {record.variant: record.error for record in store.read_records()}
 
     return run

@@ -11,10 +11,11 @@ import numpy as np
 import mnbench
 from mnbench.bench.issues import TIMELESS, find_issues
 from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
-from mnbench.bench.trial import TrialResult
 from mnbench.network.cost import layer_cost
 from mnbench.results.record import Latency, Placement, Record, Runtime, SessionOptions
+from mnbench.results.trial_result import TrialResult
 from mnbench.stats import effective_runs, median_interval
+from mnbench.targets.device import Device
 
 MIN_P99_RUNS = 662
 """Effective runs below which a 99th percentile tells nothing (MLPerf inference rules, early stopping)."""
@@ -88,7 +89,7 @@ def _record(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialRe
         provider=plan.device.provider,
         runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if wanted == "all" else wanted,
-        session=SessionOptions.from_device(plan.device),
+        session=session_options(plan.device),
         processes=len(samples),
         params=cell.cost.params,
         mult_adds=cell.cost.mult_adds,
@@ -101,6 +102,13 @@ def _record(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialRe
         host=first.host if first else {},
         conditions=[samples[0].conditions[0], samples[-1].conditions[-1]] if samples else [],
         gpu=first.gpu if first else None,
+    )
+
+
+def session_options(device: Device) -> SessionOptions:
+    """Return the options, provider options and environment that the device sets now."""
+    return SessionOptions(
+        options=device.options, provider_options=device.provider_options, environment=device.environment
     )
 
 

@@ -11,8 +11,9 @@ from distributed import get_worker
 import mnbench
 from mnbench import errors
 from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.trial import TrialResult, run_trial
+from mnbench.bench.trial import run_trial
 from mnbench.errors import MnbenchError
+from mnbench.results.trial_result import TrialResult
 from mnbench.targets.environments import prepare_device
 
 Failure = tuple[str, str, str]
@@ -35,7 +36,7 @@ def store_file(name: str, data: bytes) -> None:
 def run_trial_on_board(plan: Plan, case: BenchmarkCase) -> TrialResult | Failure:
     """Visit the cell, whose files are kept under their names, on this machine."""
     here = plan.device.gateway if plan.device.gateway.startswith("popen") else "popen"
-    near = replace(case, path=_folder() / case.path, feed=_folder() / case.inputs_path)
+    near = replace(case, path=_folder() / case.path, inputs_path=_folder() / case.inputs_path)
     try:
         device = prepare_device(msgspec.structs.replace(plan.device, gateway=here))
         return run_trial(replace(plan, device=device), near)

@@ -12,8 +12,8 @@ from typing import Any, Self
 import msgspec
 
 from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.trial import TrialResult
 from mnbench.errors import MnbenchError, RuntimeUnavailable, UnreachableError, first_line
+from mnbench.results.trial_result import TrialResult
 from mnbench.targets.device import DASK_PREFIX, Device, read_device
 from mnbench.workspace import table_paths
 
@@ -115,8 +115,8 @@ class Fleet:
             if (board, name) not in self._sent
         ]
         self._sent |= {(board, name) for name in names.values()}
-        near = replace(case, path=Path(names[case.path]), feed=Path(names[case.inputs_path]))
-        alone = replace(plan, cells=(near,), ceilings={}, drift=None)
+        near = replace(case, path=Path(names[case.path]), inputs_path=Path(names[case.inputs_path]))
+        alone = replace(plan, cases=(near,), roofline_bounds={}, drift=None)
         self._visits[board] = self._client.submit(_after, needed, alone, near, resources={plan.device.name: 1}, **where)
 
     @property

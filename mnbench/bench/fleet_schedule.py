@@ -9,8 +9,8 @@ from itertools import count
 from mnbench.bench.fleet import Board, Fleet
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
 from mnbench.bench.schedule import DeviceRun, OnTrial, run_next_trial, unlocked
-from mnbench.bench.trial import TrialResult
 from mnbench.errors import MnbenchError, TrialError, UnreachableError
+from mnbench.results.trial_result import TrialResult
 
 POLL_S = 1.0
 """How often it is looked which boards there are."""
@@ -176,7 +176,7 @@ class _State:
         """Visits of two boards are not mixed: another one starts anew."""
         open_case.board = None
         open_case.samples.clear()
-        self.tasks[open_case.index].folder.delete_trials(open_case.case)
+        self.tasks[open_case.index].folder.delete_trials(open_case.case.variant)
 
     def _seed(self) -> int:
         return self.tasks[0].plan.sampling.seed
@@ -184,7 +184,7 @@ class _State:
 
 def _opened(at: int, task: DeviceRun, cell: BenchmarkCase) -> OpenCase:
     """The cell with the visits that the run holds, if they are of one board."""
-    samples = task.folder.load_trials(cell)
+    samples = task.folder.load_trials(cell.variant)
     boards = {sample.host.get("board") for sample in samples.values()}
     return OpenCase(index=at, case=cell, samples=samples, board=boards.pop() if len(boards) == 1 else None)
 

@@ -6,9 +6,9 @@ from statistics import median
 import numpy as np
 
 from mnbench.bench.plan import Plan, SamplingConfig
-from mnbench.bench.trial import TrialResult
 from mnbench.hosts.noise_sources import noise_sources
 from mnbench.results.record import Issue, Latency, Placement
+from mnbench.results.trial_result import TrialResult
 from mnbench.units import format_ms
 
 HOST_ISSUES = {

@@ -15,6 +15,7 @@ import mnbench
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
 from mnbench.network.variant import Precision
+from mnbench.results.record import RooflineBound
 from mnbench.stats import quantile
 from mnbench.targets.device import Device
 
@@ -71,19 +72,6 @@ class BenchmarkCase:
     cost: Cost
     peak_activation_bytes: int
     layers: tuple[Layer, ...] = field(repr=False)
-
-
-class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
-    """What bounds a cell from below on its device. Peak and bandwidth are None where the device could not tell.
-
-    `moved_bytes` are those that every run must move: weights, inputs and outputs, each once. `bound_ns` is the longer
-    of what its Mult-Adds take at the peak and what those bytes take at the bandwidth.
-    """
-
-    peak_mult_adds_per_s: float | None
-    bandwidth_bytes_per_s: float | None
-    moved_bytes: int
-    bound_ns: int | None
 
 
 class HostDrift(msgspec.Struct, frozen=True, kw_only=True):

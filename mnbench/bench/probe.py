@@ -5,9 +5,10 @@ from pathlib import Path
 from mnbench import families
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.trial import TrialResult, run_trial
+from mnbench.bench.trial import run_trial
 from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
+from mnbench.results.trial_result import TrialResult
 from mnbench.targets.device import Device
 
 ALPHA, SIDE = 0.25, 96

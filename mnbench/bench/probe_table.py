@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mnbench.bench.trial import TrialResult
+from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device

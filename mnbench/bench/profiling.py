@@ -14,6 +14,7 @@ from mnbench.model import probe_models
 from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED_KINDS, Layer
 from mnbench.network.variant import ELEMENT_BYTES
+from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.stats import median
 from mnbench.targets.transport import call_worker
 
@@ -35,92 +36,6 @@ PIECES = {"hard_swish": ("HardSigmoid", "Mul")}
 """Layers that onnxruntime takes apart where it has no kernel for them, into nodes without the layer's name."""
 
 _IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED_KINDS)
-
-
-class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the graph that the runtime made of the model, and what its kernel takes a run."""
-
-    name: str
-    op: str
-    provider: str
-    tensors: int
-    duration_ns: int
-
-
-class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer with the nodes that compute it, or, `added`, a node that the runtime put beside the layers.
-
-    A layer that the runtime computes within another one, or not at all, has no nodes and no time.
-    """
-
-    scope: str
-    type: str
-    added: bool = False
-    nodes: tuple[KernelTime, ...] = ()
-    params: int = 0
-    mult_adds: int = 0
-    memory_access_bytes: int = 0
-
-    @property
-    def duration_ns(self) -> int | None:
-        """What its kernels take together."""
-        return sum(node.duration_ns for node in self.nodes) if self.nodes else None
-
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """Where it ran."""
-        return tuple(dict.fromkeys(node.provider for node in self.nodes))
-
-
-class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell's parts, in the order in which they run, over `runs` runs of a process of their own."""
-
-    variant: str
-    device: str
-    provider: str
-    runtime: str
-    threads: int
-    measured_at: str
-    runs: int
-    latency_ns: int | None
-    """The cell's latency, from other processes, without profiling."""
-    parts: tuple[LayerTime, ...]
-
-    @property
-    def times_by_type(self) -> tuple[LayerTime, ...]:
-        """The parts of each layer type, and of each added operator, as one; those that take longest first."""
-        groups: dict[tuple[bool, str], list[LayerTime]] = {}
-        for part in self.parts:
-            groups.setdefault((part.added, part.type), []).append(part)
-        summed = (
-            LayerTime(
-                scope=kind,
-                type=kind,
-                added=added,
-                nodes=tuple(node for part in parts for node in part.nodes),
-                params=sum(part.params for part in parts),
-                mult_adds=sum(part.mult_adds for part in parts),
-                memory_access_bytes=sum(part.memory_access_bytes for part in parts),
-            )
-            for (added, kind), parts in groups.items()
-        )
-        return tuple(sorted(summed, key=lambda part: -(part.duration_ns or 0)))
-
-    @property
-    def kernels_ns(self) -> int:
-        """What all kernels take."""
-        return sum(part.duration_ns or 0 for part in self.parts)
-
-    @property
-    def assigned_share(self) -> float:
-        """The share of that which layers take."""
-        own = sum(part.duration_ns or 0 for part in self.parts if not part.added)
-        return own / self.kernels_ns if self.kernels_ns else 0.0
-
-    @property
-    def coverage(self) -> float | None:
-        """The kernels' time as a share of the latency: the rest is what the runtime does between them."""
-        return self.kernels_ns / self.latency_ns if self.latency_ns else None
 
 
 def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = None, runs: int = RUNS) -> LayerProfile:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from mnbench import atomic_files
-from mnbench.bench.plan import BenchmarkCase, Plan, RooflineBound, SamplingConfig
+from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.trial import run_trial
 from mnbench.errors import BuildError, FileError, TrialError
@@ -26,6 +26,7 @@ from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.precision import convert_precision
 from mnbench.network.cost import total_cost
 from mnbench.network.variant import ELEMENT_BYTES, Precision
+from mnbench.results.record import RooflineBound
 from mnbench.targets.device import Device
 from mnbench.units import NS_PER_S, rate_per_s
 

@@ -7,10 +7,11 @@ from itertools import count
 
 from mnbench.bench.aggregate import aggregate, aggregate_latency, failed_record
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig, shuffle_round
-from mnbench.bench.trial import TrialResult, run_trial
+from mnbench.bench.trial import run_trial
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, RunFolder
+from mnbench.results.trial_result import TrialResult
 from mnbench.units import NS_PER_S
 
 OnTrial = Callable[[BenchmarkCase, int, Record | None], None]
@@ -74,7 +75,7 @@ def run_all(
             stack.enter_context(unlocked(task.folder))
         stored = [
             {
-                cell.variant: task.folder.load_trials(cell)
+                cell.variant: task.folder.load_trials(cell.variant)
                 for cell in task.plan.cases
                 if cell.variant not in task.folder.recorded_variants
             }
@@ -130,7 +131,7 @@ def run_next_trial(
             stored[process] = run_trial(plan, cell)
         except TrialError as failure:
             return failed_record(plan, cell, run.id, failure.message, list(stored.values()))
-        run.save_trial(cell, process, stored[process])
+        run.save_trial(cell.variant, process, stored[process])
     samples = list(stored.values())
     return aggregate(plan, cell, run.id, samples) if is_complete(plan.sampling, samples) else None
 

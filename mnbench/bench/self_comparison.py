@@ -8,7 +8,8 @@ from math import exp, log
 from typing import Any
 
 from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.trial import TrialResult, run_trial
+from mnbench.bench.trial import run_trial
+from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median, median_interval, quantile
 from mnbench.units import format_percent_1
 

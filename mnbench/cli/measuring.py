@@ -14,10 +14,10 @@ from mnbench.network.variant import ModelSource, OnnxFile, Precision
 from mnbench.targets.device import expand_variables, read_device
 
 if TYPE_CHECKING:
-    from mnbench.bench.plan import BenchmarkCase, RooflineBound
-    from mnbench.bench.profiling import LayerProfile
+    from mnbench.bench.plan import BenchmarkCase
     from mnbench.bench.schedule import DeviceRun, OnTrial
-    from mnbench.results.record import Record
+    from mnbench.results.layer_profile import LayerProfile
+    from mnbench.results.record import Record, RooflineBound
     from mnbench.targets.device import Device, Threads
 
 

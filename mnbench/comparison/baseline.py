@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mnbench import atomic_files
+from mnbench.bench.aggregate import session_options
 from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.errors import MnbenchError, ResultsError
@@ -13,7 +14,7 @@ from mnbench.model.build import build_model
 from mnbench.model.model import Model
 from mnbench.model.weightless import refill_weights, strip_weights, weightless_path
 from mnbench.network.variant import OnnxFile, Variant, parse_variant
-from mnbench.results.record import Record, SessionOptions
+from mnbench.results.record import Record
 from mnbench.targets.device import Device
 
 NAME_SUFFIXES = ("-plain", "-bn")
@@ -54,7 +55,7 @@ class RequestBuilder:
         except MnbenchError as failure:
             self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
             return
-        now = SessionOptions.from_device(self._device)
+        now = session_options(self._device)
         same_runtime = record.runtime.version in ("", self._version) or baseline is not None
         same_session = record.session in (None, now)
         try:

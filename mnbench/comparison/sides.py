@@ -9,6 +9,7 @@ from typing import TypeAlias, cast, get_args
 
 import msgspec
 
+from mnbench.bench.aggregate import session_options
 from mnbench.errors import BuildError, FileError, RuntimeUnavailable
 from mnbench.network.variant import ModelSource, OnnxFile, Precision, Variant, parse_variant
 from mnbench.results.record import SessionOptions
@@ -39,7 +40,7 @@ class SideOptions:
             BuildError: the build is of another runtime than the device's.
             RuntimeUnavailable: the runtime's build cannot be installed, or not there.
         """
-        session = self.session or SessionOptions.from_device(device)
+        session = self.session or session_options(device)
         options, provider_options = dict(session.options), dict(session.provider_options)
         threads = device.threads
         for key, value in self.settings.items():

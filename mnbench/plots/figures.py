@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from mnbench.bench.profiling import LayerProfile
 from mnbench.errors import ResultsError
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
 from mnbench.plots.points import AXES, COST_KINDS, MAX_DETAILED_POINTS, CostKind
@@ -15,6 +14,7 @@ from mnbench.plots.write import HEIGHT, PANEL_WIDTH, WIDTH, combine_panels
 from mnbench.results import layer_profile, raw
 from mnbench.results.columns import record_accuracy
 from mnbench.results.latency_table import setting_label
+from mnbench.results.layer_profile import LayerProfile
 from mnbench.results.record import Record
 from mnbench.units import to_billions
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.profiling import LayerProfile
 from mnbench.plots.scale import fit_scale
 from mnbench.plots.theme import PAGE, Theme
+from mnbench.results.layer_profile import LayerProfile
 from mnbench.units import format_ms, format_percent, to_milliseconds
 
 MAX_COLORED_TYPES = 7

@@ -5,8 +5,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.bench.profiling import LayerProfile, LayerTime
 from mnbench.network.cost_tables import fraction, fraction_column
+from mnbench.results.layer_profile import LayerProfile, LayerTime
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_giga, format_ms, format_percent, format_us, rate_per_s
 

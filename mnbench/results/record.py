@@ -1,13 +1,11 @@
 """A record: everything about one measured cell, as one line of JSON."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
-from mnbench.bench.plan import RooflineBound
 from mnbench.network.variant import Precision
-from mnbench.targets.device import Device
 
 SCHEMA = 1
 """Schema 1: the first."""
@@ -53,10 +51,18 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
     provider_options: dict[str, str] = {}
     environment: dict[str, str] = {}
 
-    @classmethod
-    def from_device(cls, device: Device) -> Self:
-        """As the device has it now."""
-        return cls(options=device.options, provider_options=device.provider_options, environment=device.environment)
+
+class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
+    """What bounds a cell from below on its device. Peak and bandwidth are None where the device could not tell.
+
+    `moved_bytes` are those that every run must move: weights, inputs and outputs, each once. `bound_ns` is the longer
+    of what its Mult-Adds take at the peak and what those bytes take at the bandwidth.
+    """
+
+    peak_mult_adds_per_s: float | None
+    bandwidth_bytes_per_s: float | None
+    moved_bytes: int
+    bound_ns: int | None
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):

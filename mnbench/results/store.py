@@ -17,10 +17,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mnbench import atomic_files
-from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.trial import TrialResult
 from mnbench.errors import ResultsError
 from mnbench.results.record import SCHEMA, Record
+from mnbench.results.trial_result import TrialResult
 
 ARGUMENTS = "arguments.json"
 
@@ -63,14 +62,14 @@ class ResultsFile:
             ) from failure
         return parse_records(self.path, data)
 
-    def open_run(self, plan: Plan, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "RunFolder":
+    def open_run(self, plan_id: str, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "RunFolder":
         """The plan's last unfinished run that nobody else is at, or else a new one. `fresh` gives the unfinished up.
 
         `arguments` are kept with a new run until it is finished, for `unfinished`.
         """
         recorded = self.read_records()
         try:
-            for folder in _unfinished(self.raw_folder, f"*-{plan.id}"):
+            for folder in _unfinished(self.raw_folder, f"*-{plan_id}"):
                 run = RunFolder(folder, {record.variant for record in recorded if record.run == folder.name})
                 if not run.try_lock():
                     continue
@@ -80,7 +79,7 @@ class ResultsFile:
                 run.unlock()
             for attempt in count():
                 started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
-                folder = self.raw_folder / f"{started}-{plan.id}"
+                folder = self.raw_folder / f"{started}-{plan_id}"
                 try:
                     folder.mkdir(parents=True)
                 except FileExistsError:
@@ -161,7 +160,7 @@ class RunFolder:
                 for folder in (self.path, self.path.parent, self.path.parent.parent):
                     folder.rmdir()
 
-    def save_trial(self, cell: BenchmarkCase, process: int, sample: TrialResult) -> None:
+    def save_trial(self, variant: str, process: int, sample: TrialResult) -> None:
         """Keep a visit's sample: every nanosecond, and the facts beside them.
 
         Raises:
@@ -172,20 +171,20 @@ class RunFolder:
         facts = {name: value for name, value in entries.items() if name not in arrays}
         packed = BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **arrays, facts=np.array(json.dumps(facts)))
-        atomic_files.write_atomically(self.path / f"{cell.variant}.{process}.npz", packed.getvalue())
+        atomic_files.write_atomically(self.path / f"{variant}.{process}.npz", packed.getvalue())
 
-    def load_trials(self, cell: BenchmarkCase) -> dict[int, TrialResult]:
+    def load_trials(self, variant: str) -> dict[int, TrialResult]:
         """The samples kept of a cell that can be read, by process, in order."""
         entries: dict[int, TrialResult] = {}
-        for path in self.path.glob(f"{escape(cell.variant)}.*.npz"):
-            process = path.name.removeprefix(f"{cell.variant}.").removesuffix(".npz")
+        for path in self.path.glob(f"{escape(variant)}.*.npz"):
+            process = path.name.removeprefix(f"{variant}.").removesuffix(".npz")
             with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
                 entries[int(process)] = _sample(path)
         return dict(sorted(entries.items()))
 
-    def delete_trials(self, cell: BenchmarkCase) -> None:
+    def delete_trials(self, variant: str) -> None:
         """Give up what is kept of a cell."""
-        for path in self.path.glob(f"{escape(cell.variant)}.*.npz"):
+        for path in self.path.glob(f"{escape(variant)}.*.npz"):
             path.unlink()
 
     @property

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mnbench.analysis import cost_models
 from mnbench.analysis.cost_models import fit_cost_models
-from mnbench.bench.plan import RooflineBound
 from mnbench.results.pick import pick
+from mnbench.results.record import RooflineBound
 from mnbench.results.store import ResultsFile
 
 pytestmark = pytest.mark.slow

@@ -78,7 +78,7 @@ def make_tasks(make_plan, make_device):
         for name in names:
             plan = make_plan(*CELLS, device=make_device(name=name), processes=PROCESSES)
             store = ResultsFile(Path(folder) / "results", name)
-            tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan)))
+            tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan.id)))
         return tasks
 
     return make
@@ -178,7 +178,7 @@ def test_visits_of_a_lost_board_are_not_resumed(make_tasks, make_sample, tmp_pat
     _, lost = carried_out(tasks, fleet, board_timeout_s=3)
 
     assert {0: "device pi: none of its boards is left in the fleet"} == lost
-    assert [{}, {}] == [task.folder.load_trials(cell) for cell in task.plan.cases]
+    assert [{}, {}] == [task.folder.load_trials(cell.variant) for cell in task.plan.cases]
 
 
 def test_a_scheduler_that_goes_leaves_what_was_measured(make_tasks, make_sample, tmp_path):

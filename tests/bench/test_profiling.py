@@ -15,20 +15,13 @@ from hypothesis import strategies as st
 from mnbench import families
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.profiling import (
-    CONVERSION_OPS,
-    KernelTime,
-    LayerProfile,
-    LayerTime,
-    assign_kernels,
-    profile_layers,
-    subtract_overhead,
-)
+from mnbench.bench.profiling import CONVERSION_OPS, assign_kernels, profile_layers, subtract_overhead
 from mnbench.errors import TrialError
 from mnbench.model import probe_models
 from mnbench.model.build import build_model
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.variant import Variant
+from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
 from mnbench.targets.device import read_device
 from mnbench.worker.runtimes.onnxruntime import kernels

@@ -40,7 +40,7 @@ def adaptive(make_plan, make_sample, scripted_visit, store):
         while records is None:
             with contextlib.suppress(KeyboardInterrupt):
                 records = collect(
-                    plan, store, store.open_run(plan), on_trial=lambda *_: None, run_trial=scripted_visit(script)
+                    plan, store, store.open_run(plan.id), on_trial=lambda *_: None, run_trial=scripted_visit(script)
                 )
         return {record.variant: record for record in records}, visits
 
@@ -142,9 +142,9 @@ def test_an_interruption_changes_no_visits(adaptive, moment):
 def test_a_gap_among_the_visits_is_filled(make_plan, make_sample, scripted_visit, store):
     """Where one of the kept visits is spoiled, that one is made again and no other."""
     plan = make_plan(STEADY, processes=3)
-    run = store.open_run(plan)
+    run = store.open_run(plan.id)
     for process in range(3):
-        run.save_trial(plan.cases[0], process, make_sample())
+        run.save_trial(plan.cases[0].variant, process, make_sample())
     (run.path / f"{STEADY}.1.npz").write_bytes(b"")
     visit = scripted_visit()
     (record,) = collect(plan, store, run, on_trial=lambda *_: None, run_trial=visit)

@@ -154,7 +154,7 @@ def test_a_real_run_measures_with_a_real_worker(invoke):
 def test_budget_and_precision_reach_the_protocol(invoke, fake_worker, monkeypatch, text, budget_s):
     """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
     plans = []
-    monkeypatch.setattr("mnbench.results.store.ResultsFile.open_run", lambda _, plan, **__: plans.append(plan) or 1 / 0)
+    monkeypatch.setattr("mnbench.bench.schedule.run_all", lambda tasks, **__: plans.append(tasks[0].plan) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         invoke("run", "v1", *SMALL, "--budget", text, "--precision-target", "0.5%")
 

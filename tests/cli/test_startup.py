@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from mnbench.cli import COMMANDS
+from mnbench.results.store import ResultsFile
 
 HEAVY = ("execnet", "msgspec", "numpy", "onnx", "onnxruntime", "onnxsim", "rich")
 
@@ -56,6 +57,14 @@ def test_help_of_a_command_imports_nothing_that_counts_or_runs(tmp_path, command
 def test_tables_need_no_model(tmp_path, words):
     """Counting and showing graphs imports neither ONNX nor numpy, and no runtime."""
     assert ["msgspec", "rich"] == heavy_imports(*words, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("words", [("table",), ("pick", "--budget", "1s")], ids=["table", "pick"])
+def test_reading_results_needs_neither_a_worker_nor_a_model(workspace, make_record, words):
+    """Tables of stored records import neither execnet nor onnx, and no runtime."""
+    ResultsFile(workspace / "results", "cpu").append(make_record())
+
+    assert {"execnet", "onnx", "onnxruntime", "onnxsim"}.isdisjoint(heavy_imports(*words, cwd=workspace))
 
 
 @pytest.mark.parametrize("form", ["json"])

@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from mnbench.bench.aggregate import session_options
 from mnbench.comparison.baseline import RequestBuilder
 from mnbench.errors import ResultsError
 from mnbench.model.build import build_model
@@ -224,7 +225,7 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
     """If they are others now, both sides are measured, each with its own; if they are the same, or unknown, neither."""
     now, before = {"session.x": "1"}, {"session.x": "0", "session.y": "2"}
     device = make_device(options=now, provider_options={"z": "1"}, environment={"PAGES": "huge"})
-    for session in (SessionOptions.from_device(device), None):
+    for session in (session_options(device), None):
         result = baseline(device=device)
         result.add(make_row(session=session))
         assert ["identical"] == [verdict for verdict, _ in known(result)]
@@ -233,7 +234,7 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
     (pairing,) = result.pairings
     base, candidate = (setup.configure_device(device) for _, setup in (pairing.baseline, pairing.candidate))
     assert (before, {}, {}) == (base.options, base.provider_options, base.environment)
-    assert SessionOptions.from_device(device) == SessionOptions.from_device(candidate)
+    assert session_options(device) == session_options(candidate)
 
 
 def test_another_provider_is_refused(baseline, make_row, make_device):

@@ -105,7 +105,7 @@ def attempt(plan, make_sample, life):
             found.append(cell.variant)
             return make_sample([100_000 + len(found)] * 100)
 
-        opened = store.open_run(plan, arguments=["run"])
+        opened = store.open_run(plan.id, arguments=["run"])
         collect(
             plan, store, opened, on_trial=lambda *_: None, run_trial=lambda _, cell: life.step(lambda: sample(cell))
         )

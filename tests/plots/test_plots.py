@@ -10,15 +10,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mnbench.bench.plan import RooflineBound
-from mnbench.bench.profiling import KernelTime, LayerProfile, LayerTime
 from mnbench.plots.figures import PLOT_KINDS, Plot
 from mnbench.plots.labels import FONT_SIZE, LETTER_WIDTH, MARK_RADIUS, place_labels
 from mnbench.plots.layer_shares import layer_shares_plot
 from mnbench.plots.points import decimate, make_points, pareto_front
 from mnbench.plots.scale import fit_scale
 from mnbench.plots.theme import DARK, LIGHT, PAGE, style_sheet
-from mnbench.results.record import Issue
+from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
+from mnbench.results.record import Issue, RooflineBound
 from mnbench.results.store import ResultsFile
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from common import CELLS, PROCESSES, VISITS, failing_at, full, line_of
 
-from mnbench.bench.trial import TrialResult
 from mnbench.errors import FileError, MnbenchError, ResultsError
 from mnbench.results.record import SCHEMA
 from mnbench.results.store import ResultsFile
+from mnbench.results.trial_result import TrialResult
 
 # The store
 
@@ -188,23 +188,23 @@ def test_several_processes_may_append_at_once(store, make_record):
 
 def test_an_unfinished_run_is_continued(store, plan, make_sample):
     """The same plan opens the run that it left, with the visits made so far."""
-    run = store.open_run(plan)
-    run.save_trial(plan.cases[0], 1, make_sample())
+    run = store.open_run(plan.id)
+    run.save_trial(plan.cases[0].variant, 1, make_sample())
     run.unlock()
-    again = store.open_run(plan)
+    again = store.open_run(plan.id)
 
     assert run.id == again.id
-    assert [1] == list(again.load_trials(plan.cases[0]))
-    assert {} == again.load_trials(plan.cases[1])
+    assert [1] == list(again.load_trials(plan.cases[0].variant))
+    assert {} == again.load_trials(plan.cases[1].variant)
 
 
 def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
     """Every nanosecond and every fact of a visit comes back."""
-    run = store.open_run(plan)
+    run = store.open_run(plan.id)
     changes = {"placement": None, "peak_rss_bytes": None, "host": {"cpu": "Ünï", "cores": 2}, "copies_ns": {"in": 7}}
     saved = make_sample([5, 3, 2**40], difference=1.5e-7, **changes)
-    run.save_trial(plan.cases[0], 4, saved)
-    ((process, read),) = run.load_trials(plan.cases[0]).items()
+    run.save_trial(plan.cases[0].variant, 4, saved)
+    ((process, read),) = run.load_trials(plan.cases[0].variant).items()
 
     assert 4 == process
     assert [5, 3, 2**40] == read.latencies_ns.tolist()
@@ -242,20 +242,20 @@ def test_fresh_starts_anew(measure, scripted_visit, store):
 )
 def test_another_plan_does_not_continue_the_run(store, make_plan, plan, changes):
     """A run is continued by its own plan alone: other protocols, devices or models start anew."""
-    run = store.open_run(plan)
+    run = store.open_run(plan.id)
     run.unlock()
 
-    assert run.id != store.open_run(make_plan(*CELLS, **{"processes": PROCESSES} | changes)).id
+    assert run.id != store.open_run(make_plan(*CELLS, **{"processes": PROCESSES} | changes).id).id
 
 
 def test_another_device_or_model_does_not_continue_the_run(store, make_plan, make_cell, make_device, plan):
     """Other threads, or other bytes in the model, are another plan."""
-    run = store.open_run(plan)
+    run = store.open_run(plan.id)
     run.unlock()
     threads = make_plan(*CELLS, processes=PROCESSES, device=make_device(threads=2))
     models = make_plan(*(make_cell(name, sha256="other") for name in CELLS), processes=PROCESSES)
 
-    assert 3 == len({run.id, store.open_run(threads).id, store.open_run(models).id})
+    assert 3 == len({run.id, store.open_run(threads.id).id, store.open_run(models.id).id})
 
 
 HOLDING = """
@@ -269,24 +269,24 @@ with FileLock(sys.argv[1]):
 
 def test_a_run_that_another_process_is_at_is_not_continued(store, plan):
     """While another process measures a run the same plan starts its own; when that process is killed it continues."""
-    run = store.open_run(plan)
+    run = store.open_run(plan.id)
     run.unlock()
     command = [sys.executable, "-c", HOLDING, run.path / "lock"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert "held\n" == other.stdout.readline()
-        mine = store.open_run(plan)
+        mine = store.open_run(plan.id)
         mine.finish()
         mine.unlock()
         other.kill()
         other.wait()
 
     assert run.id != mine.id
-    assert run.id == store.open_run(plan).id
+    assert run.id == store.open_run(plan.id).id
 
 
 def test_a_run_in_this_process_is_not_continued_either(store, plan):
     """Two runs of a plan at the same time have a folder each, also when they start within a second."""
-    runs = [store.open_run(plan) for _ in range(3)]
+    runs = [store.open_run(plan.id) for _ in range(3)]
 
     assert 3 == len({run.id for run in runs})
 
@@ -297,13 +297,13 @@ def test_collect_releases_its_run(measure, scripted_visit, store, plan):
         measure(scripted_visit(failing_at(0)))
     (folder,) = [path for path in store.raw_folder.iterdir() if path.is_dir()]
 
-    assert folder.name == store.open_run(plan).id
+    assert folder.name == store.open_run(plan.id).id
 
 
 def test_spoiled_samples_are_left_out(store, plan, make_sample):
     """Whatever bytes of a kept visit are spoiled, it is read as it was or not at all."""
-    draw, run, saved = random.Random(0), store.open_run(plan), make_sample(range(1000, 1100))
-    run.save_trial(plan.cases[0], 0, saved)
+    draw, run, saved = random.Random(0), store.open_run(plan.id), make_sample(range(1000, 1100))
+    run.save_trial(plan.cases[0].variant, 0, saved)
     (path,) = run.path.glob("*.npz")
     whole = path.read_bytes()
     for _ in range(500):
@@ -311,7 +311,7 @@ def test_spoiled_samples_are_left_out(store, plan, make_sample):
         for _ in range(min(draw.choice([1, 3, 10]), len(spoiled))):
             spoiled[draw.randrange(len(spoiled))] = draw.randrange(256)
         path.write_bytes(spoiled)
-        for sample in run.load_trials(plan.cases[0]).values():
+        for sample in run.load_trials(plan.cases[0].variant).values():
             assert saved.latencies_ns.tolist() == sample.latencies_ns.tolist()
 
 

@@ -254,7 +254,7 @@ def test_tasks_share_rounds(make_plan, make_device, scripted_visit, tmp_path):
     tasks = []
     for device in devices:
         plan, store = make_plan("a", "b", device=device, processes=3), ResultsFile(tmp_path / "results", device.name)
-        tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan)))
+        tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan.id)))
     lost = run_all(tasks, on_trial=lambda *_: None, run_trial=visit)
     rounds = [order[at : at + 6] for at in range(0, 18, 6)]
 
@@ -271,7 +271,7 @@ def test_a_device_that_is_lost_costs_its_own_cells_alone(make_plan, make_device,
     for name in ("good", "bad"):
         plan = make_plan("a", "b", device=make_device(name=name), processes=2)
         store = ResultsFile(tmp_path / "results", name)
-        tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan)))
+        tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan.id)))
 
     def script(plan, _cell, _before):
         if plan.device.name == "bad":

@@ -15,7 +15,7 @@ from mnbench.network.variant import parse_variant
 from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:
-    from mnbench.bench.profiling import LayerProfile
+    from mnbench.results.layer_profile import LayerProfile
     from mnbench.results.record import Record
     from mnbench.results.store import ResultsFile
     from mnbench.targets.device import Device, Threads
@@ -194,7 +194,9 @@ def command(
             )
             store = ResultsFile(results, device.name)
             return DeviceRun(
-                plan=plan, results_file=store, folder=store.open_run(plan, fresh=fresh, arguments=ctx.meta[ARGUMENTS])
+                plan=plan,
+                results_file=store,
+                folder=store.open_run(plan.id, fresh=fresh, arguments=ctx.meta[ARGUMENTS]),
             )
 
         outcome = measuring.measure_in_turn(on, list(dict.fromkeys(threads or [None])), task, with_profiles=profile)
