@@ -5,8 +5,7 @@ from typing import Any
 
 from mnbench.analysis.history import ANCHOR, CALIBRATED_THRESHOLD, CHANGE_THRESHOLD, MIN_RUNS, RowHistory
 from mnbench.comparison.exports.otava import Series
-from mnbench.tables.markup import SPARKLINE_BARS
-from mnbench.tables.table import Column, Table
+from mnbench.tables.table import SPARKLINE_BARS, Column, Table
 from mnbench.units import format_ms
 
 SPARKLINE_POINTS = 20

@@ -1,6 +1,5 @@
 """Arguments and options that commands share."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -146,8 +145,3 @@ def select_sources(
         if count > 1:
             raise BuildError(f"{name} is asked for twice", hint="name every variant once")
     return sources
-
-
-def print_json(payload: Any) -> None:
-    """Data for programs, on stdout."""
-    click.echo(json.dumps(payload, indent=2, ensure_ascii=False))

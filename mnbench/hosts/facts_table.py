@@ -12,7 +12,7 @@ from rich.text import Text
 from mnbench.bench.plan import HostDrift
 from mnbench.bench.self_comparison import SelfComparison, noise_sentence
 from mnbench.hosts.noise_sources import NoiseSource
-from mnbench.tables.render import PIPE_WIDTH
+from mnbench.tables.rich_text import PIPE_WIDTH
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.units import format_binary_bytes, format_ghz, format_ms, format_percent_1

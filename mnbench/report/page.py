@@ -19,7 +19,7 @@ from mnbench.report.commands import rerun_commands
 from mnbench.results.columns import COLUMNS
 from mnbench.results.latency_table import explain, latency_table
 from mnbench.results.record import Issue, Record
-from mnbench.tables.markup import to_html
+from mnbench.tables import html
 from mnbench.tables.table import Column, Table
 
 MEASUREMENT_COLUMNS = (
@@ -96,7 +96,7 @@ def _table(records: Sequence[Record], names: Sequence[str]) -> str:
         return f'<button type="button">{escape(column.header)}</button>'
 
     columns = [COLUMNS[name] for name in _variant_first(names)]
-    return to_html(Table(columns=columns, rows=records), row_attributes=row, head_content=head, cell_element=_cell)
+    return html.render(Table(columns=columns, rows=records), row_attributes=row, header_content=head, cell=_cell)
 
 
 def _variant_first(names: Sequence[str]) -> list[str]:
@@ -163,7 +163,7 @@ def _issues(records: Sequence[Record]) -> str:
             2, Column(name="rows", value=lambda item: count[item[0].device, item[1].name], format="{:,}".format)
         )
         columns[3] = replace(columns[3], name="such as")
-    return "".join(failed) + _folded(f"{len(result):,} issues", to_html(Table(columns=columns, rows=rows)))
+    return "".join(failed) + _folded(f"{len(result):,} issues", html.render(Table(columns=columns, rows=rows)))
 
 
 def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
@@ -171,7 +171,7 @@ def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
     common = [COLUMNS[name] for name in MEASUREMENT_COLUMNS if name not in names]
     words = [(column.title or column.name, column.text(records[0]), column.unit) for column in common]
     message = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
-    table = to_html(Table(columns=[COLUMNS[name] for name in names], rows=records), cell_element=_cell)
+    table = html.render(Table(columns=[COLUMNS[name] for name in names], rows=records), cell=_cell)
     every = f"<p>Of every row: {escape(message)}.</p>" if message else ""
     return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 
@@ -209,7 +209,7 @@ def _hosts(records: Sequence[Record]) -> Iterator[str]:
             Column[tuple[str, str]](name="value", value=lambda pair: pair[1], left=True),
         ]
         table = Table(columns=columns, rows=rows)
-        yield _folded(f"{device}: {facts.get('cpu')}", to_html(table)).replace("<td>", '<td class="long">')
+        yield _folded(f"{device}: {facts.get('cpu')}", html.render(table)).replace("<td>", '<td class="long">')
 
 
 def _text(value: object) -> str:

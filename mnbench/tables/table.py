@@ -2,24 +2,38 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from operator import attrgetter
 from typing import Generic, TypeAlias, TypeVar
+
+from mnbench.errors import MnbenchError
+from mnbench.tables import FORMATS
 
 R = TypeVar("R")
 CellValue: TypeAlias = str | int | float | None
 
 ABSENT = "–"
 
+SPARKLINE_BARS = "▁▂▃▄▅▆▇█"
+"""The characters that draw a series in a cell, the lowest first."""
+
+
+def _same_name(row: object) -> CellValue:
+    """Stand for the attribute that has the column's name."""
+    raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column(Generic[R]):
-    """`value` is in the base unit that `name` names, `show` writes it in `unit`.
+    """A column: `value` returns a row's value in the base unit that `name` ends with, `format` writes it in `unit`.
 
-    Numbers stand right and words `left`. Narrow terminals drop the column of highest `rank` first, and never rank 0.
-    `style` is how a terminal with colours sets a row's text apart.
+    `value` is the row's attribute `name` unless it is given. Numbers are aligned right, `left` columns left. A narrow
+    terminal drops the column of the highest `drop_priority` first, and never one of priority 0. `style` returns how a
+    terminal with colours sets the cell apart.
     """
 
     name: str
-    value: Callable[[R], CellValue]
+    value: Callable[[R], CellValue] = _same_name
     format: Callable[..., str] = str
     title: str = ""
     unit: str = ""
@@ -27,8 +41,12 @@ class Column(Generic[R]):
     left: bool = False
     style: Callable[[R], str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.value is _same_name:
+            object.__setattr__(self, "value", attrgetter(self.name))
+
     def text(self, row: R) -> str:
-        """What a person reads in that row."""
+        """Return what a person reads in that row."""
         value = self.value(row)
         return ABSENT if value is None else self.format(value)
 
@@ -48,9 +66,27 @@ class Table(Generic[R]):
     notes: Sequence[str] = ()
 
     def with_columns(self, columns: Sequence[Column[R]], notes: Sequence[str]) -> "Table[R]":
-        """The same rows under other columns and notes."""
+        """Return the same rows under other columns and notes."""
         return replace(self, columns=columns, notes=notes)
 
     def to_dicts(self) -> list[dict[str, CellValue]]:
-        """For programs: each row's values, in base units, by the columns' names."""
+        """Return each row's values, in base units, by the columns' names."""
         return [{column.name: column.value(row) for column in self.columns} for row in self.rows]
+
+    def to(self, format: str) -> str:  # noqa: A002  the command line's word
+        """Return the table as text: `rich`, `markdown`, `csv`, `json`, `latex` or `html`.
+
+        Raises:
+            MnbenchError: there is no such format.
+        """
+        if format not in FORMATS:
+            raise MnbenchError(f"unknown format {format!r}", hint=f"use one of {', '.join(FORMATS)}")
+        return import_module(FORMATS[format]).render(self)
+
+    def __str__(self) -> str:
+        from mnbench.tables import rich_text  # noqa: PLC0415  only who prints for people imports rich
+
+        return rich_text.render(self, styled=False)
+
+    def _repr_html_(self) -> str:
+        return self.to("html")

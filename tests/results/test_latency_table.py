@@ -3,7 +3,6 @@
 # ruff: noqa: SIM300  expected == actual
 
 import json
-from io import StringIO
 
 import msgspec
 import pytest
@@ -14,16 +13,15 @@ from mnbench.families.published_accuracy import published_accuracy
 from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.record import Issue
 from mnbench.results.store import ResultsFile
-from mnbench.tables.render import print_rich
+from mnbench.tables import rich_text
 
 PAPER = [(alpha, side) for alpha in (1.0, 0.75, 0.5, 0.25) for side in (224, 192, 160, 128)]
 
 
 def at_width(width, records):
     """The lines that a terminal of that width shows of a latency table."""
-    screen = StringIO()
-    print_rich(latency_table(records), Console(width=width, force_terminal=True, color_system=None, file=screen))
-    return screen.getvalue().splitlines()
+    terminal = Console(width=width, force_terminal=True, color_system=None)
+    return rich_text.render(latency_table(records), console=terminal).splitlines()
 
 
 # table

@@ -12,7 +12,6 @@ from mnbench.bench.aggregate import aggregate
 from mnbench.bench.plan import SamplingConfig
 from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.store import ResultsFile
-from mnbench.tables.render import to_markdown
 from mnbench.targets import places, resolve
 from mnbench.targets.device import read_device
 
@@ -40,8 +39,8 @@ def test_an_emulated_record_has_outputs_and_placement_and_no_time(emulated_recor
 
 def test_a_table_says_emulated_in_place_of_a_latency(emulated_record, make_record):
     """Beside measured rows no column has a time for it; alone, columns of times are left out."""
-    both = to_markdown(latency_table([emulated_record, make_record(0.5)]))
-    alone = to_markdown(latency_table([emulated_record]))
+    both = latency_table([emulated_record, make_record(0.5)]).to("markdown")
+    alone = latency_table([emulated_record]).to("markdown")
     row = next(line for line in both.splitlines() if "| emulated |" in line)
 
     assert "| emulated | – | – | – | – |" in row

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.options import format_option, select_sources, variant_options
+from mnbench.cli.output import emit
 from mnbench.errors import FileError
 from mnbench.network.variant import ModelSource, Variant
 
@@ -88,13 +89,8 @@ def command(
             atomic_files.write_atomically(target, model.model.data, durable=False)
             built.append(build_table.SavedModel(path=target, built=model))
             step()
-    if output == "json":
-        payloads = [model.to_dict() for model in built]
-        print_json(payloads[0] if len(payloads) == 1 else {"models": payloads})
-        return
-    from mnbench.tables.render import render
-
-    render(build_table.build_table(built), output)
+    data = [model.to_dict() for model in built]
+    emit(build_table.build_table(built), output, data[0] if len(data) == 1 else {"models": data})
 
 
 def _fitted(

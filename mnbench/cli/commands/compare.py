@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.options import format_option, select_sources, variant_options
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration, Percent, ReportFile, WorkspaceName
 from mnbench.targets.device import read_device
 
@@ -227,13 +228,9 @@ def run_comparison(
 def report_comparison(judgement: "Comparison", results: Path, output: str, reports: Sequence[tuple[str, Path]]) -> None:
     """Print the judgement, write the reports, and exit as it says."""
     from mnbench.comparison import exports as writers
-    from mnbench.comparison.findings_table import comparison_to_dict, findings_table
-    from mnbench.tables.render import render
+    from mnbench.comparison.findings_table import findings_table
 
-    if output == "json":
-        print_json(comparison_to_dict(judgement))
-    else:
-        render(findings_table(judgement, reason_column=output == "csv"), output)
+    emit(findings_table(judgement, reason_column=output == "csv"), output, judgement)
     writers.write_exports(judgement, reports)
     if judgement.run:
         click.echo(f"every pair is kept in {results / 'raw' / judgement.run}", err=True)

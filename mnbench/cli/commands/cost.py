@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.options import format_option, select_sources, variant_options
+from mnbench.cli.output import emit
 
 
 @click.command(epilog="\b\nExample:\n  mnbench cost v1 --alpha 1,0.5 --res 224,160\n  mnbench cost model.onnx --layers")
@@ -25,20 +26,14 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
     from mnbench.network import cost_tables
 
     counted = [_counted(source) for source in select_sources(**selection)]
-    if output == "json":
-        payloads = [item.to_dict(layers=layers) for item in counted]
-        print_json(payloads[0] if len(payloads) == 1 else {"costs": payloads})
-        return
-    from mnbench.tables.render import render
-
     if layers:
         tables: list[Any] = [cost_tables.layer_table(item) for item in counted]
     elif types:
         tables = [cost_tables.type_table(item) for item in counted]
     else:
         tables = [cost_tables.cost_table(counted)]
-    for table in tables:
-        render(table, output)
+    data = [item.to_dict(layers=layers) for item in counted]
+    emit(tables, output, data[0] if len(data) == 1 else {"costs": data})
 
 
 def _counted(source: Any) -> Any:

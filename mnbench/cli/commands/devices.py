@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
 from mnbench.targets.device import read_device
 from mnbench.workspace import table_paths
@@ -40,12 +41,8 @@ def list_devices(*, output: str) -> None:
     from mnbench.targets.readiness import check_readiness
 
     known = [(device, check_readiness(device)) for device in map(read_device, table_paths("devices"))]
-    if output == "json":
-        print_json({"devices": [listing.device_to_dict(device, state) for device, state in known]})
-        return
-    from mnbench.tables.render import render
-
-    render(listing.device_table(known), output)
+    data = {"devices": [listing.device_to_dict(device, state) for device, state in known]}
+    emit(listing.device_table(known), output, data)
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices show cpu")
@@ -58,12 +55,7 @@ def show(*, device: str, output: str) -> None:
 
     profile = read_device(device)
     state = check_readiness(profile)
-    if output == "json":
-        print_json(listing.device_to_dict(profile, state))
-        return
-    from mnbench.tables.render import render
-
-    render(listing.device_file_table(profile, state), output)
+    emit(listing.device_file_table(profile, state), output, listing.device_to_dict(profile, state))
 
 
 @command.command(
@@ -121,9 +113,5 @@ def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     profile = prepare_device(read_device(device), on_create=announce_environment)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
-    if output == "json":
-        print_json(probe_table.probe_to_dict(profile, cell.variant, sample))
-        return
-    from mnbench.tables.render import render
-
-    render(probe_table.probe_table(profile, cell.variant, sample), output)
+    data = probe_table.probe_to_dict(profile, cell.variant, sample)
+    emit(probe_table.probe_table(profile, cell.variant, sample), output, data)

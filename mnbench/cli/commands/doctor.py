@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnbench import families
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration, WorkspaceName
 from mnbench.errors import MnbenchError
 from mnbench.targets.device import read_device
@@ -81,7 +82,9 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
         return
     from mnbench.bench import self_comparison
 
-    print_json(
+    emit(
+        (),
+        output,
         {
             "device": profile.name,
             "runtime": {"name": profile.runtime, "version": first["runtime_version"]},
@@ -91,7 +94,7 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
             "disturbances": [asdict(source) for source in every],
             "noise": self_comparison.self_comparisons_to_dict(noises) if noises else None,
             "noise_missing": missing,
-        }
+        },
     )
 
 
@@ -105,13 +108,10 @@ def _look(profile: "Device", *, rest_s: float) -> dict[str, Any]:
 
 def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
     """Runs all through the time given; what an interrupted calibration found is kept."""
-    import msgspec
-
     from mnbench.bench.drift import calibrate, compute_drift
     from mnbench.bench.plan import Plan, SamplingConfig
     from mnbench.cli.progress_bar import show_progress
     from mnbench.hosts.facts_table import drift_table
-    from mnbench.tables.render import render
 
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         protocol = SamplingConfig(processes=PROCESSES, min_duration_s=DURATION_S)
@@ -119,10 +119,8 @@ def _calibrate(profile: "Device", duration_s: float, output: str) -> None:
         with show_progress("calibrating", RUNS) as step:
             log = calibrate(plan, runs=RUNS, interval_s=duration_s / RUNS, on_run=step)
     host_drift = compute_drift(log)
-    if output == "json":
-        print_json(msgspec.to_builtins({"runs": log.runs, "drift": host_drift}))
-    elif host_drift:
-        render(drift_table(host_drift, len(log.runs)), "rich")
+    tables = [drift_table(host_drift, len(log.runs))] if host_drift else []
+    emit(tables, output, {"runs": log.runs, "drift": host_drift})
 
 
 def _noise(profile: "Device") -> tuple[list["SelfComparison"], str | None]:
@@ -162,12 +160,11 @@ def _show_look(profile: "Device", look: dict[str, Any], found: Sequence["NoiseSo
 
 def _show_noise(noises: Sequence["SelfComparison"], missing: str | None, later: Sequence["NoiseSource"]) -> None:
     from mnbench.hosts import facts_table
-    from mnbench.tables.render import render
 
     if later:
         facts_table.print_noise_sources(later, "seen while measuring")
     click.echo()
     if noises:
-        render(facts_table.self_comparison_table(noises), "rich")
+        emit(facts_table.self_comparison_table(noises), "rich", None)
     else:
         click.echo(f"no noise: {missing}")

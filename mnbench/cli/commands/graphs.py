@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from mnbench import families
-from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.options import format_option, select_sources, variant_options
+from mnbench.cli.output import emit
 from mnbench.network.variant import Variant
 from mnbench.workspace import table_paths
 
@@ -28,12 +29,8 @@ def list_graphs(*, output: str) -> None:
     from mnbench.targets import listing
 
     known = [families.architecture(name) for name in table_paths("graphs")]
-    if output == "json":
-        print_json({"graphs": [listing.graph_to_dict(architecture) for architecture in known]})
-        return
-    from mnbench.tables.render import render
-
-    render(listing.graph_table(known), output)
+    data = {"graphs": [listing.graph_to_dict(architecture) for architecture in known]}
+    emit(listing.graph_table(known), output, data)
 
 
 @command.command(epilog="\b\nExample:\n  mnbench graphs show v1 --alpha 0.5 --res 160")
@@ -48,11 +45,5 @@ def show(*, output: str, **selection: Any) -> None:
     if not chosen or len(chosen) < len(selection["graphs"]):
         raise click.UsageError("name a graph: mnbench graphs show v1 (of an .onnx file: mnbench cost FILE --layers)")
     networks = [build_network(variant) for variant in chosen]
-    if output == "json":
-        payloads = [row_costs_to_dict(network) for network in networks]
-        print_json(payloads[0] if len(payloads) == 1 else {"graphs": payloads})
-        return
-    from mnbench.tables.render import render
-
-    for network in networks:
-        render(row_table(network), output)
+    data = [row_costs_to_dict(network) for network in networks]
+    emit(map(row_table, networks), output, data[0] if len(data) == 1 else {"graphs": data})

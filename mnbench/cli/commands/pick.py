@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration, WorkspaceName
 from mnbench.units import NS_PER_S
 
@@ -45,12 +46,4 @@ def command(*, budget: float, max_bytes: int | None, device: str | None, results
 
     records = load_records(results, [device] if device else [])
     choices = pick(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
-    if output == "json":
-        print_json({"choices": [pick_to_dict(choice) for choice in choices]})
-        return
-    from mnbench.tables.render import render
-
-    for at, item in enumerate(choices):
-        if at:
-            click.echo()
-        render(pick_table(item), output)
+    emit(map(pick_table, choices), output, {"choices": [pick_to_dict(choice) for choice in choices]})

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
 
 
@@ -21,17 +22,9 @@ def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) 
     For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together
     and the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
     """
-    from mnbench.analysis.cost_model_table import cost_model_table, cost_models_to_dict
+    from mnbench.analysis.cost_model_table import cost_model_table
     from mnbench.analysis.cost_models import fit_cost_models
     from mnbench.results.selection import load_records
 
     rankings = fit_cost_models(load_records(results, devices), seed=seed)
-    if output == "json":
-        print_json({"predictions": [cost_models_to_dict(ranking) for ranking in rankings]})
-        return
-    from mnbench.tables.render import render
-
-    for at, ranking in enumerate(rankings):
-        if at:
-            click.echo()
-        render(cost_model_table(ranking), output)
+    emit(map(cost_model_table, rankings), output, {"predictions": rankings})

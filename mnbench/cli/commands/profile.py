@@ -5,7 +5,8 @@ from typing import Literal
 
 import click
 
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.errors import ResultsError
 
 
@@ -34,13 +35,7 @@ def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results:
     if not profiles:
         raise ResultsError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
     from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
-    from mnbench.tables.render import render
 
     chosen = [profile for profile in profiles if not variants or profile.variant in variants]
-    if output == "json":
-        print_json({"profiles": [layer_profile_to_dict(profile) for profile in chosen]})
-        return
-    for at, profile in enumerate(chosen):
-        if at:
-            click.echo()
-        render(layer_profile_table(profile, by), output)
+    data = {"profiles": [layer_profile_to_dict(profile) for profile in chosen]}
+    emit((layer_profile_table(profile, by) for profile in chosen), output, data)

@@ -3,7 +3,8 @@
 import click
 
 from mnbench import families
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
 from mnbench.workspace import table_paths
 
@@ -24,14 +25,8 @@ def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     names = graphs or tuple(table_paths("graphs"))
     figures = [figure for name in names for figure in check_published(families.architecture(name))]
     shown = [figure for figure in figures if figure.agreement == "disputed" or not disputed]
-    if output == "json":
-        print_json(
-            {
-                "figures": [published_table.published_figure_to_dict(figure) for figure in shown],
-                "tally": published_table.count_agreements(figures),
-            }
-        )
-        return
-    from mnbench.tables.render import render
-
-    render(published_table.published_figure_table(shown, figures), output)
+    data = {
+        "figures": [published_table.published_figure_to_dict(figure) for figure in shown],
+        "tally": published_table.count_agreements(figures),
+    }
+    emit(published_table.published_figure_table(shown, figures), output, data)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
-from mnbench.cli.options import format_option, print_json, select_sources, variant_options
+from mnbench.cli.options import format_option, select_sources, variant_options
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import CommaSeparated, Duration, Percent, WorkspaceNames, parse_core, parse_threads
 from mnbench.errors import MnbenchError
 from mnbench.network.variant import parse_variant
@@ -218,27 +219,16 @@ def command(
 def _show(
     records: Sequence["Record"], profiles: list["LayerProfile"] | None, stores: Iterable["ResultsFile"], output: str
 ) -> None:
-    import msgspec
-
     from mnbench import atomic_files
     from mnbench.results.latency_table import latency_table, newest_records
     from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
-    from mnbench.tables.render import render, to_markdown
 
-    if output == "json":
-        payload = {"records": msgspec.to_builtins(records)}
-        print_json(
-            payload
-            if profiles is None
-            else payload | {"profiles": [layer_profile_to_dict(profile) for profile in profiles]}
-        )
-    else:
-        render(latency_table(records), output)
-        for profile in profiles or ():
-            click.echo()
-            render(layer_profile_table(profile, "type"), output)
+    tables = [latency_table(records), *(layer_profile_table(profile, "type") for profile in profiles or ())]
+    data: dict[str, Any] = {"records": records}
+    if profiles is not None:
+        data["profiles"] = [layer_profile_to_dict(profile) for profile in profiles]
+    emit(tables, output, data)
     for store in stores:
-        atomic_files.write_atomically(
-            store.path.with_suffix(".md"), to_markdown(latency_table(newest_records(store.read_records()))).encode()
-        )
+        text = latency_table(newest_records(store.read_records())).to("markdown")
+        atomic_files.write_atomically(store.path.with_suffix(".md"), text.encode())
         click.echo(f"kept in {store.path}", err=True)

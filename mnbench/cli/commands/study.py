@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration, WorkspaceName
 from mnbench.errors import ResultsError
 from mnbench.studies.study_file import read_study
@@ -72,7 +73,7 @@ def command(
     if output == "json":
         from mnbench.studies.study_tables import study_result_to_dict
 
-        print_json({"studies": [study_result_to_dict(study_result) for study_result in study_results]})
+        emit((), output, {"studies": [study_result_to_dict(study_result) for study_result in study_results]})
     elif kept:
         for study_result in study_results:
             _show(study_result, output)
@@ -122,19 +123,10 @@ def _list(device: str, results: Path, output: str) -> None:
         ListedStudy(name=table_path, study=read_study(table_path), result=found(table_path))
         for table_path in table_paths("graphs/studies")
     ]
-    if output == "json":
-        print_json({"studies": [listed_study_to_dict(study) for study in listed]})
-        return
-    from mnbench.tables.render import render
-
-    render(study_list_table(listed, name), output)
+    emit(study_list_table(listed, name), output, {"studies": [listed_study_to_dict(study) for study in listed]})
 
 
 def _show(result: "StudyResult", output: str) -> None:
     from mnbench.studies.study_tables import study_tables
-    from mnbench.tables.render import render
 
-    for at, table in enumerate(study_tables(result)):
-        if at:
-            click.echo()
-        render(table, output)
+    emit(study_tables(result), output, None)

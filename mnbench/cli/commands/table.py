@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import FORMATS, format_option, parse_option, print_json, results_option, where_option
+from mnbench.cli.options import FORMATS, format_option, parse_option, results_option, where_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import CommaSeparated, Duration, ReportFile, WorkspaceName
 from mnbench.units import NS_PER_S
 
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from mnbench.results.record import Record
     from mnbench.results.store import ResultsFile
     from mnbench.tables.table import Table
-
-if TYPE_CHECKING:
-    from mnbench.results.record import Record
-    from mnbench.results.store import ResultsFile
 
 
 @click.command(
@@ -113,23 +110,8 @@ def command(
         parts = list(group_by_column(rows, group).values()) if group else [rows]
         apart = output not in ("csv", "json")
         tables = [plain(part) for part in (parts if apart else [list(chain.from_iterable(parts))])]
-    _print(tables, output, records=not (budget or beside or ratio))
-
-
-def _print(tables: "Sequence[Table[Any]]", output: str, *, records: bool) -> None:
-    """Print tables one below the other; for programs, whole records where the rows are that."""
-    import msgspec
-
-    from mnbench.tables.render import render
-
-    if output == "json":
-        (table,) = tables
-        print_json({"records": msgspec.to_builtins(table.rows)} if records else {"rows": table.to_dicts()})
-        return
-    for at, table in enumerate(tables):
-        if at:
-            click.echo()
-        render(table, output)
+    data = {"rows": tables[0].to_dicts()} if budget or beside or ratio else {"records": tables[0].rows}
+    emit(tables, output, data)
 
 
 def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> None:
@@ -149,13 +131,9 @@ def _history(stores: Sequence["ResultsFile"], reports: Sequence[tuple[str, Path]
     from mnbench.analysis.history import load_histories
     from mnbench.analysis.history_table import histories_to_dict, histories_to_series, history_table
     from mnbench.comparison.exports import otava
-    from mnbench.tables.render import render
 
     histories = [history for store in stores for history in load_histories(store)]
     for name, path in reports:
         if name == "series":
             otava.write_series(path, histories_to_series(histories))
-    if output == "json":
-        print_json(histories_to_dict(histories))
-    else:
-        render(history_table(histories), output)
+    emit(history_table(histories), output, histories_to_dict(histories))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import format_option, print_json
+from mnbench.cli.options import format_option
+from mnbench.cli.output import emit
 from mnbench.cli.param_types import ImageSize, WorkspaceName
 from mnbench.network.variant import OnnxFile, parse_variant
 from mnbench.targets.device import read_device
@@ -70,6 +71,7 @@ def command(
     from mnbench import atomic_files
     from mnbench.bench.trial import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
     from mnbench.bench.verify import verify
+    from mnbench.bench.verify_table import verification_table
     from mnbench.cli.measuring import announce_environment
     from mnbench.model.inputs import random_inputs
     from mnbench.model.load_inputs import load_inputs
@@ -96,15 +98,7 @@ def command(
             precision=max((item.precision for item in (built, other) if item), key=OUTPUT_TOLERANCES.__getitem__),
             tolerance=tolerance,
         )
-    if output == "json":
-        import msgspec
-
-        print_json(msgspec.to_builtins(verdict))
-    else:
-        from mnbench.bench.verify_table import verification_table
-        from mnbench.tables.render import render
-
-        render(verification_table(verdict), output)
+    emit(verification_table(verdict), output, verdict)
     if not verdict.agrees:
         raise click.exceptions.Exit(EXIT_DIFFERENT)
 

@@ -1,0 +1,83 @@
+"""Text for a terminal: as wide as it is, with colours where it has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mnbench.tables.table import Column, Table
+
+PIPE_WIDTH = 100
+"""Columns of text that no terminal shows."""
+GAP = 2
+MAX_RICH_ROWS = 200
+"""The rows that rich lays out; it takes seconds for thousands."""
+
+
+def render(table: Table[Any], *, styled: bool = True, console: Console | None = None) -> str:
+    """Return the table as the terminal shows it, without the columns that do not fit; 100 columns wide elsewhere."""
+    console = console or (Console() if styled else Console(color_system=None))
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    columns, dropped = _fitting(table, console.width)
+    excess = max(0, _total_width(columns, table.rows) - console.width)
+    # A name may be cut short where nothing else helps, a number never.
+    widths = [_width(column, table.rows) for column in columns]
+    names = [index for index, column in enumerate(columns) if column.left]
+    if names:
+        longest = max(names, key=widths.__getitem__)
+        widths[longest] = max(1, widths[longest] - excess)
+    with console.capture() as top:
+        if table.title:
+            console.print(table.title, style="bold", markup=False, highlight=False)
+            console.print()
+        console.print(_grid(columns, widths, table.rows[:MAX_RICH_ROWS]))
+    lines = [_line(row, columns, widths) for row in table.rows[MAX_RICH_ROWS:]]
+    notes = [*table.notes]
+    if dropped:
+        notes.append(f"no room for {', '.join(column.name for column in dropped)}")
+    with console.capture() as bottom:
+        if notes:
+            console.print()
+        for note in notes:
+            console.print(note, style="dim", markup=False, highlight=False)
+    return top.get() + "".join(lines) + bottom.get()
+
+
+def _grid(columns: Sequence[Column[Any]], widths: Sequence[int], rows: Sequence[Any]) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        justify = "left" if column.left else "right"
+        grid.add_column(column.header, justify=justify, no_wrap=True, width=width, vertical="bottom")
+    for row in rows:
+        grid.add_row(*(Text(column.text(row), style=column.style(row) if column.style else "") for column in columns))
+    return grid
+
+
+def _line(row: Any, columns: Sequence[Column[Any]], widths: Sequence[int]) -> str:
+    cells = [(column.text(row), column.left, width) for column, width in zip(columns, widths, strict=True)]
+    padded = (text[:width].ljust(width) if left else text.rjust(width) for text, left, width in cells)
+    return (" " * GAP).join(padded).rstrip() + "\n"
+
+
+def _fitting(table: Table[Any], width: int) -> tuple[list[Column[Any]], list[Column[Any]]]:
+    """Return the columns that fit, in order, and the dropped ones, the least important first."""
+    fitting, dropped = list(table.columns), list[Column[Any]]()
+    while _total_width(fitting, table.rows) > width:
+        last = max(fitting, key=lambda column: (column.drop_priority, fitting.index(column)))
+        if last.drop_priority == 0:
+            break
+        fitting.remove(last)
+        dropped.append(last)
+    return fitting, dropped
+
+
+def _total_width(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> int:
+    return sum(_width(column, rows) + GAP for column in columns) - GAP
+
+
+def _width(column: Column[Any], rows: Sequence[Any]) -> int:
+    return max(map(len, (*column.header.splitlines(), *map(column.text, rows))))
