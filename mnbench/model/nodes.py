@@ -1,4 +1,4 @@
-"""Layers as ONNX nodes, one node a layer, named by its scope."""
+"""Layers as ONNX nodes: one node per layer, named by its scope."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
 
 
 def to_node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR0911  one case a kind
-    """The node of a layer."""
+    """Return the node of a layer."""
     read = [tensor.name for tensor in layer.inputs]
     window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
     bias = ["weight", "bias"][: len(layer.weights)]
@@ -61,9 +61,9 @@ def to_node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PL
 
 
 def constant_operands(layers: Iterable[Layer], *, open_batch: bool) -> dict[str, NDArray[Any]]:
-    """Operands that are no weights: bounds, and shapes, which are constant so that every converter takes them.
+    """Return the operands that are not weights: bounds and shapes. Shapes are constant because converters need that.
 
-    The 0 of an open batch copies it from the input.
+    With an open batch, its size in a shape is 0, which copies it from the input.
     """
     entries: dict[str, NDArray[Any]] = {}
     for layer in layers:
@@ -80,19 +80,19 @@ def constant_operands(layers: Iterable[Layer], *, open_batch: bool) -> dict[str,
 def make_node(
     op: str, layer: Layer, read: Sequence[str], weights: Iterable[str] = (), **attributes: Any
 ) -> onnx.NodeProto:
-    """A node named after the layer, that reads `read` and the layer's own tensors `weights`."""
+    """Return a node named after the layer, which reads `read` and the layer's tensors `weights`."""
     inputs = [*read, *(f"{layer.scope}.{name}" for name in weights)]
     return helper.make_node(op, inputs, [tensor.name for tensor in layer.outputs], name=layer.scope, **attributes)
 
 
 def to_value_info(tensor: Tensor, batch: int | None) -> onnx.ValueInfoProto:
-    """A graph's input or output; batch None leaves it open."""
+    """Return a graph's input or output; with batch None, the batch is open."""
     shape = (batch or OPEN_BATCH, *tensor.shape[1:])
     return helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
 
 
 def to_initializer(name: str, numbers: NDArray[Any]) -> onnx.TensorProto:
-    """A constant of the graph."""
+    """Return a constant of the graph."""
     kind = helper.np_dtype_to_tensor_dtype(numbers.dtype)
     data = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes()
     return onnx.TensorProto(name=name, dims=numbers.shape, data_type=kind, raw_data=data)

@@ -1,4 +1,4 @@
-"""Any ONNX model as layers, so that the same counter serves it."""
+"""Conversion of any ONNX model to layers, so that one counter serves all models."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,9 @@ KINDS = {
 
 
 def onnx_layers(model: Model) -> tuple[Layer, ...]:
-    """A layer for each node that computes, in the graph's order, with shapes by ONNX's shape inference.
+    """Return a layer for each node that computes, in the graph's order, with shapes from ONNX's shape inference.
 
-    A node that reads constants alone, such as the one that widens int8 weights, is itself a constant.
+    A node that reads only constants, such as one that widens int8 weights, is a constant itself.
 
     Raises:
         BuildError: a shape is not known, or the graph has control flow.
@@ -73,7 +73,7 @@ def onnx_layers(model: Model) -> tuple[Layer, ...]:
 
 
 def detect_precision(model: Model) -> Precision:
-    """That of most of its numbers."""
+    """Return the precision of most of the model's numbers."""
     if any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
         return "int8"
     halves = onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
@@ -89,7 +89,7 @@ def _kind(node: onnx.NodeProto, initializers: Iterable[onnx.TensorProto]) -> str
 
 
 def _weights(node: onnx.NodeProto, attributes: Mapping[str, Any], constants: Mapping[str, Shape]) -> tuple[Shape, ...]:
-    """What training moves. Other constant operands, a shape or a number to add, are no parameters."""
+    """Return the shapes of trainable operands. Other constants, such as shapes, are not parameters."""
     shapes = [constants[name] for name in node.input if name in constants]
     match node.op_type:
         case "Conv" | "PRelu":
@@ -105,7 +105,7 @@ def _weights(node: onnx.NodeProto, attributes: Mapping[str, Any], constants: Map
 
 
 def _summed(op: str, attributes: Mapping[str, Any], weight: Shape, *, left: bool) -> int:
-    """Over how many numbers a fully connected layer sums for each that it puts out."""
+    """Return how many numbers a fully connected layer sums for each output."""
     if len(weight) == 1:
         return weight[0]
     turned = op == "Gemm" and bool(attributes.get("transA" if left else "transB", 0))
@@ -113,19 +113,19 @@ def _summed(op: str, attributes: Mapping[str, Any], weight: Shape, *, left: bool
 
 
 def _pair(sizes: Any) -> tuple[int, int]:
-    """Height and width; 1-D convolutions have a width alone."""
+    """Return height and width; 1-D convolutions have only a width."""
     height, width = (1, 1, *sizes)[-2:]
     return height, width
 
 
 def _padding(pads: Sequence[int]) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right; 1-D convolutions have left and right alone."""
+    """Return top, left, bottom and right; 1-D convolutions have only left and right."""
     before, after = pads[: len(pads) // 2], pads[len(pads) // 2 :]
     return (0, 0, *before)[-2], (0, *before)[-1], (0, 0, *after)[-2], (0, *after)[-1]
 
 
 def _shapes(model: Model) -> dict[str, Shape]:
-    """The shape of every tensor whose sizes are all known."""
+    """Return the shape of every tensor whose sizes are all known."""
     try:
         graph = shape_inference.infer_shapes(model.proto, check_type=True, strict_mode=True, data_prop=True).graph
     except (shape_inference.InferenceError, ValueError, RuntimeError) as failure:

@@ -1,4 +1,4 @@
-"""Models that ask one thing of a runtime: to multiply and add, to move memory, or next to nothing."""
+"""Models that load one resource of a runtime: arithmetic, memory bandwidth, or almost nothing."""
 
 from collections.abc import Sequence
 from math import prod, sqrt
@@ -16,18 +16,18 @@ CHAINED = 2
 COLUMNS = 1024
 IDLE_NODES = 16
 IDLE_INPUTS = 9
-"""As many as a quantized convolution reads."""
+"""The number of inputs of a quantized convolution."""
 
 
 def matmul_model(batch: int) -> Model:
-    """A square matrix product, 111 M Mult-Adds a batch."""
+    """Build a square matrix product with 111 M Mult-Adds per batch."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="matmul")]
     shape = (batch * SIDE, SIDE)
     return _model("matmul", nodes, {"x": shape}, {"y": shape}, {"w": _weights(SIDE, SIDE)})
 
 
 def convolution_model(kernel: int, channels: int, side: int, batch: int) -> Model:
-    """A few convolutions in a row, without activations."""
+    """Build a few convolutions in a row, without activations."""
     names = ["x", *(f"y{at}" for at in range(CHAINED))]
     weights = {f"w{at}": _weights(channels, channels, kernel, kernel) for at in range(CHAINED)}
     nodes = [
@@ -39,7 +39,7 @@ def convolution_model(kernel: int, channels: int, side: int, batch: int) -> Mode
 
 
 def memory_read_model(size_bytes: int) -> Model:
-    """A matrix of that size, read once, as a fully connected layer reads its weights."""
+    """Build a fully connected layer that reads a matrix of this size once."""
     rows = size_bytes // 4 // COLUMNS
     nodes = [
         helper.make_node("Cast", ["x"], ["row"], name="cast", to=onnx.TensorProto.FLOAT),
@@ -51,7 +51,7 @@ def memory_read_model(size_bytes: int) -> Model:
 
 
 def idle_model() -> Model:
-    """Nodes that do next to nothing, half of them with two tensors and half with many."""
+    """Build nodes that do almost nothing, half of them with two tensors and half with many."""
     few = [helper.make_node("Neg", [f"few{at}" if at else "x"], [f"few{at + 1}"]) for at in range(IDLE_NODES)]
     many = [
         helper.make_node("Concat", [f"few{at + 1}"] * IDLE_INPUTS, [f"many{at}"], axis=0) for at in range(IDLE_NODES)
@@ -81,11 +81,11 @@ def _model(
 
 
 def _ones(name: str) -> onnx.NodeProto:
-    """A large constant that needs no room in the file: a runtime computes it once, when the session is created."""
+    """Return a large constant that takes no space in the file: a runtime computes it once, when it opens a session."""
     value = numpy_helper.from_array(np.ones(1, np.float32))
     return helper.make_node("ConstantOfShape", ["size"], [name], name=name, value=value)
 
 
 def _weights(*shape: int) -> NDArray[np.float32]:
-    """Seeded, and such that outputs spread as inputs do."""
+    """Draw seeded weights that keep the standard deviation from input to output."""
     return (np.random.default_rng(0).standard_normal(shape) / sqrt(prod(shape[1:]))).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Seeded random weights, and batch normalization that knows what its convolution puts out.
+"""Seeded random weights, with batch normalization that fits its convolution's output.
 
-Training gives batch normalization the mean and variance of what its convolution really puts out. Here both are
-predicted from the convolution's own weights and the moments of the activations that it reads, as if every number were
-drawn independently. `calibrate.py` mends the scale where they are not.
+Training gives batch normalization the mean and variance of its convolution's output. Here both are predicted from the
+convolution's weights and the moments of its input, as if all numbers were independent. Where they are not,
+`rescale.py` corrects the scale.
 """
 
 import math
@@ -23,14 +23,14 @@ BETA_SPREAD = 0.25
 
 
 class Moments(NamedTuple):
-    """Mean and variance of an activation's numbers."""
+    """Mean and variance of an activation."""
 
     mean: float
     variance: float
 
     @property
     def square(self) -> float:
-        """The mean square."""
+        """Return the mean square."""
         return self.mean**2 + self.variance
 
 
@@ -38,20 +38,20 @@ IMAGE = Moments(0.0, 1.0)
 """A normalized image."""
 
 NORMALIZED = Moments(0.0, 1 + GAMMA_SPREAD**2 / 3 + BETA_SPREAD**2 / 3)
-"""Behind batch normalization with gamma in 1 ± 0.25 and beta in 0 ± 0.25."""
+"""After batch normalization with gamma in 1 ± 0.25 and beta in 0 ± 0.25."""
 
 PROJECTED = Moments(0.0, 1 + BETA_SPREAD**2 / 3)
-"""Behind a layer with bias and without batch normalization."""
+"""After a layer with bias and without batch normalization."""
 
 POOLED = Moments(1.485 * math.sqrt(NORMALIZED.variance), 0.357 * NORMALIZED.variance)
-"""The largest of nine numbers behind NORMALIZED and ReLU: where all networks here have their max pooling."""
+"""The maximum of nine numbers after NORMALIZED and ReLU, where all networks here have their max pooling."""
 
 
 def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int, beta: float = 0.0) -> Weights:
-    """The trainable tensors of every layer and the statistics of its batch normalizations, by tensor name.
+    """Draw the trainable tensors of every layer and the statistics of batch normalization, by tensor name.
 
-    Names are the layer's scope and `.weight`, `.bias`, `.gamma`, `.beta`, `.mean` or `.variance`. `beta` is what the
-    betas lie around: where they are large, ReLU lets nearly all through.
+    A name is the layer's scope and `.weight`, `.bias`, `.gamma`, `.beta`, `.mean` or `.variance`. `beta` is the centre
+    of the betas; if it is large, ReLU passes nearly all values.
     """
     weights: Weights = {}
     moments = {INPUT: IMAGE}
@@ -61,7 +61,7 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
         if layer.kind in ("conv", "fully_connected"):
             conv = layer
             kernel = layer.weights[0]
-            # Batch normalization takes any scale; what has none behind it should put out unit scale by itself.
+            # Batch normalization takes any scale; a layer without it needs outputs at unit scale by itself.
             square = read[0].square if len(layer.weights) > 1 or layer.kind == "fully_connected" else 1.0
             fan_in = math.prod(kernel[1:])
             weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, math.sqrt(3 / (fan_in * square)))
@@ -83,7 +83,7 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
 
 
 def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911  one return a kind
-    """The moments of what a layer puts out."""
+    """Return the moments of a layer's output."""
     first = read[0]
     match layer.kind:
         case "conv" | "fully_connected":
@@ -111,7 +111,7 @@ def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911 
 
 @cache
 def activation_moments(kind: str, moments: Moments) -> Moments:
-    """The moments behind an activation of normally distributed numbers, by a sum over ± 6 standard deviations."""
+    """Return the moments of an activation of normally distributed numbers, by a sum over ± 6 standard deviations."""
     deviations = [step / 20 for step in range(-120, 121)]
     densities = [math.exp(-z * z / 2) for z in deviations]
     values = [apply_activation(kind, moments.mean + z * math.sqrt(moments.variance)) for z in deviations]
@@ -123,7 +123,7 @@ def activation_moments(kind: str, moments: Moments) -> Moments:
 
 
 def apply_activation(kind: str, value: float) -> float:
-    """One number through an activation."""
+    """Apply an activation to one number."""
     gate = min(max(value + 3, 0.0), 6.0) / 6
     return {
         "relu": max(value, 0.0),
@@ -136,7 +136,7 @@ def apply_activation(kind: str, value: float) -> float:
 def _predicted(
     conv: Layer, weight: NDArray[np.float32], source: Moments
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of each channel that a convolution puts out."""
+    """Predict the mean and variance of each output channel of a convolution."""
     inside = _share_inside(conv)
     exact = weight.astype(np.float64)
     axes = (1, 2, 3)
@@ -144,7 +144,7 @@ def _predicted(
 
 
 def _uniform(layer: Layer, name: str, seed: int, reach: float, *, tensor: int = 0) -> NDArray[np.float32]:
-    """Numbers in ± reach, the same on every machine: PCG64's raw stream is fixed by numpy's compatibility policy."""
+    """Draw numbers in ± reach, the same on every machine: numpy's compatibility policy fixes PCG64's raw stream."""
     shape = layer.weights[tensor]
     count = math.prod(shape)
     bits = np.random.PCG64([seed, crc32(f"{layer.scope}.{name}".encode())]).random_raw((count + 1) // 2)
@@ -155,9 +155,9 @@ def _uniform(layer: Layer, name: str, seed: int, reach: float, *, tensor: int = 
 
 
 def _share_inside(conv: Layer) -> NDArray[np.float64]:
-    """Of each tap of the kernel, the share of output positions at which it reads the image and not the padding.
+    """Return the share of output positions at which each tap of the kernel reads the image and not the padding.
 
-    At 1 × 1 a 3 × 3 kernel has one tap left.
+    At 1 × 1, only one tap of a 3 × 3 kernel ever reads the image.
     """
     shares: list[NDArray[np.float64]] = []
     for axis in (0, 1):

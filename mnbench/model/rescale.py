@@ -1,9 +1,9 @@
-"""One run that keeps every layer at unit scale, whatever the family, α, resolution and depth.
+"""Rescaling of random weights, so that every layer is at unit scale in every family, α, resolution and depth.
 
-Predictions of what a convolution puts out compound over fifty layers: h-swish and squeeze-and-excite grow what is large
-already. So the graph is run once with a gauge behind each normalized or biased layer, which scales by a power of two
-before anything reads on. The exponents then go into the weights, exactly. Rounding to powers of two makes them the same
-on every machine, though no two compute the same last bit.
+Errors of the predicted scales compound over fifty layers, because h-swish and squeeze-and-excite amplify large values.
+So the graph runs once with a probe after each normalized or biased layer, which scales the output by a power of two
+before the next layer reads it. The exponents then go into the weights, exactly. Rounding to powers of two makes the
+weights the same on every machine, although machines differ in the last bit of their results.
 """
 
 import math
@@ -25,7 +25,7 @@ SMALLEST = np.float32(1e-12)
 
 
 def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant, *, seed: int) -> Weights:
-    """The weights, with each layer's scale corrected by a power of two. `layers` tell how many images are run.
+    """Return the weights with each layer's scale corrected by a power of two. `layers` set the number of images.
 
     Raises:
         RuntimeUnavailable: onnxruntime is not installed.
@@ -37,7 +37,7 @@ def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant,
     for layer, exponent in zip(gauged, exponents, strict=True):
         scope, scale = layer.scope, np.float32(2.0**exponent)
         if layer.kind == "batch_norm":
-            # Normalizing a larger spread is what makes the output smaller.
+            # A larger variance makes the normalized output smaller.
             variance = (weights[f"{scope}.variance"] + np.float32(epsilon)) * scale**2 - np.float32(epsilon)
             scaled[f"{scope}.variance"] = np.maximum(variance, np.float32(0))
             # The mean is of the convolution's own output, which keeps its scale.
@@ -49,13 +49,13 @@ def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant,
 def _exponents(
     layers: Sequence[Layer], gauged: Sequence[Layer], weights: Weights, variant: Variant, seed: int
 ) -> list[float]:
-    """The exponent of two by which each gauged layer is too large, found in the order in which they run."""
+    """Return the exponent of two by which each probed layer is too large, in the order of the layers."""
     scopes = {layer.scope for layer in gauged}
     nodes: list[onnx.NodeProto] = []
     for layer in layers:
         nodes += _gauged(layer, variant) if layer.scope in scopes else [to_node(layer, variant)]
     numbers = weights | constant_operands(layers, open_batch=False) | _gauge_constants(gauged, weights)
-    # Numbers go in as inputs, which no one copies; shapes must be constant.
+    # Numbers are inputs, which are not copied; shapes must be constant.
     shapes = {name: array for name, array in numbers.items() if array.dtype == np.int64}
     image = np.random.default_rng(seed).standard_normal(layers[0].inputs[0].shape).astype(np.float32)
     feed = {INPUT: image} | {name: array for name, array in numbers.items() if name not in shapes}
@@ -74,7 +74,7 @@ def _exponents(
 
 
 def _gauged(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
-    """The layer without gamma, beta and bias, its root mean square as an exponent of two, and what was left out."""
+    """Return nodes for the layer without gamma, beta and bias, for the exponent of its root mean square, and for those."""
     scope, (output,) = layer.scope, layer.outputs
     raw, exponent, shrink = f"{scope}.raw", f"{scope}.exponent", f"{scope}.shrink"
     if layer.kind == "batch_norm":

@@ -1,8 +1,8 @@
-"""A graph without its weights, a few kilobytes that git likes, from which a model of the same latency is made again.
+"""A graph without its weights: a few kilobytes for git, from which a model of the same latency can be built again.
 
-Each large weight leaves its shape, its type, and how its numbers are spread; as many numbers, so spread, are drawn in
-their place by a generator that its name seeds. What a model takes to run depends on where numbers lie, and on none of
-them being denormal, but not on which they are.
+Of each large weight, only the shape, the type and the distribution of its numbers are stored. Refilling draws numbers
+of that distribution with a generator seeded by the weight's name. Latency depends on the layout of the numbers and on
+their not being denormal, but not on their values.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ from mnbench.errors import ResultsError
 from mnbench.model.model import Model
 
 MAX_EXACT_SIZE = 64
-"""How many numbers a weight may have to be kept as it is: scales, zero points, shapes."""
+"""Weights of at most this many numbers are stored exactly: scales, zero points, shapes."""
 
 SUFFIX = ".onnx.xz"
 HASH_KEY = "mnbench.refilled"
 
 
 def strip_weights(model: Model) -> bytes:
-    """The model without its large weights, compressed; it knows the hash of what `refilled` makes of it."""
+    """Return the model without its large weights, compressed, with the hash that `refill_weights` must reproduce."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     # A runtime fuses quantized operators only where scales and zero points fit each other.
@@ -49,10 +49,10 @@ def strip_weights(model: Model) -> bytes:
 
 
 def refill_weights(data: bytes, name: str) -> Model:
-    """The model that a skeleton stands for, with other weights.
+    """Build the model of a graph without weights, with random weights.
 
     Raises:
-        ResultsError: it is no skeleton, or something else comes of it than when it was made.
+        ResultsError: the data cannot be read, or the model has another hash than when it was stored.
     """
     try:
         proto = onnx.ModelProto.FromString(lzma.decompress(data))
@@ -70,12 +70,12 @@ def refill_weights(data: bytes, name: str) -> Model:
 
 
 def weightless_path(results: Path, sha256: str) -> Path:
-    """Where the graph of a model with that hash is kept."""
+    """Return the path of the graph of a model with this hash."""
     return results / "graphs" / f"{sha256[:12]}{SUFFIX}"
 
 
 def save_weightless(results: Path, model: Path, sha256: str) -> None:
-    """Keep the graph of a model file with the results, unless it is there.
+    """Store the graph of a model file with the results, unless it is there already.
 
     Raises:
         FileError: no space, no permission.
@@ -88,7 +88,7 @@ def save_weightless(results: Path, model: Path, sha256: str) -> None:
 
 
 def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
-    """Leave of a weight what its successor is drawn from."""
+    """Replace a weight by its shape, type and distribution."""
     exact = values.astype(np.float64)
     spread = [float(f"{item:.6g}") for item in (exact.mean(), exact.std(), exact.min(), exact.max())]
     shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
@@ -98,7 +98,7 @@ def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
 
 
 def _fill(proto: onnx.ModelProto) -> str:
-    """Draw every weight that is missing; the hash of the whole."""
+    """Draw every missing weight and return the hash of the model."""
     for tensor in proto.graph.initializer:
         if tensor.doc_string:
             mean, deviation, least, most = json.loads(tensor.doc_string)
@@ -112,6 +112,6 @@ def _fill(proto: onnx.ModelProto) -> str:
 
 
 def _normal(name: str, count: int) -> NDArray[np.float64]:
-    """Nearly normal numbers, the same on every machine: sums of four uniform ones from PCG64's raw stream."""
+    """Draw nearly normal numbers, the same on every machine: sums of four uniform numbers from PCG64's raw stream."""
     bits = np.random.PCG64(crc32(name.encode())).random_raw(count).view(np.uint16).reshape(count, 4)
     return (bits.sum(axis=1, dtype=np.int64) - 2 * 65535) / (65536 / np.sqrt(3.0))

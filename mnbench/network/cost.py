@@ -1,4 +1,4 @@
-"""The only counter: what layers cost, wherever the layers come from."""
+"""The cost of layers: the only counter, for layers of a table and of any ONNX file."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Exact integers.
+    """The cost of layers, in exact integers.
 
     `params` are trainable: weights, biases, gamma and beta; `weights` leaves out biases, gamma and beta. `mult_adds`
     are multiply-adds counted once: convolutions and fully connected layers, without bias, batch normalization and
-    activation (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: what each layer reads
-    and writes, weights included (its Section 2, G1); batch normalization, activations and biases ride along with the
-    layer before and count nothing.
+    activation (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: those that each layer
+    reads and writes, weights included (its Section 2, G1). Batch normalization, activations and biases are part of the
+    layer before and add nothing.
     """
 
     params: int = 0
@@ -29,7 +29,7 @@ class Cost:
 
     @property
     def memory_access_bytes(self) -> int:
-        """Memory access in bytes."""
+        """Return the memory access in bytes."""
         return self.memory_access * self.element_bytes
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -43,7 +43,7 @@ class Cost:
 
 
 def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
-    """What one layer costs, with so many bytes an element."""
+    """Return the cost of one layer, with this many bytes per element."""
     params = sum(map(prod, layer.weights))
     if layer.kind in FUSED_KINDS or layer.kind in VIEW_KINDS:
         return Cost(params=params, element_bytes=element_bytes)
@@ -62,12 +62,12 @@ def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
 
 
 def total_cost(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> Cost:
-    """What all the layers cost together."""
+    """Return the total cost of the layers."""
     return sum(map(layer_cost, layers), Cost(element_bytes=element_bytes))
 
 
 def cost_by_type(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> dict[str, Cost]:
-    """What the layers of each type cost, those with the most Mult-Adds first."""
+    """Return the cost of the layers of each type, most Mult-Adds first."""
     types: dict[str, Cost] = {}
     for layer in layers:
         types[layer.type] = types.get(layer.type, Cost(element_bytes=element_bytes)) + layer_cost(layer)
@@ -75,10 +75,10 @@ def cost_by_type(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) ->
 
 
 def peak_activation_bytes(layers: Sequence[Layer], element_bytes: int = FLOAT32_BYTES) -> int:
-    """The most that activations hold at once, in this order.
+    """Return the peak memory of all live activations, in this order of the layers.
 
-    A tensor lives from the layer that writes it to the last that reads it; the network's outputs live on. A fused
-    layer or a view takes over the memory of an input that nobody reads later.
+    A tensor is live from the layer that writes it to the last one that reads it; the network's outputs stay live. A
+    fused layer or a view reuses the memory of an input that no later layer reads.
     """
     readers = Counter(tensor.name for layer in layers for tensor in layer.inputs)
     written = {tensor.name for layer in layers for tensor in layer.outputs}

@@ -1,11 +1,11 @@
-"""One layer: what a node of the graph does, with every shape it touches."""
+"""Layers and tensors: what each node of a graph computes, with all shapes."""
 
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
-"""(N, C, H, W) for images, (N, features) behind the pooling."""
+"""(N, C, H, W) for images, (N, features) after the pooling."""
 
 INPUT, OUTPUT = "input", "logits"
 """The names of a network's input and output tensors."""
@@ -20,7 +20,7 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """Return the number of elements."""
         return prod(self.shape)
 
 
@@ -45,12 +45,12 @@ class Layer:
 
     @property
     def output(self) -> Tensor:
-        """The output, of a layer that has one."""
+        """Return the output of a layer with one output."""
         return self.outputs[0]
 
     @property
     def type(self) -> str:
-        """The name by which shares are added up, as in Table 2 of the MobileNet paper."""
+        """Return the layer type that shares are summed by, as in Table 2 of the MobileNet paper."""
         height, width = self.kernel
         match self.kind:
             case "conv" if 1 < self.groups == self.weights[0][0]:
@@ -69,7 +69,7 @@ FUSED_KINDS = frozenset(
     {"batch_norm", "relu", "relu6", "clip", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid", "hard_swish"}
     | {"cast", "quantize_linear", "dequantize_linear"}
 )
-"""Layers that a runtime does in place while it writes the layer before: they move no memory of their own."""
+"""Layers that a runtime computes in place, with the layer before: they access no memory of their own."""
 
 VIEW_KINDS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "shape"})
-"""Layers that rename a tensor: none of its numbers is read or written."""
+"""Layers that only rename a tensor: they read and write no numbers."""

@@ -1,6 +1,6 @@
-"""What stays on another machine as long as the connection does: a folder of models, and the workers' parent.
+"""The model store on another machine: a folder of models, and the parent process of the workers.
 
-When the connection ends, however it ends, so does all that was started there, and the folder goes.
+It lives as long as the connection. When the connection ends for any reason, it ends all workers and removes the folder.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 2.0
-"""How long what is told to end may still write into the folder."""
+"""How long a terminated worker may still write into the folder."""
 
 
 def serve_store(channel: Any) -> None:
-    """Take models by their names until there is no more to come."""
-    with suppress(OSError):  # who leads a session leads a group already
+    """Receive models by name until None arrives."""
+    with suppress(OSError):  # a session leader already leads a group
         os.setpgrp()
     try:
         folder = Path(tempfile.mkdtemp(prefix="mnbench-"))
@@ -49,7 +49,7 @@ def _written(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _end(folder: Path) -> None:
-    """End the group, and remove the folder once nothing in it grows any more."""
+    """End the process group and remove the folder."""
     mine = os.getpgrp() == os.getpid()
     if mine:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

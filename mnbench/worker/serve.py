@@ -1,4 +1,4 @@
-"""The far end of the channel: each kind of request is answered by the module of its name."""
+"""The worker's main function: the module named by the request's kind handles it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .runtimes import Refused, Unavailable
 
 
 def serve(channel: Any) -> None:
-    """Answer one request that comes over an execnet channel; its `kind` names the module.
+    """Answer one request from an execnet channel; its `kind` names the module.
 
-    An answer holds `error`, with `unavailable` naming what is missing, or what was found. `expected_s` may come before,
-    as often as it takes: how long the rest may last.
+    The answer is the result, or `error` with the name of the missing thing in `unavailable`. Messages with
+    `expected_s`, the expected remaining time, may come before.
     """
     request = channel.receive()
     try:

@@ -1,4 +1,4 @@
-"""The timed loop: the only reader of the clock that ends up in a latency."""
+"""The timed loop: the only place that reads the clock for a latency."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Callable, Generator, Iterable, NamedTuple
 Clock = Callable[[], int]
 
 SETTLED = 0.98
-"""A block of warm-up runs whose median is above this share of the one before it has stopped getting faster."""
+"""Warm-up ends when a block's median is above this share of the median of the block before."""
 
 
 class Timings(NamedTuple):
-    """Of each run, in order, the nanoseconds by the wall clock and those that this thread worked."""
+    """Wall time and this thread's CPU time of each run, in order."""
 
     latencies_ns: list[int]
     cpu_ns: list[int]
@@ -29,7 +29,7 @@ def time_runs(
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Timings:
-    """Run until both minima are met, without garbage collection. The CPU's clock is read outside the wall's."""
+    """Run until both minima are reached, without garbage collection. The CPU clock is read outside the wall time."""
     runs = Timings([], [])
     keep, keep_cpu = runs.latencies_ns.append, runs.cpu_ns.append
     with _no_collection():
@@ -51,7 +51,7 @@ def time_sequence(
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Timings:
-    """Time each of these runs once, in their order, without garbage collection."""
+    """Time each of these runs once, in order, without garbage collection."""
     timings = Timings([], [])
     keep, keep_cpu = timings.latencies_ns.append, timings.cpu_ns.append
     with _no_collection():
@@ -73,7 +73,7 @@ def warm_up(
     max_duration_ns: int,
     clock: Clock = time.perf_counter_ns,
 ) -> list[int]:
-    """Run in blocks until one is hardly faster than the one before it, or `max_duration_ns` have passed.
+    """Run in blocks until a block is hardly faster than the one before, or `max_duration_ns` have passed.
 
     Each block has at least `min_runs` runs and `min_duration_ns`.
 
@@ -94,7 +94,7 @@ def warm_up(
 
 @contextmanager
 def _no_collection() -> Generator[None, None, None]:
-    """Garbage waits until the end, if it is collected at all."""
+    """Disable garbage collection during the block."""
     collecting = gc.isenabled()
     gc.disable()
     try:

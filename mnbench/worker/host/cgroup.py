@@ -1,4 +1,4 @@
-"""What the control group of this process, and those above it, allow: a container's limits."""
+"""Limits of this process's control group and all groups above it: a container's limits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .procfs import ProcFiles, not_none, parse_integer
 
 
 class Cgroup:
-    """The folders of one controller, from this process' own group up to the highest that can be seen.
+    """The folders of one controller, from this process's own group up to the highest visible one.
 
-    Under version 2 all controllers share one tree; under version 1 each has its own; and some hosts mix the two.
+    In version 2, all controllers share one tree; in version 1, each has its own; some hosts mix the two.
     """
 
     def __init__(self, files: ProcFiles, controller: str) -> None:
@@ -24,13 +24,13 @@ class Cgroup:
         self.folders = list(dict.fromkeys(folders))  # a container may see one tree at several places
 
     def smallest(self, *names: str) -> int | None:
-        """The smallest number that any of the files holds in any folder; the smallest limit is the one that binds."""
+        """Return the smallest number in these files of all folders: the limit that applies."""
         result = (self.files.read_integer(f"{folder}/{name}") for folder in self.folders for name in names)
         return min(not_none(result), default=None)
 
 
 def quota_cores(files: ProcFiles) -> float | None:
-    """How many cores' worth of time the groups allow; None where none limits it."""
+    """Return the number of cores that the groups' quotas allow; None without a quota."""
     group = Cgroup(files, "cpu")
     result: list[float] = []
     for folder in group.folders:
@@ -45,13 +45,13 @@ def quota_cores(files: ProcFiles) -> float | None:
 
 
 def memory_limit_bytes(files: ProcFiles) -> int | None:
-    """The most memory that the groups allow; None where none limits it."""
+    """Return the memory that the groups allow; None without a limit."""
     limit = Cgroup(files, "memory").smallest("memory.max", "memory.limit_in_bytes")
     return limit if limit is not None and 0 < limit < 2**60 else None  # version 1 writes nearly 2⁶³ for no limit
 
 
 def count_throttling(files: ProcFiles) -> tuple[int | None, float | None]:
-    """How often the quota has stopped these groups, and for how many seconds."""
+    """Return how often the quota has stopped these groups, and for how many seconds."""
     times: list[int | None] = []
     seconds: list[float | None] = []
     for folder in Cgroup(files, "cpu").folders:
@@ -68,7 +68,7 @@ def _scaled(value: int | None, unit: float) -> float | None:
 
 
 def _own_groups(text: str) -> dict[str, str]:
-    """The group of this process by controller; that of version 2 has no name."""
+    """Return this process's group by controller; the controller of version 2 is the empty string."""
     entries: dict[str, str] = {}
     for line in text.splitlines():
         _, colon, remainder = line.partition(":")
@@ -79,7 +79,7 @@ def _own_groups(text: str) -> dict[str, str]:
 
 
 def _mounts(text: str) -> list[tuple[str, str, list[str] | None]]:
-    """The trees: which group is their root, where they are mounted, and the controllers; None for version 2."""
+    """Return the root group, the mount and the controllers (None in version 2) of each tree."""
     result: list[tuple[str, str, list[str] | None]] = []
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
@@ -91,10 +91,10 @@ def _mounts(text: str) -> list[tuple[str, str, list[str] | None]]:
 
 
 def _upwards(group: str, root: str, mount: str) -> list[str]:
-    """The group's folder and those above it, up to where the tree is mounted.
+    """Return the group's folder and those above it, up to the mount of the tree.
 
-    A container may see its own group as the root of the tree, under the name that the group has outside: what is not
-    below the tree's root starts at the mount itself.
+    A container may see its own group as the root of the tree, with the name that the group has outside. A group that is
+    not below the tree's root starts at the mount itself.
     """
     below = posixpath.relpath(posixpath.normpath(f"/{group}"), posixpath.normpath(f"/{root}"))
     folders = [mount]

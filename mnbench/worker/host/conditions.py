@@ -1,4 +1,4 @@
-"""What changes on the machine while a worker runs: told before and after a visit, it shows what disturbed it."""
+"""Conditions of the machine. They change while a worker runs, and are read before and after a trial."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .cpu import CPUS, read_hz
 from .procfs import ProcFiles, allowed_cpus, not_none, parse_decimal, parse_integer, parse_kib_line
 
 MOST_CPUS = 16
-"""Of how many CPUs frequency, throttling and temperature are read: each costs the kernel some microseconds."""
+"""Frequency, throttling and temperature are read of at most this many CPUs: each takes some microseconds."""
 
 CHIPS = re.compile(r"coretemp|k8temp|k10temp|zenpower|cpu\w*|soc\w*")
 ZONES = re.compile(r"cpu|core|cluster|soc|pkg|package|apss|big|little", re.IGNORECASE)
-"""Sensors of the processor by their names; those of disks and radios say nothing here, and some are slow to answer."""
+"""The names of the processor's sensors. Others, such as those of disks, are irrelevant and sometimes slow."""
 
 FIRMWARE = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "temperature limit"}
-"""Bits of the Raspberry Pi's firmware: what holds now."""
+"""Bits of the Raspberry Pi's firmware: the limits that apply now."""
 
 
 def conditions(files: ProcFiles | None = None) -> dict[str, Any]:
-    """What the host shows of itself at this moment; None where it does not show it.
+    """Read the host's present conditions; None where the host does not report one.
 
-    Counters count from a start of their own: only differences between two calls mean something. `…_s` of processors
-    are summed over all of them. Switches and `process_cpu_s` are those of this process.
+    Counters start at arbitrary values, so only differences between two calls have a meaning. `…_s` of processors are
+    sums over all of them. Context switches and `process_cpu_s` are those of this process.
     """
     files = files or ProcFiles()
     stopped, stopped_s = count_throttling(files)
@@ -49,10 +49,10 @@ def conditions(files: ProcFiles | None = None) -> dict[str, Any]:
 
 
 def busy_reason(limits: dict[str, float], files: ProcFiles | None = None) -> str | None:
-    """Why this machine is too busy to measure on; None where it is not, or does not tell.
+    """Return why this machine is too busy to measure on; None if it is not, or does not report its load.
 
-    `pressure` is the share of the last ten seconds in which some task waited for a core; `load` how many more tasks
-    than cores want to run.
+    `pressure` limits the share of the last ten seconds in which a task waited for a core; `load` limits the number of
+    runnable tasks above the number of cores.
     """
     waiting = _pressure(files or ProcFiles(), "cpu")["cpu_pressure_10s"] or 0.0
     if waiting > limits["pressure"]:
@@ -62,7 +62,7 @@ def busy_reason(limits: dict[str, float], files: ProcFiles | None = None) -> str
 
 
 def blocking_waits() -> int | None:
-    """How often this thread has given its core away to wait for something; None where the system does not tell."""
+    """Return how often this thread has blocked; None if the system does not report it."""
     try:
         import resource  # noqa: PLC0415  not on Windows
 
@@ -72,7 +72,7 @@ def blocking_waits() -> int | None:
 
 
 def _sample_cpus(cpus: list[int]) -> list[int]:
-    """Evenly chosen CPUs, not too many."""
+    """Return at most MOST_CPUS of the CPUs, evenly spaced."""
     return cpus[:: -(-len(cpus) // MOST_CPUS)]
 
 
@@ -85,7 +85,7 @@ def _load() -> dict[str, Any]:
 
 
 def _pressure(files: ProcFiles, what: str) -> dict[str, Any]:
-    """The share of the last ten seconds, and the seconds altogether, in which some task had to wait for it."""
+    """Return the share of the last ten seconds, and the total seconds, in which a task waited for this resource."""
     match = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{what}"), re.MULTILINE)
     percent, total_us = (parse_decimal(match.group(1)), parse_integer(match.group(2))) if match else (None, None)
     return {
@@ -95,7 +95,7 @@ def _pressure(files: ProcFiles, what: str) -> dict[str, Any]:
 
 
 def _processors(files: ProcFiles) -> dict[str, Any]:
-    """What all logical CPUs have done since the start: work for users and the system, nothing, or wait for the host."""
+    """Return the time of all logical CPUs since the start: user, system, idle, and stolen by the host."""
     words = files.read_text("proc/stat").partition("\n")[0].split()
     ticks = [parse_integer(word) for word in words[1:9]] if words[:1] == ["cpu"] else []
     if len(not_none(ticks)) < 8:
@@ -127,7 +127,7 @@ def _process() -> dict[str, Any]:
 
 
 def _temperature(files: ProcFiles) -> float | None:
-    """The hottest of the processor's sensors that give a plausible figure: some answer nonsense while they are off."""
+    """Return the hottest plausible figure of the processor's sensors; a sensor that is off may report nonsense."""
     zones = (f"sys/class/thermal/{zone}" for zone in files.list_names("sys/class/thermal"))
     paths = [f"{zone}/temp" for zone in zones if ZONES.search(files.read_text(f"{zone}/type"))]
     for chip in files.list_names("sys/class/hwmon"):
@@ -140,7 +140,7 @@ def _temperature(files: ProcFiles) -> float | None:
 
 
 def _heat_throttles(files: ProcFiles, cpus: list[int]) -> int | None:
-    """How often heat has slowed these cores and their package."""
+    """Return how often heat has slowed these cores and their package."""
     folders = [f"{CPUS}/cpu{cpu}/thermal_throttle" for cpu in cpus]
     cores = not_none(files.read_integer(f"{folder}/core_throttle_count") for folder in folders)
     packages = not_none(files.read_integer(f"{folder}/package_throttle_count") for folder in folders)
@@ -148,7 +148,7 @@ def _heat_throttles(files: ProcFiles, cpus: list[int]) -> int | None:
 
 
 def _firmware_limits(files: ProcFiles) -> list[str] | None:
-    """What a Raspberry Pi's firmware holds back for want of power or for heat."""
+    """Return the limits that a Raspberry Pi's firmware applies because of low power or heat."""
     for folder in (name for name in files.list_names("sys/devices/platform") if name.startswith("soc")):
         text = files.read_text(f"sys/devices/platform/{folder}/soc:firmware/get_throttled")
         bits = parse_integer(f"0x{text.removeprefix('0x')}" if text else None)
@@ -158,7 +158,7 @@ def _firmware_limits(files: ProcFiles) -> list[str] | None:
 
 
 def _memory(files: ProcFiles) -> dict[str, Any]:
-    """Free memory, and what has been swapped in and out since the start."""
+    """Return free memory, and the memory swapped in and out since the start."""
     meminfo = files.read_text("proc/meminfo")
     pages = dict(re.findall(r"^(pswpin|pswpout) ([0-9]{1,18})$", files.read_text("proc/vmstat"), re.MULTILINE))
     total, free = parse_kib_line(meminfo, "SwapTotal"), parse_kib_line(meminfo, "SwapFree")

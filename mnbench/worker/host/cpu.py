@@ -1,4 +1,4 @@
-"""Facts of the processor: what it is called, what it can compute, its caches, and who sets its frequency."""
+"""Facts of the processor: name, instruction sets, caches, and how its frequency is controlled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KERNEL_FLAGS = re.compile(
     r"ssse3|sse4_[12]|avx\w*|fma4?|f16c|amx\w*"  # x86
     r"|neon|vfpv4|asimd\w*|fphp|bf16|ebf16|i8mm|f[36][24]mm|sve\w*|sme(?!p)\w*"  # Arm
 )
-"""The instructions that kernels for neural networks choose by."""
+"""The instruction sets that neural-network kernels are selected by."""
 
 MAKERS = {
     0x41: "Arm",
@@ -55,9 +55,10 @@ CPUS = "sys/devices/system/cpu"
 
 
 def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
-    """The name and the numbers behind it, by which two processors are the same or not.
+    """Return the processor's name and the numbers that identify its model.
 
-    Arm's numbers are those of its identification register: architecture, part, and variant with revision as one number.
+    On Arm, the numbers are those of the identification register: architecture, part, and variant with revision as one
+    number.
     """
     blocks = [dict(_pairs(block)) for block in cpuinfo.split("\n\n")]
     first = next((block for block in blocks if "processor" in block), dict[str, str]())
@@ -76,7 +77,7 @@ def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
 
 
 def topology(files: ProcFiles, allowed: list[int]) -> dict[str, Any]:
-    """Which of the allowed CPUs share a core: `distinct_cpus` holds one of each core."""
+    """Return how the allowed CPUs share cores: `distinct_cpus` holds one CPU of each core."""
     siblings = {
         cpu: parse_cpu_list(files.read_text(f"{CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in allowed
     }
@@ -90,7 +91,7 @@ def topology(files: ProcFiles, allowed: list[int]) -> dict[str, Any]:
 
 
 def caches(files: ProcFiles, cpu: int) -> list[dict[str, Any]]:
-    """The caches of one CPU, from the nearest: how large, and by how many logical CPUs they are shared."""
+    """Return the caches of one CPU, nearest first: the size of each, and how many logical CPUs share it."""
     result: list[dict[str, Any]] = []
     folder = f"{CPUS}/cpu{cpu}/cache"
     for name in files.list_names(folder):
@@ -106,7 +107,7 @@ def caches(files: ProcFiles, cpu: int) -> list[dict[str, Any]]:
 
 
 def frequency(files: ProcFiles, cpu: int) -> dict[str, Any]:
-    """Who sets the frequency, and within which limits; None where the host does not show it."""
+    """Return how the frequency is controlled, and its limits; None where the host does not report them."""
     folder = f"{CPUS}/cpu{cpu}/cpufreq"
     return {
         "governor": files.read_text(f"{folder}/scaling_governor") or None,
@@ -118,7 +119,7 @@ def frequency(files: ProcFiles, cpu: int) -> dict[str, Any]:
 
 
 def read_hz(files: ProcFiles, path: str) -> int | None:
-    """The kernel's kilohertz as hertz."""
+    """Read a frequency in kilohertz and return it in hertz."""
     value = files.read_integer(path)
     return None if value is None or value < 0 else value * 1000
 
@@ -137,13 +138,13 @@ def _pairs(block: str) -> list[tuple[str, str]]:
 
 
 def _numbers(block: dict[str, str], *keys: str) -> list[int]:
-    """The numbers under all of the keys, or none."""
+    """Return the numbers of all keys, or an empty list if one is missing."""
     result = not_none(parse_integer(block.get(key)) for key in keys)
     return result if len(result) == len(keys) else []
 
 
 def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]]) -> str:
-    """What the kernel or the maker calls it; of Arm's cores, their names."""
+    """Return the name that the kernel or the maker uses; on Arm, the names of the cores."""
     if any("CPU part" in block for block in blocks) and kinds:
         many = len(kinds) > 1
         return " + ".join(f"{len(cpus)} × {name}" if many else name for name, cpus in kinds.items())
@@ -152,7 +153,7 @@ def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]
 
 
 def _kinds(files: ProcFiles, blocks: list[dict[str, str]]) -> dict[str, list[int]]:
-    """The kinds of core and the CPUs of each, where the host tells: Arm by their part, Intel by two folders."""
+    """Return the kinds of core with the CPUs of each: on Arm from the part number, on Intel from two folders."""
     entries: dict[str, list[int]] = {}
     for name in ("cpu_core", "cpu_atom"):
         cpus = parse_cpu_list(files.read_text(f"sys/devices/{name}/cpus"))

@@ -1,4 +1,4 @@
-"""Facts of the machine that the worker finds itself on: what does not change while it runs."""
+"""Facts of the machine that the worker runs on. They do not change while it runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONTAINERS = {
 
 
 def host_facts(files: ProcFiles | None = None) -> dict[str, Any]:
-    """What a reader needs to know before comparing two tables; None where the system does not tell."""
+    """Return the facts that a reader needs to compare two tables; None where the system does not report one."""
     files = files or ProcFiles()
     cpuinfo, meminfo = files.read_text("proc/cpuinfo"), files.read_text("proc/meminfo")
     allowed = allowed_cpus()
@@ -56,18 +56,18 @@ def host_facts(files: ProcFiles | None = None) -> dict[str, Any]:
 
 
 def usable_cores(allowed: int, quota: float | None) -> int:
-    """How many threads `all` means: as many as can run all the time.
+    """Return the number of threads that `all` stands for: as many as can run all the time.
 
-    A quota is rounded down, so that it never stops a measurement: two threads under a quota of 1.5 would both stand
-    still for a quarter of the time. Under a quota below 1 even one thread does.
+    A quota is rounded down, so that it never pauses a measurement: under a quota of 1.5, two threads would both pause
+    for a quarter of the time. Under a quota below 1, even one thread pauses.
     """
     return max(1, min(allowed, int(quota) if quota is not None else allowed))
 
 
 def peak_rss_bytes() -> int | None:
-    """The most memory that this process has held.
+    """Return this process's peak memory.
 
-    Linux passes a parent's ru_maxrss on through exec, so its own high-water mark is read from /proc instead.
+    On Linux, ru_maxrss includes the parent's peak, so the high-water mark is read from /proc instead.
     """
     own = parse_kib_line(ProcFiles().read_text("proc/self/status"), "VmHWM")
     if own is not None or sys.platform == "win32":
@@ -78,18 +78,18 @@ def peak_rss_bytes() -> int | None:
 
 
 def huge_pages_bytes() -> int | None:
-    """How much of this process's memory lies on huge pages now; None where the system does not tell."""
+    """Return how much of this process's memory is on huge pages; None if the system does not report it."""
     return parse_kib_line(ProcFiles().read_text("proc/self/smaps_rollup"), "AnonHugePages")
 
 
 def _huge_pages(files: ProcFiles) -> str | None:
-    """Who gets transparent huge pages: `always` everyone, `madvise` who asks for them, `never` no one."""
+    """Return the system's setting of transparent huge pages: `always`, `madvise` (on request) or `never`."""
     chosen = re.search(r"\[(\w+)\]", files.read_text("sys/kernel/mm/transparent_hugepage/enabled"))
     return chosen and chosen.group(1)
 
 
 def _physical_bytes() -> int | None:
-    """The memory, where no /proc tells."""
+    """Return the physical memory on systems without /proc."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -97,7 +97,7 @@ def _physical_bytes() -> int | None:
 
 
 def _machine(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
-    """The product, and whether it is a virtual or an emulated one. `hypervisor` is its name, where it tells one."""
+    """Return the product, whether it is virtual or emulated, and the name of the hypervisor if it reports one."""
     dmi = " ".join(files.read_text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")).strip()
     product = dmi or files.read_text("proc/device-tree/model") or None
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
@@ -106,7 +106,7 @@ def _machine(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     ).replace("\0", " ")
     named = message or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
     if flags:
-        # Clouds put their name on machines of metal too: on x86 the processor knows better.
+        # Clouds put their name on physical machines too; on x86, the processor's flag is reliable.
         virtual: bool | None = "hypervisor" in flags.group(1).split()
     else:
         virtual = True if named else False if product else None
@@ -119,9 +119,9 @@ def _machine(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
 
 
 def _emulated(files: ProcFiles, cpuinfo: str) -> bool | None:
-    """Whether instructions are translated: the kernel's processor is of another kind than this process'.
+    """Return whether the processor is emulated: the kernel's processor is of another kind than this process's.
 
-    QEMU shows a process it translates the host's own /sys, and before version 8 the host's /proc/cpuinfo.
+    QEMU passes the host's /sys to an emulated process, and before version 8 also the host's /proc/cpuinfo.
     """
     if "QEMU TCG" in cpuinfo:
         return True
@@ -135,13 +135,13 @@ def _emulated(files: ProcFiles, cpuinfo: str) -> bool | None:
 
 
 def _family(machine: str) -> str:
-    """Arm, x86, RISC-V …: a kernel runs processes of all widths of one family by itself."""
+    """Return the processor family (Arm, x86, RISC-V …); a kernel runs 32-bit and 64-bit processes of its own family."""
     families = {"x86": r"x86|i[3-6]86|amd64", "arm": r"arm|aarch64", "riscv": r"riscv", "ppc": r"ppc", "s390": r"s390"}
     return next((name for name, own in families.items() if re.match(own, machine.lower())), "")
 
 
 def _container(files: ProcFiles) -> str | None:
-    """What kind of container this runs in; None where nothing shows one."""
+    """Return the kind of container that this process runs in, or None."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "kubernetes"
     if files.read_text("run/.containerenv") or "containerenv" in " ".join(files.list_names("run")):
@@ -154,7 +154,7 @@ def _container(files: ProcFiles) -> str | None:
 
 
 def _counters(files: ProcFiles) -> dict[str, Any]:
-    """Whether the processor's own counters can be seen at all, and how far the kernel lets users at them."""
+    """Return whether hardware counters are visible, and the kernel's limit on users."""
     devices = files.list_names("sys/bus/event_source/devices")
     known = re.compile(r"cpu|cpu_core|cpu_atom|arm\w*_pmu\w*|arm\w*cortex\w*|armv\d\w*|apple_\w+_pmu")
     return {

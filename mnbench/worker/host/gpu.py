@@ -1,4 +1,4 @@
-"""What an NVIDIA GPU shows of itself, by its own tool."""
+"""Conditions of an NVIDIA GPU, from nvidia-smi."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ LIMITS = (
     "power brake",
     "display clocks",
 )
-"""Why clocks are below their maximum, by the bit that says so (NVML's nvmlClocksEventReasons)."""
+"""The reasons for lower clocks, by bit (NVML's nvmlClocksEventReasons)."""
 
 TIMEOUT_S = 10.0
 
 
 def gpu_conditions() -> dict[str, Any] | None:
-    """The first GPU that this process may use; None where there is none, or no nvidia-smi. Takes some 20 ms."""
+    """Read the first GPU that this process may use; None without a GPU or nvidia-smi. It takes some 20 ms."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
     query = ("nvidia-smi", f"--id={first}", f"--query-gpu={','.join(FIELDS.values())}", "--format=csv,noheader,nounits")
     try:
@@ -51,7 +51,7 @@ def gpu_conditions() -> dict[str, Any] | None:
 
 
 def parse_gpu_query(text: str) -> dict[str, Any] | None:
-    """What the tool printed, in base units; None for what the GPU does not tell."""
+    """Parse the tool's output into base units; None for values that the GPU does not report."""
     words = re.split(r",\s*", text.strip().partition("\n")[0])
     if len(words) != len(FIELDS):
         return None

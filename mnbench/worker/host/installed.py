@@ -1,4 +1,4 @@
-"""What is installed of a runtime, without importing it."""
+"""Facts of an installed runtime, read without importing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("", "-gpu", "-directml", "-openvino", "-qnn", "-webgpu", "-migraphx")
 
 
 def find_distribution(runtime: str) -> metadata.Distribution | None:
-    """The runtime's distribution, whichever of its builds is installed."""
+    """Return the installed distribution of the runtime, whichever build it is."""
     for kind in KINDS:
         with suppress(metadata.PackageNotFoundError):
             return metadata.distribution(f"{runtime}{kind}")
@@ -19,7 +19,7 @@ def find_distribution(runtime: str) -> metadata.Distribution | None:
 
 
 def library_sha256(runtime: str, library: str) -> str | None:
-    """The hash of the library whose name starts so, by the record of the wheel that it came in."""
+    """Return the hash of the library whose name starts like this, from the RECORD of its wheel."""
     distribution = find_distribution(runtime)
     for file in (distribution.files if distribution else None) or []:
         if file.hash and file.name.startswith(library):

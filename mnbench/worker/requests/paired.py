@@ -1,4 +1,4 @@
-"""Two sessions a row in one process, run in pairs: next to each other, so that they share all else."""
+"""Request `paired`: run baseline and candidate of each row in interleaved pairs, in one process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Run = Callable[[], object]
 Columns = Dict[str, List[int]]
 
 HEARD_NS = 500_000_000
-"""How often the other side hears that all is well."""
+"""Time between two heartbeats."""
 
 PAIR_COLUMNS = ("row", "sweep", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """Sweep over the rows in pairs of runs until the time asked for is out.
+    """Run rounds of pairs over all rows until the requested time has passed.
 
-    `arms` asks for sessions, the base and the candidate of a row behind each other. What an arm fails with is in its
-    facts, and its row is left out.
+    `arms` lists the sessions to open: baseline and candidate of each row in turn. If a session fails, the error is in
+    its facts and the row is left out.
     """
     reason = busy_reason(request["limits"])
     if reason:
@@ -55,7 +55,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
 
 
 def pairs_per_block(pair_ns: int, *, duration_ns: int, min_pairs: int) -> int:
-    """How many pairs a visit to a row has."""
+    """Return the number of pairs in a block of a row."""
     return max(min_pairs, duration_ns // max(1, pair_ns))
 
 
@@ -69,7 +69,7 @@ def run_rounds(
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Columns:
-    """Visit the rows in random order, again and again, until the time is out, and each at least once."""
+    """Run blocks of all rows in random order, round after round, until the time has passed; at least one round."""
     columns: Columns = {name: [] for name in PAIR_COLUMNS}
     begin = heard = clock()
     sweep = 0
@@ -90,7 +90,7 @@ def run_rounds(
 
 
 def run_orders(count: int, draw: random.Random) -> list[int]:
-    """Which arm of each pair runs first, 0 or 1: as often the one as the other, in random order."""
+    """Return which side runs first in each pair, 0 or 1: both equally often, in random order."""
     half = [0, 1] * (count // 2) + [draw.randrange(2)] * (count % 2)
     return draw.sample(half, count)
 
@@ -98,7 +98,7 @@ def run_orders(count: int, draw: random.Random) -> list[int]:
 def time_pairs(
     baseline: Run, candidate: Run, first: list[int], *, clock: Clock, cpu_clock: Clock
 ) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Wall nanoseconds of base and candidate in every pair, and those that this thread worked."""
+    """Return wall time and thread CPU time of baseline and candidate in every pair."""
     arms = (baseline, candidate)
     wall, worked = time_sequence(
         [run for item in first for run in (arms[item], arms[1 - item])], clock=clock, cpu_clock=cpu_clock
