@@ -78,13 +78,11 @@ class CostModelRanking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[CostModelRanking]:
-    """One for each device, precision, batch, thread count, runtime and CPU; of every cell the newest record alone."""
+    """Fit cost models for each setting, precision and batch. `records` are the newest of each variant."""
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         if record.latency_ns:
-            where = record.runtime.version, record.host.get("cpu")
-            key = record.device, record.precision, record.batch, record.threads, *where
-            groups.setdefault(key, []).append(record)
+            groups.setdefault((record.setting, record.precision, record.batch), []).append(record)
     return [_prediction(group, seed) for group in groups.values()]
 
 

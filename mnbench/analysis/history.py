@@ -14,6 +14,7 @@ from statistics import fmean, median
 
 from mnbench.errors import ResultsError
 from mnbench.results.git_history import file_history
+from mnbench.results.host_identity import HostIdentity
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, parse_records
 
@@ -60,7 +61,7 @@ class RowHistory:
 
 
 def load_histories(store: ResultsFile) -> list[RowHistory]:
-    """Each row's history: a variant on one CPU with one number of threads, whatever its runtime.
+    """Load the history of each row: of a variant on one host with one number of threads, with any runtime.
 
     Raises:
         ResultsError: the file as it is now cannot be read.
@@ -129,9 +130,9 @@ def fit_slope(points: Sequence[HistoryPoint]) -> float | None:
     return min(1.0, max(0.0, products / squares)) if squares else 0.0
 
 
-def _row(point: HistoryPoint) -> tuple[str, str, int, str]:
+def _row(point: HistoryPoint) -> tuple[str, str, int, HostIdentity]:
     record = point.record
-    return record.device, record.variant, record.threads, str(record.host.get("cpu"))
+    return record.device, record.variant, record.threads, record.setting.host
 
 
 def _committed(store: ResultsFile) -> dict[str, tuple[Record, str]]:

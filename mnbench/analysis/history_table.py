@@ -63,7 +63,9 @@ def histories_to_series(histories: Sequence[RowHistory]) -> Series:
         record = history.newest.record
         name = f"{record.device}/{record.variant}"
         if name in entries:
-            name += f", {record.threads} threads, {record.host.get('cpu')}".replace("/", "-")
+            name += f", {record.threads} threads, {record.setting.host.name}".replace("/", "-")
+        if name in entries:
+            name += f" {record.setting.host.digest}"
         entries[name] = _lines(history)
     return entries
 

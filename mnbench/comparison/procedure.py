@@ -16,6 +16,7 @@ from mnbench.comparison.paired_trial import ComparisonCase, PairedSampling, Pair
 from mnbench.comparison.storage import PairedTrialLog, Stage
 from mnbench.comparison.verdicts import ComparisonContext, conclude, confirm, suspected_regressions
 from mnbench.errors import TrialError
+from mnbench.results.host_identity import host_difference
 
 SECONDS_PER_CASE = 0.35
 MIN_PROCESS_S = 1.0
@@ -80,7 +81,7 @@ class Procedure:
         self._waited_s = 0.0
         self._longest_s: dict[Stage, float] = {"first": 0.0, "again": 0.0}
         self._made: dict[Stage, int] = {"first": 0, "again": 0}
-        self._first: tuple[Any, dict[str, float]] | None = None
+        self._first: tuple[Mapping[str, Any], dict[str, float]] | None = None
 
     def run(
         self, baseline: str, candidate: str, known_findings: Sequence[Finding] = ()
@@ -165,7 +166,7 @@ class Procedure:
             self.failed.update(pairs.failed)
             left = [row for row in left if row not in self.failed]
             if pairs.columns["row"].size:
-                self._same_cpu(pairs)
+                self._require_same_host(pairs)
                 self.log.add(stage, pairs)
                 self._steady(pairs)
                 return
@@ -200,17 +201,16 @@ class Procedure:
     def _effects(self, stage: Stage) -> dict[str, list[Any]]:
         return self.log.effects(stage, (row for row in self.cases if row not in self.failed))
 
-    def _same_cpu(self, pairs: PairedTrial) -> None:
-        """All processes, of both sides, must have run on the same kind of CPU, and a real one."""
+    def _require_same_host(self, pairs: PairedTrial) -> None:
+        """Stop if a process of either side ran on another host, or on an emulated processor."""
         hosts = [pairs.facts[name] for name in ("host", "candidate_host") if name in pairs.facts]
         if any(host.get("emulated") for host in hosts):
             raise Stopped("the CPU is emulated: times tell nothing", incomparable=True)
-        cpus = [_cpu(host) for host in hosts]
-        first, _ = self._first or (cpus[0], {})
-        other = next((cpu for cpu in cpus if cpu != first), first)
-        if other != first and "cpu" not in self.settings.allow:
-            raise Stopped(f"another CPU: {first[0]}, then {other[0]} (--allow cpu)", incomparable=True)
-        self._first = self._first or (cpus[0], {})
+        self._first = self._first or (hosts[0], {})
+        first, _ = self._first
+        difference = next(filter(None, (host_difference(first, host) for host in hosts)), "")
+        if difference and "cpu" not in self.settings.allow:
+            raise Stopped(f"another host: {difference} (--allow cpu)", incomparable=True)
 
     def _steady(self, pairs: PairedTrial) -> None:
         """Wait where the base has become much slower or faster than it was in the first process."""
@@ -241,9 +241,3 @@ def _held_bytes(cell: BenchmarkCase) -> int:
 
 def _ignored(_left_s: float) -> None:
     """A process is short: what is heard of it in between keeps it from being thought dead, and that is all."""
-
-
-def _cpu(host: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """What makes two CPUs differ: by name and number, and by what they can do."""
-    named = (host.get(key) for key in ("cpu", "cpu_family", "cpu_model", "cpu_stepping", "hypervisor"))
-    return " ".join(str(item) for item in named if item is not None), tuple(host.get("cpu_flags", ()))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mnbench.results.host_identity import HostIdentity
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
 
@@ -22,7 +23,7 @@ def host_fingerprint(device: Device) -> dict[str, Any]:
     entries = call_worker(device, request, timeout_s=TIMEOUT_S)
     return {
         "gateway": device.gateway,
-        **{name: entries["facts"][name] for name in ("cpu", "machine", "cores")},
+        "host": HostIdentity.from_facts(entries["facts"]).digest,
         "runtime": f"{device.runtime} {entries['runtime_version']}",
         "provider": device.provider,
         "provider_options": device.provider_options,

@@ -194,14 +194,13 @@ def _folded(summary: str, table: str, *, name: str = "") -> str:
 
 def _hosts(records: Sequence[Record]) -> Iterator[str]:
     """The facts of each host once."""
-    recorded: dict[str, tuple[str, dict[str, Any]]] = {}
+    recorded: dict[tuple[object, ...], tuple[str, dict[str, Any]]] = {}
     for record in records:
         facts = record.host | {f"GPU {key}": value for key, value in (record.gpu or {}).items()}
         facts |= {"runtime": f"{record.runtime.name} {record.runtime.version}", "build": record.runtime.build}
         facts |= {"library SHA-256": record.runtime.library_sha256}
-        recorded.setdefault(
-            json.dumps([record.device, record.host.get("cpu"), record.runtime.version]), (record.device, facts)
-        )
+        key = record.device, record.setting.host, record.runtime.version
+        recorded.setdefault(key, (record.device, facts))
     for device, facts in recorded.values():
         rows = [(key.replace("_", " "), _text(value)) for key, value in facts.items() if value not in (None, {}, [])]
         columns = [

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from mnbench.errors import ResultsError
 from mnbench.results.columns import COLUMNS
+from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
 from mnbench.results.record import Latency, Record
 from mnbench.tables.table import ABSENT, CellValue, Column, Table
@@ -40,7 +41,7 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
     """
     device, _, variant = reference.rpartition("/")
     entries = {
-        _place(record): record
+        record.setting: record
         for record in records
         if record.variant == variant and device in ("", record.device) and record.latency_ns
     }
@@ -52,7 +53,7 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
     item = next(iter(entries.values()))
 
     def base(record: Record) -> Record | None:
-        return item if device else entries.get(_place(record))
+        return item if device else entries.get(record.setting)
 
     def ratio(record: Record) -> float | None:
         other = base(record)
@@ -79,10 +80,6 @@ RATIO_NOTE = (
 )
 
 
-def _place(record: Record) -> tuple[Any, ...]:
-    return record.device, record.threads, record.runtime.name, record.runtime.version, record.host.get("cpu")
-
-
 RecordsByDevice = Mapping[str, Record]
 """One variant's records, by the device's label."""
 
@@ -93,7 +90,7 @@ def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> T
     labels = _labels(records)
     rows: dict[tuple[str, str | None], dict[str, Record]] = {}
     for record in records:
-        rows.setdefault((record.variant, record.architecture), {})[labels[_place(record)]] = record
+        rows.setdefault((record.variant, record.architecture), {})[labels[record.setting]] = record
     shown: list[Column[RecordsByDevice]] = []
     for name in columns:
         if name in VARIANT_COLUMNS:
@@ -147,18 +144,19 @@ def _on(column: Column[Record], label: str) -> Column[RecordsByDevice]:
     )
 
 
-def _labels(records: Sequence[Record]) -> dict[tuple[Any, ...], str]:
-    """A name for each device and setting: the device's own, with what else differs among its records."""
+def _labels(records: Sequence[Record]) -> dict[Setting, str]:
+    """Return a label for each setting: the device, and what differs between the settings of that device."""
+    settings = dict.fromkeys(record.setting for record in records)
+    hosts = {setting.host for setting in settings}
     facts = {
-        _place(record): (f"×{record.threads}", record.runtime.version, str(record.host.get("cpu")))
-        for record in records
+        setting: (f"×{setting.threads}", setting.runtime_version, setting.host.label(hosts)) for setting in settings
     }
-    named: dict[tuple[Any, ...], str] = {}
-    for place, parts in facts.items():
-        same = [other for at, other in facts.items() if at[0] == place[0]]
-        differ = [part for index, part in enumerate(parts) if len({other[index] for other in same}) > 1]
-        named[place] = " ".join([str(place[0]), *differ])
-    return named
+    labels: dict[Setting, str] = {}
+    for setting, parts in facts.items():
+        siblings = [other for known, other in facts.items() if known.device == setting.device]
+        differing = [part for index, part in enumerate(parts) if len({other[index] for other in siblings}) > 1]
+        labels[setting] = " ".join([setting.device, *differing])
+    return labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +178,7 @@ def best_within(records: Sequence[Record], budgets_ns: Sequence[float], column: 
 
     for label in dict.fromkeys(labels.values()):
         here = [
-            item for item in records if labels[_place(item)] == label and item.latency_ns and value(item) is not None
+            item for item in records if labels[item.setting] == label and item.latency_ns and value(item) is not None
         ]
         for budget_ns in budgets_ns:
             fitting = [item for item in here if item.latency_ns and _upper(item.latency_ns) <= budget_ns]

@@ -38,15 +38,11 @@ TIMED_COLUMNS = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
 
 
 def newest_records(records: Iterable[Record]) -> list[Record]:
-    """The newest record of each variant or file, on each device, thread count, runtime version and CPU.
+    """Return the newest record of each variant or file in each setting.
 
     Sorted by device, graph, falling α and falling resolution.
     """
-    newest: dict[tuple[object, ...], Record] = {}
-    for record in records:
-        what = record.variant, record.architecture, record.device, record.threads
-        where = record.runtime.name, record.runtime.version, record.host.get("cpu"), record.emulated
-        newest[what + where] = record
+    newest = {record.key: record for record in records}
     return sorted(newest.values(), key=_table_order)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from mnbench.network.variant import Precision
+from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
 
 SCHEMA = 1
 """Schema 1: the first."""
@@ -137,6 +138,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def emulated(self) -> bool:
         """Whether another processor was imitated."""
         return bool(self.host.get("emulated"))
+
+    @property
+    def setting(self) -> Setting:
+        """Where and how the model ran."""
+        host = HostIdentity.from_facts(self.host, self.gpu)
+        return Setting(self.device, self.threads, self.runtime.name, self.runtime.version, host)
+
+    @property
+    def key(self) -> RecordKey:
+        """The key of which only the newest record is shown."""
+        return RecordKey(self.variant, self.architecture, self.setting)
 
     @property
     def trusted(self) -> bool:

@@ -100,10 +100,10 @@ def test_nothing_is_refused_without_a_reason(gate, processes):
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({"cpu": "Xeon"}, "another CPU: EPYC 25 17 1 KVM, then Xeon 25 17 1 KVM"),
-        ({"cpu_stepping": 2}, "another CPU: EPYC 25 17 1 KVM, then EPYC 25 17 2 KVM"),
-        ({"cpu_flags": ["avx2", "avx512f"]}, "another CPU"),
-        ({"hypervisor": "Xen"}, "another CPU: EPYC 25 17 1 KVM, then EPYC 25 17 1 Xen"),
+        ({"cpu": "Xeon"}, "another host: cpu EPYC, then Xeon"),
+        ({"cpu_stepping": 2}, "another host: cpu_stepping 1, then 2"),
+        ({"cpu_flags": ["avx2", "avx512f"]}, "another host: cpu_flags differ"),
+        ({"hypervisor": "Xen"}, "another host: hypervisor KVM, then Xen"),
     ],
     ids=["name", "stepping", "flags", "hypervisor"],
 )

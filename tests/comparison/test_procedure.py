@@ -242,7 +242,7 @@ def test_another_cpu_is_refused(held):
     moved = {2: {"base_ns": 1_000_000, "cpu": "y"}}
     _, _, result = held({"a": 0, "b": 0}, answers=moved)
     assert {"incomparable"} == {item.verdict for item in result.values()}
-    assert "another CPU: x, then y (--allow cpu)" == result["a"].reason
+    assert "another host: cpu x, then y (--allow cpu)" == result["a"].reason
     _, _, result = held({"a": 0, "b": 0}, answers=moved, allow=frozenset({"cpu"}))
     assert {"same"} == {item.verdict for item in result.values()}
 
