@@ -74,7 +74,7 @@ def _exponents(
 
 
 def _gauged(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
-    """Return nodes for the layer without gamma, beta and bias, for the exponent of its root mean square, and for those."""
+    """Return the nodes of a probed layer: without gamma, beta and bias; the exponent of its root mean square; those."""
     scope, (output,) = layer.scope, layer.outputs
     raw, exponent, shrink = f"{scope}.raw", f"{scope}.exponent", f"{scope}.shrink"
     if layer.kind == "batch_norm":

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class TomlStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every value that is read from TOML."""
+    """Base class of every value that is read from TOML."""
 
 
 def read_toml(path: Path, kind: type[T], error: type[TomlError]) -> T:
@@ -27,7 +27,7 @@ def read_toml(path: Path, kind: type[T], error: type[TomlError]) -> T:
 
 
 def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
-    """What the TOML file at `path` holds, whatever it is.
+    """Read the TOML file at `path` as a dictionary.
 
     Raises:
         TomlError: as `error`, for a file that cannot be read or is not TOML.
@@ -45,10 +45,10 @@ def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
 
 
 def convert_toml(table: dict[str, Any], path: Path, kind: type[T], error: type[TomlError]) -> T:
-    """The table, which came from `path`, as a `kind`.
+    """Convert a table, read from `path`, to a `kind`.
 
     Raises:
-        TomlError: as `error`, where it does not fit.
+        TomlError: as `error`, if it does not fit.
     """
     try:
         return msgspec.convert(table, kind)
@@ -58,12 +58,12 @@ def convert_toml(table: dict[str, Any], path: Path, kind: type[T], error: type[T
 
 
 def _steps(place: str) -> list[str | int]:
-    """`$.rows[2].s` as ["rows", 2, "s"]."""
+    """Split `$.rows[2].s` into ["rows", 2, "s"]."""
     return [int(index) if index else key for key, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", place)]
 
 
 def _where(place: str) -> str:
-    """The place as a person counts: row 14.2 is the second row of the group in row 14."""
+    """Name a position, counted from 1: row 14.2 is the second row of the group in row 14."""
     rows = ".".join(str(int(index) + 1) for index in re.findall(r"\.rows\[(\d+)\]", place))
     remainder = _steps(re.sub(r"\.rows\[\d+\]", "", place))
     words = [f"entry {step + 1}" if isinstance(step, int) else f"key `{step}`" for step in remainder]
@@ -78,7 +78,7 @@ def _reworded(message: str) -> str:
 
 
 def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
-    """What may stand at that place, told from the type itself."""
+    """Return what the type allows at this position."""
     info, value = inspect.type_info(kind), table
     for step in steps:
         inner = _inside(_chosen(info, value), step)
@@ -98,7 +98,7 @@ def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
 
 
 def _chosen(info: inspect.Type, value: Any) -> inspect.Type:
-    """Of several kinds of row, the one that the row's `type` names."""
+    """Select the kind of row that the row's `type` names."""
     if isinstance(info, inspect.UnionType) and isinstance(value, dict):
         row = cast("dict[str, Any]", value)
         structs = [struct for struct in info.types if isinstance(struct, inspect.StructType)]
