@@ -1,4 +1,4 @@
-"""What the samples of a cell come to: its record."""
+"""Aggregation: the trials of a case become its record."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ from mnbench.stats import effective_runs, median_interval
 from mnbench.targets.device import Device
 
 MIN_P99_RUNS = 662
-"""Effective runs below which a 99th percentile tells nothing (MLPerf inference rules, early stopping)."""
+"""Effective sample size that a 99th percentile needs (MLPerf inference rules, early stopping)."""
 
 
 def aggregate(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
-    """The record of a cell from the samples of all its processes."""
+    """Return the record of a case from all its trials."""
     if samples[0].host.get("emulated"):
         return _emulated(plan, cell, run, samples)
     latency = aggregate_latency(samples)
@@ -46,7 +46,7 @@ def aggregate(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[Trial
 
 
 def _emulated(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
-    """What holds on the real machine too: outputs and placement. Times, and memory, are the emulator's."""
+    """Return the record of an emulated case, with outputs and placement: times and memory are the emulator's."""
     placement = _least_placed(plan, cell, samples)
     return msgspec.structs.replace(
         _record(plan, cell, run, samples),
@@ -61,13 +61,13 @@ def _emulated(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[Trial
 
 
 def _least_placed(plan: Plan, cell: BenchmarkCase, samples: Sequence[TrialResult]) -> Placement:
-    """That of the process in which the fewest nodes ran on the provider."""
+    """Return the placement of the process with the fewest nodes on the provider."""
     placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
     return min(placements, key=lambda placement: 1.0 if placement.nodes is None else placement.nodes)
 
 
 def failed_record(plan: Plan, cell: BenchmarkCase, run: str, error: str, samples: Sequence[TrialResult]) -> Record:
-    """The record of a cell that could not be measured; `samples` are those before it failed."""
+    """Return the record of a failed case; `samples` are the trials before the failure."""
     return msgspec.structs.replace(_record(plan, cell, run, samples), error=error)
 
 
@@ -113,7 +113,7 @@ def session_options(device: Device) -> SessionOptions:
 
 
 def aggregate_latency(samples: Sequence[TrialResult]) -> Latency:
-    """The figures of a cell, from one sample a process."""
+    """Return the latency figures of a case, from one trial per process."""
     medians = [float(np.median(sample.latencies_ns)) for sample in samples]
     low, high, coverage = median_interval(medians)
     pooled = np.concatenate([sample.latencies_ns for sample in samples])
@@ -131,7 +131,7 @@ def aggregate_latency(samples: Sequence[TrialResult]) -> Latency:
 
 
 def _with_drift(latency: Latency, drift: HostDrift | None) -> Latency:
-    """The interval as wide as the host's runs lie apart: this run may be any of them."""
+    """Widen the interval by the differences between runs on this host."""
     if drift is None:
         return latency
     below, above = drift.factors_near(latency.median)

@@ -1,4 +1,4 @@
-"""How far a host's own runs lie apart from hour to hour: calibrated once, included in intervals later."""
+"""Drift of a host: how much runs differ from hour to hour. It is calibrated once and included in later intervals."""
 
 import time
 from collections.abc import Callable
@@ -20,21 +20,21 @@ from mnbench.targets.device import Device
 
 KIND = "drift"
 MIN_RUNS = 10
-"""Runs below which a drift is not known."""
+"""The number of runs that a calibration needs."""
 
 MAX_RUNS = 200
-"""Runs that are kept, the newest."""
+"""The number of runs that are stored, newest last."""
 
 
 class DriftRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the calibration: the latency of each of its models, as `mnbench run` would have told it."""
+    """One run of the calibration: the latency of each model, as `mnbench run` measures it."""
 
     measured_at: datetime
     latencies_ns: dict[str, int]
 
 
 class DriftLog(msgspec.Struct, frozen=True, kw_only=True):
-    """All runs in one setting."""
+    """All runs of one setting."""
 
     setting: dict[str, Any]
     runs: list[DriftRun]
@@ -49,12 +49,12 @@ def calibrate(
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DriftLog:
-    """Run the plan's cells again and again, and keep what each run found beside what earlier calibrations did.
+    """Measure the plan's cases repeatedly, and add each run to the stored calibration.
 
-    `interval_s` passes from the start of one run to that of the next; `on_run` is called after each.
+    Runs start every `interval_s`; `on_run` is called after each.
 
     Raises:
-        MnbenchError: nothing can be measured here, or kept.
+        MnbenchError: measuring or storing failed.
     """
     stored = load_drift_log(plan.device)
     for number in range(runs):
@@ -70,14 +70,14 @@ def calibrate(
 
 
 def load_drift(device: Device) -> HostDrift | None:
-    """The drift of the device's host, if it was calibrated in this setting."""
+    """Return the drift of the device's host, or None if this setting is not calibrated."""
     if not any(cache_folder().glob(f"{KIND}-*.json")):
         return None
     return compute_drift(load_drift_log(device))
 
 
 def compute_drift(drift_log: DriftLog) -> HostDrift | None:
-    """What the runs tell, if they are enough: of each model, by its latency, how far each run lay from their median."""
+    """Return each run's deviation from the median, by the model's latency; None if there are too few runs."""
     if len(drift_log.runs) < MIN_RUNS:
         return None
     deviations: dict[int, list[float]] = {}
@@ -89,7 +89,7 @@ def compute_drift(drift_log: DriftLog) -> HostDrift | None:
 
 
 def load_drift_log(device: Device) -> DriftLog:
-    """What is kept for the device's setting, as it is now; nothing where the file cannot be read."""
+    """Load the stored runs of the device's present setting; none if the file cannot be read."""
     setting = host_fingerprint(device)
     try:
         stored = msgspec.json.decode(cache_path(KIND, setting).read_bytes(), type=DriftLog)
@@ -99,7 +99,7 @@ def load_drift_log(device: Device) -> DriftLog:
 
 
 def _run(plan: Plan, visit: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
-    """The median of the processes' medians of each cell."""
+    """Return the median of the processes' medians of each case."""
     medians: dict[str, list[float]] = {cell.variant: [] for cell in plan.cases}
     for process in range(plan.sampling.processes):
         for cell in plan.cases_of_round(process):

@@ -1,4 +1,4 @@
-"""What speaks against a figure, and what to do about it."""
+"""Issues: reasons to doubt a figure, each with advice."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -22,10 +22,10 @@ HOST_ISSUES = {
     "other load": "disturbed",
     "CPU pressure": "disturbed",
 }
-"""Disturbances of the host that are issues of a cell, and under which name."""
+"""Noise sources of the host that are issues of a case, with the name of the issue."""
 
 TIMELESS = ("misplaced", "emulated")
-"""Issues that have nothing to do with time."""
+"""Issues that do not concern time."""
 
 NOISY_RATIO = 1.2
 SHORT_RUNS = 100
@@ -37,7 +37,7 @@ SLOW_FIRST_NS = 50_000_000
 
 
 def find_issues(plan: Plan, samples: Sequence[TrialResult], latency: Latency, placement: Placement) -> Iterator[Issue]:
-    """Every issue of a measured cell, the gravest first."""
+    """Yield every issue of a measured case, the most severe first."""
     if placement.nodes is not None and placement.nodes < 1:
         elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
         yield Issue(name="misplaced", advice=elsewhere)
@@ -68,7 +68,7 @@ def find_issues(plan: Plan, samples: Sequence[TrialResult], latency: Latency, pl
 
 
 def _disturbances(samples: Sequence[TrialResult]) -> Iterator[Issue]:
-    """What the host showed before and after a visit, where it did so in most of them."""
+    """Yield the noise sources that were present in most trials."""
     recorded = [noise_sources(trial.host, *trial.conditions, gpu=trial.gpu) for trial in samples]
     reported: set[str] = set()
     grave = [
@@ -83,7 +83,7 @@ def _disturbances(samples: Sequence[TrialResult]) -> Iterator[Issue]:
 
 
 def _lack(protocol: SamplingConfig, processes: int, latency: Latency) -> str:
-    """What the budget did not reach of what was asked for."""
+    """Say which request the budget did not reach; empty if none."""
     if processes == 1:
         return "one process tells no interval"
     if processes < protocol.processes:
@@ -94,13 +94,13 @@ def _lack(protocol: SamplingConfig, processes: int, latency: Latency) -> str:
 
 
 def _slowing(sample: TrialResult) -> float:
-    """How much slower the last quarter of the runs was than the first."""
+    """Return the ratio of the last quarter's median to the first quarter's."""
     runs = sample.latencies_ns
     quarter = max(1, len(runs) // 4)
     return float(np.median(runs[-quarter:]) / np.median(runs[:quarter]))
 
 
 def _outliers(samples: Sequence[TrialResult]) -> float:
-    """The share of runs beyond `OUTLIER_RATIO` medians of their own process."""
+    """Return the share of runs above `OUTLIER_RATIO` times the median of their process."""
     far = sum(int((sample.latencies_ns > OUTLIER_RATIO * np.median(sample.latencies_ns)).sum()) for sample in samples)
     return far / sum(len(sample.latencies_ns) for sample in samples)

@@ -1,4 +1,4 @@
-"""What is measured, in which order, by which protocol."""
+"""Plans: which cases to measure on a device, in which order, by which protocol."""
 
 import hashlib
 import json
@@ -24,12 +24,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
-    """The absolute protocol of `docs/measuring.md`.
+    """The settings of the protocol of `docs/measuring.md`.
 
-    Each cell is visited by at least `processes` fresh processes, and by more until its interval is as narrow as
-    `precision`, a share of the median to either side, or `budget_s` is spent. A visit creates a session, runs it once,
-    warms it up, and times runs until both minima are met. Six processes make the range of their medians a 96.9 %
-    interval.
+    Each case is measured by at least `processes` fresh processes, and by more until its interval is within `precision`,
+    a share of the median to either side, or `budget_s` is spent. A trial opens a session, runs it once, warms it up,
+    and times runs until both minima are reached. The range of the medians of six processes is a 96.9 % interval.
     """
 
     processes: int = 6
@@ -44,7 +43,7 @@ class SamplingConfig:
     seed: int = 0
 
     def for_emulator(self) -> "SamplingConfig":
-        """What an emulated processor can tell, it tells in one run; it may take minutes."""
+        """Return the settings for an emulated processor: one run, which may take minutes."""
         once = {"processes": 1, "warmup_runs": 1, "min_runs": 1, "timeout_s": 600.0}
         none = dict.fromkeys(("budget_s", "min_warmup_s", "max_warmup_s", "min_duration_s"), 0.0)
         return replace(self, **once, **none)
@@ -52,12 +51,12 @@ class SamplingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkCase:
-    """One row of the table to come: a model file and what is known of it without running it on the device.
+    """A benchmark case: one row of the table, a model file with its facts.
 
-    `alpha` and `architecture` are None for a model that did not come from a table; `resolution` is (height, width), or
-    None where the input is no image. `feed` is an .npz file: `in.NAME` is what the model is fed, `out.INDEX` what the
-    reference answers to that, `own.INDEX` what a quantized graph answers by its own definition. `cost` is that of the
-    graph as it was built; `layers` are the measured model's.
+    `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or None
+    if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
+    reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
+    graph as built; `layers` are those of the measured model.
     """
 
     variant: str
@@ -75,12 +74,12 @@ class BenchmarkCase:
 
 
 class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far runs of one host have lain apart: by a model's latency in ns, the log ratios of runs to their median."""
+    """How much runs on one host differ: the log ratios of runs to their median, by a model's latency in ns."""
 
     deviations: dict[int, list[float]]
 
     def factors_near(self, latency_ns: float) -> tuple[float, float]:
-        """Factors below and above 1 between which 95 % of runs lay, of the model whose latency is nearest."""
+        """Return the factors between which 95 % of the runs were, for the model with the nearest latency."""
         nearest = min(self.deviations, key=lambda item: abs(log(item / latency_ns)))
         ordered = sorted(self.deviations[nearest])
         return exp(quantile(ordered, 0.025)), exp(quantile(ordered, 0.975))
@@ -88,9 +87,9 @@ class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Cells × a device, by a protocol. `allow_fallback` also measures what did not all run on the device's provider.
+    """Cases to measure on a device by a protocol. `allow_fallback` accepts nodes on other providers.
 
-    `ceilings` are those of cells by variant, where they are known.
+    `roofline_bounds` holds the known bounds of cases by variant.
     """
 
     cases: tuple[BenchmarkCase, ...]
@@ -102,7 +101,7 @@ class Plan:
 
     @property
     def id(self) -> str:
-        """Eight characters that change with anything that would change a measurement, but for the host."""
+        """Return eight characters that change with everything that changes a measurement, except the host."""
         facts = [
             mnbench.__version__,
             asdict(self.sampling),
@@ -113,11 +112,11 @@ class Plan:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
     def cases_of_round(self, process: int) -> list[BenchmarkCase]:
-        """Every cell, in the order of that round."""
+        """Return every case, in the order of this round."""
         return shuffle_round(self.cases, self.sampling.seed, process)
 
 
 def shuffle_round(cases: Sequence[T], seed: int, process: int | str) -> list[T]:
-    """Cells in an order drawn anew for each round of visits: the host's slow drift hits all alike."""
+    """Return the cases in an order drawn for this round, so that slow drift of the host affects all alike."""
     draw = random.Random(f"{seed}/{process}")  # noqa: S311  an order, not a secret
     return draw.sample(cases, len(cases))

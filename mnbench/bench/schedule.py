@@ -1,4 +1,4 @@
-"""A plan becomes records: visit by visit, each kept as soon as it is made."""
+"""The schedule: trials run in rounds, each stored at once, until every case has its record."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,19 +15,19 @@ from mnbench.results.trial_result import TrialResult
 from mnbench.units import NS_PER_S
 
 OnTrial = Callable[[BenchmarkCase, int, Record | None], None]
-"""Called after every visit, made now or earlier, with the cell's record where the visit completed it."""
+"""Called after every trial, new or stored, with the case's record if the trial completed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRun:
-    """A plan, and where its results go."""
+    """A plan with the file and folder of its results."""
 
     plan: Plan
     results_file: ResultsFile
     folder: RunFolder
 
     def read_records(self) -> list[Record]:
-        """The run's records of the plan's cells, in the plan's order."""
+        """Return the records of this run, in the plan's order."""
         order = {cell.variant: index for index, cell in enumerate(self.plan.cases)}
         mine = {record.variant: record for record in self.results_file.read_records() if record.run == self.folder.id}
         return sorted(mine.values(), key=lambda record: order[record.variant])
@@ -41,10 +41,10 @@ def collect(
     on_trial: OnTrial,
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
 ) -> list[Record]:
-    """Visit every cell of a plan, and append its records.
+    """Measure every case of a plan and append its records.
 
     Raises:
-        RuntimeUnavailable, UnreachableError, FileError: nothing more can be measured or kept; what was, stays.
+        RuntimeUnavailable, UnreachableError, FileError: measuring or storing cannot continue; stored trials stay.
     """
     task = DeviceRun(plan=plan, results_file=store, folder=run)
     for failure in run_all([task], on_trial=on_trial, run_trial=run_trial).values():
@@ -58,16 +58,16 @@ def run_all(
     on_trial: OnTrial,
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
 ) -> dict[int, MnbenchError]:
-    """Visit every cell once a round until it is complete, and append its record then. Visits that runs hold count.
+    """Run one trial of every incomplete case per round, and append the record of each completed case.
 
-    All tasks share rounds: the host's slow drift hits all their cells alike. A cell that cannot be measured gets a
-    record that says why, and the others go on.
+    Stored trials count. All tasks share rounds, so slow drift of the host affects their cases alike. A case that fails
+    gets a record with the error, and the others continue.
 
     Returns:
-        By the index of a task, why nothing more can be measured on its device; the other tasks went on.
+        The error of each device that cannot be used any more, by the index of its task; the other tasks continued.
 
     Raises:
-        FileError: nothing more can be kept; what was, stays.
+        FileError: storing cannot continue; stored trials stay.
     """
     lost: dict[int, MnbenchError] = {}
     with ExitStack() as stack:
@@ -104,13 +104,13 @@ def run_all(
 
 
 def _round(tasks: Sequence[DeviceRun], process: int) -> list[tuple[int, BenchmarkCase]]:
-    """Every cell of every task, in an order drawn anew for each round."""
+    """Return every case of every task, in an order drawn for this round."""
     cells = [(at, cell) for at, task in enumerate(tasks) for cell in task.plan.cases]
     return shuffle_round(cells, tasks[0].plan.sampling.seed, process)
 
 
 def is_complete(protocol: SamplingConfig, samples: Sequence[TrialResult]) -> bool:
-    """Whether a cell needs no more visits: it has its processes and is precise, or its budget has no room for one."""
+    """Return whether a case is complete: it has its processes and is precise, or its budget allows no more trials."""
     spent_s = sum(sample.duration_ns for sample in samples) / NS_PER_S
     if spent_s * (1 + 1 / len(samples)) > protocol.budget_s:
         return True
@@ -124,7 +124,7 @@ def run_next_trial(
     stored: dict[int, TrialResult],
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
 ) -> Record | None:
-    """Make one visit, unless it was made; the cell's record, if that was what it lacked."""
+    """Run one trial unless it is stored; return the case's record if it is now complete."""
     plan, run = task.plan, task.folder
     if process not in stored:
         try:
@@ -138,7 +138,7 @@ def run_next_trial(
 
 @contextmanager
 def unlocked(run: RunFolder) -> Generator[None]:
-    """Let others continue the run after the block; one that fails having found nothing leaves nothing."""
+    """Unlock the run after the block, and remove it if it failed without a trial."""
     try:
         yield
     except MnbenchError:

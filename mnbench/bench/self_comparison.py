@@ -1,4 +1,4 @@
-"""A against A: how far two measurements of the same thing lie apart on this machine."""
+"""Self-comparison: how much two measurements of one model differ on this machine."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ ARMS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfComparison:
-    """What two arms of the same cell showed.
+    """The result of measuring one case as two identical sides, A and B.
 
     `ratio` is the median over rounds of B/A, between `low` and `high` with `coverage`. `spread` is by how much the
-    slowest process' median exceeds the fastest one's, `p90` by how much a process' own 90th percentile exceeds its
-    median (the median over processes).
+    slowest process's median exceeds the fastest one's, `p90` by how much a process's 90th percentile exceeds its median
+    (the median over processes).
 
-    `typical_difference` and `p95_difference` say how far two tables differ, each with half of these processes:
-    over all ways to halve them, the median of the difference and its 95th percentile.
+    `typical_difference` and `p95_difference` are the median and the 95th percentile of the difference between two
+    tables with half of these processes each, over all ways to split them.
     """
 
     variant: str
@@ -42,17 +42,17 @@ class SelfComparison:
 
 
 def trial_count(plan: Plan) -> int:
-    """How many visits `measure` makes."""
+    """Return the number of trials of `compare_with_itself`."""
     return ARMS * len(plan.cases) * plan.sampling.processes
 
 
 def compare_with_itself(
     plan: Plan, *, on_trial: Callable[[], None], run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial
 ) -> list[SelfComparison]:
-    """Visit every cell as A and as B, side by side in random order, in every round; a round is a process an arm.
+    """Measure every case as A and as B in every round, side by side in random order, with one process per side.
 
     Raises:
-        MnbenchError: nothing can be measured here.
+        MnbenchError: measuring failed.
     """
     draw = random.Random(plan.sampling.seed)  # noqa: S311  an order, not a secret
     entries: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {cell.variant: ([], []) for cell in plan.cases}
@@ -65,7 +65,7 @@ def compare_with_itself(
 
 
 def self_comparison(variant: str, first: Sequence[TrialResult], second: Sequence[TrialResult]) -> SelfComparison:
-    """Two arms of one cell, process by process."""
+    """Compare the two sides of a case, process by process."""
     medians = [[median(sample.latencies_ns.tolist()) for sample in arm] for arm in (first, second)]
     ratios = [log(b / a) for a, b in zip(*medians, strict=True)]
     low, high, coverage = median_interval(ratios)
@@ -88,7 +88,7 @@ def self_comparison(variant: str, first: Sequence[TrialResult], second: Sequence
 
 
 def _halved(values: Sequence[float]) -> list[float]:
-    """How far the medians of two halves lie apart, for every way to halve the values."""
+    """Return the difference between the medians of two halves, for every way to split the values."""
     places = frozenset(range(len(values)))
     return [
         abs(median([values[place] for place in half]) - median([values[place] for place in places - set(half)]))
@@ -97,7 +97,7 @@ def _halved(values: Sequence[float]) -> list[float]:
 
 
 def noise_sentence(noises: Sequence[SelfComparison]) -> str:
-    """What it means for two tables, by the noisiest model."""
+    """Say what the noise means for two tables, by the noisiest model."""
     typical, limit = (
         max(comparison.typical_difference for comparison in noises),
         max(comparison.p95_difference for comparison in noises),

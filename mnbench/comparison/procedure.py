@@ -1,4 +1,4 @@
-"""The measuring behind a judgement: fresh process after fresh process, until every row is decided or time is up."""
+"""The procedure of a comparison: process after process, until every row is decided or the budget is spent."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,13 @@ from mnbench.results.host_identity import host_difference
 
 SECONDS_PER_CASE = 0.35
 MIN_PROCESS_S = 1.0
-"""What a process measures: so long a row, and so long at least. Its start costs about as much."""
+"""Seconds that a process measures per row, and at least. Starting it takes about as long."""
 
 FIRST_STAGE_SHARE = 0.7
-"""How much of the budget may pass before suspects are measured again; without any, all of it may."""
+"""The share of the budget for the first stage. The remainder is for suspected rows, if there are any."""
 
 MAX_GROUP_CASES, MAX_GROUP_BYTES = 32, 4 * 2**30
-"""What one process holds at once, of rows and of memory; larger tables take several processes in its place."""
+"""Limits of one process, in rows and memory; larger tables use several processes instead."""
 
 PAUSE_S = 5.0
 MAX_PAUSED_S = 30.0
@@ -37,7 +37,7 @@ RunPairedTrial = Callable[..., PairedTrial]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonSettings:
-    """How a comparison is made; `allow` names what would else be refused."""
+    """Settings of a comparison; `allow` names the preconditions that may fail."""
 
     rules: DecisionRules = field(default_factory=DecisionRules)
     budget_s: float = 120.0
@@ -47,7 +47,7 @@ class ComparisonSettings:
 
 
 class Stopped(Exception):  # noqa: N818  a reason to end, and no fault
-    """The rest cannot be measured now: the reason is for the rows that are undecided."""
+    """Measuring cannot continue; the reason goes to all undecided rows."""
 
     def __init__(self, reason: str, *, incomparable: bool = False) -> None:
         super().__init__(reason)
@@ -56,7 +56,7 @@ class Stopped(Exception):  # noqa: N818  a reason to end, and no fault
 
 
 class Procedure:
-    """One comparison under way."""
+    """A running comparison."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Procedure:
     def run(
         self, baseline: str, candidate: str, known_findings: Sequence[Finding] = ()
     ) -> tuple[ComparisonContext, tuple[Finding, ...]]:
-        """Measure all rows, and again what looks slower; `known` are findings of rows that need no measuring."""
+        """Measure all rows, and suspected rows again; `known_findings` are of rows that need no measuring."""
         rules, stopped = self.settings.rules, Stopped("")
         try:
             if self.cases:
@@ -110,9 +110,9 @@ class Procedure:
         return context, conclude(self.log.effects("first", self.cases), self.log.effects("again", self.cases), context)
 
     def _measure(self, rules: DecisionRules) -> None:
-        """All rows, then again what looks slower; if nothing does, the rest of the budget is for what is undecided.
+        """Measure all rows, then suspected rows again; without any, spend the whole budget on undecided rows.
 
-        That second chance to look slower accuses nobody: to be accused, a row must look so once more, alone.
+        The longer first stage adds no false positives, because a suspected row must be slower again, alone.
         """
         rows = len(self.cases)
 
@@ -136,7 +136,7 @@ class Procedure:
         look: Callable[[Effects], Mapping[str, Decision]],
         share: float,
     ) -> None:
-        """Process after process with all rows that are undecided, until none is, or the budget's share is spent."""
+        """Measure the undecided rows, process after process, until none is left or the budget's share is spent."""
         effects = {row: item for row, item in self._effects(stage).items() if row in variants}
         while self._made[stage] < self.settings.rules.processes:
             process = self._made[stage]
@@ -154,7 +154,7 @@ class Procedure:
             self._seen(f"process {process + 1}: {len(left)} rows")
 
     def _measured(self, stage: Stage, seed: str, left: list[str]) -> None:
-        """One process, begun anew without what makes it crash, and when the machine is quiet enough."""
+        """Run one process when the machine is quiet enough; start it again without the rows that make it fail."""
         while left:
             try:
                 pairs = self._take([self.cases[row] for row in left], self._dose(seed, len(left)), on_progress=_ignored)
@@ -172,7 +172,7 @@ class Procedure:
                 return
 
     def _groups(self, rows: Sequence[str], seed: str) -> list[list[str]]:
-        """The rows, drawn anew into as few groups as fit into a process each, or into two that take turns."""
+        """Draw the rows into as few groups as fit into one process each, or into two alternating processes."""
         groups: list[list[str]] = []
         held: dict[tuple[object, ...], tuple[list[str], int]] = {}
         for row in Random(seed).sample(rows, len(rows)):  # noqa: S311  an order, not a secret
@@ -213,7 +213,7 @@ class Procedure:
             raise Stopped(f"another host: {difference} (--allow cpu)", incomparable=True)
 
     def _steady(self, pairs: PairedTrial) -> None:
-        """Wait where the base has become much slower or faster than it was in the first process."""
+        """Wait if the baseline is much slower or faster than in the first process."""
         assert self._first
         _, reference = self._first
         now = {
@@ -235,9 +235,9 @@ class Procedure:
 
 
 def _held_bytes(cell: BenchmarkCase) -> int:
-    """What a session of the model holds, roughly: its weights, also as the runtime packs them, and its activations."""
+    """Estimate a session's memory: the weights, twice because the runtime packs them, and the activations."""
     return 2 * (cell.path.stat().st_size + cell.peak_activation_bytes)
 
 
 def _ignored(_left_s: float) -> None:
-    """A process is short: what is heard of it in between keeps it from being thought dead, and that is all."""
+    """Ignore a heartbeat: it only resets the timeout."""

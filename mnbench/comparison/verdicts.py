@@ -1,4 +1,4 @@
-"""From effects to findings: the table is judged, what looks slower once more, and each row gets its reason."""
+"""Verdicts: from the effects of all processes to a finding with its reason for each row."""
 
 from collections.abc import Mapping
 from math import expm1
@@ -20,14 +20,14 @@ from mnbench.comparison.decide import (
 )
 
 MAX_SELF_DIFFERENCE = 0.01
-"""A machine on which a row differs from itself by more than this is not fit to judge."""
+"""The largest difference of a row from itself at which a self-check passes."""
 
 
 class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared, all but the pairs.
+    """Everything about a comparison except its pairs.
 
-    `measured` names the device of each row that was; `known` are findings that no measurement was needed for; `failed`
-    says which side of a row failed, and how; `stopped` why measuring ended before the rules were satisfied.
+    `measured` names the device of each measured row; `known` are the findings that needed no measurement; `failed`
+    holds the failed side of a row and its error; `stopped` says why measuring ended early.
     """
 
     base: str
@@ -44,7 +44,7 @@ class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) -> list[str]:
-    """Of so many rows, those that are to be measured once more, alone."""
+    """Return the rows, of this many, that look slower and must be measured again."""
     return [
         row
         for row, decision in decide(first, rules, final=True, row_count=row_count).items()
@@ -53,12 +53,12 @@ def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) 
 
 
 def confirm(again: Effects, first: Effects, rules: DecisionRules, *, final: bool) -> dict[str, Decision]:
-    """What the suspects turned out to be. Each stands for itself: the first look has paid for there being many."""
+    """Decide the suspected rows again, each at the full error rate: the first stage corrected for their number."""
     return decide(again, rules, final=final, row_count=1, prior_variances=row_variances(first))
 
 
 def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tuple[Finding, ...]:
-    """A finding a row: those measured in their order, then those that were not."""
+    """Return one finding per row: first the measured rows in order, then the others."""
     able = {row: effects for row, effects in first.items() if row not in context.failed}
     decided = decide(able, context.rules, final=True, row_count=len(context.measured))
     doubtful = [row for row, decision in decided.items() if decision.verdict == "slower"]
@@ -79,7 +79,7 @@ def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tupl
 
 
 def failed_side_verdict(side: str) -> Literal["missing", "incomparable"]:
-    """What a row is of which one side cannot be measured."""
+    """Return the verdict of a row with a failed side."""
     return "missing" if side == "candidate" else "incomparable"
 
 
@@ -129,7 +129,7 @@ def _doubt(estimate: RatioEstimate, context: ComparisonContext) -> str:
 
 
 def _checked(row: str, device: str, decision: Decision) -> Finding:
-    """A row beside itself."""
+    """Return the finding of a row that was compared with itself."""
     fit = decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= MAX_SELF_DIFFERENCE
     verdict = "same" if fit else "inconclusive"
     reason = "" if fit else "differs from itself, or nobody can tell: this machine is not fit to judge"
@@ -137,5 +137,5 @@ def _checked(row: str, device: str, decision: Decision) -> Finding:
 
 
 def format_log_ratio(log_ratio: float) -> str:
-    """A log ratio as a change: +3.1 %."""
+    """Format a log ratio as a change: +3.1 %."""
     return f"{100 * expm1(log_ratio):+.1f} %"
