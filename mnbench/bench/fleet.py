@@ -1,70 +1,89 @@
-"""A fleet: boards that work for a Dask scheduler. One visit at a time is handed to each."""
+"""A fleet: boards that run Dask workers. A case is one Dask task: one board measures it from start to end."""
 
-import hashlib
+import pickle
 import re
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from hashlib import sha256
+from importlib import resources
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.errors import MnbenchError, RuntimeUnavailable, UnreachableError, first_line
+import mnbench
+from mnbench.bench.aggregate import aggregate, failed_record
+from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
+from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocked
+from mnbench.bench.trial import run_trial
+from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError, first_line
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets.device import DASK_PREFIX, Device, read_device
+from mnbench.targets.environments import prepare_device
 from mnbench.workspace import table_paths
 
 CONNECT_S = 10
-NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-"""Resources that are devices; Dask's own, such as GPU, are written otherwise."""
+POLL_S = 1.0
+"""Seconds between two looks at the scheduler's list of boards."""
+
+BOARD_TIMEOUT_S = 60.0
+"""Seconds to wait for a board when no board can measure any of the cases left."""
+
+DEVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+"""Resources that are devices. Dask's own resources, such as GPU, are upper-case."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
-    """A Dask worker. `folder` is its own alone, even where another one takes its address later."""
+class Board(NamedTuple):
+    """A Dask worker, and the devices that its resources name."""
 
     name: str
     address: str
-    folder: str
     devices: frozenset[str]
 
 
+class CaseResult(NamedTuple):
+    """A case's trials, and the message of the error that ended it: the case's own, or the board's."""
+
+    trials: Sequence[TrialResult] = ()
+    case_error: str = ""
+    board_error: str = ""
+
+
 class Fleet:
-    """A scheduler's boards, and the visits that they are at."""
+    """A connection to a Dask scheduler, and the case that each board measures now."""
 
     def __init__(self, address: str) -> None:
         try:
-            from distributed import Client  # noqa: PLC0415  an optional extra
+            from dask import config  # noqa: PLC0415  an optional extra
+            from distributed import Client  # noqa: PLC0415
         except ImportError as failure:
             raise RuntimeUnavailable(
                 f"a fleet needs Dask: {failure.name} is not installed", hint="pip install 'mnbench[fleet]'"
             ) from failure
+        config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"})  # a task holds its model
         try:
             self._client: Any = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as failure:
             raise UnreachableError(
-                f"no scheduler of a fleet answers at {address}: {first_line(failure)}",
+                f"no Dask scheduler answers at {address}: {first_line(failure)}",
                 hint="start one with `dask scheduler`, and set MNBENCH_SCHEDULER=tcp://HOST:8786",
             ) from failure
-        self._sent: set[tuple[Board, str]] = set()
-        self._identities: dict[Board, str] = {}
-        self._visits: dict[Board, Any] = {}
+        self._fingerprint = source_fingerprint()
+        self._tasks: dict[Board, Any] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with suppress(Exception):  # a scheduler that is gone has nothing to cancel
-            self._client.cancel(list(self._visits.values()), force=True)
+            self._client.cancel(list(self._tasks.values()), force=True)
         self._client.close()
 
     def boards(self) -> list[Board]:
-        """Those that work now.
+        """Return the boards that are connected now.
 
         Raises:
             UnreachableError: the scheduler is gone.
@@ -73,123 +92,205 @@ class Fleet:
             workers = self._client.scheduler_info(n_workers=-1)["workers"]
         except (OSError, TimeoutError) as failure:
             raise UnreachableError(
-                f"the fleet's scheduler is gone: {first_line(failure)}",
+                f"the Dask scheduler is gone: {first_line(failure)}",
                 hint="start it again, and then: mnbench run --resume",
             ) from failure
         return [
             Board(
-                name=str(item["name"]),
-                address=address,
-                folder=item["local_directory"],
-                devices=frozenset(name for name in item["resources"] if NAME.fullmatch(name)),
+                str(info["name"]), address, frozenset(name for name in info["resources"] if DEVICE_NAME.fullmatch(name))
             )
-            for address, item in workers.items()
+            for address, info in workers.items()
         ]
 
-    def version_mismatch(self, board: Board) -> str:
-        """Why the board cannot be used: another mnbench. Nothing where it can."""
-        from mnbench.bench.board import source_fingerprint  # noqa: PLC0415  it needs Dask
+    def start(self, board: Board, plan: Plan, case: BenchmarkCase) -> None:
+        """Submit a case, with its model and inputs, to the board."""
+        plan = replace(plan, cases=(), roofline_bounds={}, drift=None)
+        job = pickle.dumps((plan, case, case.path.read_bytes(), case.inputs_path.read_bytes()))
+        where: dict[str, Any] = {"workers": [board.address], "resources": {plan.device.name: 1}, "pure": False}
+        self._tasks[board] = self._client.submit(measure_case, self._fingerprint, job, **where)
 
-        if board not in self._identities:
-            try:
-                result = self._client.run(source_fingerprint, workers=[board.address])[board.address]
-            except Exception as failure:  # noqa: BLE001  whatever pickle, Dask or an import raises there
-                result = f"none that can be asked: {first_line(failure)}"
-            self._identities[board] = result
-        mine = source_fingerprint()
-        result = self._identities[board]
-        return "" if result == mine else f"board {board.name} has another mnbench, {result}; this is {mine}"
+    def cancel(self, board: Board) -> None:
+        """Cancel the case that the board measures."""
+        self._tasks.pop(board).cancel(force=True)
 
-    def start_trial(self, board: Board, plan: Plan, case: BenchmarkCase) -> None:
-        """Hand a visit to the board; it is given the files that it lacks first."""
-        from mnbench.bench import board as there  # noqa: PLC0415  it needs Dask
-
-        names = {
-            path: hashlib.sha256(path.read_bytes()).hexdigest()[:32] + path.suffix
-            for path in (case.path, case.inputs_path)
-        }
-        where: dict[str, Any] = {"workers": [board.address], "pure": False}
-        needed = [
-            self._client.submit(there.store_file, name, path.read_bytes(), **where)
-            for path, name in names.items()
-            if (board, name) not in self._sent
-        ]
-        self._sent |= {(board, name) for name in names.values()}
-        near = replace(case, path=Path(names[case.path]), inputs_path=Path(names[case.inputs_path]))
-        alone = replace(plan, cases=(near,), roofline_bounds={}, drift=None)
-        self._visits[board] = self._client.submit(_after, needed, alone, near, resources={plan.device.name: 1}, **where)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether any board is at a visit."""
-        return bool(self._visits)
-
-    def forget(self, board: Board) -> None:
-        """Nobody waits for the board's visit any longer."""
-        future = self._visits.pop(board, None)
-        if future:
-            future.cancel(force=True)
-
-    def wait_for_trials(self, within_s: float) -> list[tuple[Board, TrialResult | MnbenchError]]:
-        """The visits that have come to an end, with what they found, once there is one or that time is over."""
+    def wait_for_results(self, timeout_s: float) -> list[tuple[Board, CaseResult]]:
+        """Wait for any case to end, or for the timeout, and return the results of all cases that have ended."""
         import distributed  # noqa: PLC0415  an optional extra
 
-        from mnbench.bench.board import to_error  # noqa: PLC0415
-
         wait: Any = distributed.wait  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if self._visits:
-            with suppress(TimeoutError), self._client.as_current():
-                wait(list(self._visits.values()), timeout=within_s, return_when="FIRST_COMPLETED")
-        result: list[tuple[Board, TrialResult | MnbenchError]] = []
-        for board, future in list(self._visits.items()):
-            if not future.done():
-                continue
-            del self._visits[board]
-            if future.status == "finished":
-                answer = future.result()
-                result.append((board, answer if isinstance(answer, TrialResult) else to_error(answer)))
-            else:
-                reason = first_line(future.exception()) if future.status == "error" else future.status
-                result.append(
-                    (board, UnreachableError(f"board {board.name}: {reason}", hint="see its Dask worker's log"))
-                )
-        return result
+        if not self._tasks:
+            time.sleep(timeout_s)
+        with suppress(TimeoutError), self._client.as_current():
+            wait(list(self._tasks.values()), timeout=timeout_s, return_when="FIRST_COMPLETED")
+        ended = [board for board, task in self._tasks.items() if task.done()]
+        return [(board, _result(board, self._tasks.pop(board))) for board in ended]
 
 
-def _after(_kept: Sequence[None], plan: Plan, cell: BenchmarkCase) -> Any:
-    """The visit, once the files are there."""
-    from mnbench.bench.board import run_trial_on_board  # noqa: PLC0415  it needs Dask
+def _result(board: Board, task: Any) -> CaseResult:
+    if task.status == "finished":
+        return task.result()
+    reason = first_line(task.exception()) if task.status == "error" else task.status
+    return CaseResult(board_error=f"board {board.name}: {reason}; see the log of its Dask worker")
 
-    return run_trial_on_board(plan, cell)
+
+def source_fingerprint() -> str:
+    """Return the version of mnbench and the hash of its sources: both sides must have the same."""
+    digest = sha256()
+    for path in sorted(Path(str(resources.files(mnbench))).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return f"{mnbench.__version__} ({digest.hexdigest()[:8]})"
+
+
+def measure_case(fingerprint: str, job: bytes) -> CaseResult:
+    """Run the trials of a case on the board that runs this Dask task, if its mnbench is the one that sent the job."""
+    from distributed import get_worker  # noqa: PLC0415  an optional extra
+
+    worker, trials = get_worker(), list[TrialResult]()
+    if fingerprint != source_fingerprint():
+        here = f"board {worker.name} has another mnbench, {source_fingerprint()}"
+        return CaseResult(board_error=f"{here}; this is {fingerprint}")
+    plan, case, model, inputs = pickle.loads(job)  # noqa: S301  whoever reaches the scheduler can run code anyway
+    with tempfile.TemporaryDirectory(prefix="mnbench-", dir=worker.local_directory) as folder:
+        case = replace(case, path=Path(folder, case.path.name), inputs_path=Path(folder, case.inputs_path.name))
+        case.path.write_bytes(model)
+        case.inputs_path.write_bytes(inputs)
+        try:
+            plan = replace(plan, device=prepare_device(msgspec.structs.replace(plan.device, gateway="popen")))
+            while not trials or not is_complete(plan.sampling, trials):
+                trial = run_trial(plan, case)
+                trials.append(replace(trial, host={**trial.host, "board": str(worker.name)}))
+        except TrialError as failure:
+            return CaseResult(trials, case_error=failure.message)
+        except MnbenchError as failure:
+            return CaseResult(board_error=failure.message)
+    return CaseResult(trials)
+
+
+def run_on_fleet(
+    runs: Sequence[DeviceRun],
+    fleet: Fleet,
+    *,
+    on_trial: OnTrial,
+    on_message: Callable[[str], object] = lambda _: None,
+    board_timeout_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[int, MnbenchError]:
+    """Measure every case that has no record, one at a time on each board, and append its record.
+
+    Another board repeats the case of a board that is lost or cannot measure it; `on_message` is told which.
+
+    Returns:
+        By the index of a run, why its device cannot be measured any more; the other runs went on.
+    """
+    timeout_s = BOARD_TIMEOUT_S if board_timeout_s is None else board_timeout_s
+    schedule = _Schedule(runs, fleet, on_message)
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(unlocked(run.folder))
+        busy_at = clock()
+        while schedule.waiting or schedule.assigned:
+            schedule.assign(fleet.boards())
+            if schedule.assigned:
+                busy_at = clock()
+            elif clock() - busy_at > timeout_s:
+                break
+            for (index, case), result in schedule.wait_for_results():
+                _append(runs[index], case, result, on_trial)
+    return {index: schedule.lost_device(index) for index, _ in sorted(schedule.waiting, key=lambda job: job[0])}
+
+
+class _Schedule:
+    """The cases that wait for a board, those that a board measures now, and why a board is refused for a device."""
+
+    def __init__(self, runs: Sequence[DeviceRun], fleet: Fleet, on_message: Callable[[str], object]) -> None:
+        self.runs, self.fleet, self.on_message = runs, fleet, on_message
+        cases = [(index, case) for index, run in enumerate(runs) for case in run.plan.cases]
+        cases = [job for job in cases if job[1].variant not in runs[job[0]].folder.recorded_variants]
+        self.waiting = shuffle_round(cases, runs[0].plan.sampling.seed, "fleet")
+        self.assigned: dict[Board, tuple[int, BenchmarkCase]] = {}
+        self.refused: dict[tuple[Board, str], str] = {}
+
+    def assign(self, boards: Sequence[Board]) -> None:
+        """Take back the cases of lost boards, and start a case on each idle board."""
+        for board in self.assigned.keys() - set(boards):
+            self.on_message(f"board {board.name} is lost")
+            self.fleet.cancel(board)
+            self.waiting.append(self.assigned.pop(board))
+        for board in [board for board in boards if board not in self.assigned]:
+            devices = board.devices - {device for other, device in self.refused if other == board}
+            job = next((job for job in self.waiting if self.device(job[0]) in devices), None)
+            if job:
+                self.waiting.remove(job)
+                self.assigned[board] = job
+                self.fleet.start(board, self.runs[job[0]].plan, job[1])
+
+    def wait_for_results(self) -> list[tuple[tuple[int, BenchmarkCase], CaseResult]]:
+        """Return the cases that have ended; those that a board could not measure wait for another one."""
+        results = [(board, self.assigned.pop(board), result) for board, result in self.fleet.wait_for_results(POLL_S)]
+        for board, job, result in results:
+            if result.board_error:
+                self.refused[board, self.device(job[0])] = result.board_error
+                self.on_message(f"device {self.device(job[0])}: {result.board_error}")
+                self.waiting.append(job)
+        return [(job, result) for _, job, result in results if not result.board_error]
+
+    def device(self, index: int) -> str:
+        """Return the device of a run."""
+        return self.runs[index].plan.device.name
+
+    def lost_device(self, index: int) -> UnreachableError:
+        """Return why a run's device cannot be measured."""
+        self.runs[index].folder.discard_if_empty()
+        reasons = [reason for (_, device), reason in self.refused.items() if device == self.device(index)]
+        return UnreachableError(
+            f"device {self.device(index)}: {reasons[-1] if reasons else 'no board of the fleet is left for it'}",
+            hint="repair or start a board, and then: mnbench run --resume",
+        )
+
+
+def _append(run: DeviceRun, case: BenchmarkCase, result: CaseResult, on_trial: OnTrial) -> None:
+    """Store the trials of a case and its record."""
+    run.folder.delete_trials(case.variant)
+    for process, trial in enumerate(result.trials):
+        run.folder.save_trial(case.variant, process, trial)
+    plan, run_id, trials = run.plan, run.folder.id, result.trials
+    failed = result.case_error
+    record = failed_record(plan, case, run_id, failed, trials) if failed else aggregate(plan, case, run_id, trials)
+    run.results_file.append(record)
+    run.folder.recorded_variants.add(case.variant)
+    last = len(trials) if failed else len(trials) - 1
+    for process in range(last + 1):
+        on_trial(case, process, record if process == last else None)
 
 
 def fleet_devices(profile: Device) -> list[Device]:
-    """The devices of a fleet's boards, or the one that is named behind its own name: `fleet:rpi5`.
+    """Return the devices of a fleet's boards, or the one named after a colon: `fleet:rpi5`.
 
     Raises:
         RuntimeUnavailable, UnreachableError: no Dask, no scheduler, no such board.
     """
-    _, _, item = profile.name.partition(":")
+    _, _, wanted = profile.name.partition(":")
     with Fleet(scheduler_address(profile)) as fleet:
         known = sorted({name for board in fleet.boards() for name in board.devices})
-    if item and item not in known:
+    if wanted and wanted not in known:
         raise UnreachableError(
-            f"no board of the fleet is {item}",
-            hint=f"start one: dask worker ADDRESS --resources {item}=1"
-            + (f"; there are: {', '.join(known)}" if known else ""),
+            f"no board of the fleet has device {wanted}",
+            hint=f"start one: dask worker ADDRESS --resources {wanted}=1"
+            + (f"; known devices: {', '.join(known)}" if known else ""),
         )
     if not known:
         raise UnreachableError(
             "the fleet has no board", hint="start one: dask worker ADDRESS --nthreads 1 --resources NAME=1"
         )
     tables = table_paths("devices")
-    entries = {name: read_device(name) if name in tables else profile for name in ([item] if item else known)}
     return [
-        msgspec.structs.replace(device, name=name, gateway=profile.gateway, systems=())
-        for name, device in entries.items()
+        msgspec.structs.replace(
+            read_device(name) if name in tables else profile, name=name, gateway=profile.gateway, systems=()
+        )
+        for name in ([wanted] if wanted else known)
     ]
 
 
 def scheduler_address(device: Device) -> str:
-    """The scheduler's."""
+    """Return the address of the Dask scheduler."""
     return device.gateway.removeprefix(DASK_PREFIX)

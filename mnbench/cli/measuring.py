@@ -192,8 +192,7 @@ def measure_runs(tasks: Sequence["DeviceRun"]) -> dict[int, MnbenchError]:
 
 def _all(tasks: Sequence["DeviceRun"], on_trial: "OnTrial") -> dict[int, MnbenchError]:
     """Visit all cells: those of this machine and of boards over ssh in rounds that they share, then those of fleets."""
-    from mnbench.bench.fleet import Fleet, scheduler_address
-    from mnbench.bench.fleet_schedule import run_on_fleet
+    from mnbench.bench.fleet import Fleet, run_on_fleet, scheduler_address
     from mnbench.bench.schedule import run_all
 
     groups: dict[str, list[int]] = {}

@@ -133,7 +133,7 @@ def test_another_mnbench_is_refused(boards, invoke, monkeypatch):
     """Boards with other sources measure nothing."""
     boards.start("one", resource="pi")
     monkeypatch.setattr("mnbench.__version__", "0.0")
-    monkeypatch.setattr("mnbench.bench.fleet_schedule.BOARD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("mnbench.bench.fleet.BOARD_TIMEOUT_S", 0.1)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "fleet")
 
     assert 1 == result.exit_code
@@ -141,7 +141,7 @@ def test_another_mnbench_is_refused(boards, invoke, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "message"), [("fleet", "the fleet has no board"), ("fleet:pi", "no board of the fleet is pi")]
+    ("device", "message"), [("fleet", "the fleet has no board"), ("fleet:pi", "no board of the fleet has device pi")]
 )
 @pytest.mark.usefixtures("boards")
 def test_no_board(invoke, device, message):
@@ -157,7 +157,7 @@ def test_no_scheduler(invoke, monkeypatch):
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "cpu,fleet", env={"MNBENCH_SCHEDULER": "tcp://127.0.0.1:1"})
 
     assert 1 == result.exit_code
-    assert "Error: no scheduler of a fleet answers at tcp://127.0.0.1:1" in result.stderr
+    assert "Error: no Dask scheduler answers at tcp://127.0.0.1:1" in result.stderr
     assert "v1-a0.25-r32" in result.stdout
 
 

@@ -1,9 +1,9 @@
-"""A plan spread over a fleet, whose boards come and go as a script has it: no Dask, no process, no clock."""
+"""Cases on a fleet whose boards come and go by a script: no Dask, no process, no clock."""
 
 # ruff: noqa: SIM300  expected == actual
 
 from collections import Counter
-from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,192 +12,159 @@ from common import CELLS, PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.bench.fleet import Board
-from mnbench.bench.fleet_schedule import run_on_fleet
+from mnbench.bench.fleet import Board, CaseResult, run_on_fleet
 from mnbench.bench.schedule import DeviceRun
-from mnbench.errors import RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.errors import UnreachableError
 from mnbench.results.store import ResultsFile
 
 PI = frozenset({"pi"})
 X86 = frozenset({"x86"})
 
 
-class Script:
-    """Stands in for a fleet. `events` happen one each time that somebody waits; with none left, visits end well.
+class ScriptedFleet:
+    """A fleet in which one event happens at each wait; with none left, cases end well.
 
-    An event ends the visit of a board, with a sample or an error, kills a board, starts it again, or does both at once.
+    An event ends the case of a board, with a result of its own or a good one, kills a board or starts it again.
     """
 
-    def __init__(self, sample, boards, events=()):
-        self.sample, self.events = sample, list(events)
-        self.all = {name: Board(name=name, address=name, folder=f"{name}-0", devices=of) for name, of in boards.items()}
-        self.alive = set(boards)
-        self.visits, self.made, self.lives, self.refusals = {}, Counter(), Counter(), {}
+    def __init__(self, trial, boards, events=()):
+        self.trial, self.events = trial, list(events)
+        self.known = {name: Board(name, name, devices) for name, devices in boards.items()}
+        self.alive, self.cases, self.measured = set(boards), {}, Counter()
 
     def boards(self):
-        return [self.all[name] for name in sorted(self.alive)]
+        return [self.known[name] for name in sorted(self.alive)]
 
-    def version_mismatch(self, board):
-        return self.refusals.get(board.name, "")
-
-    def start_trial(self, board, plan, cell):
-        assert board not in self.visits
+    def start(self, board, plan, case):
+        assert board not in self.cases
         assert plan.device.name in board.devices
-        self.visits[board] = (plan.device.name, cell.variant)
+        self.cases[board] = (plan.device.name, case.variant)
 
-    @property
-    def is_busy(self):
-        return bool(self.visits)
+    def cancel(self, board):
+        self.cases.pop(board)
 
-    def forget(self, board):
-        self.visits.pop(board, None)
-
-    def wait_for_trials(self, _within_s=0):
-        if not self.events and not self.visits:
+    def wait_for_results(self, _timeout_s):
+        if not self.events and not self.cases:
             return []
-        what, name = self.events.pop(0) if self.events else ("end", next(iter(self.visits)).name)
-        board = self.all[name]
-        if what == "kill":
+        event, name = self.events.pop(0) if self.events else ("end", next(iter(self.cases)).name)
+        board = self.known[name]
+        if event == "kill":
             self.alive.discard(name)
-        elif what == "restart" or (what == "start" and name not in self.alive):
-            self.lives[name] += 1
-            self.all[name] = replace(board, folder=f"{name}-{self.lives[name]}")
+        elif event == "start" and name not in self.alive:
+            self.known[name] = board._replace(address=board.address + "'")
             self.alive.add(name)
-        elif board in self.visits and name in self.alive:
-            self.made[self.visits.pop(board)] += 1
-            return [(board, what if isinstance(what, Exception) else self.sample)]
+        elif board in self.cases and name in self.alive:
+            self.measured[self.cases.pop(board)] += 1
+            return [(board, event if isinstance(event, CaseResult) else CaseResult([self.trial] * PROCESSES))]
         return []
 
 
 @pytest.fixture
-def make_tasks(make_plan, make_device):
-    """A task for each device, of the same two cells, with a store and a run in that folder."""
+def make_runs(make_plan, make_device):
+    """Return a run for each device, of the same two cases, in a results folder."""
 
     def make(folder, *names):
-        tasks = []
+        runs = []
         for name in names:
             plan = make_plan(*CELLS, device=make_device(name=name), processes=PROCESSES)
             store = ResultsFile(Path(folder) / "results", name)
-            tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan.id)))
-        return tasks
+            runs.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan.id)))
+        return runs
 
     return make
 
 
-def carried_out(tasks, fleet, **how):
-    """Spread without waiting: what was told, and why a device is lost."""
-    reported, hour = [], iter(range(10_000))
-    quiet = {"on_trial": lambda *_: None, "on_message": reported.append}
-    lost = run_on_fleet(tasks, fleet, **quiet, clock=lambda: next(hour), sleep=fleet.wait_for_trials, **how)
-    return reported, {at: failure.message for at, failure in lost.items()}
+def run(runs, fleet, **options):
+    """Return the messages, and why devices were lost; a second passes at each look at the clock."""
+    messages, clock = [], count()
+    failures = run_on_fleet(
+        runs, fleet, on_trial=lambda *_: None, on_message=messages.append, clock=lambda: next(clock), **options
+    )
+    return messages, {index: failure.message for index, failure in failures.items()}
 
 
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-def test_every_cell_is_measured_once_whatever_boards_do(make_tasks, make_sample, data):
-    """Boards die and come back at any moment: each cell has one record, of its device, whose visits one board made."""
+def test_every_case_is_measured_once_whatever_boards_do(make_runs, make_sample, data):
+    """Boards die and come back at any moment: each case has one record, of its device."""
     boards = {"one": PI, "two": PI, "three": X86, "four": PI | X86}
-    event = st.tuples(st.sampled_from(["end", "end", "kill", "start", "restart"]), st.sampled_from(sorted(boards)))
+    event = st.tuples(st.sampled_from(["end", "end", "kill", "start"]), st.sampled_from(sorted(boards)))
     events = data.draw(st.lists(event, max_size=40))
-    fleet = Script(make_sample(), boards, [*events, *(("start", name) for name in boards)])
+    fleet = ScriptedFleet(make_sample(), boards, [*events, *(("start", name) for name in boards)])
     with TemporaryDirectory() as folder:
-        tasks = make_tasks(folder, "pi", "x86")
-        _, lost = carried_out(tasks, fleet)
-        records = [record for task in tasks for record in task.results_file.read_records()]
+        runs = make_runs(folder, "pi", "x86")
+        _, failures = run(runs, fleet)
+        records = [record for run in runs for record in run.results_file.read_records()]
 
-    assert {} == lost
+    assert {} == failures
     assert sorted((record.device, record.variant) for record in records) == sorted(
-        (device, cell) for device in ("pi", "x86") for cell in CELLS
+        (device, case) for device in ("pi", "x86") for case in CELLS
     )
     assert {PROCESSES} == {record.processes for record in records}
-    for record in records:
-        assert record.device in boards[record.host["board"]]
+    assert 4 == fleet.measured.total()
 
 
-def test_boards_share_the_cells(make_tasks, make_sample, tmp_path):
-    """Two boards of a device work at once, each on a cell of its own; no visit is made twice."""
-    fleet = Script(make_sample(), {"one": PI, "two": PI})
-    (task,) = tasks = make_tasks(tmp_path, "pi")
-    reported, lost = carried_out(tasks, fleet)
+def test_the_case_of_a_lost_board_is_repeated(make_runs, make_sample, tmp_path):
+    """The board is named; no record is missing."""
+    fleet = ScriptedFleet(make_sample(), {"one": PI}, [("end", "one"), ("kill", "one"), ("start", "one")])
+    (device_run,) = make_runs(tmp_path, "pi")
 
-    assert ([], {}) == (reported, lost)
-    assert {("pi", cell): PROCESSES for cell in CELLS} == fleet.made
-    assert {"one", "two"} == {record.host["board"] for record in task.results_file.read_records()}
+    assert (["board one is lost"], {}) == run([device_run], fleet)
+    assert [PROCESSES] * 2 == [record.processes for record in device_run.results_file.read_records()]
 
 
-@pytest.mark.parametrize("death", [("kill", "start"), ("restart",)], ids=["seen", "unseen"])
-def test_visits_of_a_lost_board_are_made_again(make_tasks, make_sample, tmp_path, death):
-    """What a board had measured before it died is not mixed with another's, even where it comes back by its name."""
-    fleet = Script(make_sample(), {"one": PI}, [("end", "one")] * 3 + [(what, "one") for what in death])
-    (task,) = tasks = make_tasks(tmp_path, "pi")
-    reported, lost = carried_out(tasks, fleet)
+def test_a_case_that_fails_costs_its_record_alone(make_runs, make_sample, tmp_path):
+    """The record holds the error; the board goes on."""
+    failed = CaseResult([make_sample()], case_error="its outputs differ")
+    fleet = ScriptedFleet(make_sample(), {"one": PI}, [(failed, "one")])
+    (device_run,) = make_runs(tmp_path, "pi")
 
-    assert (["board one is lost"], {}) == (reported, lost)
-    assert 2 * PROCESSES + 3 == fleet.made.total()
-    assert [PROCESSES] * 2 == [record.processes for record in task.results_file.read_records()]
+    assert ([], {}) == run([device_run], fleet)
+    assert {"its outputs differ", None} == {record.error for record in device_run.results_file.read_records()}
 
 
-def test_a_model_that_fails_costs_its_cell(make_tasks, make_sample, tmp_path):
-    """A board that measures wrong answers is no reason to leave the board."""
-    error = TrialError("its outputs differ", hint="")
-    fleet = Script(make_sample(), {"one": PI}, [(error, "one")])
-    (task,) = tasks = make_tasks(tmp_path, "pi")
-    reported, lost = carried_out(tasks, fleet)
+def test_another_board_measures_for_one_that_cannot(make_runs, make_sample, tmp_path):
+    """A board without the runtime is refused, and its case goes to the other board."""
+    fleet = ScriptedFleet(make_sample(), {"one": PI, "two": PI}, [(CaseResult(board_error="no runtime"), "one")])
+    (device_run,) = make_runs(tmp_path, "pi")
 
-    assert ([], {}) == (reported, lost)
-    assert {"its outputs differ", None} == {record.error for record in task.results_file.read_records()}
+    assert (["device pi: no runtime"], {}) == run([device_run], fleet)
+    assert [None, None] == [record.error for record in device_run.results_file.read_records()]
 
 
-@pytest.mark.parametrize("kind", [RuntimeUnavailable, UnreachableError])
-def test_a_board_that_cannot_measure_is_left_to_others(make_tasks, make_sample, tmp_path, kind):
-    """Without a runtime there, another board of the device measures all."""
-    fleet = Script(make_sample(), {"one": PI, "two": PI}, [(kind("no runtime", hint=""), "one")])
-    (task,) = tasks = make_tasks(tmp_path, "pi")
-    reported, lost = carried_out(tasks, fleet)
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (CaseResult(board_error="no runtime"), "device pi: no runtime"),
+        ("kill", "device pi: no board of the fleet is left for it"),
+    ],
+)
+def test_a_device_without_boards_is_lost_with_the_reason(make_runs, make_sample, tmp_path, event, reason):
+    """The other device is measured."""
+    fleet = ScriptedFleet(make_sample(), {"one": PI, "two": X86}, [(event, "one")])
+    runs = make_runs(tmp_path, "pi", "x86")
 
-    assert (["device pi: no runtime"], {}) == (reported, lost)
-    assert ["two", "two"] == [record.host["board"] for record in task.results_file.read_records()]
-
-
-def test_a_device_without_boards_is_lost_with_the_reason(make_tasks, make_sample, tmp_path):
-    """Patience has an end: one device is lost, with what its last board said; the other is measured."""
-    fleet = Script(make_sample(), {"one": PI, "two": X86})
-    fleet.refusals = {"one": "board one has another mnbench"}
-    tasks = make_tasks(tmp_path, "pi", "x86")
-    reported, lost = carried_out(tasks, fleet, board_timeout_s=3)
-
-    assert {0: "device pi: board one has another mnbench"} == lost
-    assert ["device pi: board one has another mnbench"] == reported
-    assert [0, 2] == [len(task.results_file.read_records()) for task in tasks]
+    assert {0: reason} == run(runs, fleet, board_timeout_s=3)[1]
+    assert [0, 2] == [len(run.results_file.read_records()) for run in runs]
 
 
-def test_visits_of_a_lost_board_are_not_resumed(make_tasks, make_sample, tmp_path):
-    """They are gone from the run's folder too, where the next run would find them."""
-    fleet = Script(make_sample(), {"one": PI, "two": X86}, [("end", "one")] * 3 + [("kill", "one")])
-    (task,) = tasks = make_tasks(tmp_path, "pi")
-    _, lost = carried_out(tasks, fleet, board_timeout_s=3)
+def test_a_lost_scheduler_leaves_what_was_measured(make_runs, make_sample, tmp_path):
+    """The run ends with its error; the next one measures the cases that have no record."""
+    fleet = ScriptedFleet(make_sample(), {"one": PI})
+    boards, looks = fleet.boards, iter(range(1))
 
-    assert {0: "device pi: none of its boards is left in the fleet"} == lost
-    assert [{}, {}] == [task.folder.load_trials(cell.variant) for cell in task.plan.cases]
+    def lost_boards():
+        if next(looks, None) is None:
+            raise UnreachableError("the scheduler is gone", hint="start it again")
+        return boards()
 
-
-def test_a_scheduler_that_goes_leaves_what_was_measured(make_tasks, make_sample, tmp_path):
-    """The run ends with its error, and the next one goes on with the visits of the boards that made them."""
-    fleet = Script(make_sample(), {"one": PI})
-    known, left = fleet.boards, iter(range(5))
-
-    def boards():
-        if next(left, None) is None:
-            raise UnreachableError("the fleet's scheduler is gone", hint="start it again")
-        return known()
-
-    fleet.boards = boards
+    fleet.boards = lost_boards
     with pytest.raises(UnreachableError, match="scheduler is gone"):
-        carried_out(make_tasks(tmp_path, "pi"), fleet)
-    before, fleet.boards = fleet.made.total(), known
-    fleet.visits.clear()
-    (task,) = tasks = make_tasks(tmp_path, "pi")
-    carried_out(tasks, fleet)
+        run(make_runs(tmp_path, "pi"), fleet)
+    fleet.boards = boards
+    fleet.cases.clear()
+    (device_run,) = make_runs(tmp_path, "pi")
+    run([device_run], fleet)
 
-    assert (5, 2 * PROCESSES) == (before, fleet.made.total())
-    assert [PROCESSES] * 2 == [record.processes for record in task.results_file.read_records()]
+    assert [PROCESSES] * 2 == [record.processes for record in device_run.results_file.read_records()]
+    assert 2 == len({record.variant for record in device_run.results_file.read_records()})
