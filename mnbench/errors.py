@@ -58,7 +58,11 @@ class SimplifyError(BuildError):
     """Simplification failed, or changed what the graph computes."""
 
 
-class RuntimeUnavailable(MnbenchError):  # noqa: N818  the state, not the fault, is what the user mends
+class MissingDependency(MnbenchError):  # noqa: N818  the state, not the fault
+    """A package or program is not installed; the hint is the command that installs it."""
+
+
+class RuntimeUnavailable(MissingDependency):
     """A runtime is not installed, or lacks the provider; the hint is the command that installs it."""
 
 

@@ -1,0 +1,207 @@
+"""Results: the records of a table in memory, to filter, sort, show and convert."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from mnbench.errors import MnbenchError, ResultsError
+from mnbench.results.by_device import RATIO_NOTE, ratio_columns, table_by_device
+from mnbench.results.columns import COLUMNS
+from mnbench.results.latency_table import latency_table, newest_records
+from mnbench.results.pick import Pick, pick
+from mnbench.results.record import Record
+from mnbench.results.selection import Condition, parse_column_name, sort_records
+from mnbench.results.store import ResultsFile
+from mnbench.tables.data_frame import to_data_frame
+from mnbench.tables.table import Table
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import pandas as pd  # pyright: ignore[reportMissingImports]
+
+
+class Results(Sequence[Record]):
+    """Records in order; immutable. `skipped` are the devices that could not be used, with the reason."""
+
+    def __init__(self, records: Iterable[Record] = (), *, skipped: Mapping[str, MnbenchError] | None = None) -> None:
+        self.records = tuple(records)
+        self.skipped = dict(skipped or {})
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __repr__(self) -> str:
+        devices = ", ".join(dict.fromkeys(record.device for record in self.records))
+        return f"<Results: {len(self)} records{f' of {devices}' if devices else ''}>"
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().to("html")
+
+    @overload
+    def __getitem__(self, key: int) -> Record: ...
+    @overload
+    def __getitem__(self, key: slice) -> "Results": ...
+    @overload
+    def __getitem__(self, key: str) -> Record: ...
+    def __getitem__(self, key: int | slice | str) -> "Record | Results":
+        """Return a record by its index or its variant's name, or the records of a slice.
+
+        Raises:
+            ResultsError: no record, or more than one, has that name. `DEVICE/VARIANT` names a record of one device.
+        """
+        if isinstance(key, int):
+            return self.records[key]
+        if isinstance(key, slice):
+            return Results(self.records[key], skipped=self.skipped)
+        device, _, variant = key.rpartition("/")
+        named = [record for record in self.records if record.variant == variant and device in ("", record.device)]
+        if len(named) != 1:
+            raise ResultsError(
+                f"{len(named) or 'no'} records are named {key}",
+                hint="narrow the results: results.where('threads=1')"
+                if named
+                else "list the names: [record.variant for record in results]",
+            )
+        return named[0]
+
+    @property
+    def failures(self) -> "Results":
+        """The records of the cases that could not be measured."""
+        return Results((record for record in self.records if record.error), skipped=self.skipped)
+
+    def where(self, *conditions: str) -> "Results":
+        """Return the records that meet all conditions: `latency_ns<=10ms`, `graph=v3-*`, `issues=`.
+
+        Raises:
+            ResultsError: a condition names no column, or compares it with something else.
+        """
+        try:
+            parsed = [Condition.parse(condition) for condition in conditions]
+        except ValueError as failure:
+            raise ResultsError(str(failure), hint="write COLUMN<=VALUE: latency_ns<=10ms") from failure
+        matching = (record for record in self.records if all(condition.matches(record) for condition in parsed))
+        return Results(matching, skipped=self.skipped)
+
+    def sort(self, *columns: str) -> "Results":
+        """Return the records sorted by the first column, then by the next; `-` before a name puts the largest first.
+
+        Raises:
+            ResultsError: there is no such column.
+        """
+        for column in columns:
+            _check_column(column.removeprefix("-"))
+        return Results(sort_records(self.records, columns), skipped=self.skipped)
+
+    def pick(self, *, budget_ms: float, max_bytes: int | None = None) -> Pick:
+        """Return the variant of the highest published accuracy within a latency budget.
+
+        Raises:
+            ResultsError: the records are of several devices, or none has a latency.
+        """
+        picks = pick(self.records, budget_ns=round(budget_ms * 1e6), max_bytes=max_bytes)
+        if len(picks) != 1:
+            devices = ", ".join(choice.device for choice in picks)
+            raise ResultsError(
+                f"the records are of several devices: {devices}" if picks else "no record has a latency",
+                hint="choose a device: results.where('device=cpu')" if picks else "measure some: mnbench run v1",
+            )
+        return picks[0]
+
+    def table(self, columns: Sequence[str] = (), *, ratio_to: str | None = None, by_device: bool = False) -> Table[Any]:
+        """Return a table with a row for each record, or with `by_device` one for each variant.
+
+        Args:
+            columns: The names of its columns. Default: those with information.
+            ratio_to: Add each latency's ratio to that of this VARIANT, or of this DEVICE/VARIANT.
+            by_device: Put the devices side by side.
+
+        Raises:
+            ResultsError: there is no such column or variant.
+        """
+        for column in columns:
+            _check_column(column)
+        if by_device:
+            return table_by_device(self.records, columns)
+        table = latency_table(self.records, columns)
+        if ratio_to is None:
+            return table
+        return table.with_columns([*table.columns, *ratio_columns(self.records, ratio_to)], [*table.notes, RATIO_NOTE])
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each record, with all columns in base units."""
+        return Table(columns=list(COLUMNS.values()), rows=self.records).to_dicts()
+
+    def to_pandas(self) -> "pd.DataFrame":  # pyright: ignore[reportUnknownParameterType, reportUnknownMemberType]
+        """Return a data frame with a row for each record and all columns in base units.
+
+        Raises:
+            MissingDependency: pandas is not installed.
+        """
+        return to_data_frame(self.to_dicts(), list(COLUMNS))
+
+    def save(self, path: "str | PathLike[str]") -> Path:
+        """Append the records that are not there yet to a .jsonl file, or to `<device>.jsonl` in a folder.
+
+        Raises:
+            FileError: no space, no permission.
+            ResultsError: the file cannot be read.
+        """
+        path = Path(path)
+        for device in dict.fromkeys(record.device for record in self.records):
+            target = ResultsFile(path.parent, path.stem) if path.suffix == ".jsonl" else ResultsFile(path, device)
+            known = {(record.device, record.id) for record in target.read_records()}
+            for record in self.records:
+                if record.device == device and (device, record.id) not in known:
+                    target.append(record)
+        return path
+
+
+def load_results(
+    path: "str | PathLike[str]" = "results", *, device: str | Iterable[str] | None = None, newest: bool = True
+) -> Results:
+    """Read a results folder or one .jsonl file, of all devices or of those named.
+
+    Args:
+        path: The folder or the file.
+        device: The name of a device, or several.
+        newest: Read the newest record of each variant in each setting only.
+
+    Raises:
+        ResultsError: there are no results, or they cannot be read.
+    """
+    path = Path(path)
+    devices = [device] if isinstance(device, str) else list(device or ())
+    if path.suffix == ".jsonl":
+        if not path.exists():
+            raise ResultsError(f"{path}: there is no such file", hint="measure some: mnbench run v1")
+        records = [
+            record
+            for record in ResultsFile(path.parent, path.stem).read_records()
+            if not devices or record.device in devices
+        ]
+    else:
+        known = sorted(file.stem for file in path.glob("*.jsonl"))
+        for name in devices:
+            if name not in known:
+                raise ResultsError(
+                    f"{path}: holds no results of device {name}",
+                    hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {name}",
+                )
+        records = [record for name in devices or known for record in ResultsFile(path, name).read_records()]
+    if not records:
+        raise ResultsError(f"{path}: holds no results yet", hint="measure some: mnbench run v1")
+    return Results(newest_records(records) if newest else records)
+
+
+def _check_column(name: str) -> None:
+    try:
+        parse_column_name(name)
+    except ValueError as failure:
+        raise ResultsError(str(failure), hint="list the columns: mnbench table --help") from failure
