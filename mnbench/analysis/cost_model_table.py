@@ -23,7 +23,7 @@ def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
             format=format_percent_1,
         ),
         *_interval("error_across", "new family", lambda model: model.error_across, rank=3),
-        Column[CostModel](name="worst", value=lambda model: model.worst, format=format_percent_1, drop_priority=2),
+        Column[CostModel](name="worst", format=format_percent_1, drop_priority=2),
         Column[CostModel](
             name="spearman", title="Spearman", value=lambda model: model.spearman.value, format="{:.3f}".format
         ),

@@ -5,8 +5,8 @@ from typing import Any
 
 from mnbench.analysis.history import ANCHOR, CALIBRATED_THRESHOLD, CHANGE_THRESHOLD, MIN_RUNS, RowHistory
 from mnbench.comparison.exports.otava import Series
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import SPARKLINE_BARS, Column, Table
-from mnbench.units import format_ms
 
 SPARKLINE_POINTS = 20
 
@@ -14,21 +14,17 @@ SPARKLINE_POINTS = 20
 def history_table(histories: Sequence[RowHistory]) -> Table[RowHistory]:
     """One row a row; the newest run beside those before it."""
     columns = [
-        Column[RowHistory](name="variant", value=lambda h: h.newest.record.variant, left=True),
-        Column[RowHistory](name="device", value=lambda h: h.newest.record.device, left=True, drop_priority=2),
-        Column[RowHistory](name="threads", value=lambda h: h.newest.record.threads, drop_priority=4),
+        quantity("variant", lambda h: h.newest.record.variant),
+        quantity("device", lambda h: h.newest.record.device, drop_priority=2),
+        quantity("threads", lambda h: h.newest.record.threads, drop_priority=4),
         Column[RowHistory](name="runs", value=lambda h: len(h.points)),
         Column[RowHistory](
             name="first", value=lambda h: h.points[0].record.measured_at[:10], left=True, drop_priority=3
         ),
-        Column[RowHistory](
-            name="latency_ns", title="latency", unit="ms", value=lambda h: h.newest.median_ns, format=format_ms
-        ),
-        Column[RowHistory](name="change", title="minimum\nchanged", value=lambda h: h.change, format=_percent),
-        Column[RowHistory](
-            name="calibrated_change", title="calibrated\nmedian", value=lambda h: h.calibrated_change, format=_percent
-        ),
-        Column[RowHistory](name="slope", value=lambda h: h.slope, format="{:.2f}".format, drop_priority=5),
+        quantity("latency_ns", lambda h: h.newest.median_ns),
+        Column[RowHistory](name="change", title="minimum\nchanged", format=_percent),
+        Column[RowHistory](name="calibrated_change", title="calibrated\nmedian", format=_percent),
+        Column[RowHistory](name="slope", format="{:.2f}".format, drop_priority=5),
         Column[RowHistory](name="medians", value=_sparkline, left=True, drop_priority=1),
         Column[RowHistory](
             name="alarm", value=lambda h: "compare" if h.needs_comparison else None, left=True, style=_style

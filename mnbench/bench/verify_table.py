@@ -9,18 +9,9 @@ def verification_table(verdict: Verification) -> Table[OutputDifference]:
     """One row an output."""
     columns = [
         Column[OutputDifference](name="output", value=lambda output: output.name, left=True),
-        Column[OutputDifference](
-            name="max_abs", title="largest\ndifference", value=lambda output: output.max_abs, format="{:.1e}".format
-        ),
-        Column[OutputDifference](
-            name="relative", title="of the\nspread", value=lambda output: output.relative, format="{:.1e}".format
-        ),
-        Column[OutputDifference](
-            name="top1_agreement",
-            title="top-1\nagreement",
-            value=lambda output: output.top1_agreement,
-            format=format_percent_1,
-        ),
+        Column[OutputDifference](name="max_abs", title="largest\ndifference", format="{:.1e}".format),
+        Column[OutputDifference](name="relative", title="of the\nspread", format="{:.1e}".format),
+        Column[OutputDifference](name="top1_agreement", title="top-1\nagreement", format=format_percent_1),
     ]
     agrees = "agrees" if verdict.agrees else "DIFFERS"
     inputs = f"{verdict.inputs} input" + ("s" if verdict.inputs != 1 else "")

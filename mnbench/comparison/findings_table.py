@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from mnbench.comparison.decide import Comparison, Finding
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 
 VERDICT_STYLES = {"slower": "red", "faster": "green", "same": "", "identical": "dim"}
@@ -17,24 +18,19 @@ MAX_LISTED_NAMES = 3
 def findings_table(judgement: Comparison, *, reason_column: bool = False) -> Table[Finding]:
     """One row a finding; reasons stand in notes below, or `beside`, for programs, in a column."""
     devices = {finding.device for finding in judgement.findings}
-    columns = [Column[Finding](name="variant", value=lambda f: f.variant, left=True)]
+    columns = [quantity("variant")]
     if len(devices) > 1:
-        columns.append(Column[Finding](name="device", value=lambda f: f.device, left=True))
+        columns.append(quantity("device"))
     columns += [
-        Column[Finding](name="ratio", title="change", value=lambda f: f.ratio, format=format_change),
-        Column[Finding](name="low", title="at least", value=lambda f: f.low, format=format_change, drop_priority=1),
-        Column[Finding](name="high", title="at most", value=lambda f: f.high, format=format_change, drop_priority=1),
-        Column[Finding](
-            name="verdict",
-            value=lambda f: f.verdict,
-            left=True,
-            style=lambda f: VERDICT_STYLES.get(f.verdict, INCONCLUSIVE_STYLE),
-        ),
-        Column[Finding](name="processes", value=lambda f: f.processes, drop_priority=3),
-        Column[Finding](name="pairs", value=lambda f: f.pairs, format="{:,}".format, drop_priority=2),
+        Column[Finding](name="ratio", title="change", format=format_change),
+        Column[Finding](name="low", title="at least", format=format_change, drop_priority=1),
+        Column[Finding](name="high", title="at most", format=format_change, drop_priority=1),
+        Column[Finding](name="verdict", left=True, style=lambda f: VERDICT_STYLES.get(f.verdict, INCONCLUSIVE_STYLE)),
+        Column[Finding](name="processes", drop_priority=3),
+        Column[Finding](name="pairs", format="{:,}".format, drop_priority=2),
     ]
     if reason_column:
-        columns.append(Column[Finding](name="reason", value=lambda f: f.reason, left=True))
+        columns.append(Column[Finding](name="reason", left=True))
     title = f"{judgement.base} → {judgement.candidate}"
     reported = [f"{_list(names)}: {reason}" for reason, names in group_by_reason(judgement.findings)]
     notes = [*reported, verdict_sentence(judgement), statistics_note(judgement)]

@@ -12,6 +12,7 @@ from rich.text import Text
 from mnbench.bench.plan import HostDrift
 from mnbench.bench.self_comparison import SelfComparison, noise_sentence
 from mnbench.hosts.noise_sources import NoiseSource
+from mnbench.tables.quantities import quantity
 from mnbench.tables.rich_text import PIPE_WIDTH
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
@@ -73,42 +74,16 @@ def print_noise_sources(sources: Sequence[NoiseSource], title: str) -> None:
 def self_comparison_table(noises: Sequence[SelfComparison]) -> Table[SelfComparison]:
     """One row a model, and below what it means."""
     columns = [
-        Column[SelfComparison](name="variant", value=lambda comparison: comparison.variant, left=True),
-        Column[SelfComparison](
-            name="latency_ns",
-            title="latency",
-            unit="ms",
-            value=lambda comparison: comparison.latency_ns,
-            format=format_ms,
-        ),
-        Column[SelfComparison](
-            name="ratio", title="B/A", value=lambda comparison: comparison.ratio, format="{:.3f}".format
-        ),
+        quantity("variant"),
+        quantity("latency_ns"),
+        Column[SelfComparison](name="ratio", title="B/A", format="{:.3f}".format),
         Column[SelfComparison](
             name="interval", value=lambda comparison: f"{comparison.low:.3f}–{comparison.high:.3f}", drop_priority=2
         ),
-        Column[SelfComparison](
-            name="p90",
-            title="p90\nabove",
-            value=lambda comparison: comparison.p90,
-            format=format_percent_1,
-            drop_priority=3,
-        ),
-        Column[SelfComparison](
-            name="spread", title="process\nspread", value=lambda comparison: comparison.spread, format=format_percent_1
-        ),
-        Column[SelfComparison](
-            name="typical_difference",
-            title="two runs\ndiffer",
-            value=lambda comparison: comparison.typical_difference,
-            format=format_percent_1,
-        ),
-        Column[SelfComparison](
-            name="p95_difference",
-            title="19 of 20\nbelow",
-            value=lambda comparison: comparison.p95_difference,
-            format=format_percent_1,
-        ),
+        Column[SelfComparison](name="p90", title="p90\nabove", format=format_percent_1, drop_priority=3),
+        Column[SelfComparison](name="spread", title="process\nspread", format=format_percent_1),
+        Column[SelfComparison](name="typical_difference", title="two runs\ndiffer", format=format_percent_1),
+        Column[SelfComparison](name="p95_difference", title="19 of 20\nbelow", format=format_percent_1),
     ]
     coverage, half = min(comparison.coverage for comparison in noises), noises[0].processes // 2
     notes = [

@@ -7,8 +7,8 @@ from typing import Any
 
 from mnbench.model.build import BuiltModel
 from mnbench.network.cost import peak_activation_bytes, total_cost
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
-from mnbench.units import millions_formatter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +46,8 @@ def build_table(built: Sequence[SavedModel]) -> Table[SavedModel]:
     """One row a file."""
     columns = [
         Column[SavedModel](name="path", title="file", value=lambda built: str(built.path), left=True),
-        Column[SavedModel](
-            name="size_bytes",
-            title="size",
-            unit="MB",
-            value=lambda built: len(built.built.model.data),
-            format=millions_formatter(2),
-        ),
-        Column[SavedModel](
-            name="mult_adds",
-            title="Mult-Adds",
-            unit="M",
-            value=lambda built: total_cost(built.built.layers).mult_adds,
-            format=millions_formatter(1),
-        ),
+        quantity("size_bytes", lambda built: len(built.built.model.data), decimals=2),
+        quantity("mult_adds", lambda built: total_cost(built.built.layers).mult_adds),
         Column[SavedModel](
             name="nodes_before", title="nodes\nbefore", value=lambda built: built.built.plain_nodes, drop_priority=2
         ),

@@ -14,8 +14,9 @@ from mnbench.network.layer import Layer, Shape
 from mnbench.network.network import Network
 from mnbench.network.toml_struct import TomlStruct as TomlRow
 from mnbench.network.variant import ModelSource, Variant, format_alpha, format_resolution
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
-from mnbench.units import format_percent_2, millions_formatter
+from mnbench.units import format_percent_2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +82,13 @@ class CostRow:
 def cost_table(counted: Sequence[CountedModel]) -> Table[CountedModel]:
     """One row a variant."""
     columns = [
-        Column[CountedModel](name="variant", value=lambda c: c.source.name, left=True),
-        Column[CountedModel](name="alpha", title="α", value=lambda c: c.alpha, format=format_alpha),
+        quantity("variant", lambda c: c.source.name),
+        Column[CountedModel](name="alpha", title="α", format=format_alpha),
         Column[CountedModel](
             name="resolution", title="res", value=lambda c: format_resolution(c.resolution) if c.resolution else None
         ),
         *_cost_columns(lambda c: c.total),
-        Column[CountedModel](
-            name="peak_activation_bytes",
-            title="peak\nactivations",
-            unit="MB",
-            value=lambda c: c.peak_bytes,
-            format=millions_formatter(2),
-            drop_priority=1,
-        ),
+        quantity("peak_activation_bytes", lambda c: c.peak_bytes, drop_priority=1),
     ]
     extended = [model.source.name for model in counted if model.extended]
     notes = [f"not published: the widths of {', '.join(extended)} lie between or beyond the paper's columns"]
@@ -223,31 +217,10 @@ def _lines(
 
 def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
     return [
-        Column[Any](
-            name="params", unit="M", value=lambda row: of(row).params, format=millions_formatter(3), drop_priority=2
-        ),
-        Column[Any](
-            name="mult_adds",
-            title="Mult-Adds",
-            unit="M",
-            value=lambda row: of(row).mult_adds,
-            format=millions_formatter(2),
-        ),
-        Column[Any](
-            name="memory_access",
-            title="memory\naccess",
-            unit="M",
-            value=lambda row: of(row).memory_access,
-            format=millions_formatter(3),
-            drop_priority=3,
-        ),
-        Column[Any](
-            name="memory_access_bytes",
-            title="memory\naccess",
-            unit="MB",
-            value=lambda row: of(row).memory_access_bytes,
-            format=millions_formatter(2),
-        ),
+        quantity("params", lambda row: of(row).params, decimals=3),
+        quantity("mult_adds", lambda row: of(row).mult_adds, decimals=2),
+        quantity("memory_access", lambda row: of(row).memory_access, decimals=3, drop_priority=3),
+        quantity("memory_access_bytes", lambda row: of(row).memory_access_bytes, decimals=2),
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnbench.network.published_figures import PublishedFigure
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 
 FIGURE_NAMES = {"mult_adds": "Mult-Adds", "params": "params"}
@@ -15,15 +16,13 @@ def published_figure_table(
 ) -> Table[PublishedFigure]:
     """One row a figure; the tally is of `every` figure, and the notes say why some are disputed."""
     columns = [
-        Column[PublishedFigure](name="variant", value=lambda f: f.variant, left=True),
+        quantity("variant"),
         Column[PublishedFigure](name="figure", value=lambda f: FIGURE_NAMES[f.key], left=True),
         Column[PublishedFigure](name="of", value=lambda f: f.counting, left=True, drop_priority=3),
         Column[PublishedFigure](name="published", value=lambda f: f.printed),
         Column[PublishedFigure](name="ours", value=lambda f: f.computed, format="{:,}".format),
         Column[PublishedFigure](name="verdict", value=lambda f: f.agreement, left=True),
-        Column[PublishedFigure](
-            name="top1", title="top-1", unit="%", value=lambda f: f.published.top1, drop_priority=2
-        ),
+        quantity("top1", lambda f: f.published.top1, drop_priority=2),
         Column[PublishedFigure](name="latency", value=_latency, left=True, drop_priority=4),
         Column[PublishedFigure](name="source", value=lambda f: f.published.source, format="{:.36}".format, left=True),
     ]

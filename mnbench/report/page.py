@@ -20,6 +20,7 @@ from mnbench.results.columns import COLUMNS
 from mnbench.results.latency_table import explain, latency_table
 from mnbench.results.record import Issue, Record
 from mnbench.tables import html
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 
 MEASUREMENT_COLUMNS = (
@@ -151,9 +152,9 @@ def _issues(records: Sequence[Record]) -> str:
     count = Counter((record.device, issue.name) for record, issue in result)
     kinds = {(record.device, issue.name): (record, issue) for record, issue in reversed(result)}
     columns = [
-        Column[tuple[Record, Issue]](name="device", value=lambda item: item[0].device, left=True),
+        quantity("device", lambda item: item[0].device),
         Column[tuple[Record, Issue]](name="issue", value=lambda item: item[1].name, left=True),
-        Column[tuple[Record, Issue]](name="variant", value=lambda item: item[0].variant, left=True),
+        quantity("variant", lambda item: item[0].variant),
         Column[tuple[Record, Issue]](name="what to do", value=lambda item: item[1].advice, left=True),
     ]
     rows = result

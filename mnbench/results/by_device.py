@@ -9,6 +9,7 @@ from mnbench.results.columns import COLUMNS
 from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
 from mnbench.results.record import Latency, Record
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import ABSENT, CellValue, Column, Table
 from mnbench.units import format_ms, format_significant
 
@@ -195,10 +196,7 @@ def best_table(records: Sequence[Record], budgets_ns: Sequence[float], column: s
     """One row a device and budget."""
     rows = list(best_within(records, budgets_ns, column))
     names = dict.fromkeys(["variant", column, "latency_ns", "interval_ns", "mult_adds", "params"])
-    columns = [
-        Column[Best](name="device", value=lambda row: row.device, left=True),
-        Column[Best](name="budget_ns", title="within", unit="ms", value=lambda row: row.budget_ns, format=format_ms),
-    ]
+    columns = [quantity("device"), Column[Best](name="budget_ns", title="within", unit="ms", format=format_ms)]
     won = [row.record for row in rows if row.record]
     return Table(
         columns=[*columns, *(_won(COLUMNS[name]) for name in names)],

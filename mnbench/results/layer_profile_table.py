@@ -18,11 +18,7 @@ def layer_profile_table(profile: LayerProfile, by: Grouping) -> Table[LayerTime]
     parts = profile.times_by_type if by == "type" else profile.parts
     rows = [part for part in parts if part.nodes or part.mult_adds or part.memory_access_bytes]
     label = Column[LayerTime](name=by if by == "type" else "scope", value=_label, left=True)
-    kind = (
-        []
-        if by == "type"
-        else [Column[LayerTime](name="type", value=lambda part: part.type, left=True, drop_priority=2)]
-    )
+    kind = [] if by == "type" else [Column[LayerTime](name="type", left=True, drop_priority=2)]
     what = "by layer type" if by == "type" else "layer by layer"
     return Table(
         columns=[label, *kind, *_columns(profile)],
@@ -69,9 +65,7 @@ def _columns(profile: LayerProfile) -> list[Column[Any]]:
         return None if part.duration_ns is None else fraction(part.duration_ns, profile.kernels_ns)
 
     return [
-        Column[LayerTime](
-            name="duration_ns", title="time", unit="µs", value=lambda part: part.duration_ns, format=format_us
-        ),
+        Column[LayerTime](name="duration_ns", title="time", unit="µs", format=format_us),
         fraction_column("time", "time", time_share),
         of("mult_adds"),
         of("memory_access_bytes"),

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from mnbench.results.pick import Pick, PickCandidate
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_ms, millions_formatter
 
@@ -16,51 +17,20 @@ def pick_table(choice: Pick) -> Table[PickCandidate]:
     """One row a variant, the most accurate first."""
     several = len({(candidate.threads, candidate.runtime) for candidate in choice.candidates}) > 1
     columns = [
-        Column[PickCandidate](name="variant", value=lambda candidate: candidate.variant, left=True),
+        quantity("variant"),
+        quantity("top1"),
+        quantity("latency_ns"),
+        quantity("high_ns", title="at most"),
+        quantity("size_bytes"),
+        quantity("mult_adds", drop_priority=2),
         Column[PickCandidate](
-            name="top1", title="top-1", unit="%", value=lambda candidate: candidate.top1, format="{:.1f}".format
+            name="fit", title="", left=True, style=lambda candidate: FIT_STYLES.get(candidate.fit, "dim")
         ),
-        Column[PickCandidate](
-            name="latency_ns",
-            title="latency",
-            unit="ms",
-            value=lambda candidate: candidate.latency_ns,
-            format=format_ms,
-        ),
-        Column[PickCandidate](
-            name="high_ns", title="at most", unit="ms", value=lambda candidate: candidate.high_ns, format=format_ms
-        ),
-        Column[PickCandidate](
-            name="size_bytes",
-            title="size",
-            unit="MB",
-            value=lambda candidate: candidate.size_bytes,
-            format=millions_formatter(1),
-        ),
-        Column[PickCandidate](
-            name="mult_adds",
-            title="Mult-Adds",
-            unit="M",
-            value=lambda candidate: candidate.mult_adds,
-            format=millions_formatter(1),
-            drop_priority=2,
-        ),
-        Column[PickCandidate](
-            name="fit",
-            title="",
-            value=lambda candidate: candidate.fit,
-            left=True,
-            style=lambda candidate: FIT_STYLES.get(candidate.fit, "dim"),
-        ),
-        Column[PickCandidate](
-            name="source", title="top-1 from", value=lambda candidate: candidate.source, left=True, drop_priority=3
-        ),
+        Column[PickCandidate](name="source", title="top-1 from", left=True, drop_priority=3),
     ]
     if several:
-        columns.append(Column[PickCandidate](name="threads", value=lambda candidate: candidate.threads))
-        columns.append(
-            Column[PickCandidate](name="runtime", value=lambda candidate: candidate.runtime, left=True, drop_priority=1)
-        )
+        columns.append(quantity("threads"))
+        columns.append(Column[PickCandidate](name="runtime", left=True, drop_priority=1))
     size = f" and {millions_formatter(1)(choice.max_bytes)} MB" if choice.max_bytes else ""
     title = f"{choice.device}: at most {format_ms(choice.budget_ns)} ms{size}"
     return Table(columns=columns, rows=choice.candidates, title=title, notes=[*_notes(choice)])

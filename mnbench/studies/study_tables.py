@@ -9,8 +9,9 @@ import msgspec
 
 from mnbench.studies.study_file import Study
 from mnbench.studies.study_result import ClaimResult, Evidence, StudyFigure, StudyResult
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
-from mnbench.units import NS_PER_S, format_ms, format_percent_1, format_significant, millions_formatter
+from mnbench.units import NS_PER_S, format_percent_1, format_significant, millions_formatter
 
 RATIO_TITLES = {"latency": "time", "mult_adds": "Mult-Adds", "memory": "memory", "time_share": "share"}
 """The title of a claim's ratio column, by quantity."""
@@ -67,25 +68,19 @@ def claim_table(claim: ClaimResult) -> Table[Evidence]:
     counted = claim.quantity == "mult_adds"
     columns = [
         Column[Evidence](name="row", value=lambda row: row.label, left=True),
-        Column[Evidence](name="than", title="baseline", value=lambda row: row.than, left=True),
+        Column[Evidence](name="than", title="baseline", left=True),
     ]
     if any(comparison.column for comparison in claim.evidence):
-        columns.append(Column[Evidence](name="column", value=lambda row: row.column, left=True))
+        columns.append(Column[Evidence](name="column", left=True))
     if any(comparison.published for comparison in claim.evidence):
-        columns.append(
-            Column[Evidence](name="published", title="paper", value=lambda row: row.published, format=ratio_format)
-        )
+        columns.append(Column[Evidence](name="published", title="paper", format=ratio_format))
     title = RATIO_TITLES.get(claim.quantity, claim.quantity)
-    columns.append(Column[Evidence](name="ratio", title=title, value=lambda row: row.ratio, format=ratio_format))
+    columns.append(Column[Evidence](name="ratio", title=title, format=ratio_format))
     if not counted:
         bounds: tuple[tuple[str, str], ...] = (("low", "lower bound"), ("high", "upper bound"))
         columns += [
             Column[Evidence](
-                name=name,
-                title=bound.replace(" ", "\n"),
-                value=attrgetter(name),
-                format=ratio_format,
-                drop_priority=1,
+                name=name, title=bound.replace(" ", "\n"), value=attrgetter(name), format=ratio_format, drop_priority=1
             )
             for name, bound in bounds
         ]
@@ -127,62 +122,18 @@ def _summary(result: StudyResult | None) -> str | None:
 def _figure_columns(result: StudyResult) -> list[Column[StudyFigure]]:
     columns = [Column[StudyFigure](name="row", value=lambda row: row.label, left=True)]
     if any(figure.column for figure in result.figures):
-        columns.append(Column[StudyFigure](name="column", value=lambda row: row.column, left=True))
-    columns += [
-        Column[StudyFigure](name="variant", value=lambda row: row.variant, left=True, drop_priority=3),
-        Column[StudyFigure](
-            name="mult_adds", title="Mult-Adds", unit="M", value=lambda row: row.mult_adds, format=millions_formatter(1)
-        ),
-        Column[StudyFigure](
-            name="memory_access_bytes",
-            title="memory\naccess",
-            unit="MB",
-            value=lambda row: row.memory_access_bytes,
-            format=millions_formatter(1),
-        ),
-    ]
+        columns.append(Column[StudyFigure](name="column", left=True))
+    columns += [quantity("variant", drop_priority=3), quantity("mult_adds"), quantity("memory_access_bytes")]
     if any(figure.memory_bytes for figure in result.figures):
-        columns.append(
-            Column[StudyFigure](
-                name="peak_activation_bytes",
-                title="peak\nactivations",
-                unit="MB",
-                value=lambda row: row.peak_activation_bytes,
-                format=millions_formatter(1),
-            )
-        )
+        columns.append(quantity("peak_activation_bytes", decimals=1))
     if any(figure.published is not None for figure in result.figures):
-        columns.append(
-            Column[StudyFigure](
-                name="published",
-                title="paper",
-                unit=result.unit,
-                value=lambda row: row.published,
-                format="{:,g}".format,
-            )
-        )
+        columns.append(Column[StudyFigure](name="published", title="paper", unit=result.unit, format="{:,g}".format))
     if result.unit == "KB":
-        columns.append(
-            Column[StudyFigure](
-                name="memory_bytes",
-                title="here",
-                unit="MB",
-                value=lambda row: row.memory_bytes,
-                format=millions_formatter(1),
-            )
-        )
+        columns.append(Column[StudyFigure](name="memory_bytes", title="here", unit="MB", format=millions_formatter(1)))
     elif result.unit == "images/s":
-        columns.append(
-            Column[StudyFigure](
-                name="latency_ns", title="here", unit="images/s", value=lambda row: row.latency_ns, format=_rate
-            )
-        )
+        columns.append(quantity("latency_ns", format=_rate, title="here", unit="images/s"))
     elif any(figure.latency_ns for figure in result.figures):
-        columns.append(
-            Column[StudyFigure](
-                name="latency_ns", title="here", unit="ms", value=lambda row: row.latency_ns, format=format_ms
-            )
-        )
+        columns.append(quantity("latency_ns", title="here"))
     return columns
 
 

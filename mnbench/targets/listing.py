@@ -8,6 +8,7 @@ import msgspec
 
 from mnbench.network.architecture import Architecture
 from mnbench.network.variant import format_resolution
+from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.targets.readiness import Readiness
@@ -20,10 +21,10 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
     """One row an architecture."""
     columns = [
         Column[Any](name="graph", value=lambda a: a.name, left=True),
-        Column[Any](name="short", value=lambda a: a.short, left=True),
-        Column[Any](name="title", value=lambda a: a.title, left=True),
+        Column[Any](name="short", left=True),
+        Column[Any](name="title", left=True),
         Column[Any](name="resolution", value=lambda a: format_resolution(a.resolution), left=True),
-        Column[Any](name="table", value=lambda a: a.table, left=True),
+        Column[Any](name="table", left=True),
     ]
     return Table(columns=columns, rows=architectures)
 
@@ -42,10 +43,10 @@ def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Dev
         if not state.ready and state.command and not state.command.startswith("mnbench "):
             longer.setdefault(state.command, []).append(device.name)
     columns = [
-        Column[Any](name="device", value=lambda row: row[0].name, left=True),
+        quantity("device", lambda row: row[0].name),
         Column[Any](name="what", value=lambda row: row[0].summary, left=True, drop_priority=1),
         Column[Any](name="provider", value=lambda row: row[0].provider, left=True, drop_priority=2),
-        Column[Any](name="threads", value=lambda row: str(row[0].threads), left=True, drop_priority=2),
+        quantity("threads", lambda row: str(row[0].threads), drop_priority=2, left=True),
         Column[Any](
             name="state", value=lambda row: "see below" if row[1].command in longer else row[1].text, left=True
         ),
