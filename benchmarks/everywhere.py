@@ -108,14 +108,14 @@ def kinds(name: str) -> Iterator[Variant]:
     plain = Variant(architecture=families.architecture(name), resolution=(224, 224))
     yield plain
     if name == "shufflenet-v1":
-        yield from (replace(plain, groups=groups) for groups in OTHER_GROUPS)
+        yield from (replace(plain, options={"groups": groups}) for groups in OTHER_GROUPS)
     if name == "shufflenet-v2":
-        yield replace(plain, unit=OTHER_UNIT)
+        yield replace(plain, options={"unit": OTHER_UNIT})
 
 
 def grid(kind: Variant, drawn: int) -> list[Variant]:
     """At every α, in order, and resolution."""
-    if kind.groups or kind.unit or kind.architecture.name == "v1-conv":
+    if kind.options or kind.architecture.name == "v1-conv":
         drawn = FEW
     alphas = sorted((*GIVEN, *DRAWN[:: len(DRAWN) // drawn]))
     return [replace(kind, alpha=alpha, resolution=size) for alpha, size in product(alphas, RESOLUTIONS)]

@@ -18,6 +18,12 @@ def table_paths(folder: Folder) -> dict[str, Path]:
     return dict(sorted(entries.items()))
 
 
+def table_path(name: str, folder: Folder) -> Path | None:
+    """Return the table of that name, if there is one; the workspace's own hides a built-in one."""
+    paths = (parent / f"{name}.toml" for parent in (Path(folder), built_in(folder)))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def built_in(folder: Folder) -> Path:
     """The folder inside the installed package, or beside it in a checkout."""
     package = Path(mnbench.__file__).parent

@@ -1,19 +1,14 @@
 """Arguments and options that commands share."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from mnbench import families
 from mnbench.cli.param_types import BatchSize, CommaSeparated, WorkspaceName, parse_image_size
-from mnbench.errors import BuildError
-from mnbench.families.published_accuracy import published_variants
-from mnbench.network.variant import ModelSource, OnnxFile, Variant, resolution_at_rho
+from mnbench.families import select_variants
+from mnbench.network.variant import ModelSource
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -113,35 +108,23 @@ def select_sources(
     """
     if res and rho:
         raise click.UsageError("--res and --rho say the same in two ways: give one")
-    chosen = [alpha, res, rho, groups, activation, options.get("unit"), options.get("classes")]
-    if published and any(item is not None for item in chosen):
+    unit = options.pop("unit", None)
+    selected = [alpha, res, rho, groups, activation, unit, options.get("classes")]
+    if published and any(item is not None for item in selected):
         raise click.UsageError("--published says which: give --alpha, --res and other options of a variant without it")
-    sources: list[ModelSource] = []
     for name in graphs:
-        if name.endswith(".onnx"):
-            if alpha or rho or groups or published:
-                raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
-            sources += [OnnxFile(path=Path(name), resolution=size) for size in res or [None]]
-            continue
-        architecture = families.architecture(name)
-        if published:
-            own = {"padding": options["padding"], "batch": options["batch"], "precision": options["precision"]}
-            sources += [replace(variant, **own) for variant in published_variants(architecture)]
-            continue
-        sizes = [resolution_at_rho(architecture, share) for share in rho] if rho else res or [architecture.resolution]
-        for item, size, count in product(alpha or [1.0], sizes, groups or [None]):
-            sources.append(
-                Variant(
-                    architecture=architecture,
-                    alpha=item,
-                    resolution=size,
-                    groups=count,
-                    relu=activation == "relu",
-                    **options,
-                )
-            )
-    names = Counter(source.name for source in sources)
-    for name, count in names.items():
-        if count > 1:
-            raise BuildError(f"{name} is asked for twice", hint="name every variant once")
-    return sources
+        if name.endswith(".onnx") and (alpha or rho or groups or published):
+            raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
+    return select_variants(
+        graphs,
+        alphas=alpha or (1.0,),
+        resolutions=res or (),
+        rhos=rho or (),
+        published=published,
+        options={
+            "groups": groups or (),
+            "unit": [unit] if unit else (),
+            "activation": [activation] if activation else (),
+        },
+        **options,
+    )

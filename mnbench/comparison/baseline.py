@@ -10,10 +10,11 @@ from mnbench.bench.aggregate import session_options
 from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.errors import MnbenchError, ResultsError
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.model import Model
 from mnbench.model.weightless import refill_weights, strip_weights, weightless_path
-from mnbench.network.variant import OnnxFile, Variant, parse_variant
+from mnbench.network.variant import OnnxFile
 from mnbench.results.record import Record
 from mnbench.targets.device import Device
 
@@ -148,7 +149,7 @@ def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
             name, form = name.removesuffix(item), item
     path = folder / f"{record.variant}.base.onnx"
     flags = {"-plain": ["--no-simplify"], "-bn": ["--keep-bn"]}.get(form, [])
-    command = [sys.executable, "-m", "mnbench", "build", *_arguments(parse_variant(name)), *flags]
+    command = [sys.executable, "-m", "mnbench", "build", *parse_variant(name).arguments(), *flags]
     done = subprocess.run(  # noqa: S603
         [*command, "--seed", str(record.seed), "-o", str(path)], cwd=tree, check=False, capture_output=True, text=True
     )
@@ -156,19 +157,3 @@ def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
         said = next((line for line in done.stderr.splitlines() if line.startswith("Error")), done.stderr.strip())
         raise ResultsError(f"the base cannot be built: {said[:200]}", hint="name another --base-ref")
     return path
-
-
-def _arguments(variant: Variant) -> list[str]:
-    """What `mnbench build` is told to make a variant."""
-    height, width = variant.resolution
-    result = [variant.architecture.name, "--alpha", repr(variant.alpha), "--res", f"{height}x{width}"]
-    options = {
-        "--batch": "dynamic" if variant.batch is None else variant.batch,
-        "--classes": variant.classes,
-        "--groups": variant.groups,
-        "--unit": variant.unit,
-        "--padding": variant.padding,
-        "--activation": "relu" if variant.relu else None,
-        "--precision": variant.precision,
-    }
-    return result + [str(word) for option, value in options.items() if value is not None for word in (option, value)]

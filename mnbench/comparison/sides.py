@@ -11,7 +11,8 @@ import msgspec
 
 from mnbench.bench.aggregate import session_options
 from mnbench.errors import BuildError, FileError, RuntimeUnavailable
-from mnbench.network.variant import ModelSource, OnnxFile, Precision, Variant, parse_variant
+from mnbench.families import parse_variant
+from mnbench.network.variant import ModelSource, OnnxFile, Precision, Variant
 from mnbench.results.record import SessionOptions
 from mnbench.targets.device import Device
 from mnbench.targets.environments import create_environment, is_used_by, required_packages, with_packages

@@ -1,48 +1,188 @@
-"""The families, and how a file becomes one of their architectures."""
+"""One module a family; they are found by being here. Files, names and the grid of options become variants."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from inspect import getmembers, isclass
+from itertools import product
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from pkgutil import iter_modules
+from typing import Any, Union, cast
 
-from mnbench.errors import GraphFileError
-from mnbench.families.generic import StackedBlocks
-from mnbench.families.mobilenet_v1 import MobileNetV1
-from mnbench.families.mobilenet_v2 import MobileNetV2
-from mnbench.families.mobilenet_v3 import MobileNetV3
-from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
-from mnbench.network.architecture import Architecture
+from mnbench.errors import BuildError, GraphFileError
+from mnbench.network.architecture import Architecture, OptionValue
 from mnbench.network.toml_struct import read_toml
-from mnbench.workspace import check_name, find_table, table_paths
+from mnbench.network.variant import (
+    VARIANT_NAME,
+    ModelSource,
+    OnnxFile,
+    Padding,
+    Precision,
+    Variant,
+    resolution_at_rho,
+)
+from mnbench.workspace import check_name, find_table, table_path, table_paths
 
-Family: TypeAlias = MobileNetV1 | MobileNetV2 | MobileNetV3 | ShuffleNetV1 | ShuffleNetV2 | StackedBlocks
+NAME_HINT = "a variant's name is like v1-a0.5-r160"
+
+
+@cache
+def family_classes() -> dict[str, type[Architecture]]:
+    """Return the family of every module here, by the `family` key of its files: each Architecture with a `tag`."""
+    classes: dict[str, type[Architecture]] = {}
+    for info in iter_modules(__path__):
+        module = import_module(f"{__name__}.{info.name}")
+        for name, member in getmembers(module, isclass):
+            if issubclass(member, Architecture) and member.__module__ == module.__name__:
+                tag = str(member.__struct_config__.tag)
+                # Without a tag of its own, msgspec gives a class its name.
+                classes |= {tag: member} if tag != name else {}
+    return classes
 
 
 def read_architecture(path: Path) -> Architecture:
-    """Read and check one table.
+    """Read and check one graph file.
 
     Raises:
         GraphFileError: unknown or missing key, a value out of range, or a row that contradicts the table.
     """
-    architecture = cast("Architecture", read_toml(path, cast("type[Any]", Family), GraphFileError))
+    kinds = cast("type[Any]", Union[tuple(family_classes().values())])  # noqa: UP007  of as many as there are
+    architecture = cast("Architecture", read_toml(path, kinds, GraphFileError))
     architecture.check(path)
     return architecture
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture of that name or path.
+    """Return the architecture of that name, short name or path.
 
     Raises:
-        GraphFileError: there is none, or its table is wrong.
+        GraphFileError: there is none, or its file is wrong.
     """
     known = table_paths("graphs")
     if name not in known and not name.endswith(".toml"):
-        every = map(read_architecture, known.values())
-        name = next((item.name for item in every if item.short == name and item.name in known), name)
+        tables = map(read_architecture, known.values())
+        name = next((table.name for table in tables if table.short == name and table.name in known), name)
     path = graph_paths().get(name) or find_table(name, "graphs", GraphFileError)
-    result = read_architecture(path)
-    check_name(result.name, path, GraphFileError)
-    return result
+    table = read_architecture(path)
+    check_name(table.name, path, GraphFileError)
+    return table
 
 
 def graph_paths() -> dict[str, Path]:
-    """Every graph by name, those of studies too, which no list shows and no run measures unasked."""
+    """Return every graph file by name, with those of studies, which no list shows and no run measures by default."""
     return table_paths("graphs/study_networks") | table_paths("graphs")
+
+
+def graph_path(name: str) -> Path | None:
+    """Return the file of the graph of that name, if there is one."""
+    return table_path(name, "graphs") or table_path(name, "graphs/study_networks")
+
+
+def parse_variant(name: str) -> Variant:
+    """Return the variant of that name: `v1-a0.5-r160`.
+
+    Raises:
+        BuildError: it is not a variant's name, or the variant cannot be built.
+        GraphFileError: its graph file is wrong, or there is none.
+    """
+    match = VARIANT_NAME.fullmatch(name)
+    if not match:
+        raise BuildError(f"{name!r} is not a variant's name", hint=NAME_HINT)
+    try:
+        alpha, height = float(match["alpha"]), int(match["height"])
+    except ValueError as failure:
+        raise BuildError(f"{name!r} has no number behind -a", hint=NAME_HINT) from failure
+    table, words = _split_graph(match["own"])
+    options, unknown = parse_options(table, words)
+    size_options, unknown_size = parse_options(table, match["tail"].split("-")[1:], after_size=True)
+    if unknown or unknown_size:
+        raise BuildError(f"{name!r} is not a variant's name", hint=NAME_HINT)
+    return Variant(
+        architecture=table,
+        alpha=alpha,
+        resolution=(height, int(match["width"] or height)),
+        batch=None if match["batch"] == "dynamic" else int(match["batch"] or 1),
+        classes=None if match["classes"] is None else int(match["classes"]),
+        options=options | size_options,
+        padding="same" if match["same"] else "torch",
+        precision=cast("Precision", match["precision"] or "fp32"),
+    )
+
+
+def _split_graph(text: str) -> tuple[Architecture, list[str]]:
+    """Return the graph that a text begins with, the longest of that kind, and the words behind it."""
+    known = graph_paths()
+    words = text.split("-")
+    for count in range(len(words), 0, -1):
+        graph = "-".join(words[:count])
+        if graph in known:
+            return architecture(graph), words[count:]
+    return architecture(text), []
+
+
+def parse_options(
+    table: Architecture, words: Sequence[str], *, after_size: bool = False
+) -> tuple[dict[str, OptionValue], Sequence[str]]:
+    """Return the options that the words spell, and the words that spell none."""
+    options: dict[str, OptionValue] = {}
+    for name, option in table.options.items():
+        value = option.parse(words[0]) if words and option.after_size == after_size else None
+        if value is not None:
+            options[name], words = value, words[1:]
+    return options, words
+
+
+def select_variants(
+    graphs: Sequence[str],
+    *,
+    alphas: Sequence[float] = (1.0,),
+    resolutions: Sequence[tuple[int, int]] = (),
+    rhos: Sequence[float] = (),
+    published: bool = False,
+    batch: int | None = 1,
+    classes: int | None = None,
+    padding: Padding = "torch",
+    precision: Precision = "fp32",
+    options: Mapping[str, Sequence[OptionValue]] | None = None,
+) -> list[ModelSource]:
+    """Return every graph at every alpha, resolution and value of its options; every `.onnx` file at every resolution.
+
+    Without `resolutions`, `rhos` give them as shares of the table's own; without both it is the table's own. With
+    `published`, return the variants of each graph for which a source prints an accuracy.
+
+    Raises:
+        GraphFileError: a graph is unknown.
+        BuildError: an alpha, a resolution or an option is impossible, or a variant is selected twice.
+    """
+    from mnbench.families.published_accuracy import published_variants  # noqa: PLC0415  it imports this module
+
+    selected: list[ModelSource] = []
+    for name in graphs:
+        if name.endswith(".onnx"):
+            selected += [OnnxFile(path=Path(name), resolution=size) for size in resolutions or [None]]
+            continue
+        table = architecture(name)
+        if published:
+            selected += published_variants(table, batch=batch, padding=padding, precision=precision)
+            continue
+        sizes = [resolution_at_rho(table, rho) for rho in rhos] or resolutions or [table.resolution]
+        names = {name: values for name, values in (options or {}).items() if values}
+        choices = [dict(zip(names, values, strict=True)) for values in product(*names.values())]
+        for alpha, size, choice in product(alphas, sizes, choices):
+            selected.append(
+                Variant(
+                    architecture=table,
+                    alpha=alpha,
+                    resolution=size,
+                    batch=batch,
+                    classes=classes,
+                    options=choice,
+                    padding=padding,
+                    precision=precision,
+                )
+            )
+    for name, count in Counter(source.name for source in selected).items():
+        if count > 1:
+            raise BuildError(f"{name} is selected twice", hint="name every variant once")
+    return selected

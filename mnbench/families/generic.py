@@ -1,14 +1,26 @@
-"""A block that is stacked a few times, in several forms: what papers time to compare one design with another."""
+"""Stacks of one block in several designs, as papers time them to compare the designs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import lcm
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, reject_row
+from mnbench.network.architecture import (
+    Architecture,
+    Count,
+    Kernel,
+    Option,
+    OptionValue,
+    RowShape,
+    reject_row,
+    round_to_multiple,
+)
+from mnbench.network.layer import Shape, Tensor
+from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
+from mnbench.network.variant import Variant
 
 
 class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv"):
@@ -39,54 +51,107 @@ LayerRow: TypeAlias = Conv | Parallel | Add
 
 
 class Block(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="block"):
-    """One form of the block: c channels go in and come out."""
+    """One design of the block, with c channels of input and output."""
 
     unit: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+$")]
     c: Count
     layers: Annotated[tuple[LayerRow, ...], msgspec.Meta(min_length=1)]
 
-    @property
-    def groups(self) -> int:
-        """What its channels must be a multiple of."""
-        return lcm(*(layer.g for layer in self.layers if isinstance(layer, Conv)))
+    def scale(self, channels: int, alpha: float) -> int:
+        """Return the channels at α, to the nearest multiple of all groups."""
+        groups = lcm(*(layer.g for layer in self.layers if isinstance(layer, Conv)))
+        return round_to_multiple(channels * alpha, groups, groups)
 
     def output(self) -> int:
-        """The channels that come out, as printed."""
+        """Return the printed output channels."""
         return next(layer.c for layer in reversed(self.layers) if not isinstance(layer, Add))
 
 
 class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
     """One block, `times` on top of each other, at α times the printed channels: the paper's ×1, ×2, ×4."""
 
+    options: ClassVar[Mapping[str, Option]] = {"unit": Option()}
+    min_side: ClassVar[int] = 1
+
     input: tuple[Count, Count]
     times: Annotated[int, msgspec.Meta(ge=1, le=100)]
     unit: str
-    """Which form unless said otherwise."""
+    """The design of a variant that does not name one."""
     beta: float = 0.0
-    """What batch normalization adds. Where ReLU cuts half of all numbers off, and no shortcut leads around it, rounding
-    grows layer by layer until nothing can be compared; from 2 on it cuts off few."""
+    """The mean of batch normalization's beta. Without shortcuts, ReLU sets half of all numbers to 0, and rounding
+    errors grow layer by layer until outputs cannot be compared; from 2 on it sets few to 0."""
     rows: Annotated[tuple[Block, ...], msgspec.Meta(min_length=1)]
 
     @property
-    def units(self) -> dict[str, Block]:
-        """Every form by its name."""
-        return {row.unit: row for row in self.rows}
-
-    @property
     def resolution(self) -> tuple[int, int]:
-        """The map that goes in."""
+        """The printed height and width of the input."""
         return self.input
 
+    @property
+    def default_options(self) -> Mapping[str, OptionValue]:
+        """The table's own unit."""
+        return {"unit": self.unit}
+
+    @property
+    def random_beta(self) -> float:
+        """The table's own beta."""
+        return self.beta
+
+    def option_values(self, name: str) -> tuple[OptionValue, ...]:
+        """Return the names of the designs."""
+        return tuple(row.unit for row in self.rows) if name == "unit" else super().option_values(name)
+
+    def input_shape(self, variant: Variant) -> Shape:
+        """Return the shape of a map with the block's own channels."""
+        _, row = self._selected_block(variant)
+        return (variant.batch or 1, row.scale(row.c, variant.alpha), *variant.resolution)
+
+    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+        """Add the selected block `times` times."""
+        number, row = self._selected_block(variant)
+        builder.row = str(number), row
+        x = builder.input
+        for repeat in range(1, self.times + 1):
+            x = _add_block(builder, x, f"block{repeat}", row, variant.alpha)
+
+    def _selected_block(self, variant: Variant) -> tuple[int, Block]:
+        """Return the number and the row of the variant's design."""
+        unit = variant.option("unit")
+        return next((number, row) for number, row in enumerate(self.rows, 1) if row.unit == unit)
+
     def row_shapes(self) -> Iterator[RowShape]:
-        """Every form, in order."""
+        """Return every design, in order."""
         for number, row in enumerate(self.rows, 1):
             yield RowShape(str(number), (*self.input, row.c), (*self.input, row.output()))
 
     def check(self, path: Path) -> None:
-        """Hold each form against itself: a block takes what the one below it puts out."""
-        for row, (number, size, output) in zip(self.rows, self.row_shapes(), strict=True):
-            if size != output:
-                reject_row(path, number, "c", size, f"its layers put out {output[2]} channels")
+        """Check that each block's output has the shape of its input."""
+        for row, (number, printed, output) in zip(self.rows, self.row_shapes(), strict=True):
+            if printed != output:
+                reject_row(path, number, "c", printed, f"its layers put out {output[2]} channels")
             for layer, below in zip(row.layers[1:], row.layers, strict=False):
                 if isinstance(layer, Add) and not isinstance(below, Add) and below.c != row.c:
-                    reject_row(path, number, "c", size, f"it is added to {below.c} channels")
+                    reject_row(path, number, "c", printed, f"it is added to {below.c} channels")
+
+
+def _add_block(builder: LayerBuilder, x: Tensor, scope: str, row: Block, alpha: float) -> Tensor:
+    y = x
+    for number, layer in enumerate(row.layers, 1):
+        inner, activation = f"{scope}/{number}", "relu" if layer.relu else ""
+        match layer:
+            case Conv():
+                y = builder.conv_bn(y, inner, row.scale(layer.c, alpha), layer.k, groups=layer.g, activation=activation)
+            case Parallel():
+                y = _add_parallel(builder, y, inner, row.scale(layer.c, alpha), layer)
+            case Add():
+                y = builder.add(f"{inner}/add", x, y)
+        if activation and not isinstance(layer, Conv):
+            y = builder.activation(y, inner, activation)
+    return y
+
+
+def _add_parallel(builder: LayerBuilder, x: Tensor, scope: str, out: int, layer: Parallel) -> Tensor:
+    total = builder.conv_bn(x, f"{scope}.1", out, layer.k)
+    for branch in range(2, layer.n + 1):
+        total = builder.add(f"{scope}.{branch}/add", total, builder.conv_bn(x, f"{scope}.{branch}", out, layer.k))
+    return total

@@ -1,8 +1,8 @@
-"""MobileNet V1's columns: type / stride, filter shape, input size."""
+"""MobileNet V1: type / stride, filter shape, input size (paper, Table 1)."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -17,7 +17,10 @@ from mnbench.network.architecture import (
     output_size,
     reject_row,
 )
+from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
+from mnbench.network.variant import Variant
 
 
 class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
@@ -28,7 +31,7 @@ class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
     input: Size
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return output_size(self.input, self.s, self.filter[3])
 
 
@@ -40,7 +43,7 @@ class ConvDepthwise(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag
     input: Size
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return output_size(self.input, self.s, self.filter[2])
 
 
@@ -52,7 +55,7 @@ class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Avg 
     input: Size
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return (1, 1, self.input[2])
 
 
@@ -64,7 +67,7 @@ class FullyConnected(TomlStruct, frozen=True, kw_only=True, tag_field="type", ta
     input: Size
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return (1, 1, self.filter[1])
 
 
@@ -75,7 +78,7 @@ class Softmax(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Soft
     input: Size
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return self.input
 
 
@@ -103,6 +106,16 @@ class WidthRule(TomlStruct, frozen=True, kw_only=True):
 class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
     """MobileNet V1, and its full and shallow relatives."""
 
+    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+        CheckpointLayout(
+            name="timm",
+            top_level={"conv1": ("conv_stem", "bn1"), "fc": ("classifier",)},
+            block_prefix="blocks.{stage}.{index}.",
+            block_parts={"depthwise": ("conv_dw", "bn1"), "pointwise": ("conv_pw", "bn2")},
+            stage_sizes={13: (1, 2, 2, 6, 2)},
+        ),
+    )
+
     activation: Literal["relu", "relu6"]
     width: WidthRule
     rows: Annotated[tuple[Row | Repeat, ...], msgspec.Meta(min_length=1)]
@@ -112,7 +125,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
         for number, row in enumerate(self.rows, 1):
             if isinstance(row, Repeat):
                 for _ in range(row.times):
-                    yield from ((f"{number}.{inner}", item) for inner, item in enumerate(row.rows, 1))
+                    yield from ((f"{number}.{inner}", repeated) for inner, repeated in enumerate(row.rows, 1))
             else:
                 yield str(number), row
 
@@ -147,3 +160,31 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
                     pass
             pooled, classified = pooled or isinstance(row, AvgPool), classified or isinstance(row, FullyConnected)
         super().check(path)
+
+    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+        """Add convolutions and depthwise separable convolutions (paper, Section 3.1)."""
+        x, activation = builder.input, self.activation
+        convs = blocks = 0
+        depthwise = False
+        for number, row in self.numbered_rows():
+            builder.row = number, row
+            match row:
+                case Conv():
+                    # A 1 × 1 convolution behind a depthwise one is the other half of the separable convolution.
+                    separable = depthwise and row.filter[:2] == (1, 1)
+                    convs += not separable
+                    depthwise = False
+                    scope = f"separable{blocks}/pointwise" if separable else f"conv{convs}"
+                    out = self.width.scale(row.filter[3], variant.alpha)
+                    x = builder.conv_bn(x, scope, out, row.filter[:2], row.s, activation=activation)
+                case ConvDepthwise():
+                    blocks += 1
+                    depthwise = True
+                    scope = f"separable{blocks}/depthwise"
+                    x = builder.depthwise_bn(x, scope, row.filter[0], row.s, activation=activation)
+                case AvgPool():
+                    x = builder.flatten(builder.global_average_pool(x, "pool"))
+                case FullyConnected():
+                    builder.classifier(x, row.filter[1])
+                case Softmax():
+                    pass

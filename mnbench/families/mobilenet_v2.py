@@ -1,12 +1,16 @@
-"""MobileNet V2's columns: input, operator, t, c, n, s."""
+"""MobileNet V2: input, operator, t, c, n, s (paper, Table 2)."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, Size, Stride, output_size
+from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.layer import Tensor
+from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
+from mnbench.network.variant import Variant
 
 
 class WidthRule(TomlStruct, frozen=True, kw_only=True):
@@ -37,7 +41,7 @@ class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2
     """α under 1 leaves it as it is ("to all layers except the very last convolutional layer")."""
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return output_size(self.input, self.s, self.c)
 
 
@@ -51,7 +55,7 @@ class Bottleneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="b
     s: Stride
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return output_size(self.input, self.s, self.c)
 
 
@@ -62,7 +66,7 @@ class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="avgp
     k: Count
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return (1, 1, self.input[2])
 
 
@@ -73,7 +77,7 @@ class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="c
     k: Count
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return (1, 1, self.k)
 
 
@@ -83,6 +87,27 @@ Row: TypeAlias = Conv2d | Bottleneck | AvgPool | Classifier
 class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
     """MobileNet V2."""
 
+    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+        CheckpointLayout(
+            name="torchvision",
+            top_level={
+                "conv1": ("features.0.0", "features.0.1"),
+                "conv2": ("features.{last}.0", "features.{last}.1"),
+                "fc": ("classifier.1",),
+            },
+            block_prefix="features.{n}.conv.",
+            block_parts={"expand": ("0.0", "0.1"), "depthwise": ("{at}.0", "{at}.1"), "project": ("{at}", "{next}")},
+        ),
+        CheckpointLayout(
+            name="timm",
+            top_level={"conv1": ("conv_stem", "bn1"), "conv2": ("conv_head", "bn2"), "fc": ("classifier",)},
+            block_prefix="blocks.{stage}.{index}.",
+            block_parts={"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2"), "project": ("conv_pwl", "bn3")},
+            unexpanded={"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")},
+            stage_sizes={17: (1, 2, 3, 4, 3, 3, 1)},
+        ),
+    )
+
     activation: Literal["relu6"]
     width: WidthRule
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
@@ -90,3 +115,61 @@ class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
     def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table, in order."""
         return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
+
+    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+        """Add inverted residuals with linear bottlenecks (paper, Table 1)."""
+        x, alpha, width = builder.input, variant.alpha, self.width
+        convs = blocks = 0
+        for number, row in enumerate(self.rows, 1):
+            builder.row = str(number), row
+            match row:
+                case Conv2d():
+                    convs += 1
+                    out = width.scale(row.c, alpha, widens_only=row.widens_only)
+                    x = builder.conv_bn(x, f"conv{convs}", out, row.k, row.s, activation=self.activation)
+                case Bottleneck():
+                    out = width.scale(row.c, alpha)
+                    for repeat in range(row.n):
+                        blocks += 1
+                        # t = 1 has no expansion, as in all code: it would only mix the channels once more.
+                        inside = width.round_width(x.shape[1] * row.t) if row.t > 1 else x.shape[1]
+                        stride = 1 if repeat else row.s
+                        scope = f"bottleneck{blocks}"
+                        x = add_inverted_residual(builder, x, scope, inside, out, 3, stride, activation=self.activation)
+                case AvgPool():
+                    x = builder.flatten(builder.global_average_pool(x, "pool"))
+                case Classifier():
+                    builder.classifier(x, row.k)
+
+
+def add_inverted_residual(
+    builder: LayerBuilder,
+    x: Tensor,
+    scope: str,
+    inside: int,
+    out: int,
+    kernel: int,
+    stride: int,
+    *,
+    activation: str,
+    squeeze: int = 0,
+) -> Tensor:
+    """Add expand, depthwise, squeeze-and-excite if `squeeze`, project; and a shortcut where shapes allow."""
+    y = x
+    if inside != x.shape[1]:
+        y = builder.conv_bn(y, f"{scope}/expand", inside, 1, activation=activation)
+    y = builder.depthwise_bn(y, f"{scope}/depthwise", kernel, stride, activation=activation)
+    if squeeze:
+        y = _add_squeeze_excite(builder, y, f"{scope}/squeeze_excite", squeeze)
+    y = builder.conv_bn(y, f"{scope}/project", out, 1)
+    return builder.add(f"{scope}/add", x, y) if stride == 1 and x.shape == y.shape else y
+
+
+def _add_squeeze_excite(builder: LayerBuilder, x: Tensor, scope: str, squeeze: int) -> Tensor:
+    """Multiply each channel by a gate computed from all channels (V3, Section 5.3), hard sigmoid, with biases."""
+    y = builder.global_average_pool(x, f"{scope}/pool")
+    y = builder.conv(y, f"{scope}/reduce/conv", squeeze, 1, bias=True)
+    y = builder.activation(y, f"{scope}/reduce", "relu")
+    y = builder.conv(y, f"{scope}/expand/conv", x.shape[1], 1, bias=True)
+    gate = builder.activation(y, f"{scope}/expand", "hard_sigmoid")
+    return builder.multiply(f"{scope}/scale", x, gate)

@@ -1,15 +1,20 @@
-"""MobileNet V3's columns: input, operator, exp size, #out, SE, NL, s."""
+"""MobileNet V3: input, operator, exp size, #out, SE, NL, s (paper, Tables 1 and 2)."""
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.families.mobilenet_v2 import AvgPool, WidthRule
-from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, Size, Stride, output_size
+from mnbench.families.mobilenet_v2 import AvgPool, WidthRule, add_inverted_residual
+from mnbench.network.architecture import Architecture, Count, Kernel, Option, RowShape, Size, Stride, output_size
+from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
+from mnbench.network.variant import Variant
 
 NonLinearity: TypeAlias = Literal["RE", "HS"]
+
+ACTIVATIONS = {"RE": "relu", "HS": "hard_swish"}
 
 
 class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
@@ -22,7 +27,7 @@ class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2
     s: Stride
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return output_size(self.input, self.s, self.out)
 
 
@@ -38,7 +43,7 @@ class Bneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="bneck"
     s: Stride
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return output_size(self.input, self.s, self.out)
 
 
@@ -54,7 +59,7 @@ class Conv2dNbn(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="co
     nl: NonLinearity
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return (1, 1, self.out)
 
 
@@ -65,7 +70,7 @@ class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="c
     k: Count
 
     def output(self) -> Size:
-        """What the row hands to the next one."""
+        """Return the row's output."""
         return (1, 1, self.k)
 
 
@@ -75,6 +80,48 @@ Row: TypeAlias = Conv2d | Bneck | Pool | Conv2dNbn | Classifier
 class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
     """MobileNet V3, Large and Small, with and without the advanced blocks."""
 
+    options: ClassVar[Mapping[str, Option]] = {"activation": Option(values=("relu",), after_size=True)}
+    """ReLU in place of h-swish, as in the paper's Table 5."""
+    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+        CheckpointLayout(
+            name="torchvision",
+            epsilon=1e-3,
+            top_level={
+                "conv1": ("features.0.0", "features.0.1"),
+                "conv2": ("features.{last}.0", "features.{last}.1"),
+                "head": ("classifier.0",),
+                "fc": ("classifier.3",),
+            },
+            block_prefix="features.{n}.block.{at}.",
+            block_parts={
+                "expand": ("0", "1"),
+                "depthwise": ("0", "1"),
+                "squeeze_excite/reduce": ("fc1",),
+                "squeeze_excite/expand": ("fc2",),
+                "project": ("0", "1"),
+            },
+        ),
+        CheckpointLayout(
+            name="timm",
+            top_level={
+                "conv1": ("conv_stem", "bn1"),
+                "conv2": ("blocks.{stages}.0.conv", "blocks.{stages}.0.bn1"),
+                "head": ("conv_head",),
+                "fc": ("classifier",),
+            },
+            block_prefix="blocks.{stage}.{index}.",
+            block_parts={
+                "expand": ("conv_pw", "bn1"),
+                "depthwise": ("conv_dw", "bn2"),
+                "squeeze_excite/reduce": ("se.conv_reduce",),
+                "squeeze_excite/expand": ("se.conv_expand",),
+                "project": ("conv_pwl", "bn3"),
+            },
+            unexpanded={"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")},
+            stage_sizes={15: (1, 2, 3, 4, 2, 3), 11: (1, 2, 3, 2, 3)},
+        ),
+    )
+
     width: WidthRule
     squeeze: Annotated[float, msgspec.Meta(gt=0, le=1)]
     """The share of the expanded channels that squeeze-and-excite squeezes them to."""
@@ -83,3 +130,38 @@ class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
     def row_shapes(self) -> Iterator[RowShape]:
         """Every row of the table, in order."""
         return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
+
+    def describe_row(self, row: TomlStruct) -> str:
+        """Return the row's type and columns, with SE and the non-linearity by the paper's abbreviations."""
+        flags = ["SE"] if isinstance(row, Bneck) and row.se else []
+        non_linearity = [row.nl] if isinstance(row, Conv2d | Bneck | Conv2dNbn) else []
+        return " ".join([super().describe_row(row), *flags, *non_linearity])
+
+    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+        """Add inverted residuals with squeeze-and-excite and h-swish (paper, Figure 4 and Section 5)."""
+        x, alpha, width = builder.input, variant.alpha, self.width
+        names = ACTIVATIONS | ({"HS": "relu"} if variant.option("activation") == "relu" else {})
+        convs = blocks = 0
+        for number, row in enumerate(self.rows, 1):
+            builder.row = str(number), row
+            match row:
+                case Conv2d():
+                    convs += 1
+                    out = width.scale(row.out, alpha)
+                    x = builder.conv_bn(x, f"conv{convs}", out, row.k, row.s, activation=names[row.nl])
+                case Bneck():
+                    blocks += 1
+                    channels, expands = x.shape[1], row.exp != row.input[2]
+                    inside = width.round_width(channels * (row.exp / row.input[2])) if expands else channels
+                    squeeze = width.round_width(inside * self.squeeze) if row.se else 0
+                    out, scope, activation = width.scale(row.out, alpha), f"bneck{blocks}", names[row.nl]
+                    x = add_inverted_residual(
+                        builder, x, scope, inside, out, row.k, row.s, activation=activation, squeeze=squeeze
+                    )
+                case Pool():
+                    x = builder.flatten(builder.global_average_pool(x, "pool"))
+                case Conv2dNbn():
+                    out = width.scale(row.out, alpha, widens_only=True)
+                    x = builder.activation(builder.fully_connected(x, "head/fc", out), "head", names[row.nl])
+                case Classifier():
+                    builder.classifier(x, row.k)

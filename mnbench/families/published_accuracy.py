@@ -1,24 +1,27 @@
 """Published accuracy: what a source prints for exactly the variant that was measured."""
 
-import os
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from mnbench import families
 from mnbench.errors import GraphFileError
-from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
-from mnbench.network.architecture import Architecture, PublishedModel
-from mnbench.network.variant import VARIANT_NAME, Precision, Variant
+from mnbench.network.architecture import Architecture, OptionValue
+from mnbench.network.variant import VARIANT_NAME, Padding, Precision, Variant
 
 INTEGER_SOURCES = ("quantized", "8-bit")
 """Words of a source whose figures are those of 8-bit integer weights."""
 
 OWN_IMPLEMENTATIONS = ("own implementation",)
-"""Words of a source that trained a graph of its own making."""
+"""Words of a source that trained a graph of its own design."""
+
+Stamp: TypeAlias = tuple[int, int, int]
+"""A version of a file: its inode, modification time and size."""
 
 
 class PublishedAccuracy(NamedTuple):
-    """A top-1 share of ImageNet in percent, and who prints it."""
+    """A top-1 accuracy on ImageNet in percent, and its source."""
 
     top1: float
     source: str
@@ -29,87 +32,124 @@ class _Key(NamedTuple):
 
     alpha: float
     resolution: int
-    own: str
+    options: frozenset[tuple[str, OptionValue]]
     classes: int | None
+
+
+def accuracy_of(
+    graph: str | None,
+    *,
+    alpha: float,
+    resolution: tuple[int, int],
+    classes: int | None = None,
+    padding: Padding = "torch",
+    precision: Precision = "fp32",
+    options: Mapping[str, OptionValue] | None = None,
+) -> PublishedAccuracy | None:
+    """Return the first figure that the graph's file lists for a variant: files list the authors' own first.
+
+    Figures of 8-bit weights are those of int8 alone, and no source prints any for fp16. A variant with another padding
+    or activation than the papers' has none; the batch does not matter.
+    """
+    table = _find(graph)
+    height, width = resolution
+    if table is None or precision == "fp16" or padding != "torch" or height != width:
+        return None
+    key = _Key(alpha, height, _complete(table.architecture, options or {}), classes)
+    return (table.integer if precision == "int8" else table.floating).get(key)
 
 
 def published_accuracy(
     architecture: str | None, variant: str, precision: Precision = "fp32"
 ) -> PublishedAccuracy | None:
-    """The first figure that the graph's table lists for a variant: tables list the authors' own before others'.
-
-    Figures of 8-bit weights stand for int8 alone, and no source prints any for fp16. A variant with another padding or
-    activation than the papers' has none; the batch changes no answer.
-    """
-    match = VARIANT_NAME.fullmatch(variant)
-    if not architecture or not match or precision == "fp16" or match["same"] or match["relu"] or match["width"]:
+    """Return the published accuracy of the variant of that name."""
+    table, match = _find(architecture), VARIANT_NAME.fullmatch(variant)
+    if table is None or match is None or match["tail"]:
         return None
-    classes = None if match["classes"] is None else int(match["classes"])
-    own = match["own"].removeprefix(architecture).lstrip("-")
-    figures = _figures(os.getcwd(), architecture, precision == "int8")  # noqa: PTH109  a key, and asked for often
-    default, listed = figures
-    return listed.get(_Key(float(match["alpha"]), int(match["height"]), own or default, classes))
+    words = match["own"].removeprefix(table.architecture.name).split("-")[1:]
+    options, unknown = families.parse_options(table.architecture, words)
+    height = int(match["height"])
+    return (
+        None
+        if unknown
+        else accuracy_of(
+            architecture,
+            alpha=float(match["alpha"]),
+            resolution=(height, int(match["width"] or height)),
+            classes=None if match["classes"] is None else int(match["classes"]),
+            padding="same" if match["same"] else "torch",
+            precision=precision,
+            options=options,
+        )
+    )
 
 
-def published_variants(architecture: Architecture) -> list[Variant]:
-    """Every variant of a table for which a source prints an accuracy on ImageNet, in the table's order."""
-    default = _own(architecture)
-    entries: dict[str, Variant] = {}
-    for figure in architecture.published:
-        own = _printed(figure) == default
+def published_variants(
+    architecture: Architecture, *, batch: int | None = 1, padding: Padding = "torch", precision: Precision = "fp32"
+) -> list[Variant]:
+    """Return every variant of a graph for which a source prints an accuracy on ImageNet, in the file's order."""
+    variants: dict[str, Variant] = {}
+    for key in _index(architecture, integer=False):
+        own = {name: value for name, value in key.options if architecture.default_options.get(name) != value}
         variant = Variant(
             architecture=architecture,
-            alpha=figure.alpha,
-            resolution=(figure.resolution, figure.resolution),
-            groups=None if own else figure.groups,
-            unit=None if own else figure.unit,
-            classes=figure.classes,
+            alpha=key.alpha,
+            resolution=(key.resolution, key.resolution),
+            options=own,
+            batch=batch,
+            padding=padding,
+            precision=precision,
         )
-        if figure.classes is None and published_accuracy(architecture.name, variant.name):
-            entries.setdefault(variant.name, variant)
-    return list(entries.values())
+        if key.classes is None:
+            variants.setdefault(variant.name, variant)
+    return list(variants.values())
 
 
 def family_name(architecture: str | None) -> str:
-    """The family of a graph's table; of a file, and of a graph that is not here, `own`."""
-    result = _architecture(os.getcwd(), architecture) if architecture else None  # noqa: PTH109
-    return str(result.__struct_config__.tag) if result else "own"
+    """Return the family of a graph; `own` for a user's file, and for a graph that is not here."""
+    table = _find(architecture)
+    return table.architecture.family if table else "own"
+
+
+class _Table(NamedTuple):
+    """A graph, and its published accuracies."""
+
+    architecture: Architecture
+    floating: dict[_Key, PublishedAccuracy]
+    integer: dict[_Key, PublishedAccuracy]
+
+
+def _find(graph: str | None) -> _Table | None:
+    """Return the graph of that name; None if there is none, or its file is wrong."""
+    path = families.graph_path(graph) if graph else None
+    if path is None:
+        return None
+    facts = path.stat()
+    return _read(path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
 
 
 @lru_cache
-def _architecture(workspace: str, name: str) -> Architecture | None:  # noqa: ARG001  the workspace's tables come first
+def _read(path: Path, stamp: Stamp) -> _Table | None:  # noqa: ARG001  the stamp tells versions of the file apart
     try:
-        return families.architecture(name)
+        architecture = families.read_architecture(path)
     except GraphFileError:
         return None
+    return _Table(architecture, _index(architecture, integer=False), _index(architecture, integer=True))
 
 
-@lru_cache
-def _figures(workspace: str, name: str, integer: bool) -> tuple[str, dict[_Key, PublishedAccuracy]]:  # noqa: FBT001
-    """The table's own groups or unit, as a variant's name has it, and every figure of fp32 or of 8-bit weights."""
-    architecture = _architecture(workspace, name)
-    if architecture is None:
-        return "", {}
-    default = _own(architecture)
-    entries: dict[_Key, PublishedAccuracy] = {}
-    for figure in architecture.published:
-        if figure.top1 is None or any(word in figure.source for word in OWN_IMPLEMENTATIONS):
+def _index(architecture: Architecture, *, integer: bool) -> dict[_Key, PublishedAccuracy]:
+    """Return every figure of fp32, or of 8-bit weights."""
+    figures: dict[_Key, PublishedAccuracy] = {}
+    for published in architecture.published:
+        if published.top1 is None or any(words in published.source for words in OWN_IMPLEMENTATIONS):
             continue
-        if any(word in figure.source for word in INTEGER_SOURCES) == integer:
-            key = _Key(figure.alpha, figure.resolution, _printed(figure) or default, figure.classes)
-            entries.setdefault(key, PublishedAccuracy(figure.top1, figure.source))
-    return default, entries
+        if any(words in published.source for words in INTEGER_SOURCES) == integer:
+            options = _complete(architecture, published.options)
+            key = _Key(published.alpha, published.resolution, options, published.classes)
+            figures.setdefault(key, PublishedAccuracy(published.top1, published.source))
+    return figures
 
 
-def _own(architecture: Architecture) -> str:
-    match architecture:
-        case ShuffleNetV1():
-            return f"g{architecture.groups}"
-        case ShuffleNetV2():
-            return architecture.unit
-        case _:
-            return ""
-
-
-def _printed(published: PublishedModel) -> str:
-    return f"g{published.groups}" if published.groups else published.unit or ""
+def _complete(architecture: Architecture, options: Mapping[str, OptionValue]) -> frozenset[tuple[str, OptionValue]]:
+    """Return all options: those that are set, and the table's own."""
+    return frozenset({**architecture.default_options, **options}.items())

@@ -8,7 +8,6 @@ from onnx import helper
 
 import mnbench
 from mnbench.errors import BuildError, first_line
-from mnbench.families.generic import StackedBlocks
 from mnbench.model.model import IR_VERSION, MIN_OPSET, OPSET, Model
 from mnbench.model.nodes import constant_operands, to_initializer, to_node, to_value_info
 from mnbench.model.random_weights import Weights, random_weights
@@ -93,6 +92,5 @@ def _weights(variant: Variant, seed: int) -> Weights:
     images = max(1, min(MAX_RESCALE_IMAGES, RESCALE_PIXELS // (height * width)))
     layers = build_network(replace(variant, batch=images)).layers
     table = variant.architecture
-    beta = table.beta if isinstance(table, StackedBlocks) else 0.0
-    weights = random_weights(layers, batch_norm_epsilon=table.batch_norm_epsilon, seed=seed, beta=beta)
+    weights = random_weights(layers, batch_norm_epsilon=table.batch_norm_epsilon, seed=seed, beta=table.random_beta)
     return rescale_weights(layers, weights, variant, seed=seed)

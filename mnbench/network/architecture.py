@@ -1,14 +1,21 @@
-"""What every architecture's table holds, whatever its family's own columns are."""
+"""What every graph file holds, and the hooks that a family overrides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from mnbench.errors import GraphFileError
+from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.layer import Shape
 from mnbench.network.toml_struct import TomlStruct
+
+if TYPE_CHECKING:
+    from mnbench.network.layer_builder import LayerBuilder
+    from mnbench.network.variant import Variant
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Stride: TypeAlias = Literal[1, 2]
@@ -17,7 +24,31 @@ Kernel: TypeAlias = Literal[1, 3, 5, 7, 9, 11]
 Size: TypeAlias = tuple[Count, Count, Count]
 """Height, width and channels, in the papers' order."""
 
+OptionValue: TypeAlias = int | str
+
 IMAGE_CHANNELS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """An option of a family's variants: the allowed `values`, and its `spelling` in a variant's name.
+
+    Without `values`, the family's `option_values` gives them. The spelling stands behind the graph's name, or with
+    `after_size` behind the resolution, batch, classes and padding. `inferred`: a checkpoint's shapes determine it.
+    """
+
+    values: tuple[OptionValue, ...] = ()
+    spelling: str = "{}"
+    after_size: bool = False
+    inferred: bool = False
+
+    def parse(self, text: str) -> OptionValue | None:
+        """Return the value with that spelling, allowed or not; None if the text is not of that form."""
+        prefix = self.spelling.removesuffix("{}")
+        value = text.removeprefix(prefix)
+        if self.values and isinstance(self.values[0], int):
+            return int(value) if text.startswith(prefix) and value.isdecimal() else None
+        return value if text.startswith(prefix) else None
 
 
 class Erratum(TomlStruct, frozen=True, kw_only=True):
@@ -60,9 +91,15 @@ class PublishedModel(TomlStruct, frozen=True, kw_only=True):
         default_factory=dict[Literal["mult_adds", "params"], str]
     )
 
+    @property
+    def options(self) -> dict[str, OptionValue]:
+        """The variant's options, where the source says which."""
+        options = {"groups": self.groups, "unit": self.unit}
+        return {name: value for name, value in options.items() if value is not None}
+
 
 class RowShape(NamedTuple):
-    """What a row prints of its own shapes: its number, its input, and the output that the next row must take."""
+    """A row's number, its printed input, and the output that the next row must take."""
 
     number: str
     input: Size
@@ -70,7 +107,16 @@ class RowShape(NamedTuple):
 
 
 class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
-    """One file of `graphs/`."""
+    """One file of `graphs/`; each class that names itself by `tag` is a family."""
+
+    options: ClassVar[Mapping[str, Option]] = {}
+    """Options of the family's variants, in the order of their spellings in a name."""
+    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = ()
+    """The libraries whose checkpoints fit the family's networks."""
+    min_side: ClassVar[int] = 32
+    """The smallest height or width of an input, in pixels."""
+    tabulated_widths: ClassVar[bool] = False
+    """Whether the paper prints channels in columns and no formula, so that other α are an extension."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     short: str | None = None
@@ -88,15 +134,52 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         height, width, _ = next(self.row_shapes()).input
         return height, width
 
+    @property
+    def family(self) -> str:
+        """The family's name: the `family` key of the file."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def default_options(self) -> Mapping[str, OptionValue]:
+        """The table's own value of each option that has one."""
+        return {}
+
+    @property
+    def random_beta(self) -> float:
+        """The mean of batch normalization's beta in random weights."""
+        return 0.0
+
     def row_shapes(self) -> Iterator[RowShape]:
-        """Every row of the table, in order, once."""
-        raise AssertionError
+        """Return every row of the table, in order, once."""
+        raise NotImplementedError
+
+    def add_layers(self, builder: "LayerBuilder", variant: "Variant") -> None:
+        """Add the variant's layers, from `builder.input` to its logits."""
+        raise NotImplementedError
+
+    def input_shape(self, variant: "Variant") -> Shape:
+        """Return the shape of the network's input; an open batch counts as 1."""
+        return (variant.batch or 1, IMAGE_CHANNELS, *variant.resolution)
+
+    def option_values(self, name: str) -> tuple[OptionValue, ...]:
+        """Return the allowed values of an option."""
+        return self.options[name].values
+
+    def published_alphas(self) -> Sequence[float]:
+        """Return the width multipliers of published models, the largest first."""
+        return sorted({published.alpha for published in self.published}, reverse=True)
+
+    def describe_row(self, row: TomlStruct) -> str:
+        """Return a row's type and its columns that are neither shapes nor widths: `bottleneck t6 n2 s2`."""
+        columns = msgspec.to_builtins(row)
+        shown = (f"{key}{columns[key]}" for key in ("k", "t", "n", "repeat", "s") if columns.get(key, 1) != 1)
+        return " ".join([columns["type"], *shown])
 
     def check(self, path: Path) -> None:
-        """Hold the table against itself.
+        """Check that each row's printed input is the output of the row above.
 
         Raises:
-            GraphFileError: a row's printed input is not what the rows above it give.
+            GraphFileError: it is not.
         """
         rows = list(self.row_shapes())
         for above, row in pairwise(rows):
@@ -126,3 +209,8 @@ def output_size(size: Size, stride: int, channels: int) -> Size:
 def format_size(sizes: Sequence[int]) -> str:
     """Sizes as a person writes them."""
     return " × ".join(map(str, sizes))
+
+
+def round_to_multiple(channels: float, divisor: int, minimum: int) -> int:
+    """Return the nearest multiple of `divisor` (the larger of two), or the smallest that reaches `minimum`."""
+    return max(int(channels / divisor + 0.5), -(-minimum // divisor)) * divisor

@@ -7,8 +7,6 @@ from operator import itemgetter
 from posixpath import commonpath
 from typing import Any
 
-import msgspec
-
 from mnbench.network.cost import Cost, cost_by_type, layer_cost, peak_activation_bytes, total_cost
 from mnbench.network.layer import Layer, Shape
 from mnbench.network.network import Network
@@ -122,12 +120,12 @@ def type_table(counted: CountedModel) -> Table[CostRow]:
 
 def row_table(network: Network) -> Table[CostRow]:
     """One row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
-    variant = network.variant
+    variant, architecture = network.variant, network.variant.architecture
     total = total_cost(network.layers, variant.element_bytes)
     lines = [
         CostRow(
             label=f"{number:<4}  {_block(layers)}",
-            kind=_printed(row),
+            kind=architecture.describe_row(row),
             input_shape=layers[0].inputs[0].shape,
             output_shape=layers[-1].output.shape,
             cost=total_cost(layers, variant.element_bytes),
@@ -135,7 +133,6 @@ def row_table(network: Network) -> Table[CostRow]:
         )
         for (number, row), layers in _rows(network)
     ]
-    architecture = variant.architecture
     title = (
         f"{architecture.title} at α = {format_alpha(variant.alpha)}, {format_resolution(variant.resolution)}\n"
         f"{architecture.paper}, {architecture.table}"
@@ -163,7 +160,7 @@ def row_costs_to_dict(network: Network) -> dict[str, Any]:
             {
                 "row": number,
                 "scope": _block(layers),
-                "type": _printed(row),
+                "type": variant.architecture.describe_row(row),
                 "input": layers[0].inputs[0].shape,
                 "output": layers[-1].output.shape,
                 **_cost_payload(total_cost(layers, variant.element_bytes)),
@@ -184,16 +181,6 @@ def _block(layers: Sequence[Layer]) -> str:
     first, last = (layer.scope.rpartition("/")[0] or layer.scope for layer in (layers[0], layers[-1]))
     shared = commonpath([first, last])
     return shared or f"{first.partition('/')[0]} … {last.partition('/')[0]}"
-
-
-def _printed(row: TomlRow) -> str:
-    """The row's type and those of its columns that are neither shapes nor widths: `bottleneck t6 n2 s2`."""
-    columns = msgspec.to_builtins(row)
-    stored = [f"{key}{columns[key]}" for key in ("k", "t", "n", "repeat", "s") if columns.get(key, 1) != 1]
-    flags = [word for key, word in (("se", "SE"),) if columns.get(key)] + [
-        columns[key] for key in ("nl",) if key in columns
-    ]
-    return " ".join([columns["type"], *stored, *flags])
 
 
 def _lines(

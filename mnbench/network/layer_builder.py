@@ -17,12 +17,12 @@ class LayerBuilder:
     `row` is the number of the table's row that the layers to come belong to, and what the row prints.
     """
 
-    def __init__(self, variant: Variant, channels: int) -> None:
+    def __init__(self, variant: Variant) -> None:
         self.variant = variant
         self.layers: list[Layer] = []
         self.rows: list[tuple[str, TomlStruct]] = []
         self.row: tuple[str, TomlStruct]
-        self.input = Tensor(INPUT, (variant.batch or 1, channels, *variant.resolution))
+        self.input = Tensor(INPUT, variant.architecture.input_shape(variant))
 
     def conv(
         self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, bias: bool = False
@@ -39,6 +39,10 @@ class LayerBuilder:
         x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
         x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=[(out,), (out,)])
         return self.activation(x, scope, activation) if activation else x
+
+    def depthwise_bn(self, x: Tensor, scope: str, kernel: Kernel, stride: int = 1, *, activation: str = "") -> Tensor:
+        """A depthwise convolution, batch normalization and, if named, an activation."""
+        return self.conv_bn(x, scope, x.shape[1], kernel, stride, groups=x.shape[1], activation=activation)
 
     def activation(self, x: Tensor, scope: str, kind: str) -> Tensor:
         """An activation of that kind, named after it."""

@@ -43,9 +43,8 @@ def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
             architecture=architecture,
             alpha=published.alpha,
             resolution=(published.resolution, published.resolution),
-            groups=published.groups,
-            unit=published.unit,
             classes=published.classes,
+            options=published.options,
         )
         layers = build_network(variant).layers
         if published.mult_adds:

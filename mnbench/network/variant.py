@@ -1,19 +1,15 @@
 """What can be built, counted or measured: an architecture at one α and one resolution, or a user's own file."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
-from mnbench import families
 from mnbench.errors import BuildError
-from mnbench.families.generic import StackedBlocks
-from mnbench.families.mobilenet_v3 import MobileNetV3
-from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
-from mnbench.network.architecture import Architecture
+from mnbench.network.architecture import Architecture, OptionValue
 
 MAX_ALPHA = 4
-MIN_SIDE = 32
 MAX_SIDE = 8192
 """At 8192 × 8192 V1 holds 6.4 GB of activations."""
 MAX_BATCH = 1024
@@ -29,9 +25,8 @@ class Variant:
     """One network of an architecture.
 
     `alpha` is the width multiplier; `resolution` the input's (height, width) in pixels; `batch` None leaves the batch
-    open; `classes` None is the table's own number and 0 ends at the features; `groups` (ShuffleNet V1) and `unit`
-    (ShuffleNets, blocks) None are the table's own; `padding` "same" is TensorFlow's; `relu` (MobileNet V3) puts ReLU
-    in place of h-swish, as the paper's Table 5 does.
+    open; `classes` None is the table's own number and 0 ends at the features; `options` are the family's own, such as
+    `{"groups": 8}`, where they are set; `padding` "same" is TensorFlow's.
 
     Raises:
         BuildError: a value that cannot be built, or an option that the family does not have.
@@ -42,19 +37,17 @@ class Variant:
     resolution: tuple[int, int]
     batch: int | None = 1
     classes: int | None = None
-    groups: int | None = None
-    unit: str | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
     padding: Padding = "torch"
-    relu: bool = False
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
+        least = self.architecture.min_side
         if not 0 < self.alpha <= MAX_ALPHA:
             self._refuse(
                 f"alpha {self.alpha:.9g} is impossible",
                 f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
-        least = 1 if isinstance(self.architecture, StackedBlocks) else MIN_SIDE
         if not all(least <= side <= MAX_SIDE for side in self.resolution):
             self._refuse(
                 f"resolution {format_resolution(self.resolution)} is impossible",
@@ -64,103 +57,91 @@ class Variant:
             self._refuse(f"batch {self.batch} is impossible", f"1 to {MAX_BATCH}, or dynamic")
         if self.classes is not None and not 0 <= self.classes <= MAX_CLASSES:
             self._refuse(f"{self.classes} classes are impossible", f"1 to {MAX_CLASSES:,}, or 0 for features only")
-        self._check_family()
+        self._check_options()
 
-    def _check_family(self) -> None:
-        architecture = self.architecture
-        if self.groups is not None and not (isinstance(architecture, ShuffleNetV1) and self.groups in (1, 2, 3, 4, 8)):
-            self._refuse(f"{self.groups} groups are impossible", "shufflenet-v1 has 1, 2, 3, 4 or 8")
-        units = architecture.units if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2 | StackedBlocks) else ()
-        if self.unit is not None and self.unit not in units:
-            known = f"{architecture.name} has {', '.join(units)}" if units else "only the ShuffleNets have units"
-            self._refuse(f"there is no unit {self.unit!r}", known)
-        if self.relu and not isinstance(architecture, MobileNetV3):
-            self._refuse("has no h-swish to replace", "--activation relu is for v3-large and v3-small")
+    def _check_options(self) -> None:
+        """Check the options, and keep those that are set in the family's order."""
+        known = self.architecture.options
+        for name, value in self.options.items():
+            if name not in known:
+                names = ", ".join(known)
+                self._refuse(f"has no option `{name}`", f"its options: {names}" if names else "it has no options")
+            allowed = self.architecture.option_values(name)
+            if value not in allowed:
+                self._refuse(f"`{name}` = {value} is impossible", f"allowed values: {', '.join(map(str, allowed))}")
+        ordered = {name: self.options[name] for name in known if name in self.options}
+        object.__setattr__(self, "options", ordered)
 
-    def _refuse(self, what: str, hint: str) -> None:
-        raise BuildError(f"{self.architecture.name}: {what}", hint=hint)
+    def _refuse(self, problem: str, hint: str) -> None:
+        raise BuildError(f"{self.architecture.name}: {problem}", hint=hint)
+
+    def option(self, name: str) -> Any:
+        """Return the value of an option: the one that is set, or else the table's own; None if there is neither."""
+        return self.options.get(name, self.architecture.default_options.get(name))
 
     @property
     def name(self) -> str:
         """`v1-a0.5-r160`, and what differs from the table's own: `shufflenet-v1-g8-a1-r240x320-b4-c10-fp16`."""
-        own = (f"-g{self.groups}" if self.groups else "") + (f"-{self.unit}" if self.unit else "")
-        remainder = [
-            "" if self.batch == 1 else f"-b{self.batch or 'dynamic'}",
-            "" if self.classes is None else f"-c{self.classes}",
-            "" if self.padding == "torch" else f"-{self.padding}",
-            "-relu" if self.relu else "",
-            "" if self.precision == "fp32" else f"-{self.precision}",
+        parts = [
+            self.architecture.name + self._spelled(after_size=False),
+            f"a{format_alpha(self.alpha)}",
+            f"r{format_resolution(self.resolution)}",
+            *([] if self.batch == 1 else [f"b{self.batch or 'dynamic'}"]),
+            *([] if self.classes is None else [f"c{self.classes}"]),
+            *([] if self.padding == "torch" else [self.padding]),
         ]
-        size = format_resolution(self.resolution)
-        return f"{self.architecture.name}{own}-a{format_alpha(self.alpha)}-r{size}{''.join(remainder)}"
+        precision = "" if self.precision == "fp32" else f"-{self.precision}"
+        return "-".join(parts) + self._spelled(after_size=True) + precision
+
+    def _spelled(self, *, after_size: bool) -> str:
+        options = ((self.architecture.options[name], value) for name, value in self.options.items())
+        return "".join(
+            f"-{option.spelling.format(value)}" for option, value in options if option.after_size == after_size
+        )
+
+    def arguments(self) -> list[str]:
+        """Return the words that make `mnbench build` build it."""
+        words = {
+            "alpha": repr(self.alpha),
+            "res": "{}x{}".format(*self.resolution),
+            "batch": self.batch or "dynamic",
+            "classes": self.classes,
+            **self.options,
+            "padding": self.padding,
+            "precision": self.precision,
+        }
+        pairs = [(f"--{name}", str(value)) for name, value in words.items() if value is not None]
+        return [self.architecture.name, *(word for pair in pairs for word in pair)]
 
     @property
     def element_bytes(self) -> int:
-        """How many bytes a weight or an activation takes."""
+        """The bytes of a weight or an activation."""
         return ELEMENT_BYTES[self.precision]
 
     @property
     def has_unpublished_width(self) -> bool:
-        """Whether the widths at this α stand in no paper: it prints columns and no formula."""
-        return isinstance(self.architecture, ShuffleNetV1 | ShuffleNetV2) and self.alpha not in self.architecture.alphas
+        """Whether no paper gives the widths at this α: it prints columns and no formula."""
+        return self.architecture.tabulated_widths and self.alpha not in self.architecture.published_alphas()
 
 
 VARIANT_NAME = re.compile(
     r"(?P<own>.+)-a(?P<alpha>[0-9.e-]+)-r(?P<height>\d+)(?:x(?P<width>\d+))?"
-    r"(?:-b(?P<batch>\d+|dynamic))?(?:-c(?P<classes>\d+))?(?P<same>-same)?(?P<relu>-relu)?(?:-(?P<precision>fp16|int8))?"
+    r"(?:-b(?P<batch>\d+|dynamic))?(?:-c(?P<classes>\d+))?(?P<same>-same)?"
+    r"(?P<tail>(?:-[a-z0-9]+)*?)(?:-(?P<precision>fp16|int8))?"
 )
-"""What `Variant.name` makes."""
-
-
-def parse_variant(name: str) -> Variant:
-    """The variant of that name: `v1-a0.5-r160`.
-
-    Raises:
-        BuildError: it is no variant's name, or the variant cannot be built.
-        GraphFileError: its table is wrong.
-    """
-    match = VARIANT_NAME.fullmatch(name)
-    if not match:
-        raise BuildError(f"{name!r} is no variant's name", hint="a variant's name is like v1-a0.5-r160")
-    try:
-        alpha, height = float(match["alpha"]), int(match["height"])
-    except ValueError as failure:
-        raise BuildError(f"{name!r} has no number behind -a", hint="a variant's name is like v1-a0.5-r160") from failure
-    return Variant(
-        **_owned(match["own"]),
-        alpha=alpha,
-        resolution=(height, int(match["width"] or height)),
-        batch=None if match["batch"] == "dynamic" else int(match["batch"] or 1),
-        classes=None if match["classes"] is None else int(match["classes"]),
-        padding="same" if match["same"] else "torch",
-        relu=bool(match["relu"]),
-        precision=cast("Precision", match["precision"] or "fp32"),
-    )
-
-
-def _owned(own: str) -> dict[str, Any]:
-    """The architecture, and what its family alone has: `shufflenet-v1-g8-megvii`, `shufflenet-v2-torchvision`."""
-    head, _, last = own.rpartition("-")
-    known = families.graph_paths()
-    if own in known or not head:
-        return {"architecture": families.architecture(own)}
-    if re.fullmatch(r"g\d+", last):
-        return {"architecture": families.architecture(head), "groups": int(last[1:])}
-    if head in known or re.search(r"-g\d+$", head):
-        return _owned(head) | {"unit": last}
-    return {"architecture": families.architecture(own)}
+"""The form of `Variant.name`; `tail` are the options behind the size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFile:
-    """A user's own model; `resolution` is the (height, width) where the file leaves it open."""
+    """A user's own model; `resolution` is the (height, width) for a file that leaves it open."""
 
     path: Path
     resolution: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
-        """The file's own name, with the resolution where one was given."""
+        """The file's name, and the resolution if it is set."""
         return self.path.stem + (f"-r{format_resolution(self.resolution)}" if self.resolution else "")
 
 

@@ -100,7 +100,7 @@ def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[st
     """Each graph's colour, which is its family's, and its shape, which tells it from others of the family."""
     of: dict[str, list[str]] = {name: [] for name in FAMILIES}
     for record in records:
-        graphs = of[family_name(record.architecture)]
+        graphs = of.setdefault(family_name(record.architecture), [])
         if _graph(record) not in graphs:
             graphs.append(_graph(record))
     return {

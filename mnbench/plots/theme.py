@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mnbench.families import family_classes
+
 ORANGE, SKY_BLUE, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 
 FAMILIES = ("mobilenet-v1", "mobilenet-v2", "mobilenet-v3", "shufflenet-v1", "shufflenet-v2", "own")
-"""In the order of `Theme.series`."""
+"""The families that have the first colours of `Theme.series`; other families have the next ones, `own` has the last."""
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 """Of the graphs of one family."""
@@ -33,7 +35,9 @@ class Theme:
 
     def family_color(self, name: str) -> str:
         """The colour of a family."""
-        return self.series[FAMILIES.index(name) if name in FAMILIES else -1]
+        *colors, own = self.series
+        families = [*FAMILIES[:-1], *sorted(set(family_classes()).difference(FAMILIES), reverse=True)]
+        return colors[families.index(name) % len(colors)] if name in families else own
 
     def part_text_color(self, at: int) -> str:
         """The colour of text on a part: white on the one that is dark."""
@@ -80,7 +84,7 @@ LIGHT = Theme(
     ink="#1A1A1A",
     muted="#595959",
     grid="#E4E4E4",
-    series=(BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#1A1A1A"),
+    series=(BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE, "#1A1A1A"),
     parts=(BLUE, ORANGE, GREEN, SKY_BLUE, VERMILLION, PURPLE, YELLOW, "#9A9A9A"),
 )
 DARK = Theme(
@@ -88,7 +92,7 @@ DARK = Theme(
     ink="#EDEDED",
     muted="#A8B0BA",
     grid="#2C333D",
-    series=(SKY_BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#EDEDED"),
+    series=(SKY_BLUE, VERMILLION, GREEN, PURPLE, ORANGE, BLUE, "#EDEDED"),
     parts=(SKY_BLUE, ORANGE, GREEN, BLUE, VERMILLION, PURPLE, YELLOW, "#7F8791"),
 )
 

@@ -36,7 +36,7 @@ def rerun_commands(records: Sequence[Record]) -> list[str]:
 def _told(record: Record) -> tuple[_Options, str, str]:
     """The options of a variant, its α and its resolution, as the command line takes them."""
     match = VARIANT_NAME.fullmatch(record.variant) if record.architecture else None
-    if not match or record.alpha is None or record.resolution is None:
+    if not match or match["tail"] not in ("", "-relu") or record.alpha is None or record.resolution is None:
         return _Options(record.device, record.threads, "", ""), "", ""
     own = match["own"].removeprefix(record.architecture or "").lstrip("-")
     groups = own.removeprefix("g")
@@ -44,7 +44,7 @@ def _told(record: Record) -> tuple[_Options, str, str]:
         "--batch " + match["batch"] if match["batch"] else "",
         "--classes " + match["classes"] if match["classes"] else "",
         "--padding same" if match["same"] else "",
-        "--activation relu" if match["relu"] else "",
+        "--activation relu" if match["tail"] else "",
         "--precision " + match["precision"] if match["precision"] else "",
     ]
     chosen = f"--groups {groups}" if groups.isdigit() else f"--unit {own}" if own else ""

@@ -19,10 +19,11 @@ from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.comparison.storage import PairedTrialLog
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.network.cost import peak_activation_bytes, total_cost
 from mnbench.network.network import build_network
-from mnbench.network.variant import Variant, parse_variant
+from mnbench.network.variant import Variant
 from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
 from mnbench.studies.study_file import Claim, Study
 from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult

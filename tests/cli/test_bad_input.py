@@ -65,7 +65,7 @@ FAILURES = {
     "cost v1 --rho 0": "rho 0 is impossible",
     "cost v1 --rho nan": "rho nan is impossible",
     "cost v1 --rho 0.01": "resolution 2 is impossible",
-    "cost v1 --alpha 1,1.0": "asked for twice",
+    "cost v1 --alpha 1,1.0": "selected twice",
     # names
     "cost v9": "there is no graph of that name",
     "cost v11": "did you mean `v1`?",

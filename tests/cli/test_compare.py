@@ -21,7 +21,8 @@ from mnbench.comparison.procedure import ComparisonSettings
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.comparison.storage import load_findings
 from mnbench.errors import BuildError, RuntimeUnavailable
-from mnbench.network.variant import OnnxFile, parse_variant
+from mnbench.families import parse_variant
+from mnbench.network.variant import OnnxFile
 
 # Refusals
 
@@ -206,7 +207,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("nonsense", "v1-a1-r224"), 1, "'nonsense' is no variant's name"),
+        (("nonsense", "v1-a1-r224"), 1, "'nonsense' is not a variant's name"),
         (("a.onnx", "b.onnx"), 1, "a.onnx: there is no such file"),
         (("fp32", "int8"), 1, "no graphs to compare them with"),
         (("v1-a1-r224", "v1-a1-r224", "--processes", "3"), 2, "--processes"),

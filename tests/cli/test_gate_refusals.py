@@ -13,9 +13,9 @@ import pytest
 from mnbench.comparison.paired_trial import PairedTrial
 from mnbench.comparison.procedure import Procedure
 from mnbench.errors import RuntimeUnavailable
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.weightless import strip_weights, weightless_path
-from mnbench.network.variant import parse_variant
 from mnbench.results.record import Runtime, SessionOptions
 from mnbench.results.store import ResultsFile
 from mnbench.worker.requests.paired import PAIR_COLUMNS

@@ -18,11 +18,11 @@ from onnx import numpy_helper
 from mnbench.bench.aggregate import session_options
 from mnbench.comparison.baseline import RequestBuilder
 from mnbench.errors import ResultsError
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.equivalence import reference_outputs
 from mnbench.model.inputs import random_inputs
 from mnbench.model.weightless import MAX_EXACT_SIZE, refill_weights, save_weightless, strip_weights, weightless_path
-from mnbench.network.variant import parse_variant
 from mnbench.results.record import Record, SessionOptions
 from mnbench.results.store import ResultsFile
 from mnbench.workspace import built_in
@@ -200,7 +200,7 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     ("changes", "reason"),
     [
         ({"variant": "gone-a1-r64"}, "there is no graph of that name"),
-        ({"variant": "nonsense"}, "is no variant's name"),
+        ({"variant": "nonsense"}, "is not a variant's name"),
         ({"variant": "mine", "architecture": None}, "a file of your own that is not named"),
     ],
 )

@@ -18,8 +18,9 @@ from mnbench.bench.plan import BenchmarkCase
 from mnbench.bench.prepare import prepare_case
 from mnbench.comparison.paired_trial import ComparisonCase, PairedSampling, PreparedSide, run_paired_trial
 from mnbench.errors import RuntimeUnavailable, TrialError
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
-from mnbench.network.variant import OnnxFile, parse_variant
+from mnbench.network.variant import OnnxFile
 from mnbench.targets.device import read_device
 from mnbench.targets.environments import create_environment
 from mnbench.worker.host.conditions import busy_reason

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mnbench import families
 from mnbench.comparison.sides import SideOptions, pair_sides, parse_side
 from mnbench.errors import BuildError, GraphFileError, MnbenchError, RuntimeUnavailable
-from mnbench.network.variant import OnnxFile, Variant, parse_variant
+from mnbench.families import parse_variant
+from mnbench.network.variant import OnnxFile, Variant
 from mnbench.workspace import table_paths
 
 # Names
@@ -23,27 +24,34 @@ def variants():
 
     def made(name, alpha, sides, options):
         architecture = families.architecture(name)
+        own, options = options
+        own = {option: value for option, value in own.items() if option in architecture.options}
         try:
-            return Variant(architecture=architecture, alpha=alpha, resolution=sides, **options)
+            return Variant(architecture=architecture, alpha=alpha, resolution=sides, options=own, **options)
         except BuildError:
             return None
 
+    own = st.fixed_dictionaries(
+        {},
+        optional={
+            "groups": st.sampled_from([1, 2, 3, 4, 8]),
+            "unit": st.sampled_from(["paper", "torchvision", "megvii"]),
+            "activation": st.just("relu"),
+        },
+    )
     options = st.fixed_dictionaries(
         {},
         optional={
             "batch": st.one_of(st.none(), st.integers(1, 64)),
             "classes": st.integers(0, 2000),
-            "groups": st.sampled_from([1, 2, 3, 4, 8]),
-            "unit": st.sampled_from(["paper", "torchvision", "megvii"]),
             "padding": st.sampled_from(["torch", "same"]),
-            "relu": st.booleans(),
             "precision": st.sampled_from(["fp32", "fp16", "int8"]),
         },
     )
     sides = st.tuples(st.integers(32, 512), st.integers(32, 512)) | st.integers(32, 512).map(lambda item: (item, item))
     alphas = st.sampled_from([1.0, 0.75, 0.333]) | st.floats(1e-6, 4, exclude_min=True)
     names = st.sampled_from(sorted(table_paths("graphs")))
-    return st.builds(made, names, alphas, sides, options).filter(lambda variant: variant is not None)
+    return st.builds(made, names, alphas, sides, st.tuples(own, options)).filter(lambda variant: variant is not None)
 
 
 @given(variants())
@@ -87,7 +95,7 @@ def test_arguments_are_told_apart(tmp_path):
     )
     with pytest.raises(MnbenchError, match="there is no such file"):
         parse_side(str(tmp_path / "b.onnx"))
-    with pytest.raises(BuildError, match="'nonsense' is no variant's name"):
+    with pytest.raises(BuildError, match="'nonsense' is not a variant's name"):
         parse_side("nonsense")
 
 

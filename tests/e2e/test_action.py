@@ -14,8 +14,8 @@ import msgspec
 import onnxruntime
 import pytest
 
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
-from mnbench.network.variant import parse_variant
 from mnbench.results.record import Runtime
 from mnbench.results.store import ResultsFile
 

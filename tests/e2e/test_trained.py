@@ -171,8 +171,7 @@ def test_the_shuffle_of_the_paper_is_another_network(trained):
     paper = Variant(
         architecture=fitted_checkpoint.variant.architecture,
         alpha=0.5,
-        groups=8,
-        unit="paper",
+        options={"groups": 8, "unit": "paper"},
         resolution=size,
         batch=BATCH,
     )

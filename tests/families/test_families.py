@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from mnbench import families
 from mnbench.errors import BuildError
-from mnbench.families.shufflenet import interpolate, round_to_multiple
+from mnbench.families.shufflenet_v1 import interpolate
 from mnbench.model.build import build_model
 from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.simplify import check_equivalence, simplify
 from mnbench.model.to_onnx import check_model, to_onnx
+from mnbench.network.architecture import round_to_multiple
 from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
@@ -42,7 +43,9 @@ RESOLUTIONS = [
 
 def variant(name, alpha=1.0, resolution=(224, 224), **options):
     """A variant of a built-in graph."""
-    return Variant(architecture=families.architecture(name), alpha=alpha, resolution=resolution, **options)
+    table = families.architecture(name)
+    own = {key: options.pop(key) for key in ("groups", "unit", "activation") if key in options}
+    return Variant(architecture=table, alpha=alpha, resolution=resolution, options=own, **options)
 
 
 def run(proto):
@@ -271,7 +274,7 @@ def test_same_padding_is_tensorflows(name, size):
 
 def test_relu_in_place_of_h_swish():
     """--activation relu leaves no h-swish, costs the same, and says so in the name."""
-    plain, relu = (build_network(variant("v3-large", relu=relu)) for relu in (False, True))
+    plain, relu = (build_network(variant("v3-large", **options)) for options in ({}, {"activation": "relu"}))
     assert {"hard_swish"} & {layer.kind for layer in plain.layers}
     assert not {"hard_swish"} & {layer.kind for layer in relu.layers}
     assert total_cost(plain.layers) == total_cost(relu.layers)
@@ -291,7 +294,7 @@ def test_features_only():
         ("shufflenet-v1", {"groups": 5}),
         ("v2", {"unit": "paper"}),
         ("shufflenet-v2", {"unit": "mine"}),
-        ("v2", {"relu": True}),
+        ("v2", {"activation": "relu"}),
         ("v1", {"batch": 0}),
         ("v1", {"classes": -1}),
     ],

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from mnbench.errors import MnbenchError
+from mnbench.families import family_classes
 from mnbench.model.pretrained.checkpoint import open_checkpoint
 from mnbench.model.pretrained.fit import fit_checkpoint
-from mnbench.model.pretrained.layouts import CHECKPOINT_LAYOUTS, expected_tensors
+from mnbench.model.pretrained.layouts import expected_tensors
 from mnbench.model.to_onnx import to_onnx
 from mnbench.network.network import build_network
 
@@ -81,9 +82,9 @@ def test_groups_are_read_from_the_shapes(groups, saved):
     )
 
     assert (groups, 0.5, "megvii") == (
-        fitted_checkpoint.variant.groups,
+        fitted_checkpoint.variant.options["groups"],
         fitted_checkpoint.variant.alpha,
-        fitted_checkpoint.variant.unit,
+        fitted_checkpoint.variant.options["unit"],
     )
 
 
@@ -174,9 +175,9 @@ def test_namings_name_every_layer():
             names = [expected.name for expected in expected_tensors(naming, build_network(variant(name)).layers)]
             assert names
             assert len(names) == len(set(names))
-    assert len(CHECKPOINT_LAYOUTS) == len(
-        {(checkpoint_layout.family, checkpoint_layout.name) for checkpoint_layout in CHECKPOINT_LAYOUTS}
-    )
+    for family in family_classes().values():
+        libraries = [layout.name for layout in family.checkpoints]
+        assert len(libraries) == len(set(libraries))
 
 
 # What does not fit

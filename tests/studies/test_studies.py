@@ -10,11 +10,12 @@ import pytest
 from mnbench import families
 from mnbench.comparison.decide import Finding
 from mnbench.errors import BuildError, GraphFileError, ResultsError, TomlError
+from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.onnx_layers import onnx_layers
 from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
-from mnbench.network.variant import Variant, parse_variant
+from mnbench.network.variant import Variant
 from mnbench.studies import claims, run_study
 from mnbench.studies.study_file import read_study
 from mnbench.studies.study_result import Evidence, combined_verdict, load_result
@@ -63,11 +64,11 @@ def test_graphs_of_studies_are_no_others(name):
 def test_blocks_as_onnx_have_the_layers_of_their_table(name):
     """Every form at a small α is built, simplified with proof, and costs what its table says."""
     table = families.architecture(name)
-    for unit in table.units:
-        variant = Variant(architecture=table, unit=unit, alpha=0.25, resolution=(8, 8))
-        made = build_model(variant)
-        found, counted = total_cost(onnx_layers(made.model)), total_cost(build_network(variant).layers)
-        assert (counted.mult_adds, counted.memory_access) == (found.mult_adds, found.memory_access)
+    for unit in table.option_values("unit"):
+        variant = Variant(architecture=table, options={"unit": unit}, alpha=0.25, resolution=(8, 8))
+        model = build_model(variant)
+        cost, counted = total_cost(onnx_layers(model.model)), total_cost(build_network(variant).layers)
+        assert (counted.mult_adds, counted.memory_access) == (cost.mult_adds, cost.memory_access)
         assert variant == parse_variant(variant.name)
 
 
@@ -130,8 +131,8 @@ def test_an_unknown_form_is_refused(tmp_path):
     """With those that there are."""
     table = blocks(tmp_path, '{ type = "conv", c = 8 }')
     with pytest.raises(BuildError) as refused:
-        Variant(architecture=table, unit="two", resolution=(8, 8))
-    assert "mine has one" == refused.value.hint
+        Variant(architecture=table, options={"unit": "two"}, resolution=(8, 8))
+    assert "allowed values: one" == refused.value.hint
 
 
 # Claims

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from mnbench import families
-from mnbench.model.pretrained.layouts import expected_tensors, find_layouts
+from mnbench.model.pretrained.layouts import expected_tensors
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 
@@ -21,16 +21,19 @@ GRAPHS = {
 }
 
 
-def variant(name, alpha=1.0, **options):
+def variant(name, alpha=1.0, *, classes=None, padding="torch", **options):
     """Of the smallest size: weights do not depend on it."""
-    return Variant(architecture=families.architecture(name), alpha=alpha, resolution=(32, 32), **options)
+    table = families.architecture(name)
+    return Variant(
+        architecture=table, alpha=alpha, resolution=(32, 32), classes=classes, padding=padding, options=options
+    )
 
 
 def naming_of(name, whose):
     """The library's names for the graph."""
     return next(
         checkpoint_layout
-        for checkpoint_layout in find_layouts(families.architecture(name))
+        for checkpoint_layout in families.architecture(name).checkpoints
         if checkpoint_layout.name == whose
     )
 
@@ -38,7 +41,7 @@ def naming_of(name, whose):
 def tensors(name, whose, alpha=1.0, *, seed=0, counters=True, **options):
     """What that library's checkpoint of the graph would hold."""
     naming = naming_of(name, whose)
-    chosen = variant(name, alpha, **({"unit": naming.unit} if naming.unit else {}), **options)
+    chosen = variant(name, alpha, **naming.options, **options)
     random = np.random.default_rng(seed)
     entries = {}
     for expected in expected_tensors(naming, build_network(chosen).layers):

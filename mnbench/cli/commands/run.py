@@ -12,7 +12,7 @@ from mnbench.cli.options import format_option, select_sources, variant_options
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import CommaSeparated, Duration, Percent, WorkspaceNames, parse_core, parse_threads
 from mnbench.errors import MnbenchError
-from mnbench.network.variant import parse_variant
+from mnbench.families import parse_variant
 from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:

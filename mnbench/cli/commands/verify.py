@@ -10,7 +10,8 @@ import click
 from mnbench.cli.options import format_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import ImageSize, WorkspaceName
-from mnbench.network.variant import OnnxFile, parse_variant
+from mnbench.families import parse_variant
+from mnbench.network.variant import OnnxFile
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:

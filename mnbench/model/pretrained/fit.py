@@ -9,26 +9,17 @@ import msgspec
 import numpy as np
 
 from mnbench.errors import BuildError
-from mnbench.families.shufflenet import ShuffleNetV1, ShuffleNetV2
 from mnbench.model.pretrained.checkpoint import FLOAT_DTYPES, Checkpoint, to_printable
-from mnbench.model.pretrained.layouts import (
-    BATCH_COUNTER,
-    CheckpointLayout,
-    ExpectedTensor,
-    expected_tensors,
-    find_layouts,
-)
+from mnbench.model.pretrained.layouts import BATCH_COUNTER, ExpectedTensor, expected_tensors
 from mnbench.model.random_weights import Weights
 from mnbench.model.to_onnx import PretrainedWeights
-from mnbench.network.architecture import Architecture
+from mnbench.network.checkpoint_layout import CheckpointLayout
 from mnbench.network.layer import Shape
 from mnbench.network.network import build_network
 from mnbench.network.variant import MAX_ALPHA, MAX_CLASSES, Variant, format_alpha
 
 MAX_LISTED_TENSORS = 12
 """Of missing, extra and misshapen tensors, how many an error names each."""
-
-GROUPS = (3, 1, 2, 4, 8)
 
 CLASSIFIER = "fc.weight"
 
@@ -95,9 +86,9 @@ def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
         BuildError: none has any.
     """
     shares: list[tuple[int, CheckpointLayout, str]] = []
-    for naming in find_layouts(variant.architecture):
+    for naming in variant.architecture.checkpoints:
         names = [
-            expected.name for expected in expected_tensors(naming, build_network(_with_unit(variant, naming)).layers)
+            expected.name for expected in expected_tensors(naming, build_network(_with_options(variant, naming)).layers)
         ]
         if names:
             shares.append((sum(name in checkpoint.tensors for name in names), naming, names[0]))
@@ -112,22 +103,25 @@ def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
             f"{_listed(checkpoint.tensors) or 'there is none'}",
             hint=f"known names: {known}",
         )
-    if variant.unit and naming.unit and variant.unit != naming.unit:
-        raise BuildError(
-            f"{checkpoint.path}: has {naming.name}'s names, whose unit is not {variant.unit}",
-            hint=f"leave --unit out, or give --unit {naming.unit}",
-        )
+    for option, value in naming.options.items():
+        if variant.options.get(option, value) != value:
+            raise BuildError(
+                f"{checkpoint.path}: has {naming.name}'s names, whose {option} is not {variant.options[option]}",
+                hint=f"leave --{option} out, or give --{option} {value}",
+            )
     return naming
 
 
-def _with_unit(variant: Variant, naming: CheckpointLayout) -> Variant:
-    units = variant.architecture.units if isinstance(variant.architecture, ShuffleNetV1 | ShuffleNetV2) else {}
-    return replace(variant, unit=naming.unit) if naming.unit in units else variant
+def _with_options(variant: Variant, naming: CheckpointLayout) -> Variant:
+    """Return the variant with the options of the library's networks, where its graph has them."""
+    allowed = variant.architecture.option_values
+    options = {option: value for option, value in naming.options.items() if value in allowed(option)}
+    return replace(variant, options={**variant.options, **options})
 
 
 def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout, epsilon: float | None) -> Variant:
     """With the unit, the epsilon and the number of classes that the checkpoint has."""
-    variant = _with_unit(variant, naming)
+    variant = _with_options(variant, naming)
     known = naming.epsilon if variant.padding == "torch" else naming.same_padding_epsilon
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
     layers = build_network(variant).layers
@@ -144,8 +138,7 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout,
 
 def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) -> Iterator[float]:
     """Those that the papers have, and then those that a convolution's channels tell."""
-    architecture = variant.architecture
-    yield from dict.fromkeys((1.0, *_published(architecture)))
+    yield from dict.fromkeys((1.0, *variant.architecture.published_alphas()))
     reported: list[float] = []
     for expected in expected_tensors(naming, build_network(replace(variant, alpha=1.0)).layers):
         held = checkpoint.tensors.get(expected.name)
@@ -155,20 +148,16 @@ def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) 
         yield from dict.fromkeys(round(item, digits) for item in reported if 0 < round(item, digits) <= MAX_ALPHA)
 
 
-def _published(architecture: Architecture) -> Sequence[float]:
-    if isinstance(architecture, ShuffleNetV1 | ShuffleNetV2):
-        return architecture.alphas
-    return sorted({figure.alpha for figure in architecture.published}, reverse=True)
-
-
 def _candidates(
     variant: Variant, naming: CheckpointLayout, alphas: Iterable[float]
 ) -> Iterator[tuple[Variant, list[ExpectedTensor]]]:
-    """The variant at each α and, where they are left open, with each number of groups."""
-    open_groups = isinstance(variant.architecture, ShuffleNetV1) and variant.groups is None
-    groups = GROUPS if open_groups else (variant.groups,)
-    for alpha, count in product(dict.fromkeys(alphas), groups):
-        candidate = replace(variant, alpha=alpha, groups=count)
+    """Return the variant at each α and with each value of the options that shapes determine and nobody set."""
+    table = variant.architecture
+    unset = [name for name, option in table.options.items() if option.inferred and name not in variant.options]
+    values = [dict.fromkeys((variant.option(name), *table.option_values(name))) for name in unset]
+    for alpha, *chosen in product(dict.fromkeys(alphas), *values):
+        options = {**variant.options, **dict(zip(unset, chosen, strict=True))}
+        candidate = replace(variant, alpha=alpha, options=options)
         yield candidate, expected_tensors(naming, build_network(candidate).layers)
 
 
