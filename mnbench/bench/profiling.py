@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from mnbench.bench.convert import convert_model
 from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.request import session_request
+from mnbench.bench.request import convert_model, session_request
 from mnbench.model import probe_models
 from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED_KINDS, Layer

@@ -1,14 +1,23 @@
-"""What a worker is asked with."""
+"""What a worker is asked: how to run a case, with its model in the form that the runtime reads."""
 
+import ast
+import hashlib
+from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+import mnbench.worker.runtimes
+from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
+from mnbench.errors import TrialError
 from mnbench.targets.device import Device
-from mnbench.targets.transport import provide_file
+from mnbench.targets.transport import call_worker, provide_file
+
+CONVERT_TIMEOUT_S = 300.0
 
 
 def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[str, Any]:
@@ -41,3 +50,39 @@ def load_arrays(case: BenchmarkCase, prefix: str) -> dict[str, NDArray[Any]]:
     """What the cell is fed, or what it is to answer, by names without the prefix."""
     with np.load(case.inputs_path) as feed:
         return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
+
+
+class ConvertedModel(NamedTuple):
+    """A model's file as the runtime reads it, and how long converting it took; None where it reads ONNX itself."""
+
+    path: Path
+    conversion_ns: int | None
+
+
+def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
+    """The cell's model for the device's runtime. What one environment has converted holds for that environment.
+
+    Raises:
+        TrialError: it cannot be converted.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
+    """
+    if not needs_conversion(device.runtime):
+        return ConvertedModel(case.path, None)
+    key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
+    path, taken = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
+    if not taken.exists():
+        request = {"kind": "convert", **session_request(device, case, case.path)}
+        try:
+            answer = call_worker(device, request, timeout_s=CONVERT_TIMEOUT_S)
+        except TrialError as failure:
+            raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
+        atomic_files.write_atomically(path, answer["model"], durable=False)
+        atomic_files.write_atomically(taken, str(answer["duration_ns"]).encode(), durable=False)
+    return ConvertedModel(path, int(taken.read_bytes()))
+
+
+@cache
+def needs_conversion(runtime: str) -> bool:
+    """Whether the runtime's file has a function `convert`. Here, where the runtime may be missing, it is only read."""
+    source = (resources.files(mnbench.worker.runtimes) / f"{runtime}.py").read_text(encoding="utf-8")
+    return any(isinstance(item, ast.FunctionDef) and item.name == "convert" for item in ast.parse(source).body)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.convert import convert_model
 from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.request import load_arrays, session_request
+from mnbench.bench.request import convert_model, load_arrays, session_request
 from mnbench.errors import TrialError
 from mnbench.model.equivalence import relative_difference
 from mnbench.network.variant import Precision

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.bench.convert import convert_model
 from mnbench.bench.plan import BenchmarkCase
-from mnbench.bench.request import session_request
+from mnbench.bench.request import convert_model, session_request
 from mnbench.bench.trial import check_outputs, require_placement
 from mnbench.errors import TrialError
 from mnbench.targets.device import Device
@@ -133,12 +132,12 @@ def _together(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Calla
     request = {
         **_request("paired", [arm for row in rows for arm in row.sides], dose),
         "duration_ns": round(dose.duration_s * NS_PER_S),
-        "burst": _burst(dose),
+        "block": _block(dose),
     }
     at: list[int | None] = [None]
 
     def progress(answer: dict[str, Any]) -> None:
-        at[0] = answer.get("at")
+        at[0] = answer.get("index")
         heard(answer["expected_s"])
 
     try:
@@ -176,9 +175,9 @@ def _by_turns(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Calla
                 try:
                     answer = worker.receive()
                 except TrialError as failure:
-                    if "at" not in answer:
+                    if "index" not in answer:
                         raise
-                    at = int(answer["at"])
+                    at = int(answer["index"])
                     return _nothing(rows, failed={rows[at].variant: (SIDES[side], failure.message)})
             if "busy" in answer:
                 return _nothing(rows, busy=answer["busy"])
@@ -211,7 +210,7 @@ def _turns(
                 return _columns(stored)
             pair_ns = sum(answer["latencies_ns"][row] for answer in answers)
             runs = max(1, 2 * TURN_NS // pair_ns)
-            for first in run_orders(pairs_per_block(runs * pair_ns, **_burst(dose)), draw):
+            for first in run_orders(pairs_per_block(runs * pair_ns, **_block(dose)), draw):
                 entries: dict[int, tuple[int, int]] = {}
                 for side in (first, 1 - first):
                     workers[side].send((row, runs))
@@ -237,7 +236,7 @@ def _request(kind: str, arms: Sequence[PreparedSide], dose: PairedSampling) -> d
     }
 
 
-def _burst(dose: PairedSampling) -> dict[str, int]:
+def _block(dose: PairedSampling) -> dict[str, int]:
     return {"duration_ns": round(dose.block_s * NS_PER_S), "min_pairs": dose.min_pairs}
 
 

@@ -11,16 +11,13 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from filelock import FileLock
-
-from mnbench import atomic_files
 from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import debian
+from mnbench.targets.build_once import READY, build_once, is_built
 from mnbench.targets.debian import SIZE_MB, run_command
 from mnbench.targets.places import cache_folder
 from mnbench.worker.host.installed import find_distribution
 
-READY = "ready"
 EMULATOR = "qemu-aarch64"
 PACKAGES = ("python3-minimal:arm64", "libpython3-stdlib:arm64", "libstdc++6:arm64")
 """Of Debian, with what they depend on: a Python with its standard library, and what numpy and onnxruntime link to."""
@@ -51,11 +48,6 @@ def emulator_path() -> Path:
     return cache_folder() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def emulator_exists(folder: Path) -> bool:
-    """Whether it is whole."""
-    return (folder / READY).exists()
-
-
 def emulator_command(folder: os.PathLike[str]) -> tuple[str, ...]:
     """What starts the emulated Python, which takes no notice of this one's variables."""
     facts: dict[str, str] = json.loads((Path(folder) / READY).read_bytes())
@@ -72,43 +64,28 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
         FileError: the cache's folder is not writable.
     """
     path = emulator_path()
-    if emulator_exists(path) and not fresh:
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if fresh or not emulator_exists(path):
-                _make(path, on_progress)
-    except OSError as failure:
-        raise atomic_files.write_error(path, failure) from failure
-    return path
-
-
-def _make(built: Path, step: OnProgress) -> None:
     missing = [tool for tool in debian.REQUIRED_TOOLS if not shutil.which(tool)]
-    if missing:
+    if missing and (fresh or not is_built(path)):
         raise RuntimeUnavailable(
             f"arm64 is emulated with Debian's packages, and {missing[0]} is not installed here",
             hint="set it up on Debian, or name a board: MNBENCH_ARM64=user@host",
         )
-    shutil.rmtree(built, ignore_errors=True)
-    try:
-        work = built / "work"
+
+    def build() -> str:
+        work, root = path / "work", path / "root"
         (work / "tmp").mkdir(parents=True)
-        with _SizeWatcher(built, step):
-            root = built / "root"
-            debian.unpack(debian.download(work, PACKAGES), root, built / EMULATOR)
-            python = next(path.name for path in sorted((root / "usr/bin").glob("python3.*[0-9]")))
-            _wheels_installed(python, root, work / "tmp")
-            _cpu_info(root)
+        with _SizeWatcher(path, on_progress):
+            debian.unpack(debian.download(work, PACKAGES), root, path / EMULATOR)
+            python = next(program.name for program in sorted((root / "usr/bin").glob("python3.*[0-9]")))
+            _install_wheels(python, root, work / "tmp")
+            _write_cpu_info(root)
             run_command(
-                (*_command(built, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run"
+                (*_command(path, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run"
             )
             shutil.rmtree(work)
-        (built / READY).write_text(json.dumps({"python": python}))
-    except BaseException:
-        shutil.rmtree(built, ignore_errors=True)
-        raise
+        return json.dumps({"python": python})
+
+    return build_once(path, build, fresh=fresh)
 
 
 def _wheel_requirements() -> tuple[str, ...]:
@@ -117,7 +94,7 @@ def _wheel_requirements() -> tuple[str, ...]:
     return ("numpy", f"onnxruntime=={here.version}" if here else "onnxruntime")
 
 
-def _wheels_installed(python: str, root: Path, temporary: Path) -> None:
+def _install_wheels(python: str, root: Path, temporary: Path) -> None:
     """By pip, or by uv where there is no pip; without what they depend on, which inference does not need."""
     version, target = python.removeprefix("python"), str(root / "usr/lib/python3/dist-packages")
     uv = shutil.which("uv")
@@ -136,7 +113,7 @@ def _wheels_installed(python: str, root: Path, temporary: Path) -> None:
     )
 
 
-def _cpu_info(root: Path) -> None:
+def _write_cpu_info(root: Path) -> None:
     """QEMU looks for absolute paths in here first."""
     blocks = [CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1)]
     (root / "proc").mkdir()

@@ -11,15 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
 
-from mnbench import atomic_files
 from mnbench.errors import RuntimeUnavailable, UnreachableError
+from mnbench.targets.build_once import build_once, is_built
 from mnbench.targets.device import Device, expand_variables
 from mnbench.targets.places import cache_folder
 from mnbench.targets.resolve import resolve_gateway
 
-READY = "ready"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -57,9 +55,10 @@ def prepare_device(
             hint="make it there, and name its Python in `gateway`, with `requires = []`: "
             f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(required_packages(device))}",
         )
-    if fresh or not environment_exists(environment_path(*required_packages(device), no_deps=device.requires_no_deps)):
-        on_create((*device.requires, *device.requires_no_deps))
-    python = create_environment(*required_packages(device), no_deps=device.requires_no_deps, fresh=fresh)
+    packages, no_deps = required_packages(device), device.requires_no_deps
+    if fresh or not is_built(environment_path(*packages, no_deps=no_deps)):
+        on_create((*device.requires, *no_deps))
+    python = create_environment(*packages, no_deps=no_deps, fresh=fresh)
     return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
 
 
@@ -109,11 +108,6 @@ def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Pa
     ).hexdigest()[:16]
 
 
-def environment_exists(folder: Path) -> bool:
-    """Whether the environment is whole."""
-    return (folder / READY).exists()
-
-
 def create_environment(
     *requirements: str, no_deps: Sequence[str] = (), fresh: bool = False, folder: Path | None = None
 ) -> Path:
@@ -126,41 +120,27 @@ def create_environment(
         RuntimeUnavailable: a package cannot be installed.
         FileError: the cache's folder is not writable.
     """
-    place = environment_path(*requirements, no_deps=no_deps, folder=folder)
-    python = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if environment_exists(place) and not fresh:
-        return python
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
-            if fresh or not environment_exists(place):
-                _make(place, python, requirements, no_deps)
-    except OSError as failure:
-        raise atomic_files.write_error(place, failure) from failure
+    path = environment_path(*requirements, no_deps=no_deps, folder=folder)
+    python = path / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+    def build() -> str:
+        uv = shutil.which("uv")
+        if uv:
+            _run((uv, "venv", "--quiet", "--python", sys.executable, str(path)), requirements)
+            install = (uv, "pip", "install", "--quiet", "--python", str(python))
+        else:
+            _run((sys.executable, "-m", "venv", str(path)), requirements)
+            install = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        _run((*install, *requirements), requirements)
+        if no_deps:
+            _run((*install, "--no-deps", *no_deps), no_deps)
+        return "\n".join([*requirements, *no_deps])
+
+    build_once(path, build, fresh=fresh)
     return python
 
 
-def _make(place: Path, python: Path, requirements: Sequence[str], alone: Sequence[str]) -> None:
-    """An environment whose last file says that it is whole."""
-    try:
-        (place / READY).unlink(missing_ok=True)
-        uv = shutil.which("uv")
-        if uv:
-            _done((uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)), requirements)
-            install = (uv, "pip", "install", "--quiet", "--python", str(python))
-        else:
-            _done((sys.executable, "-m", "venv", "--clear", str(place)), requirements)
-            install = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _done((*install, *requirements), requirements)
-        if alone:
-            _done((*install, "--no-deps", *alone), alone)
-        (place / READY).write_text("\n".join([*requirements, *alone]))
-    except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
-
-
-def _done(command: Sequence[str], requirements: Sequence[str]) -> None:
+def _run(command: Sequence[str], requirements: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]

@@ -3,8 +3,9 @@
 import platform
 from dataclasses import dataclass
 
+from mnbench.targets.build_once import is_built
 from mnbench.targets.device import Device
-from mnbench.targets.environments import environment_exists, environment_path, required_packages
+from mnbench.targets.environments import environment_path, required_packages
 from mnbench.targets.resolve import resolve_target
 from mnbench.worker.host.installed import find_distribution
 
@@ -42,7 +43,7 @@ def check_readiness(device: Device) -> Readiness:
     if device.systems and platform.system() not in device.systems:
         return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
     if device.requires:
-        built = environment_exists(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
+        built = is_built(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
         return (
             Readiness(ready=True) if built else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
         )

@@ -10,6 +10,7 @@ import msgspec
 
 from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import emulation
+from mnbench.targets.build_once import is_built
 from mnbench.targets.device import Device
 
 BOARD_VARIABLE = "MNBENCH_ARM64"
@@ -50,7 +51,7 @@ def resolve_target(device: Device) -> Target:
         device,
         machine=platform.machine(),
         board=os.environ.get(BOARD_VARIABLE, "").strip(),
-        emulator=emulator_gateway(emulator) if emulation.emulator_exists(emulator) else "",
+        emulator=emulator_gateway(emulator) if is_built(emulator) else "",
     )
 
 

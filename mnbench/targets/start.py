@@ -121,7 +121,7 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
     specification.execmodel = specification.execmodel or group.remote_execmodel.backend
     process = watch = None
     try:
-        with _signals_held():
+        with _hold_signals():
             group.allocate_id(specification)
             process = start_process()
             watch = threading.Timer(START_TIMEOUT_S, process.kill)
@@ -150,7 +150,7 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
 
 
 @contextmanager
-def _signals_held() -> Generator[None]:
+def _hold_signals() -> Generator[None]:
     """Ctrl-C and SIGTERM wait until the end. SIGINT's mask goes on to the worker; threads without it need handlers."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
@@ -189,7 +189,12 @@ def start_error(device: Device, process: Any, failure: BaseException) -> Unreach
         reason = f"no answer within {START_TIMEOUT_S:g} s"
     else:
         reason = lines[-1] if lines else first_line(failure)
+    return cannot_start(device, reason)
+
+
+def cannot_start(device: Device, reason: str) -> UnreachableError:
+    """Return the error of a gateway that does not start."""
     return UnreachableError(
         f"device {device.name}: cannot start `{device.gateway}`: {reason}",
-        hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
+        hint=f"fix `gateway` in its device file: mnbench devices show {device.name}",
     )

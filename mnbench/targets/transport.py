@@ -15,7 +15,7 @@ import mnbench.worker
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets.device import Device
 from mnbench.targets.ssh import LOST_HINT, RemoteProcess, connection_loss, connection_to
-from mnbench.targets.start import START_TIMEOUT_S, Process, start_command, start_gateway
+from mnbench.targets.start import START_TIMEOUT_S, Process, cannot_start, start_command, start_gateway
 from mnbench.worker import bootstrap
 
 WORKER_PACKAGE = "mnbench_worker"
@@ -180,10 +180,7 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
     except MnbenchError:
         raise
     except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
-        raise UnreachableError(
-            f"device {device.name}: cannot start `{device.gateway}`: {_last_line(failure)}",
-            hint=f"mend `gateway` in its profile: mnbench devices show {device.name}",
-        ) from failure
+        raise cannot_start(device, _last_line(failure)) from failure
     finally:
         group.terminate(timeout=END_S)
 

@@ -1,47 +1,125 @@
-"""A session as a request describes it: runtime, model, inputs, threads, cores."""
+"""Sessions as a request describes them: runtime, model, inputs, threads, cores; cold, or warm for a comparison."""
 
 from __future__ import annotations
 
 import os
+import random
+import time
 from importlib import import_module
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from .runtimes import Unavailable
+from .host.conditions import blocking_waits
+from .host.facts import host_facts, huge_pages_bytes
+from .runtimes import Refused, Unavailable
+from .timing import time_runs
+
+WARM_UP_RUNS = 3
+
+
+class OpenSession(NamedTuple):
+    """A session after its first run."""
+
+    session: Any
+    threads: int
+    session_ns: int
+    first_run_ns: int
+
+
+class WarmSession(NamedTuple):
+    """A warm session: its fastest warm-up run, and its facts; one that failed has the fact `error` alone."""
+
+    run: Callable[[], Any]
+    latency_ns: int
+    facts: dict[str, Any]
 
 
 def load_runtime(request: dict[str, Any]) -> Any:
-    """The module of the runtime that the request names."""
+    """Import the module of the runtime that the request names."""
     try:
         return import_module(f"{__package__}.runtimes.{request['runtime']}")
     except ImportError as failure:
         raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", what="runtime") from failure
 
 
-def session_arguments(request: dict[str, Any], *, cores: int) -> dict[str, Any]:
-    """What a session is created with, but for its model; `cores` are those that `all` threads mean."""
-    return {
+def open_session(runtime: Any, request: dict[str, Any], *, cores: int, **options: Any) -> OpenSession:
+    """Create a session, and run it for the first time. A request for 0 threads gets as many as `cores`."""
+    arguments: dict[str, Any] = {
         "inputs": unpack_arrays(request["inputs"]),
         "provider": request["provider"],
         "provider_options": request["provider_options"],
         "threads": request["threads"] or cores,
         "options": request["options"],
     }
+    begin_ns = time.perf_counter_ns()
+    session = runtime.Session(request["model"], **arguments, **options)
+    session_ns = time.perf_counter_ns() - begin_ns
+    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+    return OpenSession(session, arguments["threads"], session_ns, first_run_ns)
+
+
+def open_warm_sessions(
+    requests: list[dict[str, Any]], draw: random.Random, channel: Any
+) -> tuple[list[WarmSession], dict[str, Any]]:
+    """Open and warm up all sessions, and read the host's facts.
+
+    The order is random: where a session lies in memory must not depend on its side. All requests are of one device.
+    """
+    bind(requests[0]["cores"])
+    host = host_facts()
+    sessions: dict[int, WarmSession] = {}
+    for index in draw.sample(range(len(requests)), len(requests)):
+        channel.send({"expected_s": 0.0, "index": index})
+        sessions[index] = _open_warm(requests[index], cores=host["cores"])
+    host["huge_pages_bytes"] = huge_pages_bytes()
+    return [sessions[index] for index in range(len(requests))], host
+
+
+def _open_warm(request: dict[str, Any], *, cores: int) -> WarmSession:
+    try:
+        runtime = load_runtime(request)
+        opened = open_session(runtime, request, cores=cores)
+        run = opened.session.run
+        before = blocking_waits()
+        warm_up_ns = time_runs(run, min_runs=WARM_UP_RUNS, min_duration_ns=0).latencies_ns
+        waits = before is None or (blocking_waits() or 0) - before >= WARM_UP_RUNS
+    except Unavailable:
+        raise
+    except MemoryError:
+        return _failed("out of memory")
+    except Refused as failure:
+        return _failed(str(failure))
+    except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this row's result
+        return _failed(f"{type(failure).__name__}: {failure}")
+    facts = {
+        "session_ns": opened.session_ns,
+        "waits": waits,
+        "first_run_ns": opened.first_run_ns,
+        "outputs": [pack_array(output) for output in opened.session.outputs()],
+        "placement": opened.session.placement(),
+        "threads": opened.threads,
+        "runtime_version": runtime.version(),
+    }
+    return WarmSession(run, min(warm_up_ns), facts)
+
+
+def _failed(error: str) -> WarmSession:
+    return WarmSession(lambda: None, 0, {"error": error})
 
 
 def bind(cores: list[int]) -> None:
-    """Run on these cores alone, as do threads started later; none: on any.
+    """Run this process, and threads that it starts later, on these cores alone; without cores, on any.
 
-    Linux takes those of them that there are, and says nothing of the others.
+    Linux silently ignores cores that do not exist, so the result is checked.
     """
     if not cores:
         return
-    system: Any = os  # Linux alone has affinity
+    system: Any = os  # only Linux has affinity
     try:
         system.sched_setaffinity(0, cores)
         refused = set(cores) - system.sched_getaffinity(0)
-        reason = "there are none such, or they are not allowed"
+        reason = "they do not exist, or are not allowed"
     except (AttributeError, OSError, ValueError, OverflowError) as failure:
         refused, reason = set(cores), str(failure)
     if refused:
@@ -49,11 +127,11 @@ def bind(cores: list[int]) -> None:
 
 
 def pack_array(array: Any) -> tuple[str, tuple[int, ...], bytes]:
-    """An array as it travels: type, shape, bytes."""
+    """Turn an array into what a message holds: type, shape, bytes."""
     array = np.asarray(array)
     return str(array.dtype), array.shape, array.tobytes()
 
 
-def unpack_arrays(travelled: dict[str, Any]) -> dict[str, Any]:
-    """Arrays with memory of their own, as they were `packed`."""
-    return {name: np.frombuffer(data, dtype).reshape(shape).copy() for name, (dtype, shape, data) in travelled.items()}
+def unpack_arrays(packed: dict[str, Any]) -> dict[str, Any]:
+    """Turn packed arrays into arrays with memory of their own."""
+    return {name: np.frombuffer(data, dtype).reshape(shape).copy() for name, (dtype, shape, data) in packed.items()}

@@ -272,7 +272,7 @@ def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypa
     """The row at which it was last heard has failed."""
 
     def ask(_device, _request, *, on_heartbeat, **_):
-        on_heartbeat({"expected_s": 0.0, "at": 3})
+        on_heartbeat({"expected_s": 0.0, "index": 3})
         raise TrialError("the worker was killed by SIGSEGV", hint="")
 
     monkeypatch.setattr("mnbench.comparison.paired_trial.call_worker", ask)
@@ -287,7 +287,7 @@ def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
 
     class Dying:
         def __init__(self):
-            self.answers = [{"expected_s": 0.0, "at": 1}, None]
+            self.answers = [{"expected_s": 0.0, "index": 1}, None]
 
         def send(self, _message):
             pass

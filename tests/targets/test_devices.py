@@ -46,7 +46,7 @@ def no_conversion(monkeypatch):
         asked.append((device.name, request["model"]))
         return {"model": Path(request["model"]).read_bytes(), "duration_ns": 7_000_000}
 
-    monkeypatch.setattr("mnbench.bench.convert.call_worker", convert)
+    monkeypatch.setattr("mnbench.bench.request.call_worker", convert)
     return asked
 
 
@@ -308,7 +308,7 @@ def test_a_conversion_that_fails_costs_its_cell(invoke, monkeypatch):
     def fail(*_, **__):
         raise TrialError("cannot be converted (exit code 1): no such operator", hint="look")
 
-    monkeypatch.setattr("mnbench.bench.convert.call_worker", fail)
+    monkeypatch.setattr("mnbench.bench.request.call_worker", fail)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "cpu,ncnn", "--format", "json")
     records = {record["device"]: record for record in json.loads(result.stdout)["records"]}
 

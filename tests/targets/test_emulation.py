@@ -46,7 +46,7 @@ def test_a_table_says_emulated_in_place_of_a_latency(emulated_record, make_recor
     assert "| emulated | – | – | – | – |" in row
     assert "| emulated | 100% | 2.5e-01 |" in alone
     assert "emulated Cortex-A72, 2 cores" in alone
-    assert "is emulated: another processor is imitated here, so times tell nothing" in alone
+    assert "is emulated: this processor is emulated, so its latencies are meaningless" in alone
 
 
 def test_an_emulated_record_never_hides_a_measured_one(emulated_record, make_record):

@@ -87,8 +87,9 @@ def _emulate(profile: "Device", *, fresh: bool) -> None:
     """Make the emulated Python."""
     from mnbench.cli.progress_bar import show_progress
     from mnbench.targets import debian, emulation
+    from mnbench.targets.build_once import is_built
 
-    if fresh or not emulation.emulator_exists(emulation.emulator_path()):
+    if fresh or not is_built(emulation.emulator_path()):
         click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
     with show_progress("megabytes", debian.SIZE_MB) as step:
         path = emulation.install_emulator(fresh=fresh, on_progress=step)
@@ -105,13 +106,12 @@ def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     A small graph runs there in a fresh process, its outputs are checked, and the place of every node is told. The
     environment that the device requires is made first, if it is not there.
     """
-    from mnbench.bench import probe_table
     from mnbench.bench.probe import probe as run_probe
+    from mnbench.bench.probe import probe_table, probe_to_dict
     from mnbench.cli.measuring import announce_environment
     from mnbench.targets.environments import prepare_device
 
     profile = prepare_device(read_device(device), on_create=announce_environment)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
-    data = probe_table.probe_to_dict(profile, cell.variant, sample)
-    emit(probe_table.probe_table(profile, cell.variant, sample), output, data)
+    emit(probe_table(profile, cell.variant, sample), output, probe_to_dict(profile, cell.variant, sample))

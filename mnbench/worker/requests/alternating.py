@@ -1,4 +1,4 @@
-"""One side of a comparison between runtimes that cannot share a process: it runs what it is told, when it is told."""
+"""One side of a comparison whose runtimes cannot share a process: run a session whenever the host asks."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import random
 from typing import Any, Callable
 
 from ..host.conditions import busy_reason
+from ..session import open_warm_sessions
 from ..timing import time_sequence
-from ..warm_session import open_sessions
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """Open this side of every row, tell how fast each is, and take turns until told that there are no more.
+    """Open this side of every row, send each session's latency, and run sessions until the host sends None.
 
-    A turn is (arm, runs); the reply holds the nanoseconds of each run by the wall's clock and by the CPU's.
+    The host sends (session, runs); the reply holds each run's nanoseconds by the wall clock and by the CPU clock.
     """
     reason = busy_reason(request["limits"])
     if reason:
         return {"busy": reason}
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    arms, host = open_sessions(request["arms"], draw, channel)
-    channel.send({"latencies_ns": [arm.latency_ns for arm in arms], "arms": [arm.facts for arm in arms], "host": host})
+    sessions, host = open_warm_sessions(request["arms"], draw, channel)
+    channel.send(
+        {
+            "latencies_ns": [session.latency_ns for session in sessions],
+            "arms": [session.facts for session in sessions],
+            "host": host,
+        }
+    )
     receive: Callable[[], tuple[int, int] | None] = channel.receive
-    for at, runs in iter(receive, None):
-        timings = time_sequence(arms[at].run for _ in range(runs))
+    for index, runs in iter(receive, None):
+        timings = time_sequence(sessions[index].run for _ in range(runs))
         channel.send((timings.latencies_ns, timings.cpu_ns))
     return {"ended": True}

@@ -1,4 +1,4 @@
-"""Turns a model into the form that a runtime reads, once for all processes that will run it."""
+"""Convert a model to the file that a runtime reads, once for all processes that run it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from ..session import load_runtime, unpack_arrays
 
 
-def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  nobody knows how long it takes
-    """The converted model, and how long that took."""
+def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  its duration cannot be predicted
+    """Return the converted model, and how long the conversion took."""
     convert = load_runtime(request).convert
     begin_ns = time.perf_counter_ns()
     model = convert(request["model"], unpack_arrays(request["inputs"]))

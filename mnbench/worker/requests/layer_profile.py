@@ -1,4 +1,4 @@
-"""What each node takes, in a session of its own. Profiling slows it down: none of its runs is a latency."""
+"""Time each kernel, in a session of its own. Profiling slows a session down, so none of its runs is a latency."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from typing import Any
 
 from ..host.facts import host_facts
 from ..runtimes import Refused
-from ..session import bind, load_runtime, session_arguments, unpack_arrays
+from ..session import bind, load_runtime, open_session
 from ..timing import time_runs
 
 WARMUP_RUNS = 5
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """The nodes of `model`, and of `probe`, a model that does next to nothing: the rest is the profiler's own work.
+    """Return the kernels of `model`, and of `probe`: a model that does almost nothing, which shows the profiler's cost.
 
-    Without a `probe` there is no such account.
+    Without a `probe` there are no kernels of it.
     """
     bind(request["cores"])
     runtime, host = load_runtime(request), host_facts()
     if not hasattr(runtime.Session, "end_profile"):
-        raise Refused(f"{request['runtime']} does not tell what its layers take")
-    chosen = session_arguments(request, cores=host["cores"])
+        raise Refused(f"{request['runtime']} cannot be profiled")
     runs = WARMUP_RUNS + request["runs"]
+    threads = 0
     nodes: dict[str, Any] = {"probe": []}
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        for what, inputs in (("model", "inputs"), ("probe", "probe_inputs")):
-            if request[what] is None:
+        for model, inputs in (("model", "inputs"), ("probe", "probe_inputs")):
+            if request[model] is None:
                 continue
-            chosen["inputs"] = unpack_arrays(request[inputs])
-            session = runtime.Session(request[what], profile=f"{folder}/{what}", **chosen)
-            first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+            changes = {"model": request[model], "inputs": request[inputs]}
+            session, threads, _, first_run_ns = open_session(
+                runtime, {**request, **changes}, cores=host["cores"], profile=f"{folder}/{model}"
+            )
             channel.send({"expected_s": runs * first_run_ns / 1e9})
             time_runs(session.run, min_runs=runs, min_duration_ns=0)
-            nodes[what] = session.end_profile(skip=1 + WARMUP_RUNS)
+            nodes[model] = session.end_profile(skip=1 + WARMUP_RUNS)
     return {
         "nodes": nodes["model"],
         "probe": nodes["probe"],
-        "threads": chosen["threads"],
+        "threads": threads,
         "runtime_version": runtime.version(),
         "host": host,
     }

@@ -9,39 +9,36 @@ from typing import Any, Callable, Dict, List
 import numpy as np
 
 from ..host.conditions import busy_reason
+from ..session import open_warm_sessions
 from ..timing import Clock, time_sequence
-from ..warm_session import open_sessions
 
 Run = Callable[[], object]
 Columns = Dict[str, List[int]]
 
-HEARD_NS = 500_000_000
-"""Time between two heartbeats."""
+HEARTBEAT_NS = 500_000_000
+"""Time between two messages to the host."""
 
 PAIR_COLUMNS = ("row", "sweep", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """Run rounds of pairs over all rows until the requested time has passed.
+    """Run pairs of all rows, round by round, until the requested time is over.
 
-    `arms` lists the sessions to open: baseline and candidate of each row in turn. If a session fails, the error is in
-    its facts and the row is left out.
+    `arms` requests the sessions: the baseline and the candidate of a row next to each other. A session that failed has
+    `error` in its facts, and its row is left out.
     """
     reason = busy_reason(request["limits"])
     if reason:
         return {"busy": reason}
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    arms, host = open_sessions(request["arms"], draw, channel)
-    rows = [
-        (at // 2, *arms[at : at + 2])
-        for at in range(0, len(arms), 2)
-        if not any("error" in arm.facts for arm in arms[at : at + 2])
-    ]
+    sessions, host = open_warm_sessions(request["arms"], draw, channel)
+    pairs = {row: (sessions[2 * row], sessions[2 * row + 1]) for row in range(len(sessions) // 2)}
+    pairs = {row: pair for row, pair in pairs.items() if not any("error" in session.facts for session in pair)}
     columns = run_rounds(
-        {row: (base.run, candidate.run) for row, base, candidate in rows},
+        {row: (baseline.run, candidate.run) for row, (baseline, candidate) in pairs.items()},
         {
-            row: pairs_per_block(base.latency_ns + candidate.latency_ns, **request["burst"])
-            for row, base, candidate in rows
+            row: pairs_per_block(baseline.latency_ns + candidate.latency_ns, **request["block"])
+            for row, (baseline, candidate) in pairs.items()
         },
         duration_ns=request["duration_ns"],
         draw=draw,
@@ -49,7 +46,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     )
     return {
         "columns": {name: np.array(values, np.int64).tobytes() for name, values in columns.items()},
-        "arms": [arm.facts for arm in arms],
+        "arms": [session.facts for session in sessions],
         "host": host,
     }
 
@@ -61,7 +58,7 @@ def pairs_per_block(pair_ns: int, *, duration_ns: int, min_pairs: int) -> int:
 
 def run_rounds(
     rows: dict[int, tuple[Run, Run]],
-    bursts: dict[int, int],
+    blocks: dict[int, int],
     *,
     duration_ns: int,
     draw: random.Random,
@@ -69,28 +66,31 @@ def run_rounds(
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Columns:
-    """Run blocks of all rows in random order, round after round, until the time has passed; at least one round."""
+    """Run a block of pairs of each row, in random order, round by round; stop when the time is over.
+
+    The first round is always completed.
+    """
     columns: Columns = {name: [] for name in PAIR_COLUMNS}
-    begin = heard = clock()
-    sweep = 0
+    begin = last_message = clock()
+    round_number = 0
     while rows:
         for row in draw.sample(sorted(rows), len(rows)):
             now = clock()
-            if sweep and now - begin >= duration_ns:
+            if round_number and now - begin >= duration_ns:
                 return columns
-            if now - heard >= HEARD_NS:
-                heard = now
+            if now - last_message >= HEARTBEAT_NS:
+                last_message = now
                 on_progress(max(0, begin + duration_ns - now))
-            first = run_orders(bursts[row], draw)
+            first = run_orders(blocks[row], draw)
             result = time_pairs(*rows[row], first, clock=clock, cpu_clock=cpu_clock)
-            for name, values in zip(PAIR_COLUMNS, ([row] * len(first), [sweep] * len(first), first, *result)):
+            for name, values in zip(PAIR_COLUMNS, ([row] * len(first), [round_number] * len(first), first, *result)):
                 columns[name] += values
-        sweep += 1
+        round_number += 1
     return columns
 
 
 def run_orders(count: int, draw: random.Random) -> list[int]:
-    """Return which side runs first in each pair, 0 or 1: both equally often, in random order."""
+    """Draw which side of each pair runs first, 0 or 1: each equally often, in random order."""
     half = [0, 1] * (count // 2) + [draw.randrange(2)] * (count % 2)
     return draw.sample(half, count)
 
@@ -98,13 +98,14 @@ def run_orders(count: int, draw: random.Random) -> list[int]:
 def time_pairs(
     baseline: Run, candidate: Run, first: list[int], *, clock: Clock, cpu_clock: Clock
 ) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Return wall time and thread CPU time of baseline and candidate in every pair."""
-    arms = (baseline, candidate)
-    wall, worked = time_sequence(
-        [run for item in first for run in (arms[item], arms[1 - item])], clock=clock, cpu_clock=cpu_clock
+    """Time pairs. Return wall nanoseconds of baseline and candidate, then CPU nanoseconds of both."""
+    sides = (baseline, candidate)
+    timings = time_sequence(
+        [sides[side] for leader in first for side in (leader, 1 - leader)], clock=clock, cpu_clock=cpu_clock
     )
 
-    def of(side: int, result: list[int]) -> list[int]:
-        return [result[2 * at + (item != side)] for at, item in enumerate(first)]
+    def of(side: int, times_ns: list[int]) -> list[int]:
+        return [times_ns[2 * index + (leader != side)] for index, leader in enumerate(first)]
 
-    return of(0, wall), of(1, wall), of(0, worked), of(1, worked)
+    wall_ns, cpu_ns = timings
+    return of(0, wall_ns), of(1, wall_ns), of(0, cpu_ns), of(1, cpu_ns)

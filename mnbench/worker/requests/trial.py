@@ -1,8 +1,7 @@
-"""One visit: create a session, run it for the first time, warm it up, time it, and tell what was found."""
+"""One trial: create a session, run it for the first time, warm it up and time it."""
 
 from __future__ import annotations
 
-import time
 from statistics import median
 from typing import Any, Callable
 
@@ -10,25 +9,21 @@ from ..host.conditions import conditions
 from ..host.facts import host_facts, peak_rss_bytes
 from ..host.gpu import gpu_conditions
 from ..host.installed import library_sha256
-from ..session import bind, load_runtime, pack_array, session_arguments
+from ..session import bind, load_runtime, open_session, pack_array
 from ..timing import time_runs, warm_up
 
 COPY_RUNS = 20
-"""How often the copies to and from a device's own memory are timed."""
+"""Timed copies to and from a device's own memory."""
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """One fresh session, measured by the protocol in `request`."""
+    """Measure one fresh session as `request` says."""
     bind(request["cores"])
     runtime, host, before = load_runtime(request), host_facts(), conditions()
-    chosen = session_arguments(request, cores=host["cores"])
-    begin_ns = time.perf_counter_ns()
-    session = runtime.Session(request["model"], **chosen)
-    session_ns = time.perf_counter_ns() - begin_ns
-    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+    session, threads, session_ns, first_run_ns = open_session(runtime, request, cores=host["cores"])
     runs = 2 * request["warmup_runs"] + request["min_runs"]
-    expect_ns = runs * first_run_ns + request["max_warmup_ns"] + request["min_duration_ns"]
-    channel.send({"expected_s": expect_ns / 1e9})
+    expected_ns = runs * first_run_ns + request["max_warmup_ns"] + request["min_duration_ns"]
+    channel.send({"expected_s": expected_ns / 1e9})
     warmup_ns = warm_up(
         session.run,
         min_runs=request["warmup_runs"],
@@ -47,7 +42,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "outputs": [pack_array(output) for output in session.outputs()],
         "copies_ns": {name: _duration_ns(copy) for name, copy in session.copies().items()},
         "placement": session.placement(),
-        "threads": chosen["threads"],
+        "threads": threads,
         "runtime": {
             "name": request["runtime"],
             "version": runtime.version(),
