@@ -11,11 +11,12 @@ from mnbench.plots.points import AXES, COST_KINDS, MAX_DETAILED_POINTS, CostKind
 from mnbench.plots.scatter import Sizes, accuracy_plot, cost_plot, roofline_plot
 from mnbench.plots.theme import Theme
 from mnbench.plots.write import HEIGHT, PANEL_WIDTH, WIDTH, combine_panels
-from mnbench.results import layer_profile, raw
+from mnbench.results import layer_profile
 from mnbench.results.columns import record_accuracy
 from mnbench.results.latency_table import setting_label
 from mnbench.results.layer_profile import LayerProfile
 from mnbench.results.record import Record
+from mnbench.results.store import raw_latencies
 from mnbench.units import to_billions
 
 PlotKind: TypeAlias = Literal["mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution"]
@@ -66,7 +67,7 @@ class Plot:
             case "layers":
                 return bool(self.find_profiles(records))
             case "distribution":
-                return any(raw.raw_latencies(self.results, record) for record in records)
+                return any(raw_latencies(self.results, record) for record in records)
             case _:
                 return bool(records)
 
@@ -97,7 +98,7 @@ class Plot:
         """The raw samples of the first few that have any."""
         entries: dict[str, list[Any]] = {}
         for record in records:
-            latencies = raw.raw_latencies(self.results, record) if len(entries) < MAX_CURVES else []
+            latencies = raw_latencies(self.results, record) if len(entries) < MAX_CURVES else []
             if latencies:
                 entries[record.variant] = latencies
         return entries

@@ -42,7 +42,7 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     """The first of a graph is named with the graph, and an only one by it."""
     latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
-    low, high = latency.low_with_drift or latency.low, latency.high_with_drift or latency.high
+    low, high = latency.interval
     text = COLUMNS["latency_ns"].text(record)
     marks = [mark for mark in ("≈", "!") if mark in text]
     name = " ".join([*([_graph(record)] if first else []), *([_short(record)] if of_graph > 1 else [])])

@@ -189,7 +189,7 @@ def best_within(records: Sequence[Record], budgets_ns: Sequence[float], column: 
 
 def _upper(latency: Latency | None) -> int:
     assert latency
-    return latency.high_with_drift or latency.high
+    return latency.interval[1]
 
 
 def best_table(records: Sequence[Record], budgets_ns: Sequence[float], column: str) -> Table[Best]:

@@ -30,7 +30,7 @@ def _interval(record: Record) -> str | None:
     latency = record.latency_ns
     if not latency:
         return None
-    low, high = latency.low_with_drift or latency.low, latency.high_with_drift or latency.high
+    low, high = latency.interval
     return f"{format_ms(low)}–{format_ms(high)}"
 
 

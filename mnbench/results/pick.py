@@ -81,7 +81,7 @@ def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: i
 
 def _candidate(record: Record, accuracy: PublishedAccuracy, budget_ns: int, max_bytes: int | None) -> PickCandidate:
     assert record.latency_ns
-    high_ns = record.latency_ns.high_with_drift or record.latency_ns.high
+    _, high_ns = record.latency_ns.interval
     size_bytes = record.params * ELEMENT_BYTES[record.precision]
     slow, large = high_ns > budget_ns, max_bytes is not None and size_bytes > max_bytes
     fit: Fit = "fits"

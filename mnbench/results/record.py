@@ -31,6 +31,11 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     high_with_drift: int | None = None
 
     @property
+    def interval(self) -> tuple[int, int]:
+        """The interval, with the host's drift if it was calibrated."""
+        return self.low_with_drift or self.low, self.high_with_drift or self.high
+
+    @property
     def precision(self) -> float:
         """How far the interval's farther end lies from the median, as a share of it; of one process, infinite."""
         return max(self.high / self.median - 1, 1 - self.low / self.median) if self.coverage else math.inf

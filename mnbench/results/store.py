@@ -1,4 +1,4 @@
-"""Results on disk: `<device>.jsonl`, only ever appended to, and the raw samples of each visit under `raw/`."""
+"""Results on disk: `<device>.jsonl`, an append-only file of records, and the raw results of each trial under `raw/`."""
 
 import json
 import os
@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from glob import escape
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from typing import Any
 import msgspec
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.results.npz_archive import read_archive, write_archive
 from mnbench.results.record import SCHEMA, Record
 from mnbench.results.trial_result import TrialResult
 
@@ -25,7 +26,7 @@ ARGUMENTS = "arguments.json"
 
 
 class ResultsFile:
-    """The results folder of a workspace, for one device."""
+    """The records of one device in a results folder."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self.folder = folder
@@ -33,7 +34,7 @@ class ResultsFile:
         self.raw_folder = folder / "raw"
 
     def append(self, record: Record) -> None:
-        """Add a record. It is on disk when this returns; if it cannot be, the file is as it was.
+        """Append a record. It is on disk when this returns; on failure, the file does not change.
 
         Raises:
             FileError: no space, no permission.
@@ -47,7 +48,7 @@ class ResultsFile:
             raise atomic_files.write_error(self.path, failure) from failure
 
     def read_records(self) -> list[Record]:
-        """Every whole record, oldest first. A half-written last line, from a crash or a full disk, is left out.
+        """Return all complete records, oldest first. A half-written last line (a crash, a full disk) is left out.
 
         Raises:
             ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
@@ -63,9 +64,10 @@ class ResultsFile:
         return parse_records(self.path, data)
 
     def open_run(self, plan_id: str, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "RunFolder":
-        """The plan's last unfinished run that nobody else is at, or else a new one. `fresh` gives the unfinished up.
+        """Return the last unfinished run of a plan that no other process holds, or else a new run.
 
-        `arguments` are kept with a new run until it is finished, for `unfinished`.
+        With `fresh`, finish the unfinished runs instead. `arguments` are stored with a new run until it is finished:
+        `last_unfinished_arguments` returns them.
         """
         recorded = self.read_records()
         try:
@@ -77,24 +79,32 @@ class ResultsFile:
                     return run
                 run.finish()
                 run.unlock()
-            for attempt in count():
-                started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
-                folder = self.raw_folder / f"{started}-{plan_id}"
-                try:
-                    folder.mkdir(parents=True)
-                except FileExistsError:
-                    continue
-                atomic_files.write_atomically(folder / ARGUMENTS, json.dumps(arguments).encode(), durable=False)
-                run = RunFolder(folder, set())
-                run.try_lock()
-                return run
-            raise AssertionError
+            folder = new_run_folder(self.raw_folder, plan_id)
+            atomic_files.write_atomically(folder / ARGUMENTS, json.dumps(arguments).encode(), durable=False)
+            run = RunFolder(folder, set())
+            run.try_lock()
         except OSError as failure:
             raise atomic_files.write_error(self.raw_folder, failure) from failure
+        return run
+
+
+def new_run_folder(raw_folder: Path, suffix: str) -> Path:
+    """Create a folder that is named after the time and this suffix.
+
+    Raises:
+        OSError: no permission.
+    """
+    for attempt in count():
+        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
+        with suppress(FileExistsError):
+            folder = raw_folder / f"{started}-{suffix}"
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError
 
 
 def parse_records(path: Path, data: bytes) -> list[Record]:
-    """The records in the bytes of a file.
+    """Return the records in the bytes of a file.
 
     Raises:
         ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
@@ -104,7 +114,7 @@ def parse_records(path: Path, data: bytes) -> list[Record]:
 
 
 def last_unfinished_arguments(results: Path) -> list[str]:
-    """The arguments of the last run, on whatever device, that was not finished and that nobody is at.
+    """Return the arguments of the last unfinished run, on any device, that no process holds.
 
     Raises:
         ResultsError: there is none.
@@ -114,16 +124,16 @@ def last_unfinished_arguments(results: Path) -> list[str]:
         if run.try_lock():
             run.unlock()
             return json.loads((folder / ARGUMENTS).read_bytes())
-    raise ResultsError(f"{results}: holds no unfinished run", hint="start one: mnbench run v1")
+    raise ResultsError(f"{results}: there is no unfinished run", hint="start one: mnbench run v1")
 
 
 def _unfinished(raw: Path, pattern: str) -> list[Path]:
-    """The folders of unfinished runs, the last first."""
+    """Return the folders of unfinished runs, the last first."""
     return sorted((path.parent for path in raw.glob(f"{pattern}/{ARGUMENTS}")), reverse=True)
 
 
 class RunFolder:
-    """One run of a plan: the samples of its visits, each in a file of its own, and which cells have their record."""
+    """A run of a plan: the results of its trials, each in a file, and the variants that have a record."""
 
     def __init__(self, folder: Path, recorded: set[str]) -> None:
         self.path = folder
@@ -132,11 +142,11 @@ class RunFolder:
 
     @property
     def id(self) -> str:
-        """When it started and of which plan it is."""
+        """The time when the run started, and the id of its plan."""
         return self.path.name
 
     def try_lock(self) -> bool:
-        """Keep others from continuing this run, until this process ends."""
+        """Lock the run for this process. Return False if another process holds it."""
         try:
             self._lock.acquire()
         except Timeout:
@@ -144,15 +154,15 @@ class RunFolder:
         return True
 
     def unlock(self) -> None:
-        """Let others continue this run."""
+        """Let other processes continue this run."""
         self._lock.release()
 
     def finish(self) -> None:
-        """The command that began this run is done: nobody continues it."""
+        """Mark the run as finished: no command continues it."""
         (self.path / ARGUMENTS).unlink(missing_ok=True)
 
     def discard_if_empty(self) -> None:
-        """Of a run that found nothing, leave nothing behind."""
+        """Remove the run if it has no trials, and the folders above it if they are empty."""
         if not self.trial_count:
             self.finish()
             (self.path / "lock").unlink(missing_ok=True)
@@ -160,50 +170,53 @@ class RunFolder:
                 for folder in (self.path, self.path.parent, self.path.parent.parent):
                     folder.rmdir()
 
-    def save_trial(self, variant: str, process: int, sample: TrialResult) -> None:
-        """Keep a visit's sample: every nanosecond, and the facts beside them.
+    def save_trial(self, variant: str, process: int, result: TrialResult) -> None:
+        """Store the result of a trial.
 
         Raises:
             FileError: no space, no permission.
         """
-        entries = {field.name: getattr(sample, field.name) for field in fields(sample)}
-        arrays: dict[str, Any] = {name: value for name, value in entries.items() if isinstance(value, np.ndarray)}
-        facts = {name: value for name, value in entries.items() if name not in arrays}
-        packed = BytesIO()
-        np.savez_compressed(packed, allow_pickle=False, **arrays, facts=np.array(json.dumps(facts)))
-        atomic_files.write_atomically(self.path / f"{variant}.{process}.npz", packed.getvalue())
+        values = {field.name: getattr(result, field.name) for field in fields(result)}
+        arrays: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        facts = {name: value for name, value in values.items() if name not in arrays}
+        write_archive(self.path / f"{variant}.{process}.npz", arrays, facts)
 
     def load_trials(self, variant: str) -> dict[int, TrialResult]:
-        """The samples kept of a cell that can be read, by process, in order."""
-        entries: dict[int, TrialResult] = {}
+        """Return the stored results of a variant that can be read, by process, in order."""
+        results: dict[int, TrialResult] = {}
         for path in self.path.glob(f"{escape(variant)}.*.npz"):
             process = path.name.removeprefix(f"{variant}.").removesuffix(".npz")
             with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
-                entries[int(process)] = _sample(path)
-        return dict(sorted(entries.items()))
+                arrays, facts = read_archive(path)
+                results[int(process)] = TrialResult(**arrays, **facts)
+        return dict(sorted(results.items()))
 
     def delete_trials(self, variant: str) -> None:
-        """Give up what is kept of a cell."""
+        """Delete the stored results of a variant."""
         for path in self.path.glob(f"{escape(variant)}.*.npz"):
             path.unlink()
 
     @property
     def trial_count(self) -> int:
-        """How many visits are kept."""
+        """The number of stored trials."""
         return sum(1 for _ in self.path.glob("*.npz"))
 
 
-def _sample(path: Path) -> TrialResult:
-    with path.open("rb") as file, np.load(file) as arrays:
-        entries = dict(arrays)
-    facts: dict[str, Any] = json.loads(str(entries.pop("facts")))
-    return TrialResult(**entries, **facts)
+def raw_latencies(results: Path, record: Record) -> list[NDArray[np.int64]]:
+    """Return the latencies of all timed runs, in ns, an array for each process; none if none are stored."""
+    latencies: list[NDArray[np.int64]] = []
+    folder = results / "raw" / record.run
+    # Most tables have no raw folder, and checking for it is faster than matching a pattern.
+    for path in sorted(folder.glob(f"{escape(record.variant)}.*.npz")) if folder.is_dir() else ():
+        with suppress(Exception), np.load(path) as arrays:  # spoiled archives raise whatever zipfile and numpy raise
+            latencies.append(arrays["latencies_ns"])
+    return latencies
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Write the line behind the last whole one, over what a crash may have left there, and put that back on failure.
+    """Write the line after the last complete one, over a half-written line; restore the file on failure.
 
-    Unbuffered: nothing is left to be flushed later.
+    Writes are unbuffered, so that nothing is flushed later.
     """
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -230,7 +243,7 @@ def _write(file: int, data: bytes, start: int) -> None:
 
 
 def _whole(line: bytes) -> list[bytes]:
-    """The line in a list, if it is a whole record that only lacks its end of line."""
+    """Return the line in a list if it is a complete record without a line end, or else an empty list."""
     try:
         msgspec.json.decode(line, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -246,7 +259,7 @@ def _record(path: Path, number: int, line: bytes) -> Record:
         schema = _schema(line)
         if schema <= SCHEMA:
             raise ResultsError(
-                f"{path}: line {number} is no record: {failure}",
+                f"{path}: line {number} is not a record: {failure}",
                 hint="restore the line from version control, or delete it",
             ) from failure
     else:

@@ -42,8 +42,8 @@ def start_command(text):
 FAILURES = {
     "run v1 --alpha 0.25 --res 32 --cores 99": "device cpu: cannot be bound to cores 99",
     "run v1 --alpha 0.25 --res 32 --cores 0,1000000": "device cpu: cannot be bound to cores 1000000",
-    "run --resume": "results: holds no unfinished run",
-    "run --resume --results file": "file: holds no unfinished run",
+    "run --resume": "results: there is no unfinished run",
+    "run --resume --results file": "file: there is no unfinished run",
     # α
     "cost v1 --alpha 0": "alpha 0 is impossible",
     "cost v1 --alpha -1": "alpha -1 is impossible",

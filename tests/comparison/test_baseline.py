@@ -324,7 +324,7 @@ def test_a_missing_row_fails(invoke, table):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "there is no such table"), (b"", "holds no latencies"), (b"{}\n{}\n", "line 1 is no record")],
+    [(None, "there is no such table"), (b"", "holds no latencies"), (b"{}\n{}\n", "line 1 is not a record")],
 )
 def test_a_broken_table_is_told(invoke, workspace, content, message):
     """In a line."""

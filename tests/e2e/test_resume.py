@@ -94,7 +94,7 @@ def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
     assert [130, 130, 1, 1] == [item.exit_code for item in (first, second, third, last)]
     assert "" == second.stdout
     assert "cells could not be measured" in third.stderr
-    assert "holds no unfinished run" in last.stderr
+    assert "there is no unfinished run" in last.stderr
 
 
 def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkeypatch):
@@ -129,4 +129,4 @@ def test_resume_passes_over_a_run_that_another_process_is_at(invoke, interrupt, 
     with FileLock(marker.with_name("lock")):
         held = invoke("run", "--resume")
 
-    assert (1, True) == (held.exit_code, "holds no unfinished run" in held.stderr)
+    assert (1, True) == (held.exit_code, "there is no unfinished run" in held.stderr)

@@ -80,7 +80,7 @@ def test_a_corrupt_line_in_the_middle_is_named(store, make_record, bad):
     store.folder.mkdir()
     store.path.write_bytes(line_of(make_record()) * 2 + bad + b"\n" + line_of(make_record()))
 
-    with pytest.raises(ResultsError, match=r"cpu\.jsonl: line 3 is no record") as caught:
+    with pytest.raises(ResultsError, match=r"cpu\.jsonl: line 3 is not a record") as caught:
         store.read_records()
     assert caught.value.hint
 
