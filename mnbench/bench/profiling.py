@@ -15,24 +15,13 @@ from mnbench.network.layer import FUSED_KINDS, Layer
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.stats import median
+from mnbench.targets.runtimes import ProfilerNodes, runtime_facts
 from mnbench.targets.transport import call_worker
 
 RUNS = 50
 
-PROBED_RUNTIME = "onnxruntime"
-"""The runtime whose profiler's own work is known, so that it is taken off."""
-
-CONVERSION_OPS = frozenset(
-    {"Cast", "DequantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear", "Transpose"}
-    | {"Reorder", "ReorderInput", "ReorderOutput"}
-)
-"""Operators that a runtime adds between layers, to bring a tensor into another form or place."""
-
-PREFIXES = ("InsertedPrecisionFreeCast_", "fused ")
-"""What onnxruntime puts before the names of nodes that it changes."""
-
-PIECES = {"hard_swish": ("HardSigmoid", "Mul")}
-"""Layers that onnxruntime takes apart where it has no kernel for them, into nodes without the layer's name."""
+CONVERSION_OPS = frozenset({"Cast", "DequantizeLinear", "QuantizeLinear", "Transpose"})
+"""ONNX operators that a runtime adds between layers, to convert a tensor or to change its layout."""
 
 _IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED_KINDS)
 
@@ -44,12 +33,13 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
         TrialError: the worker crashed, hung or failed.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    item = np.ones(1, np.float32)
+    profiler = runtime_facts(plan.device.runtime).profiler_nodes
+    array = np.ones(1, np.float32)
     request = {
         "kind": "layer_profile",
         **session_request(plan.device, case, convert_model(plan.device, case).path),
-        "probe": probe_models.idle_model().data if plan.device.runtime == PROBED_RUNTIME else None,
-        "probe_inputs": {"x": (str(item.dtype), item.shape, item.tobytes())},
+        "probe": probe_models.idle_model().data if profiler.probed else None,
+        "probe_inputs": {"x": (str(array.dtype), array.shape, array.tobytes())},
         "runs": runs,
     }
     answer = call_worker(plan.device, request, timeout_s=plan.sampling.timeout_s)
@@ -64,7 +54,7 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         runs=runs,
         latency_ns=latency_ns,
-        parts=assign_kernels(nodes, case.layers, ELEMENT_BYTES[case.precision]),
+        parts=assign_kernels(nodes, case.layers, ELEMENT_BYTES[case.precision], profiler),
     )
 
 
@@ -86,11 +76,13 @@ def subtract_overhead(nodes: Sequence[KernelTime], probe: Sequence[KernelTime]) 
     ]
 
 
-def assign_kernels(nodes: Sequence[KernelTime], layers: Sequence[Layer], element_bytes: int) -> tuple[LayerTime, ...]:
+def assign_kernels(
+    nodes: Sequence[KernelTime], layers: Sequence[Layer], element_bytes: int, profiler: ProfilerNodes
+) -> tuple[LayerTime, ...]:
     """Every layer and every node once: a layer with the nodes that compute it, other nodes behind what they follow."""
     of: dict[str, list[KernelTime]] = {layer.scope: [] for layer in layers}
     behind: dict[str, list[LayerTime]] = {}
-    computed, last = _computed(layers), None
+    computed, last = _computed(layers, profiler), None
     for node in nodes:
         layer = computed(node, last)
         if layer:
@@ -118,21 +110,22 @@ def _part(layer: Layer, nodes: Sequence[KernelTime], element_bytes: int) -> Laye
     )
 
 
-def _computed(layers: Sequence[Layer]) -> Callable[[KernelTime, Layer | None], Layer | None]:
+def _computed(layers: Sequence[Layer], profiler: ProfilerNodes) -> Callable[[KernelTime, Layer | None], Layer | None]:
     """Finds the layer that a node computes, given the layer computed before it.
 
     A runtime names a node that it made of others after one of them, or after what that one writes:
     `conv1/relu6_nchwc` is the convolution before conv1/relu6, in another memory layout and with the activation in it.
     """
+    conversions = CONVERSION_OPS | set(profiler.conversions)
     writers = {tensor.name: layer for layer in layers for tensor in layer.outputs}
     known = writers | {layer.scope: layer for layer in reversed(layers)}
-    apart = {layer.inputs[0].name: layer for layer in layers if layer.kind in PIECES}
+    apart = {layer.inputs[0].name: layer for layer in layers if layer.kind in profiler.split}
     longest_first = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    begins = re.compile(rf"(?:{'|'.join(PREFIXES)})?({longest_first})(?![^\W_])")
+    begins = re.compile(rf"(?:{'|'.join(profiler.prefixes)})?({longest_first})(?![^\W_])")
 
     def named(node: KernelTime) -> Layer | None:
         exact = known.get(node.name)
-        if exact or node.op in CONVERSION_OPS:
+        if exact or node.op in conversions:
             return exact
         match = begins.match(node.name)
         layer = known.get(match[1]) if match else None
@@ -142,7 +135,7 @@ def _computed(layers: Sequence[Layer]) -> Callable[[KernelTime, Layer | None], L
 
     def piece(node: KernelTime, last: Layer) -> Layer | None:
         near = (last, *(apart[tensor.name] for tensor in last.outputs if tensor.name in apart))
-        return next((layer for layer in near if node.op in PIECES.get(layer.kind, ())), None)
+        return next((layer for layer in near if node.op in profiler.split.get(layer.kind, ())), None)
 
     return lambda node, last: named(node) or (piece(node, last) if last else None)
 

@@ -1,20 +1,17 @@
 """What a worker is asked: how to run a case, with its model in the form that the runtime reads."""
 
-import ast
 import hashlib
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-import mnbench.worker.runtimes
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.errors import TrialError
 from mnbench.targets.device import Device
+from mnbench.targets.runtimes import runtime_facts
 from mnbench.targets.transport import call_worker, provide_file
 
 CONVERT_TIMEOUT_S = 300.0
@@ -66,7 +63,7 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
         TrialError: it cannot be converted.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    if not needs_conversion(device.runtime):
+    if runtime_facts(device.runtime).reads_onnx:
         return ConvertedModel(case.path, None)
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
     path, taken = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
@@ -79,10 +76,3 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
         atomic_files.write_atomically(path, answer["model"], durable=False)
         atomic_files.write_atomically(taken, str(answer["duration_ns"]).encode(), durable=False)
     return ConvertedModel(path, int(taken.read_bytes()))
-
-
-@cache
-def needs_conversion(runtime: str) -> bool:
-    """Whether the runtime's file has a function `convert`. Here, where the runtime may be missing, it is only read."""
-    source = (resources.files(mnbench.worker.runtimes) / f"{runtime}.py").read_text(encoding="utf-8")
-    return any(isinstance(item, ast.FunctionDef) and item.name == "convert" for item in ast.parse(source).body)

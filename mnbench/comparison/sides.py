@@ -16,11 +16,12 @@ from mnbench.network.variant import ModelSource, OnnxFile, Precision, Variant
 from mnbench.results.record import SessionOptions
 from mnbench.targets.device import Device
 from mnbench.targets.environments import create_environment, is_used_by, required_packages, with_packages
-from mnbench.targets.runtimes import runtime_names
+from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.targets.transport import shares_files
 
 RUNTIME_PATTERN = re.compile(rf"(?:{'|'.join(runtime_names())})(?:-[a-z0-9-]+)?(?:\s*[=<>!~]=?.*)?", re.IGNORECASE)
-SETTING_PATTERN = re.compile(r"(?:session|provider|ep|mlas|optimization|memory)\.[\w.]*=[^=]*|threads=\d+")
+SETTING_PREFIXES = [re.escape(prefix) for name in runtime_names() for prefix in runtime_facts(name).setting_prefixes]
+SETTING_PATTERN = re.compile(rf"(?:provider\.|{'|'.join(SETTING_PREFIXES)})[\w.]*=[^=]*|threads=\d+")
 DEFAULT = "default"
 """The device as its profile has it, beside one with other settings."""
 

@@ -34,6 +34,16 @@ def host_fingerprint(device: Device) -> dict[str, Any]:
     }
 
 
+def runtime_version(device: Device) -> str:
+    """Return the version of the runtime in the device's environment; empty, if it is not installed there.
+
+    Raises:
+        UnreachableError: no worker starts there.
+    """
+    request = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
+    return call_worker(device, request, timeout_s=TIMEOUT_S)["runtime_version"] or ""
+
+
 def cache_path(kind: str, setting: dict[str, Any]) -> Path:
     """The file for figures of that kind in that setting, in the user's cache (XDG base directory specification)."""
     digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]

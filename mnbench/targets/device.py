@@ -9,7 +9,7 @@ import msgspec
 
 from mnbench.errors import DeviceFileError
 from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
-from mnbench.targets.runtimes import runtime_names
+from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.workspace import built_in, check_name, find_table, table_paths
 
 OPTIONS = ("options", "provider_options", "environment")
@@ -74,7 +74,7 @@ class Device(TomlStruct, frozen=True, kw_only=True):
     @property
     def nvidia(self) -> bool:
         """Whether an NVIDIA GPU computes."""
-        return self.provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+        return self.provider in runtime_facts(self.runtime).nvidia_providers
 
     @property
     def emulated(self) -> bool:

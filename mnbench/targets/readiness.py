@@ -2,21 +2,14 @@
 
 import platform
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 
 from mnbench.targets.build_once import is_built
 from mnbench.targets.device import Device
 from mnbench.targets.environments import environment_path, required_packages
 from mnbench.targets.resolve import resolve_target
+from mnbench.targets.runtimes import runtime_facts
 from mnbench.worker.host.installed import find_distribution
-
-PROVIDER_LIBRARIES = {
-    "CUDAExecutionProvider": "onnxruntime_providers_cuda",
-    "TensorrtExecutionProvider": "onnxruntime_providers_tensorrt",
-}
-"""Providers that lie in a library of their own, by which one can see that they are installed."""
-
-BUILT_IN_PROVIDERS = frozenset({"CPUExecutionProvider", "CPU"})
-"""Providers that every build of a runtime has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +60,13 @@ def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
 def _here(device: Device, probe: Readiness) -> Readiness:
     """Of a device that is run by this Python."""
     distribution = find_distribution(device.runtime)
-    library = PROVIDER_LIBRARIES.get(device.provider)
-    if distribution and (
-        device.provider in BUILT_IN_PROVIDERS
-        or any(library and library in package_path.name for package_path in distribution.files or ())
-    ):
+    library = runtime_facts(device.runtime).provider_libraries.get(device.provider)
+    if distribution and library is not None and (not library or _holds(distribution, library)):
         return Readiness(ready=True)
     if distribution and device.systems:
         return probe
     return Readiness(ready=False, command=device.install_hint or f"pip install {device.runtime}")
+
+
+def _holds(distribution: Distribution, library: str) -> bool:
+    return any(library in path.name for path in distribution.files or ())

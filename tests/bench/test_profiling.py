@@ -24,9 +24,12 @@ from mnbench.network.variant import Variant
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
 from mnbench.targets.device import read_device
+from mnbench.targets.runtimes import runtime_facts
 from mnbench.worker.runtimes.onnxruntime import kernels
 from mnbench.workspace import built_in, table_paths
 
+PROFILER = runtime_facts("onnxruntime").profiler_nodes
+CONVERSIONS = CONVERSION_OPS | set(PROFILER.conversions)
 RECORDED = Path(__file__).parents[1] / "data" / "profile-onnxruntime-1.32.json"
 CPU = "CPUExecutionProvider"
 RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--duration", "0.01", "--profile")
@@ -53,7 +56,7 @@ def node(name, op="Conv", duration_ns=1000, tensors=3, provider=CPU):
 
 def places(nodes, layers):
     """Where each node went: its layer's scope, or `+` and its own name."""
-    parts = assign_kernels(nodes, layers, 4)
+    parts = assign_kernels(nodes, layers, 4, PROFILER)
     return {kernel.name: f"+ {part.scope}" if part.added else part.scope for part in parts for kernel in part.nodes}
 
 
@@ -68,7 +71,7 @@ def made(layers, nodes, **changes):
         "measured_at": "2026-01-01T00:00:00+00:00",
         "runs": 50,
         "latency_ns": 10_000,
-        "parts": assign_kernels(nodes, layers, 4),
+        "parts": assign_kernels(nodes, layers, 4, PROFILER),
     }
     return LayerProfile(**facts | changes)
 
@@ -222,7 +225,9 @@ def test_every_family_joins(name, precision, tmp_path):
 
     assert [] == [part.scope for part in counted if not part.nodes]
     assert sum(part.mult_adds for part in profile.parts) == cell.cost.mult_adds
-    assert set() == {kernel.op for part in profile.parts if part.added for kernel in part.nodes} - CONVERSION_OPS
+    assert set() == {kernel.op for part in profile.parts if part.added for kernel in part.nodes} - CONVERSION_OPS - set(
+        PROFILER.conversions
+    )
     assert {CPU} == {kernel.provider for part in profile.parts for kernel in part.nodes}
     assert 0 < profile.assigned_share <= 1
 

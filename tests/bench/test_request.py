@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from common import SMALL
 
-from mnbench.bench.request import convert_model, needs_conversion
+from mnbench.bench.request import convert_model
 from mnbench.errors import TrialError
+from mnbench.targets.runtimes import runtime_facts
 from mnbench.worker.requests.convert import handle
 from mnbench.worker.runtimes import Refused, as_file, run_converter
 from mnbench.worker.serve import serve
@@ -42,8 +43,8 @@ def test_runtimes_that_read_onnx_convert_nothing(make_device, make_cell, convert
 
     assert (cell.path, None) == convert_model(make_device(runtime="openvino"), cell)
     assert [] == converter.requests
-    assert {"mnn": True, "ncnn": True, "onnxruntime": False, "openvino": False} == {
-        name: needs_conversion(name) for name in ("mnn", "ncnn", "onnxruntime", "openvino")
+    assert {"mnn": False, "ncnn": False, "onnxruntime": True, "openvino": True} == {
+        name: runtime_facts(name).reads_onnx for name in ("mnn", "ncnn", "onnxruntime", "openvino")
     }
 
 

@@ -46,9 +46,12 @@ def command(
     and measured beside what is there now; its number is not used. Rows in which nothing has changed cost no time.
     MODEL names .onnx files of your own that have rows. Exit code 0: no row is slower; 3: some are; 4: nobody can tell.
     """
+    from mnbench.cli.measuring import announce_environment
     from mnbench.cli.progress_bar import show_progress
     from mnbench.comparison.baseline import RequestBuilder
+    from mnbench.hosts.host_facts import runtime_version
     from mnbench.network.variant import OnnxFile
+    from mnbench.targets.environments import prepare_device
 
     records = () if base_ref else _records(table)
     profile = read_device(judging["device"] or table.stem)
@@ -56,8 +59,9 @@ def command(
     own = {OnnxFile(path=path).name: path for path in models}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
+        version = "" if base_ref else runtime_version(prepare_device(profile, on_create=announce_environment))
         baseline = RequestBuilder(
-            table.parent, folder, device=profile, version=_version(), own=own, every=every or settings.self_check
+            table.parent, folder, device=profile, version=version, own=own, every=every or settings.self_check
         )
         if base_ref:
             _from_revision(stack, baseline, base_ref, table, folder)
@@ -119,10 +123,3 @@ def _records(table: Path) -> Sequence["Record"]:
     if not records:
         raise ResultsError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
     return records
-
-
-def _version() -> str:
-    """Of the onnxruntime that is installed here."""
-    import onnxruntime
-
-    return str(onnxruntime.__version__)

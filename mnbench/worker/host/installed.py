@@ -6,15 +6,14 @@ import base64
 from contextlib import suppress
 from importlib import metadata
 
-KINDS = ("", "-gpu", "-directml", "-openvino", "-qnn", "-webgpu", "-migraphx")
-"""Builds of one runtime come as distributions of their own."""
+from ..runtimes import read_literals
 
 
 def find_distribution(runtime: str) -> metadata.Distribution | None:
     """Return the installed distribution of the runtime, whichever build it is."""
-    for kind in KINDS:
+    for name in read_literals(runtime).get("DISTRIBUTIONS", (runtime,)):
         with suppress(metadata.PackageNotFoundError):
-            return metadata.distribution(f"{runtime}{kind}")
+            return metadata.distribution(name)
     return None
 
 

@@ -1,17 +1,29 @@
-"""One file a runtime, named as profiles name it.
+"""One file a runtime, named as device files name it.
 
-Each has a class `Session` as `onnxruntime.py` has it, functions `version` and `build`, and says how the name of its
-`LIBRARY` starts. A runtime that does not read ONNX has a function `convert` too; one that can tell what each of its
-nodes takes gives its session `end_profile`.
+A file has a class `Session` as `onnxruntime.py` has it, and functions `version` and `build`. If the runtime does not
+read ONNX, it has a function `convert`; if it can time kernels, its session has `end_profile`. What must be known of a
+runtime where it is not installed, the file assigns as literals, which are read without importing it:
+
+- `DISTRIBUTIONS`: its wheels, one a build. Default: the runtime's name.
+- `LIBRARY`: how the file name of the library begins whose hash goes into records. Default: none.
+- `READS_ONNX`: whether it reads ONNX files. Default: yes.
+- `PROVIDER_LIBRARIES`: its providers, and how the file name of a provider's own library begins; empty: every build has
+  the provider.
+- `NVIDIA_PROVIDERS`: providers that compute on an NVIDIA GPU, whose conditions go into records.
+- `SETTING_PREFIXES`: how its session options begin, as `mnbench compare` takes them.
+- `PROFILER_NODES`: how its profile names kernels: `prefixes` and `conversions` that it adds, `split` layer kinds and
+  the operators that compute them, and `probed`: whether a probe must show the profiler's own time.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generator
+from typing import Any, Generator
 
 CONVERTER_S = 240.0
 """How long a converter may take; mnbench waits a little longer for its answer."""
@@ -27,6 +39,21 @@ class Unavailable(Exception):  # noqa: N818  the state, not the fault, is what t
 
 class Refused(Exception):  # noqa: N818  no fault of ours: the message says it all
     """The runtime does not take this model, or not in this way."""
+
+
+def read_literals(runtime: str) -> dict[str, Any]:
+    """Return the literals that the runtime's file assigns, without importing it; nothing without such a file."""
+    name = f"{__name__}.{runtime}"
+    spec = importlib.util.find_spec(name)
+    loader: Any = spec and spec.loader
+    literals: dict[str, Any] = {}
+    for statement in ast.parse(loader.get_source(name) if loader else "").body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            try:
+                literals[statement.targets[0].id] = ast.literal_eval(statement.value)
+            except ValueError:
+                continue
+    return literals
 
 
 @contextmanager

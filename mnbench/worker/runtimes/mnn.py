@@ -16,7 +16,11 @@ from . import Refused, Unavailable, as_file, run_converter
 
 MNN: Any = _MNN  # it ships no types
 
+DISTRIBUTIONS = ("MNN",)
 LIBRARY = "_mnncengine"
+READS_ONNX = False
+PROVIDER_LIBRARIES = {"CPU": ""}
+SETTING_PREFIXES = ("precision", "memory", "power")
 
 CONVERTER = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 """The program `mnnconvert` as its wheel has it also installs what reports each conversion to MNN's makers."""

@@ -16,6 +16,9 @@ from . import Refused, Unavailable, as_file, run_converter
 ncnn: Any = _ncnn  # it ships no types
 
 LIBRARY = "ncnn.cpython"
+READS_ONNX = False
+PROVIDER_LIBRARIES = {"CPU": ""}
+SETTING_PREFIXES = ("use_",)
 
 LENGTH_BYTES = 8
 """Of the number at a converted model's end: how long the text before it is, which follows the weights."""

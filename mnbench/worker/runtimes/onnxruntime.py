@@ -14,8 +14,29 @@ from . import Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
+DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-qnn",
+    "onnxruntime-webgpu",
+    "onnxruntime-migraphx",
+)
 LIBRARY = "onnxruntime_pybind11_state"
-"""How the name of its file starts, which holds the code."""
+PROVIDER_LIBRARIES = {
+    "CPUExecutionProvider": "",
+    "CUDAExecutionProvider": "onnxruntime_providers_cuda",
+    "TensorrtExecutionProvider": "onnxruntime_providers_tensorrt",
+}
+NVIDIA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+SETTING_PREFIXES = ("session.", "ep.", "mlas.", "optimization.", "memory.")
+PROFILER_NODES = {
+    "probed": True,
+    "prefixes": ("InsertedPrecisionFreeCast_", "fused "),
+    "conversions": ("MemcpyFromHost", "MemcpyToHost", "ReorderInput", "ReorderOutput"),
+    "split": {"hard_swish": ("HardSigmoid", "Mul")},
+}
 
 QUIET = 3
 """Errors, and no warnings."""

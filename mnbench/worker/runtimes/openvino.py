@@ -9,6 +9,9 @@ import openvino as _openvino
 openvino: Any = _openvino
 
 LIBRARY = "libopenvino_intel_cpu_plugin"
+PROVIDER_LIBRARIES = {"CPU": ""}
+SETTING_PREFIXES = ("INFERENCE_", "PERFORMANCE_", "EXECUTION_", "SCHEDULING_", "ENABLE_", "NUM_", "CPU_")
+PROFILER_NODES = {"conversions": ("Reorder",)}
 
 FUSED = "undef"
 """What OpenVINO calls the kernel of a node that runs within another one."""
