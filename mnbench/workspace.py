@@ -1,5 +1,6 @@
-"""Where tables are: the workspace's own folder first, then the built-in one; or a path to a `.toml`."""
+"""Where tables are: the workspace's own folder first, then the built-in one; or a path to a `.toml`. And the cache."""
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -65,3 +66,9 @@ def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
         hint=f"{guess}known: {', '.join(known)}; a path to a .toml works too"
         + (", and so does a path to an .onnx" if folder == "graphs" else ""),
     )
+
+
+def cache_folder() -> Path:
+    """Return `MNBENCH_CACHE`, or the folder of mnbench in the user's cache (XDG base directory specification)."""
+    named = os.environ.get("MNBENCH_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnbench"

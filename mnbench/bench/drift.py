@@ -13,10 +13,11 @@ import numpy as np
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
 from mnbench.bench.trial import run_trial
-from mnbench.hosts.host_facts import cache_folder, cache_path, host_fingerprint
+from mnbench.hosts.host_facts import cache_path, host_fingerprint
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median
 from mnbench.targets.device import Device
+from mnbench.workspace import cache_folder
 
 KIND = "drift"
 MIN_RUNS = 10

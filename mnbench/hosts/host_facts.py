@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from mnbench.results.host_identity import HostIdentity
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
+from mnbench.workspace import cache_folder
 
 TIMEOUT_S = 60.0
 
@@ -48,8 +48,3 @@ def cache_path(kind: str, setting: dict[str, Any]) -> Path:
     """The file for figures of that kind in that setting, in the user's cache (XDG base directory specification)."""
     digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]
     return cache_folder() / f"{kind}-{digest}.json"
-
-
-def cache_folder() -> Path:
-    """Where a user's caches are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnbench"

@@ -15,8 +15,8 @@ from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import debian
 from mnbench.targets.build_once import READY, build_once, is_built
 from mnbench.targets.debian import SIZE_MB, run_command
-from mnbench.targets.places import cache_folder
 from mnbench.worker.host.installed import find_distribution
+from mnbench.workspace import cache_folder
 
 EMULATOR = "qemu-aarch64"
 PACKAGES = ("python3-minimal:arm64", "libpython3-stdlib:arm64", "libstdc++6:arm64")

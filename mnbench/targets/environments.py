@@ -15,8 +15,8 @@ import msgspec
 from mnbench.errors import RuntimeUnavailable, UnreachableError
 from mnbench.targets.build_once import build_once, is_built
 from mnbench.targets.device import Device, expand_variables
-from mnbench.targets.places import cache_folder
 from mnbench.targets.resolve import resolve_gateway
+from mnbench.workspace import cache_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

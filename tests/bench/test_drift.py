@@ -10,7 +10,7 @@ import pytest
 from mnbench.bench import drift as drifts
 from mnbench.bench.aggregate import aggregate
 from mnbench.bench.plan import HostDrift
-from mnbench.hosts.host_facts import cache_folder
+from mnbench.workspace import cache_folder
 
 FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_version": "1.2.3"}
 

@@ -15,7 +15,6 @@ from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.roofline import CachedRate, Roofline, compulsory_bytes
 from mnbench.errors import TrialError
-from mnbench.hosts.host_facts import cache_folder
 from mnbench.model import probe_models
 from mnbench.model.build import build_model
 from mnbench.model.onnx_layers import onnx_layers
@@ -23,6 +22,7 @@ from mnbench.network.cost import total_cost
 from mnbench.network.variant import Variant
 from mnbench.results.latency_table import latency_table
 from mnbench.results.record import Record, RooflineBound
+from mnbench.workspace import cache_folder
 
 FACTS = {"runtime_version": "1.2.3", "facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}}
 RUN = ("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "1", "--duration", "0.01")

@@ -155,10 +155,10 @@ def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
     """The same model and runtime; measured all the same if asked to."""
     result = baseline()
     result.add(make_row())
-    assert ([("identical", "the same model, runtime and options")], []) == (known(result), result.pairings)
+    assert ([("identical", "the same model, runtime and options")], []) == (known(result), result.requests)
     result = baseline(every=True)
     result.add(make_row())
-    (pairing,) = result.pairings
+    (pairing,) = result.requests
     assert pairing.baseline == pairing.candidate
 
 
@@ -167,7 +167,7 @@ def test_another_runtime_is_installed_beside(baseline, make_row):
     result = baseline()
     row = make_row()
     result.add(msgspec.structs.replace(row, runtime=msgspec.structs.replace(row.runtime, version="1.30.0")))
-    (pairing,) = result.pairings
+    (pairing,) = result.requests
     assert "onnxruntime==1.30.0" == pairing.baseline[1].requirement
     assert "" == pairing.candidate[1].requirement
     assert pairing.baseline[0] == pairing.candidate[0]
@@ -186,7 +186,7 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     path = kept_graph(tmp_path / "results", before)
     result = baseline()
     result.add(row)
-    (pairing,) = result.pairings
+    (pairing,) = result.requests
     assert pairing.baseline[0].path.stem == refill_weights(strip_weights(before), "x").sha256
     assert pairing.baseline != pairing.candidate
 
@@ -231,7 +231,7 @@ def test_a_row_is_run_with_the_options_it_was_measured_with(baseline, make_row, 
         assert ["identical"] == [verdict for verdict, _ in known(result)]
     result = baseline(device=device)
     result.add(make_row(session=SessionOptions(options=before)))
-    (pairing,) = result.pairings
+    (pairing,) = result.requests
     base, candidate = (setup.configure_device(device) for _, setup in (pairing.baseline, pairing.candidate))
     assert (before, {}, {}) == (base.options, base.provider_options, base.environment)
     assert session_options(device) == session_options(candidate)
@@ -252,7 +252,7 @@ def test_rows_of_several_thread_counts_stay_apart(baseline, make_row):
     for threads in (1, 2):
         result.add(make_row(threads=threads))
     assert [(VARIANT, "1"), (f"{VARIANT} with 2 threads", "2")] == [
-        (pairing.variant, pairing.candidate[1].settings["threads"]) for pairing in result.pairings
+        (pairing.variant, pairing.candidate[1].settings["threads"]) for pairing in result.requests
     ]
 
 

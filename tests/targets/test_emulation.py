@@ -12,10 +12,11 @@ from mnbench.bench.aggregate import aggregate
 from mnbench.bench.plan import SamplingConfig
 from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.store import ResultsFile
-from mnbench.targets import places, resolve
+from mnbench.targets import resolve
 from mnbench.targets.device import read_device
+from mnbench.workspace import cache_folder
 
-CACHE = places.cache_folder()
+CACHE = cache_folder()
 """The user's own: each test has one of its own in its place."""
 
 
