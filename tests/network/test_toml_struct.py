@@ -26,7 +26,8 @@ TABLE_KEYS = (
     "published (optional), activation, width, rows"
 )
 FAMILIES = (
-    "a table has a `family`, one of: blocks, mobilenet-v1, mobilenet-v2, mobilenet-v3, shufflenet-v1, shufflenet-v2"
+    "a table has a `family`, one of: blocks, mobilenet-v1, mobilenet-v2, mobilenet-v3, mobilenet-v4, "
+    "shufflenet-v1, shufflenet-v2"
 )
 CONV_KEYS = "allowed keys: type, s, filter, input"
 ERRATUM_KEYS = "allowed keys: row, key, printed, used, reason"
