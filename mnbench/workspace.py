@@ -12,7 +12,7 @@ Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "devices"]
 
 
 def table_paths(folder: Folder) -> dict[str, Path]:
-    """Every table by name; the workspace's own hide built-in ones of the same name."""
+    """Return every table by name; the workspace's replace built-in ones of the same name."""
     entries: dict[str, Path] = {}
     for place in (built_in(folder), Path(folder)):
         entries.update((path.stem, path) for path in sorted(place.glob("*.toml")))
@@ -26,7 +26,7 @@ def table_path(name: str, folder: Folder) -> Path | None:
 
 
 def built_in(folder: Folder) -> Path:
-    """The folder inside the installed package, or beside it in a checkout."""
+    """Return the folder inside the installed package, or beside it in a checkout."""
     package = Path(mnbench.__file__).parent
     inside = package / folder
     if not inside.is_dir() and (package.parent / "pyproject.toml").is_file():
@@ -46,7 +46,7 @@ def check_name(name: str, path: Path, error: type[TomlError]) -> None:
 
 
 def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
-    """The file of that name or path.
+    """Return the file of this name or path.
 
     Raises:
         TomlError: as `error`, where there is none of that name.

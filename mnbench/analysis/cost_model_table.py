@@ -11,7 +11,7 @@ from mnbench.units import format_percent_1
 
 
 def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
-    """One row a cost, the best first."""
+    """Return the table of costs, the best predictor first."""
     columns: list[Column[Any]] = [
         Column[CostModel](name="cost", value=lambda model: COST_NAMES[model.cost], left=True),
         Column[CostModel](name="error", value=lambda model: model.error.value, format=format_percent_1),
@@ -60,7 +60,7 @@ def cost_models_to_dict(ranking: CostModelRanking) -> dict[str, Any]:
 def _interval(
     name: str, title: str, of: Callable[[CostModel], BootstrapEstimate | None], rank: int = 1
 ) -> list[Column[Any]]:
-    """Low and high in one column of words."""
+    """Return a column with the interval's low and high ends."""
 
     def text(model: CostModel) -> str | None:
         estimate = of(model)

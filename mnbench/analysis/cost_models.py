@@ -148,7 +148,7 @@ def _predictor(
 
 
 def _cost(name: str, records: Sequence[Record]) -> Floats | None:
-    """That cost of every record; None where one has none."""
+    """Return this cost of every record, or None if a record lacks it."""
     if name == "bound_ns":
         values = [record.roofline.bound_ns if record.roofline else None for record in records]
     else:
@@ -158,19 +158,19 @@ def _cost(name: str, records: Sequence[Record]) -> Floats | None:
 
 
 def _terms(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
-    """A constant and each cost, scaled to its mean: a line's terms."""
+    """Return a line's terms: a constant, and each cost divided by its mean."""
     chosen = [floats for floats in map(costs.__getitem__, parts) if floats is not None]
     return np.column_stack([np.ones(chosen[0].size), *(floats / floats.mean() for floats in chosen)])
 
 
 def _fit(terms: Floats, latency: Floats) -> Floats:
-    """The coefficients that make the sum of squared relative errors least."""
+    """Return the coefficients with the least sum of squared relative errors."""
     floats: Floats = np.linalg.lstsq(terms / latency[:, None], np.ones(latency.size), rcond=None)[0].astype(np.float64)
     return floats
 
 
 def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
-    """The relative error of each variant by a fit to all others: what a fit to all leaves of it, over 1 − leverage."""
+    """Return each variant's relative error by a fit to all others: its residual divided by 1 − leverage."""
     scaled = terms / latency[:, None]
     leverage = np.einsum("ij,ji->i", scaled, np.linalg.pinv(scaled))
     left = 1 - scaled @ _fit(terms, latency)
@@ -180,7 +180,7 @@ def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
 def _across(
     terms: Floats, latency: Floats, families: Sequence[str], draws: NDArray[np.int64]
 ) -> BootstrapEstimate | None:
-    """The median error of variants whose whole family was left out; None where too few are left to fit."""
+    """Return the median error of variants whose family was left out; None if too few variants remain."""
     names = np.array(families)
     if len(set(families)) == 1:
         return None
@@ -194,7 +194,7 @@ def _across(
 
 
 def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> BootstrapEstimate:
-    """The figure of all variants, and the middle 95 % of those of each draw."""
+    """Return the figure of all variants with its 95 % bootstrap interval."""
     low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
     every: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
     return BootstrapEstimate(value=figure(every), low=float(low), high=float(high))
@@ -207,12 +207,12 @@ def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
 
 
 def _log(values: Floats) -> Floats:
-    """A fit of two costs may come out at or below zero."""
+    """Return logarithms; a fit of two costs may be zero or negative."""
     return np.log(np.maximum(values, np.finfo(np.float64).tiny))
 
 
 def _pearson(x: Floats, y: Floats) -> float:
-    """0 where one of them is the same everywhere."""
+    """Return Pearson's correlation; 0 if one of the two is constant."""
     a, b = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale else 0.0
@@ -223,13 +223,13 @@ def _spearman(x: Floats, y: Floats) -> float:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Return ranks from 0; equal values share their mean rank."""
     ordered = np.sort(values)
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
 
 
 def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
-    """What the figures say: what is best and how good, what may be as good, and what is not."""
+    """Say which cost is best and how good it is, which may be as good, and which are not."""
     best, *others = models
     # Where arithmetic bounds every variant, the bound is Mult-Adds by another name.
     others = [model for model in others if model.error != best.error]

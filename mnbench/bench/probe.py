@@ -21,7 +21,7 @@ PROBE_SAMPLING = SamplingConfig(processes=1, min_duration_s=0.2)
 
 
 def probe(device: Device, folder: Path, *, allow_fallback: bool = False) -> tuple[BenchmarkCase, TrialResult]:
-    """One visit of a small V1 on the device; the model is written into `folder`.
+    """Run one trial of a small V1 on the device; the model is written into `folder`.
 
     Raises:
         TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran elsewhere.
@@ -52,7 +52,7 @@ def probe_to_dict(device: Device, variant: str, sample: TrialResult) -> dict[str
 
 
 def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tuple[str, str]]:
-    """What the run showed."""
+    """Return the result of the probe as a table."""
     entries = probe_to_dict(device, variant, sample)
     runtime: dict[str, str | None] = entries["runtime"]
     placement: dict[str, int] | None = entries["placement"]

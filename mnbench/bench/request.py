@@ -18,7 +18,7 @@ CONVERT_TIMEOUT_S = 300.0
 
 
 def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[str, Any]:
-    """What a worker needs to create the cell's session: the model, the inputs, and how the device runs them.
+    """Return the request for the case's session: model, inputs and settings of the device.
 
     A worker that sees our files, or has the model by now, reads it by itself.
     """
@@ -31,7 +31,7 @@ def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[st
 
 
 def setting_request(device: Device) -> dict[str, Any]:
-    """How the device runs a model."""
+    """Return the device's settings for running a model."""
     return {
         "runtime": device.runtime,
         "provider": device.provider,
@@ -44,7 +44,7 @@ def setting_request(device: Device) -> dict[str, Any]:
 
 
 def load_arrays(case: BenchmarkCase, prefix: str) -> dict[str, NDArray[Any]]:
-    """What the cell is fed, or what it is to answer, by names without the prefix."""
+    """Return the case's inputs or expected outputs, by name without the prefix."""
     with np.load(case.inputs_path) as feed:
         return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
 
@@ -57,7 +57,7 @@ class ConvertedModel(NamedTuple):
 
 
 def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
-    """The cell's model for the device's runtime. What one environment has converted holds for that environment.
+    """Convert the case's model for the device's runtime, once per environment.
 
     Raises:
         TrialError: it cannot be converted.

@@ -22,7 +22,7 @@ class CommaSeparated(click.ParamType[list[T]], Generic[T]):
         self.expected = expected or f"a {name}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
-        """Each part by itself."""
+        """Convert each part."""
         if not isinstance(value, str):
             return value
         try:
@@ -37,7 +37,7 @@ class Percent(click.ParamType[float]):
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """A percent sign leaves no doubt."""
+        """Convert a share; it needs a percent sign."""
         number, sign, remainder = str(value).partition("%")
         try:
             share = float(number) / 100
@@ -54,7 +54,7 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """A bare number is seconds."""
+        """Convert a duration; a number without unit is in seconds."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
         duration_s = float(match[1]) * {"ms": 1e-3, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
         if not 0 < duration_s < float("inf"):
@@ -71,7 +71,7 @@ class ReportFile(click.ParamType[tuple[str, Path]]):
         self.formats = formats
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        """Refused before anything is measured: an unknown format, no file, a folder in the place of a file."""
+        """Reject an unknown format, a missing file name or a folder, before anything is measured."""
         if not isinstance(value, str):
             return value
         kind, _, file = value.partition("=")
@@ -82,12 +82,12 @@ class ReportFile(click.ParamType[tuple[str, Path]]):
         return kind, Path(file)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """The formats."""
+        """Complete the formats."""
         return [CompletionItem(f"{item}=") for item in self.formats if item.startswith(incomplete)]
 
 
 def parse_threads(text: str) -> int | Literal["all"]:
-    """A positive number, or `all`."""
+    """Parse a number of threads: a positive integer or `all`."""
     if text == "all":
         return "all"
     if int(text) < 1:
@@ -96,7 +96,7 @@ def parse_threads(text: str) -> int | Literal["all"]:
 
 
 def parse_core(text: str) -> int:
-    """The number of a core, from 0."""
+    """Parse the number of a core, from 0."""
     if int(text) < 0:
         raise ValueError(text)
     return int(text)
@@ -111,7 +111,7 @@ class WorkspaceName(click.ParamType[str]):
         self.name = folder.removesuffix("s")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """Names first, then files and folders."""
+        """Complete names, then files and folders."""
         names = [CompletionItem(name) for name in table_paths(self.folder) if name.startswith(incomplete)]
         return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]
 
@@ -124,14 +124,14 @@ class WorkspaceNames(click.ParamType[list[str]]):
         self.name = f"{self.item_type.name},..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """Each name by itself."""
+        """Convert each name."""
         names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
         if not all(names):
             self.fail(f"{value!r} leaves a name out", param, ctx)
         return names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The last of them."""
+        """Complete the last name."""
         before, comma, last = incomplete.rpartition(",")
         completion_items = self.item_type.shell_complete(ctx, param, last)
         return (
@@ -142,13 +142,13 @@ class WorkspaceNames(click.ParamType[list[str]]):
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """`160`, or height × width as `240x320`."""
+    """Parse `160`, or height × width as `240x320`."""
     height, cross, width = text.lower().replace("×", "x").partition("x")
     return int(height), int(width if cross else height)
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
-    """`160`, or height × width as `240x320`."""
+    """Parse `160`, or height × width as `240x320`."""
 
     name = "size"
 
@@ -166,7 +166,7 @@ class BatchSize(click.ParamType[int | None]):
     name = "batch"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """`dynamic` leaves it open."""
+        """Convert a batch size; `dynamic` leaves it open."""
         try:
             return None if value in (None, "dynamic") else int(value)
         except ValueError:

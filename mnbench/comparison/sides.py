@@ -36,7 +36,7 @@ class SideOptions:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def configure_device(self, device: Device) -> Device:
-        """The device, set up so.
+        """Return the device with the side's settings.
 
         Raises:
             BuildError: the build is of another runtime than the device's.
@@ -78,7 +78,7 @@ class SideOptions:
         )
 
     def with_precision(self, source: ModelSource) -> ModelSource:
-        """The variant in the side's precision.
+        """Return the variant in the side's precision.
 
         Raises:
             BuildError: a user's file has the precision that it has.
@@ -105,7 +105,7 @@ class ComparisonRequest:
 
 
 def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
-    """What an argument means; a Path is a folder.
+    """Parse one side of a comparison; a Path is a folder.
 
     Raises:
         FileError: a file or folder is not there.
@@ -138,7 +138,7 @@ def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
 
 
 def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> list[ComparisonRequest]:
-    """The rows of a comparison.
+    """Return the rows of a comparison.
 
     Raises:
         BuildError: the sides are of kinds that do not go together, graphs are missing or make no sense here.
@@ -175,7 +175,7 @@ def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> li
 
 
 def _folders(base: Path, candidate: Path) -> list[ComparisonRequest]:
-    """Files of the same name belong together; each subfolder is part of the name."""
+    """Pair files of the same name; subfolders are part of the name."""
     entries = {
         folder: {str(path.relative_to(folder).with_suffix("")): OnnxFile(path=path) for path in folder.rglob("*.onnx")}
         for folder in (base, candidate)

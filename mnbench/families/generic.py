@@ -84,17 +84,17 @@ class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
 
     @property
     def resolution(self) -> tuple[int, int]:
-        """The printed height and width of the input."""
+        """Return the printed height and width of the input."""
         return self.input
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """The table's own unit."""
+        """Return the table's own unit."""
         return {"unit": self.unit}
 
     @property
     def random_beta(self) -> float:
-        """The table's own beta."""
+        """Return the table's own beta."""
         return self.beta
 
     def option_values(self, name: str) -> tuple[OptionValue, ...]:

@@ -99,7 +99,7 @@ class WidthRule(TomlStruct, frozen=True, kw_only=True):
     minimum: Count
 
     def scale(self, printed: int, alpha: float) -> int:
-        """Channels at width multiplier `alpha` (slim: `max(int(d * depth_multiplier), min_depth)`)."""
+        """Return the channels at width multiplier `alpha` (slim: `max(int(d * depth_multiplier), min_depth)`)."""
         return max(int(printed * alpha) // self.divisor * self.divisor, self.minimum)
 
 
@@ -121,7 +121,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
     rows: Annotated[tuple[Row | Repeat, ...], msgspec.Meta(min_length=1)]
 
     def numbered_rows(self) -> Iterator[tuple[str, Row]]:
-        """Every row with its number in the paper's table: 14.1 and 14.2 come as often as row 14 says."""
+        """Return every row with its number in the paper's table; rows 14.1 and 14.2 are repeated as row 14 says."""
         for number, row in enumerate(self.rows, 1):
             if isinstance(row, Repeat):
                 for _ in range(row.times):
@@ -130,7 +130,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
                 yield str(number), row
 
     def row_shapes(self) -> Iterator[RowShape]:
-        """Every row of the table, in order."""
+        """Return every row of the table, in order."""
         return (RowShape(number, row.input, row.output()) for number, row in self.numbered_rows())
 
     def check(self, path: Path) -> None:

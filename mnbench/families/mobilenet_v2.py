@@ -20,12 +20,12 @@ class WidthRule(TomlStruct, frozen=True, kw_only=True):
     minimum: Count
 
     def round_width(self, channels: float) -> int:
-        """Slim's `_make_divisible`, which torchvision and Keras share. Monotone in `channels`."""
+        """Round as slim's `_make_divisible`, which torchvision and Keras share. Monotone in `channels`."""
         rounded = max(self.minimum, int(channels + self.divisor / 2) // self.divisor * self.divisor)
         return rounded + self.divisor if rounded < 0.9 * channels else rounded
 
     def scale(self, printed: int, alpha: float, *, widens_only: bool = False) -> int:
-        """Channels at width multiplier `alpha`; where it `widens_only`, an α under 1 leaves them as they are."""
+        """Return the channels at width multiplier `alpha`; with `widens_only`, an α under 1 does not change them."""
         return self.round_width(printed * (max(1.0, alpha) if widens_only else alpha))
 
 
@@ -113,7 +113,7 @@ class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
     def row_shapes(self) -> Iterator[RowShape]:
-        """Every row of the table, in order."""
+        """Return every row of the table, in order."""
         return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
 
     def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:

@@ -128,7 +128,7 @@ class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
     def row_shapes(self) -> Iterator[RowShape]:
-        """Every row of the table, in order."""
+        """Return every row of the table, in order."""
         return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
 
     def describe_row(self, row: TomlStruct) -> str:

@@ -140,7 +140,7 @@ class ShuffleNet(Architecture, frozen=True, kw_only=True):
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """The table's own unit."""
+        """Return the table's own unit."""
         return {"unit": self.unit}
 
     def option_values(self, name: str) -> tuple[OptionValue, ...]:
@@ -205,7 +205,7 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """The table's own groups and unit."""
+        """Return the table's own groups and unit."""
         return {"groups": self.groups, "unit": self.unit}
 
     def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:

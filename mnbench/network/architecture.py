@@ -93,7 +93,7 @@ class PublishedModel(TomlStruct, frozen=True, kw_only=True):
 
     @property
     def options(self) -> dict[str, OptionValue]:
-        """The variant's options, where the source says which."""
+        """Return the variant's options that the source names."""
         options = {"groups": self.groups, "unit": self.unit}
         return {name: value for name, value in options.items() if value is not None}
 
@@ -130,23 +130,23 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
 
     @property
     def resolution(self) -> tuple[int, int]:
-        """The table's own input height and width: ρ = 1."""
+        """Return the table's own input height and width: ρ = 1."""
         height, width, _ = next(self.row_shapes()).input
         return height, width
 
     @property
     def family(self) -> str:
-        """The family's name: the `family` key of the file."""
+        """Return the family's name: the `family` key of the file."""
         return str(self.__struct_config__.tag)
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """The table's own value of each option that has one."""
+        """Return the table's own value of each option that has one."""
         return {}
 
     @property
     def random_beta(self) -> float:
-        """The mean of batch normalization's beta in random weights."""
+        """Return the mean of batch normalization's beta in random weights."""
         return 0.0
 
     def row_shapes(self) -> Iterator[RowShape]:
@@ -202,12 +202,12 @@ def reject_row(path: Path, number: str, key: str, value: Sequence[int], why: str
 
 
 def output_size(size: Size, stride: int, channels: int) -> Size:
-    """The map behind a layer of that stride."""
+    """Return the size of the map after a layer with this stride."""
     return (-(-size[0] // stride), -(-size[1] // stride), channels)
 
 
 def format_size(sizes: Sequence[int]) -> str:
-    """Sizes as a person writes them."""
+    """Format sizes for people."""
     return " × ".join(map(str, sizes))
 
 

@@ -27,7 +27,7 @@ class LayerBuilder:
     def conv(
         self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, bias: bool = False
     ) -> Tensor:
-        """A convolution; its map shrinks to ceil(side / stride)."""
+        """Add a convolution; its map shrinks to ceil(side / stride)."""
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
         weights: list[Shape] = [(out, x.shape[1] // groups, *sides), *([(out,)] if bias else [])]
         return self._window("conv", x, scope, out, sides, stride, groups=groups, weights=weights)
@@ -35,47 +35,47 @@ class LayerBuilder:
     def conv_bn(
         self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, activation: str = ""
     ) -> Tensor:
-        """A convolution, batch normalization and, if named, an activation."""
+        """Add a convolution, batch normalization and, if named, an activation."""
         x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
         x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=[(out,), (out,)])
         return self.activation(x, scope, activation) if activation else x
 
     def depthwise_bn(self, x: Tensor, scope: str, kernel: Kernel, stride: int = 1, *, activation: str = "") -> Tensor:
-        """A depthwise convolution, batch normalization and, if named, an activation."""
+        """Add a depthwise convolution, batch normalization and, if named, an activation."""
         return self.conv_bn(x, scope, x.shape[1], kernel, stride, groups=x.shape[1], activation=activation)
 
     def activation(self, x: Tensor, scope: str, kind: str) -> Tensor:
-        """An activation of that kind, named after it."""
+        """Add an activation of this kind, named after it."""
         return self.add_layer(kind, f"{scope}/{kind}", [x], x.shape)
 
     def max_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
-        """Max pooling, padded like a convolution."""
+        """Add max pooling, padded like a convolution."""
         return self._window("max_pool", x, scope, x.shape[1], (kernel, kernel), stride)
 
     def average_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
-        """Average pooling, padded like a convolution."""
+        """Add average pooling, padded like a convolution."""
         return self._window("average_pool", x, scope, x.shape[1], (kernel, kernel), stride)
 
     def global_average_pool(self, x: Tensor, scope: str) -> Tensor:
-        """The mean of each channel, (N, C, 1, 1)."""
+        """Add global average pooling: the mean of each channel, (N, C, 1, 1)."""
         batch, channels, height, width = self._map(x)
         return self.add_layer("global_average_pool", scope, [x], (batch, channels, 1, 1), kernel=(height, width))
 
     def add(self, scope: str, x: Tensor, y: Tensor) -> Tensor:
-        """Element by element."""
+        """Add two tensors element by element."""
         return self.add_layer("add", scope, [x, y], x.shape)
 
     def multiply(self, scope: str, x: Tensor, gate: Tensor) -> Tensor:
-        """Element by element, or each channel by its gate."""
+        """Multiply two tensors element by element, or each channel by its gate."""
         return self.add_layer("mul", scope, [x, gate], x.shape)
 
     def concat(self, scope: str, parts: Sequence[Tensor]) -> Tensor:
-        """Channels behind channels."""
+        """Concatenate channels."""
         batch, _, height, width = parts[0].shape
         return self.add_layer("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), height, width))
 
     def split_channels(self, x: Tensor, scope: str) -> tuple[Tensor, Tensor]:
-        """The first and the second half of the channels."""
+        """Split the channels into two halves."""
         batch, channels, height, width = self._map(x)
         half = (batch, channels // 2, height, width)
         left, right = Tensor(f"{scope}/left", half), Tensor(f"{scope}/right", half)
@@ -83,7 +83,7 @@ class LayerBuilder:
         return left, right
 
     def channel_shuffle(self, x: Tensor, scope: str, groups: int) -> Tensor:
-        """Channel i of group g becomes channel g of group i: reshape, transpose, reshape, all of constant shape."""
+        """Move channel i of group g to channel g of group i: reshape, transpose, reshape, all of constant shape."""
         batch, channels, height, width = x.shape
         inner = channels // groups
         y = self.add_layer("reshape", f"{scope}/split", [x], (batch, groups, inner, height, width))
@@ -91,18 +91,18 @@ class LayerBuilder:
         return self.add_layer("reshape", f"{scope}/join", [y], x.shape)
 
     def flatten(self, x: Tensor, name: str = "") -> Tensor:
-        """(N, C, 1, 1) to (N, C)."""
+        """Flatten (N, C, 1, 1) to (N, C)."""
         return self.add_layer("flatten", "flatten", [x], x.shape[:2], name=name)
 
     def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
-        """(N, C) to (N, out)."""
+        """Add a fully connected layer: (N, C) to (N, out)."""
         if len(x.shape) != 2:
             self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
         weights: list[Shape] = [(out, x.shape[1]), *([(out,)] if bias else [])]
         return self.add_layer("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
     def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> None:
-        """Pooled features to logits; to features alone if the variant has no classes."""
+        """Add the classifier, from pooled features to logits; only flatten if the variant has no classes."""
         wanted = classes if self.variant.classes is None else self.variant.classes
         if wanted:
             self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT)
@@ -118,7 +118,7 @@ class LayerBuilder:
         weights: Iterable[Shape] = (),
         kernel: tuple[int, int] = (1, 1),
     ) -> Tensor:
-        """A layer with one output, named after its scope."""
+        """Add a layer with one output, named after its scope."""
         output = Tensor(name or scope, shape)
         self._append(
             Layer(
@@ -159,14 +159,14 @@ class LayerBuilder:
         return output
 
     def _padding(self, size: int, kernel: int, stride: int) -> tuple[int, int]:
-        """Before and after: half a kernel each, or as TensorFlow's SAME only what the last position lacks."""
+        """Return the padding before and after: half a kernel each, or TensorFlow's SAME."""
         if self.variant.padding == "torch":
             return kernel // 2, kernel // 2
         lacking = max(0, (-(-size // stride) - 1) * stride + kernel - size)
         return lacking // 2, lacking - lacking // 2
 
     def _map(self, x: Tensor) -> tuple[int, int, int, int]:
-        """The sizes of a map.
+        """Return the sizes of a map.
 
         Raises:
             BuildError: the rows above have pooled it.

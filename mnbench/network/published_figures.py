@@ -33,7 +33,7 @@ class PublishedFigure:
 
 
 def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
-    """Each published figure of the table, in its order.
+    """Check each published figure of the table, in its order.
 
     Raises:
         GraphFileError: a figure that does not fit has no reason, or one that fits has one.
@@ -62,7 +62,7 @@ def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
 
 
 def count_mult_adds(layers: tuple[Layer, ...], of: MultAddsCounted) -> int:
-    """Mult-Adds as a source counts them: of every layer, without the fully connected ones, or as fvcore does."""
+    """Count Mult-Adds as a source does: of every layer, without the fully connected ones, or as fvcore does."""
     counted = total_cost(layer for layer in layers if of != "convolutions" or layer.kind == "conv").mult_adds
     if of != "all and normalization":
         return counted
@@ -70,7 +70,7 @@ def count_mult_adds(layers: tuple[Layer, ...], of: MultAddsCounted) -> int:
 
 
 def count_params(layers: tuple[Layer, ...], of: ParamsCounted) -> int:
-    """Parameters as a source counts them; each statistic of a batch normalization is as long as its gamma."""
+    """Count parameters as a source does; each statistic of a batch normalization is as long as its gamma."""
     total = total_cost(layers)
     statistics = sum(layer.weights[0][0] for layer in layers if layer.kind == "batch_norm")
     return {

@@ -14,7 +14,7 @@ FIGURE_NAMES = {"mult_adds": "Mult-Adds", "params": "params"}
 def published_figure_table(
     figures: Sequence[PublishedFigure], every: Sequence[PublishedFigure]
 ) -> Table[PublishedFigure]:
-    """One row a figure; the tally is of `every` figure, and the notes say why some are disputed."""
+    """Return one row per figure; the title counts `every` figure, and the notes say why some are disputed."""
     columns = [
         quantity("variant"),
         Column[PublishedFigure](name="figure", value=lambda f: FIGURE_NAMES[f.key], left=True),
@@ -34,7 +34,7 @@ def published_figure_table(
 
 
 def count_agreements(figures: Sequence[PublishedFigure]) -> dict[str, int]:
-    """How many figures there are, and how many of each verdict."""
+    """Count the figures, and those of each agreement."""
     verdicts = Counter(figure.agreement for figure in figures)
     return {"figures": len(figures), **{word: verdicts[word] for word in ("equal", "truncated", "disputed")}}
 

@@ -42,7 +42,7 @@ def place_labels(
     interval: str | None,
     lines: Sequence[Sequence[Point]] = (),
 ) -> list[dict[str, Any]]:
-    """The names that have room, the first come first: each with the place, in the axes' units, that it is aligned at.
+    """Place the labels that have room, in order: each with its anchor in the axes' units.
 
     `lines` go straight from point to point; no name lies on one either.
     """
@@ -72,7 +72,7 @@ def place_labels(
 
 
 def _along(start: tuple[float, float], end: tuple[float, float]) -> Iterator[_Box]:
-    """A line: one box if it is level or upright, and a chain of small ones if it slopes."""
+    """Return a line's boxes: one if it is horizontal or vertical, otherwise a chain of small ones."""
     across, up = end[0] - start[0], end[1] - start[1]
     parts = math.ceil(min(abs(across), abs(up)) / MARK_RADIUS) or 1
     for at in range(parts):
@@ -96,7 +96,7 @@ def _interval(
 
 
 def _candidates(place: tuple[float, float], width: float, height: float) -> Iterator[tuple[Align, _Box]]:
-    """Right of the point, left, above, below, and at its corners."""
+    """Yield the positions right of the point, left, above, below, and at its corners."""
     x, y = place
     away, near = MARK_RADIUS + GAP, MARK_RADIUS - GAP
     corners: tuple[tuple[Align, float, float], ...] = (

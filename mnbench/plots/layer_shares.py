@@ -31,12 +31,12 @@ Spec = dict[str, Any]
 
 
 def single_column_legend(theme: Theme) -> Spec:
-    """What a legend of long names needs in a page that may be a phone's."""
+    """Return the legend for long names on a narrow page."""
     return {"columns": 1} if theme is PAGE else {}
 
 
 def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
-    """One bar a variant: the share of the kernels' time that each layer type takes."""
+    """Plot one bar per variant: each layer type's share of the kernels' time."""
     named = _longest(profiles)
     rows = [row for profile in profiles for row in _bars(profile, named)]
     order = [_bar_name(profile) for profile in profiles]
@@ -91,7 +91,7 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
 
 
 def _longest(profiles: Sequence[LayerProfile]) -> list[str]:
-    """The layer types that take most of the time, the longest first."""
+    """Return the layer types that take most of the time, longest first."""
     totals: dict[str, float] = {}
     for profile in profiles:
         for part in profile.times_by_type:
@@ -100,7 +100,7 @@ def _longest(profiles: Sequence[LayerProfile]) -> list[str]:
 
 
 def shares_by_type(profiles: Sequence[LayerProfile]) -> tuple[list[str], list[tuple[str, dict[str, float]]]]:
-    """The layer types of a plot, and of each variant their shares of the kernels' time."""
+    """Return a plot's layer types, and their shares of the kernels' time for each variant."""
     named = _longest(profiles)
     return [*named, OTHER], [(profile.variant, _shares(profile, named)) for profile in profiles]
 
@@ -117,7 +117,7 @@ def _bar_name(profile: LayerProfile) -> str:
 
 
 def _bars(profile: LayerProfile, named: Sequence[str]) -> list[dict[str, Any]]:
-    """The parts of a bar from left to right, in the order of the legend."""
+    """Return the parts of a bar from left to right, in the order of the legend."""
     rows: list[dict[str, Any]] = []
     start = 0.0
     for kind, share in _shares(profile, named).items():
@@ -136,7 +136,7 @@ LatenciesByVariant = Mapping[str, Sequence[NDArray[np.int64]]]
 
 
 def distribution_plot(runs: LatenciesByVariant, theme: Theme) -> Spec:
-    """The share of runs that took at most so long: a line for all runs of a variant, thin ones for each process."""
+    """Plot the share of runs up to each latency: a line for all runs of a variant, thin lines for its processes."""
     names = list(runs)
     shares = np.linspace(0, LAST_QUANTILE, QUANTILES + 1)
     rows: list[dict[str, Any]] = []

@@ -31,7 +31,7 @@ MAX_DETAILED_POINTS = 400
 
 
 def make_points(records: Sequence[Record]) -> list[Point]:
-    """One point a measured record, in the units of the axes; words are as tables have them."""
+    """Return one point per measured record, in the units of the axes, with the texts of tables."""
     measured = [record for record in records if record.latency_ns]
     count = Counter(map(_graph, measured))
     first = {_graph(record): record.id for record in reversed(measured)}
@@ -39,7 +39,7 @@ def make_points(records: Sequence[Record]) -> list[Point]:
 
 
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
-    """The first of a graph is named with the graph, and an only one by it."""
+    """Return a record's point; the first point of a graph is labelled with the graph's name."""
     latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
     low, high = latency.interval
@@ -66,7 +66,7 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
 
 
 def add_tooltip(point: Point) -> Point:
-    """The point with what stands beside it under the pointer, in place of its record."""
+    """Return the point with its tooltip instead of its record."""
     record: Record = point["record"]
     text, accuracy = COLUMNS["latency_ns"].text(record), record_accuracy(record)
     tip = {
@@ -87,7 +87,7 @@ def _graph(record: Record) -> str:
 
 
 def _short(record: Record) -> str:
-    """α and resolution as the papers write them, and what else the variant's name has: `0.75-160`, `1-224-int8`."""
+    """Return a short label: α, resolution and other parts of the variant's name: `0.75-160`, `1-224-int8`."""
     if record.alpha is None or not record.resolution:
         return record.variant
     size = format_resolution(record.resolution)
@@ -97,7 +97,7 @@ def _short(record: Record) -> str:
 
 
 def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
-    """Each graph's colour, which is its family's, and its shape, which tells it from others of the family."""
+    """Assign each graph its family's colour, and a shape that distinguishes it within the family."""
     of: dict[str, list[str]] = {name: [] for name in FAMILIES}
     for record in records:
         graphs = of.setdefault(family_name(record.architecture), [])
@@ -111,7 +111,7 @@ def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[st
 
 
 def decimate(points: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
-    """Of the points that would hide one another, one each: those of a graph in a cell of a fine grid."""
+    """Keep one of the points of a graph that would hide each other: those in one cell of a fine grid."""
     recorded: dict[tuple[str, int, int], Point] = {}
     for point in points:
         across, up = (round(axis.fraction(point[name]) * cells) for name, axis in (x, y))
@@ -120,7 +120,7 @@ def decimate(points: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale]
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """The points that none beats: each faster one is less accurate. The fastest first."""
+    """Return the Pareto front, fastest first: each faster point is less accurate."""
     best: list[Point] = []
     for point in sorted(points, key=lambda point: (point["latency"], -point["top1"])):
         if not best or point["top1"] > best[-1]["top1"]:

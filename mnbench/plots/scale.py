@@ -25,33 +25,33 @@ class Scale:
 
     @property
     def encoding(self) -> dict[str, Any]:
-        """For Vega-Lite's `scale`."""
+        """Return Vega-Lite's `scale`."""
         return {"type": "log" if self.log else "linear", "domain": list(self.domain), "nice": False, "zero": False}
 
     @property
     def axis(self) -> dict[str, Any]:
-        """For Vega-Lite's `axis`."""
+        """Return Vega-Lite's `axis`."""
         return {"values": list(self.ticks), "format": ",~r"}
 
     def title(self, what: str, unit: str) -> str:
-        """What an axis shows, in which unit, and on which scale."""
+        """Return the axis title: quantity, unit and scale."""
         parts = [part for part in (unit, "log scale" if self.log else "") if part]
         return f"{what} ({', '.join(parts)})" if parts else what
 
     def fraction(self, value: float) -> float:
-        """How far along the axis a value stands, 0 to 1."""
+        """Return a value's position along the axis, 0 to 1."""
         low, high = (log10(end) if self.log else end for end in self.domain)
         return ((log10(value) if self.log else value) - low) / (high - low)
 
     def value(self, share: float) -> float:
-        """The value that stands so far along the axis."""
+        """Return the value at a position along the axis."""
         low, high = (log10(end) if self.log else end for end in self.domain)
         at = low + share * (high - low)
         return 10**at if self.log else at
 
 
 def fit_scale(values: Sequence[float], *, zero: bool = True, log: bool = False) -> Scale:
-    """The scale that suits these values, or a logarithmic one; `zero`: a linear axis begins there."""
+    """Return the scale for these values, linear or logarithmic; with `zero`, a linear axis begins at 0."""
     low, high = min(values), max(values)
     if low > 0 and (log or high / low >= LOG_RATIO):
         pad = (high / low) ** PADDING

@@ -33,7 +33,7 @@ Sizes = Sequence[tuple[int, int]]
 def cost_plot(
     records: Sequence[Record], cost: CostKind, theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
-    """Latency against a cost, with intervals; the axes hold `every` record, so that panels share them."""
+    """Plot latency against a cost, with intervals; the axes fit `every` record, so that panels share them."""
     field, what, unit = AXES[cost]
     points = make_points(records)
     all_points = _all(points, records, all_records)
@@ -52,7 +52,7 @@ def cost_plot(
 def accuracy_plot(
     records: Sequence[Record], theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
-    """Published top-1 accuracy against latency, with the Pareto front of the medians."""
+    """Plot published top-1 accuracy against latency, with the Pareto front of the medians."""
     points = [point for point in make_points(records) if point["top1"] is not None]
     all_points = [point for point in _all(make_points(records), records, all_records) if point["top1"] is not None]
     x = fit_scale([end for point in all_points for end in (point["low"], point["high"])])
@@ -82,7 +82,7 @@ def accuracy_plot(
 def roofline_plot(
     records: Sequence[Record], theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
-    """Mult-Adds a second against Mult-Adds for each byte that must move, under what the host reached."""
+    """Plot Mult-Adds per second against Mult-Adds per byte that must move, below the host's roofline."""
     points = [point for point in make_points(records) if point["intensity"]]
     all_points = [point for point in _all(make_points(records), records, all_records) if point["intensity"]]
     ceilings = [record.roofline for record in all_records or records if record.roofline]
@@ -110,12 +110,12 @@ def roofline_plot(
 
 
 def _all(points: list[Point], records: Sequence[Record], every: Sequence[Record]) -> list[Point]:
-    """The points of `every` record, which are often those of the one device there is."""
+    """Return the points of `every` record, which often has only one device."""
     return make_points(every) if len(every) > len(records) else points
 
 
 def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Spec]:
-    """The least and the greatest roof of these records: bandwidth is that of each one's own working set."""
+    """Return the lowest and the highest roof of these records; each record's bandwidth is that of its working set."""
     pairs = {
         (to_billions(ceiling.peak_mult_adds_per_s), to_billions(ceiling.bandwidth_bytes_per_s))
         for ceiling in ceilings
@@ -156,7 +156,7 @@ def _roofs(ceilings: Sequence[Any], x: Scale, y: Scale, theme: Theme) -> list[Sp
 
 
 def _shown(points: Sequence[Point], x: Axis, y: Axis) -> list[Point]:
-    """What can be told apart; those whose name says most come first. Of many, no more is kept than their marks need."""
+    """Return the distinguishable points, most informative label first; decimate many points."""
     if len(points) <= MAX_DETAILED_POINTS:
         return [add_tooltip(point) for point in sorted(points, key=lambda point: not point["first"])]
     return [
@@ -185,7 +185,7 @@ def _spec(
     interval: str | None,
     below: Sequence[Spec] = (),
 ) -> Spec:
-    """Lines below, intervals, the points on them, and their names where the size is known."""
+    """Return the layers: lines, intervals, points, and labels if the size is known."""
     across, up, sizes = frame
     x, y = _channel(*across, titles[0]), _channel(*up, titles[1])
     few = all("tip" in point for point in shown)
@@ -240,7 +240,7 @@ def _points(x: Spec, y: Spec, graphs: Mapping[str, tuple[str, str]], theme: Them
 
 
 def _by_graph(graphs: Mapping[str, tuple[str, str]], look: int) -> Spec:
-    """The colour (0) or the shape (1) of a graph."""
+    """Return the colour (0) or the shape (1) of a graph."""
     scale = {"domain": list(graphs), "range": [both[look] for both in graphs.values()]}
     return {"field": "graph", "type": "nominal", "scale": scale}
 
@@ -263,5 +263,5 @@ def _names(placed_names: Sequence[dict[str, Any]], x: Spec, y: Spec, theme: Them
 
 
 def _dimmed(opacity: float) -> Spec:
-    """Fainter where the reader has picked another variant."""
+    """Dim a mark if the reader has selected another variant."""
     return {"condition": {"test": "!picked || picked === datum.variant", "value": opacity}, "value": 0.15}

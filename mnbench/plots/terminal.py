@@ -121,7 +121,7 @@ def _bars(console: Console, figure: Plot, records: Sequence[Record]) -> None:
 
 
 def _spreads(console: Console, figure: Plot, records: Sequence[Record]) -> None:
-    """A line from the 1st percentile to the 99th, a bar from the 10th to the 90th, and the median in it."""
+    """Draw a line from the 1st percentile to the 99th, a bar from the 10th to the 90th, and the median in it."""
     spreads = {
         name: [to_milliseconds(quantile(ordered, share)) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
         for name, processes in figure.load_latencies(records).items()

@@ -34,13 +34,13 @@ class Theme:
     parts: tuple[str, ...]
 
     def family_color(self, name: str) -> str:
-        """The colour of a family."""
+        """Return the colour of a family."""
         *colors, own = self.series
         families = [*FAMILIES[:-1], *sorted(set(family_classes()).difference(FAMILIES), reverse=True)]
         return colors[families.index(name) % len(colors)] if name in families else own
 
     def part_text_color(self, at: int) -> str:
-        """The colour of text on a part: white on the one that is dark."""
+        """Return the colour of text on a part: white on the dark one."""
         return (
             f"var(--on-part-{at % len(self.parts)})"
             if self is PAGE
@@ -51,7 +51,7 @@ class Theme:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What Vega-Lite calls the config: the look of everything that says nothing about the data."""
+        """Return Vega-Lite's config: the look of everything that shows no data."""
         text = {"labelColor": self.ink, "titleColor": self.ink, "labelFontSize": 12, "titleFontSize": 13}
         return {
             "font": FONT,
@@ -98,7 +98,7 @@ DARK = Theme(
 
 
 def _names(theme: Theme) -> Mapping[str, str]:
-    """Each colour of a theme by the name that a page's style sheet gives it."""
+    """Return each colour of a theme by its variable's name in a page's style sheet."""
     entries = {"background": theme.background or "none", "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
     entries |= {f"series-{at}": color for at, color in enumerate(theme.series)}
     entries |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
@@ -117,7 +117,7 @@ PAGE = Theme(
 
 
 def style_sheet() -> str:
-    """Those variables' values, light, and dark where the reader prefers it."""
+    """Return the values of these variables: light, and dark if the reader prefers it."""
 
     def values(theme: Theme) -> str:
         return "".join(f"--{name}:{color};" for name, color in _names(theme).items())

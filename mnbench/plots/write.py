@@ -25,7 +25,7 @@ PICKED_VARIANT = {"name": "picked", "value": ""}
 
 
 def load_vl_convert() -> Any:
-    """The library that draws.
+    """Import the library that draws.
 
     Raises:
         MnbenchError: it is not installed.
@@ -42,7 +42,7 @@ def load_vl_convert() -> Any:
 def combine_panels(
     panels: Sequence[tuple[str, dict[str, Any]]], theme: Theme, *, title: str, subtitle: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """One picture of one panel, or of several, each under its own title."""
+    """Combine panels into one picture, each with its own title."""
     head = {"text": title, "subtitle": list(subtitle)}
     whole = {
         "title": head,
@@ -62,7 +62,7 @@ def combine_panels(
 
 
 def _anonymous(panel: dict[str, Any]) -> dict[str, Any]:
-    """A panel whose layers have no name, since those of other panels have the same."""
+    """Return a panel without layer names, which other panels use too."""
     return panel | {"layer": [{key: item[key] for key in item if key != "name"} for item in panel["layer"]]}
 
 
@@ -73,7 +73,7 @@ def _head(name: str) -> dict[str, Any]:
 
 
 def draw_for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
-    """The Vega specification of one panel, as wide as its place in a page."""
+    """Return the Vega specification of one panel, as wide as its container."""
     config = theme.config
     config["legend"] |= {"orient": "bottom", "columns": PAGE_COLUMNS}
     size = {"width": "container", "height": PAGE_HEIGHT, "autosize": {"type": "fit-x", "contains": "padding"}}

@@ -25,7 +25,7 @@ BY_DEVICE_COLUMNS = ("graph", "alpha", "resolution", "precision", "batch", "mult
 
 
 def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
-    """The records by the text in a column, in their order."""
+    """Group the records by the text in a column, in their order."""
     entries: dict[str, list[Record]] = {}
     for record in records:
         entries.setdefault(COLUMNS[column].text(record), []).append(record)
@@ -33,7 +33,7 @@ def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Re
 
 
 def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Record]]:
-    """The latency over that of `VARIANT` on the same device and threads, or of `DEVICE/VARIANT` for every row.
+    """Return columns of the latency relative to `VARIANT` on the same device and threads, or to `DEVICE/VARIANT`.
 
     The interval is the widest that both rows' own intervals allow.
 
@@ -86,7 +86,7 @@ RecordsByDevice = Mapping[str, Record]
 
 
 def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[RecordsByDevice]:
-    """One row a variant, and of each column that differs between devices one for every device."""
+    """Return one row per variant; a column that differs between devices appears once per device."""
     columns = columns or informative_columns(BY_DEVICE_COLUMNS, records)
     labels = _labels(records)
     rows: dict[tuple[str, str | None], dict[str, Record]] = {}
@@ -110,7 +110,7 @@ class ProjectedColumn(Column[R]):
     """Another column's value and text, of a record that belongs to the row."""
 
     def text(self, row: R) -> str:
-        """As that column writes it, with its marks."""
+        """Format the value as its column does, with its marks."""
         return self.format(row)
 
 

@@ -10,7 +10,7 @@ from mnbench.errors import ResultsError, first_line
 
 
 def run_git(*arguments: str, folder: Path | None = None) -> str:
-    """What git prints.
+    """Run git and return its output.
 
     Raises:
         ResultsError: it is not installed, or fails.
@@ -27,7 +27,7 @@ def run_git(*arguments: str, folder: Path | None = None) -> str:
 
 
 def checked_out_commit() -> str:
-    """The commit that is checked out here, in twelve digits; empty where there is none."""
+    """Return the checked-out commit in twelve digits; empty outside a repository."""
     try:
         return run_git("rev-parse", "--short=12", "HEAD").strip()
     except ResultsError:
@@ -35,7 +35,7 @@ def checked_out_commit() -> str:
 
 
 def path_in_repository() -> str:
-    """Where in its repository this folder is.
+    """Return this folder's path in its repository.
 
     Raises:
         ResultsError: it is in none.
@@ -45,7 +45,7 @@ def path_in_repository() -> str:
 
 @contextmanager
 def checkout_revision(ref: str) -> Generator[Path]:
-    """The files of another git revision, in a folder that is gone afterwards.
+    """Check out another git revision into a temporary folder.
 
     Raises:
         ResultsError: there is no such revision, or no repository here.
@@ -65,7 +65,7 @@ def checkout_revision(ref: str) -> Generator[Path]:
 
 
 def file_history(path: Path) -> Sequence[tuple[str, bytes]]:
-    """Each commit in which the file is another, in twelve digits, with its bytes, oldest first; none without git."""
+    """Return each commit that changed the file, in twelve digits, with its bytes, oldest first; none without git."""
     try:
         commits = run_git("log", "--format=%H", "--reverse", "--", path.name, folder=path.parent).split()
         return [(commit[:12], _at(commit, path)) for commit in commits]
@@ -74,7 +74,7 @@ def file_history(path: Path) -> Sequence[tuple[str, bytes]]:
 
 
 def _at(commit: str, path: Path) -> bytes:
-    """The file in a commit; nothing where the commit deletes it."""
+    """Return the file in a commit; empty if the commit deletes it."""
     done = subprocess.run(  # noqa: S603
         ["git", "show", f"{commit}:./{path.name}"],  # noqa: S607
         check=False,

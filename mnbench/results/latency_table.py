@@ -47,7 +47,7 @@ def newest_records(records: Iterable[Record]) -> list[Record]:
 
 
 def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Record]:
-    """The table that a run ends with: what was measured in the title, what the figures mean in the notes."""
+    """Return the table of latencies; its title says what was measured, its notes what the figures mean."""
     better = {"mult_adds_per_s": "of_bound"} if _bounded(records) else {}
     columns = columns or [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
     settings = dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated)
@@ -60,7 +60,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
 
 
 def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
-    """What the figures in these columns mean, and what speaks against some of them."""
+    """Explain the figures in these columns, and list their issues."""
     notes: list[str] = []
     measured = [record for record in records if record.latency_ns]
     notes += _meaning([record for record in measured if record.processes > 1])
@@ -81,7 +81,7 @@ def _bounded(records: Iterable[Record]) -> bool:
 
 
 def _meaning(records: Sequence[Record]) -> list[str]:
-    """What the figures of cells with several processes mean."""
+    """Explain the figures of cases with several processes."""
     if not records:
         return []
     fewest, most = min(record.processes for record in records), max(record.processes for record in records)
@@ -95,7 +95,7 @@ def _meaning(records: Sequence[Record]) -> list[str]:
 
 
 def _advice(records: Sequence[Record]) -> list[str]:
-    """A line for each issue; of one that many have, for the first alone."""
+    """Return one line per issue; for an issue of many rows, name the first."""
     entries: dict[str, list[tuple[Record, Issue]]] = {}
     for record in records:
         for issue in record.issues:
@@ -111,7 +111,7 @@ def _advice(records: Sequence[Record]) -> list[str]:
 
 
 def _who(record: Record, records: Sequence[Record]) -> str:
-    """The variant, and its device where there are several."""
+    """Return the variant, with its device if there are several."""
     return (
         record.variant
         if all(item.device == record.device for item in records)
@@ -120,7 +120,7 @@ def _who(record: Record, records: Sequence[Record]) -> str:
 
 
 def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
-    """Those of these columns that have something to tell."""
+    """Return the columns whose values differ from their defaults."""
     result = [name for name in columns if _tells(name, records)]
     shapes = {
         tuple(COLUMNS[name].value(record) for name in (*SHAPE_COLUMNS, "precision", "batch")) for record in records
@@ -142,7 +142,7 @@ def _tells(name: str, records: Sequence[Record]) -> bool:
 
 
 def setting_label(record: Record) -> str:
-    """Device, runtime, threads and host, as a title has them."""
+    """Return device, runtime, threads and host, for a title."""
     emulated = "emulated " if record.emulated else ""
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
     gpu = f"{record.gpu['name']}, " if record.gpu else ""

@@ -37,12 +37,12 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def duration_ns(self) -> int | None:
-        """What its kernels take together."""
+        """Return the total time of its kernels."""
         return sum(node.duration_ns for node in self.nodes) if self.nodes else None
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Where it ran."""
+        """Return the providers that ran it."""
         return tuple(dict.fromkeys(node.provider for node in self.nodes))
 
 
@@ -62,7 +62,7 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def times_by_type(self) -> tuple[LayerTime, ...]:
-        """The parts of each layer type, and of each added operator, as one; those that take longest first."""
+        """Sum the parts of each layer type and of each added operator, longest first."""
         groups: dict[tuple[bool, str], list[LayerTime]] = {}
         for part in self.parts:
             groups.setdefault((part.added, part.type), []).append(part)
@@ -82,18 +82,18 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kernels_ns(self) -> int:
-        """What all kernels take."""
+        """Return the total time of all kernels."""
         return sum(part.duration_ns or 0 for part in self.parts)
 
     @property
     def assigned_share(self) -> float:
-        """The share of that which layers take."""
+        """Return the share of the kernels' time that is assigned to layers."""
         own = sum(part.duration_ns or 0 for part in self.parts if not part.added)
         return own / self.kernels_ns if self.kernels_ns else 0.0
 
     @property
     def coverage(self) -> float | None:
-        """The kernels' time as a share of the latency: the rest is what the runtime does between them."""
+        """Return the kernels' time as a share of the latency; the runtime spends the remainder between kernels."""
         return self.kernels_ns / self.latency_ns if self.latency_ns else None
 
 
@@ -107,7 +107,7 @@ def save_profile(run: RunFolder, profile: LayerProfile) -> None:
 
 
 def newest_profiles(results: Path) -> list[LayerProfile]:
-    """The newest profile of each variant, on each device and thread count; by name.
+    """Return the newest profile of each variant, device and number of threads, by name.
 
     Raises:
         ResultsError: one cannot be read.

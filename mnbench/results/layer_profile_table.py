@@ -14,7 +14,7 @@ Grouping: TypeAlias = Literal["type", "layer"]
 
 
 def layer_profile_table(profile: LayerProfile, by: Grouping) -> Table[LayerTime]:
-    """One row a layer type, those that take longest first, or one a layer, in the order in which they run."""
+    """Return one row per layer type, longest first, or one per layer, in the order of execution."""
     parts = profile.times_by_type if by == "type" else profile.parts
     rows = [part for part in parts if part.nodes or part.mult_adds or part.memory_access_bytes]
     label = Column[LayerTime](name=by if by == "type" else "scope", value=_label, left=True)

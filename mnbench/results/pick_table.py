@@ -14,7 +14,7 @@ MAX_LISTED_VARIANTS = 3
 
 
 def pick_table(choice: Pick) -> Table[PickCandidate]:
-    """One row a variant, the most accurate first."""
+    """Return one row per variant, the most accurate first."""
     several = len({(candidate.threads, candidate.runtime) for candidate in choice.candidates}) > 1
     columns = [
         quantity("variant"),

@@ -73,7 +73,7 @@ class Results(Sequence[Record]):
 
     @property
     def failures(self) -> "Results":
-        """The records of the cases that could not be measured."""
+        """Return the records of the failed cases."""
         return Results((record for record in self.records if record.error), skipped=self.skipped)
 
     def where(self, *conditions: str) -> "Results":

@@ -27,7 +27,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def parse_column_name(text: str) -> str:
-    """The name of a column there is.
+    """Parse the name of a column.
 
     Raises:
         ValueError: there is none of that name; the message says which there are.
@@ -82,7 +82,7 @@ class Condition:
 
 
 def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Condition] = ()) -> list[Record]:
-    """The newest record of every cell, of the devices named or of all, that fulfils every condition.
+    """Load the newest record of every case that meets all conditions, of the named devices or of all.
 
     Raises:
         ResultsError: there are none, or the results cannot be read.
@@ -112,7 +112,7 @@ def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Con
 
 
 def sort_records(records: Iterable[Record], keys: Sequence[str]) -> list[Record]:
-    """Sorted by the first column, then the next; `-` before a name puts the largest first.
+    """Sort by the first column, then the next; `-` before a name puts the largest first.
 
     Those without a value come last.
     """

@@ -89,7 +89,7 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> ClaimVerdict:
-        """The combined verdict on all claims of the paper."""
+        """Return the combined verdict on all claims of the paper."""
         return combined_verdict([claim.verdict for claim in self.claims if not claim.control])
 
 

@@ -18,7 +18,7 @@ def is_built(folder: Path) -> bool:
 
 
 def build_once(folder: Path, build: Callable[[], str], *, fresh: bool = False) -> Path:
-    """Let `build` fill the folder, unless it is complete and not `fresh`. A second process waits for the first.
+    """Call `build` to fill the folder, unless it is complete and not `fresh`. A second process waits for the first.
 
     `build` returns the text of the mark. What a crash left behind is built again.
 

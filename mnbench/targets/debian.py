@@ -38,7 +38,7 @@ Dir::Cache "{place}/cache";
 
 
 def download(work: Path, names: Sequence[str]) -> list[Path]:
-    """The files of these packages, of the emulator, and of all that they depend on.
+    """Download these packages, the emulator, and all their dependencies.
 
     Raises:
         RuntimeUnavailable: no network, no such package, no space.
@@ -73,7 +73,7 @@ def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
 
 
 def _emulator(package: Path, target: Path) -> None:
-    """The one program that is needed of the package, if it has it: all its programs together take half a gigabyte."""
+    """Unpack the one program that is needed, if the package has it: all its programs take half a gigabyte."""
     unpack = ("dpkg-deb", "--fsys-tarfile", str(package))
     try:
         with (
@@ -95,7 +95,7 @@ def _emulator(package: Path, target: Path) -> None:
 
 
 def run_command(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
-    """What the command prints; its temporary files lie where `environment` says.
+    """Run the command and return its output; `environment` sets the folder of its temporary files.
 
     Raises:
         RuntimeUnavailable: it fails.
@@ -115,7 +115,7 @@ def run_command(command: Sequence[str], failure: str, *, environment: Mapping[st
 
 
 def _reason(message: str, code: int) -> tuple[str, str]:
-    """The line that says what went wrong, and what helps."""
+    """Return the line that says what went wrong, and a hint."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     space = [line for line in lines if "No space left" in line or "enough free space" in line]
     errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]

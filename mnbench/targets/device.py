@@ -83,7 +83,7 @@ class Device(TomlStruct, frozen=True, kw_only=True):
 
 
 def read_device(name: str) -> Device:
-    """The device of that name or path, with what it `extends`.
+    """Read the device of this name or path, merged with the one it `extends`.
 
     Raises:
         DeviceFileError: there is none, or its profile is wrong.
@@ -102,7 +102,7 @@ def read_device(name: str) -> Device:
 
 
 def expand_variables(device: Device) -> Device:
-    """The device with the environment's values for the variables in its `gateway`: `ssh=${MNBENCH_PI}`.
+    """Replace the environment variables in the device's `gateway`: `ssh=${MNBENCH_PI}`.
 
     Raises:
         DeviceFileError: one of them is not set.
@@ -121,7 +121,7 @@ def expand_variables(device: Device) -> Device:
 
 
 def _extended(path: Path, *below: Path) -> dict[str, Any]:
-    """The profile's keys over those of the profile it extends; sub-tables are merged, the name is its own."""
+    """Merge a device file with the one it extends: its keys win, sub-tables are merged, the name is its own."""
     table = load_toml(path, DeviceFileError)
     if "extends" not in table:
         return table

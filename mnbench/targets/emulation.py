@@ -43,13 +43,13 @@ OnProgress = Callable[[], object]
 
 
 def emulator_path() -> Path:
-    """Where it lies, or would: another version of onnxruntime here, or of this recipe, is another one."""
+    """Return the emulator's folder, which depends on the version of onnxruntime and of this recipe."""
     facts = [debian.QEMU_PACKAGE, *PACKAGES, *_wheel_requirements(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
     return cache_folder() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
 def emulator_command(folder: os.PathLike[str]) -> tuple[str, ...]:
-    """What starts the emulated Python, which takes no notice of this one's variables."""
+    """Return the command that starts the emulated Python, without this process's Python variables."""
     facts: dict[str, str] = json.loads((Path(folder) / READY).read_bytes())
     return _command(Path(folder), facts["python"])
 
@@ -89,13 +89,13 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
 
 
 def _wheel_requirements() -> tuple[str, ...]:
-    """The same onnxruntime as here, so that only the processor differs."""
+    """Return the requirement of the same onnxruntime as here, so that only the processor differs."""
     here = find_distribution("onnxruntime")
     return ("numpy", f"onnxruntime=={here.version}" if here else "onnxruntime")
 
 
 def _install_wheels(python: str, root: Path, temporary: Path) -> None:
-    """By pip, or by uv where there is no pip; without what they depend on, which inference does not need."""
+    """Install wheels with pip, or uv if there is no pip, without dependencies, which inference does not need."""
     version, target = python.removeprefix("python"), str(root / "usr/lib/python3/dist-packages")
     uv = shutil.which("uv")
     if uv and not find_spec("pip"):
@@ -114,7 +114,7 @@ def _install_wheels(python: str, root: Path, temporary: Path) -> None:
 
 
 def _write_cpu_info(root: Path) -> None:
-    """QEMU looks for absolute paths in here first."""
+    """Write /proc/cpuinfo of the emulated processor, which QEMU reads instead of the host's."""
     blocks = [CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1)]
     (root / "proc").mkdir()
     (root / "proc/cpuinfo").write_text("\n".join(blocks))
@@ -151,7 +151,7 @@ class _SizeWatcher:
 
 
 def folder_size_mb(folder: Path) -> int:
-    """What is kept."""
+    """Return the size of the folder."""
     return _size_bytes(folder) // 10**6
 
 

@@ -24,7 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def prepare_device(
     device: Device, *, fresh: bool = False, on_create: Callable[[Sequence[str]], object] = lambda _: None
 ) -> Device:
-    """The device on the machine that it is about, with the Python of the environment that it `requires`.
+    """Return the device resolved to its machine, with the Python of the environment that it `requires`.
 
     The environment is made if it is not there yet, or if `fresh`.
 
@@ -63,7 +63,7 @@ def prepare_device(
 
 
 def with_packages(device: Device, packages: Sequence[str]) -> Device:
-    """The device with an environment of these packages too, in place of others of the same name."""
+    """Return the device with these packages in its environment, in place of others of the same name."""
     if not packages:
         return device
     names = [distribution_name(package) for package in packages]
@@ -88,18 +88,18 @@ def is_used_by(package: str, device: Device) -> bool:
 
 
 def required_packages(device: Device) -> tuple[str, ...]:
-    """The packages of the device's environment: the worker needs numpy whatever the runtime is."""
+    """Return the packages of the device's environment; the worker always needs numpy."""
     return (*device.requires, "numpy")
 
 
 def distribution_name(requirement: str) -> str:
-    """The name in `Some_Package[extra]==1.0`, as package indexes compare names."""
+    """Return the normalized name in `Some_Package[extra]==1.0`."""
     match = NAME.match(requirement)
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
 
 
 def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
-    """Where such an environment lies, or would."""
+    """Return the folder of such an environment."""
     facts = "\n".join(
         [*sorted(requirements), *sorted(f"{no_dep} alone" for no_dep in no_deps), sys.version, sys.platform]
     )
@@ -111,7 +111,7 @@ def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Pa
 def create_environment(
     *requirements: str, no_deps: Sequence[str] = (), fresh: bool = False, folder: Path | None = None
 ) -> Path:
-    """The Python of an environment with these packages: `onnxruntime==1.30.0`, `numpy`.
+    """Create an environment with these packages (`onnxruntime==1.30.0`, `numpy`) and return its Python.
 
     Packages that go there `alone` bring none that they depend on. It is made by uv where that is installed, or else by
     venv and pip; who comes second waits for the first. What a crash leaves behind is made anew.

@@ -18,7 +18,7 @@ SENTENCE_KEYS = {"install_hint": "to get it", "tested": "tested"}
 
 
 def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
-    """One row an architecture."""
+    """Return one row per graph."""
     columns = [
         Column[Any](name="graph", value=lambda a: a.name, left=True),
         Column[Any](name="short", left=True),
@@ -37,7 +37,7 @@ def graph_to_dict(architecture: Architecture) -> dict[str, Any]:
 
 
 def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Device, Readiness]]:
-    """One row a device. What makes it ready stands beside it, or below where that takes more words."""
+    """Return one row per device; the command that makes it ready is in its row, or below if it is long."""
     longer: dict[str, list[str]] = {}
     for device, state in devices:
         if not state.ready and state.command and not state.command.startswith("mnbench "):
@@ -61,7 +61,7 @@ def device_to_dict(device: Device, state: Readiness) -> dict[str, Any]:
 
 
 def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
-    """One row a key of the profile that says anything."""
+    """Return one row per key that the device file sets."""
     rows: list[tuple[str, str]] = []
     facts: dict[str, Any] = msgspec.to_builtins(device)
     for key, value in facts.items():
@@ -76,7 +76,7 @@ def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]
 
 
 def key_value_table(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
-    """What is called `key`, and what is said of it."""
+    """Return a table of keys and values."""
     columns = [
         Column[Any](name=key, value=lambda pair: pair[0], left=True),
         Column[Any](name="value" if key == "key" else "found", value=lambda pair: pair[1], left=True),

@@ -22,14 +22,14 @@ class Readiness:
 
     @property
     def text(self) -> str:
-        """For a table."""
+        """Return the text for a table."""
         if self.ready:
             return f"ready, {self.reason}" if self.reason else "ready"
         return ": ".join(part for part in (self.reason, self.command) if part)
 
 
 def check_readiness(device: Device) -> Readiness:
-    """What can be seen from here. A device that looks ready is proved so by `mnbench devices probe` alone."""
+    """Check without starting anything whether a device looks ready; `mnbench devices probe` proves it."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
     if elsewhere := _elsewhere(device, probe):
         return elsewhere
@@ -44,7 +44,7 @@ def check_readiness(device: Device) -> Readiness:
 
 
 def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
-    """Of a device that is not this machine."""
+    """Check a device on another machine."""
     if device.is_fleet:
         return Readiness(ready=False, command=device.install_hint)
     target = resolve_target(device)
@@ -58,7 +58,7 @@ def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
 
 
 def _here(device: Device, probe: Readiness) -> Readiness:
-    """Of a device that is run by this Python."""
+    """Check a device that this Python runs."""
     distribution = find_distribution(device.runtime)
     library = runtime_facts(device.runtime).provider_libraries.get(device.provider)
     if distribution and library is not None and (not library or _holds(distribution, library)):

@@ -30,7 +30,7 @@ class Target:
 
 
 def choose_target(device: Device, *, machine: str, board: str, emulator: str) -> Target:
-    """This machine if it is such a one, else the board, else the emulator; a gateway of its own goes before all.
+    """Choose this machine if it fits, else the board, else the emulator; the device's own gateway comes first.
 
     `board` is `user@host`, or `user@host//python=/opt/bin/python3`; `emulator` a gateway. Empty: there is none.
     """
@@ -45,7 +45,7 @@ def choose_target(device: Device, *, machine: str, board: str, emulator: str) ->
 
 
 def resolve_target(device: Device) -> Target:
-    """The same, by what this machine is, what its environment names, and what is set up."""
+    """Choose the target from this machine's processor, its environment variables and the installed emulator."""
     emulator = emulation.emulator_path()
     return choose_target(
         device,
@@ -56,12 +56,12 @@ def resolve_target(device: Device) -> Target:
 
 
 def emulator_gateway(folder: os.PathLike[str]) -> str:
-    """The specification that starts the emulated Python which was set up there."""
+    """Return the gateway specification of the emulated Python in this folder."""
     return f"popen//python={shlex.join(emulation.emulator_command(folder))}"
 
 
 def resolve_gateway(device: Device) -> Device:
-    """The device with the gateway to the machine that it is about.
+    """Return the device with the gateway to its target.
 
     Raises:
         RuntimeUnavailable: there is no such machine; the hint says what makes one.

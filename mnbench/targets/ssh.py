@@ -37,7 +37,7 @@ class RemoteProcess(gateway_io.ProxyIO):
         self._turn = threading.Lock()
 
     def _controll(self, event: int) -> Any:
-        """The answer to one question. As a worker ends, execnet's own thread asks too: each gets its own answer."""
+        """Return the answer to one question; execnet's thread may ask at the same time and gets its own answer."""
         try:
             with self._turn:
                 self.controlchan.send(event)
@@ -46,13 +46,13 @@ class RemoteProcess(gateway_io.ProxyIO):
             return None
 
     def wait(self, timeout: float | None = None) -> int | None:  # noqa: ARG002  the other side has its own
-        """Its exit code, of one that has ended."""
+        """Return the exit code of an ended process."""
         if self.exit_code is None:
             self.exit_code = self._controll(gateway_io.RIO_WAIT)
         return self.exit_code
 
     def close_read(self) -> None:
-        """As it ends."""
+        """Close the stream at the process's end."""
 
 
 class SshConnection:
@@ -86,7 +86,7 @@ class SshConnection:
         return not self.is_alive
 
     def start_process(self, specification: Any, environment: Mapping[str, str]) -> RemoteProcess:
-        """A process of the same Python there. Temporary files of its libraries go with the folder."""
+        """Start a process of the same Python there, with temporary files in the folder that is removed at the end."""
         near = execnet.XSpec("popen")
         near.python = shlex.join(
             [*env_command({**environment, "TMPDIR": self._facts["folder"]}), self._facts["python"]]
@@ -97,7 +97,7 @@ class SshConnection:
         return RemoteProcess(channel, self._group.execmodel)
 
     def upload(self, path: Path) -> str:
-        """Where the file lies there; it is sent unless one with the same content was.
+        """Return the file's path there; send it unless one with the same content was sent.
 
         Raises:
             TrialError: there is no room for it, or the connection is lost.
@@ -118,7 +118,7 @@ class SshConnection:
         return self._sent[name]
 
     def loss_message(self) -> str:
-        """What ssh said of a connection that is lost."""
+        """Return ssh's message about the lost connection."""
         lines = self.process.stderr_lines() if self.process.wait(1.0) is not None else []
         return f"the connection to {self._device.name} is lost" + (f": {lines[-1]}" if lines else "")
 
@@ -144,7 +144,7 @@ _lock = threading.Lock()
 
 
 def connection_to(device: Device) -> SshConnection:
-    """The connection to the device's machine, made anew where there is none or it was lost.
+    """Return the connection to the device's machine; connect if there is none or it was lost.
 
     Raises:
         UnreachableError: the machine cannot be reached, or runs no Python.
@@ -161,7 +161,7 @@ def connection_to(device: Device) -> SshConnection:
 
 
 def connection_loss(device: Device) -> str:
-    """What became of the connection to the device, if it is lost; nothing else."""
+    """Return why the connection to the device was lost; empty if it was not."""
     connection = _keepers.get(device.gateway)
     return connection.loss_message() if connection and connection.wait_closed(SETTLED_S) else ""
 

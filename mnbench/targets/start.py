@@ -68,7 +68,7 @@ class Process(gateway_base.Popen2IO):
         super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Its exit code; None while it has none."""
+        """Return the exit code; None while the process runs."""
         with suppress(subprocess.TimeoutExpired):
             return self.popen.wait(timeout)
         return None
@@ -78,13 +78,13 @@ class Process(gateway_base.Popen2IO):
         self.popen.kill()
 
     def stderr_lines(self) -> list[str]:
-        """The lines on its stderr, but for empty ones."""
+        """Return the non-empty lines of its stderr."""
         self._stderr.seek(0)
         return [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
 
 
 def _close(popen: subprocess.Popen[bytes]) -> None:
-    """Nobody reads or writes any longer."""
+    """Close the process's streams."""
     popen.poll()
     for stream in (popen.stdin, popen.stdout):
         with suppress(OSError, ValueError):
@@ -93,7 +93,7 @@ def _close(popen: subprocess.Popen[bytes]) -> None:
 
 
 def start_command(specification: Any, environment: Mapping[str, str]) -> list[str]:
-    """The command that starts Python with these variables: what execnet sets by itself, the C library never sees."""
+    """Return the command that starts Python with these variables, which the C library must see from the start."""
     if specification.ssh:
         python = " ".join([*map(shlex.quote, env_command(environment)), specification.python or "python3"])
         config = ["-F", specification.ssh_config] if specification.ssh_config else []
@@ -106,12 +106,12 @@ def start_command(specification: Any, environment: Mapping[str, str]) -> list[st
 
 
 def env_command(environment: Mapping[str, str]) -> list[str]:
-    """What stands before a command that is to have these variables."""
+    """Return the prefix that sets these variables for a command."""
     return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
 
 
 def start_gateway(group: Any, start_process: Callable[[], Any], specification: Any, device: Device) -> Any:
-    """A process as a gateway of the group. One that gives no answer is ended.
+    """Start a process as a gateway of the group; kill it if it does not answer.
 
     While the process is made signals wait. SIGINT stays blocked in it: Ctrl-C is for this process to handle.
 
@@ -151,7 +151,7 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
 
 @contextmanager
 def _hold_signals() -> Generator[None]:
-    """Ctrl-C and SIGTERM wait until the end. SIGINT's mask goes on to the worker; threads without it need handlers."""
+    """Delay Ctrl-C and SIGTERM to the block's end. The worker inherits SIGINT's mask; other threads need handlers."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -176,7 +176,7 @@ def _hold_signals() -> Generator[None]:
 
 
 def start_error(device: Device, process: Any, failure: BaseException) -> UnreachableError:
-    """Why a process did not become a gateway, by what it said before it ended."""
+    """Return the error of a process that did not become a gateway, from its last output."""
     ended = process.wait(1.0) if isinstance(process, Process) else None
     lines = process.stderr_lines() if ended is not None else []
     for sign, (meaning, hint) in START_FAILURES.items():

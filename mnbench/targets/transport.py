@@ -30,7 +30,7 @@ def call_worker(
     on_heartbeat: Callable[[dict[str, Any]], object] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One request to a fresh process on the device. `on_heartbeat` gets what comes before the answer.
+    """Send one request to a fresh process on the device. `on_heartbeat` gets the messages before the answer.
 
     The process starts with the variables of `environment`, and of the device's own, beside those that it would have.
 
@@ -70,7 +70,7 @@ class Worker:
             raise _exit_error(self._gateway, self._device) from failure
 
     def receive(self, expected_s: float = 0.0) -> Any:
-        """What it tells next; it is expected to need so long.
+        """Receive the next message; `expected_s` is the expected time until it comes.
 
         Raises:
             RuntimeUnavailable, TrialError: it lacks the runtime; it crashed, hung or failed.
@@ -93,7 +93,7 @@ class Worker:
 
 @contextmanager
 def open_worker(device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Generator[Worker]:
-    """A fresh process on the device, which ends with the block.
+    """Start a fresh process on the device, which ends with the block.
 
     Raises:
         UnreachableError: the device's Python cannot be started, or cannot become a worker.
@@ -110,7 +110,7 @@ def shares_files(device: Device) -> bool:
 
 
 def provide_file(device: Device, path: Path) -> str | bytes:
-    """What a worker gets for a file of this process: its path here or there, or else its content.
+    """Return what a worker gets for a file of this process: its path here or there, or its content.
 
     Raises:
         TrialError: the device has no room for it.
@@ -134,13 +134,13 @@ def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
 
 
 def _get(device: Device) -> str:
-    """How to get the runtime."""
+    """Return the hint that says how to install the runtime."""
     where = "" if shares_files(device) else "on the device: "
     return where + (device.install_hint or f"pip install {device.runtime}")
 
 
 def _worker(gateway: Any, device: Device) -> Any:
-    """A channel to a worker that is ready for its request.
+    """Return a channel to a worker that is ready for its request.
 
     Raises:
         UnreachableError: what runs there is no Python that can be one.
@@ -159,12 +159,12 @@ def _worker(gateway: Any, device: Device) -> Any:
 
 
 def _last_line(failure: BaseException) -> str:
-    """The last line of a message, where tracebacks say what it is about."""
+    """Return the last line of a message, which names the error of a traceback."""
     return next(reversed(str(failure).strip().splitlines()), type(failure).__name__)
 
 
 def channel_timeout() -> type[Exception]:
-    """Execnet's time-out, which it names nowhere but on the channel."""
+    """Return execnet's timeout class, which only its channel names."""
     return execnet.gateway_base.Channel.TimeoutError
 
 
@@ -186,7 +186,7 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
 
 
 def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
-    """A gateway, as `Group.makegateway` makes it, but whose process is ended if it gives no answer."""
+    """Return a gateway like `Group.makegateway`, but kill its process if it does not answer."""
     specification = execnet.XSpec(device.gateway)
     if specification.ssh:
         # Workers are children of what keeps the connection: it tells how they end, and ends them.
@@ -199,7 +199,7 @@ def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
 
 
 def _exit_error(gateway: Any, device: Device) -> TrialError:
-    """Why the worker's process ended, as far as this side can tell."""
+    """Return the error of a worker that ended, as far as it is known here."""
     process = gateway._io  # noqa: SLF001  execnet keeps the exit status nowhere else
     code = process.wait(END_S) if isinstance(process, (Process, RemoteProcess)) else None
     if isinstance(process, RemoteProcess) and code is None and (lost := connection_loss(device)):
@@ -217,7 +217,7 @@ def _exit_error(gateway: Any, device: Device) -> TrialError:
 
 
 def _worker_sources() -> dict[str, tuple[bool, str]]:
-    """Every module of the worker: its name there, whether it is a package, and its source."""
+    """Return every module of the worker: its name there, whether it is a package, and its source."""
     entries: dict[str, tuple[bool, str]] = {}
 
     def collect(folder: Any, name: str) -> None:

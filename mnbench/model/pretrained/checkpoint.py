@@ -45,7 +45,7 @@ class Checkpoint:
     prefix: str = ""
 
     def read(self, names: Iterable[str]) -> list[NDArray[Any]]:
-        """The numbers of these tensors.
+        """Read the numbers of these tensors.
 
         Raises:
             BuildError: the file is damaged.
@@ -53,7 +53,7 @@ class Checkpoint:
         return self.read_all([self.prefix + name for name in names])
 
     def sha256(self) -> str:
-        """Of the file."""
+        """Return the file's hash."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -84,7 +84,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def conversion_command(path: Path) -> str:
-    """The line that makes a .safetensors file of a pickle."""
+    """Return the command that converts a pickle to a .safetensors file."""
     return (
         'python -c "import torch; from safetensors.torch import save_file; '
         f"d = torch.load('{path}', map_location='cpu', weights_only=True); "
@@ -161,7 +161,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, Runti
 
 
 def _once(path: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """A dictionary, where no name comes twice."""
+    """Return a dictionary; a repeated name is an error."""
     pairs = list(pairs)
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
@@ -170,7 +170,7 @@ def _once(path: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def to_printable(name: str) -> str:
-    """A name from a file that may hold anything, on one line."""
+    """Return a name from an untrusted file as one printable line."""
     short = name if len(name) <= 100 else f"{name[:97]}…"
     return "".join(sign if sign.isprintable() else "?" for sign in short)
 

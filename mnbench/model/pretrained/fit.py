@@ -42,7 +42,7 @@ class Mismatches(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many tensors."""
+        """Return the number of tensors."""
         return sum(map(len, self))
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Mismatches(NamedTuple):
 def fit_checkpoint(
     checkpoint: Checkpoint, variant: Variant, *, alpha: float | None, epsilon: float | None = None
 ) -> FittedCheckpoint:
-    """The variant with the checkpoint's weights, at the α that fits, or at `alpha` and no other.
+    """Return the variant with the checkpoint's weights, at `alpha` if given, otherwise at the α that fits.
 
     Classes, ShuffleNet V1's groups and the ShuffleNets' unit are the checkpoint's where the variant leaves them open.
     `epsilon` is that of batch normalization, where it is not the one that the naming's networks have.
@@ -80,7 +80,7 @@ def fit_checkpoint(
 
 
 def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
-    """The naming that has names for most of the tensors.
+    """Return the layout that names most of the tensors.
 
     Raises:
         BuildError: none has any.
@@ -120,7 +120,7 @@ def _with_options(variant: Variant, naming: CheckpointLayout) -> Variant:
 
 
 def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout, epsilon: float | None) -> Variant:
-    """With the unit, the epsilon and the number of classes that the checkpoint has."""
+    """Return the variant with the checkpoint's unit, epsilon and number of classes."""
     variant = _with_options(variant, naming)
     known = naming.epsilon if variant.padding == "torch" else naming.same_padding_epsilon
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
@@ -137,7 +137,7 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout,
 
 
 def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) -> Iterator[float]:
-    """Those that the papers have, and then those that a convolution's channels tell."""
+    """Yield the papers' α, then those that a convolution's channels imply."""
     yield from dict.fromkeys((1.0, *variant.architecture.published_alphas()))
     reported: list[float] = []
     for expected in expected_tensors(naming, build_network(replace(variant, alpha=1.0)).layers):
@@ -164,7 +164,7 @@ def _candidates(
 def _closest(
     checkpoint: Checkpoint, candidates: Iterable[tuple[Variant, list[ExpectedTensor]]]
 ) -> tuple[Variant, list[ExpectedTensor], Mismatches]:
-    """The first candidate that fits, or the one with the fewest misfits."""
+    """Return the first candidate that fits, or the one with the fewest mismatches."""
     best = None
     for variant, needs in candidates:
         misfits = _misfits(checkpoint, needs)
@@ -200,7 +200,7 @@ def _stands_for(held: Shape, needed: Shape) -> bool:
 
 
 def _read(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Weights:
-    """The numbers, in fp32, by our own names.
+    """Read the numbers in fp32, by mnbench's names.
 
     Raises:
         BuildError: some are of another type, or not finite, or a variance is negative.

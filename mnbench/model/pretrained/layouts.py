@@ -25,7 +25,7 @@ class ExpectedTensor(NamedTuple):
 
 
 def expected_tensors(naming: CheckpointLayout, layers: Sequence[Layer]) -> list[ExpectedTensor]:
-    """Every tensor that the layers need, by its name in a checkpoint; none if the naming has no name for one."""
+    """Return every tensor that the layers need, by its name in a checkpoint; none if the layout lacks a name."""
     try:
         return list(_wanted(naming, [layer for layer in layers if layer.weights]))
     except (KeyError, IndexError):
@@ -51,7 +51,7 @@ def _wanted(naming: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[Expec
 
 
 def _prefix(naming: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]], *, normalizes: bool) -> str:
-    """What stands before `.weight`."""
+    """Return the prefix of `.weight`."""
     sizes = naming.stage_sizes[len(blocks)] if naming.stage_sizes else ()
     known = {"last": len(blocks) + 1, "stages": len(sizes)}
     if owner in naming.top_level:
@@ -67,7 +67,7 @@ def _prefix(naming: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]
 
 
 def _place(number: int, sizes: Sequence[int]) -> tuple[int, int]:
-    """The stage that a block is in, and its index there."""
+    """Return a block's stage and its index there."""
     stage, *remainder = sizes
     if number < stage:
         return 0, number

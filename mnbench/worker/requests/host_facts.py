@@ -12,7 +12,7 @@ from ..host.installed import find_distribution
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  it takes no time worth telling
-    """Facts, and the conditions before and after `rest_s` in which this process does nothing.
+    """Return the facts, and the conditions before and after `rest_s` of idling.
 
     What the processors do meanwhile, others do. `gpu` asks for the GPU too.
     """

@@ -58,7 +58,7 @@ def read_literals(runtime: str) -> dict[str, Any]:
 
 @contextmanager
 def as_file(model: bytes | str) -> Generator[Path, None, None]:
-    """A model's file: its own, or one for a while, for runtimes that read nothing else."""
+    """Return a model's file: its own, or a temporary one for runtimes that read only files."""
     if isinstance(model, str):
         yield Path(model)
         return
@@ -69,7 +69,7 @@ def as_file(model: bytes | str) -> Generator[Path, None, None]:
 
 
 def run_converter(command: list[str], output: Path) -> bytes:
-    """What a converter's program makes, run in a process of its own: it may crash, and it prints what it likes."""
+    """Run a converter in a separate process, because it may crash and print, and return its output."""
     try:
         done = subprocess.run(  # noqa: S603
             command,

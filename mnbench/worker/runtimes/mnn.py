@@ -68,7 +68,7 @@ class Session:
             self._infer = self._watched
 
     def _bound(self, name: str, array: Any) -> tuple[Any, Any]:
-        """The session's tensor of an input, and what is copied there."""
+        """Return the session's tensor of an input, and the array to copy there."""
         tensor = self._net.getSessionInput(self._session, name)
         if tuple(tensor.getShape()) != array.shape:
             self._net.resizeTensor(tensor, array.shape)
@@ -76,7 +76,7 @@ class Session:
         return tensor, MNN.Tensor(array.shape, MNN.Halide_Type_Float, array.astype(np.float32), _CAFFE)
 
     def run(self) -> None:
-        """One inference, until its outputs are there."""
+        """Run one inference until its outputs are complete."""
         for tensor, values in self._inputs:
             tensor.copyFrom(values)
         self._infer()
@@ -86,21 +86,21 @@ class Session:
         self._net.runSession(self._session)
 
     def outputs(self) -> list[Any]:
-        """The last inference's output, as an array."""
+        """Return the last inference's output as an array."""
         return [self._result.getNumpyData().copy()]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """None: its memory is the CPU's own."""
+        """Return no copies: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
-        """All operators, which share the session's one backend."""
+        """Return all operators, which share the session's one backend."""
         backend = self._net.getSessionInfo(self._session, BACKENDS_OF_SESSION)
         self._watched()
         return {BACKENDS.get(backend, f"backend {backend}"): self._names}
 
     def _watched(self) -> None:
-        """One inference whose operators are timed from here: 1 µs or so of each is the call itself."""
+        """Run one inference and time its operators from Python; 1 µs or so of each is the call."""
         names: list[str] = []
         types: list[str] = []
         times: list[int] = []
@@ -121,7 +121,7 @@ class Session:
         self._durations_ns.append(times)
 
     def end_profile(self, *, skip: int) -> list[dict[str, Any]]:
-        """What the operators took in the runs so far, but for the first `skip`."""
+        """Return the operators' times in all runs except the first `skip`."""
         durations = zip(*self._durations_ns[skip:])
         return [
             {"name": name, "op": op, "provider": self._provider, "tensors": 0, "duration_ns": round(median(times))}
@@ -130,7 +130,7 @@ class Session:
 
 
 def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  it keeps shapes as they are
-    """The ONNX model as MNN's own file."""
+    """Convert the ONNX model to MNN's format."""
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.mnn"
         asked = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(path), "--bizCode", "mnbench"]
@@ -138,12 +138,12 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG00
 
 
 def version() -> str:
-    """The runtime's version."""
+    """Return the runtime's version."""
     return MNN.version()
 
 
 def build() -> str:
-    """Which converter made its models: its own."""
+    """Return the version of the converter: the runtime's own."""
     return f"mnnconvert {version()}"
 
 

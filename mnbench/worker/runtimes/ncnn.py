@@ -59,27 +59,27 @@ class Session:
         self._outputs: list[Any] = []
 
     def run(self) -> None:
-        """One inference, until its outputs are there."""
+        """Run one inference until its outputs are complete."""
         extractor = self._net.create_extractor()
         for name, mat in self._inputs:
             extractor.input(name, mat)
         self._outputs = [extractor.extract(name)[1] for name in self._names]
 
     def outputs(self) -> list[Any]:
-        """The last inference's outputs, as arrays: ncnn knows no batch, so each gets one."""
+        """Return the last inference's outputs as arrays, with a batch dimension, which ncnn lacks."""
         return [np.array(mat)[np.newaxis] for mat in self._outputs]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """None: it works on the CPU's own memory."""
+        """Return no copies: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
-        """All layers: without Vulkan there is only the CPU."""
+        """Return all layers: without Vulkan there is only the CPU."""
         return {"CPU": [layer.name for layer in self._net.layers() if layer.type != "Input"]}
 
 
 def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
-    """The ONNX model as ncnn's weights and text in one file, in fp32."""
+    """Convert the ONNX model to ncnn's weights and text in one file, in fp32."""
     if any(array.ndim == 0 or array.shape[0] != 1 for array in inputs.values()):
         raise Refused("ncnn takes one image at a time: --batch 1")
     module_spec = find_spec("pnnx")
@@ -99,12 +99,12 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
 
 
 def version() -> str:
-    """The runtime's version."""
+    """Return the runtime's version."""
     return ncnn.__version__
 
 
 def build() -> str:
-    """Which converter made its models."""
+    """Return the version of the converter."""
     try:
         return f"pnnx {metadata.version('pnnx')}"
     except metadata.PackageNotFoundError:

@@ -67,7 +67,7 @@ class Session:
         options: dict[str, str],
         profile: str = "",
     ) -> None:
-        """With the path of a file to be, as `profile`, every run is profiled, which slows it down."""
+        """Open a session; with a new file's path as `profile`, every run is profiled, which slows it down."""
         self._session: Any = _session(model, provider, provider_options, threads, options, profile)
         self._memory = MEMORY.get(provider, "cpu")
         self._binding: Any = self._session.io_binding()
@@ -90,17 +90,17 @@ class Session:
         self._wait: Callable[[], None] = self._binding.synchronize_outputs
 
     def run(self) -> None:
-        """One inference, until its outputs are there."""
+        """Run one inference until its outputs are complete."""
         self._session.run_with_iobinding(self._binding)
         if self._memory != "cpu":
             self._wait()
 
     def outputs(self) -> list[Any]:
-        """The last inference's outputs, as arrays."""
+        """Return the last inference's outputs as arrays."""
         return self._binding.copy_outputs_to_cpu()
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """What an application adds to a run on a device with memory of its own: inputs to it, outputs from it."""
+        """Return the copies of inputs and outputs on a device with memory of its own."""
         return {} if self._memory == "cpu" else {"in": self._copy_in, "out": self.outputs}
 
     def _copy_in(self) -> None:
@@ -109,7 +109,7 @@ class Session:
         self._binding.synchronize_inputs()
 
     def placement(self) -> dict[str, list[str]] | None:
-        """The names of the nodes that each provider took; None from versions that do not tell."""
+        """Return the names of the nodes by provider; None from versions that do not report them."""
         assigned = getattr(self._session, "get_provider_graph_assignment_info", None)
         if assigned is None:
             return None
@@ -119,13 +119,13 @@ class Session:
         return nodes
 
     def end_profile(self, *, skip: int) -> list[dict[str, Any]]:
-        """What the kernels took in the runs so far, but for the first `skip`; none is profiled any longer."""
+        """Return the kernels' times in all runs except the first `skip`, and stop profiling."""
         path = Path(self._session.end_profiling())
         return kernels(json.loads(path.read_text(encoding="utf-8")), skip=skip)
 
 
 def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
-    """Of each node the name, operator, provider, how many tensors it reads and writes, and nanoseconds a run; in order.
+    """Return each node's name, operator, provider, number of tensors and time per run in nanoseconds, in order.
 
     onnxruntime cuts its durations off to whole microseconds, which is much of what a small kernel takes: the mean of
     the middle half of the runs resolves finer than their median, and half a microsecond makes good for the cut.
@@ -159,17 +159,17 @@ def _kernel_ns(durations_us: list[int]) -> int:
 
 
 def version() -> str:
-    """The runtime's version."""
+    """Return the runtime's version."""
     return onnxruntime.__version__
 
 
 def build() -> str:
-    """How it was built."""
+    """Return how it was built."""
     return onnxruntime.get_build_info().removeprefix("ORT Build Info: ")
 
 
 def expand_folders(options: dict[str, str]) -> dict[str, str]:
-    """The options with the folders that they name below `~/`, such as a cache of engines, which are made if need be."""
+    """Expand `~/` in options, such as a cache of engines, and create these folders."""
     entries = dict(options)
     for key, value in options.items():
         if value.startswith("~/"):

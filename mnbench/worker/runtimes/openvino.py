@@ -33,7 +33,7 @@ class Session:
         options: dict[str, str],
         profile: str = "",
     ) -> None:
-        """With `profile`, whatever it says, every run is profiled."""
+        """Open a session; with `profile`, every run is profiled."""
         self._provider = provider
         self._core = openvino.Core()
         self._model = self._core.read_model(model)
@@ -50,15 +50,15 @@ class Session:
         self.run: Callable[[], object] = self._request.infer
 
     def outputs(self) -> list[Any]:
-        """The last inference's outputs, as arrays."""
+        """Return the last inference's outputs as arrays."""
         return [self._request.get_output_tensor(index).data.copy() for index in range(self._count)]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """None: it works on the CPU's own memory."""
+        """Return no copies: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
-        """The names of the nodes that each device takes, by OpenVINO's own account."""
+        """Return the names of the nodes by device, from OpenVINO's report."""
         nodes: dict[str, list[str]] = {}
         takers = self._core.query_model(self._model, self._provider)
         for node in self._model.get_ordered_ops():
@@ -68,7 +68,7 @@ class Session:
         return nodes
 
     def end_profile(self, *, skip: int) -> list[dict[str, Any]]:  # noqa: ARG002  it tells means over all runs
-        """What the kernels took on average: OpenVINO cuts it off to whole microseconds, half of one makes good."""
+        """Return the kernels' mean times; half a microsecond is added because OpenVINO rounds down."""
         return [
             {
                 "name": node.node_name,
@@ -83,10 +83,10 @@ class Session:
 
 
 def version() -> str:
-    """The runtime's version."""
+    """Return the runtime's version."""
     return build().partition("-")[0]
 
 
 def build() -> str:
-    """How it was built."""
+    """Return how it was built."""
     return openvino.get_version()
