@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import log
+from math import exp, log
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
@@ -16,6 +15,8 @@ from mnbench.bench.trial import run_trial
 from mnbench.hosts.host_facts import cache_path, host_fingerprint
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median
+from mnbench.tables.quantities import quantity
+from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.workspace import cache_folder
 
@@ -40,13 +41,48 @@ class DriftLog(msgspec.Struct, frozen=True, kw_only=True):
     setting: dict[str, Any]
     runs: list[DriftRun]
 
+    @property
+    def drift(self) -> HostDrift | None:
+        """Return each run's deviation from the median, by the model's latency; None if there are too few runs."""
+        if len(self.runs) < MIN_RUNS:
+            return None
+        deviations: dict[int, list[float]] = {}
+        for variant in self.runs[-1].latencies_ns:
+            latencies_ns = [run.latencies_ns[variant] for run in self.runs if variant in run.latencies_ns]
+            typical_ns = median(latencies_ns)
+            deviations[round(typical_ns)] = [log(latency_ns / typical_ns) for latency_ns in latencies_ns]
+        return HostDrift(deviations=deviations)
+
+    def tables(self) -> list[Table[Any]]:
+        """Return how much runs differ, one row a model; no table if there are too few runs."""
+        drift = self.drift
+        if not drift:
+            return []
+
+        def column(name: str, value: Callable[[int], float]) -> Column[int]:
+            return Column[int](name=name, value=lambda latency_ns: value(latency_ns) - 1, format="{:+.1%}".format)
+
+        columns = [
+            quantity("latency_ns", lambda latency_ns: latency_ns),
+            column("slowest", lambda latency_ns: exp(max(drift.deviations[latency_ns]))),
+            column("fastest", lambda latency_ns: exp(min(drift.deviations[latency_ns]))),
+            column("95 % above", lambda latency_ns: drift.factors_near(latency_ns)[0]),
+            column("95 % below", lambda latency_ns: drift.factors_near(latency_ns)[1]),
+        ]
+        notes = [f"{len(self.runs)} runs are stored; intervals of later runs in this setting include this drift"]
+        return [Table(columns=columns, rows=sorted(drift.deviations), title="drift between runs", notes=notes)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the runs and the drift."""
+        return {"runs": self.runs, "drift": self.drift}
+
 
 def calibrate(
     plan: Plan,
     *,
     runs: int,
     interval_s: float,
-    on_run: Callable[[], None],
+    on_run: Callable[[], object],
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DriftLog:
@@ -74,19 +110,7 @@ def load_drift(device: Device) -> HostDrift | None:
     """Return the drift of the device's host, or None if this setting is not calibrated."""
     if not any(cache_folder().glob(f"{KIND}-*.json")):
         return None
-    return compute_drift(load_drift_log(device))
-
-
-def compute_drift(drift_log: DriftLog) -> HostDrift | None:
-    """Return each run's deviation from the median, by the model's latency; None if there are too few runs."""
-    if len(drift_log.runs) < MIN_RUNS:
-        return None
-    deviations: dict[int, list[float]] = {}
-    for variant in drift_log.runs[-1].latencies_ns:
-        result = [run.latencies_ns[variant] for run in drift_log.runs if variant in run.latencies_ns]
-        middle = median(result)
-        deviations[round(middle)] = [log(item / middle) for item in result]
-    return HostDrift(deviations=deviations)
+    return load_drift_log(device).drift
 
 
 def load_drift_log(device: Device) -> DriftLog:
@@ -99,10 +123,10 @@ def load_drift_log(device: Device) -> DriftLog:
     return stored if stored.setting == setting else DriftLog(setting=setting, runs=[])
 
 
-def _run(plan: Plan, visit: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
+def _run(plan: Plan, run_trial: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
     """Return the median of the processes' medians of each case."""
-    medians: dict[str, list[float]] = {cell.variant: [] for cell in plan.cases}
+    medians_ns: dict[str, list[float]] = {case.variant: [] for case in plan.cases}
     for process in range(plan.sampling.processes):
-        for cell in plan.cases_of_round(process):
-            medians[cell.variant].append(float(np.median(visit(plan, cell).latencies_ns)))
-    return {variant: round(median(result)) for variant, result in medians.items()}
+        for case in plan.cases_of_round(process):
+            medians_ns[case.variant].append(run_trial(plan, case).median_ns)
+    return {variant: round(median(values)) for variant, values in medians_ns.items()}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -135,10 +136,16 @@ def _result(board: Board, task: Any) -> CaseResult:
 
 def source_fingerprint() -> str:
     """Return the version of mnbench and the hash of its sources: both sides must have the same."""
+    return f"{mnbench.__version__} ({_source_digest()})"
+
+
+@cache
+def _source_digest() -> str:
+    """Return the hash of the sources when a process first asks for it: they may change on disk while it runs."""
     digest = sha256()
     for path in sorted(Path(str(resources.files(mnbench))).rglob("*.py")):
         digest.update(path.read_bytes())
-    return f"{mnbench.__version__} ({digest.hexdigest()[:8]})"
+    return digest.hexdigest()[:8]
 
 
 def measure_case(fingerprint: str, job: bytes) -> CaseResult:

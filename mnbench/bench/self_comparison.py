@@ -2,18 +2,21 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from math import exp, log
-from typing import Any
+
+import numpy as np
 
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.trial import run_trial
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median, median_interval, quantile
+from mnbench.tables.quantities import quantity
+from mnbench.tables.table import Column, Table
 from mnbench.units import format_percent_1
 
-ARMS = 2
+SIDES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +46,11 @@ class SelfComparison:
 
 def trial_count(plan: Plan) -> int:
     """Return the number of trials of `compare_with_itself`."""
-    return ARMS * len(plan.cases) * plan.sampling.processes
+    return SIDES * len(plan.cases) * plan.sampling.processes
 
 
 def compare_with_itself(
-    plan: Plan, *, on_trial: Callable[[], None], run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial
+    plan: Plan, *, on_trial: Callable[[], object], run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial
 ) -> list[SelfComparison]:
     """Measure every case as A and as B in every round, side by side in random order, with one process per side.
 
@@ -55,59 +58,73 @@ def compare_with_itself(
         MnbenchError: measuring failed.
     """
     draw = random.Random(plan.sampling.seed)  # noqa: S311  an order, not a secret
-    entries: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {cell.variant: ([], []) for cell in plan.cases}
+    trials: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {case.variant: ([], []) for case in plan.cases}
     for _ in range(plan.sampling.processes):
-        for cell in draw.sample(plan.cases, len(plan.cases)):
-            for arm in draw.sample(range(ARMS), ARMS):
-                entries[cell.variant][arm].append(run_trial(plan, cell))
+        for case in draw.sample(plan.cases, len(plan.cases)):
+            for side in draw.sample(range(SIDES), SIDES):
+                trials[case.variant][side].append(run_trial(plan, case))
                 on_trial()
-    return [self_comparison(variant, *arms) for variant, arms in entries.items()]
+    return [self_comparison(variant, *sides) for variant, sides in trials.items()]
 
 
 def self_comparison(variant: str, first: Sequence[TrialResult], second: Sequence[TrialResult]) -> SelfComparison:
     """Compare the two sides of a case, process by process."""
-    medians = [[median(sample.latencies_ns.tolist()) for sample in arm] for arm in (first, second)]
-    ratios = [log(b / a) for a, b in zip(*medians, strict=True)]
+    ratios = [log(b.median_ns / a.median_ns) for a, b in zip(first, second, strict=True)]
     low, high, coverage = median_interval(ratios)
-    every = [*medians[0], *medians[1]]
-    tails = [quantile(sorted(sample.latencies_ns.tolist()), 0.9) for sample in (*first, *second)]
-    halves = sorted(_halved([log(value) for value in every]))
+    medians = [trial.median_ns for trial in (*first, *second)]
+    tails = [float(np.quantile(trial.latencies_ns, 0.9)) / trial.median_ns for trial in (*first, *second)]
+    differences = sorted(_half_differences([log(value) for value in medians]))
     return SelfComparison(
         variant=variant,
-        latency_ns=round(median(every)),
-        processes=len(every),
+        latency_ns=round(median(medians)),
+        processes=len(medians),
         ratio=exp(median(ratios)),
         low=exp(low),
         high=exp(high),
         coverage=coverage,
-        spread=max(every) / min(every) - 1,
-        p90=median([tail / middle for tail, middle in zip(tails, every, strict=True)]) - 1,
-        typical_difference=exp(quantile(halves, 0.5)) - 1,
-        p95_difference=exp(quantile(halves, 0.95)) - 1,
+        spread=max(medians) / min(medians) - 1,
+        p90=median(tails) - 1,
+        typical_difference=exp(quantile(differences, 0.5)) - 1,
+        p95_difference=exp(quantile(differences, 0.95)) - 1,
     )
 
 
-def _halved(values: Sequence[float]) -> list[float]:
+def _half_differences(values: Sequence[float]) -> list[float]:
     """Return the difference between the medians of two halves, for every way to split the values."""
-    places = frozenset(range(len(values)))
+    indices = frozenset(range(len(values)))
     return [
-        abs(median([values[place] for place in half]) - median([values[place] for place in places - set(half)]))
+        abs(median([values[index] for index in half]) - median([values[index] for index in indices - set(half)]))
         for half in combinations(range(len(values)), len(values) // 2)
     ]
 
 
-def noise_sentence(noises: Sequence[SelfComparison]) -> str:
+def noise_sentence(comparisons: Sequence[SelfComparison]) -> str:
     """Say what the noise means for two tables, by the noisiest model."""
-    typical, limit = (
-        max(comparison.typical_difference for comparison in noises),
-        max(comparison.p95_difference for comparison in noises),
-    )
+    typical = max(comparison.typical_difference for comparison in comparisons)
+    limit = max(comparison.p95_difference for comparison in comparisons)
     return (
         f"Two runs of the same model differ here by about {format_percent_1(typical)}: "
         f"differences below {format_percent_1(limit)} between two tables mean nothing."
     )
 
 
-def self_comparisons_to_dict(noises: Sequence[SelfComparison]) -> dict[str, Any]:
-    """For programs."""
-    return {"sentence": noise_sentence(noises), "models": [asdict(comparison) for comparison in noises]}
+def self_comparison_table(comparisons: Sequence[SelfComparison]) -> Table[SelfComparison]:
+    """Return one row a model, and what the figures mean."""
+    columns = [
+        quantity("variant"),
+        quantity("latency_ns"),
+        Column[SelfComparison](name="ratio", title="B/A", format="{:.3f}".format),
+        Column[SelfComparison](name="interval", value=lambda row: f"{row.low:.3f}–{row.high:.3f}", drop_priority=2),
+        Column[SelfComparison](name="p90", title="p90\nabove", format=format_percent_1, drop_priority=3),
+        Column[SelfComparison](name="spread", title="process\nspread", format=format_percent_1),
+        Column[SelfComparison](name="typical_difference", title="two runs\ndiffer", format=format_percent_1),
+        Column[SelfComparison](name="p95_difference", title="19 of 20\nbelow", format=format_percent_1),
+    ]
+    coverage, half = min(row.coverage for row in comparisons), comparisons[0].processes // 2
+    notes = [
+        "p90 above: than its process's median; process spread: from the fastest process's median to the slowest's",
+        f"A and B are the same model, {half} processes each, side by side; the interval covers B/A with {coverage:.1%}",
+        noise_sentence(comparisons),
+        "This is the noise of this minute. Another hour can differ by more: compare within one run.",
+    ]
+    return Table(columns=columns, rows=comparisons, notes=notes, title="noise: A against A")

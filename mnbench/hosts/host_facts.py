@@ -1,7 +1,8 @@
-"""The setting of a measurement: what a figure that is kept for later depends on, and where such figures are kept."""
+"""Facts of a host, read by a worker there; and the cache of figures that hold for one host and setting."""
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,39 @@ from mnbench.workspace import cache_folder
 TIMEOUT_S = 60.0
 
 
-def host_fingerprint(device: Device) -> dict[str, Any]:
-    """The host as a worker there finds it, and how the device runs a model.
+@dataclass(frozen=True, kw_only=True)
+class HostSnapshot:
+    """A host's facts, its conditions `before` and after a rest, its GPU, and the version of the device's runtime."""
+
+    facts: dict[str, Any]
+    runtime_version: str | None
+    before: dict[str, Any] = field(default_factory=dict[str, Any])
+    conditions: dict[str, Any] = field(default_factory=dict[str, Any])
+    gpu: dict[str, Any] | None = None
+
+
+def read_host(device: Device, *, rest_s: float = 0.0, gpu: bool | None = None) -> HostSnapshot:
+    """Start a worker on the device and read its host; `gpu` defaults to whether the device uses one.
 
     Raises:
         UnreachableError: no worker starts there.
     """
-    request = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
-    entries = call_worker(device, request, timeout_s=TIMEOUT_S)
+    with_gpu = device.nvidia if gpu is None else gpu
+    request = {"kind": "host_facts", "rest_s": rest_s, "gpu": with_gpu, "runtime": device.runtime}
+    return HostSnapshot(**call_worker(device, request, timeout_s=TIMEOUT_S))
+
+
+def host_fingerprint(device: Device) -> dict[str, Any]:
+    """Return what a cached figure depends on: the host, and how the device runs a model there.
+
+    Raises:
+        UnreachableError: no worker starts there.
+    """
+    host = read_host(device, gpu=False)
     return {
         "gateway": device.gateway,
-        "host": HostIdentity.from_facts(entries["facts"]).digest,
-        "runtime": f"{device.runtime} {entries['runtime_version']}",
+        "host": HostIdentity.from_facts(host.facts).digest,
+        "runtime": f"{device.runtime} {host.runtime_version}",
         "provider": device.provider,
         "provider_options": device.provider_options,
         "options": device.options,
@@ -35,16 +57,15 @@ def host_fingerprint(device: Device) -> dict[str, Any]:
 
 
 def runtime_version(device: Device) -> str:
-    """Return the version of the runtime in the device's environment; empty, if it is not installed there.
+    """Return the version of the runtime in the device's environment; empty if it is not installed there.
 
     Raises:
         UnreachableError: no worker starts there.
     """
-    request = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": device.runtime}
-    return call_worker(device, request, timeout_s=TIMEOUT_S)["runtime_version"] or ""
+    return read_host(device, gpu=False).runtime_version or ""
 
 
 def cache_path(kind: str, setting: dict[str, Any]) -> Path:
-    """The file for figures of that kind in that setting, in the user's cache (XDG base directory specification)."""
+    """Return the file for figures of that kind in that setting."""
     digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]
     return cache_folder() / f"{kind}-{digest}.json"

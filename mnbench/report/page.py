@@ -12,6 +12,7 @@ from typing import Any
 
 from mnbench import __version__
 from mnbench.errors import ResultsError
+from mnbench.hosts.facts_table import facts_table
 from mnbench.plots.figures import PLOT_KINDS, Plot
 from mnbench.plots.theme import PAGE, style_sheet
 from mnbench.plots.write import PAGE_SIZES, draw_for_page, load_vl_convert
@@ -194,31 +195,14 @@ def _folded(summary: str, table: str, *, name: str = "") -> str:
 
 
 def _hosts(records: Sequence[Record]) -> Iterator[str]:
-    """The facts of each host once."""
-    recorded: dict[tuple[object, ...], tuple[str, dict[str, Any]]] = {}
+    """Yield the facts of each host once."""
+    hosts: dict[tuple[object, ...], tuple[str, dict[str, Any]]] = {}
     for record in records:
-        facts = record.host | {f"GPU {key}": value for key, value in (record.gpu or {}).items()}
+        facts = record.host | {f"gpu_{name}": value for name, value in (record.gpu or {}).items()}
         facts |= {"runtime": f"{record.runtime.name} {record.runtime.version}", "build": record.runtime.build}
         facts |= {"library SHA-256": record.runtime.library_sha256}
         key = record.device, record.setting.host, record.runtime.version
-        recorded.setdefault(key, (record.device, facts))
-    for device, facts in recorded.values():
-        rows = [(key.replace("_", " "), _text(value)) for key, value in facts.items() if value not in (None, {}, [])]
-        columns = [
-            Column[tuple[str, str]](name="fact", value=lambda pair: pair[0], left=True),
-            Column[tuple[str, str]](name="value", value=lambda pair: pair[1], left=True),
-        ]
-        table = Table(columns=columns, rows=rows)
-        yield _folded(f"{device}: {facts.get('cpu')}", html.render(table)).replace("<td>", '<td class="long">')
-
-
-def _text(value: object) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return ", ".join(map(_text, value))  # pyright: ignore[reportUnknownArgumentType]
-        case dict():
-            return ", ".join(f"{key} {_text(item)}" for key, item in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        case _:
-            return str(value)
+        hosts.setdefault(key, (record.device, facts))
+    for device, facts in hosts.values():
+        table = html.render(facts_table(facts))
+        yield _folded(f"{device}: {facts.get('cpu')}", table).replace("<td>", '<td class="long">')

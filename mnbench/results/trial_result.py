@@ -33,3 +33,8 @@ class TrialResult:
     conditions: list[dict[str, Any]] = field(repr=False)
     gpu: dict[str, Any] | None = field(repr=False)
     conversion_ns: int | None = None
+
+    @property
+    def median_ns(self) -> float:
+        """Return the median latency of this process."""
+        return float(np.median(self.latencies_ns))

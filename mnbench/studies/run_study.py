@@ -20,6 +20,7 @@ from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.comparison.storage import PairedTrialLog
 from mnbench.families import parse_variant
+from mnbench.hosts.host_facts import read_host
 from mnbench.model.build import build_model
 from mnbench.network.cost import peak_activation_bytes, total_cost
 from mnbench.network.network import build_network
@@ -28,7 +29,6 @@ from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
 from mnbench.studies.study_file import Claim, Study
 from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult
 from mnbench.targets.device import Device
-from mnbench.targets.transport import call_worker
 
 PROCESSES = 6
 """Processes for a time share or an amount of memory: as many as an interval of 95 % needs."""
@@ -37,8 +37,6 @@ SMALL_SIDE = 64
 """The input side at which a process holds weights, but hardly any activations."""
 
 MEMORY_SAMPLING = SamplingConfig(warmup_runs=0, min_warmup_s=0, max_warmup_s=0.01, min_runs=1, min_duration_s=0.01)
-
-HOST_FACTS_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +83,7 @@ def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
     Raises:
         MnbenchError: the device cannot be reached, a network cannot be built, or the pairs cannot be stored.
     """
-    request = {"kind": "host_facts", "rest_s": 0, "gpu": session.device.nvidia, "runtime": session.device.runtime}
-    answer = call_worker(session.device, request, timeout_s=HOST_FACTS_TIMEOUT_S)
+    host = read_host(session.device)
     findings, latencies_ns = _compare_pairs(required_pairs(study), session)
     memory_bytes = _measure_memory(study, session)
     figures = _figures(study, latencies_ns, memory_bytes)
@@ -100,9 +97,9 @@ def run_study(name: str, study: Study, session: StudySession) -> StudyResult:
         on=study.on,
         device=session.device.name,
         provider=session.device.provider,
-        runtime=f"{session.device.runtime} {answer['runtime_version']}",
+        runtime=f"{session.device.runtime} {host.runtime_version}",
         threads=str(session.device.threads),
-        host=answer["facts"],
+        host=host.facts,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         mnbench_version=mnbench.__version__,
         seed=session.settings.seed,

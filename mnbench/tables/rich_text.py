@@ -28,7 +28,7 @@ def render(table: Table[Any], *, styled: bool = True, console: Console | None = 
     widths = [_width(column, table.rows) for column in columns]
     names = [index for index, column in enumerate(columns) if column.left]
     if names:
-        longest = max(names, key=widths.__getitem__)
+        longest = max(names, key=lambda index: (columns[index].wrap, widths[index]))
         widths[longest] = max(1, widths[longest] - excess)
     with console.capture() as top:
         if table.title:
@@ -43,15 +43,17 @@ def render(table: Table[Any], *, styled: bool = True, console: Console | None = 
         if notes:
             console.print()
         for note in notes:
-            console.print(note, style="dim", markup=False, highlight=False)
+            # An indented note is a command: it stays on one line for the mouse to copy.
+            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=note.startswith("    "))
     return top.get() + "".join(lines) + bottom.get()
 
 
 def _grid(columns: Sequence[Column[Any]], widths: Sequence[int], rows: Sequence[Any]) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    vertical = "top" if any(column.wrap for column in columns) else "bottom"
     for column, width in zip(columns, widths, strict=True):
         justify = "left" if column.left else "right"
-        grid.add_column(column.header, justify=justify, no_wrap=True, width=width, vertical="bottom")
+        grid.add_column(column.header, justify=justify, no_wrap=not column.wrap, width=width, vertical=vertical)
     for row in rows:
         grid.add_row(*(Text(column.text(row), style=column.style(row) if column.style else "") for column in columns))
     return grid

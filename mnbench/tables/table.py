@@ -28,8 +28,8 @@ class Column(Generic[R]):
     """A column: `value` returns a row's value in the base unit that `name` ends with, `format` writes it in `unit`.
 
     `value` is the row's attribute `name` unless it is given. Numbers are aligned right, `left` columns left. A narrow
-    terminal drops the column of the highest `drop_priority` first, and never one of priority 0. `style` returns how a
-    terminal with colours sets the cell apart.
+    terminal drops the column of the highest `drop_priority` first, and never one of priority 0; the text of a `wrap`
+    column may take several lines. `style` returns how a terminal with colours sets the cell apart.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Column(Generic[R]):
     unit: str = ""
     drop_priority: int = 0
     left: bool = False
+    wrap: bool = False
     style: Callable[[R], str] | None = None
 
     def __post_init__(self) -> None:

@@ -148,11 +148,11 @@ def test_an_interval_includes_the_drift(make_plan, make_cell, make_sample):
 @pytest.mark.usefixtures("fake_worker")
 def test_the_command_says_what_it_found(invoke, monkeypatch):
     """`mnbench doctor --calibrate` ends with a table; a run after it says what its interval includes."""
-    monkeypatch.setattr("mnbench.cli.commands.doctor.RUNS", 10)
+    monkeypatch.setattr("mnbench.bench.diagnose.CALIBRATION_RUNS", 10)
     shown = invoke("doctor", "--calibrate", "1ms").stdout
     payload = json.loads(invoke("doctor", "--calibrate", "1ms", "--format", "json").stdout)
     table = invoke("run", "v1", "--alpha", "0.25", "--res", "32", "--processes", "2").stdout
 
-    assert "10 runs are kept" in shown
+    assert "10 runs are stored" in shown
     assert len(payload["runs"]) == 20
     assert "in another hour too" in table

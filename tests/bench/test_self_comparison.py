@@ -60,7 +60,7 @@ def test_noise_is_in_order(values):
 
     import numpy as np
 
-    samples = [SimpleNamespace(latencies_ns=np.array([value] * 3)) for value in values]
+    samples = [SimpleNamespace(latencies_ns=np.array([value] * 3), median_ns=value) for value in values]
     comparison = self_comparison.self_comparison("v1", samples[::2], samples[1::2])
 
     assert comparison.low <= comparison.ratio * (1 + 1e-12)
