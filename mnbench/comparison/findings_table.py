@@ -2,9 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 
 from mnbench.comparison.decide import Comparison, Finding
 from mnbench.tables.quantities import quantity
@@ -35,11 +32,6 @@ def findings_table(judgement: Comparison, *, reason_column: bool = False) -> Tab
     reported = [f"{_list(names)}: {reason}" for reason, names in group_by_reason(judgement.findings)]
     notes = [*reported, verdict_sentence(judgement), statistics_note(judgement)]
     return Table(columns=columns, rows=judgement.findings, title=title, notes=notes)
-
-
-def comparison_to_dict(judgement: Comparison) -> dict[str, Any]:
-    """For programs."""
-    return msgspec.to_builtins(judgement)
 
 
 def format_change(ratio: float) -> str:

@@ -16,12 +16,20 @@ from common import csv_rows
 
 from mnbench.cli.commands.compare import REPORT_FORMATS
 from mnbench.comparison.decide import Comparison, DecisionRules, Finding, overall_verdict
-from mnbench.comparison.exports import TEXT_EXPORTS, otava, services, write_exports
-from mnbench.comparison.exports.annotations import to_annotations
-from mnbench.comparison.exports.github_summary import MAX_ROWS, PLOT_WIDTH, plot_intervals, to_github_summary
-from mnbench.comparison.exports.junit import to_junit
+from mnbench.comparison.exports import (
+    EXPORTS,
+    annotations,
+    bencher,
+    benchmark_action,
+    export,
+    github_summary,
+    junit,
+    otava,
+    write_exports,
+)
+from mnbench.comparison.exports.github_summary import MAX_ROWS, PLOT_WIDTH, plot_intervals
 from mnbench.comparison.findings_table import verdict_sentence
-from mnbench.errors import ResultsError
+from mnbench.errors import MnbenchError, ResultsError
 
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
 
@@ -62,17 +70,17 @@ def judged(*findings, allow=()):
 
 def test_the_summary_says_it_all_in_its_heading():
     """Each verdict has its own."""
-    assert to_github_summary(judged(*EVERY)).startswith("### mnbench: 1 of 7 rows slower\n")
-    assert to_github_summary(judged(EVERY[0])).startswith("### mnbench: no row is slower, 1 passed\n")
-    assert to_github_summary(judged(EVERY[0], EVERY[3])).startswith(
+    assert github_summary.export(judged(*EVERY)).startswith("### mnbench: 1 of 7 rows slower\n")
+    assert github_summary.export(judged(EVERY[0])).startswith("### mnbench: no row is slower, 1 passed\n")
+    assert github_summary.export(judged(EVERY[0], EVERY[3])).startswith(
         "### mnbench: could not tell, 1 of 2 rows unclear\n"
     )
-    assert to_github_summary(judged()).startswith("### mnbench: could not tell, 0 of 0 rows unclear\n")
+    assert github_summary.export(judged()).startswith("### mnbench: could not tell, 0 of 0 rows unclear\n")
 
 
 def test_the_worst_row_comes_first():
     """What fails, then what passes; what is identical is folded away."""
-    text = to_github_summary(judged(*EVERY))
+    text = github_summary.export(judged(*EVERY))
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
     assert ["`v1-a0.5-r224`", "`gone-a1-r64`"] == rows[:2]
     assert "`v1-a1-r224`" == rows[-1]
@@ -81,7 +89,7 @@ def test_the_worst_row_comes_first():
 
 def test_names_and_reasons_are_no_markup():
     """Neither a cell's end, nor HTML, nor a line of its own; every row has as many cells as the header."""
-    lines = to_github_summary(judged(*EVERY)).splitlines()
+    lines = github_summary.export(judged(*EVERY)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert {7} == {len(re.findall(r"(?<!\\)\|", line)) for line in table}
     assert not any(re.search(r"(?<!\\)<(?!/?(details|summary)>)", re.sub(r"`[^`]*`", "", line)) for line in lines)
@@ -105,7 +113,7 @@ def test_the_plot_puts_each_row_where_it_is():
 def test_a_huge_table_fits_into_a_summary():
     """A mebibyte is all that a step has; the worst rows are shown, and the rest counted."""
     many = [found(f"{'folder/' * 20}model-{at}", "same", 1.0 + at / 1e6) for at in range(3000)]
-    text = to_github_summary(judged(*many, EVERY[1]))
+    text = github_summary.export(judged(*many, EVERY[1]))
     assert len(text.encode()) < 2**20
     assert f"{3001 - MAX_ROWS} more rows are not shown" in text
     assert "`v1-a0.5-r224` | **slower**" in text
@@ -129,7 +137,7 @@ def commands(text):
 
 def test_annotations_name_what_fails():
     """The verdict first; nothing that a name holds ends a command or begins one."""
-    reported = commands(to_annotations(judged(*EVERY)))
+    reported = commands(annotations.export(judged(*EVERY)))
     assert ("error", "mnbench: 1 of 7 rows slower") == reported[0][:2]
     assert [("error", "v1-a0.5-r224 is slower"), ("error", "gone-a1-r64 is missing")] == [
         item[:2] for item in reported[1:3]
@@ -141,16 +149,16 @@ def test_annotations_name_what_fails():
 
 def test_there_are_no_more_annotations_than_are_shown():
     """Ten of a kind a step: the last one says how many more there are."""
-    reported = commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
+    reported = commands(annotations.export(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
     assert 10 == len(reported)
     assert "22 more rows" == reported[-1][1]
-    assert 10 == len(commands(to_annotations(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
+    assert 10 == len(commands(annotations.export(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
 
 
 def test_a_pass_is_a_notice():
     """And nothing else."""
     assert [("notice", "mnbench: no row is slower, 1 passed")] == [
-        command[:2] for command in commands(to_annotations(judged(EVERY[0])))
+        command[:2] for command in commands(annotations.export(judged(EVERY[0])))
     ]
 
 
@@ -159,7 +167,7 @@ def test_a_pass_is_a_notice():
 
 def test_junit_counts_what_it_holds():
     """A slower row is a failure, an unclear one an error, and both say why in their text."""
-    suites = ET.fromstring(to_junit(judged(*EVERY)).encode())  # noqa: S314  our own
+    suites = ET.fromstring(junit.export(judged(*EVERY)).encode())  # noqa: S314  our own
     (suite,) = suites
     counts = {"tests": "7", "failures": "1", "errors": "3", "time": "43.210"}
     assert counts == {name: suite.attrib[name] for name in counts} == {name: suites.attrib[name] for name in counts}
@@ -185,12 +193,12 @@ def test_what_is_allowed_to_be_unclear_passes_everywhere():
     """And is still said to be unclear: in the heading, in words, in the log, and as a test that was skipped."""
     judgement = judged(EVERY[0], EVERY[3], allow={"inconclusive"})
     assert "pass" == judgement.verdict
-    assert to_github_summary(judgement).startswith("### mnbench: no row is found slower, 1 of 2 rows unclear\n")
+    assert github_summary.export(judgement).startswith("### mnbench: no row is found slower, 1 of 2 rows unclear\n")
     assert "PASS: 1 same, 1 inconclusive of 2 rows. None of the others is slower by more than" in verdict_sentence(
         judgement
     )
-    assert "::warning title=v3-small-a1-r224 is inconclusive::" in to_annotations(judgement)
-    (suite,) = ET.fromstring(to_junit(judgement).encode())  # noqa: S314  our own
+    assert "::warning title=v3-small-a1-r224 is inconclusive::" in annotations.export(judgement)
+    (suite,) = ET.fromstring(junit.export(judgement).encode())  # noqa: S314  our own
     assert {"failures": "0", "errors": "0", "skipped": "1"}.items() <= suite.attrib.items()
     assert "inconclusive: " in suite.findall("testcase")[1].find("skipped").attrib["message"]
 
@@ -200,7 +208,7 @@ def test_what_is_allowed_to_be_unclear_passes_everywhere():
 
 def test_bencher_metric_format():
     """By row and measure a value with its bounds; an identical row is 1; one without a ratio is left out."""
-    payload = json.loads(TEXT_EXPORTS["bencher"](judged(*EVERY)))
+    payload = json.loads(export(judged(*EVERY), "bencher"))
     assert {"value": 1.05, "lower_value": 1.04, "upper_value": 1.06} == payload["v1-a0.5-r224"]["ratio"]
     assert {"ratio": {"value": 1.0}} == payload["v1-a0.25-r64"]
     assert {"gone-a1-r64", HOSTILE}.isdisjoint(payload)
@@ -211,7 +219,7 @@ def test_bencher_metric_format():
 
 def test_github_action_benchmark():
     """A list of names, units and values, none of them empty: a table without change must not fail the service."""
-    payload = json.loads(TEXT_EXPORTS["benchmark-action"](judged(*EVERY)))
+    payload = json.loads(export(judged(*EVERY), "benchmark-action"))
     assert {
         "name": "v1-a0.5-r224",
         "unit": "candidate / base",
@@ -219,7 +227,7 @@ def test_github_action_benchmark():
         "range": "± 0.01",
         "extra": "slower\n4 processes, 1234 pairs\n+4.7 % when measured again, alone",
     } == payload[1]
-    assert 1 == len(json.loads(TEXT_EXPORTS["benchmark-action"](judged(EVERY[5]))))
+    assert 1 == len(json.loads(export(judged(EVERY[5]), "benchmark-action")))
 
 
 def test_latencies_for_services(make_record):
@@ -227,9 +235,9 @@ def test_latencies_for_services(make_record):
     records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, error="no", latency_ns=None)]
     assert {
         "v1-a0.5-r160": {"latency": {"value": 2_000_000, "lower_value": 1_940_000, "upper_value": 2_080_000}}
-    } == json.loads(services.to_bencher(services.records_to_metrics(records)))
+    } == json.loads(bencher.export_records(records))
     records = [make_record(0.5, 160, threads=1), make_record(0.5, 160, threads=2, device="board")]
-    rows = [load["name"] for load in json.loads(services.to_benchmark_action(services.records_to_metrics(records)))]
+    rows = [load["name"] for load in json.loads(benchmark_action.export_records(records))]
     assert ["cpu v1-a0.5-r160 1 threads", "board v1-a0.5-r160 2 threads"] == rows
 
 
@@ -291,9 +299,16 @@ def test_otava_finds_a_planted_step(tmp_path):
 # The option
 
 
+def test_an_unknown_format_names_the_others():
+    """The hint has every format."""
+    with pytest.raises(MnbenchError) as error:
+        export(judged(*EVERY), "pdf")
+    assert all(name in error.value.hint for name in EXPORTS)
+
+
 def test_every_format_of_the_option_is_written(tmp_path):
     """The list that help shows is the list that there is."""
-    assert {*TEXT_EXPORTS, "series"} == set(REPORT_FORMATS)
+    assert {*EXPORTS, "json", "series"} == set(REPORT_FORMATS)
     wanted = [(name, tmp_path / name) for name in REPORT_FORMATS]
     write_exports(judged(*EVERY), wanted)
     assert all(path.exists() for _, path in wanted)

@@ -227,11 +227,11 @@ def run_comparison(
 
 def report_comparison(judgement: "Comparison", results: Path, output: str, reports: Sequence[tuple[str, Path]]) -> None:
     """Print the judgement, write the reports, and exit as it says."""
-    from mnbench.comparison import exports as writers
+    from mnbench.comparison.exports import write_exports
     from mnbench.comparison.findings_table import findings_table
 
     emit(findings_table(judgement, reason_column=output == "csv"), output, judgement)
-    writers.write_exports(judgement, reports)
+    write_exports(judgement, reports)
     if judgement.run:
         click.echo(f"every pair is kept in {results / 'raw' / judgement.run}", err=True)
     if EXIT_CODES[judgement.verdict]:

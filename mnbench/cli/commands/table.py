@@ -117,14 +117,12 @@ def command(
 def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> None:
     """What services take in of the newest records."""
     from mnbench import atomic_files
-    from mnbench.comparison.exports import services
+    from mnbench.comparison.exports import bencher, benchmark_action
 
-    writers = {"bencher": services.to_bencher, "benchmark-action": services.to_benchmark_action}
+    writers = {"bencher": bencher.export_records, "benchmark-action": benchmark_action.export_records}
     for name, path in reports:
         if name in writers:
-            atomic_files.write_atomically(
-                path, writers[name](services.records_to_metrics(records)).encode(), durable=False
-            )
+            atomic_files.write_atomically(path, writers[name](records).encode(), durable=False)
 
 
 def _history(stores: Sequence["ResultsFile"], reports: Sequence[tuple[str, Path]], output: str) -> None:

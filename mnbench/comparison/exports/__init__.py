@@ -1,34 +1,51 @@
-"""What other programs take in: a judgement in the formats of CI services, each by its published definition.
+"""A comparison in the formats of CI services: one module a format, whose `export` returns the text of one file.
 
-A module a format. Each gives the text of one file, but for `series`, which is a folder that grows.
+`series` is a folder that each comparison extends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 from mnbench import atomic_files
 from mnbench.comparison.decide import Comparison
-from mnbench.comparison.exports import annotations, github_summary, junit, machine, otava, services
+from mnbench.comparison.exports import otava
+from mnbench.errors import MnbenchError
+from mnbench.tables import json_text
 
-TEXT_EXPORTS: dict[str, Callable[[Comparison], str]] = {
-    "markdown": github_summary.to_github_summary,
-    "annotations": annotations.to_annotations,
-    "junit": junit.to_junit,
-    "json": machine.to_json,
-    "bencher": lambda judgement: services.to_bencher(services.comparison_to_metrics(judgement)),
-    "benchmark-action": lambda judgement: services.to_benchmark_action(services.comparison_to_metrics(judgement)),
+EXPORTS = {
+    module.name.replace("_", "-"): f"{__name__}.{module.name}"
+    for module in iter_modules(__path__)
+    if module.name != "otava"
 }
+"""The module of each format, by the format's name."""
+
+EXPORTS["markdown"] = EXPORTS.pop("github-summary")
 
 
-def write_exports(judgement: Comparison, wanted: Sequence[tuple[str, Path]]) -> None:
-    """Write every report that is wanted.
+def export(comparison: Comparison, format: str) -> str:  # noqa: A002  the command line's word
+    """Return a comparison in one of these formats, or as `json`.
+
+    Raises:
+        MnbenchError: there is no such format.
+    """
+    if format == "json":
+        return json_text.dump(comparison)
+    if format not in EXPORTS:
+        raise MnbenchError(f"unknown format {format!r}", hint=f"use json or one of {', '.join(EXPORTS)}")
+    return import_module(EXPORTS[format]).export(comparison)
+
+
+def write_exports(comparison: Comparison, files: Sequence[tuple[str, Path]]) -> None:
+    """Write a file in each of these formats.
 
     Raises:
         FileError: no space, no permission.
-        ResultsError: a series that is to go on cannot be read.
+        ResultsError: a series cannot be continued.
     """
-    for name, path in wanted:
+    for name, path in files:
         if name == "series":
-            otava.extend_series(path, otava.comparison_to_series(judgement))
+            otava.extend_series(path, otava.comparison_to_series(comparison))
         else:
-            atomic_files.write_atomically(path, TEXT_EXPORTS[name](judgement).encode(), durable=False)
+            atomic_files.write_atomically(path, export(comparison, name).encode(), durable=False)

@@ -1,4 +1,4 @@
-"""Annotations: GitHub's workflow commands, which the log of a step is read for.
+"""Annotations: GitHub's workflow commands, which GitHub reads from the log of a step.
 
 `::error title={title}::{message}`, with `%`, CR and LF escaped, in a title `:` and `,` too: see
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#setting-an-error-message and
@@ -21,17 +21,17 @@ LEVELS: dict[Verdict, str] = {
 }
 
 
-def to_annotations(judgement: Comparison) -> str:
-    """The verdict, then each row that fails, as many as are shown; the last one counts those that are not."""
-    level = {"slower": "error", "inconclusive": "warning", "pass": "notice"}[judgement.verdict]
-    lines = [_command(level, f"mnbench: {headline(judgement)}", verdict_sentence(judgement))]
+def export(comparison: Comparison) -> str:
+    """Return the verdict and each failing row, as many as GitHub shows; the last annotation counts the others."""
+    level = {"slower": "error", "inconclusive": "warning", "pass": "notice"}[comparison.verdict]
+    lines = [_command(level, f"mnbench: {headline(comparison)}", verdict_sentence(comparison))]
     for kind in ("error", "warning"):
-        lines += _rows(judgement, kind, MAX_ANNOTATIONS - (kind == level))
+        lines += _rows(comparison, kind, MAX_ANNOTATIONS - (kind == level))
     return "\n".join(lines) + "\n"
 
 
-def _rows(judgement: Comparison, level: str, room: int) -> Iterator[str]:
-    rows = [finding for finding in sort_by_severity(judgement.findings) if LEVELS.get(finding.verdict) == level]
+def _rows(comparison: Comparison, level: str, room: int) -> Iterator[str]:
+    rows = [finding for finding in sort_by_severity(comparison.findings) if LEVELS.get(finding.verdict) == level]
     shown = rows if len(rows) <= room else rows[: room - 1]
     for finding in shown:
         yield _command(level, f"{finding.variant} is {finding.verdict}", _figures(finding))
@@ -40,7 +40,7 @@ def _rows(judgement: Comparison, level: str, room: int) -> Iterator[str]:
 
 
 def _figures(finding: Finding) -> str:
-    """The change between its bounds, and the reason."""
+    """Return the change with its bounds, and the reason."""
     parts: list[str] = []
     if finding.ratio and finding.low and finding.high:
         parts.append(

@@ -1,10 +1,10 @@
-"""Markdown for a job summary or a comment, with a plot that needs nothing but text.
+"""Markdown for a job summary or a comment, with a plot made of text.
 
 GitHub renders GitHub Flavored Markdown there, up to 1 MiB a step
 (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary), and filters
-HTML (https://github.github.com/gfm/#disallowed-raw-html-extension-). Pictures would have to lie on a server, and
-Mermaid's xychart has no error bars (https://mermaid.js.org/syntax/xyChart.html); lines of text in a code block look the
-same on GitHub, on GitLab and in a terminal.
+HTML (https://github.github.com/gfm/#disallowed-raw-html-extension-). A picture would need a server, and Mermaid's
+xychart has no error bars (https://mermaid.js.org/syntax/xyChart.html); text in a code block looks the same on GitHub,
+on GitLab and in a terminal.
 """
 
 import re
@@ -15,22 +15,22 @@ from mnbench.comparison.findings_table import format_change, group_by_reason, st
 
 SEVERITY_ORDER = ("slower", "missing", "incomparable", "inconclusive", "faster", "same", "identical")
 MAX_ROWS = 500
-"""So many rows are shown: 500 take some 100 KB of the 1 MiB that a summary may have."""
+"""Rows shown: 500 take some 100 KB of the 1 MiB that a summary may have."""
 
 PLOT_WIDTH = 41
 NAME_WIDTH = 40
 
 
-def to_github_summary(judgement: Comparison) -> str:
-    """A heading that says it all, the plot, the table, the reasons."""
-    findings = sort_by_severity(judgement.findings)
+def export(comparison: Comparison) -> str:
+    """Return the verdict as a heading, the plot, the table and the reasons."""
+    findings = sort_by_severity(comparison.findings)
     identical = [finding for finding in findings if finding.verdict == "identical"]
     shown = [finding for finding in findings if finding.verdict != "identical"][:MAX_ROWS]
     left_out = len(findings) - len(identical) - len(shown)
-    parts = [f"### mnbench: {headline(judgement)}", f"{_code(judgement.base)} → {_code(judgement.candidate)}"]
+    parts = [f"### mnbench: {headline(comparison)}", f"{_code(comparison.base)} → {_code(comparison.candidate)}"]
     measured = [finding for finding in shown if finding.ratio]
     if measured:
-        parts.append("```text\n" + "\n".join(plot_intervals(measured, judgement.rules.equivalence_margin)) + "\n```")
+        parts.append("```text\n" + "\n".join(plot_intervals(measured, comparison.rules.equivalence_margin)) + "\n```")
     if shown:
         parts.append("\n".join(_table(shown)))
     if left_out:
@@ -43,29 +43,29 @@ def to_github_summary(judgement: Comparison) -> str:
         parts.append(
             f"<details><summary>{len(identical)} identical: nothing was measured</summary>\n\n{names}\n\n</details>"
         )
-    parts += [escape_markdown(verdict_sentence(judgement)), escape_markdown(statistics_note(judgement))]
+    parts += [escape_markdown(verdict_sentence(comparison)), escape_markdown(statistics_note(comparison))]
     return "\n\n".join(parts) + "\n"
 
 
-def headline(judgement: Comparison) -> str:
-    """The verdict in a few words."""
-    rows = len(judgement.findings)
+def headline(comparison: Comparison) -> str:
+    """Return the verdict in a few words."""
+    rows = len(comparison.findings)
     of_rows = f"of {rows} row{'s' if rows != 1 else ''}"
-    if judgement.verdict == "slower":
-        return f"{sum(finding.verdict == 'slower' for finding in judgement.findings)} {of_rows} slower"
-    unclear = sum(finding.verdict in ("missing", "incomparable", "inconclusive") for finding in judgement.findings)
-    if judgement.verdict == "pass":
+    if comparison.verdict == "slower":
+        return f"{sum(finding.verdict == 'slower' for finding in comparison.findings)} {of_rows} slower"
+    unclear = sum(finding.verdict in ("missing", "incomparable", "inconclusive") for finding in comparison.findings)
+    if comparison.verdict == "pass":
         return f"no row is found slower, {unclear} {of_rows} unclear" if unclear else f"no row is slower, {rows} passed"
     return f"could not tell, {unclear} {of_rows} unclear"
 
 
 def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
-    """What fails before what passes, and what is slowest before what is faster."""
+    """Sort failing rows before passing ones, and slower rows before faster ones."""
     return sorted(findings, key=lambda finding: (SEVERITY_ORDER.index(finding.verdict), -(finding.ratio or 0)))
 
 
 def plot_intervals(findings: Sequence[Finding], tolerance: float) -> list[str]:
-    """A line a row: what lies between its bounds, with the estimate as a cross and no change as a dot."""
+    """Return a line a row: its interval, with the estimate as a cross and "no change" as a dot."""
     bounds = [bound - 1 for finding in findings for bound in (finding.low, finding.high, finding.ratio) if bound]
     span = max(2 * tolerance, *map(abs, bounds))
     width = min(NAME_WIDTH, max(len(finding.variant) for finding in findings))
@@ -110,7 +110,7 @@ def _table(findings: Sequence[Finding]) -> list[str]:
 
 
 def _code(text: str) -> str:
-    """A name as it stands: nothing in it is markup or a mention."""
+    """Return a name as code, in which nothing is markup or a mention."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
@@ -120,5 +120,5 @@ def _list(names: Sequence[str]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that is to be read as it stands."""
+    """Return text without markup."""
     return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))

@@ -13,36 +13,36 @@ from mnbench.comparison.decide import Comparison, Finding
 from mnbench.comparison.findings_table import format_change, verdict_sentence
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
+"""Characters that XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
 
 FAILURE_ELEMENTS = {"slower": "failure", "missing": "error", "incomparable": "error", "inconclusive": "error"}
 ALLOWED_ELEMENTS = {"inconclusive": "skipped"}
-"""In their place, if the whole has passed."""
+"""Used instead if the table passed."""
 
 
-def to_junit(judgement: Comparison) -> str:
-    """A row that is slower is a failure; one of which nobody can tell is an error, or skipped; all others pass."""
-    kinds = ALLOWED_ELEMENTS if judgement.verdict == "pass" else FAILURE_ELEMENTS
-    count = Counter(kinds.get(finding.verdict) for finding in judgement.findings)
-    attributes = {"name": "mnbench", "tests": str(len(judgement.findings))}
+def export(comparison: Comparison) -> str:
+    """Return a test case a row: a slower row fails, an inconclusive row is an error, or skipped if the table passed."""
+    kinds = ALLOWED_ELEMENTS if comparison.verdict == "pass" else FAILURE_ELEMENTS
+    count = Counter(kinds.get(finding.verdict) for finding in comparison.findings)
+    attributes = {"name": "mnbench", "tests": str(len(comparison.findings))}
     attributes |= {"failures": str(count["failure"]), "errors": str(count["error"])}
-    attributes["time"] = f"{judgement.duration_s:.3f}"
+    attributes["time"] = f"{comparison.duration_s:.3f}"
     suites = Element("testsuites", attributes)
     suite = SubElement(suites, "testsuite", attributes | {"skipped": str(count["skipped"])})
     properties = SubElement(suite, "properties")
-    facts = {"base": judgement.base, "candidate": judgement.candidate, "run": judgement.run or "none"}
-    for name, value in (facts | {"seed": str(judgement.seed)}).items():
+    facts = {"base": comparison.base, "candidate": comparison.candidate, "run": comparison.run or "none"}
+    for name, value in (facts | {"seed": str(comparison.seed)}).items():
         SubElement(properties, "property", name=name, value=_text(value))
-    for finding in judgement.findings:
+    for finding in comparison.findings:
         _case(suite, finding, kinds.get(finding.verdict))
-    SubElement(suite, "system-out").text = _text(verdict_sentence(judgement))
+    SubElement(suite, "system-out").text = _text(verdict_sentence(comparison))
     indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, encoding="unicode") + "\n"
 
 
 def _case(suite: Element, finding: Finding, kind: str | None) -> None:
     case = SubElement(suite, "testcase", name=_text(finding.variant), classname=_text(finding.device))
-    message = _text(_told(finding))
+    message = _text(_message(finding))
     if kind == "skipped":
         SubElement(case, kind, message=message)
     elif kind:
@@ -51,7 +51,7 @@ def _case(suite: Element, finding: Finding, kind: str | None) -> None:
         SubElement(case, "system-out").text = message
 
 
-def _told(finding: Finding) -> str:
+def _message(finding: Finding) -> str:
     """`slower: +3.1 % (+1.9 % to +4.2 %), 8 processes, 1,234 pairs: measured again …`."""
     figures = ""
     if finding.ratio and finding.low and finding.high:

@@ -1,7 +1,7 @@
-"""A folder of CSV files, one a row, one line a comparison or a run: what tools that look for change points read.
+"""A folder of CSV files, one a row, with one line a comparison or run, for tools that detect change points.
 
-Checked with Apache Otava (https://otava.apache.org/docs/csv/), whose CSV importer wants a time and a number in every
-line: a row that was not measured has no line. `otava.yaml` beside them names all files and what is to be watched.
+Checked with Apache Otava (https://otava.apache.org/docs/csv/). Its CSV importer needs a time and a number in every
+line, so a row that was not measured has no line. `otava.yaml` in the folder names all files and the watched metrics.
 """
 
 import csv
@@ -19,37 +19,37 @@ from mnbench.results.git_history import checked_out_commit
 
 SeriesRow: TypeAlias = Mapping[str, str | int | float | None]
 Series: TypeAlias = Mapping[str, Sequence[SeriesRow]]
-"""Lines by the name of their file, which may have folders in it."""
+"""Lines by the name of their file, which may contain folders."""
 
 CONFIG_NAME = "otava.yaml"
 WATCHED_METRICS = ("ratio", "latency_ns", "calibrated_ns")
 
 
-def comparison_to_series(judgement: Comparison, now: datetime | None = None) -> Series:
-    """A line for each row that has a ratio; `commit` is that of the folder, if it has one."""
+def comparison_to_series(comparison: Comparison, now: datetime | None = None) -> Series:
+    """Return a line for each row that has a ratio, with the commit that is checked out."""
     when = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "commit": checked_out_commit()}
     return {
         f"{finding.device}/{finding.variant}": [
             {**when, "ratio": finding.ratio, "low": finding.low, "high": finding.high, "verdict": finding.verdict}
         ]
-        for finding in judgement.findings
+        for finding in comparison.findings
         if finding.ratio
     }
 
 
 def extend_series(folder: Path, series: Series) -> None:
-    """Add the lines to what the folder holds.
+    """Add lines to the folder's files.
 
     Raises:
         FileError: no space, no permission.
-        ResultsError: what it holds is something else.
+        ResultsError: a file has other columns.
     """
     stored = {name: [*_read(_path(folder, name), lines), *lines] for name, lines in series.items()}
     write_series(folder, stored)
 
 
 def write_series(folder: Path, series: Series) -> None:
-    """Write the lines, and the configuration for all files of the folder.
+    """Write lines, and the configuration for all files of the folder.
 
     Raises:
         FileError: no space, no permission.
@@ -71,7 +71,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _read(path: Path, lines: Sequence[SeriesRow]) -> list[dict[str, str]]:
-    """The lines of a file that has the same columns; none of one that is not there."""
+    """Return the lines of a file with the same columns; no lines if there is no file."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -83,7 +83,7 @@ def _read(path: Path, lines: Sequence[SeriesRow]) -> list[dict[str, str]]:
 
 
 def _config(folder: Path) -> dict[str, object]:
-    """A test a file, and all of them as the group `mnbench`."""
+    """Return a test a file, and all of them as the group `mnbench`."""
     tests: dict[str, object] = {}
     for path in sorted(folder.rglob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
