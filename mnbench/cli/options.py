@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from mnbench.cli.param_types import BatchSize, CommaSeparated, WorkspaceName, parse_image_size
-from mnbench.families import select_variants
+from mnbench.families import family_options, select_variants
 from mnbench.network.variant import ModelSource
 
 T = TypeVar("T")
@@ -80,11 +80,19 @@ def variant_options(command: Command) -> Command:
         click.option(
             "--alpha", type=CommaSeparated(float, "number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
         ),
+        *map(_family_option, sorted(set(family_options()) - {"groups", "unit", "activation"})),
         click.option("--published", is_flag=True, help="Every α, size and groups with a published accuracy."),
         click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs", ".toml", ".onnx")),
     ):
         command = decorate(command)
     return command
+
+
+def _family_option(name: str) -> Callable[[Command], Command]:
+    """Return the command-line option for an option that a family declares."""
+    values = family_options()[name].values
+    kind = CommaSeparated(int, "number") if values and isinstance(values[0], int) else CommaSeparated(str, "value")
+    return click.option(f"--{name}", type=kind, help=f"Family option: {', '.join(map(str, values))}.")
 
 
 def select_sources(
@@ -93,8 +101,6 @@ def select_sources(
     alpha: Sequence[float] | None,
     res: Sequence[tuple[int, int]] | None,
     rho: Sequence[float] | None,
-    groups: Sequence[int] | None,
-    activation: str | None,
     published: bool = False,
     **options: Any,
 ) -> list[ModelSource]:
@@ -108,12 +114,13 @@ def select_sources(
     """
     if res and rho:
         raise click.UsageError("--res and --rho say the same in two ways: give one")
-    unit = options.pop("unit", None)
-    selected = [alpha, res, rho, groups, activation, unit, options.get("classes")]
+    chosen_options = {name: options.pop(name) for name in family_options() if options.get(name)}
+    options = {name: value for name, value in options.items() if name not in family_options()}
+    selected = [alpha, res, rho, *chosen_options.values(), options.get("classes")]
     if published and any(item is not None for item in selected):
         raise click.UsageError("--published says which: give --alpha, --res and other options of a variant without it")
     for name in graphs:
-        if name.endswith(".onnx") and (alpha or rho or groups or published):
+        if name.endswith(".onnx") and (alpha or rho or chosen_options.get("groups") or published):
             raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
     return select_variants(
         graphs,
@@ -121,10 +128,6 @@ def select_sources(
         resolutions=res or (),
         rhos=rho or (),
         published=published,
-        options={
-            "groups": groups or (),
-            "unit": [unit] if unit else (),
-            "activation": [activation] if activation else (),
-        },
+        options={name: [value] if isinstance(value, str) else value for name, value in chosen_options.items()},
         **options,
     )

@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from typing import Any, Union, cast
 
 from mnbench.errors import BuildError, GraphFileError
-from mnbench.network.architecture import Architecture, OptionValue
+from mnbench.network.architecture import Architecture, Option, OptionValue
 from mnbench.network.toml_struct import read_toml
 from mnbench.network.variant import (
     VARIANT_NAME,
@@ -39,6 +39,11 @@ def family_classes() -> dict[str, type[Architecture]]:
                 # Without a tag of its own, msgspec gives a class its name.
                 classes |= {tag: member} if tag != name else {}
     return classes
+
+
+def family_options() -> dict[str, Option]:
+    """Return the options of all families, by name."""
+    return {name: option for family in family_classes().values() for name, option in family.options.items()}
 
 
 def read_architecture(path: Path) -> Architecture:

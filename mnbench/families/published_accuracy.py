@@ -1,4 +1,4 @@
-"""Published accuracy: what a source prints for exactly the variant that was measured."""
+"""Published accuracy: the figure that a source prints for exactly the variant that was measured."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -28,7 +28,7 @@ class PublishedAccuracy(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """What a published figure and a variant must agree in."""
+    """The fields in which a published figure and a variant must agree."""
 
     alpha: float
     resolution: int
@@ -90,12 +90,12 @@ def published_variants(
     """Return every variant of a graph for which a source prints an accuracy on ImageNet, in the file's order."""
     variants: dict[str, Variant] = {}
     for key in _index(architecture, integer=False):
-        own = {name: value for name, value in key.options if architecture.default_options.get(name) != value}
+        options = {name: value for name, value in key.options if architecture.default_options.get(name) != value}
         variant = Variant(
             architecture=architecture,
             alpha=key.alpha,
             resolution=(key.resolution, key.resolution),
-            options=own,
+            options=options,
             batch=batch,
             padding=padding,
             precision=precision,

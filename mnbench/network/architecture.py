@@ -1,4 +1,4 @@
-"""What every graph file holds, and the hooks that a family overrides."""
+"""Architecture: the keys that every graph file has, and the hooks that a family overrides."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

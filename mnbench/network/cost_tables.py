@@ -38,12 +38,12 @@ class CountedModel:
 
     @property
     def extended(self) -> bool:
-        """Whether its widths stand in no paper, because the paper prints columns and no formula."""
+        """Whether no paper gives its widths, because the paper prints columns and no formula."""
         return isinstance(self.source, Variant) and self.source.has_unpublished_width
 
     @property
     def total(self) -> Cost:
-        """What all its layers cost."""
+        """The cost of all its layers."""
         return total_cost(self.layers, self.element_bytes)
 
     def to_dict(self, *, layers: bool = False) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class CountedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRow:
-    """A label, shapes and a cost: what layers, types and rows have in common."""
+    """A row of a cost table: a layer, a type or a row of the graph."""
 
     label: str
     kind: str = ""
@@ -171,13 +171,13 @@ def row_costs_to_dict(network: Network) -> dict[str, Any]:
 
 
 def _rows(network: Network) -> list[tuple[tuple[str, TomlRow], list[Layer]]]:
-    """The layers of each row; of a repeated row, each time by itself."""
+    """Return the layers of each row; a repeated row comes as often as it is repeated."""
     groups = groupby(zip(network.rows, network.layers, strict=True), key=itemgetter(0))
     return [(row, [layer for _, layer in group]) for row, group in groups]
 
 
 def _block(layers: Sequence[Layer]) -> str:
-    """The scope that a row's layers share, or the first and the last of several blocks."""
+    """Return the scope that a row's layers share, or the first and the last of several blocks."""
     first, last = (layer.scope.rpartition("/")[0] or layer.scope for layer in (layers[0], layers[-1]))
     shared = commonpath([first, last])
     return shared or f"{first.partition('/')[0]} … {last.partition('/')[0]}"
@@ -237,12 +237,12 @@ def _layer_payload(layer: Layer, element_bytes: int) -> dict[str, Any]:
 
 
 def fraction_column(name: str, title: str, value: Callable[[Any], float | None]) -> Column[Any]:
-    """A share, with two decimals, as papers print it."""
+    """Return a column of shares, with two decimals, as papers print them."""
     return Column[Any](name=f"{name}_share", title=title, unit="share", value=value, format=format_percent_2)
 
 
 def fraction(part: int, whole: int) -> float:
-    """A part as a share of the whole."""
+    """Return a part as a share of the whole."""
     return part / whole if whole else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Layers one on another: what every family's builder is written with."""
+"""The builder of networks: every family adds its layers with it."""
 
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
@@ -12,9 +12,9 @@ Kernel = int | tuple[int, int]
 
 
 class LayerBuilder:
-    """Collects layers; each method adds one or more and returns what they put out.
+    """Collects layers; each method adds one or more and returns their output.
 
-    `row` is the number of the table's row that the layers to come belong to, and what the row prints.
+    `row` is the number and the row of the table that the next layers belong to.
     """
 
     def __init__(self, variant: Variant) -> None:
@@ -176,8 +176,8 @@ class LayerBuilder:
         batch, channels, height, width = x.shape
         return batch, channels, height, width
 
-    def _refuse(self, what: str, hint: str) -> NoReturn:
-        raise BuildError(f"{self.variant.architecture.name}: row {self.row[0]} {what}", hint=hint)
+    def _refuse(self, problem: str, hint: str) -> NoReturn:
+        raise BuildError(f"{self.variant.architecture.name}: row {self.row[0]} {problem}", hint=hint)
 
     def _append(self, layer: Layer) -> None:
         if any(layer.scope == other.scope for other in self.layers[-4:]):

@@ -1,11 +1,12 @@
-"""Published figures beside ours: equal, truncated, or disputed with the reason."""
+"""Published figures compared with our counts: equal, truncated, or disputed with the reason; and their table."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from mnbench.errors import GraphFileError
 from mnbench.network.architecture import Architecture, MultAddsCounted, ParamsCounted, PublishedModel
@@ -13,14 +14,17 @@ from mnbench.network.cost import total_cost
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
+from mnbench.tables.quantities import quantity
+from mnbench.tables.table import Column, Table
 
 Agreement: TypeAlias = Literal["equal", "truncated", "disputed"]
+FIGURE_NAMES = {"mult_adds": "Mult-Adds", "params": "params"}
 PRINTED_UNITS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedFigure:
-    """One published number. `key` is `mult_adds` or `params`; `of` says what the source counts."""
+    """One published number: `counting` is what the source counts."""
 
     variant: str
     published: PublishedModel
@@ -82,14 +86,14 @@ def count_params(layers: tuple[Layer, ...], of: ParamsCounted) -> int:
 
 
 def compare_printed(printed: str, ours: int) -> Agreement:
-    """Whether a printed number is ours, rounded or cut off to its digits.
+    """Return whether a printed number is the computed one, rounded or truncated to its digits.
 
     Raises:
-        ValueError: it is no number with an optional k, M or B.
+        ValueError: it is not a number with an optional k, M or B.
     """
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?([kMB]?)", printed)
     if not match:
-        raise ValueError(f"{printed!r} is no number such as 569M, 4.24M or 3504872")
+        raise ValueError(f"{printed!r} is not a number such as 569M, 4.24M or 3504872")
     whole, decimals, unit = match[1], match[2] or "", match[3]
     digit = Fraction(PRINTED_UNITS[unit], 10 ** len(decimals))
     number = int(whole + decimals)
@@ -124,3 +128,52 @@ def _figure(
         agreement=agreement,
         reason=reason,
     )
+
+
+def published_figure_table(
+    figures: Sequence[PublishedFigure], all_figures: Sequence[PublishedFigure]
+) -> Table[PublishedFigure]:
+    """Return one row per figure; the first note counts `all_figures`, the others say why some are disputed."""
+    columns = [
+        quantity("variant"),
+        Column[PublishedFigure](name="figure", value=lambda f: FIGURE_NAMES[f.key], left=True),
+        Column[PublishedFigure](name="of", value=lambda f: f.counting, left=True, drop_priority=3),
+        Column[PublishedFigure](name="published", value=lambda f: f.printed),
+        Column[PublishedFigure](name="ours", value=lambda f: f.computed, format="{:,}".format),
+        Column[PublishedFigure](name="verdict", value=lambda f: f.agreement, left=True),
+        quantity("top1", lambda f: f.published.top1, drop_priority=2),
+        Column[PublishedFigure](name="latency", value=_latency, left=True, drop_priority=4),
+        Column[PublishedFigure](name="source", value=lambda f: f.published.source, format="{:.36}".format, left=True),
+    ]
+    counts = count_agreements(all_figures)
+    notes = [", ".join(f"{count} {word}" for word, count in counts.items())]
+    reasons = {(figure.variant, figure.printed): figure.reason for figure in figures if figure.agreement == "disputed"}
+    notes += [f"disputed, {variant} {printed}: {reason}" for (variant, printed), reason in reasons.items()]
+    return Table(columns=columns, rows=figures, notes=notes)
+
+
+def count_agreements(figures: Sequence[PublishedFigure]) -> dict[str, int]:
+    """Count the figures, and those of each agreement."""
+    verdicts = Counter(figure.agreement for figure in figures)
+    return {"figures": len(figures), **{word: verdicts[word] for word in ("equal", "truncated", "disputed")}}
+
+
+def published_figure_to_dict(figure: PublishedFigure) -> dict[str, Any]:
+    """Return the figure as JSON has it."""
+    published = figure.published
+    return {
+        "variant": figure.variant,
+        "figure": figure.key,
+        "of": figure.counting,
+        "published": figure.printed,
+        "ours": figure.computed,
+        "verdict": figure.agreement,
+        "reason": figure.reason or None,
+        "top1": published.top1,
+        "latency": published.latency,
+        "source": published.source,
+    }
+
+
+def _latency(figure: PublishedFigure) -> str | None:
+    return ", ".join(f"{where} {value:g}" for where, value in figure.published.latency.items()) or None

@@ -1,4 +1,4 @@
-"""What can be built, counted or measured: an architecture at one α and one resolution, or a user's own file."""
+"""Variant: one network of an architecture, by its fields, its name and its command line; and a user's own file."""
 
 import re
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ ModelSource: TypeAlias = Variant | OnnxFile
 
 
 def format_alpha(alpha: float) -> str:
-    """Every digit of α and not one more: 1, 0.5, 0.333."""
+    """Return α with the fewest digits that give it: 1, 0.5, 0.333."""
     return repr(float(alpha)).removesuffix(".0")
 
 
@@ -160,7 +160,7 @@ def format_resolution(resolution: tuple[int, int]) -> str:
 
 
 def resolution_at_rho(architecture: Architecture, rho: float) -> tuple[int, int]:
-    """The resolution that the resolution multiplier ρ stands for: 0.714 of 224 is 160.
+    """Return the resolution at the resolution multiplier ρ: 0.714 of 224 is 160.
 
     Raises:
         BuildError: ρ is not a positive, finite number.

@@ -3,12 +3,18 @@
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from mnbench import families
+from mnbench.cli import commands
+from mnbench.cli.options import select_sources, variant_options
 from mnbench.errors import BuildError, GraphFileError
 from mnbench.families.published_accuracy import family_name, published_variants
 from mnbench.model.onnx_layers import onnx_layers
@@ -88,6 +94,9 @@ top1 = 12.5
 @pytest.fixture
 def toy(workspace, tmp_path_factory, monkeypatch):
     """The folder of a workspace with a graph of a family whose module has been put beside the others."""
+    # Commands have the options of the families that exist when they are imported; those of other tests have no toy's.
+    for info in iter_modules(commands.__path__):
+        import_module(f"{commands.__name__}.{info.name}")
     folder = tmp_path_factory.mktemp("modules")
     (folder / "toy.py").write_text(MODULE, encoding="utf-8")
     monkeypatch.setattr(families, "__path__", [*families.__path__, str(folder)])
@@ -140,6 +149,19 @@ def test_every_command_takes_it(invoke):
     assert invoke("build", "toy-net", "-o", "toy.onnx").exit_code == 0
     reproduced = invoke("reproduce", "toy-net")
     assert (reproduced.exit_code, "equal" in reproduced.output) == (0, True), reproduced.output
+
+
+@pytest.mark.usefixtures("toy")
+def test_its_options_are_on_the_command_line():
+    """Each is an option of every command that takes variants."""
+
+    @click.command
+    @variant_options
+    def command(**selection):
+        click.echo([source.name for source in select_sources(**selection)])
+
+    words = ["toy-net", "--alpha", "0.5", "--depth", "2,3", "--head", "narrow"]
+    assert CliRunner().invoke(command, words).output == "['toy-net-d2-a0.5-r32-narrow', 'toy-net-d3-a0.5-r32-narrow']\n"
 
 
 def test_its_checkpoints_are_read(toy):

@@ -19,14 +19,13 @@ def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and
     latencies are the sources', for reading.
     """
-    from mnbench.network import published_table
-    from mnbench.network.published_figures import check_published
+    from mnbench.network import published_figures
 
     names = graphs or tuple(table_paths("graphs"))
-    figures = [figure for name in names for figure in check_published(families.architecture(name))]
+    figures = [figure for name in names for figure in published_figures.check_published(families.architecture(name))]
     shown = [figure for figure in figures if figure.agreement == "disputed" or not disputed]
     data = {
-        "figures": [published_table.published_figure_to_dict(figure) for figure in shown],
-        "tally": published_table.count_agreements(figures),
+        "figures": [published_figures.published_figure_to_dict(figure) for figure in shown],
+        "tally": published_figures.count_agreements(figures),
     }
-    emit(published_table.published_figure_table(shown, figures), output, data)
+    emit(published_figures.published_figure_table(shown, figures), output, data)
