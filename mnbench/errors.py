@@ -1,15 +1,18 @@
-"""Every error a user can meet.
+"""Every error that a user can meet.
 
 MnbenchError                    one line "Error: …", one line "Hint: …", exit code 1
-├─ TomlError                   a TOML table is wrong
+├─ TomlError                    a TOML file is wrong
 │  ├─ GraphFileError
-│  └─ DeviceFileError
-├─ BuildError                   alpha, resolution or file impossible; the checker refused
+│  ├─ DeviceFileError
+│  └─ StudyFileError
+├─ BuildError                   alpha, resolution or file impossible; ONNX's checker rejected the model
 │  └─ SimplifyError             the simplified graph computes something else
-├─ RuntimeUnavailable           not installed, or its provider is missing
-├─ UnreachableError                 the device cannot be reached or started
-├─ TrialError                 crashed, timed out, wrong outputs, misplaced
-└─ ResultsError                  results that cannot be read or written
+├─ FileError                    a file cannot be read or written
+├─ MissingDependency            a package or program is not installed
+│  └─ RuntimeUnavailable        a runtime is not installed, or its provider is missing
+├─ UnreachableError             the device cannot be reached or its Python cannot be started
+├─ TrialError                   a case crashed, timed out, gave wrong outputs or ran on another provider
+└─ ResultsError                 results cannot be read or written
 """
 
 from pathlib import Path
@@ -22,6 +25,7 @@ class MnbenchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.add_note(f"Hint: {hint}")
 
 
 def first_line(failure: BaseException) -> str:
@@ -46,6 +50,10 @@ class DeviceFileError(TomlError):
     """A profile of `devices/` is wrong, or there is none of that name."""
 
 
+class StudyFileError(TomlError):
+    """A study's file is wrong, or there is no study of that name."""
+
+
 class FileError(MnbenchError):
     """A file cannot be read or written: no permission, no space, a folder where a file belongs."""
 
@@ -58,8 +66,8 @@ class SimplifyError(BuildError):
     """Simplification failed, or changed what the graph computes."""
 
 
-class MissingDependency(MnbenchError):  # noqa: N818  the state, not the fault
-    """A package or program is not installed; the hint is the command that installs it."""
+class MissingDependency(MnbenchError):  # noqa: N818  the state is what the user fixes
+    """A package or a program is not installed; the hint is the command that installs it."""
 
 
 class RuntimeUnavailable(MissingDependency):

@@ -13,12 +13,12 @@ from math import log
 from statistics import fmean, median
 
 from mnbench.errors import ResultsError
+from mnbench.network.variant import ANCHOR
 from mnbench.results.git_history import file_history
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, parse_records
 
-ANCHOR = "v1-a0.25-r64"
 MIN_RUNS = 10
 """Runs that a slope is learned from, at least; and as many last ones are what the newest is held against."""
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mnbench.analysis.history import ANCHOR, CALIBRATED_THRESHOLD, CHANGE_THRESHOLD, MIN_RUNS, RowHistory
+from mnbench.analysis.history import CALIBRATED_THRESHOLD, CHANGE_THRESHOLD, MIN_RUNS, RowHistory
 from mnbench.comparison.exports.otava import Series
+from mnbench.network.variant import ANCHOR
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import SPARKLINE_BARS, Column, Table
 

@@ -1,7 +1,9 @@
 """Whether a model on a device puts out what another, or its own definition, says."""
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,20 +11,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mnbench import atomic_files
+from mnbench.bench.benchmark import ready_device
 from mnbench.bench.request import setting_request
-from mnbench.bench.trial import OUTPUT_TOLERANCES
+from mnbench.bench.trial import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
 from mnbench.errors import BuildError, TrialError
 from mnbench.model import equivalence
+from mnbench.model.build import BuiltModel, build_model
 from mnbench.model.inputs import random_inputs
+from mnbench.model.load_inputs import load_inputs
 from mnbench.model.model import Model
-from mnbench.network.variant import Precision
+from mnbench.network.variant import ModelSource, Precision, Variant
+from mnbench.progress import OnProgress
+from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker, provide_file
+from mnbench.units import format_percent_1
 from mnbench.worker.session import pack_array
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
 
 TIMEOUT_S = 120.0
+RANDOM_INPUTS = 8
 
 
 class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +63,32 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     provider: str
     placement: dict[str, int] | None
+
+    def table(self) -> Table[OutputDifference]:
+        """Return one row per output."""
+        columns = [
+            Column[OutputDifference](name="output", value=lambda output: output.name, left=True),
+            Column[OutputDifference](name="max_abs", title="largest\ndifference", format="{:.1e}".format),
+            Column[OutputDifference](name="relative", title="of the\nspread", format="{:.1e}".format),
+            Column[OutputDifference](
+                name="top1_agreement",
+                title="top-1\nagreement",
+                format=format_percent_1,
+            ),
+        ]
+        agrees = "agrees" if self.agrees else "DIFFERS"
+        inputs = f"{self.inputs} input" + ("s" if self.inputs != 1 else "")
+        title = (
+            f"{self.model} on {self.device} ({self.runtime} {self.provider}) {agrees}\n"
+            f"with {self.against} by onnxruntime's CPU without optimizations, {inputs}"
+        )
+        elsewhere = [
+            f"{count} nodes ran on {provider} and not on {self.provider}"
+            for provider, count in (self.placement or {}).items()
+            if provider != self.provider
+        ]
+        note = f"of the spread: a share of the expected output's standard deviation; up to {self.tolerance:g} agrees"
+        return Table(columns=columns, rows=self.outputs, title=title, notes=[note, *elsewhere])
 
 
 def verify(
@@ -145,3 +181,52 @@ def _same_inputs(model: Model, against: Model) -> None:
             f"{model.name} and {against.name} take other inputs: {' and '.join(taken)}",
             hint="compare models of one size and batch",
         )
+
+
+def verify_model(
+    source: ModelSource,
+    reference: ModelSource | None,
+    device: Device,
+    *,
+    inputs: Sequence[Path] = (),
+    random_input_count: int | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> Verification:
+    """Build a model, run it on the device and compare its outputs with those of a reference.
+
+    Without a `reference`, the outputs must be what the model's own graph defines in fp32. `inputs` are files; without
+    them, random inputs are used.
+
+    Raises:
+        BuildError: a model cannot be built, or the two take different inputs.
+        TrialError, RuntimeUnavailable, UnreachableError: the device cannot run the model.
+    """
+    device = ready_device(device, on_progress)
+    model = _build(source, seed)
+    other = _build(reference, seed) if reference else None
+    is_own_reference = model.model is model.reference
+    if other is None and is_own_reference and model.precision == "int8":
+        tolerance = tolerance or SELF_REFERENCE_TOLERANCE
+    own_name = "itself" if is_own_reference else "its plain graph in fp32"
+    precisions: list[Precision] = [model.precision, *([other.precision] if other else [])]
+    feeds = load_inputs(inputs, model.model.proto) if inputs else []
+    count = random_input_count or (0 if inputs else RANDOM_INPUTS)
+    feeds += [random_inputs(model.model.proto, seed + index) for index in range(count)]
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        path = Path(folder) / "model.onnx"
+        atomic_files.write_atomically(path, model.model.data, durable=False)
+        return verify(
+            model.model,
+            other.model if other else replace(model.reference, name=own_name),
+            device,
+            feeds,
+            path=path,
+            precision=max(precisions, key=OUTPUT_TOLERANCES.__getitem__),
+            tolerance=tolerance,
+        )
+
+
+def _build(source: ModelSource, seed: int) -> BuiltModel:
+    return build_model(source, seed=seed, simplified=isinstance(source, Variant))

@@ -4,40 +4,39 @@ A command's module is imported when the command is used, so that help and comple
 """
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from gettext import gettext as _
 from importlib import import_module
-from types import FrameType
+from pathlib import Path
 from typing import Any, cast
 
 import click
 
 from mnbench import __version__
+from mnbench.cli.interrupts import stop_on_signals
 from mnbench.errors import MnbenchError
 
-COMMANDS = {
-    "graphs": "List the architectures, or show one row by row.",
-    "devices": "List the devices, show, set up or prove one.",
-    "reproduce": "Put published figures beside ours.",
-    "cost": "Count params, Mult-Adds and memory access.",
-    "build": "Build and simplify ONNX models.",
-    "verify": "Tell whether a model puts out what it should.",
-    "run": "Measure latency and append it to the results.",
-    "table": "Show the results.",
-    "plot": "Plot the results.",
-    "report": "Write the results as one HTML file.",
-    "profile": "Show where the time goes.",
-    "doctor": "Tell what a device is, what disturbs it, and its noise.",
-    "compare": "Tell whether one of two is slower.",
-    "gate": "Tell whether a table has become slower.",
-    "study": "Make the papers' experiments again.",
-    "predict": "Tell which cost predicts latency.",
-    "pick": "Choose the most accurate network for a budget.",
-}
+ORDER = (
+    *("graphs", "devices", "reproduce", "cost", "build", "verify", "run", "table", "plot", "report", "profile"),
+    *("doctor", "compare", "gate", "study", "predict", "pick"),
+)
+"""The order in which `--help` lists the commands; a command that is not named here comes last."""
+
+
+def _find_commands() -> dict[str, str]:
+    """Return the summary of every command by its name: the first line of the command's file."""
+    folder = Path(__file__).parent / "commands"
+    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    names.sort(key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    return {name: _first_line(folder / f"{name}.py") for name in names}
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
+
+
+COMMANDS = _find_commands()
 
 EXAMPLES = """\b
 To begin:
@@ -45,12 +44,6 @@ To begin:
   mnbench cost v1 --alpha 0.75                  count one, without measuring
   mnbench build v1 --alpha 0.5 --res 160        make an ONNX file
 """
-
-
-EXIT_INTERRUPTED = 130
-
-RETRY_S = 0.02
-"""How long an interruption waits for what it must not break off before it looks again."""
 
 
 class Failure(click.ClickException):
@@ -103,54 +96,6 @@ class CommandGroup(click.Group):
         except MemoryError as error:
             raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
         return result
-
-
-@contextmanager
-def stop_on_signals() -> Generator[None]:
-    """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
-    stops: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stops.append(number)
-        if _in_critical_section(frame) and hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, stop)
-            signal.setitimer(signal.ITIMER_REAL, RETRY_S)
-        else:
-            raise KeyboardInterrupt
-
-    main_thread = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main_thread}
-    ordinary = signal.default_int_handler, signal.SIG_DFL
-    replaced = {number: handler for number, handler in handlers.items() if handler in ordinary}
-    for number in replaced:
-        signal.signal(number, stop)
-    try:
-        yield
-    except click.exceptions.Exit:
-        raise
-    except BaseException as error:
-        # Libraries make errors of their own of it: one that is being imported says that it cannot be.
-        if stops or isinstance(error, KeyboardInterrupt):
-            click.echo("stopped", err=True)
-            raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
-        raise
-    finally:
-        if stops and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in replaced.items():
-            signal.signal(number, handler)
-
-
-def _in_critical_section(frame: FrameType | None) -> bool:
-    """Whether something is under way that an interruption must not break off.
-
-    An import: Python drops the interruption and C++ aborts. A temporary folder that is made or removed: it would stay.
-    """
-    while frame:
-        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") == "tempfile":
-            return True
-        frame = frame.f_back
-    return False
 
 
 @click.group(

@@ -29,8 +29,19 @@ def format_option(*formats: str) -> Callable[[Command], Command]:
 
 
 results_option = click.option(
-    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Results folder."
 )
+
+
+def device_option(text: str) -> Callable[[Command], Command]:
+    """Return `--device`, which names one device."""
+    return click.option("--device", default="cpu", show_default=True, type=WorkspaceName("devices", ".toml"), help=text)
+
+
+def seed_option(text: str) -> Callable[[Command], Command]:
+    """Return `--seed`."""
+    return click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help=text)
+
 
 where_option = click.option(
     "--where", multiple=True, metavar="CONDITION", help="Only rows with latency_ns<=10ms, graph=v3-* or issues=."

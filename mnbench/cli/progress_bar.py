@@ -1,46 +1,85 @@
-"""How far a long command is, on stderr: a bar on a terminal, a line a cell elsewhere."""
+"""The progress of a long command on stderr: a bar on a terminal, a line per completed case elsewhere."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import click
+
+from mnbench.progress import Progress, Stage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LABELS: dict[Stage, str] = {
+    "prepare": "preparing",
+    "build": "building",
+    "roofline": "peak and bandwidth",
+    "measure": "measuring",
+    "profile": "profiling",
+    "compare": "comparing",
+    "calibrate": "calibrating",
+    "download": "megabytes",
+}
 
 
-class OnProgress(Protocol):
-    """Tells that one more step is done; `line` is what a log should keep of it, `more` how many have been added."""
+class ProgressBar:
+    """Show the reports of a library call; used as its `on_progress`."""
 
-    def __call__(self, line: str = "", *, added_steps: int = 0) -> None:
-        """One more step."""
+    def __init__(self) -> None:
+        self._console: Console | None = None
+        self._bar: Any = None
+        self._task: Any = None
+        self._stage: Stage | None = None
+
+    def __enter__(self) -> Self:
+        """Show nothing until the first report."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove the bar."""
+        self._remove()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one report."""
+        if progress.total is None:
+            if progress.message:
+                click.echo(progress.message, err=True)
+            return
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(stderr=True)
+        if self._console.is_terminal:
+            self._draw(progress)
+        elif progress.message:
+            self._console.print(progress.message, markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self, progress: Progress) -> None:
+        if progress.stage != self._stage or progress.done == 0:
+            self._remove()
+            self._bar, self._stage = _new_bar(self._console), progress.stage
+            self._bar.start()
+            self._task = self._bar.add_task(LABELS[progress.stage], total=progress.total)
+        self._bar.update(self._task, completed=progress.done, total=progress.total)
+
+    def _remove(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
 
 
-@contextmanager
-def show_progress(what: str, total: int) -> Generator[OnProgress]:
-    """Show how many of `total` steps are done and how long the rest will take."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+def _new_bar(console: "Console | None") -> Any:
+    from rich import progress
 
-        def log(line: str = "", *, added_steps: int = 0) -> None:  # noqa: ARG001  a log has no end to show
-            if line:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-        yield log
-        return
-    parts = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("remaining"),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("remaining"),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
     )
-    with Progress(*parts, console=console, transient=True) as bars:
-        task = bars.add_task(what, total=total)
-
-        def step(line: str = "", *, added_steps: int = 0) -> None:  # noqa: ARG001  the bar says it all
-            nonlocal total
-            total += added_steps
-            bars.update(task, advance=1, total=total)
-
-        yield step

@@ -32,8 +32,8 @@ class RequestBuilder:
         *,
         device: Device,
         version: str,
-        own: Mapping[str, Path],
-        every: bool = False,
+        user_models: Mapping[str, Path],
+        measure_unchanged: bool = False,
     ) -> None:
         self.requests: list[ComparisonRequest] = []
         self.findings: list[Finding] = []
@@ -41,8 +41,8 @@ class RequestBuilder:
         self._folder = folder
         self._device = device
         self._version = version
-        self._own = own
-        self._every = every
+        self._user_models = user_models
+        self._measure_unchanged = measure_unchanged
 
     def add(self, record: Record, baseline: Path | None = None) -> None:
         """Make a row's two models, or a finding that says why not; `base` is the base's file, if it is at hand."""
@@ -52,7 +52,7 @@ class RequestBuilder:
             self._know(record, "incomparable", reason)
             return
         try:
-            candidate = build_current(record, self._own)
+            candidate = build_current(record, self._user_models)
         except MnbenchError as failure:
             self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
             return
@@ -62,7 +62,7 @@ class RequestBuilder:
         try:
             there = build_model(OnnxFile(path=baseline), simplified=False).model if baseline else None
             same_model = candidate.sha256 == (there.sha256 if there else record.model_sha256)
-            if same_model and same_runtime and same_session and not self._every:
+            if same_model and same_runtime and same_session and not self._measure_unchanged:
                 self._know(record, "identical", "the same model, runtime and options")
                 return
             after = self._file(_drawn(candidate))

@@ -1,111 +1,182 @@
-"""A comparison from its sides to its judgement."""
+"""Compare baselines with candidates: what `mnbench compare` and `mnbench gate` do."""
 
+import os
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from mnbench.bench.plan import BenchmarkCase
-from mnbench.bench.prepare import prepare_case
-from mnbench.comparison.cases import precondition_failure
-from mnbench.comparison.decide import Comparison, Finding, overall_verdict
-from mnbench.comparison.paired_trial import ComparisonCase, PreparedSide
+from mnbench.bench.benchmark import ready_device
+from mnbench.comparison.baseline import RequestBuilder, build_at_revision
+from mnbench.comparison.cases import CaseBuilder
+from mnbench.comparison.comparison import Comparison
+from mnbench.comparison.decide import Finding, overall_verdict
+from mnbench.comparison.paired_trial import ComparisonCase
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
-from mnbench.comparison.sides import ComparisonRequest, SideOptions
-from mnbench.comparison.storage import PairedTrialLog
-from mnbench.errors import MnbenchError
-from mnbench.model.build import build_model
-from mnbench.network.variant import ModelSource, OnnxFile
+from mnbench.comparison.sides import ComparisonRequest
+from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
+from mnbench.errors import MnbenchError, ResultsError
+from mnbench.hosts.host_facts import runtime_version
+from mnbench.progress import OnProgress, StageProgress
+from mnbench.results.git_history import checkout_revision, path_in_repository
+from mnbench.results.latency_table import newest_records
+from mnbench.results.record import Record
+from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device
 
 
-class CaseBuilder:
-    """Pairings on their way to rows; each model is made once, in `folder`."""
+def compare_requests(
+    requests: Sequence[ComparisonRequest],
+    settings: ComparisonSettings,
+    *,
+    device: Device,
+    results: Path | None,
+    labels: tuple[str, str],
+    known_findings: Sequence[Finding] = (),
+    raise_errors: bool | None = None,
+    on_progress: OnProgress | None = None,
+) -> Comparison:
+    """Build the models, measure them in pairs and decide every row at one error rate.
 
-    def __init__(self, device: Device, folder: Path, settings: ComparisonSettings) -> None:
-        self.cases: list[ComparisonCase] = []
-        self.findings: list[Finding] = []
-        self._device = device
-        self._folder = folder
-        self._settings = settings
-        self._cells: list[tuple[ModelSource, BenchmarkCase]] = []
+    `labels` are the names of baseline and candidate. The pairs are stored in `results`, unless the comparison is
+    interrupted. A model that cannot be built is an error if it belongs to the only row, or if `raise_errors` says so,
+    and otherwise a finding.
 
-    def add(self, request: ComparisonRequest, *, raise_errors: bool) -> None:
-        """Make a row's models, or a finding that says why not. The only row of all may as well fail.
-
-        Raises:
-            MnbenchError: a model of the only row cannot be made, or a runtime not be installed.
-        """
-        base, candidate = request.baseline, request.baseline if self._settings.self_check else request.candidate
-        if base is None or candidate is None:
-            where = "the base" if base is None else "the candidate"
-            self._know(request, "missing", f"{where} has no such file", lift="missing")
-            return
-        arms: list[PreparedSide] = []
-        for which, (source, setup) in (("base", base), ("candidate", candidate)):
-            try:
-                arms.append(self._arm(request, source, setup))
-            except MnbenchError as failure:
-                if raise_errors:
-                    raise
-                self._know(request, "incomparable" if which == "base" else "missing", f"the {which}: {failure.message}")
-                return
-        row = ComparisonCase(variant=request.variant, baseline=arms[0], candidate=arms[1])
-        files = all(isinstance(source, OnnxFile) for source, _ in (base, candidate))
-        reason = precondition_failure(row, self._settings.allow, both_files=files)
-        if reason:
-            self._know(request, "incomparable", reason)
-        else:
-            self.cases.append(row)
-
-    def _arm(self, pairing: ComparisonRequest, source: ModelSource, setup: SideOptions) -> PreparedSide:
-        device = setup.configure_device(self._device)
-        wanted = setup.with_precision(source)
-        cell = next((cell for known, cell in self._cells if known == wanted), None)
-        if cell is None:
-            model = build_model(wanted, seed=self._settings.seed, simplified=not isinstance(wanted, OnnxFile))
-            cell = prepare_case(model, self._folder, variant=pairing.variant, seed=self._settings.seed)
-            self._cells.append((wanted, cell))
-        return PreparedSide(case=cell, device=device)
-
-    def _know(self, pairing: ComparisonRequest, verdict: str, reason: str, *, lift: str = "") -> None:
-        if lift and lift in self._settings.allow:
-            return
-        hint = f" (--allow {lift})" if lift else ""
-        self.findings.append(
-            Finding(
-                variant=pairing.variant,
-                device=self._device.name,
-                verdict="missing" if verdict == "missing" else "incomparable",
-                reason=reason + hint,
-            )
+    Raises:
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
+        FileError: the pairs cannot be stored.
+    """
+    device = ready_device(device, on_progress, real_for="and are not compared")
+    with (
+        unfinished_folders(results, "comparison") as new_folder,
+        tempfile.TemporaryDirectory(prefix="mnbench-") as models,
+    ):
+        builder = CaseBuilder(device, Path(models), settings)
+        progress = StageProgress(on_progress, "build", len(requests))
+        for request in requests:
+            builder.add(request, raise_errors=len(requests) == 1 if raise_errors is None else raise_errors)
+            progress.advance()
+        folder = new_folder() if builder.cases else None
+        progress = StageProgress(on_progress, "compare", settings.rules.processes)
+        findings = [*builder.findings, *known_findings]
+        return compare_cases(
+            builder.cases, findings, settings, labels=labels, folder=folder, on_process=progress.advance
         )
 
 
-def compare(
+def compare_cases(
     cases: Sequence[ComparisonCase],
     known_findings: Sequence[Finding],
     settings: ComparisonSettings,
     *,
-    names: tuple[str, str],
+    labels: tuple[str, str],
     folder: Path | None,
-    on_progress: Callable[[str], object],
+    on_process: Callable[[str], object],
 ) -> Comparison:
-    """Measure the rows and judge the table; `names` are those of base and candidate, `folder` keeps the pairs.
+    """Measure the cases and decide the table; `folder` is where the pairs are stored.
 
     Raises:
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
-        FileError: the pairs cannot be kept.
+        FileError: the pairs cannot be stored.
     """
     begin = time.monotonic()
-    contest = Procedure(cases, settings, PairedTrialLog(folder), on_progress=on_progress)
-    _, findings = contest.run(*names, known_findings=known_findings)
+    procedure = Procedure(cases, settings, PairedTrialLog(folder), on_progress=on_process)
+    _, findings = procedure.run(*labels, known_findings=known_findings)
     return Comparison(
         verdict=overall_verdict(findings, settings.allow),
-        base=names[0],
-        candidate=names[1],
+        base=labels[0],
+        candidate=labels[1],
         findings=findings,
         rules=settings.rules,
         seed=settings.seed,
         run=folder.name if folder else None,
         duration_s=round(time.monotonic() - begin, 1),
     )
+
+
+def gate_table(
+    table: Path,
+    settings: ComparisonSettings,
+    *,
+    device: Device,
+    user_models: Mapping[str, Path],
+    base_ref: str | None = None,
+    measure_unchanged: bool = False,
+    results: Path | None,
+    on_progress: OnProgress | None = None,
+) -> Comparison:
+    """Compare what each row of a latency table was measured with against what it is now.
+
+    `base_ref` takes the table, the graphs and the tool of the baseline from another git revision. `user_models` are
+    the files of rows that no graph describes, by the rows' names.
+
+    Raises:
+        ResultsError: the table has no latencies, or the revision has no such table.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
+    """
+    records = () if base_ref else read_gated_records(table)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
+        builder = RequestBuilder(
+            table.parent,
+            folder,
+            device=device,
+            version="" if base_ref else runtime_version(ready_device(device, on_progress)),
+            user_models=user_models,
+            measure_unchanged=measure_unchanged or settings.self_check,
+        )
+        if base_ref:
+            tree = stack.enter_context(checkout_revision(base_ref)) / path_in_repository()
+            _add_rows_of_revision(builder, tree, table, folder, on_progress)
+        else:
+            progress = StageProgress(on_progress, "build", len(records))
+            for record in records:
+                builder.add(record)
+                progress.advance()
+        return compare_requests(
+            builder.requests,
+            settings,
+            device=device,
+            results=results,
+            labels=(f"{table} at {base_ref}" if base_ref else str(table), "now"),
+            known_findings=builder.findings,
+            raise_errors=False,
+            on_progress=on_progress,
+        )
+
+
+def _add_rows_of_revision(
+    builder: RequestBuilder, tree: Path, table: Path, folder: Path, on_progress: OnProgress | None
+) -> None:
+    """Add the rows that the table has in that tree, each with the model that the tree's own tool builds."""
+    records = read_gated_records(tree / os.path.relpath(table))
+    progress = StageProgress(on_progress, "build", len(records))
+    for record in records:
+        try:
+            baseline = build_at_revision(tree, record, folder)
+        except MnbenchError as error:
+            builder.reject(record, error)
+        else:
+            builder.add(record, baseline)
+        progress.advance()
+
+
+def read_gated_records(table: Path) -> Sequence[Record]:
+    """Return the newest record with a latency of each variant and number of threads, of any runtime and CPU.
+
+    Raises:
+        ResultsError: there is none, or the table cannot be read.
+    """
+    if table.suffix != ".jsonl":
+        raise ResultsError(f"{table}: is no table of results", hint="name one: mnbench gate results/cpu.jsonl")
+    if not table.exists():
+        raise ResultsError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
+    records = ResultsFile(table.parent, table.stem).read_records()
+    measured = {(record.variant, record.threads): record for record in records if record.latency_ns}
+    newest = newest_records(measured.values())
+    if not newest and any(record.emulated for record in records):
+        raise ResultsError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
+    if not newest:
+        raise ResultsError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
+    return newest

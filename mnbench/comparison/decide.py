@@ -189,19 +189,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What a comparison found, and by which rules."""
-
-    verdict: Literal["pass", "slower", "inconclusive"]
-    base: str
-    candidate: str
-    findings: tuple[Finding, ...]
-    rules: DecisionRules
-    seed: int
-    run: str | None = None
-    duration_s: float = 0.0
-
-
 def overall_verdict(
     findings: Iterable[Finding], allow: Collection[str] = ()
 ) -> Literal["pass", "slower", "inconclusive"]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnbench.comparison.decide import Comparison
+from mnbench.comparison.comparison import Comparison
 from mnbench.results.record import Record
 
 

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
@@ -19,7 +19,7 @@ from mnbench import atomic_files
 from mnbench.comparison.decide import DecisionRules, Effect, Finding, trial_effect
 from mnbench.comparison.paired_trial import PairedTrial
 from mnbench.comparison.verdicts import ComparisonContext, conclude
-from mnbench.errors import ResultsError
+from mnbench.errors import MnbenchError, ResultsError
 
 Stage: TypeAlias = Literal["first", "again"]
 
@@ -61,7 +61,7 @@ class PairedTrialLog:
         return entries
 
     def save_context(self, context: ComparisonContext) -> None:
-        """Keep what was compared, by which rules, so that `load_findings` needs nothing else."""
+        """Keep what was compared, by which rules, so that `Comparison.load` needs nothing else."""
         if self.folder:
             atomic_files.write_atomically(
                 self.folder / CONTEXT_FILE, msgspec.json.format(msgspec.json.encode(context)) + b"\n"
@@ -87,11 +87,37 @@ def new_comparison_folder(results: Path) -> Path:
     raise AssertionError
 
 
-def load_findings(folder: Path, rules: DecisionRules | None = None) -> tuple[Finding, ...]:
-    """The findings of a kept comparison, by its own rules or by others.
+@contextmanager
+def unfinished_folders(results: Path | None, name: str) -> Generator[Callable[[], Path | None]]:
+    """Create folders for pairs on request; delete them if the comparison is interrupted or fails.
+
+    Without a results folder there is none. `name` is that of what is not finished.
+    """
+    folders: list[Path] = []
+
+    def new_folder() -> Path | None:
+        if results is None:
+            return None
+        folders.append(new_comparison_folder(results))
+        return folders[-1]
+
+    try:
+        yield new_folder
+    except (KeyboardInterrupt, MnbenchError) as error:
+        for folder in folders:
+            delete_comparison(folder)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(f"nothing is kept of a {name} that is not finished")
+        raise
+
+
+def load_context_and_findings(
+    folder: Path, rules: DecisionRules | None = None
+) -> tuple[ComparisonContext, tuple[Finding, ...]]:
+    """Decide a stored comparison again, by its own rules or by others.
 
     Raises:
-        ResultsError: the folder holds no comparison, or something in it cannot be read.
+        ResultsError: the folder holds no comparison, or a file in it cannot be read.
     """
     try:
         context = msgspec.json.decode((folder / CONTEXT_FILE).read_bytes(), type=ComparisonContext)
@@ -101,11 +127,12 @@ def load_findings(folder: Path, rules: DecisionRules | None = None) -> tuple[Fin
             f"{folder}: holds no comparison that can be read: {failure}", hint="name a folder under results/raw"
         ) from failure
     context = msgspec.structs.replace(context, rules=rules or context.rules)
-    return conclude(log.effects("first", context.measured), log.effects("again", context.measured), context)
+    findings = conclude(log.effects("first", context.measured), log.effects("again", context.measured), context)
+    return context, findings
 
 
 def delete_comparison(folder: Path) -> None:
-    """Remove the folder of a comparison that was not finished, and those above it if they are empty."""
+    """Remove the folder of an unfinished comparison, and its parents if they are empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         for above in (folder.parent, folder.parent.parent):

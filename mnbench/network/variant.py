@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeAlias
 from mnbench.errors import BuildError
 from mnbench.network.architecture import Architecture, OptionValue
 
+ANCHOR = "v1-a0.25-r64"
+"""The variant that `mnbench run --anchor` measures too: it shows how fast the host is at that hour."""
+
 MAX_ALPHA = 4
 MAX_SIDE = 8192
 """At 8192 × 8192 V1 holds 6.4 GB of activations."""

@@ -1,1 +1,6 @@
 """Plots: Vega-Lite specifications, for files, for the report, and characters for the terminal."""
+
+from typing import Literal, TypeAlias, get_args
+
+PlotKind: TypeAlias = Literal["mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution"]
+PLOT_KINDS: tuple[PlotKind, ...] = get_args(PlotKind)

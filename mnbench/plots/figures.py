@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 from mnbench.errors import ResultsError
+from mnbench.plots import PLOT_KINDS, PlotKind
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
 from mnbench.plots.points import AXES, COST_KINDS, MAX_DETAILED_POINTS, CostKind
 from mnbench.plots.scatter import Sizes, accuracy_plot, cost_plot, roofline_plot
@@ -18,9 +19,6 @@ from mnbench.results.layer_profile import LayerProfile
 from mnbench.results.record import Record
 from mnbench.results.store import raw_latencies
 from mnbench.units import to_billions
-
-PlotKind: TypeAlias = Literal["mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution"]
-PLOT_KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
 
 MAX_CURVES = 6
 """So many variants a plot of distributions tells apart."""

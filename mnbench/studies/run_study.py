@@ -1,5 +1,6 @@
 """Run a study: build its networks, measure what its claims are about, and decide each claim."""
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,24 +11,26 @@ from statistics import median
 import numpy as np
 
 import mnbench
+from mnbench.bench.benchmark import ready_device
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
 from mnbench.bench.trial import run_trial
-from mnbench.comparison.compare import CaseBuilder
+from mnbench.comparison.cases import CaseBuilder
 from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
-from mnbench.comparison.storage import PairedTrialLog
+from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
 from mnbench.families import parse_variant
 from mnbench.hosts.host_facts import read_host
 from mnbench.model.build import build_model
 from mnbench.network.cost import peak_activation_bytes, total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
+from mnbench.progress import OnProgress, StageProgress
 from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
-from mnbench.studies.study_file import Claim, Study
-from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult
+from mnbench.studies.study_file import Claim, Study, read_study
+from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult, save_result
 from mnbench.targets.device import Device
 
 PROCESSES = 6
@@ -75,6 +78,31 @@ def required_pairs(study: Study) -> list[tuple[str, str]]:
             for label in claim.rows:
                 pairs.update(dict.fromkeys(zip(study.row(label).variants, baseline, strict=True)))
     return list(pairs)
+
+
+def measure_study(
+    name: str, device: Device, settings: ComparisonSettings, results: Path, on_progress: OnProgress | None = None
+) -> tuple[Path, StudyResult]:
+    """Measure a study on a device and save its result; return the path and the result.
+
+    Raises:
+        MnbenchError: the study or a network is wrong, the device cannot be used, or the result cannot be saved.
+    """
+    study = read_study(name)
+    device = ready_device(device, on_progress, real_for="and are not studied")
+    with (
+        unfinished_folders(results, "study") as new_folder,
+        tempfile.TemporaryDirectory(prefix="mnbench-") as folder,
+    ):
+        session = StudySession(
+            device=device,
+            settings=settings,
+            folder=Path(folder),
+            pairs_folder=new_folder() if required_pairs(study) else None,
+            on_progress=StageProgress(on_progress, "compare", settings.rules.processes).advance,
+        )
+        result = run_study(Path(name).stem, study, session)
+    return save_result(results, result), result
 
 
 def run_study(name: str, study: Study, session: StudySession) -> StudyResult:

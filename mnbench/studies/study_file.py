@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.errors import TomlError
+from mnbench.errors import StudyFileError
 from mnbench.network.toml_struct import TomlStruct, read_toml
 from mnbench.workspace import find_table
 
@@ -79,7 +79,7 @@ class Study(TomlStruct, frozen=True, kw_only=True):
         """Check that rows fit the columns and claims fit the rows.
 
         Raises:
-            TomlError: a row has more or fewer entries than there are columns, or a claim is incomplete or names an
+            StudyFileError: a row has more or fewer entries than there are columns, or a claim is incomplete or names an
                 unknown row.
         """
         labels = [row.label for row in self.rows]
@@ -88,23 +88,23 @@ class Study(TomlStruct, frozen=True, kw_only=True):
                 entries = getattr(row, key)
                 if entries and len(entries) != len(self.columns):
                     problem = f"has {len(entries)} entries for {len(self.columns)} columns"
-                    raise TomlError(path, f"row {number}, key `{key}`", problem, hint="write one for each column")
+                    raise StudyFileError(path, f"row {number}, key `{key}`", problem, hint="write one for each column")
         for number, claim in enumerate(self.claims, 1):
             where = f"key `claims`, entry {number}"
             if problem := claim.problem():
-                raise TomlError(path, where, problem, hint="see docs/studies.md")
+                raise StudyFileError(path, where, problem, hint="see docs/studies.md")
             for label in claim.row_labels:
                 if label not in labels:
-                    raise TomlError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
+                    raise StudyFileError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
 
 
 def read_study(name: str) -> Study:
     """Read the study of that name or path.
 
     Raises:
-        TomlError: there is none, or its file is wrong.
+        StudyFileError: there is none, or its file is wrong.
     """
-    path = find_table(name, "graphs/studies", TomlError)
-    study = read_toml(path, Study, TomlError)
+    path = find_table(name, "graphs/studies", StudyFileError)
+    study = read_toml(path, Study, StudyFileError)
     study.check(path)
     return study

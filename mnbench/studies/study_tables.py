@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mnbench.studies.study_file import Study
-from mnbench.studies.study_result import ClaimResult, Evidence, StudyFigure, StudyResult
+from mnbench.errors import ResultsError
+from mnbench.studies.study_file import Study, read_study
+from mnbench.studies.study_result import ClaimResult, Evidence, StudyFigure, StudyResult, load_result
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import NS_PER_S, format_percent_1, format_significant, millions_formatter
+from mnbench.workspace import table_paths
 
 RATIO_TITLES = {"latency": "time", "mult_adds": "Mult-Adds", "memory": "memory", "time_share": "share"}
 """The title of a claim's ratio column, by quantity."""
@@ -148,3 +151,18 @@ def _notes(result: StudyResult) -> list[str]:
             "here: interleaved with another network, which makes small networks a few percent slower than alone"
         )
     return [*notes, *(f"difference: {difference}" for difference in result.differs)]
+
+
+def list_studies(results: Path, device: str) -> list[ListedStudy]:
+    """Read every study, with its stored result on the device if there is one."""
+    return [
+        ListedStudy(name=name, study=read_study(name), result=_stored(results, device, name))
+        for name in table_paths("graphs/studies")
+    ]
+
+
+def _stored(results: Path, device: str, name: str) -> StudyResult | None:
+    try:
+        return load_result(results, device, name)
+    except ResultsError:
+        return None

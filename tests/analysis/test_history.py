@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.analysis.history import ANCHOR, MIN_RUNS, HistoryPoint, fit_slope, load_histories, summarize_history
-from mnbench.cli.commands.run import ANCHOR as RUNS_ANCHOR
+from mnbench.analysis.history import MIN_RUNS, HistoryPoint, fit_slope, load_histories, summarize_history
+from mnbench.network.variant import ANCHOR
 from mnbench.results.record import Runtime
 from mnbench.results.store import ResultsFile
 
@@ -128,7 +128,6 @@ def test_what_makes_no_sense_is_refused(invoke, arguments):
 
 def test_a_run_measures_the_anchor_once(invoke, fake_worker, workspace):  # noqa: ARG001
     """Beside what is asked for, or as part of it."""
-    assert ANCHOR == RUNS_ANCHOR
     once = ("--processes", "1", "--duration", "0.05", "--budget", "1ms", "--anchor")
     assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "32", *once).exit_code
     assert 0 == invoke("run", "v1", "--alpha", "0.25", "--res", "64", *once).exit_code

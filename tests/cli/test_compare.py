@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnbench.comparison.compare import CaseBuilder
-from mnbench.comparison.decide import Comparison, overall_verdict
+from mnbench.comparison.cases import CaseBuilder
+from mnbench.comparison.comparison import Comparison
+from mnbench.comparison.decide import overall_verdict
 from mnbench.comparison.procedure import ComparisonSettings
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
-from mnbench.comparison.storage import load_findings
 from mnbench.errors import BuildError, RuntimeUnavailable
 from mnbench.families import parse_variant
 from mnbench.network.variant import OnnxFile
@@ -119,7 +119,7 @@ def test_a_model_is_not_slower_than_itself(invoke, model, workspace):
     assert matches["pairs"] >= 30
     assert 0 < matches["low"] <= matches["ratio"] <= matches["high"]
     stored = workspace / "results" / "raw" / payload["run"]
-    (again,) = load_findings(stored)
+    (again,) = Comparison.load(stored).findings
     assert matches == msgspec.to_builtins(again)
 
 
@@ -184,19 +184,19 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
     """The candidate is not even made."""
     recorded = []
 
-    def compare(rows, _known, settings, *, names, folder, **_):
-        recorded.append((rows, names, settings))
+    def compare(rows, _known, settings, *, labels, folder, **_):
+        recorded.append((rows, labels, settings))
         return Comparison(
             verdict="pass",
-            base=names[0],
-            candidate=names[1],
+            base=labels[0],
+            candidate=labels[1],
             findings=(),
             rules=settings.rules,
             seed=0,
             run=folder.name,
         )
 
-    monkeypatch.setattr("mnbench.comparison.compare.compare", compare)
+    monkeypatch.setattr("mnbench.comparison.compare.compare_cases", compare)
     assert 0 == invoke("compare", "v1-a0.25-r32", "v1-a0.5-r32", "--self-check").exit_code
     (rows, names, settings) = recorded[0]
     assert rows[0].baseline == rows[0].candidate

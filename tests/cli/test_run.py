@@ -125,7 +125,7 @@ def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_w
     assert 1 == result.exit_code
     assert [False, True] == sorted(record["latency_ns"] is None for record in records)
     assert ["not finite" in record["error"] for record in records if record["error"]] == [True]
-    assert "Error: 1 of 2 cells could not be measured\nHint: " in result.stderr
+    assert "Error: 1 of 2 cases could not be measured\nHint: " in result.stderr
 
 
 def test_a_real_run_measures_with_a_real_worker(invoke):
@@ -154,7 +154,7 @@ def test_a_real_run_measures_with_a_real_worker(invoke):
 def test_budget_and_precision_reach_the_protocol(invoke, fake_worker, monkeypatch, text, budget_s):
     """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
     plans = []
-    monkeypatch.setattr("mnbench.bench.schedule.run_all", lambda tasks, **__: plans.append(tasks[0].plan) or 1 / 0)
+    monkeypatch.setattr("mnbench.bench.benchmark.run_all", lambda tasks, **__: plans.append(tasks[0].plan) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         invoke("run", "v1", *SMALL, "--budget", text, "--precision-target", "0.5%")
 

@@ -132,7 +132,7 @@ def baseline(tmp_path, make_device):
 
     def make_baseline(**changes):
         (tmp_path / "models").mkdir(exist_ok=True)
-        facts = {"version": onnxruntime.__version__, "own": {}, "device": make_device()}
+        facts = {"version": onnxruntime.__version__, "user_models": {}, "device": make_device()}
         return RequestBuilder(tmp_path / "results", tmp_path / "models", **facts | changes)
 
     return make_baseline
@@ -156,7 +156,7 @@ def test_a_row_in_which_nothing_changed_is_identical(baseline, make_row):
     result = baseline()
     result.add(make_row())
     assert ([("identical", "the same model, runtime and options")], []) == (known(result), result.requests)
-    result = baseline(every=True)
+    result = baseline(measure_unchanged=True)
     result.add(make_row())
     (pairing,) = result.requests
     assert pairing.baseline == pairing.candidate
@@ -248,7 +248,7 @@ def test_another_provider_is_refused(baseline, make_row, make_device):
 
 def test_rows_of_several_thread_counts_stay_apart(baseline, make_row):
     """Each is a pairing of its own."""
-    result = baseline(every=True)
+    result = baseline(measure_unchanged=True)
     for threads in (1, 2):
         result.add(make_row(threads=threads))
     assert [(VARIANT, "1"), (f"{VARIANT} with 2 threads", "2")] == [

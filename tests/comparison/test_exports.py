@@ -14,8 +14,9 @@ import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.cli.commands.compare import REPORT_FORMATS
-from mnbench.comparison.decide import Comparison, DecisionRules, Finding, overall_verdict
+from mnbench.cli.decisions import REPORT_FORMATS
+from mnbench.comparison.comparison import Comparison, verdict_sentence
+from mnbench.comparison.decide import DecisionRules, Finding, overall_verdict
 from mnbench.comparison.exports import (
     EXPORTS,
     annotations,
@@ -28,7 +29,6 @@ from mnbench.comparison.exports import (
     write_exports,
 )
 from mnbench.comparison.exports.github_summary import MAX_ROWS, PLOT_WIDTH, plot_intervals
-from mnbench.comparison.findings_table import verdict_sentence
 from mnbench.errors import MnbenchError, ResultsError
 
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from mnbench.bench.plan import BenchmarkCase
+from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import DecisionRules
 from mnbench.comparison.paired_trial import ComparisonCase, PairedTrial, PreparedSide
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
-from mnbench.comparison.storage import PairedTrialLog, load_findings
+from mnbench.comparison.storage import PairedTrialLog
 from mnbench.errors import ResultsError, TrialError
 from mnbench.network.cost import Cost
 from mnbench.worker.requests.paired import PAIR_COLUMNS
@@ -278,11 +279,13 @@ def test_the_verdict_can_be_computed_again(held, tmp_path):
     folder = tmp_path / "kept"
     folder.mkdir()
     _, context, result = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
-    assert list(result.values()) == list(load_findings(folder))
+    assert list(result.values()) == list(Comparison.load(folder).findings)
     assert context.processes == len(list(folder.glob("pairs.*.npz")))
-    lenient = {finding.variant: finding.verdict for finding in load_findings(folder, DecisionRules(min_effect=0.02))}
+    lenient = {
+        finding.variant: finding.verdict for finding in Comparison.load(folder, DecisionRules(min_effect=0.02)).findings
+    }
     assert ("slower", "slower") == (result["a"].verdict, result["c"].verdict)
     assert ("same", "slower") == (lenient["a"], lenient["c"])
     (folder / "pairs.1.npz").write_bytes(b"cut")
     with pytest.raises(ResultsError, match="holds no comparison that can be read"):
-        load_findings(folder)
+        Comparison.load(folder)

@@ -51,7 +51,7 @@ def started(workspace, command=RUN):
 
 
 def visits(workspace):
-    """How many visits are kept."""
+    """How many trials are kept."""
     return len(list(workspace.glob("results/raw/*/*.npz")))
 
 
@@ -90,7 +90,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
     assert "--resume continues" in stderr
     assert until(lambda: not processes(group=process.pid))
     stored = visits(workspace)
-    assert f"stopped: {stored} visits are kept" in stderr
+    assert f"stopped: {stored} trials are kept" in stderr
     assert 2 <= stored < VISITS
 
     records, message = completed(workspace)
@@ -155,7 +155,7 @@ def test_sigterm_while_measuring_ends_like_ctrl_c(workspace, delay_s):
     stored = visits(workspace)
 
     assert (130, "") == (process.returncode, stdout)
-    assert f"stopped: {stored} visits are kept in results/raw/" in stderr
+    assert f"stopped: {stored} trials are kept in results/raw/" in stderr
     assert "Traceback" not in stderr
     assert [] == temporary(workspace)
     assert until(lambda: not processes(group=process.pid))

@@ -36,10 +36,10 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(invoke, fake_worker, interru
     continued = invoke(*TWO)
 
     assert (130, "") == (stopped.exit_code, stopped.stdout)
-    assert "stopped: 2 visits are kept in results/raw/" in stopped.stderr
+    assert "stopped: 2 trials are kept in results/raw/" in stopped.stderr
     assert "--resume continues" in stopped.stderr
     assert 0 == continued.exit_code
-    assert ": 2 visits are made (--fresh starts anew)" in continued.stderr
+    assert ": 2 trials are stored (--fresh starts anew)" in continued.stderr
     assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
     assert 5 == len(fake_worker.requests)
 
@@ -93,7 +93,7 @@ def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
 
     assert [130, 130, 1, 1] == [item.exit_code for item in (first, second, third, last)]
     assert "" == second.stdout
-    assert "cells could not be measured" in third.stderr
+    assert "cases could not be measured" in third.stderr
     assert "there is no unfinished run" in last.stderr
 
 

@@ -315,7 +315,7 @@ def test_a_conversion_that_fails_costs_its_cell(invoke, monkeypatch):
     assert 1 == result.exit_code
     assert None is records["cpu"]["error"]
     assert "not converted for ncnn: cannot be converted (exit code 1): no such operator" == records["ncnn"]["error"]
-    assert "Error: 1 of 2 cells could not be measured" in result.stderr
+    assert "Error: 1 of 2 cases could not be measured" in result.stderr
 
 
 @pytest.mark.usefixtures("fake_worker")
@@ -329,9 +329,9 @@ def test_with_names_the_version_to_measure(invoke, no_environment):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--device", "cpu,cpu"), "--device names cpu twice"),
+        (("--device", "cpu,cpu"), "device cpu is named twice"),
         (("--device", "cpu,"), "leaves a name out"),
-        (("--device", "cpu,openvino", "--with", "pnnx"), "--with pnnx: none of these devices uses it"),
+        (("--device", "cpu,openvino", "--with", "pnnx"), "none of these devices uses pnnx"),
     ],
 )
 def test_devices_that_make_no_sense_are_usage_errors(invoke, words, message):

@@ -1,4 +1,4 @@
-"""`mnbench devices`."""
+"""List the devices, or show, set up or check one."""
 
 import tempfile
 from pathlib import Path
@@ -9,6 +9,7 @@ import click
 from mnbench.cli.options import format_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
+from mnbench.cli.progress_bar import ProgressBar
 from mnbench.targets.device import read_device
 from mnbench.workspace import table_paths
 
@@ -25,7 +26,7 @@ NAME = WorkspaceName("devices", ".toml")
 @format_option()
 @click.pass_context
 def command(ctx: click.Context, output: str) -> None:
-    """List the devices, show, set up or prove one."""
+    """List the devices, or show, set up or check one."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_devices, output=output)
 
@@ -35,27 +36,26 @@ def command(ctx: click.Context, output: str) -> None:
 def list_devices(*, output: str) -> None:
     """List the devices: built in, and from ./devices.
 
-    Each is ready, or has the one command that makes it so.
+    Each device is ready, or has the one command that makes it ready.
     """
-    from mnbench.targets import listing
+    from mnbench.targets.listing import device_table, device_to_dict
     from mnbench.targets.readiness import check_readiness
 
-    known = [(device, check_readiness(device)) for device in map(read_device, table_paths("devices"))]
-    data = {"devices": [listing.device_to_dict(device, state) for device, state in known]}
-    emit(listing.device_table(known), output, data)
+    states = [(device, check_readiness(device)) for device in map(read_device, table_paths("devices"))]
+    emit(device_table(states), output, {"devices": [device_to_dict(device, state) for device, state in states]})
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices show cpu")
 @click.argument("device", type=NAME)
 @format_option()
 def show(*, device: str, output: str) -> None:
-    """Show a device's profile."""
-    from mnbench.targets import listing
+    """Show a device file."""
+    from mnbench.targets.listing import device_file_table, device_to_dict
     from mnbench.targets.readiness import check_readiness
 
-    profile = read_device(device)
-    state = check_readiness(profile)
-    emit(listing.device_file_table(profile, state), output, listing.device_to_dict(profile, state))
+    described = read_device(device)
+    state = check_readiness(described)
+    emit(device_file_table(described, state), output, device_to_dict(described, state))
 
 
 @command.command(
@@ -63,55 +63,55 @@ def show(*, device: str, output: str) -> None:
     "\n  mnbench devices setup arm64"
 )
 @click.argument("device", type=NAME)
-@click.option("--fresh", is_flag=True, help="Make it again, with the newest packages.")
+@click.option("--fresh", is_flag=True, help="Create it again, with the newest packages.")
 def setup(*, device: str, fresh: bool) -> None:
-    """Make the environment that a device requires, or what emulates it."""
-    from mnbench.cli.measuring import announce_environment
-    from mnbench.targets.environments import prepare_device
+    """Create the environment that a device requires, or the emulator for it."""
+    from mnbench.bench.benchmark import ready_device
     from mnbench.targets.readiness import check_readiness
     from mnbench.targets.resolve import resolve_target
 
-    profile = read_device(device)
-    if resolve_target(profile).kind in {"emulated", "unavailable"}:
-        _emulate(profile, fresh=fresh)
+    described = read_device(device)
+    if resolve_target(described).kind in {"emulated", "unavailable"}:
+        _emulate(described, fresh=fresh)
         return
-    ready = prepare_device(profile, fresh=fresh, on_create=announce_environment)
-    if profile.requires:
-        click.echo(f"{profile.name}: {ready.gateway.partition('python=')[2]}")
+    with ProgressBar() as bar:
+        ready = ready_device(described, bar, fresh=fresh)
+    if described.requires:
+        click.echo(f"{described.name}: {ready.gateway.partition('python=')[2]}")
         return
-    state = check_readiness(profile)
-    click.echo(f"{profile.name}: it has no environment of its own; {state.text}")
+    click.echo(f"{described.name}: it has no environment of its own; {check_readiness(described).text}")
 
 
-def _emulate(profile: "Device", *, fresh: bool) -> None:
-    """Make the emulated Python."""
-    from mnbench.cli.progress_bar import show_progress
+def _emulate(device: "Device", *, fresh: bool) -> None:
+    """Create the emulated Python."""
+    from mnbench.progress import StageProgress
     from mnbench.targets import debian, emulation
     from mnbench.targets.build_once import is_built
 
     if fresh or not is_built(emulation.emulator_path()):
         click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
-    with show_progress("megabytes", debian.SIZE_MB) as step:
-        path = emulation.install_emulator(fresh=fresh, on_progress=step)
-    click.echo(f"{profile.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it tells no latency")
+    with ProgressBar() as bar:
+        progress = StageProgress(bar, "download", debian.SIZE_MB)
+        path = emulation.install_emulator(fresh=fresh, on_progress=progress.advance)
+    click.echo(f"{device.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it tells no latency")
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
 @click.argument("device", type=NAME)
-@click.option("--allow-fallback", is_flag=True, help="Do not fail where nodes ran elsewhere than on its provider.")
+@click.option("--allow-fallback", is_flag=True, help="Accept nodes that run on another provider than the device's.")
 @format_option()
 def probe(*, device: str, allow_fallback: bool, output: str) -> None:
-    """Prove that a device works, by a run.
+    """Check that a device works, with a small model.
 
-    A small graph runs there in a fresh process, its outputs are checked, and the place of every node is told. The
-    environment that the device requires is made first, if it is not there.
+    A small graph runs there in a fresh process; its outputs are checked, and the provider of every node is shown. The
+    environment that the device requires is created first if it is missing.
     """
+    from mnbench.bench.benchmark import ready_device
     from mnbench.bench.probe import probe as run_probe
     from mnbench.bench.probe import probe_table, probe_to_dict
-    from mnbench.cli.measuring import announce_environment
-    from mnbench.targets.environments import prepare_device
 
-    profile = prepare_device(read_device(device), on_create=announce_environment)
+    with ProgressBar() as bar:
+        ready = ready_device(read_device(device), bar)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cell, sample = run_probe(profile, Path(folder), allow_fallback=allow_fallback)
-    emit(probe_table(profile, cell.variant, sample), output, probe_to_dict(profile, cell.variant, sample))
+        case, result = run_probe(ready, Path(folder), allow_fallback=allow_fallback)
+    emit(probe_table(ready, case.variant, result), output, probe_to_dict(ready, case.variant, result))

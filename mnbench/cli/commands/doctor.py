@@ -1,65 +1,43 @@
-"""Describe a device, its sources of noise, and how to fix them."""
-
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+"""Describe a device, its noise sources with their fixes, and its noise."""
 
 import click
 
-from mnbench.cli.options import format_option
+from mnbench.cli.options import device_option, format_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import Duration, WorkspaceName
+from mnbench.cli.param_types import Duration
+from mnbench.cli.progress_bar import ProgressBar
+from mnbench.progress import Progress
 from mnbench.targets.device import read_device
 
 
 @click.command(
     epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --quick --format json\n  mnbench doctor --calibrate 2h"
 )
-@click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    type=WorkspaceName("devices", ".toml"),
-    help="Where to look and measure.",
-)
-@click.option("--quick", is_flag=True, help="Only look: measure no noise.")
+@device_option("Device to diagnose.")
+@click.option("--quick", is_flag=True, help="Measure no noise; describe only.")
 @click.option(
     "--calibrate",
     type=Duration(),
-    help="Measure for so long how far runs lie apart, and keep it for the intervals of later runs: 2h.",
+    help="Measure for this long how far runs lie apart; later runs include it in their intervals: 2h.",
 )
 @format_option("rich", "json")
 def command(*, device: str, quick: bool, calibrate: float | None, output: str) -> None:
-    """Tell what a device is, what disturbs it, and its noise.
+    """Describe a device, its noise sources with their fixes, and its noise.
 
-    Shows the facts of the host, what disturbs measurements there and how to mend it, and measures A against A: how far
-    two runs of the same model lie apart, in about 20 seconds.
+    Show the facts of the host and its noise sources with the command that fixes each, and measure how much two runs of
+    one model differ (about 20 seconds).
     """
-    from mnbench.bench import diagnose
-    from mnbench.cli.measuring import announce_environment
-    from mnbench.targets.environments import prepare_device
+    from mnbench.bench.benchmark import ready_device
+    from mnbench.bench.diagnose import calibrate_host, diagnose
 
-    target = prepare_device(read_device(device), on_create=announce_environment)
-    if calibrate:
-        with _progress("calibrating") as on_progress:
-            log = diagnose.calibrate_host(target, duration_s=calibrate, on_progress=on_progress)
-        emit(log.tables(), output, log.to_dict())
-        return
-    with _progress("measuring noise") as on_progress:
-        report = diagnose.diagnose(target, measure_noise=not quick, on_progress=on_progress)
-    emit(report.tables(), output, report.to_dict())
+    with ProgressBar() as bar:
+        target = ready_device(read_device(device), bar)
 
+        def on_progress(done: int, total: int) -> None:
+            bar(Progress(stage="calibrate" if calibrate else "measure", done=done, total=total))
 
-@contextmanager
-def _progress(activity: str) -> Generator[Callable[[int, int], None]]:
-    """Show how many of the trials or runs are done."""
-    from mnbench.cli.progress_bar import show_progress
-
-    with show_progress(activity, 0) as step:
-        shown = 0
-
-        def on_progress(_done: int, total: int) -> None:
-            nonlocal shown
-            step(added_steps=total - shown)
-            shown = total
-
-        yield on_progress
+        if calibrate:
+            result = calibrate_host(target, duration_s=calibrate, on_progress=on_progress)
+        else:
+            result = diagnose(target, measure_noise=not quick, on_progress=on_progress)
+    emit(result.tables(), output, result.to_dict())

@@ -1,4 +1,4 @@
-"""`mnbench graphs`."""
+"""List the architectures, or show one row by row."""
 
 from typing import Any
 

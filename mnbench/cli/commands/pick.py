@@ -1,4 +1,4 @@
-"""`mnbench pick`."""
+"""Choose the most accurate network for a budget."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mnbench.cli.options import format_option
+from mnbench.cli.options import format_option, results_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration, WorkspaceName
 from mnbench.units import NS_PER_S
@@ -30,9 +30,7 @@ class ByteSize(click.ParamType[int]):
 @click.option("--budget", required=True, type=Duration(), help="What an inference may take: 10ms.")
 @click.option("--max-size", "max_bytes", type=ByteSize(), help="What its weights may take: 10MB.")
 @click.option("--device", type=WorkspaceName("devices"), help="Whose results. Default: each that there are results of.")
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
-)
+@results_option
 @format_option()
 def command(*, budget: float, max_bytes: int | None, device: str | None, results: Path, output: str) -> None:
     """Choose the most accurate network for a budget.

@@ -1,4 +1,4 @@
-"""`mnbench plot`."""
+"""Plot the results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,15 +8,14 @@ import click
 
 from mnbench.cli.options import parse_option, results_option, where_option
 from mnbench.cli.param_types import WorkspaceName
-
-KINDS = ("mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution")
+from mnbench.plots import PLOT_KINDS
 
 
 @click.command(
     epilog="\b\nExample:\n  mnbench plot mult-adds\n  mnbench plot mult-adds cpu -o plot.svg -o plot.png\n"
     "  mnbench plot accuracy --where 'latency_ns<10ms' --dark -o plot.png"
 )
-@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
+@click.argument("kind", metavar="KIND", type=click.Choice(PLOT_KINDS))
 @click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
 @results_option
 @where_option

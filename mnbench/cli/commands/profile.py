@@ -1,11 +1,11 @@
-"""`mnbench profile`."""
+"""Show where the time goes."""
 
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from mnbench.cli.options import format_option
+from mnbench.cli.options import format_option, results_option
 from mnbench.cli.output import emit
 from mnbench.errors import ResultsError
 
@@ -13,9 +13,7 @@ from mnbench.errors import ResultsError
 @click.command(epilog="\b\nExample:\n  mnbench profile v1-a0.5-r160\n  mnbench profile v1-a0.5-r160 --by layer")
 @click.argument("variants", nargs=-1, metavar="[VARIANT]...")
 @click.option("--by", default="type", show_default=True, type=click.Choice(["type", "layer"]), help="One row for each.")
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of the results."
-)
+@results_option
 @format_option()
 def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results: Path, output: str) -> None:
     """Show where the time goes.

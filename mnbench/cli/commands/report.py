@@ -1,4 +1,4 @@
-"""`mnbench report`."""
+"""Write the results as one HTML file."""
 
 from collections.abc import Sequence
 from pathlib import Path

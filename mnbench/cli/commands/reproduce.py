@@ -1,4 +1,4 @@
-"""`mnbench reproduce`."""
+"""Compare our counts with the published figures."""
 
 import click
 
@@ -14,7 +14,7 @@ from mnbench.workspace import table_paths
 @click.option("--disputed", is_flag=True, help="Only the figures that no count gives, with the reason.")
 @format_option()
 def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
-    """Put published figures beside ours.
+    """Compare our counts with the published figures.
 
     Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and
     latencies are the sources', for reading.

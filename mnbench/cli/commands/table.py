@@ -1,4 +1,4 @@
-"""`mnbench table`."""
+"""Show the results."""
 
 from collections.abc import Sequence
 from itertools import chain

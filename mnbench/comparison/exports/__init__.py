@@ -9,7 +9,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from mnbench import atomic_files
-from mnbench.comparison.decide import Comparison
+from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.exports import otava
 from mnbench.errors import MnbenchError
 from mnbench.tables import json_text

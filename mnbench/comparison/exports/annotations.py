@@ -8,9 +8,9 @@ A step has ten errors and ten warnings (https://docs.github.com/en/rest/checks/r
 
 from collections.abc import Iterator
 
-from mnbench.comparison.decide import Comparison, Finding, Verdict
+from mnbench.comparison.comparison import Comparison, format_change, verdict_sentence
+from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.exports.github_summary import headline, sort_by_severity
-from mnbench.comparison.findings_table import format_change, verdict_sentence
 
 MAX_ANNOTATIONS = 10
 LEVELS: dict[Verdict, str] = {

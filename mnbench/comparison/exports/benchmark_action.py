@@ -6,7 +6,7 @@ and `extra`. The action fails on an empty list.
 
 from collections.abc import Sequence
 
-from mnbench.comparison.decide import Comparison
+from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.metrics import Metric, comparison_metrics, record_metrics
 from mnbench.results.record import Record
 from mnbench.tables import json_text

@@ -10,8 +10,8 @@ on GitLab and in a terminal.
 import re
 from collections.abc import Sequence
 
-from mnbench.comparison.decide import Comparison, Finding
-from mnbench.comparison.findings_table import format_change, group_by_reason, statistics_note, verdict_sentence
+from mnbench.comparison.comparison import Comparison, format_change, group_by_reason, statistics_note, verdict_sentence
+from mnbench.comparison.decide import Finding
 
 SEVERITY_ORDER = ("slower", "missing", "incomparable", "inconclusive", "faster", "same", "identical")
 MAX_ROWS = 500

@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from mnbench.comparison.decide import Comparison, Finding
-from mnbench.comparison.findings_table import format_change, verdict_sentence
+from mnbench.comparison.comparison import Comparison, format_change, verdict_sentence
+from mnbench.comparison.decide import Finding
 
 FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mnbench import atomic_files
-from mnbench.comparison.decide import Comparison
+from mnbench.comparison.comparison import Comparison
 from mnbench.errors import ResultsError
 from mnbench.results.git_history import checked_out_commit
 

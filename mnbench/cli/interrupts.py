@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM end a command with one line."""
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+EXIT_INTERRUPTED = 130
+
+RETRY_S = 0.02
+"""How long an interruption waits for what it must not break off before it looks again."""
+
+
+@contextmanager
+def stop_on_signals() -> Generator[None]:
+    """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
+    stops: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stops.append(number)
+        if _in_critical_section(frame) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, RETRY_S)
+        else:
+            raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main_thread}
+    ordinary = signal.default_int_handler, signal.SIG_DFL
+    replaced = {number: handler for number, handler in handlers.items() if handler in ordinary}
+    for number in replaced:
+        signal.signal(number, stop)
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except BaseException as error:
+        # Libraries make errors of their own of it: one that is being imported says that it cannot be.
+        if stops or isinstance(error, KeyboardInterrupt):
+            notes: list[str] = getattr(error, "__notes__", []) if isinstance(error, KeyboardInterrupt) else []
+            click.echo(": ".join(["stopped", *notes]), err=True)
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
+        raise
+    finally:
+        if stops and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+
+def _in_critical_section(frame: FrameType | None) -> bool:
+    """Whether something is under way that an interruption must not break off.
+
+    An import: Python drops the interruption and C++ aborts. A temporary folder that is made or removed: it would stay.
+    """
+    while frame:
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") == "tempfile":
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,24 @@
+"""Count the costs of a variant or an ONNX file."""
+
+from mnbench.network.cost_tables import CountedModel
+from mnbench.network.network import build_network
+from mnbench.network.variant import ModelSource, Variant
+
+
+def count_model(source: ModelSource) -> CountedModel:
+    """Count a variant's layers, or those of an ONNX file; only a file needs the onnx package.
+
+    Raises:
+        FileError, BuildError: the file cannot be read.
+    """
+    if isinstance(source, Variant):
+        layers = build_network(source).layers
+        return CountedModel(
+            source=source, resolution=source.resolution, layers=layers, element_bytes=source.element_bytes
+        )
+    from mnbench.model.build import build_model  # noqa: PLC0415  variants need no onnx
+
+    model = build_model(source, simplified=False)
+    return CountedModel(
+        source=source, resolution=model.resolution, layers=model.layers, element_bytes=model.element_bytes
+    )
