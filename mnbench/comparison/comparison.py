@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 import msgspec
 
 from mnbench.comparison.decide import DecisionRules, Finding, overall_verdict
-from mnbench.comparison.storage import load_context_and_findings
 from mnbench.tables.data_frame import to_data_frame
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
@@ -42,6 +41,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ResultsError: the folder holds no comparison, or a file in it cannot be read.
         """
+        from mnbench.comparison.storage import load_context_and_findings  # noqa: PLC0415  it needs a device's transport
+
         folder = Path(folder)
         context, findings = load_context_and_findings(folder, rules)
         return cls(
