@@ -14,7 +14,7 @@ import msgspec
 import mnbench
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
-from mnbench.network.variant import Precision
+from mnbench.network.variant import Precision, Variant
 from mnbench.results.record import RooflineBound
 from mnbench.stats import quantile
 from mnbench.targets.device import Device
@@ -56,7 +56,7 @@ class BenchmarkCase:
     `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or None
     if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
     reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
-    graph as built; `layers` are those of the measured model.
+    graph as built; `layers` are those of the measured model. `source` is the variant, None for a user's file.
     """
 
     variant: str
@@ -71,6 +71,9 @@ class BenchmarkCase:
     cost: Cost
     peak_activation_bytes: int
     layers: tuple[Layer, ...] = field(repr=False)
+    source: Variant | None = None
+    simplified: bool = True
+    fold_batch_norm: bool = True
 
 
 class HostDrift(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,9 @@ def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) ->
     packed = BytesIO()
     np.savez(packed, allow_pickle=False, **feed)
     atomic_files.write_atomically(path.with_suffix(".npz"), packed.getvalue(), durable=False)
+    plain = built.variant is not None and built.difference is None
+    nodes = built.model.proto.graph.node
+    batch_norms = built.variant is not None and any(node.op_type == "BatchNormalization" for node in nodes)
     return BenchmarkCase(
         variant=variant,
         architecture=built.architecture,
@@ -52,4 +55,7 @@ def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) ->
         cost=total_cost(built.layers, built.element_bytes),
         peak_activation_bytes=peak_activation_bytes(built.layers, built.element_bytes),
         layers=onnx_layers(built.model),
+        source=built.variant,
+        simplified=not plain,
+        fold_batch_norm=plain or not batch_norms,
     )

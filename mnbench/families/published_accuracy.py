@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from mnbench import families
 from mnbench.errors import GraphFileError
 from mnbench.network.architecture import Architecture, OptionValue
-from mnbench.network.variant import VARIANT_NAME, Padding, Precision, Variant
+from mnbench.network.variant import Padding, Precision, Variant
 
 INTEGER_SOURCES = ("quantized", "8-bit")
 """Words of a source whose figures are those of 8-bit integer weights."""
@@ -57,31 +57,6 @@ def accuracy_of(
         return None
     key = _Key(alpha, height, _complete(table.architecture, options or {}), classes)
     return (table.integer if precision == "int8" else table.floating).get(key)
-
-
-def published_accuracy(
-    architecture: str | None, variant: str, precision: Precision = "fp32"
-) -> PublishedAccuracy | None:
-    """Return the published accuracy of the variant of that name."""
-    table, match = _find(architecture), VARIANT_NAME.fullmatch(variant)
-    if table is None or match is None or match["tail"]:
-        return None
-    words = match["own"].removeprefix(table.architecture.name).split("-")[1:]
-    options, unknown = families.parse_options(table.architecture, words)
-    height = int(match["height"])
-    return (
-        None
-        if unknown
-        else accuracy_of(
-            architecture,
-            alpha=float(match["alpha"]),
-            resolution=(height, int(match["width"] or height)),
-            classes=None if match["classes"] is None else int(match["classes"]),
-            padding="same" if match["same"] else "torch",
-            precision=precision,
-            options=options,
-        )
-    )
 
 
 def published_variants(

@@ -32,6 +32,7 @@ class BuiltModel:
     architecture: str | None = None
     alpha: float | None = None
     resolution: tuple[int, int] | None
+    variant: Variant | None = None
 
     @property
     def element_bytes(self) -> int:
@@ -79,6 +80,7 @@ def _built(variant: Variant, seed: int, opset: int, pretrained_weights: Pretrain
         architecture=variant.architecture.name,
         alpha=variant.alpha,
         resolution=variant.resolution,
+        variant=variant,
     )
 
 

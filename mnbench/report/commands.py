@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mnbench.network.variant import VARIANT_NAME, format_alpha, format_resolution
+from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 
 
@@ -34,21 +34,19 @@ def rerun_commands(records: Sequence[Record]) -> list[str]:
 
 
 def _told(record: Record) -> tuple[_Options, str, str]:
-    """The options of a variant, its α and its resolution, as the command line takes them."""
-    match = VARIANT_NAME.fullmatch(record.variant) if record.architecture else None
-    if not match or match["tail"] not in ("", "-relu") or record.alpha is None or record.resolution is None:
+    """Return the options of a variant, its α and its resolution, as the command line takes them."""
+    if record.architecture is None or record.alpha is None or record.resolution is None:
         return _Options(record.device, record.threads, "", ""), "", ""
-    own = match["own"].removeprefix(record.architecture or "").lstrip("-")
-    groups = own.removeprefix("g")
-    remainder = [
-        "--batch " + match["batch"] if match["batch"] else "",
-        "--classes " + match["classes"] if match["classes"] else "",
-        "--padding same" if match["same"] else "",
-        "--activation relu" if match["tail"] else "",
-        "--precision " + match["precision"] if match["precision"] else "",
+    words = [
+        "" if record.batch == 1 else f"--batch {record.batch}",
+        "" if record.classes is None else f"--classes {record.classes}",
+        "" if record.padding == "torch" else f"--padding {record.padding}",
+        "" if record.precision == "fp32" else f"--precision {record.precision}",
+        "" if record.simplified else "--no-simplify",
+        "" if record.fold_batch_norm else "--keep-bn",
     ]
-    chosen = f"--groups {groups}" if groups.isdigit() else f"--unit {own}" if own else ""
-    options = _Options(record.device, record.threads, chosen, " ".join(item for item in remainder if item))
+    chosen = " ".join(f"--{name} {value}" for name, value in record.options.items())
+    options = _Options(record.device, record.threads, chosen, " ".join(word for word in words if word))
     return options, format_alpha(record.alpha), format_resolution(record.resolution)
 
 

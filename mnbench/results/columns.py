@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
+from mnbench.families.published_accuracy import PublishedAccuracy, accuracy_of
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 from mnbench.tables.quantities import quantity
@@ -52,8 +52,18 @@ def _resolution(record: Record) -> str | None:
 
 
 def record_accuracy(record: Record) -> PublishedAccuracy | None:
-    """The published accuracy of the variant."""
-    return published_accuracy(record.architecture, record.variant, record.precision)
+    """Return the published accuracy of the variant."""
+    if record.alpha is None or record.resolution is None or not (record.simplified and record.fold_batch_norm):
+        return None
+    return accuracy_of(
+        record.architecture,
+        alpha=record.alpha,
+        resolution=record.resolution,
+        classes=record.classes,
+        padding=record.padding,
+        precision=record.precision,
+        options=record.options,
+    )
 
 
 def _top1(record: Record) -> float | None:

@@ -34,7 +34,7 @@ def layer_profile_to_dict(profile: LayerProfile) -> dict[str, Any]:
     return {
         **facts,
         "kernels_ns": profile.kernels_ns,
-        "joined": profile.assigned_share,
+        "assigned_share": profile.assigned_share,
         "coverage": profile.coverage,
         "types": [_payload(part, profile) for part in profile.times_by_type],
         "layers": [

@@ -5,8 +5,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
+from mnbench.families.published_accuracy import PublishedAccuracy
 from mnbench.network.variant import ELEMENT_BYTES
+from mnbench.results.columns import record_accuracy
 from mnbench.results.record import Record
 
 Fit: TypeAlias = Literal["picked", "fits", "too slow", "too large", "too slow, too large"]
@@ -60,7 +61,7 @@ def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: i
     known: list[tuple[Record, PublishedAccuracy]] = []
     unknown: dict[str, None] = {}
     for record in records:
-        accuracy = published_accuracy(record.architecture, record.variant, record.precision)
+        accuracy = record_accuracy(record)
         if accuracy:
             known.append((record, accuracy))
         else:

@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from mnbench.network.variant import Precision
+from mnbench.network.architecture import OptionValue
+from mnbench.network.variant import Padding, Precision
 from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
 
-SCHEMA = 1
-"""Schema 1: the first."""
+SCHEMA = 2
+"""Schema 1 had the variant's classes, options, padding and form in its name alone."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     resolution: tuple[int, int] | None
     precision: Precision = "fp32"
     batch: int = 1
+    classes: int | None = None
+    options: dict[str, OptionValue] = {}
+    padding: Padding = "torch"
+    simplified: bool = True
+    fold_batch_norm: bool = True
     device: str
     provider: str
     runtime: Runtime

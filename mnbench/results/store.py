@@ -20,6 +20,7 @@ from mnbench import atomic_files
 from mnbench.errors import ResultsError
 from mnbench.results.npz_archive import read_archive, write_archive
 from mnbench.results.record import SCHEMA, Record
+from mnbench.results.record_variant import upgrade
 from mnbench.results.trial_result import TrialResult
 
 ARGUMENTS = "arguments.json"
@@ -110,7 +111,8 @@ def parse_records(path: Path, data: bytes) -> list[Record]:
         ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
     """
     *lines, last = data.split(b"\n")
-    return [_record(path, number, line) for number, line in enumerate([*lines, *_whole(last)], 1) if line.strip()]
+    numbered = enumerate([*lines, *_whole(last)], 1)
+    return upgrade(_record(path, number, line) for number, line in numbered if line.strip())
 
 
 def last_unfinished_arguments(results: Path) -> list[str]:

@@ -114,7 +114,15 @@ def test_commands_measure_every_row_and_no_other(make_record):
         make_record(1.0, 224),
         make_record(1.0, 160),
         make_record(0.5, 224),
-        make_record(1.0, 224, variant="shufflenet-v1-g8-a1-r224-b4-int8", architecture="shufflenet-v1"),
+        make_record(
+            1.0,
+            224,
+            variant="shufflenet-v1-g8-a1-r224-b4-int8",
+            architecture="shufflenet-v1",
+            options={"groups": 8},
+            batch=4,
+            precision="int8",
+        ),
         make_record(None, 224, variant="own", architecture=None, resolution=None),
     ]
 

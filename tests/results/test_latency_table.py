@@ -9,7 +9,6 @@ import pytest
 from common import RECORD, csv_rows, misfits, pipe_rows
 from rich.console import Console
 
-from mnbench.families.published_accuracy import published_accuracy
 from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.record import Issue
 from mnbench.results.store import ResultsFile
@@ -252,33 +251,6 @@ def test_latest_of_files_without_alpha(make_record):
     own = make_record(None, variant="own", architecture=None, resolution=None)
 
     assert [own, make_record()] == newest_records([make_record(), own])
-
-
-# Published accuracy
-
-
-@pytest.mark.parametrize(
-    ("variant", "architecture", "precision", "top1"),
-    [
-        ("v1-a1-r224", "v1", "fp32", 70.9),
-        ("v1-a1-r224-b8", "v1", "fp32", 70.9),
-        ("v1-a1-r224-int8", "v1", "int8", 70.0),
-        ("v1-a1-r224-fp16", "v1", "fp16", None),
-        ("v1-a1-r224-same", "v1", "fp32", None),
-        ("v1-a1-r224-c120", "v1", "fp32", 83.3),
-        ("v1-a0.3-r224", "v1", "fp32", None),
-        ("shufflenet-v1-a1-r224", "shufflenet-v1", "fp32", 67.4),
-        ("shufflenet-v1-g8-a1-r224", "shufflenet-v1", "fp32", 67.6),
-        ("shufflenet-v2-torchvision-a1-r224", "shufflenet-v2", "fp32", 69.362),
-        ("mine-a1-r224", "mine", "fp32", None),
-        ("own", None, "fp32", None),
-    ],
-)
-def test_published_accuracy_is_of_exactly_that_variant(variant, architecture, precision, top1):
-    """Groups, unit, classes, padding and precision must agree; the batch changes no answer."""
-    accuracy = published_accuracy(architecture, variant, precision)
-
-    assert top1 == (accuracy.top1 if accuracy else None)
 
 
 def test_a_long_table_goes_on_as_it_began(make_record):
