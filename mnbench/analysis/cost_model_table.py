@@ -1,4 +1,4 @@
-"""What predicts latency, as a table with its sentence below."""
+"""Cost models as a table, with the conclusion below."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from mnbench.units import format_percent_1
 
 
 def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
-    """Return the table of costs, the best predictor first."""
+    """Return a table with a row for each cost, the best first."""
     columns: list[Column[Any]] = [
         Column[CostModel](name="cost", value=lambda model: COST_NAMES[model.cost], left=True),
         Column[CostModel](name="error", value=lambda model: model.error.value, format=format_percent_1),
@@ -43,8 +43,8 @@ def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
     notes = [ranking.sentence]
     if ranking.predictors:
         notes.append(
-            "error: the median, over variants, of how far off a line fitted to the others is; new family: fitted to "
-            f"other families; intervals: 95 % of {DRAWS:,} draws of as many variants"
+            "error: the median relative error for a variant that the line was not fitted to; new family: for a family "
+            f"that it was not fitted to; intervals: 95 % of {DRAWS:,} bootstrap draws of the variants"
         )
     title = f"{ranking.device}: {ranking.variants} variants of {len(ranking.families)} families, {ranking.setting}"
     return Table(
@@ -53,14 +53,14 @@ def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
 
 
 def cost_models_to_dict(ranking: CostModelRanking) -> dict[str, Any]:
-    """For programs."""
+    """Return the values for JSON."""
     return msgspec.to_builtins(ranking)
 
 
 def _interval(
     name: str, title: str, of: Callable[[CostModel], BootstrapEstimate | None], rank: int = 1
 ) -> list[Column[Any]]:
-    """Return a column with the interval's low and high ends."""
+    """Return a column with both ends of an interval."""
 
     def text(model: CostModel) -> str | None:
         estimate = of(model)

@@ -1,8 +1,7 @@
-"""Which cost predicts latency: correlations, and how far off a line through other variants is. Pure, and seeded.
+"""Cost models: how well Mult-Adds, memory access and the roofline bound predict latency. Pure functions, seeded.
 
-A line a + b · cost is fitted by least squares of relative errors, as a variant of half a millisecond counts as much as
-one of fifty. Its error is never that of a variant it was fitted to: each variant is left out in turn, and then its
-family.
+A line a + b · cost is fitted by least squares of relative errors, so that fast and slow variants count alike. Its error
+is measured for variants that it was not fitted to: each variant is left out in turn, and then each family.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,10 +18,10 @@ from mnbench.units import format_percent
 Floats: TypeAlias = NDArray[np.float64]
 
 MIN_VARIANTS = 8
-"""Variants below which nothing is said: a line through two costs leaves hardly any to be tested on."""
+"""The minimum number of variants to fit a cost model."""
 
 POOR_ERROR = 0.25
-"""An error of the best cost above which it is not called a prediction."""
+"""The error above which even the best cost is said not to predict latency."""
 
 DRAWS = 2000
 SEED = 0
@@ -42,7 +41,7 @@ COST_PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 class BootstrapEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure, and the 95 % interval of as many variants drawn anew from these."""
+    """A figure with its 95 % bootstrap interval over the variants."""
 
     value: float
     low: float
@@ -50,7 +49,7 @@ class BootstrapEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cost, or two, tell of latency.
+    """How well a cost, or two costs together, predict latency.
 
     `error` is the median of relative errors of variants left out, `error_across` that of families left out, None where
     there is one family; `worst` the largest of the former. Correlations of two costs are those of their fit.
@@ -67,7 +66,7 @@ class CostModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostModelRanking(msgspec.Struct, frozen=True, kw_only=True):
-    """One device in one setting. `predictors` begin with the one of the smallest error; `sentence` says it in words."""
+    """The cost models of a device in one setting, the smallest error first; `sentence` is the conclusion."""
 
     device: str
     setting: str
@@ -148,7 +147,7 @@ def _predictor(
 
 
 def _cost(name: str, records: Sequence[Record]) -> Floats | None:
-    """Return this cost of every record, or None if a record lacks it."""
+    """Return this cost of all records; None if a record lacks it."""
     if name == "bound_ns":
         values = [record.roofline.bound_ns if record.roofline else None for record in records]
     else:
@@ -158,7 +157,7 @@ def _cost(name: str, records: Sequence[Record]) -> Floats | None:
 
 
 def _terms(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
-    """Return a line's terms: a constant, and each cost divided by its mean."""
+    """Return the terms of a line: a constant, and each cost divided by its mean."""
     chosen = [floats for floats in map(costs.__getitem__, parts) if floats is not None]
     return np.column_stack([np.ones(chosen[0].size), *(floats / floats.mean() for floats in chosen)])
 
@@ -170,7 +169,7 @@ def _fit(terms: Floats, latency: Floats) -> Floats:
 
 
 def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
-    """Return each variant's relative error by a fit to all others: its residual divided by 1 − leverage."""
+    """Return each variant's relative error in a fit to the others: its residual in the fit to all over 1 − leverage."""
     scaled = terms / latency[:, None]
     leverage = np.einsum("ij,ji->i", scaled, np.linalg.pinv(scaled))
     left = 1 - scaled @ _fit(terms, latency)
@@ -180,7 +179,7 @@ def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
 def _across(
     terms: Floats, latency: Floats, families: Sequence[str], draws: NDArray[np.int64]
 ) -> BootstrapEstimate | None:
-    """Return the median error of variants whose family was left out; None if too few variants remain."""
+    """Return the median error of variants whose family was left out; None if too few variants are left to fit."""
     names = np.array(families)
     if len(set(families)) == 1:
         return None
@@ -194,25 +193,25 @@ def _across(
 
 
 def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> BootstrapEstimate:
-    """Return the figure of all variants with its 95 % bootstrap interval."""
+    """Return the figure of all variants, with the middle 95 % of the figures of all draws."""
     low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
     every: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
     return BootstrapEstimate(value=figure(every), low=float(low), high=float(high))
 
 
 def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
-    """Whether in the same draws it does as well as the best one often enough."""
+    """Return whether the errors are as small as the best ones in at least 2.5 % of the draws."""
     excess = np.median(errors[draws], axis=1) - np.median(best[draws], axis=1)
     return bool(np.quantile(excess, 0.025) <= 0)
 
 
 def _log(values: Floats) -> Floats:
-    """Return logarithms; a fit of two costs may be zero or negative."""
+    """Return logarithms. A fit of two costs can be zero or negative: take the smallest positive number instead."""
     return np.log(np.maximum(values, np.finfo(np.float64).tiny))
 
 
 def _pearson(x: Floats, y: Floats) -> float:
-    """Return Pearson's correlation; 0 if one of the two is constant."""
+    """Return the correlation; 0 if one of the two is constant."""
     a, b = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale else 0.0
@@ -229,7 +228,7 @@ def _ranks(values: Floats) -> Floats:
 
 
 def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
-    """Say which cost is best and how good it is, which may be as good, and which are not."""
+    """Return the conclusion: the best cost and its error, the costs that may be as good, and the others."""
     best, *others = models
     # Where arithmetic bounds every variant, the bound is Mult-Adds by another name.
     others = [model for model in others if model.error != best.error]
@@ -249,7 +248,7 @@ def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
     if best.error_across:
         said += f", and by {format_percent(best.error_across.value)} from a line through other families"
     if ties:
-        said += f"; {_listed(ties)} may do as well, as far as {variants} variants can tell"
+        said += f"; {_listed(ties)} may be as good: {variants} variants do not distinguish them"
     if worse:
         said += f"; {_listed(worse)}"
     return f"{said}."

@@ -1,8 +1,8 @@
-"""What became of each row from run to run, also in older revisions of its file: is that worth a comparison?
+"""Histories: each row's latency from run to run, also in older revisions of its file, and whether to compare it again.
 
-Medians of one host lie 8 to 13 % apart from hour to hour. What an anchor, a tiny model of the same run, says of the
-hour takes most of that away: latency × (anchor / its median) ^ -slope, by a slope that each row learns from its
-history. Still that is a screening: it asks for a comparison, and fails nothing.
+Medians on one host differ by 8 to 13 % from hour to hour. Calibration with an anchor, a tiny model of the same run,
+removes most of this difference: latency × (anchor / its median) ^ -slope, with a slope fitted to the history of each
+row. This is a screening: it asks for a comparison, and never fails.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, parse_records
 
 MIN_RUNS = 10
-"""Runs that a slope is learned from, at least; and as many last ones are what the newest is held against."""
+"""The minimum number of runs to fit a slope, and the number of runs before the newest that it is compared with."""
 
 CHANGE_THRESHOLD, CALIBRATED_THRESHOLD = 0.10, 0.07
-"""Of the minimum, and of the calibrated median."""
+"""The changes of the minimum and of the calibrated median from which a comparison is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPoint:
-    """A row in one run: `anchor_ns` is the anchor's latency then, `commit` the first that has the record."""
+    """A row in one run, with the anchor's latency in that run and the first commit with the record."""
 
     record: Record
     median_ns: int
@@ -39,7 +39,7 @@ class HistoryPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowHistory:
-    """A row's points, oldest first. `change` is of the newest one's minimum, against those before it."""
+    """The points of a row, oldest first. `change` is that of the newest minimum against those before it."""
 
     points: tuple[HistoryPoint, ...]
     slope: float | None
@@ -49,12 +49,12 @@ class RowHistory:
 
     @property
     def newest(self) -> HistoryPoint:
-        """What is judged."""
+        """The newest point."""
         return self.points[-1]
 
     @property
     def needs_comparison(self) -> bool:
-        """Whether a comparison is worth its time: by the calibrated median, or by the minimum where none is."""
+        """Whether to compare the row again: by the calibrated median, or else by the minimum."""
         if self.calibrated_change is not None:
             return self.calibrated_change >= CALIBRATED_THRESHOLD
         return self.change is not None and self.change >= CHANGE_THRESHOLD
@@ -87,11 +87,11 @@ def load_histories(store: ResultsFile) -> list[RowHistory]:
         if record.latency_ns
     ]
     points.sort(key=lambda point: (*_row(point), point.record.measured_at))
-    return [summarize_history(tuple(item)) for _, item in groupby(points, _row)]
+    return [summarize_history(tuple(row)) for _, row in groupby(points, _row)]
 
 
 def summarize_history(points: tuple[HistoryPoint, ...]) -> RowHistory:
-    """What the points tell."""
+    """Compute slope, calibrated latencies and changes from a row's points."""
     *before, newest = points
     recent = before[-MIN_RUNS:]
     value = fit_slope(before)
@@ -111,9 +111,9 @@ def summarize_history(points: tuple[HistoryPoint, ...]) -> RowHistory:
 
 
 def fit_slope(points: Sequence[HistoryPoint]) -> float | None:
-    """How the row follows the anchor: log latency over log anchor, between 0 and 1; None where too little is known.
+    """Fit the slope of log latency over log anchor, between 0 and 1; None if there are too few runs.
 
-    Only runs of the same model and runtime are held against each other: a step is no noise.
+    Only runs of the same model and runtime are compared: a step between two models is not noise.
     """
     pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for point in points:
@@ -136,14 +136,14 @@ def _row(point: HistoryPoint) -> tuple[str, str, int, HostIdentity]:
 
 
 def _committed(store: ResultsFile) -> dict[str, tuple[Record, str]]:
-    """Every record that any revision of the file holds, by its id, with the first that does."""
-    entries: dict[str, tuple[Record, str]] = {}
+    """Return the records of all revisions of the file, by id, with the first commit that has them."""
+    first_seen: dict[str, tuple[Record, str]] = {}
     recorded: set[bytes] = set()
     for commit, data in file_history(store.path):
         lines = [line for line in data.split(b"\n") if line not in recorded]
         recorded.update(lines)
-        # A line that was broken then, and is mended now, is no reason to tell nothing.
+        # A line that was broken in an old revision must not hide the others.
         with suppress(ResultsError):
             for record in parse_records(store.path, b"\n".join(lines) + b"\n"):
-                entries.setdefault(record.id, (record, commit))
-    return entries
+                first_seen.setdefault(record.id, (record, commit))
+    return first_seen

@@ -1,4 +1,4 @@
-"""What became of each row, as a table, as JSON and as series."""
+"""Histories as a table, as JSON and as series."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ SPARKLINE_POINTS = 20
 
 
 def history_table(histories: Sequence[RowHistory]) -> Table[RowHistory]:
-    """One row a row; the newest run beside those before it."""
+    """Return a table with a row for each history: the newest run against those before it."""
     columns = [
         quantity("variant", lambda h: h.newest.record.variant),
         quantity("device", lambda h: h.newest.record.device, drop_priority=2),
@@ -35,7 +35,7 @@ def history_table(histories: Sequence[RowHistory]) -> Table[RowHistory]:
 
 
 def histories_to_dict(histories: Sequence[RowHistory]) -> dict[str, Any]:
-    """For programs."""
+    """Return the values for JSON."""
     return {
         "rows": [
             {
@@ -54,17 +54,17 @@ def histories_to_dict(histories: Sequence[RowHistory]) -> dict[str, Any]:
 
 
 def histories_to_series(histories: Sequence[RowHistory]) -> Series:
-    """A file a row; of several CPUs or numbers of threads, the names of all but the first say which they are."""
-    entries: dict[str, list[dict[str, Any]]] = {}
+    """Return a series for each row; names say the threads and the host if rows share device and variant."""
+    series: dict[str, list[dict[str, Any]]] = {}
     for history in histories:
         record = history.newest.record
         name = f"{record.device}/{record.variant}"
-        if name in entries:
+        if name in series:
             name += f", {record.threads} threads, {record.setting.host.name}".replace("/", "-")
-        if name in entries:
+        if name in series:
             name += f" {record.setting.host.digest}"
-        entries[name] = _lines(history)
-    return entries
+        series[name] = _lines(history)
+    return series
 
 
 def _lines(history: RowHistory) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def _lines(history: RowHistory) -> list[dict[str, Any]]:
 
 
 def _sparkline(history: RowHistory) -> str:
-    """The last medians, between the smallest and the largest of them."""
+    """Return the last medians as bars between the smallest and the largest."""
     values = [point.median_ns for point in history.points[-SPARKLINE_POINTS:]]
     least, most = min(values), max(values)
     step = (most - least) / (len(SPARKLINE_BARS) - 1) or 1

@@ -1,4 +1,4 @@
-"""Records in other shapes than one row each: as ratios, with devices side by side, and the best within budgets."""
+"""Tables of records with ratios, or with the devices side by side."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,42 +19,42 @@ VARIANT_COLUMNS = frozenset(
     {"variant", "graph", "alpha", "resolution", "precision", "batch", "params", "mult_adds", "memory_access"}
     | {"memory_access_bytes", "peak_activation_bytes", "top1", "top1_source"}
 )
-"""Columns that say the same of a variant on every device."""
+"""Columns whose value depends on the variant alone, not on the device."""
 
 BY_DEVICE_COLUMNS = ("graph", "alpha", "resolution", "precision", "batch", "mult_adds", "latency_ns")
 
 
 def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
-    """Group the records by the text in a column, in their order."""
-    entries: dict[str, list[Record]] = {}
+    """Return the records by their text in a column, in order."""
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        entries.setdefault(COLUMNS[column].text(record), []).append(record)
-    return entries
+        groups.setdefault(COLUMNS[column].text(record), []).append(record)
+    return groups
 
 
 def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Record]]:
-    """Return columns of the latency relative to `VARIANT` on the same device and threads, or to `DEVICE/VARIANT`.
+    """Return columns of the ratio to the latency of `VARIANT` in the same setting, or of `DEVICE/VARIANT` for all rows.
 
-    The interval is the widest that both rows' own intervals allow.
+    The interval of the ratio is the widest that the intervals of both rows allow.
 
     Raises:
-        ResultsError: no measured row is that.
+        ResultsError: no measured row has that name.
     """
     device, _, variant = reference.rpartition("/")
-    entries = {
+    references = {
         record.setting: record
         for record in records
         if record.variant == variant and device in ("", record.device) and record.latency_ns
     }
-    if not entries:
+    if not references:
         raise ResultsError(
-            f"no measured row is {reference}",
-            hint="name a variant, as v1-a1-r224, or one of a device, as cpu/v1-a1-r224",
+            f"no measured row is named {reference}",
+            hint="name a variant, such as v1-a1-r224, or a row of a device, such as cpu/v1-a1-r224",
         )
-    item = next(iter(entries.values()))
+    fixed = next(iter(references.values()))
 
     def base(record: Record) -> Record | None:
-        return item if device else entries.get(record.setting)
+        return fixed if device else references.get(record.setting)
 
     def ratio(record: Record) -> float | None:
         other = base(record)
@@ -76,17 +76,17 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
 
 
 RATIO_NOTE = (
-    "ratio: of medians measured one after another; its interval is the widest that both rows' allow."
-    " To judge two: mnbench compare"
+    "ratio: of medians from separate measurements; interval: the widest that both rows allow."
+    " To compare two variants, run mnbench compare"
 )
 
 
 RecordsByDevice = Mapping[str, Record]
-"""One variant's records, by the device's label."""
+"""The records of one variant, by the label of the setting."""
 
 
 def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[RecordsByDevice]:
-    """Return one row per variant; a column that differs between devices appears once per device."""
+    """Return a table with a row for each variant, and each column that depends on the device once for each device."""
     columns = columns or informative_columns(BY_DEVICE_COLUMNS, records)
     labels = _labels(records)
     rows: dict[tuple[str, str | None], dict[str, Record]] = {}
@@ -107,10 +107,10 @@ def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> T
 
 
 class ProjectedColumn(Column[R]):
-    """Another column's value and text, of a record that belongs to the row."""
+    """The value and text of another column, for a record that belongs to the row."""
 
     def text(self, row: R) -> str:
-        """Format the value as its column does, with its marks."""
+        """Return the text of that column, with its marks."""
         return self.format(row)
 
 

@@ -1,4 +1,4 @@
-"""The columns that a record has, by their names."""
+"""The columns of a record, by name."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ from mnbench.units import format_giga, format_ms, format_percent, rate_per_s
 
 
 class LatencyColumn(Column[Record]):
-    """The headline figure: it says when there is none, and marks one that is imprecise or not to be trusted."""
+    """The latency, with a mark if it is imprecise (≈) or has another issue (!)."""
 
     def text(self, row: Record) -> str:
-        """`11.9`, `≈ 11.9`, `11.9 !`, `emulated` or `failed`."""
+        """Return `11.9`, `≈ 11.9`, `11.9 !`, `emulated` or `failed`."""
         if row.latency_ns is None:
             return "emulated" if row.emulated and not row.error else "failed"
         names = {issue.name for issue in row.issues if not issue.minor}
@@ -26,7 +26,6 @@ def _latency(name: str) -> Callable[[Record], CellValue]:
 
 
 def _interval(record: Record) -> str | None:
-    """With the host's drift, where it is known."""
     latency = record.latency_ns
     if not latency:
         return None

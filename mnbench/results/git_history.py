@@ -1,4 +1,4 @@
-"""Git's revisions of a workspace: their files, and which one is checked out."""
+"""Git revisions of a workspace: the files of another revision, and the history of one file."""
 
 import subprocess
 import tempfile
@@ -13,12 +13,12 @@ def run_git(*arguments: str, folder: Path | None = None) -> str:
     """Run git and return its output.
 
     Raises:
-        ResultsError: it is not installed, or fails.
+        ResultsError: git is not installed, or fails.
     """
     try:
         done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, cwd=folder)  # noqa: S603, S607
     except FileNotFoundError as failure:
-        raise ResultsError("git is not installed", hint="revisions need it") from failure
+        raise ResultsError("git is not installed", hint="install git: revisions need it") from failure
     except subprocess.CalledProcessError as failure:
         raise ResultsError(
             f"git {arguments[0]}: {first_line(Exception(failure.stderr))}", hint="name a revision of this repository"
@@ -27,7 +27,7 @@ def run_git(*arguments: str, folder: Path | None = None) -> str:
 
 
 def checked_out_commit() -> str:
-    """Return the checked-out commit in twelve digits; empty outside a repository."""
+    """Return the checked-out commit in twelve digits, or an empty string if there is none."""
     try:
         return run_git("rev-parse", "--short=12", "HEAD").strip()
     except ResultsError:
@@ -35,20 +35,20 @@ def checked_out_commit() -> str:
 
 
 def path_in_repository() -> str:
-    """Return this folder's path in its repository.
+    """Return the path of the folder in its repository.
 
     Raises:
-        ResultsError: it is in none.
+        ResultsError: the folder is not in a repository.
     """
     return run_git("rev-parse", "--show-prefix").strip()
 
 
 @contextmanager
 def checkout_revision(ref: str) -> Generator[Path]:
-    """Check out another git revision into a temporary folder.
+    """Check out another revision in a temporary folder.
 
     Raises:
-        ResultsError: there is no such revision, or no repository here.
+        ResultsError: there is no such revision, or no repository.
     """
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         tree = Path(folder) / "tree"
@@ -65,7 +65,7 @@ def checkout_revision(ref: str) -> Generator[Path]:
 
 
 def file_history(path: Path) -> Sequence[tuple[str, bytes]]:
-    """Return each commit that changed the file, in twelve digits, with its bytes, oldest first; none without git."""
+    """Return each commit that changes the file, in twelve digits, with its bytes, oldest first; none without git."""
     try:
         commits = run_git("log", "--format=%H", "--reverse", "--", path.name, folder=path.parent).split()
         return [(commit[:12], _at(commit, path)) for commit in commits]
@@ -74,7 +74,7 @@ def file_history(path: Path) -> Sequence[tuple[str, bytes]]:
 
 
 def _at(commit: str, path: Path) -> bytes:
-    """Return the file in a commit; empty if the commit deletes it."""
+    """Return the file in a commit; no bytes if the commit deletes it."""
     done = subprocess.run(  # noqa: S603
         ["git", "show", f"{commit}:./{path.name}"],  # noqa: S607
         check=False,

@@ -1,4 +1,4 @@
-"""Records as a table: which columns tell something, which records are the newest, and what the figures mean."""
+"""The latency table: the newest records, the informative columns, and notes that explain the figures."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -7,7 +7,7 @@ from mnbench.results.record import Issue, Record
 from mnbench.tables.table import Table
 
 MAX_LINES_PER_ISSUE = 3
-"""Of one issue, so many lines are read."""
+"""An issue of more rows than these is one line."""
 
 DEFAULT_COLUMNS = (
     "graph",
@@ -28,13 +28,13 @@ DEFAULT_COLUMNS = (
     "placed",
     "difference",
 )
-"""Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it says the same, and how far it could go."""
+"""Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it shows how close the latency is to the bound."""
 
 SHAPE_COLUMNS = ("graph", "alpha", "resolution")
-"""Default columns in whose place `variant` stands where they do not tell variants apart, as of several groups."""
+"""Default columns that `variant` replaces if they do not distinguish all variants, such as those of several groups."""
 
 TIMED_COLUMNS = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
-"""Default columns that have nothing to tell where all is emulated."""
+"""Default columns that are left out if all records are emulated."""
 
 
 def newest_records(records: Iterable[Record]) -> list[Record]:
@@ -47,7 +47,7 @@ def newest_records(records: Iterable[Record]) -> list[Record]:
 
 
 def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Record]:
-    """Return the table of latencies; its title says what was measured, its notes what the figures mean."""
+    """Return the table that a run ends with: the settings in its title, the meaning of the figures in its notes."""
     better = {"mult_adds_per_s": "of_bound"} if _bounded(records) else {}
     columns = columns or [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
     settings = dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated)
@@ -60,18 +60,24 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
 
 
 def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
-    """Explain the figures in these columns, and list their issues."""
+    """Return notes on the meaning of the figures in these columns, and on their issues."""
     notes: list[str] = []
     measured = [record for record in records if record.latency_ns]
     notes += _meaning([record for record in measured if record.processes > 1])
     if any(record.processes == 1 for record in measured):
-        notes.append("latency: where one process was all, its median, which has no interval")
+        notes.append("latency: median of one process, without an interval")
     if {"bound_ns", "of_bound"} & set(columns) and _bounded(records):
-        notes.append("bound: what its Mult-Adds, or its weights, input and output, take at the best this host reached")
+        notes.append(
+            "bound: the time for its Mult-Adds, or for moving its weights, input and output, at this host's best rates"
+        )
     if "difference" in columns and any(record.difference is not None for record in records):
-        notes.append("difference: the largest from onnxruntime's CPU in fp32, as a share of the output's spread")
+        notes.append(
+            "difference: the largest from onnxruntime's CPU provider in fp32, as a share of the output's spread"
+        )
     if {"top1", "top1_source"} & set(columns):
-        notes.append("top-1: as published for that variant, by the authors where they print one; not measured here")
+        notes.append(
+            "top-1: as published for exactly this variant, by the authors if they print one; not measured here"
+        )
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
     return notes + _advice(records)
 
@@ -81,40 +87,46 @@ def _bounded(records: Iterable[Record]) -> bool:
 
 
 def _meaning(records: Sequence[Record]) -> list[str]:
-    """Explain the figures of cases with several processes."""
+    """Return the note on the latencies of cases with several processes."""
     if not records:
         return []
     fewest, most = min(record.processes for record in records), max(record.processes for record in records)
     processes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     least = min(record.latency_ns.coverage for record in records if record.latency_ns)
     drifts = [bool(record.latency_ns.low_with_drift) for record in records if record.latency_ns]
-    when = "on this host as it was then" if not all(drifts) else "in another hour too, by the host's calibrated drift"
-    when += ", and where its drift was calibrated in another hour too" if any(drifts) and not all(drifts) else ""
-    held = f"with {least:.1%} confidence or more the interval holds that of all such processes, {when}"
-    return [f"latency: median of {processes} processes' medians; {held}. p10, p90: of all runs"]
+    validity = "for this host in any hour, by its calibrated drift" if all(drifts) else "for this host during this run"
+    validity += ", in any hour if its drift was calibrated" if any(drifts) and not all(drifts) else ""
+    interval = f"interval: at least {least:.1%} confidence {validity}"
+    return [f"latency: median over {processes} processes; {interval}. p10, p90: of all runs"]
 
 
 def _advice(records: Sequence[Record]) -> list[str]:
-    """Return one line per issue; for an issue of many rows, name the first."""
-    entries: dict[str, list[tuple[Record, Issue]]] = {}
+    """Return a line for each issue of each record, or one line for an issue of many records."""
+    issues: dict[str, list[tuple[Record, Issue]]] = {}
     for record in records:
         for issue in record.issues:
-            entries.setdefault(issue.name, []).append((record, issue))
+            issues.setdefault(issue.name, []).append((record, issue))
     lines: list[str] = []
-    for name, every in entries.items():
-        shown = every if len(every) <= MAX_LINES_PER_ISSUE else every[:1]
-        more = f" (and so are {len(every) - 1} others)" if len(shown) < len(every) else ""
-        for record, issue in shown:
-            mark = "·" if issue.minor else "≈" if name == "imprecise" else "!"
-            lines.append(f"{mark} {_who(record, records)} is {name}: {issue.advice}{more}")
+    for name, affected in issues.items():
+        mark = "·" if affected[0][1].minor else "≈" if name == "imprecise" else "!"
+        if len(affected) <= MAX_LINES_PER_ISSUE:
+            lines += [f"{mark} {_who(record, records)} is {name}: {issue.advice}" for record, issue in affected]
+        else:
+            record, issue = max(affected, key=_imprecision) if name == "imprecise" else affected[0]
+            example = "the worst is" if name == "imprecise" else "such as"
+            lines.append(f"{mark} {len(affected)} rows are {name}, {example} {_who(record, records)}: {issue.advice}")
     return lines
 
 
+def _imprecision(affected: tuple[Record, Issue]) -> float:
+    return affected[0].latency_ns.precision if affected[0].latency_ns else 0.0
+
+
 def _who(record: Record, records: Sequence[Record]) -> str:
-    """Return the variant, with its device if there are several."""
+    """Return the variant, and its device if there are several."""
     return (
         record.variant
-        if all(item.device == record.device for item in records)
+        if all(other.device == record.device for other in records)
         else f"{record.variant} on {record.device}"
     )
 
@@ -131,7 +143,7 @@ def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> li
 
 
 def _tells(name: str, records: Sequence[Record]) -> bool:
-    """Whether a column that is seldom needed has anything to tell."""
+    """Return whether a column that is seldom needed has a value other than its default."""
     if name in TIMED_COLUMNS and records and all(record.emulated for record in records):
         return False
     if name == "difference":
@@ -142,7 +154,7 @@ def _tells(name: str, records: Sequence[Record]) -> bool:
 
 
 def setting_label(record: Record) -> str:
-    """Return device, runtime, threads and host, for a title."""
+    """Return device, runtime, threads and host for a title."""
     emulated = "emulated " if record.emulated else ""
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
     gpu = f"{record.gpu['name']}, " if record.gpu else ""

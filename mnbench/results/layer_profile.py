@@ -1,4 +1,4 @@
-"""Profiles on disk: each beside the raw samples of the run that it belongs to."""
+"""Layer profiles: the time of each layer, stored with the raw results of its run."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PROFILE_SUFFIX = ".profile.json"
 
 
 class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the graph that the runtime made of the model, and what its kernel takes a run."""
+    """A node of the runtime's graph, with the time of its kernel per run."""
 
     name: str
     op: str
@@ -22,9 +22,9 @@ class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer with the nodes that compute it, or, `added`, a node that the runtime put beside the layers.
+    """A layer with the nodes that compute it, or a node that the runtime `added`.
 
-    A layer that the runtime computes within another one, or not at all, has no nodes and no time.
+    A layer that the runtime computes within another layer, or not at all, has no nodes and no time.
     """
 
     scope: str
@@ -37,17 +37,17 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def duration_ns(self) -> int | None:
-        """Return the total time of its kernels."""
+        """The time of its kernels together."""
         return sum(node.duration_ns for node in self.nodes) if self.nodes else None
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Return the providers that ran it."""
+        """The providers that ran its nodes."""
         return tuple(dict.fromkeys(node.provider for node in self.nodes))
 
 
 class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell's parts, in the order in which they run, over `runs` runs of a process of their own."""
+    """The layers of a case in the order in which they run, measured over `runs` runs in a separate process."""
 
     variant: str
     device: str
@@ -57,12 +57,12 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
     measured_at: str
     runs: int
     latency_ns: int | None
-    """The cell's latency, from other processes, without profiling."""
+    """The latency of the case, measured in other processes without profiling."""
     parts: tuple[LayerTime, ...]
 
     @property
     def times_by_type(self) -> tuple[LayerTime, ...]:
-        """Sum the parts of each layer type and of each added operator, longest first."""
+        """The time of each layer type and of each added operator, the longest first."""
         groups: dict[tuple[bool, str], list[LayerTime]] = {}
         for part in self.parts:
             groups.setdefault((part.added, part.type), []).append(part)
@@ -82,23 +82,23 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kernels_ns(self) -> int:
-        """Return the total time of all kernels."""
+        """The time of all kernels."""
         return sum(part.duration_ns or 0 for part in self.parts)
 
     @property
     def assigned_share(self) -> float:
-        """Return the share of the kernels' time that is assigned to layers."""
-        own = sum(part.duration_ns or 0 for part in self.parts if not part.added)
-        return own / self.kernels_ns if self.kernels_ns else 0.0
+        """The share of the kernels' time that is assigned to layers."""
+        assigned_ns = sum(part.duration_ns or 0 for part in self.parts if not part.added)
+        return assigned_ns / self.kernels_ns if self.kernels_ns else 0.0
 
     @property
     def coverage(self) -> float | None:
-        """Return the kernels' time as a share of the latency; the runtime spends the remainder between kernels."""
+        """The kernels' time as a share of the latency."""
         return self.kernels_ns / self.latency_ns if self.latency_ns else None
 
 
 def save_profile(run: RunFolder, profile: LayerProfile) -> None:
-    """Write a cell's profile.
+    """Store the profile of a case.
 
     Raises:
         FileError: no space, no permission.
@@ -107,17 +107,17 @@ def save_profile(run: RunFolder, profile: LayerProfile) -> None:
 
 
 def newest_profiles(results: Path) -> list[LayerProfile]:
-    """Return the newest profile of each variant, device and number of threads, by name.
+    """Return the newest profile of each variant on each device with each thread count, sorted by name.
 
     Raises:
-        ResultsError: one cannot be read.
+        ResultsError: a profile cannot be read.
     """
-    entries: dict[tuple[str, str, int], LayerProfile] = {}
+    newest: dict[tuple[str, str, int], LayerProfile] = {}
     # A run's folder is named after the time when it started.
     for path in sorted(results.glob(f"raw/*/*{PROFILE_SUFFIX}")):
         try:
             profile = msgspec.json.decode(path.read_bytes(), type=LayerProfile)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-            raise ResultsError(f"{path}: is no profile: {failure}", hint="delete it, and profile again") from failure
-        entries[profile.variant, profile.device, profile.threads] = profile
-    return [entries[key] for key in sorted(entries)]
+            raise ResultsError(f"{path}: is not a profile: {failure}", hint="delete it, and profile again") from failure
+        newest[profile.variant, profile.device, profile.threads] = profile
+    return [newest[key] for key in sorted(newest)]

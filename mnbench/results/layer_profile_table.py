@@ -1,4 +1,4 @@
-"""Profiles as tables: by layer type, and layer by layer."""
+"""Layer profiles as tables: by layer type, and layer by layer."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -14,22 +14,22 @@ Grouping: TypeAlias = Literal["type", "layer"]
 
 
 def layer_profile_table(profile: LayerProfile, by: Grouping) -> Table[LayerTime]:
-    """Return one row per layer type, longest first, or one per layer, in the order of execution."""
+    """Return a table with a row for each layer type, the longest first, or for each layer in order."""
     parts = profile.times_by_type if by == "type" else profile.parts
     rows = [part for part in parts if part.nodes or part.mult_adds or part.memory_access_bytes]
     label = Column[LayerTime](name=by if by == "type" else "scope", value=_label, left=True)
     kind = [] if by == "type" else [Column[LayerTime](name="type", left=True, drop_priority=2)]
-    what = "by layer type" if by == "type" else "layer by layer"
+    grouping = "by layer type" if by == "type" else "layer by layer"
     return Table(
         columns=[label, *kind, *_columns(profile)],
         rows=rows,
-        title=f"{profile.variant} on {profile.device}, {what}: {profile.runtime}, threads: {profile.threads}",
+        title=f"{profile.variant} on {profile.device}, {grouping}: {profile.runtime}, threads: {profile.threads}",
         notes=[*_notes(profile)],
     )
 
 
 def layer_profile_to_dict(profile: LayerProfile) -> dict[str, Any]:
-    """For programs."""
+    """Return the values for JSON."""
     facts = {name: getattr(profile, name) for name in profile.__struct_fields__ if name != "parts"}
     return {
         **facts,
@@ -95,12 +95,10 @@ def _notes(profile: LayerProfile) -> Sequence[str]:
     if profile.coverage is not None and profile.latency_ns is not None:
         kernels += f", {format_percent(profile.coverage)} of the latency of {format_ms(profile.latency_ns)} ms"
     within = [part.type for part in profile.times_by_type if not part.nodes and not part.added]
-    notes = [f"{kernels}; from a process of its own, because profiling slows a model down"]
+    notes = [f"{kernels}; measured in a separate process, because profiling slows a model down"]
     if profile.assigned_share < 1:
         added = format_percent(1 - profile.assigned_share)
-        notes.append(
-            f"+ what the runtime does beside the layers, to bring tensors into other forms: {added} of the time"
-        )
+        notes.append(f"+ nodes that the runtime adds to convert tensors: {added} of the time")
     if within:
         notes.append(f"computed within other layers, or not at all: {', '.join(within)}")
     return notes

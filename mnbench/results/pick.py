@@ -1,4 +1,4 @@
-"""The most accurate network that fits: measured latency and size against a budget, accuracy as published."""
+"""Pick the most accurate network within a budget: measured latency and size, published accuracy."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
@@ -14,7 +14,7 @@ Fit: TypeAlias = Literal["picked", "fits", "too slow", "too large", "too slow, t
 
 
 class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A measured variant beside the budget. `latency_ns` is its median, `high_ns` the upper end of its interval."""
+    """A measured variant and how it fits the budget. `high_ns` is the upper end of its latency's interval."""
 
     variant: str
     device: str
@@ -31,7 +31,7 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """What a device's budget buys: the candidates, the most accurate first; `unknown` have no published accuracy."""
+    """The candidates of a device, the most accurate first; the variants `unknown` have no published accuracy."""
 
     device: str
     budget_ns: int
@@ -41,14 +41,14 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def picked(self) -> PickCandidate | None:
-        """The one, if any fits."""
+        """The candidate that was picked; None if no candidate fits."""
         return next((candidate for candidate in self.candidates if candidate.fit == "picked"), None)
 
 
 def pick(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None) -> list[Pick]:
-    """A choice for each device. A variant fits if the upper end of its interval does, and its weights do.
+    """Pick a variant for each device. A variant fits if the upper end of its interval and its weights do.
 
-    The interval includes the host's drift where that was calibrated. Of equally accurate variants the faster one wins.
+    The interval includes the host's drift if it was calibrated. Of equally accurate variants, the fastest is picked.
     """
     devices: dict[str, list[Record]] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""A choice as a table: what was picked, what it beat, and what is more accurate and does not fit."""
+"""A pick as a table: the picked variant, the other candidates, and the candidates that do not fit."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MAX_LISTED_VARIANTS = 3
 
 
 def pick_table(choice: Pick) -> Table[PickCandidate]:
-    """Return one row per variant, the most accurate first."""
+    """Return a table with a row for each candidate, the most accurate first."""
     several = len({(candidate.threads, candidate.runtime) for candidate in choice.candidates}) > 1
     columns = [
         quantity("variant"),
@@ -37,26 +37,26 @@ def pick_table(choice: Pick) -> Table[PickCandidate]:
 
 
 def pick_to_dict(choice: Pick) -> dict[str, Any]:
-    """For programs."""
+    """Return the values for JSON."""
     return msgspec.to_builtins(choice) | {"picked": msgspec.to_builtins(choice.picked)}
 
 
 def _notes(choice: Pick) -> list[str]:
     picked = choice.picked
     if picked is None:
-        notes = ["nothing that was measured fits"]
+        notes = ["no measured variant fits"]
     else:
         beaten = sum(candidate.fit == "fits" for candidate in choice.candidates)
-        what = f"{picked.variant}: {picked.top1:.1f} % in {format_ms(picked.latency_ns)} ms"
-        notes = [f"{what}, the most accurate of {beaten + 1} that fit"]
+        summary = f"{picked.variant}: {picked.top1:.1f} % in {format_ms(picked.latency_ns)} ms"
+        notes = [f"{summary}, the most accurate of {beaten + 1} that fit"]
         better = [candidate for candidate in choice.candidates if candidate.top1 > picked.top1]
         if better:
             least = min(better, key=lambda candidate: candidate.high_ns)
-            notes.append(f"more accurate, and {least.fit}: {len(better)}; the fastest of them is {least.variant}")
+            notes.append(f"more accurate, but {least.fit}: {len(better)} variants; the fastest is {least.variant}")
         if not picked.trusted:
             notes.append("its latency has issues: see mnbench table")
     notes.append(
-        "at most: the upper end of the latency's interval; size: of its weights; top-1: as published, not ours"
+        "at most: the upper end of the latency's interval; size: of the weights; top-1: as published, not measured here"
     )
     if choice.unknown:
         named, more = ", ".join(choice.unknown[:MAX_LISTED_VARIANTS]), len(choice.unknown) - MAX_LISTED_VARIANTS

@@ -1,4 +1,4 @@
-"""A record: everything about one measured cell, as one line of JSON."""
+"""Records: a measured case with all its facts, stored as one line of JSON."""
 
 import math
 from typing import Any
@@ -14,10 +14,10 @@ SCHEMA = 2
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Nanoseconds of one run. `median` is that of the processes' medians, between `low` and `high` with `coverage`.
+    """The latency of one run, in ns: the median of the processes' medians, and its interval with its coverage.
 
-    `p10`, `p90` and `min` are of all runs together; so is `p99`, where they are worth 662 independent ones.
-    `low_with_drift` and `high_with_drift` include the host's own drift, where `mnbench doctor --calibrate` measured it.
+    `p10`, `p90` and `min` are over all runs; so is `p99`, if the runs have an effective sample size of 662 or more.
+    `low_with_drift` and `high_with_drift` include the host's drift, if `mnbench doctor --calibrate` measured it.
     """
 
     median: int
@@ -38,12 +38,12 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def precision(self) -> float:
-        """How far the interval's farther end lies from the median, as a share of it; of one process, infinite."""
+        """The larger distance of an end of the interval from the median, as a share of it; infinite for one process."""
         return max(self.high / self.median - 1, 1 - self.low / self.median) if self.coverage else math.inf
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
-    """What ran the model; `library_sha256` is that of its library, by the record of the wheel it came in."""
+    """The runtime of a model; `library_sha256` is the digest of its library that its wheel records."""
 
     name: str
     version: str
@@ -52,7 +52,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the device's profile set up: entries of the runtime, of its provider, and variables of the environment."""
+    """The options that the device file sets: of the runtime and its provider, and environment variables."""
 
     options: dict[str, str] = {}
     provider_options: dict[str, str] = {}
@@ -60,10 +60,10 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
-    """What bounds a cell from below on its device. Peak and bandwidth are None where the device could not tell.
+    """The lower bound of a case's latency on its device. Peak and bandwidth are None if they could not be measured.
 
-    `moved_bytes` are those that every run must move: weights, inputs and outputs, each once. `bound_ns` is the longer
-    of what its Mult-Adds take at the peak and what those bytes take at the bandwidth.
+    `moved_bytes` are the bytes that every run must move: weights, inputs and outputs, once. `bound_ns` is the longer of
+    the time for its Mult-Adds at the peak, and of the time for these bytes at the bandwidth.
     """
 
     peak_mult_adds_per_s: float | None
@@ -73,14 +73,14 @@ class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares, 0 to 1, of nodes and of Mult-Adds that ran on the provider asked for; None where it does not tell."""
+    """The shares, 0 to 1, of nodes and of Mult-Adds on the requested provider; None if they are not reported."""
 
     nodes: float | None
     mult_adds: float | None
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a figure should not be trusted, and what to do. One that is `minor` is worth knowing, and no more."""
+    """A reason not to trust a figure, with advice. A `minor` issue does not affect the figure."""
 
     name: str
     advice: str
@@ -88,14 +88,14 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell. `error` says why it has no latency; what was `emulated` has none either, nor any other time.
+    """A measured case. `error` says why it has no latency; an `emulated` case has no times at all.
 
-    `conversion_ns` is what it took to bring the model into the form that the runtime reads, once, where that is not
-    ONNX; it is no part of `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (of a run, this thread's work) and
-    `copies_ns` (to and from a device's own memory) are medians over processes; `effective_runs` are what `runs`, which
-    follow each other, are worth; `difference` is the largest of an output from onnxruntime's CPU in fp32, as a share of
-    the output's spread; `conditions` are the host's before the first visit and after the last; `session` is None in
-    records from before it was kept.
+    `conversion_ns` is the time to convert the model for a runtime that does not read ONNX; it is not part of
+    `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (CPU time of the thread in a run) and `copies_ns` (to and from
+    the memory of a GPU) are medians over processes. `effective_runs` is the effective sample size of `runs`, which are
+    not independent. `difference` is the largest of an output from onnxruntime's CPU provider in fp32, as a share
+    of the output's spread. `conditions` are those of the host before the first trial and after the last. `session` is
+    None in old records that did not store it.
     """
 
     schema: int = SCHEMA
@@ -147,7 +147,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def emulated(self) -> bool:
-        """Whether another processor was imitated."""
+        """Whether the processor was emulated."""
         return bool(self.host.get("emulated"))
 
     @property
@@ -163,5 +163,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing speaks against the latency."""
+        """Whether the latency has no issue that affects it."""
         return self.latency_ns is not None and all(issue.minor for issue in self.issues)

@@ -1,4 +1,4 @@
-"""Which records a table or a plot shows, and in which order."""
+"""Select and sort records by their columns."""
 
 import operator
 import re
@@ -27,16 +27,16 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def parse_column_name(text: str) -> str:
-    """Parse the name of a column.
+    """Return the name of a column.
 
     Raises:
-        ValueError: there is none of that name; the message says which there are.
+        ValueError: there is no such column; the message lists the columns.
     """
     name = text.strip()
     if name not in COLUMNS:
         close = get_close_matches(name, COLUMNS, n=1)
         guess = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"there is no column {name!r}{guess} Known: {', '.join(COLUMNS)}")
+        raise ValueError(f"there is no column {name!r}{guess}. Known: {', '.join(COLUMNS)}")
     return name
 
 
@@ -44,8 +44,8 @@ def parse_column_name(text: str) -> str:
 class Condition:
     """`latency_ns<=10ms`, `graph=v3-*` or `issues=`: a column, a comparison and a value.
 
-    Numbers may have a unit. A word may hold `*`, and stands for no value where it is empty. A row without a value fails
-    every other condition.
+    Numbers may have a unit. A word may contain `*`; an empty word matches rows without a value. A row without a value
+    meets no other condition.
     """
 
     column: str
@@ -54,24 +54,26 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
-        """Read one.
+        """Parse a condition.
 
         Raises:
-            ValueError: it is none; the message says why.
+            ValueError: it is not a condition; the message says why.
         """
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
         if not match:
-            raise ValueError(f"{text!r} is no condition such as latency_ns<=10ms or graph=v3-*")
+            raise ValueError(f"{text!r} is not a condition such as latency_ns<=10ms or graph=v3-*")
         name, sign, value = parse_column_name(match[1]), match[2], match[3]
         try:
             return cls(name, sign, parse_quantity(value, name))
         except ValueError:
             if sign not in ("=", "!=") or COLUMNS[name].unit:
-                raise ValueError(f"{value!r} is nothing to compare {name} with: say 10ms, 300M or 5MB") from None
+                raise ValueError(
+                    f"{name} cannot be compared with {value!r}: write a number such as 10ms, 300M or 5MB"
+                ) from None
         return cls(name, sign, value)
 
     def matches(self, record: Record) -> bool:
-        """Whether a record fulfils it."""
+        """Return whether a record meets the condition."""
         value = COLUMNS[self.column].value(record)
         if isinstance(self.value, str):
             return fnmatchcase("" if value is None else str(value), self.value) == (self.operator == "=")
@@ -82,10 +84,10 @@ class Condition:
 
 
 def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Condition] = ()) -> list[Record]:
-    """Load the newest record of every case that meets all conditions, of the named devices or of all.
+    """Return the newest records of these devices, or of all devices, that meet all conditions.
 
     Raises:
-        ResultsError: there are none, or the results cannot be read.
+        ResultsError: there are no such records, or the results cannot be read.
     """
     known = sorted(path.stem for path in results.glob("*.jsonl"))
     for device in devices:
@@ -102,19 +104,19 @@ def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Con
     for condition in conditions:
         records = [record for record in records if condition.matches(record)]
         if not records:
-            what = (
+            condition_text = (
                 f"{condition.column}{condition.operator}{condition.value:g}"
                 if isinstance(condition.value, float)
                 else f"{condition.column}{condition.operator}{condition.value}"
             )
-            raise ResultsError(f"{results}: no row has {what}", hint="see what there is: mnbench table")
+            raise ResultsError(f"{results}: no row has {condition_text}", hint="see what there is: mnbench table")
     return records
 
 
 def sort_records(records: Iterable[Record], keys: Sequence[str]) -> list[Record]:
-    """Sort by the first column, then the next; `-` before a name puts the largest first.
+    """Return the records sorted by the first column, then by the next; `-` before a name puts the largest first.
 
-    Those without a value come last.
+    Records without a value come last.
     """
     result = list(records)
     for key in reversed(keys):

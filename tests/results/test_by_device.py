@@ -36,9 +36,9 @@ def test_where_keeps_rows_that_fulfil_every_condition(invoke, conditions, expect
     ("condition", "said"),
     [
         ("latency<5", "did you mean latency_ns?"),
-        ("latency_ns", "is no condition"),
-        ("latency_ns<5MB", "nothing to compare latency_ns with"),
-        ("graph<v1", "nothing to compare graph with"),
+        ("latency_ns", "is not a condition"),
+        ("latency_ns<5MB", "latency_ns cannot be compared with"),
+        ("graph<v1", "graph cannot be compared with"),
     ],
 )
 def test_a_condition_that_means_nothing_is_refused(invoke, condition, said):
@@ -84,7 +84,7 @@ def test_ratio_to_a_row_that_is_not_there(invoke):
     """An unknown row is refused, and the hint shows how one is named."""
     result = invoke("table", "--ratio", "v9")
 
-    assert (1, "Error: no measured row is v9") == (result.exit_code, result.stderr.splitlines()[0])
+    assert (1, "Error: no measured row is named v9") == (result.exit_code, result.stderr.splitlines()[0])
 
 
 @pytest.mark.usefixtures("stored")

@@ -114,7 +114,7 @@ def test_precisions_show_what_they_lose(invoke, workspace, make_record):
     _, _, *pipes = pipe_rows(invoke("table", "--format", "md").stdout)
 
     assert ["1.0e-06", "3.7e-01"] == [row[-1] for row in pipes]
-    assert "difference: the largest from onnxruntime's CPU in fp32" in invoke("table").stdout
+    assert "difference: the largest from onnxruntime's CPU provider in fp32" in invoke("table").stdout
 
 
 def test_a_failed_or_untrusted_latency_is_marked(invoke, workspace, make_record):
