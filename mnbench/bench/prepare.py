@@ -1,4 +1,4 @@
-"""Made models become cells: bytes and right answers in a folder, costs beside them."""
+"""Turn built models into benchmark cases: files with model, inputs and expected outputs, and costs."""
 
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +16,12 @@ from mnbench.network.cost import peak_activation_bytes, total_cost
 
 
 def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) -> BenchmarkCase:
-    """Write the model into `folder`, with inputs and what the reference answers to them, and count it.
+    """Write the model, inputs and the reference's outputs into `folder`, and count costs.
 
-    `variant` is the name that its records get.
+    Records of the case are named `variant`.
 
     Raises:
-        BuildError, RuntimeUnavailable: onnxruntime's CPU provider cannot tell the answer.
+        BuildError, RuntimeUnavailable: onnxruntime's CPU provider cannot compute the outputs.
         FileError: no space, no permission.
     """
     path = folder / f"{built.model.sha256}.onnx"
@@ -29,11 +29,13 @@ def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) ->
     inputs = random_inputs(built.model.proto, seed)
     answers = equivalence.reference_outputs(built.reference.data, inputs, name=variant)
     if any(array.dtype.kind not in "biuf" for array in (*inputs.values(), *answers)):
-        raise BuildError(f"{variant}: an input or output is no number", hint="cut the model down to its numeric part")
+        raise BuildError(
+            f"{variant}: an input or output is not numeric", hint="remove the other inputs and outputs from the model"
+        )
     feed = {f"in.{name}": array for name, array in inputs.items()}
     feed |= {f"out.{index}": array for index, array in enumerate(answers)}
     if built.precision == "int8":
-        # Rounding moves its outputs far from fp32's: only against its own definition can a wrong one be told.
+        # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
         own = equivalence.reference_outputs(built.model.data, inputs, name=variant)
         feed |= {f"own.{index}": array for index, array in enumerate(own)}
     packed = BytesIO()

@@ -1,4 +1,4 @@
-"""A device is proved by a run: a small graph, its outputs checked, the place of every node told."""
+"""Prove that a device works: run a small graph, check its outputs, and report the placement of its nodes."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def probe(device: Device, folder: Path, *, allow_fallback: bool = False) -> tupl
     """Run one trial of a small V1 on the device; the model is written into `folder`.
 
     Raises:
-        TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran elsewhere.
+        TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran on another provider.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     variant = Variant(architecture=families.architecture("v1"), alpha=ALPHA, resolution=(SIDE, SIDE))
@@ -34,7 +34,7 @@ def probe(device: Device, folder: Path, *, allow_fallback: bool = False) -> tupl
 
 
 def probe_to_dict(device: Device, variant: str, sample: TrialResult) -> dict[str, Any]:
-    """For programs."""
+    """Return what the trial showed, in base units."""
     placement, emulated = sample.placement, bool(sample.host.get("emulated"))
     return {
         "device": device.name,
@@ -52,7 +52,7 @@ def probe_to_dict(device: Device, variant: str, sample: TrialResult) -> dict[str
 
 
 def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tuple[str, str]]:
-    """Return the result of the probe as a table."""
+    """Return what the trial showed as a table."""
     entries = probe_to_dict(device, variant, sample)
     runtime: dict[str, str | None] = entries["runtime"]
     placement: dict[str, int] | None = entries["placement"]
@@ -66,15 +66,15 @@ def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tupl
             "placement",
             ", ".join(f"{count} of {total} nodes on {name}" for name, count in placement.items())
             if placement
-            else "this version does not tell",
+            else "not reported by this version",
         ),
         ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
         ("conversion", ABSENT if sample.conversion_ns is None else f"{format_ms(sample.conversion_ns)} ms"),
     ]
     if entries["latency_ns"] is None:
-        return key_value_table("what", [*rows, ("a run", f"{variant}; emulated, so times tell nothing")])
+        return key_value_table("what", [*rows, ("a run", f"{variant}; emulated, so it has no latency")])
     rows += [
         ("session", f"{format_ms(sample.session_ns)} ms"),
-        ("a run", f"{format_ms(entries['latency_ns'])} ms, {variant}; from one process, so it is no measurement"),
+        ("a run", f"{format_ms(entries['latency_ns'])} ms, {variant}; one process, not a measurement"),
     ]
     return key_value_table("what", rows)

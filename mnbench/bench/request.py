@@ -1,4 +1,4 @@
-"""What a worker is asked: how to run a case, with its model in the form that the runtime reads."""
+"""Requests to a worker: how to run a case, and its model in the format that the runtime reads."""
 
 import hashlib
 from pathlib import Path
@@ -18,9 +18,9 @@ CONVERT_TIMEOUT_S = 300.0
 
 
 def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[str, Any]:
-    """Return the request for the case's session: model, inputs and settings of the device.
+    """Return what a worker needs to create a case's session: model, inputs, and the device's settings.
 
-    A worker that sees our files, or has the model by now, reads it by itself.
+    The model is a path if the worker can read it, else its content.
     """
     inputs = load_arrays(case, "in.")
     return {
@@ -31,7 +31,7 @@ def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[st
 
 
 def setting_request(device: Device) -> dict[str, Any]:
-    """Return the device's settings for running a model."""
+    """Return the device's settings of a session."""
     return {
         "runtime": device.runtime,
         "provider": device.provider,
@@ -44,20 +44,20 @@ def setting_request(device: Device) -> dict[str, Any]:
 
 
 def load_arrays(case: BenchmarkCase, prefix: str) -> dict[str, NDArray[Any]]:
-    """Return the case's inputs or expected outputs, by name without the prefix."""
-    with np.load(case.inputs_path) as feed:
-        return {name.removeprefix(prefix): feed[name] for name in feed.files if name.startswith(prefix)}
+    """Return a case's inputs or expected outputs, by their names without the prefix."""
+    with np.load(case.inputs_path) as archive:
+        return {name.removeprefix(prefix): archive[name] for name in archive.files if name.startswith(prefix)}
 
 
 class ConvertedModel(NamedTuple):
-    """A model's file as the runtime reads it, and how long converting it took; None where it reads ONNX itself."""
+    """A model's file for a runtime, and the conversion's duration; None if the runtime reads ONNX."""
 
     path: Path
     conversion_ns: int | None
 
 
 def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
-    """Convert the case's model for the device's runtime, once per environment.
+    """Convert a case's model for the device's runtime, once per environment.
 
     Raises:
         TrialError: it cannot be converted.
@@ -66,13 +66,13 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     if runtime_facts(device.runtime).reads_onnx:
         return ConvertedModel(case.path, None)
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
-    path, taken = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
-    if not taken.exists():
+    path, duration = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
+    if not duration.exists():
         request = {"kind": "convert", **session_request(device, case, case.path)}
         try:
             answer = call_worker(device, request, timeout_s=CONVERT_TIMEOUT_S)
         except TrialError as failure:
             raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
         atomic_files.write_atomically(path, answer["model"], durable=False)
-        atomic_files.write_atomically(taken, str(answer["duration_ns"]).encode(), durable=False)
-    return ConvertedModel(path, int(taken.read_bytes()))
+        atomic_files.write_atomically(duration, str(answer["duration_ns"]).encode(), durable=False)
+    return ConvertedModel(path, int(duration.read_bytes()))

@@ -1,4 +1,4 @@
-"""A sample: what one visit of one process found."""
+"""Run one trial: one new process measures one case."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,25 +25,25 @@ SELF_REFERENCE_TOLERANCE = 0.25
 
 
 def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
-    """Visit a cell with one fresh process.
+    """Measure a case in one new process.
 
     Raises:
-        TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran elsewhere than asked for.
+        TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran on another provider.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    device, protocol = plan.device, plan.sampling
+    device, sampling = plan.device, plan.sampling
     model = convert_model(device, case)
     request = {
         "kind": "trial",
         **session_request(device, case, model.path),
-        "warmup_runs": protocol.warmup_runs,
-        "min_warmup_ns": round(protocol.min_warmup_s * NS_PER_S),
-        "max_warmup_ns": round(protocol.max_warmup_s * NS_PER_S),
-        "min_runs": protocol.min_runs,
-        "min_duration_ns": round(protocol.min_duration_s * NS_PER_S),
+        "warmup_runs": sampling.warmup_runs,
+        "min_warmup_ns": round(sampling.min_warmup_s * NS_PER_S),
+        "max_warmup_ns": round(sampling.max_warmup_s * NS_PER_S),
+        "min_runs": sampling.min_runs,
+        "min_duration_ns": round(sampling.min_duration_s * NS_PER_S),
     }
     begin_ns = time.monotonic_ns()
-    answer = call_worker(device, request, timeout_s=protocol.timeout_s)
+    answer = call_worker(device, request, timeout_s=sampling.timeout_s)
     duration_ns = time.monotonic_ns() - begin_ns
     if not plan.allow_fallback:
         require_placement(case, answer["placement"], device.provider)
@@ -105,7 +105,7 @@ def _within(result: Sequence[NDArray[Any]], answers: Mapping[str, NDArray[Any]],
 
 
 def require_placement(case: BenchmarkCase, placement: Mapping[str, Sequence[str]] | None, provider: str) -> None:
-    """Refuse a cell of which nodes ran elsewhere than on the provider asked for.
+    """Reject a case if nodes ran on another provider than the requested one.
 
     Raises:
         TrialError: some did.
@@ -119,5 +119,5 @@ def require_placement(case: BenchmarkCase, placement: Mapping[str, Sequence[str]
     raise TrialError(
         f"{len(elsewhere)} of {total} nodes ran on {takers} and not on {provider}"
         + (f": {', '.join(kinds)}" if kinds else ""),
-        hint="--allow-fallback measures it all the same, and marks it",
+        hint="--allow-fallback measures the case anyway, and marks it",
     )

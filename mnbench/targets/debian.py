@@ -1,4 +1,4 @@
-"""Packages of Debian for another processor, downloaded and unpacked into a folder, which needs no rights."""
+"""Download Debian packages for another processor and unpack them into a folder, without root."""
 
 import os
 import shutil
@@ -11,11 +11,11 @@ from mnbench.errors import RuntimeUnavailable, first_line
 
 QEMU_PACKAGE = "qemu-user-static"
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
-"""Its program for arm64, until Debian 12 and from Debian 13 on."""
+"""The package's program for arm64: until Debian 12, and since Debian 13."""
 
 REQUIRED_TOOLS = ("apt-get", "dpkg", "dpkg-deb")
 SIZE_MB = 340
-"""What packages and wheels take together at the most, by which the time that remains is told; what is kept is less."""
+"""Largest size of packages and wheels while building, the total of the progress bar. The result is smaller."""
 
 APT = """\
 APT::Architecture "{host}";
@@ -26,19 +26,19 @@ APT::Install-Recommends "false";
 APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "3";
-Dir::State "{place}/state";
-Dir::State::status "{place}/status";
-Dir::Cache "{place}/cache";
+Dir::State "{folder}/state";
+Dir::State::status "{folder}/status";
+Dir::Cache "{folder}/cache";
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear DPkg::Pre-Install-Pkgs;
 """
-"""Settings under which apt keeps away from what is installed, and needs no rights."""
+"""Settings that keep apt away from the installed system, so that it needs no root."""
 
 
 def download(work: Path, names: Sequence[str]) -> list[Path]:
-    """Download these packages, the emulator, and all their dependencies.
+    """Download these packages, the emulator and all dependencies; return their files.
 
     Raises:
         RuntimeUnavailable: no network, no such package, no space.
@@ -47,7 +47,7 @@ def download(work: Path, names: Sequence[str]) -> list[Path]:
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
-    (work / "apt.conf").write_text(APT.format(host=host, place=work))
+    (work / "apt.conf").write_text(APT.format(host=host, folder=work))
     apt = ("apt-get", "--quiet", "--yes", "--config-file", str(work / "apt.conf"))
     run_command((*apt, "update"), "Debian's lists of packages cannot be read")
     wanted = (f"{QEMU_PACKAGE}:{host}", *names)
@@ -56,7 +56,7 @@ def download(work: Path, names: Sequence[str]) -> list[Path]:
 
 
 def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
-    """Unpack those for arm64 below `root`, and of the emulator its one program.
+    """Unpack arm64 packages below `root`, and the one program of the emulator's package to `emulator`.
 
     Raises:
         RuntimeUnavailable: a package is broken, or there is no space.
@@ -66,14 +66,14 @@ def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
         if kind in {"arm64", "all"}:
             run_command(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
         elif package.name.startswith("qemu-user"):
-            _emulator(package, emulator)
-    # From Debian 13 on the libraries lie in /usr/lib alone.
+            _extract_emulator(package, emulator)
+    # Since Debian 13, libraries are only in /usr/lib.
     if not (root / "lib").exists():
         (root / "lib").symlink_to("usr/lib")
 
 
-def _emulator(package: Path, target: Path) -> None:
-    """Unpack the one program that is needed, if the package has it: all its programs take half a gigabyte."""
+def _extract_emulator(package: Path, target: Path) -> None:
+    """Extract the one needed program, if the package has it: all its programs together take half a gigabyte."""
     unpack = ("dpkg-deb", "--fsys-tarfile", str(package))
     try:
         with (
@@ -81,7 +81,7 @@ def _emulator(package: Path, target: Path) -> None:
             tarfile.open(fileobj=unpacking.stdout, mode="r|") as members,
         ):
             for member in members:
-                # Debian 13 has a link of the old name in a package of its own.
+                # In Debian 13, another package holds a link with the old name.
                 wanted = member.isfile() and Path(member.name).name in EMULATORS
                 if wanted and (io := members.extractfile(member)):
                     with target.open("wb") as file:
@@ -95,7 +95,7 @@ def _emulator(package: Path, target: Path) -> None:
 
 
 def run_command(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
-    """Run the command and return its output; `environment` sets the folder of its temporary files.
+    """Run a command with these variables added, and return what it prints.
 
     Raises:
         RuntimeUnavailable: it fails.
@@ -115,11 +115,11 @@ def run_command(command: Sequence[str], failure: str, *, environment: Mapping[st
 
 
 def _reason(message: str, code: int) -> tuple[str, str]:
-    """Return the line that says what went wrong, and a hint."""
+    """Return the line that names the reason, and a hint."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     space = [line for line in lines if "No space left" in line or "enough free space" in line]
     errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]
     line = next(iter(space or errors or lines[-1:]), f"exit code {code}")[:200]
     if space:
-        return line, f"free {SIZE_MB} MB, or name another place with MNBENCH_CACHE"
-    return line, "see that Debian's packages and the package index can be reached, and try again"
+        return line, f"free {SIZE_MB} MB, or name another folder with MNBENCH_CACHE"
+    return line, "check that Debian's packages and the package index can be reached, and try again"

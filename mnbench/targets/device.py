@@ -13,16 +13,16 @@ from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.workspace import built_in, check_name, find_table, table_paths
 
 OPTIONS = ("options", "provider_options", "environment")
-"""Sub-tables of a profile, to which one that extends it adds."""
+"""Sub-tables that a device file merges with those of the file that it extends."""
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""How a gateway names a variable of the environment."""
+"""An environment variable in a gateway."""
 
-OWN = ("name", "tested")
-"""Keys of a profile that say nothing of one that extends it."""
+NOT_INHERITED = ("name", "tested")
+"""Keys that a device file does not take from the file that it extends."""
 
 Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
-"""Of one inference; `all` is as many as the device lets the worker use: its affinity and its quota."""
+"""Threads of one inference; `all`: as many as the worker's affinity and quota allow."""
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
@@ -30,7 +30,7 @@ Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9
 
 
 DASK_PREFIX = "dask="
-"""How the gateway of a device begins that boards of a Dask scheduler are; its address follows."""
+"""The beginning of a gateway whose boards belong to a Dask scheduler; its address follows."""
 
 
 class Device(TomlStruct, frozen=True, kw_only=True):
@@ -45,26 +45,26 @@ class Device(TomlStruct, frozen=True, kw_only=True):
     provider: str
     threads: Threads
     cores: tuple[Core, ...] = ()
-    """Cores that the worker is bound to; none: those that the system gives it."""
+    """Cores that the worker is bound to; none: not bound."""
     options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Session configuration entries of the runtime."""
     provider_options: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     environment: dict[Variable, str] = msgspec.field(default_factory=dict[str, str])
-    """Variables that the worker starts with, beside those that it would have."""
+    """Environment variables that the worker gets in addition."""
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """How far outputs may lie from the reference's, where its arithmetic is coarser than the precision asked for."""
+    """Largest accepted difference of outputs from the reference, if the device computes less precisely."""
     requires: tuple[Text, ...] = ()
-    """Packages of an environment of its own; none: this Python's."""
+    """Packages of the device's own environment; none: this Python is used."""
     requires_no_deps: tuple[Text, ...] = ()
-    """Packages that go there without those that they depend on."""
+    """Packages installed there without their dependencies."""
     machine: Literal["", "arm64"] = ""
-    """The processor that it is about, if not this machine's own: see `mnbench/targets/resolve.py`."""
+    """The processor that the device means, if it is not this machine's: see `mnbench/targets/resolve.py`."""
     systems: tuple[Literal["Linux", "Darwin", "Windows"], ...] = ()
-    """Where it can run; none: anywhere."""
+    """Operating systems that can run it; none: all."""
     install_hint: str = ""
-    """How to get it, where an environment of its own is not the way."""
+    """How to install the runtime, if mnbench cannot install it."""
     tested: str = ""
-    """What was tried of it, and what was not."""
+    """What has been tested, and what has not."""
 
     @property
     def is_fleet(self) -> bool:
@@ -78,15 +78,15 @@ class Device(TomlStruct, frozen=True, kw_only=True):
 
     @property
     def emulated(self) -> bool:
-        """Whether its Python is started by QEMU. Where other emulators hide, the facts of its host tell."""
+        """Whether QEMU starts its Python. The host's facts show other emulators."""
         return "//python=" in self.gateway and "qemu-" in self.gateway.partition("//python=")[2].split(" -")[0]
 
 
 def read_device(name: str) -> Device:
-    """Read the device of this name or path, merged with the one it `extends`.
+    """Read the device of that name or path, and merge it over the device that it `extends`.
 
     Raises:
-        DeviceFileError: there is none, or its profile is wrong.
+        DeviceFileError: there is no such device, or its file is wrong.
     """
     path = find_table(name, "devices", DeviceFileError)
     device = convert_toml(_extended(path), path, Device, DeviceFileError)
@@ -95,14 +95,14 @@ def read_device(name: str) -> Device:
         raise DeviceFileError(
             path,
             "key `runtime`",
-            f"there is no runtime named {device.runtime!r}",
+            f"unknown runtime {device.runtime!r}",
             hint=f"allowed values: {', '.join(runtime_names())}",
         )
     return device
 
 
 def expand_variables(device: Device) -> Device:
-    """Replace the environment variables in the device's `gateway`: `ssh=${MNBENCH_PI}`.
+    """Replace environment variables in the device's `gateway`: `ssh=${MNBENCH_PI}`.
 
     Raises:
         DeviceFileError: one of them is not set.
@@ -121,7 +121,7 @@ def expand_variables(device: Device) -> Device:
 
 
 def _extended(path: Path, *below: Path) -> dict[str, Any]:
-    """Merge a device file with the one it extends: its keys win, sub-tables are merged, the name is its own."""
+    """Read a device file, and merge its keys and sub-tables over those of the file that it extends."""
     table = load_toml(path, DeviceFileError)
     if "extends" not in table:
         return table
@@ -130,11 +130,9 @@ def _extended(path: Path, *below: Path) -> dict[str, Any]:
     known = table_paths("devices") | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
     base = known.get(name)
     if base is None or base in (path, *below):
-        raise DeviceFileError(
-            path, "key `extends`", f"there is nothing to extend named {name!r}", hint=f"known: {', '.join(known)}"
-        )
+        raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=f"known: {', '.join(known)}")
     entries = _extended(base, path, *below)
-    for own in OWN:
-        entries.pop(own, None)
+    for key in NOT_INHERITED:
+        entries.pop(key, None)
     merged = {key: entries[key] | table[key] for key in OPTIONS if key in entries and key in table}
     return entries | table | merged

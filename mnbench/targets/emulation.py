@@ -1,4 +1,4 @@
-"""An emulated arm64 Python with onnxruntime, made of Debian's packages and arm64 wheels; made once and kept."""
+"""An emulated arm64 Python with onnxruntime, built once from Debian packages and arm64 wheels."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from mnbench.workspace import cache_folder
 
 EMULATOR = "qemu-aarch64"
 PACKAGES = ("python3-minimal:arm64", "libpython3-stdlib:arm64", "libstdc++6:arm64")
-"""Of Debian, with what they depend on: a Python with its standard library, and what numpy and onnxruntime link to."""
+"""Debian packages: Python with its standard library, and the libraries that numpy and onnxruntime link to."""
 
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 CPU = "cortex-a72"
@@ -34,33 +34,31 @@ CPU variant\t: 0x0
 CPU part\t: 0xd08
 CPU revision\t: 3
 """
-"""A Cortex-A72. QEMU 7.2 shows the host's own, on which onnxruntime 1.30 and newer crash as they are imported."""
+"""A Cortex-A72. QEMU 7.2 shows the host's own file, and onnxruntime 1.30 and newer crash on it at import."""
 
-LOOK_S = 0.25
+POLL_S = 0.25
 
 OnProgress = Callable[[], object]
 """Called for each megabyte."""
 
 
 def emulator_path() -> Path:
-    """Return the emulator's folder, which depends on the version of onnxruntime and of this recipe."""
+    """Return the emulator's folder, which may not exist yet; onnxruntime's version here and this recipe name it."""
     facts = [debian.QEMU_PACKAGE, *PACKAGES, *_wheel_requirements(), *PLATFORMS, CPU, CPU_INFO, platform.machine()]
     return cache_folder() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
 def emulator_command(folder: os.PathLike[str]) -> tuple[str, ...]:
-    """Return the command that starts the emulated Python, without this process's Python variables."""
+    """Return the command that starts the emulated Python; it ignores the PYTHON… variables."""
     facts: dict[str, str] = json.loads((Path(folder) / READY).read_bytes())
     return _command(Path(folder), facts["python"])
 
 
 def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
-    """Make it, if it is not there yet, or if `fresh`. Who comes second waits for the first.
-
-    What a crash leaves behind is made anew.
+    """Build the emulated Python, unless it exists and not `fresh`; return its folder.
 
     Raises:
-        RuntimeUnavailable: there is no apt, no network, no space, or what was made does not run.
+        RuntimeUnavailable: no apt, no network, no space, or the result does not run.
         FileError: the cache's folder is not writable.
     """
     path = emulator_path()
@@ -89,23 +87,23 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
 
 
 def _wheel_requirements() -> tuple[str, ...]:
-    """Return the requirement of the same onnxruntime as here, so that only the processor differs."""
+    """Return the same onnxruntime as here, so that only the processor differs."""
     here = find_distribution("onnxruntime")
     return ("numpy", f"onnxruntime=={here.version}" if here else "onnxruntime")
 
 
 def _install_wheels(python: str, root: Path, temporary: Path) -> None:
-    """Install wheels with pip, or uv if there is no pip, without dependencies, which inference does not need."""
+    """Install with pip, or with uv if there is no pip; without dependencies, which inference does not need."""
     version, target = python.removeprefix("python"), str(root / "usr/lib/python3/dist-packages")
     uv = shutil.which("uv")
     if uv and not find_spec("pip"):
-        on = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", version)
-        install = (uv, "pip", "install", *on, "--only-binary", ":all:")
+        platform_options = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", version)
+        install = (uv, "pip", "install", *platform_options, "--only-binary", ":all:")
     else:
-        on = ("--implementation", "cp", "--python-version", version)
-        on = (*on, *(word for item in PLATFORMS for word in ("--platform", item)))
+        platform_options = ("--implementation", "cp", "--python-version", version)
+        platform_options = (*platform_options, *(word for name in PLATFORMS for word in ("--platform", name)))
         pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-cache-dir")
-        install = (*pip, *on, "--only-binary=:all:")
+        install = (*pip, *platform_options, "--only-binary=:all:")
     run_command(
         (*install, "--quiet", "--no-deps", "--target", target, *_wheel_requirements()),
         "arm64 wheels cannot be installed",
@@ -114,7 +112,7 @@ def _install_wheels(python: str, root: Path, temporary: Path) -> None:
 
 
 def _write_cpu_info(root: Path) -> None:
-    """Write /proc/cpuinfo of the emulated processor, which QEMU reads instead of the host's."""
+    """Write the file that QEMU shows instead of the host's /proc/cpuinfo."""
     blocks = [CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1)]
     (root / "proc").mkdir()
     (root / "proc/cpuinfo").write_text("\n".join(blocks))
@@ -126,12 +124,12 @@ def _command(path: Path, python: str) -> tuple[str, ...]:
 
 
 class _SizeWatcher:
-    """Look, while a block runs, how large a folder has become, and call `step` for each megabyte, up to `SIZE_MB`."""
+    """While a block runs, call `on_progress` for each megabyte that a folder grows, up to `SIZE_MB`."""
 
-    def __init__(self, folder: Path, step: OnProgress) -> None:
+    def __init__(self, folder: Path, on_progress: OnProgress) -> None:
         self._folder = folder
-        self._step = step
-        self._told = 0
+        self._on_progress = on_progress
+        self._reported_mb = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -143,24 +141,24 @@ class _SizeWatcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(LOOK_S):
-            now = min(_size_bytes(self._folder) // 10**6, SIZE_MB)
-            for _ in range(now - self._told):
-                self._step()
-            self._told = max(self._told, now)
+        while not self._ended.wait(POLL_S):
+            size_mb = min(_size_bytes(self._folder) // 10**6, SIZE_MB)
+            for _ in range(size_mb - self._reported_mb):
+                self._on_progress()
+            self._reported_mb = max(self._reported_mb, size_mb)
 
 
 def folder_size_mb(folder: Path) -> int:
-    """Return the size of the folder."""
+    """Return a folder's size."""
     return _size_bytes(folder) // 10**6
 
 
 def _size_bytes(folder: Path) -> int:
     total = 0
-    for where, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(where, name)).st_size  # noqa: PTH118  thousands of files, often
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118  thousands of files, often
             except OSError:
                 continue
     return total

@@ -1,4 +1,4 @@
-"""Python environments of their own, for runtimes that the one at hand does not have; made once and kept."""
+"""Python environments for runtimes that this Python does not have, each built once."""
 
 import hashlib
 import platform
@@ -24,35 +24,33 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def prepare_device(
     device: Device, *, fresh: bool = False, on_create: Callable[[Sequence[str]], object] = lambda _: None
 ) -> Device:
-    """Return the device resolved to its machine, with the Python of the environment that it `requires`.
+    """Resolve the device's machine, and build the environment that it `requires`, if it is missing or `fresh`.
 
-    The environment is made if it is not there yet, or if `fresh`.
-
-    `making` is told what it is made of, if it is.
+    The returned device's `gateway` names the environment's Python. `on_create` gets the packages before a build.
 
     Raises:
         DeviceFileError: its `gateway` names a variable that is not set.
-        RuntimeUnavailable: a package cannot be installed, or the device is, or needs, another machine.
+        RuntimeUnavailable: a package cannot be installed, or the device needs another machine.
         FileError: the cache's folder is not writable.
     """
     device = resolve_gateway(expand_variables(device))
     here = device.gateway == "popen"
     if device.is_fleet:
         raise UnreachableError(
-            f"device {device.name}: only `mnbench run` hands work to a fleet",
+            f"device {device.name}: only `mnbench run` can use a fleet",
             hint="reach the board by ssh: docs/devices.md",
         )
     if here and device.systems and platform.system() not in device.systems:
         raise RuntimeUnavailable(
             f"device {device.name}: needs {' or '.join(device.systems)}, and this is {platform.system()}",
-            hint="run mnbench there, or give a profile that extends it a `gateway` to such a machine",
+            hint="run mnbench on such a machine, or write a device file that extends this one and sets `gateway`",
         )
     if not device.requires:
         return device
     if not here:
         raise RuntimeUnavailable(
             f"device {device.name}: {' '.join(device.requires)} is not installed on other machines",
-            hint="make it there, and name its Python in `gateway`, with `requires = []`: "
+            hint="create the environment on the device, set `gateway` to its Python, and set `requires = []`: "
             f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(required_packages(device))}",
         )
     packages, no_deps = required_packages(device), device.requires_no_deps
@@ -63,32 +61,29 @@ def prepare_device(
 
 
 def with_packages(device: Device, packages: Sequence[str]) -> Device:
-    """Return the device with these packages in its environment, in place of others of the same name."""
+    """Add packages to the device's environment; they replace others of the same name."""
     if not packages:
         return device
     names = [distribution_name(package) for package in packages]
-    texts = [text for text in device.requires if distribution_name(text) not in names]
+    required = [package for package in device.requires if distribution_name(package) not in names]
     if not device.requires and not any(name.startswith(device.runtime) for name in names):
-        texts = [device.runtime]
-    alone = [text for text in device.requires_no_deps if distribution_name(text) not in names]
-    own = [
-        package
-        for package in packages
-        if distribution_name(package) not in map(distribution_name, device.requires_no_deps)
-    ]
-    alone += [package for package in packages if package not in own]
-    return msgspec.structs.replace(device, requires=(*texts, *own), requires_no_deps=tuple(alone))
+        required = [device.runtime]
+    no_deps = [package for package in device.requires_no_deps if distribution_name(package) not in names]
+    known_no_deps = set(map(distribution_name, device.requires_no_deps))
+    for package in packages:
+        (no_deps if distribution_name(package) in known_no_deps else required).append(package)
+    return msgspec.structs.replace(device, requires=tuple(required), requires_no_deps=tuple(no_deps))
 
 
 def is_used_by(package: str, device: Device) -> bool:
-    """Whether the package is the device's runtime, a build of it, or one of those that it requires."""
+    """Return whether the package is the device's runtime, a build of it, or required by the device."""
     name = distribution_name(package)
     known = map(distribution_name, (*device.requires, *device.requires_no_deps))
     return name in known or name == device.runtime or name.startswith(f"{device.runtime}-")
 
 
 def required_packages(device: Device) -> tuple[str, ...]:
-    """Return the packages of the device's environment; the worker always needs numpy."""
+    """Return the packages of the device's environment; every worker needs numpy."""
     return (*device.requires, "numpy")
 
 
@@ -99,9 +94,9 @@ def distribution_name(requirement: str) -> str:
 
 
 def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
-    """Return the folder of such an environment."""
+    """Return the folder of such an environment, which exists or not."""
     facts = "\n".join(
-        [*sorted(requirements), *sorted(f"{no_dep} alone" for no_dep in no_deps), sys.version, sys.platform]
+        [*sorted(requirements), *sorted(f"{package} alone" for package in no_deps), sys.version, sys.platform]
     )
     return (folder or cache_folder() / "environments") / hashlib.sha256(
         f"{facts}\n{sys.executable}".encode()
@@ -111,10 +106,9 @@ def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Pa
 def create_environment(
     *requirements: str, no_deps: Sequence[str] = (), fresh: bool = False, folder: Path | None = None
 ) -> Path:
-    """Create an environment with these packages (`onnxruntime==1.30.0`, `numpy`) and return its Python.
+    """Build an environment of these packages, unless it exists and not `fresh`; return its Python.
 
-    Packages that go there `alone` bring none that they depend on. It is made by uv where that is installed, or else by
-    venv and pip; who comes second waits for the first. What a crash leaves behind is made anew.
+    Packages of `no_deps` are installed without their dependencies. uv is used if installed, else venv and pip.
 
     Raises:
         RuntimeUnavailable: a package cannot be installed.
@@ -147,5 +141,5 @@ def _run(command: Sequence[str], requirements: Sequence[str]) -> None:
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no message"]
         raise RuntimeUnavailable(
             f"{' '.join(requirements)} cannot be installed: {errors[-1][:200]}",
-            hint="name a version that exists for this Python, and see that the package index can be reached",
+            hint="name a version that exists for this Python, and check that the package index can be reached",
         )

@@ -1,4 +1,4 @@
-"""Architectures and devices as lists."""
+"""Tables of graphs and of devices."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,11 +14,11 @@ from mnbench.targets.device import Device
 from mnbench.targets.readiness import Readiness
 
 SENTENCE_KEYS = {"install_hint": "to get it", "tested": "tested"}
-"""Keys of a profile that are sentences."""
+"""Keys of a device file that hold sentences, and how a note introduces them."""
 
 
 def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
-    """Return one row per graph."""
+    """One row per graph."""
     columns = [
         Column[Any](name="graph", value=lambda a: a.name, left=True),
         Column[Any](name="short", left=True),
@@ -37,7 +37,7 @@ def graph_to_dict(architecture: Architecture) -> dict[str, Any]:
 
 
 def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Device, Readiness]]:
-    """Return one row per device; the command that makes it ready is in its row, or below if it is long."""
+    """One row per device. Long hints are notes below the table."""
     longer: dict[str, list[str]] = {}
     for device, state in devices:
         if not state.ready and state.command and not state.command.startswith("mnbench "):
@@ -61,7 +61,7 @@ def device_to_dict(device: Device, state: Readiness) -> dict[str, Any]:
 
 
 def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
-    """Return one row per key that the device file sets."""
+    """One row per key of the device file that is not empty."""
     rows: list[tuple[str, str]] = []
     facts: dict[str, Any] = msgspec.to_builtins(device)
     for key, value in facts.items():
@@ -76,7 +76,7 @@ def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]
 
 
 def key_value_table(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
-    """Return a table of keys and values."""
+    """One row per key, with its value."""
     columns = [
         Column[Any](name=key, value=lambda pair: pair[0], left=True),
         Column[Any](name="value" if key == "key" else "found", value=lambda pair: pair[1], left=True),

@@ -1,4 +1,4 @@
-"""Whether a device can be measured on, told fast: nothing is started, and no runtime imported."""
+"""Check quickly whether a device is ready: no process starts, and no runtime is imported."""
 
 import platform
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mnbench.worker.host.installed import find_distribution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """`ready`, or the one `command` that makes a device so. `reason` is why nothing does, or where it is."""
+    """`ready`, or the `command` that makes the device ready. `reason` says why it cannot be, or where it runs."""
 
     ready: bool
     command: str = ""
@@ -22,14 +22,14 @@ class Readiness:
 
     @property
     def text(self) -> str:
-        """Return the text for a table."""
+        """The state in one cell of a table."""
         if self.ready:
             return f"ready, {self.reason}" if self.reason else "ready"
         return ": ".join(part for part in (self.reason, self.command) if part)
 
 
 def check_readiness(device: Device) -> Readiness:
-    """Check without starting anything whether a device looks ready; `mnbench devices probe` proves it."""
+    """Return what can be seen from here. Only `mnbench devices probe` proves that a device works."""
     probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
     if elsewhere := _elsewhere(device, probe):
         return elsewhere
@@ -44,7 +44,7 @@ def check_readiness(device: Device) -> Readiness:
 
 
 def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
-    """Check a device on another machine."""
+    """Return the readiness of a device that is not this machine."""
     if device.is_fleet:
         return Readiness(ready=False, command=device.install_hint)
     target = resolve_target(device)
@@ -58,7 +58,7 @@ def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
 
 
 def _here(device: Device, probe: Readiness) -> Readiness:
-    """Check a device that this Python runs."""
+    """Return the readiness of a device that runs in this Python."""
     distribution = find_distribution(device.runtime)
     library = runtime_facts(device.runtime).provider_libraries.get(device.provider)
     if distribution and library is not None and (not library or _holds(distribution, library)):

@@ -1,4 +1,4 @@
-"""What `--device arm64` means: this machine, a board, or an emulated processor."""
+"""Resolve the machine that a device means: this one, a board, or for `--device arm64` also an emulated processor."""
 
 import os
 import platform
@@ -15,14 +15,14 @@ from mnbench.targets.device import Device
 
 BOARD_VARIABLE = "MNBENCH_ARM64"
 ARM64_NAMES = ("arm64", "aarch64")
-"""What systems call such a machine."""
+"""Names that operating systems give to this machine type."""
 
 TargetKind: TypeAlias = Literal["here", "board", "emulated", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a device's worker runs. `board` is what the environment calls it."""
+    """Where a device's worker runs. `board` is the user and host that the environment variable names."""
 
     kind: TargetKind
     gateway: str = ""
@@ -30,22 +30,22 @@ class Target:
 
 
 def choose_target(device: Device, *, machine: str, board: str, emulator: str) -> Target:
-    """Choose this machine if it fits, else the board, else the emulator; the device's own gateway comes first.
+    """Choose the device's own gateway, else this machine if it fits, else the board, else the emulator.
 
-    `board` is `user@host`, or `user@host//python=/opt/bin/python3`; `emulator` a gateway. Empty: there is none.
+    `board` is `user@host`, or `user@host//python=/opt/bin/python3`; `emulator` is a gateway. Either may be empty.
     """
     if device.gateway != "popen":
         return Target(kind="board", gateway=device.gateway)
     if not device.machine or machine.lower() in ARM64_NAMES:
         return Target(kind="here", gateway=device.gateway)
     if board:
-        more = "" if "//python=" in board else "//python=python3"
-        return Target(kind="board", gateway=f"ssh={board}{more}", board=board.partition("//")[0])
+        suffix = "" if "//python=" in board else "//python=python3"
+        return Target(kind="board", gateway=f"ssh={board}{suffix}", board=board.partition("//")[0])
     return Target(kind="emulated", gateway=emulator) if emulator else Target(kind="unavailable")
 
 
 def resolve_target(device: Device) -> Target:
-    """Choose the target from this machine's processor, its environment variables and the installed emulator."""
+    """Choose by this machine's type, its environment variable, and whether the emulator is built."""
     emulator = emulation.emulator_path()
     return choose_target(
         device,
@@ -56,15 +56,15 @@ def resolve_target(device: Device) -> Target:
 
 
 def emulator_gateway(folder: os.PathLike[str]) -> str:
-    """Return the gateway specification of the emulated Python in this folder."""
+    """Return the gateway that starts the emulated Python in this folder."""
     return f"popen//python={shlex.join(emulation.emulator_command(folder))}"
 
 
 def resolve_gateway(device: Device) -> Device:
-    """Return the device with the gateway to its target.
+    """Return the device with the gateway to its machine.
 
     Raises:
-        RuntimeUnavailable: there is no such machine; the hint says what makes one.
+        RuntimeUnavailable: there is no such machine; the hint lists the choices.
     """
     target = resolve_target(device)
     if target.kind == "unavailable":

@@ -1,4 +1,4 @@
-"""Starts a Python: of this machine, or of one that ssh reaches. Why it did not start is one line with a hint."""
+"""Start a Python on this machine or over ssh, and explain in one line why it did not start."""
 
 import re
 import shlex
@@ -18,13 +18,13 @@ from mnbench.errors import UnreachableError, first_line
 from mnbench.targets.device import Device
 
 START_TIMEOUT_S = 30.0
-"""How long a device may take to start a Python: boards on a slow line, emulators."""
+"""Time limit for starting a Python; boards on slow connections and emulators need long."""
 
 SSH = (
     "ssh",
-    *("-o", "BatchMode=yes"),  # it asks nobody for passwords, or whether a host key may be trusted
+    *("-o", "BatchMode=yes"),  # never prompts for a password or a host key
     *("-o", "ConnectTimeout=10"),
-    *("-o", "ServerAliveInterval=15"),  # a line that is cut is noticed
+    *("-o", "ServerAliveInterval=15"),  # a broken connection is noticed
     *("-o", "ServerAliveCountMax=2"),
 )
 
@@ -33,33 +33,33 @@ BOOTSTRAP = (
     f"import sys;sys.version_info>={OLDEST}or sys.exit('Python %d.%d is too old'%sys.version_info[:2]);"
     "exec(eval(sys.stdin.readline()))"
 )
-"""Takes execnet's own source from its input, as any Python can tell its version."""
+"""Check Python's version, then run execnet's source from standard input."""
 
 START_FAILURES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": (
-        "its host key is not the one that is known",
-        "if it was set up anew: ssh-keygen -R HOST, and then connect once by hand",
+        "its host key has changed",
+        "if it was reinstalled: ssh-keygen -R HOST, then connect once by hand",
     ),
     "Host key verification failed": (
-        "its host key is not known",
+        "its host key is unknown",
         "connect once by hand, and compare the key that ssh shows with the device's own",
     ),
-    r"Permission denied \(": ("it lets nobody in", "ssh must get in without a password: ssh-copy-id USER@HOST"),
-    "Could not resolve": ("there is no such host", "mend the host's name in `gateway`, or in ~/.ssh/config"),
+    r"Permission denied \(": ("SSH authentication failed", "ssh must log in without a password: ssh-copy-id USER@HOST"),
+    "Could not resolve": ("unknown host", "fix the host's name in `gateway`, or in ~/.ssh/config"),
     "Python .* is too old": ("", "mnbench needs Python 3.9 or newer there: name one in `gateway`, after //python="),
     "not found$|No such file or directory$": (
-        "there is no such Python",
+        "Python was not found",
         "install Python 3.9 or newer there, or name it in `gateway`, after //python=",
     ),
 }
-"""Of what ssh, shells and Python say on stderr, what it means, and what to do."""
+"""Patterns in the stderr of ssh, shells and Python; what each means, and what to do."""
 
 
 class Process(gateway_base.Popen2IO):
-    """A child of this process whose Python becomes a gateway; what it prints to stderr is kept, for when it fails."""
+    """A child process whose Python becomes a gateway; its stderr is kept to explain a failure."""
 
     def __init__(self, command: list[str], execmodel: Any) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  it is read after the process has ended
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  read after the process has ended
         weakref.finalize(self, self._stderr.close)
         self.popen = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
@@ -68,13 +68,13 @@ class Process(gateway_base.Popen2IO):
         super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Return the exit code; None while the process runs."""
+        """Return its exit code; None while it runs."""
         with suppress(subprocess.TimeoutExpired):
             return self.popen.wait(timeout)
         return None
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.popen.kill()
 
     def stderr_lines(self) -> list[str]:
@@ -84,7 +84,7 @@ class Process(gateway_base.Popen2IO):
 
 
 def _close(popen: subprocess.Popen[bytes]) -> None:
-    """Close the process's streams."""
+    """Close the process's pipes."""
     popen.poll()
     for stream in (popen.stdin, popen.stdout):
         with suppress(OSError, ValueError):
@@ -93,30 +93,30 @@ def _close(popen: subprocess.Popen[bytes]) -> None:
 
 
 def start_command(specification: Any, environment: Mapping[str, str]) -> list[str]:
-    """Return the command that starts Python with these variables, which the C library must see from the start."""
+    """Return the command that starts Python with these variables; execnet sets them too late for the C library."""
     if specification.ssh:
         python = " ".join([*map(shlex.quote, env_command(environment)), specification.python or "python3"])
         config = ["-F", specification.ssh_config] if specification.ssh_config else []
         return [*SSH, *config, *specification.ssh.split(), f"{python} -c {shlex.quote(BOOTSTRAP)}"]
     windows = sys.platform == "win32"
-    # Backslashes of paths are no escapes.
+    # Backslashes in paths are not escapes.
     supplied = (specification.python or "").replace("\\", "/" if windows else "\\")
     python = shlex.split(supplied) or [sys.executable]
     return [*([] if windows else env_command(environment)), *python, "-u", "-c", BOOTSTRAP]
 
 
 def env_command(environment: Mapping[str, str]) -> list[str]:
-    """Return the prefix that sets these variables for a command."""
+    """Return the words before a command that give it these variables."""
     return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
 
 
 def start_gateway(group: Any, start_process: Callable[[], Any], specification: Any, device: Device) -> Any:
-    """Start a process as a gateway of the group; kill it if it does not answer.
+    """Start a process and make it a gateway of the group; kill it if it does not answer.
 
-    While the process is made signals wait. SIGINT stays blocked in it: Ctrl-C is for this process to handle.
+    Signals are held back meanwhile. SIGINT stays blocked in the process: this process handles Ctrl-C.
 
     Raises:
-        UnreachableError: no Python that can be one runs there.
+        UnreachableError: no suitable Python runs there.
     """
     specification.execmodel = specification.execmodel or group.remote_execmodel.backend
     process = watch = None
@@ -129,9 +129,9 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
             watch.start()
         gateway = gateway_bootstrap.bootstrap(process, specification)
         if isinstance(process, Process) and process.wait(0) is not None:
-            raise EOFError  # noqa: TRY301  execnet takes some ends for a start
+            raise EOFError  # noqa: TRY301  execnet takes some exits for a start
         gateway.spec = specification
-        group._register(gateway)  # noqa: SLF001  what makegateway does
+        group._register(gateway)  # noqa: SLF001  as makegateway does
     except (OSError, EOFError, AssertionError) as failure:
         error = start_error(device, process, failure)
         if process:
@@ -151,14 +151,14 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
 
 @contextmanager
 def _hold_signals() -> Generator[None]:
-    """Delay Ctrl-C and SIGTERM to the block's end. The worker inherits SIGINT's mask; other threads need handlers."""
+    """Hold back SIGINT and SIGTERM until the end. The worker inherits SIGINT's mask."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    held: list[tuple[int, Any]] = []
+    pending: list[tuple[int, Any]] = []
 
     def hold(number: int, frame: Any) -> None:
-        held.append((number, frame))
+        pending.append((number, frame))
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
@@ -171,12 +171,12 @@ def _hold_signals() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number, frame in held[:1]:
+        for number, frame in pending[:1]:
             handlers[signal.Signals(number)](number, frame)
 
 
 def start_error(device: Device, process: Any, failure: BaseException) -> UnreachableError:
-    """Return the error of a process that did not become a gateway, from its last output."""
+    """Explain from its stderr why a process did not become a gateway."""
     ended = process.wait(1.0) if isinstance(process, Process) else None
     lines = process.stderr_lines() if ended is not None else []
     for sign, (meaning, hint) in START_FAILURES.items():
@@ -184,7 +184,7 @@ def start_error(device: Device, process: Any, failure: BaseException) -> Unreach
         if text:
             return UnreachableError(": ".join(filter(None, (f"device {device.name}", meaning, text))), hint=hint)
     if isinstance(failure, AssertionError):
-        reason = "it prints something before Python answers"
+        reason = "the remote shell prints text before Python starts; remove it from the shell's start-up files"
     elif ended == -signal.SIGKILL:
         reason = f"no answer within {START_TIMEOUT_S:g} s"
     else:
@@ -193,7 +193,7 @@ def start_error(device: Device, process: Any, failure: BaseException) -> Unreach
 
 
 def cannot_start(device: Device, reason: str) -> UnreachableError:
-    """Return the error of a gateway that does not start."""
+    """Return the error for a gateway that does not start."""
     return UnreachableError(
         f"device {device.name}: cannot start `{device.gateway}`: {reason}",
         hint=f"fix `gateway` in its device file: mnbench devices show {device.name}",

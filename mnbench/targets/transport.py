@@ -1,4 +1,4 @@
-"""Starts a worker on the device, carries its source there, and asks it what it is for."""
+"""Start a worker on the device, send it its source, and ask it a request."""
 
 import shlex
 import signal
@@ -30,12 +30,12 @@ def call_worker(
     on_heartbeat: Callable[[dict[str, Any]], object] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Send one request to a fresh process on the device. `on_heartbeat` gets the messages before the answer.
+    """Send one request to a new process on the device. `on_heartbeat` gets the messages before the answer.
 
-    The process starts with the variables of `environment`, and of the device's own, beside those that it would have.
+    The process gets the variables of `environment` and of the device in addition to its own.
 
     Raises:
-        UnreachableError: the device's Python cannot be started, or cannot become a worker.
+        UnreachableError: the device's Python cannot be started, or cannot run the worker.
         RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
         TrialError: the worker crashed, hung or failed.
     """
@@ -50,7 +50,7 @@ def call_worker(
 
 
 class Worker:
-    """A worker that is ready for its request, or in the midst of one."""
+    """A worker that waits for its request, or handles it."""
 
     def __init__(self, gateway: Any, device: Device, timeout_s: float) -> None:
         self._gateway = gateway
@@ -59,7 +59,7 @@ class Worker:
         self._channel = _worker(gateway, device)
 
     def send(self, message: Any) -> None:
-        """Tell it something.
+        """Send a message to the worker.
 
         Raises:
             TrialError: it has ended.
@@ -70,10 +70,10 @@ class Worker:
             raise _exit_error(self._gateway, self._device) from failure
 
     def receive(self, expected_s: float = 0.0) -> Any:
-        """Receive the next message; `expected_s` is the expected time until it comes.
+        """Return the worker's next message, which may take `expected_s`.
 
         Raises:
-            RuntimeUnavailable, TrialError: it lacks the runtime; it crashed, hung or failed.
+            RuntimeUnavailable, TrialError: it lacks the runtime, or crashed, hung or failed.
         """
         try:
             answer = self._channel.receive(self._timeout_s + 2 * expected_s)
@@ -85,7 +85,9 @@ class Worker:
         except (EOFError, OSError) as failure:
             raise _exit_error(self._gateway, self._device) from failure
         except execnet.RemoteError as failure:
-            raise TrialError(_last_line(failure), hint="run the cell alone to see whether it repeats") from failure
+            raise TrialError(
+                _last_line(failure), hint="run this model alone to see whether it fails again"
+            ) from failure
         if isinstance(answer, dict) and "error" in answer:
             raise _refusal_error(cast("dict[str, Any]", answer), self._device)
         return cast("Any", answer)
@@ -93,27 +95,27 @@ class Worker:
 
 @contextmanager
 def open_worker(device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Generator[Worker]:
-    """Start a fresh process on the device, which ends with the block.
+    """Start a new process on the device, which ends with the block.
 
     Raises:
-        UnreachableError: the device's Python cannot be started, or cannot become a worker.
+        UnreachableError: the device's Python cannot be started, or cannot run the worker.
     """
     with _open_gateway(device, {**(environment or {}), **device.environment}) as gateway:
         yield Worker(gateway, device, timeout_s)
 
 
 def shares_files(device: Device) -> bool:
-    """Whether the worker sees the files of this process: it is a Python of this machine, and no container."""
+    """Return whether the worker can read this process's files: a Python of this machine, not in a container."""
     specification = execnet.XSpec(device.gateway)
     command = shlex.split(specification.python or sys.executable)
     return bool(specification.popen and not specification.chdir and len(command) == 1 and Path(command[0]).is_file())
 
 
 def provide_file(device: Device, path: Path) -> str | bytes:
-    """Return what a worker gets for a file of this process: its path here or there, or its content.
+    """Return what a worker gets for a file: its path here, its path there after an upload, or its content.
 
     Raises:
-        TrialError: the device has no room for it.
+        TrialError: the device has no space for it.
         UnreachableError: the device cannot be reached.
     """
     if shares_files(device):
@@ -125,25 +127,26 @@ def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
         hints = {
-            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else _get(device),
-            "provider": device.install_hint or f"install a build of {device.runtime} that has it, and what it needs",
-            "cores": "name cores that this device has and allows, with --cores",
+            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else _install_hint(device),
+            "provider": device.install_hint
+            or f"install a build of {device.runtime} with this provider, and the libraries it needs",
+            "cores": "name cores that this device has and allows: --cores",
         }
         return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
     return TrialError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
-def _get(device: Device) -> str:
-    """Return the hint that says how to install the runtime."""
-    where = "" if shares_files(device) else "on the device: "
-    return where + (device.install_hint or f"pip install {device.runtime}")
+def _install_hint(device: Device) -> str:
+    """Return how to install the runtime."""
+    prefix = "" if shares_files(device) else "on the device: "
+    return prefix + (device.install_hint or f"pip install {device.runtime}")
 
 
 def _worker(gateway: Any, device: Device) -> Any:
-    """Return a channel to a worker that is ready for its request.
+    """Open a channel to a worker that waits for its request.
 
     Raises:
-        UnreachableError: what runs there is no Python that can be one.
+        UnreachableError: the process cannot run the worker.
     """
     try:
         channel = gateway.remote_exec(bootstrap)
@@ -152,19 +155,19 @@ def _worker(gateway: Any, device: Device) -> Any:
         channel.receive(START_TIMEOUT_S)
     except (EOFError, OSError, execnet.RemoteError, channel_timeout()) as failure:
         raise UnreachableError(
-            f"device {device.name}: no worker starts behind `{device.gateway}`: {_last_line(failure)}",
-            hint="the device needs Python 3.9 or newer and numpy",
+            f"device {device.name}: no worker starts on `{device.gateway}`: {_last_line(failure)}",
+            hint="install Python 3.9 or newer and numpy on the device",
         ) from failure
     return channel
 
 
 def _last_line(failure: BaseException) -> str:
-    """Return the last line of a message, which names the error of a traceback."""
+    """Return the last line of a message: in a traceback, the error."""
     return next(reversed(str(failure).strip().splitlines()), type(failure).__name__)
 
 
 def channel_timeout() -> type[Exception]:
-    """Return execnet's timeout class, which only its channel names."""
+    """Return execnet's time-out error, which only a channel names."""
     return execnet.gateway_base.Channel.TimeoutError
 
 
@@ -186,12 +189,12 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
 
 
 def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
-    """Return a gateway like `Group.makegateway`, but kill its process if it does not answer."""
+    """Make a gateway like `Group.makegateway`, but kill its process if it does not answer."""
     specification = execnet.XSpec(device.gateway)
     if specification.ssh:
-        # Workers are children of what keeps the connection: it tells how they end, and ends them.
-        keeper = connection_to(device)
-        return start_gateway(group, lambda: keeper.start_process(specification, environment), specification, device)
+        # Workers are children of the connection's process, which reports their exit codes and ends them.
+        connection = connection_to(device)
+        return start_gateway(group, lambda: connection.start_process(specification, environment), specification, device)
     if specification.popen:
         command = start_command(specification, environment)
         return start_gateway(group, lambda: Process(command, group.execmodel), specification, device)
@@ -199,25 +202,25 @@ def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
 
 
 def _exit_error(gateway: Any, device: Device) -> TrialError:
-    """Return the error of a worker that ended, as far as it is known here."""
-    process = gateway._io  # noqa: SLF001  execnet keeps the exit status nowhere else
+    """Explain why the worker's process ended."""
+    process = gateway._io  # noqa: SLF001  execnet keeps the exit status only there
     code = process.wait(END_S) if isinstance(process, (Process, RemoteProcess)) else None
     if isinstance(process, RemoteProcess) and code is None and (lost := connection_loss(device)):
         return TrialError(lost, hint=LOST_HINT)
-    again = "run the cell alone to see whether it repeats"
-    said = process.stderr_lines() if isinstance(process, Process) and code else []
-    more = f": {said[-1][:200]}" if said else ""
+    hint = "run this model alone to see whether it fails again"
+    lines = process.stderr_lines() if isinstance(process, Process) and code else []
+    reason = f": {lines[-1][:200]}" if lines else ""
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return TrialError(
-            f"the worker was killed by {name}{': out of memory?' if name == 'SIGKILL' else more}", hint=again
+            f"the worker was killed by {name}{': out of memory?' if name == 'SIGKILL' else reason}", hint=hint
         )
-    how = f"with exit code {code}{more}" if code is not None else "without a word"
-    return TrialError(f"the worker on {device.name} ended {how}", hint=again)
+    how = f"with exit code {code}{reason}" if code is not None else "without output"
+    return TrialError(f"the worker on {device.name} exited {how}", hint=hint)
 
 
 def _worker_sources() -> dict[str, tuple[bool, str]]:
-    """Return every module of the worker: its name there, whether it is a package, and its source."""
+    """Return every module of the worker by its name there: whether it is a package, and its source."""
     entries: dict[str, tuple[bool, str]] = {}
 
     def collect(folder: Any, name: str) -> None:

@@ -20,7 +20,7 @@ def serve(channel: Any) -> None:
     except ImportError as failure:
         channel.send({"error": f"{failure.name} cannot be imported: {failure}", "unavailable": "runtime"})
     except Unavailable as failure:
-        channel.send({"error": str(failure), "unavailable": failure.what})
+        channel.send({"error": str(failure), "unavailable": failure.missing})
     except Refused as failure:
         channel.send({"error": str(failure), "unavailable": None})
     except MemoryError:

@@ -40,7 +40,7 @@ def load_runtime(request: dict[str, Any]) -> Any:
     try:
         return import_module(f"{__package__}.runtimes.{request['runtime']}")
     except ImportError as failure:
-        raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", what="runtime") from failure
+        raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", missing="runtime") from failure
 
 
 def open_session(runtime: Any, request: dict[str, Any], *, cores: int, **options: Any) -> OpenSession:
@@ -123,7 +123,7 @@ def bind(cores: list[int]) -> None:
     except (AttributeError, OSError, ValueError, OverflowError) as failure:
         refused, reason = set(cores), str(failure)
     if refused:
-        raise Unavailable(f"cannot be bound to cores {', '.join(map(str, sorted(refused)))}: {reason}", what="cores")
+        raise Unavailable(f"cannot be bound to cores {', '.join(map(str, sorted(refused)))}: {reason}", missing="cores")
 
 
 def pack_array(array: Any) -> tuple[str, tuple[int, ...], bytes]:

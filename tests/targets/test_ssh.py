@@ -168,7 +168,7 @@ def test_a_lost_connection_costs_its_cell(board, device, measure_codes, then):
     ("code", "expected"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the worker was killed by SIGKILL: out of memory?"),
-        ("import os; os._exit(3)", "the worker on board ended with exit code 3"),
+        ("import os; os._exit(3)", "the worker on board exited with exit code 3"),
         ("raise MemoryError", "out of memory"),
     ],
 )
@@ -226,11 +226,11 @@ def test_a_hang_there_is_ended(board, device, measure_codes, hang):
 @pytest.mark.parametrize(
     ("host", "message", "hint"),
     [
-        ("stranger", "its host key is not known: ", "connect once by hand"),
-        ("changed", "its host key is not the one that is known: ", "ssh-keygen -R"),
-        ("locked", "it lets nobody in: ", "ssh-copy-id"),
+        ("stranger", "its host key is unknown: ", "connect once by hand"),
+        ("changed", "its host key has changed: ", "ssh-keygen -R"),
+        ("locked", "SSH authentication failed: ", "ssh-copy-id"),
         ("closed", "Connection refused", "mnbench devices show board"),
-        ("no-such-host.invalid", "there is no such host: ", "~/.ssh/config"),
+        ("no-such-host.invalid", "unknown host: ", "~/.ssh/config"),
     ],
 )
 def test_a_board_that_cannot_be_reached(board, make_device, host, message, hint):
@@ -246,7 +246,7 @@ def test_a_board_that_cannot_be_reached(board, make_device, host, message, hint)
 
 def test_no_python_there(board, make_device):
     """A Python that is not there is told with what the shell says."""
-    with pytest.raises(UnreachableError, match=r"there is no such Python: .*(not found|No such file)") as caught:
+    with pytest.raises(UnreachableError, match=r"Python was not found: .*(not found|No such file)") as caught:
         transport.call_worker(make_device(name="board", gateway=board.gateway(python="/no/python")), LOOK, timeout_s=20)
     assert "//python=" in caught.value.hint
 
@@ -266,7 +266,7 @@ def test_python_there_is_too_old(board, make_device, wrapped):
 
 def test_a_talkative_shell(board, make_device, wrapped):
     """What a login prints before Python answers is the reason that is told."""
-    with pytest.raises(UnreachableError, match="it prints something before Python answers"):
+    with pytest.raises(UnreachableError, match="the remote shell prints text before Python starts"):
         transport.call_worker(
             make_device(name="board", gateway=board.gateway(python=wrapped("echo Welcome"))), LOOK, timeout_s=20
         )

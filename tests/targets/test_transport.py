@@ -162,7 +162,7 @@ def test_a_model_of_text_is_one_error(invoke, workspace, kinds):
     result = invoke("run", cast(workspace, *kinds), *ONCE)
 
     assert 1 == result.exit_code
-    assert "Error: cast: an input or output is no number" == result.stderr.splitlines()[0]
+    assert "Error: cast: an input or output is not numeric" == result.stderr.splitlines()[0]
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT16, TensorProto.UINT32, TensorProto.BOOL, TensorProto.DOUBLE])

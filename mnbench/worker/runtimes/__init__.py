@@ -26,19 +26,19 @@ from pathlib import Path
 from typing import Any, Generator
 
 CONVERTER_S = 240.0
-"""How long a converter may take; mnbench waits a little longer for its answer."""
+"""Time limit for a converter; mnbench waits a little longer for the answer."""
 
 
-class Unavailable(Exception):  # noqa: N818  the state, not the fault, is what the user mends
-    """The device cannot be measured as its profile says: `what` is missing there, or refuses to be used."""
+class Unavailable(Exception):  # noqa: N818  a state that the user can change
+    """The device cannot be measured as its file says: `missing` is absent there, or cannot be used."""
 
-    def __init__(self, message: str, *, what: str) -> None:
+    def __init__(self, message: str, *, missing: str) -> None:
         super().__init__(message)
-        self.what = what
+        self.missing = missing
 
 
-class Refused(Exception):  # noqa: N818  no fault of ours: the message says it all
-    """The runtime does not take this model, or not in this way."""
+class Refused(Exception):  # noqa: N818  the runtime's limit, not a defect
+    """The runtime does not support this model or request."""
 
 
 def read_literals(runtime: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def read_literals(runtime: str) -> dict[str, Any]:
 
 @contextmanager
 def as_file(model: bytes | str) -> Generator[Path, None, None]:
-    """Return a model's file: its own, or a temporary one for runtimes that read only files."""
+    """Yield a model's file, for runtimes that read only files: its own, or a temporary one."""
     if isinstance(model, str):
         yield Path(model)
         return
@@ -69,7 +69,7 @@ def as_file(model: bytes | str) -> Generator[Path, None, None]:
 
 
 def run_converter(command: list[str], output: Path) -> bytes:
-    """Run a converter in a separate process, because it may crash and print, and return its output."""
+    """Run a converter in its own process, since it may crash and prints text; return the file that it writes."""
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -80,9 +80,9 @@ def run_converter(command: list[str], output: Path) -> bytes:
             timeout=CONVERTER_S,
         )
     except subprocess.TimeoutExpired as failure:
-        raise Refused(f"the converter was not done after {CONVERTER_S:g} s") from failure
+        raise Refused(f"the converter did not finish within {CONVERTER_S:g} s") from failure
     if done.returncode or not output.exists():
         lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-        said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it says nothing")
-        raise Refused(f"cannot be converted (exit code {done.returncode}): {said[:200]}")
+        line = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no output")
+        raise Refused(f"cannot be converted (exit code {done.returncode}): {line[:200]}")
     return output.read_bytes()

@@ -1,4 +1,4 @@
-"""MNN on the CPU; its own converter turns ONNX into what it reads."""
+"""MNN on the CPU; its own converter converts ONNX."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Callable
 
-import MNN as _MNN  # pyright: ignore[reportMissingImports]  it has an environment of its own
+import MNN as _MNN  # pyright: ignore[reportMissingImports]  it is in its own environment
 import numpy as np
 
 from . import Refused, Unavailable, as_file, run_converter
 
-MNN: Any = _MNN  # it ships no types
+MNN: Any = _MNN  # it has no types
 
 DISTRIBUTIONS = ("MNN",)
 LIBRARY = "_mnncengine"
@@ -23,17 +23,17 @@ PROVIDER_LIBRARIES = {"CPU": ""}
 SETTING_PREFIXES = ("precision", "memory", "power")
 
 CONVERTER = "import sys, _tools; _tools.mnnconvert(sys.argv)"
-"""The program `mnnconvert` as its wheel has it also installs what reports each conversion to MNN's makers."""
+"""The wheel's own program `mnnconvert` also reports each conversion to MNN's makers."""
 
 BACKENDS = {0: "CPU", 13: "CPU"}
-"""MNN's numbers of its backends; 13 is the CPU with instructions beyond the least."""
+"""MNN's numbers of its backends; 13 is the CPU with newer instructions."""
 
 BACKENDS_OF_SESSION = 2
 FLOAT = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
 
 
 class Session:
-    """One converted model. MNN's sessions own their memory: a run copies inputs there, and outputs from there."""
+    """One converted model. MNN's sessions own their memory: a run copies inputs in and outputs out."""
 
     def __init__(
         self,
@@ -41,22 +41,22 @@ class Session:
         *,
         inputs: dict[str, Any],
         provider: str,
-        provider_options: dict[str, str],  # noqa: ARG002  its one provider has none
+        provider_options: dict[str, str],  # noqa: ARG002  its one provider has no options
         threads: int,
         options: dict[str, str],
         profile: str = "",
     ) -> None:
         if provider not in BACKENDS.values():
-            raise Unavailable(f"mnbench runs MNN on the provider CPU, and not on {provider}", what="provider")
+            raise Unavailable(f"mnbench runs MNN only on the provider CPU, not on {provider}", missing="provider")
         if any(array.dtype not in FLOAT for array in inputs.values()):
-            raise Refused("mnbench feeds MNN floating point numbers alone")
+            raise Refused("mnbench supports MNN only with floating-point inputs")
         with as_file(model) as path:
             self._net = MNN.Interpreter(str(path))
         self._session = self._net.createSession({"backend": provider, "numThread": threads, **options})
-        self._inputs = [self._bound(name, array) for name, array in inputs.items()]
+        self._inputs = [self._bind_input(name, array) for name, array in inputs.items()]
         result = list(self._net.getSessionOutputAll(self._session))
         if len(result) != 1:
-            raise Refused("mnbench reads one output from MNN, and this model has several")
+            raise Refused("mnbench supports MNN only with one output, and this model has several")
         self._output = self._net.getSessionOutput(self._session, result[0])
         shape = self._output.getShape()
         self._result = MNN.Tensor(shape, MNN.Halide_Type_Float, np.zeros(shape, np.float32), _CAFFE)
@@ -65,10 +65,10 @@ class Session:
         self._types: list[str] = []
         self._durations_ns: list[list[int]] = []
         if profile:
-            self._infer = self._watched
+            self._infer = self._run_timed
 
-    def _bound(self, name: str, array: Any) -> tuple[Any, Any]:
-        """Return the session's tensor of an input, and the array to copy there."""
+    def _bind_input(self, name: str, array: Any) -> tuple[Any, Any]:
+        """Return the session's tensor of an input, and the values to copy there."""
         tensor = self._net.getSessionInput(self._session, name)
         if tuple(tensor.getShape()) != array.shape:
             self._net.resizeTensor(tensor, array.shape)
@@ -86,42 +86,42 @@ class Session:
         self._net.runSession(self._session)
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's output as an array."""
+        """Return the last inference's output."""
         return [self._result.getNumpyData().copy()]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return no copies: it uses the CPU's memory."""
+        """Return nothing: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
         """Return all operators, which share the session's one backend."""
         backend = self._net.getSessionInfo(self._session, BACKENDS_OF_SESSION)
-        self._watched()
+        self._run_timed()
         return {BACKENDS.get(backend, f"backend {backend}"): self._names}
 
-    def _watched(self) -> None:
-        """Run one inference and time its operators from Python; 1 µs or so of each is the call."""
+    def _run_timed(self) -> None:
+        """Run one inference and time its operators from here; about 1 µs of each is the call itself."""
         names: list[str] = []
         types: list[str] = []
         times: list[int] = []
         clock = time.perf_counter_ns
 
-        def begins(_tensors: Any, operator: Any) -> bool:
+        def on_begin(_tensors: Any, operator: Any) -> bool:
             names.append(operator.getName())
             types.append(operator.getType())
             times.append(clock())
             return True
 
-        def ends(_tensors: Any, _operator: Any) -> bool:
+        def on_end(_tensors: Any, _operator: Any) -> bool:
             times[-1] = clock() - times[-1]
             return True
 
-        self._net.runSessionWithCallBackInfo(self._session, begins, ends)
+        self._net.runSessionWithCallBackInfo(self._session, on_begin, on_end)
         self._names, self._types = names, types
         self._durations_ns.append(times)
 
     def end_profile(self, *, skip: int) -> list[dict[str, Any]]:
-        """Return the operators' times in all runs except the first `skip`."""
+        """Return the operator times of the runs after the first `skip`."""
         durations = zip(*self._durations_ns[skip:])
         return [
             {"name": name, "op": op, "provider": self._provider, "tensors": 0, "duration_ns": round(median(times))}
@@ -129,12 +129,12 @@ class Session:
         ]
 
 
-def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  it keeps shapes as they are
+def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  shapes stay the model's
     """Convert the ONNX model to MNN's format."""
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.mnn"
-        asked = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(path), "--bizCode", "mnbench"]
-        return run_converter([sys.executable, "-c", CONVERTER, *asked], path)
+        arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(path), "--bizCode", "mnbench"]
+        return run_converter([sys.executable, "-c", CONVERTER, *arguments], path)
 
 
 def version() -> str:
@@ -143,7 +143,7 @@ def version() -> str:
 
 
 def build() -> str:
-    """Return the version of the converter: the runtime's own."""
+    """Return the converter of its models: its own."""
     return f"mnnconvert {version()}"
 
 

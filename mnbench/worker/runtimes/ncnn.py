@@ -1,4 +1,4 @@
-"""ncnn on the CPU; pnnx turns ONNX into what it reads. It takes one image at a time."""
+"""ncnn on the CPU; pnnx converts ONNX. It takes one image at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from . import Refused, Unavailable, as_file, run_converter
 
-ncnn: Any = _ncnn  # it ships no types
+ncnn: Any = _ncnn  # it has no types
 
 LIBRARY = "ncnn.cpython"
 READS_ONNX = False
@@ -21,11 +21,11 @@ PROVIDER_LIBRARIES = {"CPU": ""}
 SETTING_PREFIXES = ("use_",)
 
 LENGTH_BYTES = 8
-"""Of the number at a converted model's end: how long the text before it is, which follows the weights."""
+"""A converted model is weights, text, and the text's length in this many bytes."""
 
 
 class Session:
-    """One converted model; it reads the inputs where they lie."""
+    """One converted model; it reads inputs in place."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class Session:
         *,
         inputs: dict[str, Any],
         provider: str,
-        provider_options: dict[str, str],  # noqa: ARG002  its one provider has none
+        provider_options: dict[str, str],  # noqa: ARG002  its one provider has no options
         threads: int,
         options: dict[str, str],
     ) -> None:
         if provider != "CPU":
-            raise Unavailable(f"mnbench runs ncnn on the provider CPU, and not on {provider}", what="provider")
+            raise Unavailable(f"mnbench runs ncnn only on the provider CPU, not on {provider}", missing="provider")
         self._net = ncnn.Net()
         self._net.opt.use_vulkan_compute = False
         self._net.opt.num_threads = threads
@@ -50,7 +50,7 @@ class Session:
             data = path.read_bytes()
             length = int.from_bytes(data[-LENGTH_BYTES:], "little")
             text = data[-LENGTH_BYTES - length : -LENGTH_BYTES].decode()
-            # It reads the weights in the order in which the text names them, and ignores what follows.
+            # ncnn reads the weights in the text's order, and ignores the rest of the file.
             if self._net.load_param_mem(text) or self._net.load_model(str(path)):
                 raise Refused("ncnn cannot load the converted model")
         self._arrays = [np.ascontiguousarray(array[0], np.float32) for array in inputs.values()]
@@ -66,11 +66,11 @@ class Session:
         self._outputs = [extractor.extract(name)[1] for name in self._names]
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's outputs as arrays, with a batch dimension, which ncnn lacks."""
+        """Return the last inference's outputs with a batch axis, which ncnn does not have."""
         return [np.array(mat)[np.newaxis] for mat in self._outputs]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return no copies: it uses the CPU's memory."""
+        """Return nothing: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
@@ -84,17 +84,17 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
         raise Refused("ncnn takes one image at a time: --batch 1")
     module_spec = find_spec("pnnx")
     if module_spec is None or not module_spec.submodule_search_locations:
-        raise Unavailable("pnnx, which converts models for ncnn, is not installed", what="runtime")
+        raise Unavailable("pnnx, which converts models for ncnn, is not installed", missing="runtime")
     (program,) = (path for path in Path(module_spec.submodule_search_locations[0]).glob("pnnx*") if path.stem == "pnnx")
     shapes = ",".join(f"[{','.join(map(str, array.shape))}]" for array in inputs.values())
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        # It writes beside what it reads.
-        own = Path(folder) / "model.onnx"
-        own.write_bytes(source.read_bytes())
+        # pnnx writes beside the file that it reads.
+        source_copy = Path(folder) / "model.onnx"
+        source_copy.write_bytes(source.read_bytes())
         weights = run_converter(
-            [str(program), str(own), "fp16=0", f"inputshape={shapes}"], own.with_suffix(".ncnn.bin")
+            [str(program), str(source_copy), "fp16=0", f"inputshape={shapes}"], source_copy.with_suffix(".ncnn.bin")
         )
-        text = own.with_suffix(".ncnn.param").read_bytes()
+        text = source_copy.with_suffix(".ncnn.param").read_bytes()
     return weights + text + len(text).to_bytes(LENGTH_BYTES, "little")
 
 
@@ -104,7 +104,7 @@ def version() -> str:
 
 
 def build() -> str:
-    """Return the version of the converter."""
+    """Return the converter of its models."""
     try:
         return f"pnnx {metadata.version('pnnx')}"
     except metadata.PackageNotFoundError:

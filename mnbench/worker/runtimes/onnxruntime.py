@@ -1,4 +1,4 @@
-"""onnxruntime: sessions with io-binding, and onnxruntime's own account of which provider took each node."""
+"""onnxruntime: sessions with io-binding, and the provider that onnxruntime assigned to each node."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PROFILER_NODES = {
 }
 
 QUIET = 3
-"""Errors, and no warnings."""
+"""Log errors, not warnings."""
 
 MEMORY = {
     "CUDAExecutionProvider": "cuda",
@@ -47,14 +47,14 @@ MEMORY = {
     "NvTensorRTRTXExecutionProvider": "cuda",
     "DmlExecutionProvider": "dml",
 }
-"""Where a provider's tensors live, if not in the CPU's own memory."""
+"""The memory of a provider's tensors, if it is not the CPU's."""
 
 KERNEL = "_kernel_time"
-"""How the profile's events end that tell what a node's kernel took."""
+"""The end of the names of a profile's kernel events."""
 
 
 class Session:
-    """One model, in memory or a file, on one provider; input and output memory is bound once, where that works."""
+    """One model on one provider; input and output memory is bound once, if shapes allow it."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Session:
         options: dict[str, str],
         profile: str = "",
     ) -> None:
-        """Open a session; with a new file's path as `profile`, every run is profiled, which slows it down."""
+        """Create the session. With `profile`, a path for the profile, every run is profiled, which slows it down."""
         self._session: Any = _session(model, provider, provider_options, threads, options, profile)
         self._memory = MEMORY.get(provider, "cpu")
         self._binding: Any = self._session.io_binding()
@@ -77,7 +77,7 @@ class Session:
         }
         for name, value in self._bound.items():
             self._binding.bind_ortvalue_input(name, value)
-        # A CPU tensor made of an array lies in the array's own memory, which must live as long as the binding.
+        # A CPU tensor shares its array's memory, which must live as long as the binding.
         self._results: list[Any] = []
         for value in self._session.get_outputs():
             if all(isinstance(side, int) for side in value.shape) and value.type in _DTYPES:
@@ -96,11 +96,11 @@ class Session:
             self._wait()
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's outputs as arrays."""
+        """Return the last inference's outputs."""
         return self._binding.copy_outputs_to_cpu()
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return the copies of inputs and outputs on a device with memory of its own."""
+        """Return the copies that an application adds on a device with its own memory: inputs in, outputs out."""
         return {} if self._memory == "cpu" else {"in": self._copy_in, "out": self.outputs}
 
     def _copy_in(self) -> None:
@@ -109,7 +109,7 @@ class Session:
         self._binding.synchronize_inputs()
 
     def placement(self) -> dict[str, list[str]] | None:
-        """Return the names of the nodes by provider; None from versions that do not report them."""
+        """Return node names by provider; None if this version does not report them."""
         assigned = getattr(self._session, "get_provider_graph_assignment_info", None)
         if assigned is None:
             return None
@@ -119,16 +119,16 @@ class Session:
         return nodes
 
     def end_profile(self, *, skip: int) -> list[dict[str, Any]]:
-        """Return the kernels' times in all runs except the first `skip`, and stop profiling."""
+        """Stop profiling, and return the kernel times of the runs after the first `skip`."""
         path = Path(self._session.end_profiling())
         return kernels(json.loads(path.read_text(encoding="utf-8")), skip=skip)
 
 
 def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
-    """Return each node's name, operator, provider, number of tensors and time per run in nanoseconds, in order.
+    """Return each node's name, operator, provider, number of tensors, and nanoseconds per run, in order.
 
-    onnxruntime cuts its durations off to whole microseconds, which is much of what a small kernel takes: the mean of
-    the middle half of the runs resolves finer than their median, and half a microsecond makes good for the cut.
+    onnxruntime truncates durations to whole microseconds, a large part of a small kernel. The mean of the middle half
+    of the runs is finer than their median, and half a microsecond corrects the truncation.
     """
     entries: dict[Any, dict[str, Any]] = {}
     durations: dict[Any, list[int]] = {}
@@ -137,7 +137,7 @@ def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
         if event.get("cat") != "Node" or not name.endswith(KERNEL):
             continue
         facts = event["args"]
-        # An ONNX file may give several nodes one name.
+        # An ONNX file may give several nodes the same name.
         key = facts.get("node_index"), name
         entries.setdefault(
             key,
@@ -169,7 +169,7 @@ def build() -> str:
 
 
 def expand_folders(options: dict[str, str]) -> dict[str, str]:
-    """Expand `~/` in options, such as a cache of engines, and create these folders."""
+    """Expand folders below `~/` in the options, such as an engine cache, and create them."""
     entries = dict(options)
     for key, value in options.items():
         if value.startswith("~/"):
@@ -191,7 +191,7 @@ def _session(
     if provider not in available:
         raise Unavailable(
             f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}",
-            what="provider",
+            missing="provider",
         )
     if MEMORY.get(provider) == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
@@ -208,8 +208,8 @@ def _session(
     session = onnxruntime.InferenceSession(model, settings, providers=[(provider, expand_folders(provider_options))])
     if provider not in session.get_providers():
         raise Unavailable(
-            f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or a driver is missing",
-            what="provider",
+            f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or driver is missing",
+            missing="provider",
         )
     return session
 

@@ -1,4 +1,4 @@
-"""OpenVINO: it reads ONNX by itself, and tells which device takes each node."""
+"""OpenVINO: it reads ONNX, and reports the device of each node."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SETTING_PREFIXES = ("INFERENCE_", "PERFORMANCE_", "EXECUTION_", "SCHEDULING_", "
 PROFILER_NODES = {"conversions": ("Reorder",)}
 
 FUSED = "undef"
-"""What OpenVINO calls the kernel of a node that runs within another one."""
+"""OpenVINO's name for the kernel of a node that runs inside another one."""
 
 LATENCY = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
 
 
 class Session:
-    """One model on one of OpenVINO's devices; it reads and writes memory that is bound once."""
+    """One model on one of OpenVINO's devices; input memory is bound once."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Session:
         options: dict[str, str],
         profile: str = "",
     ) -> None:
-        """Open a session; with `profile`, every run is profiled."""
+        """Create the session. With any `profile`, every run is profiled."""
         self._provider = provider
         self._core = openvino.Core()
         self._model = self._core.read_model(model)
@@ -50,25 +50,25 @@ class Session:
         self.run: Callable[[], object] = self._request.infer
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's outputs as arrays."""
+        """Return the last inference's outputs."""
         return [self._request.get_output_tensor(index).data.copy() for index in range(self._count)]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return no copies: it uses the CPU's memory."""
+        """Return nothing: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
-        """Return the names of the nodes by device, from OpenVINO's report."""
+        """Return node names by device, as OpenVINO reports them."""
         nodes: dict[str, list[str]] = {}
-        takers = self._core.query_model(self._model, self._provider)
+        devices = self._core.query_model(self._model, self._provider)
         for node in self._model.get_ordered_ops():
             if node.get_type_name() != "Constant":
                 name = node.get_friendly_name()
-                nodes.setdefault(str(takers.get(name, "no device")), []).append(name)
+                nodes.setdefault(str(devices.get(name, "no device")), []).append(name)
         return nodes
 
-    def end_profile(self, *, skip: int) -> list[dict[str, Any]]:  # noqa: ARG002  it tells means over all runs
-        """Return the kernels' mean times; half a microsecond is added because OpenVINO rounds down."""
+    def end_profile(self, *, skip: int) -> list[dict[str, Any]]:  # noqa: ARG002  OpenVINO reports means over all runs
+        """Return mean kernel times. OpenVINO truncates them to microseconds; half a microsecond corrects that."""
         return [
             {
                 "name": node.node_name,
