@@ -1,4 +1,7 @@
-"""Where tables are: the workspace's own folder first, then the built-in one; or a path to a `.toml`. And the cache."""
+"""Paths: the tables of a workspace and the built-in ones, and the cache.
+
+A workspace is a folder with graphs/, devices/ and results/; without another one it is the current folder, here alone.
+"""
 
 import os
 from difflib import get_close_matches
@@ -11,18 +14,24 @@ from mnbench.errors import TomlError
 Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "devices"]
 
 
-def table_paths(folder: Folder) -> dict[str, Path]:
+CURRENT_FOLDER = Path()
+
+
+def table_paths(folder: Folder, root: Path = CURRENT_FOLDER) -> dict[str, Path]:
     """Return every table by name; the workspace's replace built-in ones of the same name."""
     entries: dict[str, Path] = {}
-    for place in (built_in(folder), Path(folder)):
-        entries.update((path.stem, path) for path in sorted(place.glob("*.toml")))
+    for parent in (built_in(folder), root / folder):
+        entries.update((path.stem, path) for path in sorted(parent.glob("*.toml")))
     return dict(sorted(entries.items()))
 
 
-def table_path(name: str, folder: Folder) -> Path | None:
-    """Return the table of that name, if there is one; the workspace's own hides a built-in one."""
-    paths = (parent / f"{name}.toml" for parent in (Path(folder), built_in(folder)))
-    return next((path for path in paths if path.is_file()), None)
+def table_path(name: str, folder: Folder, root: Path = CURRENT_FOLDER) -> Path | None:
+    """Return the table of that name, if there is one; the workspace's replaces a built-in one."""
+    paths = (parent / f"{name}.toml" for parent in (root / folder, built_in(folder)))
+    try:
+        return next((path for path in paths if path.is_file()), None)
+    except OSError:  # no file can have such a name
+        return None
 
 
 def built_in(folder: Folder) -> Path:
@@ -45,7 +54,7 @@ def check_name(name: str, path: Path, error: type[TomlError]) -> None:
         )
 
 
-def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
+def find_table(name: str, folder: Folder, error: type[TomlError], root: Path = CURRENT_FOLDER) -> Path:
     """Return the file of this name or path.
 
     Raises:
@@ -53,7 +62,7 @@ def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
     """
     if name.endswith(".toml"):
         return Path(name)
-    known = table_paths(folder)
+    known = table_paths(folder, root)
     if name in known:
         return known[name]
     close = get_close_matches(name, known, n=1)
@@ -62,7 +71,7 @@ def find_table(name: str, folder: Folder, error: type[TomlError]) -> Path:
     raise error(
         name,
         "",
-        f"there is no {thing} of that name",
+        f"unknown {thing}",
         hint=f"{guess}known: {', '.join(known)}; a path to a .toml works too"
         + (", and so does a path to an .onnx" if folder == "graphs" else ""),
     )

@@ -111,7 +111,7 @@ def test_unknown_graph_says_what_is_known(workspace):
     """A misspelt graph gets a guess, every known name and what else may stand there."""
     _own_graph(workspace / "graphs/own.toml", name="own")
     known = ", ".join(table_paths("graphs"))
-    message = "v11: there is no graph of that name"
+    message = "v11: unknown graph"
     hint = f"did you mean `v1`? known: {known}; a path to a .toml works too, and so does a path to an .onnx"
 
     with pytest.raises(GraphFileError) as caught:
@@ -125,7 +125,7 @@ def test_unknown_device_says_what_is_known(workspace):
     """A misspelt device gets a guess and every known name, and no word of .onnx files."""
     _own_device(workspace / "devices/own.toml", name="own")
     known = ", ".join(table_paths("devices"))
-    message = "cpuu: there is no device of that name"
+    message = "cpuu: unknown device"
     hint = f"did you mean `cpu`? known: {known}; a path to a .toml works too"
 
     with pytest.raises(DeviceFileError) as caught:
@@ -148,7 +148,7 @@ def test_no_guess_where_nothing_is_close():
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "graphs", "v1/", "V1", "v1 ", "\n"])
 def test_odd_names_are_unknown(name):
     """Whatever is no name is refused as an unknown one."""
-    with pytest.raises(GraphFileError, match="there is no graph of that name"):
+    with pytest.raises(GraphFileError, match="unknown graph"):
         families.architecture(name)
 
 
@@ -169,3 +169,19 @@ def test_file_in_place_of_the_folder(workspace):
     expected = "v1"
 
     assert expected == families.architecture("v1").name
+
+
+def test_an_explicit_folder_is_the_workspace(workspace, tmp_path_factory):
+    """Its tables are read instead of the current folder's, whose tables do not count."""
+    other = tmp_path_factory.mktemp("other")
+    for folder, title in ((workspace, "current"), (other, "other")):
+        _own_graph(folder / "graphs/v1.toml", title=title)
+        _own_device(folder / "devices/cpu.toml", summary=title)
+    (other / "devices" / "mine.toml").write_text('extends = "cpu"\nname = "mine"\n', encoding="utf-8")
+
+    assert families.architecture("v1", other).title == "other"
+    assert families.parse_variant("v1-a1-r32", other).architecture.title == "other"
+    assert [variant.architecture.title for variant in families.select_variants(["v1"], root=other)] == ["other"]
+    assert (read_device("cpu", other).summary, read_device("mine", other).summary) == ("other", "other")
+    assert "mine" not in table_paths("devices")
+    assert families.architecture("v1").title == "current"

@@ -22,7 +22,7 @@ from mnbench.network.variant import (
     Variant,
     resolution_at_rho,
 )
-from mnbench.workspace import check_name, find_table, table_path, table_paths
+from mnbench.workspace import CURRENT_FOLDER, check_name, find_table, table_path, table_paths
 
 NAME_HINT = "a variant's name is like v1-a0.5-r160"
 
@@ -58,33 +58,33 @@ def read_architecture(path: Path) -> Architecture:
     return architecture
 
 
-def architecture(name: str) -> Architecture:
+def architecture(name: str, root: Path = CURRENT_FOLDER) -> Architecture:
     """Return the architecture of that name, short name or path.
 
     Raises:
         GraphFileError: there is none, or its file is wrong.
     """
-    known = table_paths("graphs")
+    known = table_paths("graphs", root)
     if name not in known and not name.endswith(".toml"):
         tables = map(read_architecture, known.values())
         name = next((table.name for table in tables if table.short == name and table.name in known), name)
-    path = graph_paths().get(name) or find_table(name, "graphs", GraphFileError)
+    path = graph_path(name, root) or find_table(name, "graphs", GraphFileError, root)
     table = read_architecture(path)
     check_name(table.name, path, GraphFileError)
     return table
 
 
-def graph_paths() -> dict[str, Path]:
+def graph_paths(root: Path = CURRENT_FOLDER) -> dict[str, Path]:
     """Return every graph file by name, with those of studies, which no list shows and no run measures by default."""
-    return table_paths("graphs/study_networks") | table_paths("graphs")
+    return table_paths("graphs/study_networks", root) | table_paths("graphs", root)
 
 
-def graph_path(name: str) -> Path | None:
+def graph_path(name: str, root: Path = CURRENT_FOLDER) -> Path | None:
     """Return the file of the graph of that name, if there is one."""
-    return table_path(name, "graphs") or table_path(name, "graphs/study_networks")
+    return table_path(name, "graphs", root) or table_path(name, "graphs/study_networks", root)
 
 
-def parse_variant(name: str) -> Variant:
+def parse_variant(name: str, root: Path = CURRENT_FOLDER) -> Variant:
     """Return the variant of that name: `v1-a0.5-r160`.
 
     Raises:
@@ -98,7 +98,7 @@ def parse_variant(name: str) -> Variant:
         alpha, height = float(match["alpha"]), int(match["height"])
     except ValueError as failure:
         raise BuildError(f"{name!r} has no number behind -a", hint=NAME_HINT) from failure
-    table, words = _split_graph(match["own"])
+    table, words = _split_graph(match["own"], root)
     options, unknown = parse_options(table, words)
     size_options, unknown_size = parse_options(table, match["tail"].split("-")[1:], after_size=True)
     if unknown or unknown_size:
@@ -115,15 +115,15 @@ def parse_variant(name: str) -> Variant:
     )
 
 
-def _split_graph(text: str) -> tuple[Architecture, list[str]]:
+def _split_graph(text: str, root: Path) -> tuple[Architecture, list[str]]:
     """Return the graph that a text begins with, the longest of that kind, and the words behind it."""
-    known = graph_paths()
+    known = graph_paths(root)
     words = text.split("-")
     for count in range(len(words), 0, -1):
         graph = "-".join(words[:count])
         if graph in known:
-            return architecture(graph), words[count:]
-    return architecture(text), []
+            return architecture(graph, root), words[count:]
+    return architecture(text, root), []
 
 
 def parse_options(
@@ -150,6 +150,7 @@ def select_variants(
     padding: Padding = "torch",
     precision: Precision = "fp32",
     options: Mapping[str, Sequence[OptionValue]] | None = None,
+    root: Path = CURRENT_FOLDER,
 ) -> list[ModelSource]:
     """Return every graph at every alpha, resolution and value of its options; every `.onnx` file at every resolution.
 
@@ -167,7 +168,7 @@ def select_variants(
         if name.endswith(".onnx"):
             selected += [OnnxFile(path=Path(name), resolution=size) for size in resolutions or [None]]
             continue
-        table = architecture(name)
+        table = architecture(name, root)
         if published:
             selected += published_variants(table, batch=batch, padding=padding, precision=precision)
             continue

@@ -10,7 +10,7 @@ import msgspec
 from mnbench.errors import DeviceFileError
 from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
 from mnbench.targets.runtimes import runtime_facts, runtime_names
-from mnbench.workspace import built_in, check_name, find_table, table_paths
+from mnbench.workspace import CURRENT_FOLDER, built_in, check_name, find_table, table_paths
 
 OPTIONS = ("options", "provider_options", "environment")
 """Sub-tables that a device file merges with those of the file that it extends."""
@@ -82,14 +82,14 @@ class Device(TomlStruct, frozen=True, kw_only=True):
         return "//python=" in self.gateway and "qemu-" in self.gateway.partition("//python=")[2].split(" -")[0]
 
 
-def read_device(name: str) -> Device:
+def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
     """Read the device of that name or path, and merge it over the device that it `extends`.
 
     Raises:
         DeviceFileError: there is no such device, or its file is wrong.
     """
-    path = find_table(name, "devices", DeviceFileError)
-    device = convert_toml(_extended(path), path, Device, DeviceFileError)
+    path = find_table(name, "devices", DeviceFileError, root)
+    device = convert_toml(_extended(path, root), path, Device, DeviceFileError)
     check_name(device.name, path, DeviceFileError)
     if device.runtime not in runtime_names():
         raise DeviceFileError(
@@ -120,18 +120,18 @@ def expand_variables(device: Device) -> Device:
     return msgspec.structs.replace(device, gateway=gateway)
 
 
-def _extended(path: Path, *below: Path) -> dict[str, Any]:
+def _extended(path: Path, root: Path, *below: Path) -> dict[str, Any]:
     """Read a device file, and merge its keys and sub-tables over those of the file that it extends."""
     table = load_toml(path, DeviceFileError)
     if "extends" not in table:
         return table
     name = str(table.pop("extends"))
     # A workspace's `cpu` may extend the built-in one.
-    known = table_paths("devices") | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
+    known = table_paths("devices", root) | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
     base = known.get(name)
     if base is None or base in (path, *below):
         raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=f"known: {', '.join(known)}")
-    entries = _extended(base, path, *below)
+    entries = _extended(base, root, path, *below)
     for key in NOT_INHERITED:
         entries.pop(key, None)
     merged = {key: entries[key] | table[key] for key in OPTIONS if key in entries and key in table}

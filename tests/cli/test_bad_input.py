@@ -67,13 +67,13 @@ FAILURES = {
     "cost v1 --rho 0.01": "resolution 2 is impossible",
     "cost v1 --alpha 1,1.0": "selected twice",
     # names
-    "cost v9": "there is no graph of that name",
+    "cost v9": "unknown graph",
     "cost v11": "did you mean `v1`?",
     "build v11": "did you mean `v1`?",
     "run v11": "did you mean `v1`?",
     "graphs show v11": "did you mean `v1`?",
     "run v1 --device cpuu": "did you mean `cpu`?",
-    "devices show gpu": "there is no device of that name",
+    "devices show gpu": "unknown device",
     "table gpu": "holds no results of device gpu",
     "table": "holds no results yet",
     # tables
@@ -99,7 +99,7 @@ FAILURES = {
     "build missing.onnx": "external data cannot be used",
     "cost good.onnx --res 16": "input input is fixed at 8x8",
     # folders where files belong, and files where folders belong
-    "cost folder": "there is no graph of that name",
+    "cost folder": "unknown graph",
     "cost folder.onnx": "folder.onnx: cannot be read (Is a directory)",
     "build folder.onnx": "folder.onnx: cannot be read (Is a directory)",
     "cost folder.toml": "folder.toml: cannot be read (Is a directory)",

@@ -214,7 +214,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
         (("v1-a1-r224", "v1-a1-r224", "--margin", "5"), 2, "--margin"),
         (("v1-a1-r224", "v1-a1-r224", "--allow", "anything"), 2, "--allow"),
         (("fp32", "int8", "v1", "--batch", "dynamic"), 2, "batch of fixed size"),
-        (("v1-a1-r224", "v1-a1-r224", "--device", "nowhere"), 1, "no device of that name"),
+        (("v1-a1-r224", "v1-a1-r224", "--device", "nowhere"), 1, "unknown device"),
     ],
 )
 def test_wrong_arguments_are_told(invoke, workspace, tree, arguments, code, message):

@@ -161,7 +161,7 @@ def test_a_missing_row(gate):
     """Its graph's table was deleted."""
     result, code = gate(changes={"variant": "gone-a1-r64"})
     assert (4, "missing") == (code, result["verdict"])
-    assert "there is no graph of that name" in result["reason"]
+    assert "unknown graph" in result["reason"]
 
 
 def test_too_few_processes(gate, processes):

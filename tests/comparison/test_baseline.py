@@ -199,7 +199,7 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"variant": "gone-a1-r64"}, "there is no graph of that name"),
+        ({"variant": "gone-a1-r64"}, "unknown graph"),
         ({"variant": "nonsense"}, "is not a variant's name"),
         ({"variant": "mine", "architecture": None}, "a file of your own that is not named"),
     ],

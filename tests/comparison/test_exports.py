@@ -45,7 +45,7 @@ EVERY = (
     found("v1-a0.5-r224", "slower", 1.05, "+4.7 % when measured again, alone"),
     found("v2-a1-r224", "faster", 0.95),
     found("v3-small-a1-r224", "inconclusive", 1.012, "may be slower"),
-    found("gone-a1-r64", "missing", reason="there is no graph of that name"),
+    found("gone-a1-r64", "missing", reason="unknown graph"),
     found("v1-a0.25-r64", "identical", reason="the same model and runtime"),
     found(HOSTILE, "incomparable", reason=HOSTILE),
 )

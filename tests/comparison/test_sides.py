@@ -70,7 +70,7 @@ def test_what_is_no_name_is_refused(name):
 
 def test_a_name_of_an_unknown_table_says_which_are_known():
     """As everywhere."""
-    with pytest.raises(GraphFileError, match="no graph of that name"):
+    with pytest.raises(GraphFileError, match="unknown graph"):
         parse_variant("v9-a1-r224")
 
 

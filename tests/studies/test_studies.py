@@ -304,7 +304,7 @@ def test_study_lists_what_there_is(invoke):
 def test_an_unknown_study_is_an_error_with_a_hint(invoke):
     """It names those that there are."""
     result = invoke("study", "g5")
-    assert (1, True, True) == (result.exit_code, "no study of that name" in result.stderr, "g1" in result.stderr)
+    assert (1, True, True) == (result.exit_code, "unknown study" in result.stderr, "g1" in result.stderr)
 
 
 def test_what_was_never_measured_cannot_be_shown(invoke):
