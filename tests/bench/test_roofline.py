@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import onnx
 import pytest
+from int8 import exact_int8
 
 from mnbench import families
 from mnbench.bench import roofline
@@ -286,14 +287,14 @@ def test_reading_probes_read_what_they_say_and_are_small(size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantity", [2**20, "fp32", "int8"])
+@pytest.mark.parametrize("quantity", [2**20, "fp32", pytest.param("int8", marks=exact_int8)])
 def test_a_real_worker_runs_every_probe(make_device, monkeypatch, quantity):
     """On onnxruntime's CPU provider each probe runs, and its answers are right."""
     rates = []
     rate = roofline._probe_rate
     monkeypatch.setattr(roofline, "_probe_rate", lambda *args: rates.append(rate(*args)) or rates[-1])
     monkeypatch.setattr(
-        roofline, "PROTOCOL", SamplingConfig(warmup_runs=1, min_runs=2, min_duration_s=0.01, max_warmup_s=0)
+        roofline, "RATE_SAMPLING", SamplingConfig(warmup_runs=1, min_runs=2, min_duration_s=0.01, max_warmup_s=0)
     )
 
     assert max(rates, default=0) < roofline.measure_rate(make_device(), quantity)
