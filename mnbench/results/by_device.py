@@ -1,17 +1,15 @@
 """Tables of records with ratios, or with the devices side by side."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from mnbench.errors import ResultsError
 from mnbench.results.columns import COLUMNS
 from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
-from mnbench.results.record import Latency, Record
-from mnbench.tables.quantities import quantity
+from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT, CellValue, Column, Table
-from mnbench.units import format_ms, format_significant
+from mnbench.units import format_significant
 
 R = TypeVar("R")
 
@@ -158,57 +156,3 @@ def _labels(records: Sequence[Record]) -> dict[Setting, str]:
         differing = [part for index, part in enumerate(parts) if len({other[index] for other in siblings}) > 1]
         labels[setting] = " ".join([setting.device, *differing])
     return labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
-    """The best row of a device within a budget; none where nothing fits."""
-
-    device: str
-    budget_ns: float
-    record: Record | None
-
-
-def best_within(records: Sequence[Record], budgets_ns: Sequence[float], column: str) -> Iterator[Best]:
-    """For each device and budget, the row with the largest value whose whole interval lies within the budget."""
-    value: Callable[[Record], Any] = COLUMNS[column].value
-    labels = _labels(records)
-
-    def rank(record: Record) -> tuple[Any, int]:
-        return value(record), -_upper(record.latency_ns)
-
-    for label in dict.fromkeys(labels.values()):
-        here = [
-            item for item in records if labels[item.setting] == label and item.latency_ns and value(item) is not None
-        ]
-        for budget_ns in budgets_ns:
-            fitting = [item for item in here if item.latency_ns and _upper(item.latency_ns) <= budget_ns]
-            best = max(fitting, key=rank, default=None)
-            yield Best(device=label, budget_ns=budget_ns, record=best)
-
-
-def _upper(latency: Latency | None) -> int:
-    assert latency
-    return latency.interval[1]
-
-
-def best_table(records: Sequence[Record], budgets_ns: Sequence[float], column: str) -> Table[Best]:
-    """One row a device and budget."""
-    rows = list(best_within(records, budgets_ns, column))
-    names = dict.fromkeys(["variant", column, "latency_ns", "interval_ns", "mult_adds", "params"])
-    columns = [quantity("device"), Column[Best](name="budget_ns", title="within", unit="ms", format=format_ms)]
-    won = [row.record for row in rows if row.record]
-    return Table(
-        columns=[*columns, *(_won(COLUMNS[name]) for name in names)],
-        rows=rows,
-        title="\n".join(dict.fromkeys(setting_label(record) for record in records)),
-        notes=[
-            f"within: the whole interval; of what fits, the row with the largest {column}",
-            *explain(list({record.id: record for record in won}.values()), [column]),
-        ],
-    )
-
-
-def _won(column: Column[Record]) -> Column[Best]:
-    nothing = "nothing fits" if column.name == "variant" else ""
-    return _lent(column, lambda row: row.record, absent=nothing)

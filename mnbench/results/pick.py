@@ -1,16 +1,22 @@
 """Pick the most accurate network within a budget: measured latency and size, published accuracy."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.families.published_accuracy import PublishedAccuracy
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.columns import record_accuracy
 from mnbench.results.record import Record
+from mnbench.tables.quantities import quantity
+from mnbench.tables.table import Column, Table
+from mnbench.units import format_ms, millions_formatter
 
+Criterion: TypeAlias = Literal["top1", "params"]
 Fit: TypeAlias = Literal["picked", "fits", "too slow", "too large", "too slow, too large"]
+
+FIT_STYLES = {"picked": "green", "fits": ""}
+MAX_LISTED_VARIANTS = 3
 
 
 class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +26,9 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     threads: int
     runtime: str
-    top1: float
-    source: str
+    top1: float | None
+    source: str | None
+    params: int
     latency_ns: int
     high_ns: int
     size_bytes: int
@@ -31,11 +38,15 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """The candidates of a device, the most accurate first; the variants `unknown` have no published accuracy."""
+    """The candidates of a device, the best first: of the highest published `top1`, or of the most `params`.
+
+    The variants `unknown` have no published accuracy, and are no candidates for the best top-1.
+    """
 
     device: str
     budget_ns: int
     max_bytes: int | None
+    best: Criterion
     candidates: tuple[PickCandidate, ...]
     unknown: tuple[str, ...]
 
@@ -44,44 +55,109 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
         """The candidate that was picked; None if no candidate fits."""
         return next((candidate for candidate in self.candidates if candidate.fit == "picked"), None)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON."""
+        return msgspec.to_builtins(self) | {"picked": msgspec.to_builtins(self.picked)}
 
-def pick(records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None) -> list[Pick]:
+    def table(self) -> Table[PickCandidate]:
+        """Return a table with a row for each candidate, the best first."""
+        several = len({(candidate.threads, candidate.runtime) for candidate in self.candidates}) > 1
+        columns = [
+            quantity("variant"),
+            quantity("top1"),
+            *([quantity("params")] if self.best == "params" else []),
+            quantity("latency_ns"),
+            quantity("high_ns", title="at most"),
+            quantity("size_bytes"),
+            quantity("mult_adds", drop_priority=2),
+            Column[PickCandidate](
+                name="fit", title="", left=True, style=lambda candidate: FIT_STYLES.get(candidate.fit, "dim")
+            ),
+            Column[PickCandidate](name="source", title="top-1 from", left=True, drop_priority=3),
+        ]
+        if several:
+            columns.append(quantity("threads"))
+            columns.append(Column[PickCandidate](name="runtime", left=True, drop_priority=1))
+        size = f" and {millions_formatter(1)(self.max_bytes)} MB" if self.max_bytes else ""
+        title = f"{self.device}: at most {format_ms(self.budget_ns)} ms{size}"
+        return Table(columns=columns, rows=self.candidates, title=title, notes=self._notes())
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().to("html")
+
+    def _notes(self) -> list[str]:
+        picked, notes = self.picked, list[str]()
+        best, better_word = ("most accurate", "more accurate") if self.best == "top1" else ("largest", "larger")
+        if picked is None:
+            notes.append("no measured variant fits")
+        else:
+            fitting = sum(candidate.fit in ("fits", "picked") for candidate in self.candidates)
+            value = (
+                f"{picked.top1:.1f} %" if self.best == "top1" else f"{millions_formatter(2)(picked.params)} M params"
+            )
+            summary = f"{picked.variant}: {value} in {format_ms(picked.latency_ns)} ms"
+            notes.append(f"{summary}, the {best} of {fitting} that fit")
+            better = [
+                candidate for candidate in self.candidates if _value(candidate, self.best) > _value(picked, self.best)
+            ]
+            if better:
+                least = min(better, key=lambda candidate: candidate.high_ns)
+                notes.append(f"{better_word}, but {least.fit}: {len(better)} variants; the fastest is {least.variant}")
+            if not picked.trusted:
+                notes.append("its latency has issues: see mnbench table")
+        notes.append(
+            "at most: the upper end of the latency's interval; size: of the weights;"
+            " top-1: as published, not measured here"
+        )
+        if self.unknown and self.best == "top1":
+            names, more = ", ".join(self.unknown[:MAX_LISTED_VARIANTS]), len(self.unknown) - MAX_LISTED_VARIANTS
+            notes.append(f"without a published accuracy: {names}{f' and {more} more' if more > 0 else ''}")
+        return notes
+
+
+def pick(
+    records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None, best: Criterion = "top1"
+) -> list[Pick]:
     """Pick a variant for each device. A variant fits if the upper end of its interval and its weights do.
 
-    The interval includes the host's drift if it was calibrated. Of equally accurate variants, the fastest is picked.
+    The interval includes the host's drift if it was calibrated. Of equally good variants, the fastest is picked.
     """
     devices: dict[str, list[Record]] = {}
     for record in records:
         if record.latency_ns and record.batch == 1:
             devices.setdefault(record.device, []).append(record)
-    return [_choice(device, mine, budget_ns, max_bytes) for device, mine in devices.items()]
+    return [_pick(device, mine, budget_ns, max_bytes, best) for device, mine in devices.items()]
 
 
-def _choice(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None) -> Pick:
-    known: list[tuple[Record, PublishedAccuracy]] = []
-    unknown: dict[str, None] = {}
-    for record in records:
-        accuracy = record_accuracy(record)
-        if accuracy:
-            known.append((record, accuracy))
-        else:
-            unknown[record.variant] = None
-    candidates = [_candidate(record, accuracy, budget_ns, max_bytes) for record, accuracy in known]
-    candidates.sort(key=lambda candidate: (-candidate.top1, candidate.latency_ns))
-    best = next((at for at, candidate in enumerate(candidates) if candidate.fit == "fits"), None)
-    if best is not None:
-        candidates[best] = msgspec.structs.replace(candidates[best], fit="picked")
+def _pick(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None, best: Criterion) -> Pick:
+    candidates = [_candidate(record, budget_ns, max_bytes) for record in records]
+    unknown = dict.fromkeys(candidate.variant for candidate in candidates if candidate.top1 is None)
+    if best == "top1":
+        candidates = [candidate for candidate in candidates if candidate.top1 is not None]
+    candidates.sort(key=lambda candidate: (-_value(candidate, best), candidate.latency_ns))
+    index = next((index for index, candidate in enumerate(candidates) if candidate.fit == "fits"), None)
+    if index is not None:
+        candidates[index] = msgspec.structs.replace(candidates[index], fit="picked")
     return Pick(
         device=device,
         budget_ns=budget_ns,
         max_bytes=max_bytes,
+        best=best,
         candidates=tuple(candidates),
         unknown=tuple(unknown),
     )
 
 
-def _candidate(record: Record, accuracy: PublishedAccuracy, budget_ns: int, max_bytes: int | None) -> PickCandidate:
+def _value(candidate: PickCandidate, best: Criterion) -> float:
+    return candidate.params if best == "params" else candidate.top1 or 0.0
+
+
+def _candidate(record: Record, budget_ns: int, max_bytes: int | None) -> PickCandidate:
     assert record.latency_ns
+    accuracy = record_accuracy(record)
     _, high_ns = record.latency_ns.interval
     size_bytes = record.params * ELEMENT_BYTES[record.precision]
     slow, large = high_ns > budget_ns, max_bytes is not None and size_bytes > max_bytes
@@ -95,8 +171,9 @@ def _candidate(record: Record, accuracy: PublishedAccuracy, budget_ns: int, max_
         device=record.device,
         threads=record.threads,
         runtime=f"{record.runtime.name} {record.runtime.version}",
-        top1=accuracy.top1,
-        source=accuracy.source,
+        top1=accuracy.top1 if accuracy else None,
+        source=accuracy.source if accuracy else None,
+        params=record.params,
         latency_ns=record.latency_ns.median,
         high_ns=high_ns,
         size_bytes=size_bytes,

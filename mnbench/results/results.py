@@ -8,7 +8,7 @@ from mnbench.errors import MnbenchError, ResultsError
 from mnbench.results.by_device import RATIO_NOTE, ratio_columns, table_by_device
 from mnbench.results.columns import COLUMNS
 from mnbench.results.latency_table import latency_table, newest_records
-from mnbench.results.pick import Pick, pick
+from mnbench.results.pick import Criterion, Pick, pick
 from mnbench.results.record import Record
 from mnbench.results.selection import Condition, parse_column_name, sort_records
 from mnbench.results.store import ResultsFile
@@ -99,13 +99,13 @@ class Results(Sequence[Record]):
             _check_column(column.removeprefix("-"))
         return Results(sort_records(self.records, columns), skipped=self.skipped)
 
-    def pick(self, *, budget_ms: float, max_bytes: int | None = None) -> Pick:
-        """Return the variant of the highest published accuracy within a latency budget.
+    def pick(self, *, budget_ms: float, max_bytes: int | None = None, best: Criterion = "top1") -> Pick:
+        """Return the best variant within a latency budget: of the highest published top-1, or of the most `params`.
 
         Raises:
             ResultsError: the records are of several devices, or none has a latency.
         """
-        picks = pick(self.records, budget_ns=round(budget_ms * 1e6), max_bytes=max_bytes)
+        picks = pick(self.records, budget_ns=round(budget_ms * 1e6), max_bytes=max_bytes, best=best)
         if len(picks) != 1:
             devices = ", ".join(choice.device for choice in picks)
             raise ResultsError(

@@ -118,21 +118,7 @@ def test_a_table_for_each_group(invoke, workspace, make_record):
     assert ["cpu", "cpu", "cpu", "gpu"] == [row["device"] for row in rows]
 
 
-@pytest.mark.usefixtures("stored")
-def test_the_best_within_each_budget(invoke):
-    """Of what is as fast as the budget with its whole interval, the most accurate; or nothing."""
-    budgets = "0.1ms,0.3ms,0.35ms,9.1ms,9.4ms"
-    rows = json.loads(invoke("table", "--budget", budgets, "--format", "json").stdout)["rows"]
-    costly = json.loads(invoke("table", "--budget", "9.4ms", "--best", "latency_ns", "--format", "json").stdout)["rows"]
-
-    # V1 at 9.00 ms reaches up to 9.36 ms, and at 0.300 ms up to 0.312 ms.
-    expected = [None, None, "v1-a0.25-r128", "v1-a0.5-r160", "v1-a1-r224"]
-    assert expected == [row["variant"] for row in rows]
-    assert [None, None, 41.5, 59.1, 70.9] == [row["top1"] for row in rows]
-    assert ["v1-a1-r224"] == [row["variant"] for row in costly]
-
-
-@pytest.mark.parametrize("words", [("--beside", "--budget", "1ms"), ("--ratio", "v1", "--beside")])
+@pytest.mark.parametrize("words", [("--beside", "--group", "graph"), ("--ratio", "v1", "--beside")])
 def test_shapes_exclude_each_other(invoke, words):
     """One table has one shape."""
     assert 2 == invoke("table", *words).exit_code

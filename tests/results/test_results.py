@@ -73,6 +73,15 @@ def test_pick(results):
         Results().pick(budget_ms=5)
 
 
+def test_pick_the_largest(results, make_record):
+    """By params, a variant without a published accuracy may be picked too."""
+    odd = make_record(0.3, 224, 1_000_000, params=9_000_000)
+    choice = Results([*results.where("device=cpu"), odd]).pick(budget_ms=5, best="params")
+    assert ("v1-a0.3-r224", None) == (choice.picked.variant, choice.picked.top1)
+    assert "9.00 M params in 1.00 ms, the largest of 3 that fit" in str(choice)
+    assert ("v1-a0.3-r224",) == choice.to_dict()["unknown"]
+
+
 def test_tables(results):
     """As text, as HTML for a notebook, with chosen columns, with ratios, and with the devices side by side."""
     assert "9.00" in str(results)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -29,19 +29,33 @@ class ByteSize(click.ParamType[int]):
 @click.command(epilog="\b\nExample:\n  mnbench pick --budget 10ms\n  mnbench pick --budget 5ms --max-size 10MB")
 @click.option("--budget", required=True, type=Duration(), help="What an inference may take: 10ms.")
 @click.option("--max-size", "max_bytes", type=ByteSize(), help="What its weights may take: 10MB.")
+@click.option(
+    "--best",
+    default="top1",
+    show_default=True,
+    type=click.Choice(["top1", "params"]),
+    help="Pick the variant with the most of this: published top-1 accuracy, or params.",
+)
 @click.option("--device", type=WorkspaceName("devices"), help="Whose results. Default: each that there are results of.")
 @results_option
 @format_option()
-def command(*, budget: float, max_bytes: int | None, device: str | None, results: Path, output: str) -> None:
+def command(
+    *,
+    budget: float,
+    max_bytes: int | None,
+    best: Literal["top1", "params"],
+    device: str | None,
+    results: Path,
+    output: str,
+) -> None:
     """Choose the most accurate network for a budget.
 
     Of the variants that were measured, the one with the highest published accuracy whose latency, to the upper end of
     its interval, is within the budget; with what it beat, and what does not fit. Nothing is measured.
     """
     from mnbench.results.pick import pick
-    from mnbench.results.pick_table import pick_table, pick_to_dict
     from mnbench.results.selection import load_records
 
     records = load_records(results, [device] if device else [])
-    choices = pick(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes)
-    emit(map(pick_table, choices), output, {"choices": [pick_to_dict(choice) for choice in choices]})
+    picks = pick(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes, best=best)
+    emit((choice.table() for choice in picks), output, {"choices": [choice.to_dict() for choice in picks]})

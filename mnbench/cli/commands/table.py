@@ -9,8 +9,7 @@ import click
 
 from mnbench.cli.options import FORMATS, format_option, parse_option, results_option, where_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import CommaSeparated, Duration, ReportFile, WorkspaceName
-from mnbench.units import NS_PER_S
+from mnbench.cli.param_types import ReportFile, WorkspaceName
 
 if TYPE_CHECKING:
     from mnbench.results.record import Record
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog="\b\nExample:\n  mnbench table\n  mnbench table --columns variant,mult_adds,latency_ns --sort latency_ns\n"
     "  mnbench table --where 'graph=v3-*' --where 'latency_ns<10ms' --ratio v3-large-a1-r224\n"
-    "  mnbench table --beside\n  mnbench table --budget 1ms,2ms,5ms --format latex\n  mnbench table --history"
+    "  mnbench table --beside\n  mnbench table --history"
 )
 @click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
 @results_option
@@ -31,14 +30,6 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="COLUMN", help="A table for each value in a column, as device or graph.")
 @click.option("--ratio", metavar="[DEVICE/]VARIANT", help="Add each latency's ratio to that row's.")
 @click.option("--beside", is_flag=True, help="One row a variant, the devices side by side.")
-@click.option(
-    "--budget",
-    type=CommaSeparated(
-        lambda text: Duration().convert(text, None, None), "duration", expected="a duration such as 10ms"
-    ),
-    help="One row a device and budget: the best that is as fast as that.",
-)
-@click.option("--best", metavar="COLUMN", default="top1", show_default=True, help="What is best: the largest of that.")
 @click.option("--history", is_flag=True, help="Show what became of each row, from run to run and commit to commit.")
 @click.option(
     "--report",
@@ -59,8 +50,6 @@ def command(
     group: str | None,
     ratio: str | None,
     beside: bool,
-    budget: Sequence[float] | None,
-    best: str,
     history: bool,
     reports: Sequence[tuple[str, Path]],
     output: str,
@@ -69,24 +58,22 @@ def command(
 
     The newest record of every cell, of every device or of those named.
     """
-    if (group is not None) + beside + (budget is not None) > 1:
-        raise click.UsageError("--group, --beside and --budget each make another table: give one")
-    if ratio and (beside or budget):
-        raise click.UsageError("--ratio adds columns to a table of one row a record: leave --beside and --budget out")
-    from mnbench.results.by_device import RATIO_NOTE, best_table, group_by_column, ratio_columns, table_by_device
+    if beside and (group or ratio):
+        raise click.UsageError("--beside puts devices side by side: leave out --group and --ratio")
+    from mnbench.results.by_device import RATIO_NOTE, group_by_column, ratio_columns, table_by_device
     from mnbench.results.latency_table import latency_table
     from mnbench.results.selection import Condition, load_records, parse_column_name, sort_records
     from mnbench.results.store import ResultsFile
 
     if not history and any(name == "series" for name, _ in reports):
         raise click.UsageError("a series is of --history")
-    if history and (columns or sort or where or ratio or group or beside or budget):
+    if history and (columns or sort or where or ratio or group or beside):
         raise click.UsageError("--history has rows, columns and an order of its own")
     names = [parse_option(parse_column_name, name) for name in columns.split(",")] if columns else []
     keys = sort.split(",") if sort else []
     for key in keys:
         parse_option(parse_column_name, key.strip().removeprefix("-"))
-    best, group = parse_option(parse_column_name, best), group and parse_option(parse_column_name, group)
+    group = group and parse_option(parse_column_name, group)
     conditions = [parse_option(Condition.parse, text) for text in where]
 
     records = load_records(results, devices, conditions)
@@ -102,15 +89,13 @@ def command(
         table = latency_table(rows, names)
         return table.with_columns([*table.columns, *extra], [*table.notes, RATIO_NOTE]) if extra else table
 
-    if budget:
-        tables = [best_table(rows, [within * NS_PER_S for within in budget], best)]
-    elif beside:
+    if beside:
         tables = [table_by_device(rows, names)]
     else:
         parts = list(group_by_column(rows, group).values()) if group else [rows]
         apart = output not in ("csv", "json")
         tables = [plain(part) for part in (parts if apart else [list(chain.from_iterable(parts))])]
-    data = {"rows": tables[0].to_dicts()} if budget or beside or ratio else {"records": tables[0].rows}
+    data = {"rows": tables[0].to_dicts()} if beside or ratio else {"records": tables[0].rows}
     emit(tables, output, data)
 
 
