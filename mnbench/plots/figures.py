@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from mnbench.plots import PLOT_KINDS, PlotKind
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
 from mnbench.plots.points import AXES, COST_KINDS, MAX_DETAILED_POINTS, CostKind
 from mnbench.plots.scatter import Sizes, accuracy_plot, cost_plot, roofline_plot
-from mnbench.plots.theme import Theme
-from mnbench.plots.write import HEIGHT, PANEL_WIDTH, WIDTH, combine_panels
+from mnbench.plots.theme import DARK, LIGHT, Theme
+from mnbench.plots.write import HEIGHT, PANEL_WIDTH, WIDTH, combine_panels, draw, write_plot
 from mnbench.results import layer_profile
 from mnbench.results.columns import record_accuracy
 from mnbench.results.latency_table import setting_label
@@ -26,14 +27,15 @@ MAX_CURVES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """What a plot is made of: the records of one or more devices, and the profiles of their variants."""
+    """A plot of the records of one or more devices, and of their variants' profiles. A notebook shows it."""
 
     kind: PlotKind
     results: Path
     records: Sequence[Record]
+    dark: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what would be an empty plot.
+        """Refuse an empty plot.
 
         Raises:
             ResultsError: the records have nothing of that kind.
@@ -143,6 +145,20 @@ class Plot:
         every = [record for records in shown.values() for record in records]
         subtitle = [*(shown if len(shown) == 1 else ()), self.legend(every)]
         return combine_panels(panels, theme, title=self.title, subtitle=subtitle)
+
+    def save(self, *paths: str | PathLike[str]) -> None:
+        """Write the picture, as each file's name says: `.svg`, `.png`, or `.json` for the Vega specification.
+
+        Raises:
+            MissingDependency: vl-convert is not installed.
+            FileError: no such kind of picture, no space, no permission.
+        """
+        spec = self.spec(DARK if self.dark else LIGHT)
+        for path in paths:
+            write_plot(spec, Path(path))
+
+    def _repr_svg_(self) -> str:
+        return draw(self.spec(DARK if self.dark else LIGHT), ".svg").decode()
 
 
 def _roofs(records: Sequence[Record]) -> str:

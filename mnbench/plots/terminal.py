@@ -1,148 +1,122 @@
-"""A quick plot in characters."""
+"""A plot in characters, drawn by plotext."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from textwrap import wrap
+from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
+from mnbench.errors import MissingDependency
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
-from mnbench.plots.points import AXES, Point, assign_styles, make_points, pareto_front
+from mnbench.plots.points import AXES, assign_styles, make_points, pareto_front
 from mnbench.plots.scale import Scale, fit_scale
 from mnbench.plots.theme import DARK
 from mnbench.results.record import Record
-from mnbench.stats import quantile
 from mnbench.units import to_milliseconds
 
-LATENCY = ("latency", "latency", "ms")
-
-ROWS = 20
+ROWS = 22
 WIDTH = 100
-"""In columns, at most."""
-
 SIGNS = "●■▲◆▼✚○□△◇▽★"
-"""One a graph, because a terminal need not have colours."""
+"""One a graph: a terminal need not have colours."""
 BLOCKS = "█▓▒░▞▚╳·"
+LATENCY = ("latency", "latency", "ms")
+SCATTER_AXES = {kind: (axis, LATENCY) for kind, axis in AXES.items()} | {
+    "accuracy": (LATENCY, ("top1", "published top-1 accuracy", "%")),
+    "roofline": (("intensity", "Mult-Adds per byte that must move", ""), ("rate", "Mult-Adds a second", "billions")),
+}
 
 
-def print_plot(figure: Plot) -> None:
-    """Print the plot of every device, one below the other."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
-    for name, records in figure.records_by_device.items():
-        _line(console, name, "bold")
-        if figure.kind == "layers":
-            _bars(console, figure, records)
-        elif figure.kind == "distribution":
-            _spreads(console, figure, records)
-        else:
-            _scatter(console, figure, records)
-    _line(console, "names, intervals and marks: write it with -o plot.svg", "dim")
+def draw_text(plot: Plot, *, width: int = WIDTH, colors: bool = False) -> str:
+    """Return the plot of every device, one below the other.
+
+    Raises:
+        MissingDependency: plotext is not installed.
+    """
+    try:
+        plotext = import_module("plotext")
+    except ImportError as failure:
+        raise MissingDependency("plotext is not installed", hint='install it: pip install "mnbench[plot]"') from failure
+    plotext.terminal.limit(width=False, height=False)
+    lines: list[str] = []
+    for setting, records in plot.records_by_device.items():
+        plotext.figure.clear()
+        plotext.figure.theme("simple")
+        plotext.figure.plot_size(min(width, WIDTH), ROWS)
+        draw = {"layers": _draw_shares, "distribution": _draw_spreads}.get(plot.kind, _draw_points)
+        below = list(draw(plotext, plot, records))
+        lines += [setting, plotext.figure.build().string(colorless=not colors).rstrip()]
+        lines += [line for text in below for line in wrap(text, min(width, WIDTH))]
+    return "\n".join([*lines, "names, intervals and marks: write it with -o plot.svg"]) + "\n"
 
 
-def _scatter(console: Console, figure: Plot, records: Sequence[Record]) -> None:
-    match figure.kind:
-        case "accuracy":
-            (x_name, what_x, unit_x), (y_name, what_y, unit_y) = LATENCY, ("top1", "published top-1 accuracy", "%")
-        case "roofline":
-            x_name, what_x, unit_x = "intensity", "Mult-Adds per byte that must move", ""
-            y_name, what_y, unit_y = "rate", "Mult-Adds a second", "billions"
-        case "mult-adds" | "memory-access" | "params" as cost:
-            (x_name, what_x, unit_x), (y_name, what_y, unit_y) = AXES[cost], LATENCY
-        case _:
-            return
-    points = [point for point in make_points(records) if point[x_name] is not None and point[y_name] is not None]
+def _draw_points(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:
+    (x_field, x_title, x_unit), (y_field, y_title, y_unit) = SCATTER_AXES[plot.kind]
+    points = [point for point in make_points(records) if point[x_field] is not None and point[y_field] is not None]
     if not points:
         return
-    x, y = (
-        fit_scale([item[x_name] for item in points]),
-        fit_scale([item[y_name] for item in points], zero=y_name != "top1"),
+    x = fit_scale([point[x_field] for point in points])
+    y = fit_scale([point[y_field] for point in points], zero=y_field != "top1")
+    signs: list[str] = []
+    for index, (graph, (color, _)) in enumerate(assign_styles(records, DARK).items()):
+        here = [point for point in points if point["graph"] == graph]
+        sign = SIGNS[index % len(SIGNS)]
+        signs.append(f"{sign} {graph}")
+        if here:
+            columns = [x.fraction(point[x_field]) for point in here], [y.fraction(point[y_field]) for point in here]
+            plotext.figure.draw(plotext.figure.signal(*columns, marker=_marker(plotext, sign, color)))
+    _set_axis(plotext, "x", x, x.title(x_title, x_unit))
+    _set_axis(plotext, "y", y, "")
+    plotext.figure.title(y.title(y_title, y_unit))
+    yield "  ".join(signs)
+    if plot.kind == "accuracy":
+        yield f"on the front: {', '.join(point['variant'] for point in pareto_front(points))}"
+
+
+def _draw_shares(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:
+    kinds, bars = shares_by_type(plot.find_profiles(records))
+    plotext.figure.plot_size(plotext.figure.size()[0], 2 * len(bars) + 4)
+    rows = list(range(len(bars), 0, -1))
+    heights = [[100 * shares[kind] for _, shares in bars] for kind in kinds]
+    markers = [_marker(plotext, BLOCKS[index], DARK.parts[index]) for index in range(len(kinds))]
+    plotext.figure.draw(
+        plotext.figure.bar(rows, heights, orientation="horizontal", stacked=True, marker=markers, width=0.5)
     )
-    looked = assign_styles(records, DARK)
-    colors = {graph: (color, SIGNS[at % len(SIGNS)]) for at, (graph, (color, _)) in enumerate(looked.items())}
-    best = {id(item) for item in pareto_front(points)} if figure.kind == "accuracy" else set[int]()
-    labels = {_row(y, tick): f"{tick:,g}" for tick in y.ticks}
-    margin = max(map(len, labels.values())) + 1
-    columns = min(console.width, WIDTH) - margin - 2
-    grid = [[(" ", "")] * columns for _ in range(ROWS)]
-    for point in points:
-        color, sign = colors[point["graph"]]
-        style = f"{color}{' bold underline' if id(point) in best else ''}"
-        grid[_row(y, point[y_name])][_column(x, point[x_name], columns)] = (sign, style)
-    _line(console, y.title(what_y, unit_y))
-    for at, row in enumerate(grid):
-        tick = labels.get(at, "")
-        console.print(Text(f"{tick:>{margin}}{'┤' if tick else '│'}"), Text.assemble(*row), sep="", highlight=False)
-    _axis(console, x, margin, columns)
-    _line(console, x.title(what_x, unit_x).rjust(margin + 1 + columns))
-    shown = [(f"{sign} {graph}  ", color) for graph, (color, sign) in colors.items()]
-    console.print(Text.assemble(*shown), highlight=False)
-    if best:
-        _names(console, [point for point in points if id(point) in best])
+    _set_names(plotext, rows, [variant for variant, _ in bars])
+    plotext.figure.ruler("x").ticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100"])
+    plotext.figure.label("share of the kernels' time (%)", "x")
+    yield "  ".join(f"{sign} {kind}" for sign, kind in zip(BLOCKS, kinds, strict=False))
 
 
-def _names(console: Console, best: Sequence[Point]) -> None:
-    ordered = sorted(best, key=lambda point: point["latency"])
-    _line(console, f"on the front: {', '.join(point['variant'] for point in ordered)}")
-
-
-def _axis(console: Console, x: Scale, margin: int, columns: int) -> None:
-    rule, under = ["─"] * columns, [" "] * columns
-    end = -1
-    for tick in x.ticks:
-        at, text = _column(x, tick, columns), f"{tick:,g}"
-        start = min(max(0, at - len(text) // 2), columns - len(text))
-        if start > end:
-            rule[at], end = "┬", start + len(text)
-            under[start:end] = text
-    _line(console, f"{'':>{margin}}└{''.join(rule)}")
-    _line(console, f"{'':>{margin}} {''.join(under)}".rstrip())
-
-
-def _row(y: Scale, value: float) -> int:
-    return ROWS - 1 - min(ROWS - 1, max(0, round(y.fraction(value) * (ROWS - 1))))
-
-
-def _column(x: Scale, value: float, columns: int) -> int:
-    return min(columns - 1, max(0, round(x.fraction(value) * (columns - 1))))
-
-
-def _bars(console: Console, figure: Plot, records: Sequence[Record]) -> None:
-    kinds, bars = shares_by_type(figure.find_profiles(records))
-    longest = max(len(name) for name, _ in bars)
-    room = min(console.width, WIDTH) - longest - 1
-    styles = {kind: (BLOCKS[at], DARK.parts[at]) for at, kind in enumerate(kinds)}
-    for name, shares in bars:
-        pieces = [(styles[kind][0] * round(share * room), styles[kind][1]) for kind, share in shares.items()]
-        console.print(Text.assemble(f"{name:>{longest}} ", *pieces), highlight=False, no_wrap=True, crop=True)
-    _line(console, f"{'':>{longest}} 0{'share of the time (%)':^{room - 4}}100")
-    console.print(Text.assemble(*((f"{sign} {kind}  ", color) for kind, (sign, color) in styles.items())))
-
-
-def _spreads(console: Console, figure: Plot, records: Sequence[Record]) -> None:
-    """Draw a line from the 1st percentile to the 99th, a bar from the 10th to the 90th, and the median in it."""
-    spreads = {
-        name: [to_milliseconds(quantile(ordered, share)) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
-        for name, processes in figure.load_latencies(records).items()
-        for ordered in [sorted(float(item) for process in processes for item in process)]
+def _draw_spreads(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:
+    runs = {
+        variant: sorted(to_milliseconds(float(latency)) for process in processes for latency in process)
+        for variant, processes in plot.load_latencies(records).items()
     }
-    if not spreads:
+    if not runs:
         return
-    x = fit_scale([value for spread in spreads.values() for value in spread], zero=False)
-    longest = max(map(len, spreads))
-    columns = min(console.width, WIDTH) - longest - 2
-    for name, values in spreads.items():
-        first, low, middle, high, last = (_column(x, value, columns) for value in values)
-        line = [" "] * columns
-        line[first : last + 1] = "─" * (last + 1 - first)
-        line[low : high + 1] = "█" * (high + 1 - low)
-        line[middle] = "◆"
-        _line(console, f"{name:>{longest}} {''.join(line)}".rstrip())
-    _axis(console, x, longest, columns)
-    _line(console, x.title("latency of a run", "ms").rjust(longest + 1 + columns))
-    _line(console, "─ 1 to 99 % of the runs, █ 10 to 90 %, ◆ their median", "dim")
+    plotext.figure.plot_size(plotext.figure.size()[0], 4 * len(runs) + 3)
+    x = fit_scale([value for latencies in runs.values() for value in latencies], zero=False)
+    rows = list(range(len(runs), 0, -1))
+    fractions = [[x.fraction(latency) for latency in latencies] for latencies in runs.values()]
+    plotext.figure.draw(plotext.figure.box(rows, fractions, orientation="horizontal", width=0.5))
+    _set_names(plotext, rows, list(runs))
+    _set_axis(plotext, "x", x, x.title("latency of a run", "ms"))
+    yield "─ all runs, █ the middle half, │ their median"
 
 
-def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(text, style=style, markup=False, highlight=False)
+def _marker(plotext: Any, sign: str, color: str) -> Any:
+    return plotext.marker(sign, plotext.pixel(tuple(bytes.fromhex(color.removeprefix("#")))))
+
+
+def _set_axis(plotext: Any, axis: str, scale: Scale, title: str) -> None:
+    """Place the ticks of a scale on an axis that runs from 0 to 1."""
+    ruler = plotext.figure.ruler(axis)
+    ruler.lim(0, 1)
+    ruler.ticks([scale.fraction(tick) for tick in scale.ticks], [f"{tick:,g}" for tick in scale.ticks])
+    if title:
+        plotext.figure.label(title, axis)
+
+
+def _set_names(plotext: Any, rows: Sequence[int], names: Sequence[str]) -> None:
+    plotext.figure.ruler("y").lim(0.5, len(rows) + 0.5)
+    plotext.figure.ruler("y").ticks(rows, names)

@@ -1,12 +1,13 @@
 """Specifications become pictures: SVG and PNG, without a browser and without the network."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 from mnbench import atomic_files
-from mnbench.errors import FileError, MnbenchError
+from mnbench.errors import FileError, MissingDependency
 from mnbench.plots.theme import Theme
 
 WIDTH, HEIGHT = 640, 430
@@ -28,12 +29,12 @@ def load_vl_convert() -> Any:
     """Import the library that draws.
 
     Raises:
-        MnbenchError: it is not installed.
+        MissingDependency: it is not installed.
     """
     try:
         import vl_convert  # noqa: PLC0415  84 MB, and an extra
     except ImportError as failure:
-        raise MnbenchError(
+        raise MissingDependency(
             "vl-convert-python is not installed, which draws the plots", hint='install it: pip install "mnbench[plot]"'
         ) from failure
     return vl_convert
@@ -81,23 +82,35 @@ def draw_for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:
     return load_vl_convert().vegalite_to_vega(spec)
 
 
-def write_plot(spec: dict[str, Any], path: Path) -> None:
-    """Write a picture, as the file's name says: `.svg`, `.png`, or `.json` for the Vega specification.
+def draw(spec: dict[str, Any], suffix: str) -> bytes:
+    """Return a picture as `.svg` or `.png`, or the Vega specification as `.json`.
 
     Raises:
-        MnbenchError: the library that draws is not installed.
+        MissingDependency: vl-convert is not installed.
+        ValueError: no such kind of picture.
+    """
+    library = load_vl_convert()
+    vega = library.vegalite_to_vega(spec)
+    match suffix:
+        case ".svg":
+            return library.vega_to_svg(vega).encode()
+        case ".png":
+            return library.vega_to_png(vega, scale=PNG_SCALE)
+        case ".json":
+            return json.dumps(vega, ensure_ascii=False).encode()
+        case _:
+            raise ValueError(suffix)
+
+
+def write_plot(spec: dict[str, Any], path: Path) -> None:
+    """Write a picture of the kind that the file's name ends with.
+
+    Raises:
+        MissingDependency: vl-convert is not installed.
         FileError: no such kind of picture, no space, no permission.
     """
-    import json  # noqa: PLC0415
-
-    result = load_vl_convert().vegalite_to_vega(spec)
-    match path.suffix.lower():
-        case ".svg":
-            data = load_vl_convert().vega_to_svg(result).encode()
-        case ".png":
-            data = load_vl_convert().vega_to_png(result, scale=PNG_SCALE)
-        case ".json":
-            data = json.dumps(result, ensure_ascii=False).encode()
-        case other:
-            raise FileError(f"{path}: is no picture that can be drawn ({other})", hint="name it .svg or .png")
+    try:
+        data = draw(spec, path.suffix.lower())
+    except ValueError as failure:
+        raise FileError(f"{path}: {path.suffix} is not a kind of picture", hint="name it .svg or .png") from failure
     atomic_files.write_atomically(path, data, durable=False)

@@ -113,6 +113,7 @@ def test_every_plot_is_written(invoke, everything, kind, dark):
 @pytest.mark.parametrize("kind", PLOT_KINDS)
 def test_every_plot_shows_in_a_terminal(invoke, everything, kind):
     """Without a file, a plot of at most 100 columns is printed, with its axes' units."""
+    pytest.importorskip("plotext")
     lines = invoke("plot", kind).stdout.splitlines()
 
     assert everything.is_dir()
@@ -139,6 +140,27 @@ def test_a_missing_library_is_one_line_and_a_hint(invoke, monkeypatch):
 
     assert 1 == result.exit_code
     assert result.stderr.splitlines()[1] == 'Hint: install it: pip install "mnbench[plot]"'
+
+
+@pytest.mark.usefixtures("stored")
+def test_without_plotext_a_terminal_shows_the_hint(invoke, monkeypatch):
+    """The hint is the command that installs it."""
+    monkeypatch.setitem(sys.modules, "plotext", None)
+    result = invoke("plot", "mult-adds")
+
+    assert (1, 'Hint: install it: pip install "mnbench[plot]"') == (result.exit_code, result.stderr.splitlines()[1])
+
+
+@pytest.mark.usefixtures("everything")
+def test_a_plot_shows_itself_and_saves_itself(workspace):
+    """A notebook gets the picture that `save` writes."""
+    pytest.importorskip("vl_convert")
+    records = ResultsFile(workspace / "results", "cpu").read_records()
+    plot = Plot(kind="params", results=workspace / "results", records=records, dark=True)
+    plot.save("plot.svg")
+
+    assert (workspace / "plot.svg").read_text(encoding="utf-8") == plot._repr_svg_()
+    assert DARK.background in plot._repr_svg_()
 
 
 @pytest.mark.usefixtures("stored")

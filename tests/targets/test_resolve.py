@@ -320,7 +320,10 @@ def test_a_probe_of_an_emulator_tells_no_time(invoke, fake_worker, built):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("compare", "fp32", "fp16", "v1", *SMALL, "--allow", "cpu", "--device", "arm64"), "latencies are meaningless, and are not compared"),
+        (
+            ("compare", "fp32", "fp16", "v1", *SMALL, "--allow", "cpu", "--device", "arm64"),
+            "latencies are meaningless, and are not compared",
+        ),
         (("doctor", "--device", "arm64", "--calibrate", "1s"), "latencies and their noise are meaningless"),
     ],
 )

@@ -1,5 +1,8 @@
 """Plot the results."""
 
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -41,16 +44,14 @@ def command(
     from mnbench.results.selection import Condition, load_records
 
     records = load_records(results, devices, [parse_option(Condition.parse, text) for text in where])
-    figure = Plot(kind=cast("Any", kind), results=results, records=records)
+    plot = Plot(kind=cast("Any", kind), results=results, records=records, dark=dark)
     if not paths:
-        from mnbench.plots.terminal import print_plot
+        from mnbench.plots.terminal import draw_text
 
-        print_plot(figure)
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if terminal else 100
+        click.echo(draw_text(plot, width=width, colors=terminal and "NO_COLOR" not in os.environ), nl=False)
         return
-    from mnbench.plots.theme import DARK, LIGHT
-    from mnbench.plots.write import write_plot
-
-    spec = figure.spec(DARK if dark else LIGHT)
+    plot.save(*paths)
     for path in paths:
-        write_plot(spec, path)
         click.echo(path)
