@@ -36,8 +36,8 @@ def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) ->
     feed |= {f"out.{index}": array for index, array in enumerate(answers)}
     if built.precision == "int8":
         # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
-        own = equivalence.reference_outputs(built.model.data, inputs, name=variant)
-        feed |= {f"own.{index}": array for index, array in enumerate(own)}
+        self_reference = equivalence.reference_outputs(built.model.data, inputs, name=variant)
+        feed |= {f"own.{index}": array for index, array in enumerate(self_reference)}
     packed = BytesIO()
     np.savez(packed, allow_pickle=False, **feed)
     atomic_files.write_atomically(path.with_suffix(".npz"), packed.getvalue(), durable=False)

@@ -28,11 +28,11 @@ def no_environment(monkeypatch):
     """Environments are this Python; what they were asked to hold is kept."""
     asked = []
 
-    def made(*requirements, no_deps=(), fresh=False):
+    def create(*requirements, no_deps=(), fresh=False):
         asked.append((requirements, tuple(no_deps), fresh))
         return Path(sys.executable)
 
-    monkeypatch.setattr("mnbench.targets.environments.create_environment", made)
+    monkeypatch.setattr("mnbench.targets.environments.create_environment", create)
     return asked
 
 
@@ -96,7 +96,7 @@ class Installed:
 
 
 @pytest.mark.parametrize(
-    ("found", "changes", "text"),
+    ("distribution", "changes", "text"),
     [
         (Installed(), {}, "ready"),
         (None, {}, "pip install onnxruntime"),
@@ -110,10 +110,10 @@ class Installed:
         (None, {"requires": ("openvino",)}, "mnbench devices setup cpu"),
     ],
 )
-def test_readiness_is_seen_from_outside(make_device, monkeypatch, tmp_path, found, changes, text):
+def test_readiness_is_seen_from_outside(make_device, monkeypatch, tmp_path, distribution, changes, text):
     """What is installed, the system and the environments that are made tell whether a device is ready."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr("mnbench.targets.readiness.find_distribution", lambda _: found)
+    monkeypatch.setattr("mnbench.targets.readiness.find_distribution", lambda _: distribution)
 
     assert text == check_readiness(make_device(**changes)).text
 

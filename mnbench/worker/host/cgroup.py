@@ -15,10 +15,10 @@ class Cgroup:
 
     def __init__(self, files: ProcFiles, controller: str) -> None:
         self.files = files
-        own = _own_groups(files.read_text("proc/self/cgroup"))
+        groups = _own_groups(files.read_text("proc/self/cgroup"))
         folders: list[str] = []
         for root, mount, kind in _mounts(files.read_text("proc/self/mountinfo")):
-            group = own.get("" if kind is None else controller)
+            group = groups.get("" if kind is None else controller)
             if group is not None and (kind is None or controller in kind):
                 folders += _upwards(group, root, mount)
         self.folders = list(dict.fromkeys(folders))  # a container may see one tree at several places

@@ -84,13 +84,15 @@ def _load() -> dict[str, Any]:
         return dict.fromkeys(names)
 
 
-def _pressure(files: ProcFiles, what: str) -> dict[str, Any]:
+def _pressure(files: ProcFiles, resource: str) -> dict[str, Any]:
     """Return the share of the last ten seconds, and the total seconds, in which a task waited for this resource."""
-    match = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{what}"), re.MULTILINE)
+    match = re.search(
+        r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{resource}"), re.MULTILINE
+    )
     percent, total_us = (parse_decimal(match.group(1)), parse_integer(match.group(2))) if match else (None, None)
     return {
-        f"{what}_pressure_10s": None if percent is None else round(percent / 100, 4),
-        f"{what}_pressure_s": None if total_us is None else total_us / 1e6,
+        f"{resource}_pressure_10s": None if percent is None else round(percent / 100, 4),
+        f"{resource}_pressure_s": None if total_us is None else total_us / 1e6,
     }
 
 

@@ -163,8 +163,8 @@ def _kinds(files: ProcFiles, blocks: list[dict[str, str]]) -> dict[str, list[int
         maker, part, cpu = (parse_integer(block.get(key)) for key in ("CPU implementer", "CPU part", "processor"))
         if maker is None or part is None or cpu is None:
             continue
-        own = ARM_CORES.get(part) if maker == 0x41 else None
-        entries.setdefault(own or f"{MAKERS.get(maker, hex(maker))} {part:#x}", []).append(cpu)
+        arm_core = ARM_CORES.get(part) if maker == 0x41 else None
+        entries.setdefault(arm_core or f"{MAKERS.get(maker, hex(maker))} {part:#x}", []).append(cpu)
     return entries
 
 

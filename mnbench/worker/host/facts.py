@@ -69,9 +69,9 @@ def peak_rss_bytes() -> int | None:
 
     On Linux, ru_maxrss includes the parent's peak, so the high-water mark is read from /proc instead.
     """
-    own = parse_kib_line(ProcFiles().read_text("proc/self/status"), "VmHWM")
-    if own is not None or sys.platform == "win32":
-        return own
+    peak = parse_kib_line(ProcFiles().read_text("proc/self/status"), "VmHWM")
+    if peak is not None or sys.platform == "win32":
+        return peak
     import resource  # noqa: PLC0415  not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -137,7 +137,7 @@ def _emulated(files: ProcFiles, cpuinfo: str) -> bool | None:
 def _family(machine: str) -> str:
     """Return the processor family (Arm, x86, RISC-V …); a kernel runs 32-bit and 64-bit processes of its own family."""
     families = {"x86": r"x86|i[3-6]86|amd64", "arm": r"arm|aarch64", "riscv": r"riscv", "ppc": r"ppc", "s390": r"s390"}
-    return next((name for name, own in families.items() if re.match(own, machine.lower())), "")
+    return next((name for name, pattern in families.items() if re.match(pattern, machine.lower())), "")
 
 
 def _container(files: ProcFiles) -> str | None:
