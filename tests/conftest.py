@@ -8,11 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from common import CELLS, PROCESSES, PROVIDER, RUNTIME
+from common import CELLS, PROCESSES, PROVIDER, RUNTIME, collect
 from hypothesis import settings
 
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
-from mnbench.bench.schedule import collect
 from mnbench.cli import main
 from mnbench.model import equivalence
 from mnbench.network.cost import Cost

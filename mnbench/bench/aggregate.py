@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from statistics import median as middle
+from statistics import median
 
 import msgspec
 import numpy as np
@@ -18,94 +18,92 @@ from mnbench.stats import effective_runs, median_interval
 from mnbench.targets.device import Device
 
 MIN_P99_RUNS = 662
-"""Effective sample size that a 99th percentile needs (MLPerf inference rules, early stopping)."""
+"""Effective trial size that a 99th percentile needs (MLPerf inference rules, early stopping)."""
 
 
-def aggregate(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
+def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialResult]) -> Record:
     """Return the record of a case from all its trials."""
-    if samples[0].host.get("emulated"):
-        return _emulated(plan, cell, run, samples)
-    latency = aggregate_latency(samples)
-    peaks = [sample.peak_rss_bytes for sample in samples if sample.peak_rss_bytes]
-    placement = _least_placed(plan, cell, samples)
+    if trials[0].host.get("emulated"):
+        return _emulated(plan, case, run, trials)
+    latency = aggregate_latency(trials)
+    peaks = [trial.peak_rss_bytes for trial in trials if trial.peak_rss_bytes]
+    placement = _least_placed(plan, case, trials)
     return msgspec.structs.replace(
-        _record(plan, cell, run, samples),
+        _record(plan, case, run, trials),
         latency_ns=_with_drift(latency, plan.drift),
-        first_run_ns=round(middle(sample.first_run_ns for sample in samples)),
-        session_ns=round(middle(sample.session_ns for sample in samples)),
-        conversion_ns=max((trial.conversion_ns for trial in samples if trial.conversion_ns is not None), default=None),
-        cpu_ns=round(middle(float(np.median(sample.cpu_ns)) for sample in samples)),
-        copies_ns={name: round(middle(trial.copies_ns[name] for trial in samples)) for name in samples[0].copies_ns},
-        difference=max(sample.difference for sample in samples),
+        first_run_ns=round(median(trial.first_run_ns for trial in trials)),
+        session_ns=round(median(trial.session_ns for trial in trials)),
+        conversion_ns=max((trial.conversion_ns for trial in trials if trial.conversion_ns is not None), default=None),
+        cpu_ns=round(median(float(np.median(trial.cpu_ns)) for trial in trials)),
+        copies_ns={name: round(median(trial.copies_ns[name] for trial in trials)) for name in trials[0].copies_ns},
+        difference=max(trial.difference for trial in trials),
         peak_rss_bytes=max(peaks) if peaks else None,
-        runs=sum(len(sample.latencies_ns) for sample in samples),
-        effective_runs=round(_effective_runs(samples)),
+        runs=sum(len(trial.latencies_ns) for trial in trials),
+        effective_runs=round(_effective_runs(trials)),
         placement=placement,
-        issues=tuple(find_issues(plan, samples, latency, placement)),
+        issues=tuple(find_issues(plan, trials, latency, placement)),
     )
 
 
-def _emulated(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
+def _emulated(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialResult]) -> Record:
     """Return the record of an emulated case, with outputs and placement: times and memory are the emulator's."""
-    placement = _least_placed(plan, cell, samples)
+    placement = _least_placed(plan, case, trials)
     return msgspec.structs.replace(
-        _record(plan, cell, run, samples),
-        difference=max(sample.difference for sample in samples),
+        _record(plan, case, run, trials),
+        difference=max(trial.difference for trial in trials),
         placement=placement,
         issues=tuple(
-            issue
-            for issue in find_issues(plan, samples, aggregate_latency(samples), placement)
-            if issue.name in TIMELESS
+            issue for issue in find_issues(plan, trials, aggregate_latency(trials), placement) if issue.name in TIMELESS
         ),
     )
 
 
-def _least_placed(plan: Plan, cell: BenchmarkCase, samples: Sequence[TrialResult]) -> Placement:
+def _least_placed(plan: Plan, case: BenchmarkCase, trials: Sequence[TrialResult]) -> Placement:
     """Return the placement of the process with the fewest nodes on the provider."""
-    placements = [_placement(sample.placement, plan.device.provider, cell) for sample in samples]
+    placements = [_placement(trial.placement, plan.device.provider, case) for trial in trials]
     return min(placements, key=lambda placement: 1.0 if placement.nodes is None else placement.nodes)
 
 
-def failed_record(plan: Plan, cell: BenchmarkCase, run: str, error: str, samples: Sequence[TrialResult]) -> Record:
-    """Return the record of a failed case; `samples` are the trials before the failure."""
-    return msgspec.structs.replace(_record(plan, cell, run, samples), error=error)
+def failed_record(plan: Plan, case: BenchmarkCase, run: str, error: str, trials: Sequence[TrialResult]) -> Record:
+    """Return the record of a failed case; `trials` are the trials before the failure."""
+    return msgspec.structs.replace(_record(plan, case, run, trials), error=error)
 
 
-def _record(plan: Plan, cell: BenchmarkCase, run: str, samples: Sequence[TrialResult]) -> Record:
-    first = samples[0] if samples else None
-    wanted = plan.device.threads
+def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialResult]) -> Record:
+    first = trials[0] if trials else None
+    requested = plan.device.threads
     return Record(
-        id=f"{run}/{cell.variant}",
+        id=f"{run}/{case.variant}",
         run=run,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         mnbench_version=mnbench.__version__,
-        variant=cell.variant,
-        architecture=cell.architecture,
-        alpha=cell.alpha,
-        resolution=cell.resolution,
-        precision=cell.precision,
-        batch=cell.batch,
-        classes=cell.source.classes if cell.source else None,
-        options=dict(cell.source.options) if cell.source else {},
-        padding=cell.source.padding if cell.source else "torch",
-        simplified=cell.simplified,
-        fold_batch_norm=cell.fold_batch_norm,
+        variant=case.variant,
+        architecture=case.architecture,
+        alpha=case.alpha,
+        resolution=case.resolution,
+        precision=case.precision,
+        batch=case.batch,
+        classes=case.source.classes if case.source else None,
+        options=dict(case.source.options) if case.source else {},
+        padding=case.source.padding if case.source else "torch",
+        simplified=case.simplified,
+        fold_batch_norm=case.fold_batch_norm,
         device=plan.device.name,
         provider=plan.device.provider,
         runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
-        threads=first.threads if first else 0 if wanted == "all" else wanted,
+        threads=first.threads if first else 0 if requested == "all" else requested,
         session=session_options(plan.device),
-        processes=len(samples),
-        params=cell.cost.params,
-        mult_adds=cell.cost.mult_adds,
-        memory_access=cell.cost.memory_access,
-        memory_access_bytes=cell.cost.memory_access_bytes,
-        peak_activation_bytes=cell.peak_activation_bytes,
-        roofline=plan.roofline_bounds.get(cell.variant),
-        model_sha256=cell.sha256,
+        processes=len(trials),
+        params=case.cost.params,
+        mult_adds=case.cost.mult_adds,
+        memory_access=case.cost.memory_access,
+        memory_access_bytes=case.cost.memory_access_bytes,
+        peak_activation_bytes=case.peak_activation_bytes,
+        roofline=plan.roofline_bounds.get(case.variant),
+        model_sha256=case.sha256,
         seed=plan.sampling.seed,
         host=first.host if first else {},
-        conditions=[samples[0].conditions[0], samples[-1].conditions[-1]] if samples else [],
+        conditions=[trials[0].conditions[0], trials[-1].conditions[-1]] if trials else [],
         gpu=first.gpu if first else None,
     )
 
@@ -117,19 +115,19 @@ def session_options(device: Device) -> SessionOptions:
     )
 
 
-def aggregate_latency(samples: Sequence[TrialResult]) -> Latency:
+def aggregate_latency(trials: Sequence[TrialResult]) -> Latency:
     """Return the latency figures of a case, from one trial per process."""
-    medians = [float(np.median(sample.latencies_ns)) for sample in samples]
+    medians = [trial.median_ns for trial in trials]
     low, high, coverage = median_interval(medians)
-    pooled = np.concatenate([sample.latencies_ns for sample in samples])
-    p10, p90, p99 = (round(float(item)) for item in np.quantile(pooled, (0.1, 0.9, 0.99)))
+    pooled = np.concatenate([trial.latencies_ns for trial in trials])
+    p10, p90, p99 = (round(float(value)) for value in np.quantile(pooled, (0.1, 0.9, 0.99)))
     return Latency(
-        median=round(middle(medians)),
+        median=round(median(medians)),
         low=round(low),
         high=round(high),
         p10=p10,
         p90=p90,
-        p99=p99 if _effective_runs(samples) >= MIN_P99_RUNS else None,
+        p99=p99 if _effective_runs(trials) >= MIN_P99_RUNS else None,
         min=int(pooled.min()),
         coverage=round(coverage, 4),
     )
@@ -145,20 +143,20 @@ def _with_drift(latency: Latency, drift: HostDrift | None) -> Latency:
     )
 
 
-def _effective_runs(samples: Sequence[TrialResult]) -> float:
-    return sum(effective_runs(sample.latencies_ns) for sample in samples)
+def _effective_runs(trials: Sequence[TrialResult]) -> float:
+    return sum(effective_runs(trial.latencies_ns) for trial in trials)
 
 
-def _placement(nodes: dict[str, list[str]] | None, provider: str, cell: BenchmarkCase) -> Placement:
+def _placement(nodes: dict[str, list[str]] | None, provider: str, case: BenchmarkCase) -> Placement:
     if not nodes:
         return Placement(nodes=None, mult_adds=None)
-    there, every = nodes.get(provider, []), list(chain.from_iterable(nodes.values()))
-    if len(there) == len(every):
+    on_provider, names = nodes.get(provider, []), list(chain.from_iterable(nodes.values()))
+    if len(on_provider) == len(names):
         # A runtime that converts a model also renames its nodes.
         return Placement(nodes=1.0, mult_adds=1.0)
-    mult_adds = {layer.scope: layer_cost(layer).mult_adds for layer in cell.layers}
-    total = sum(mult_adds.get(name, 0) for name in every)
+    mult_adds = {layer.scope: layer_cost(layer).mult_adds for layer in case.layers}
+    total = sum(mult_adds.get(name, 0) for name in names)
     return Placement(
-        nodes=len(there) / len(every),
-        mult_adds=sum(mult_adds.get(name, 0) for name in there) / total if total else None,
+        nodes=len(on_provider) / len(names),
+        mult_adds=sum(mult_adds.get(name, 0) for name in on_provider) / total if total else None,
     )

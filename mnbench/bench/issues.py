@@ -1,5 +1,6 @@
 """Issues: reasons to doubt a figure, each with advice."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
@@ -36,71 +37,72 @@ SLOW_FIRST_RATIO = 10
 SLOW_FIRST_NS = 50_000_000
 
 
-def find_issues(plan: Plan, samples: Sequence[TrialResult], latency: Latency, placement: Placement) -> Iterator[Issue]:
+def find_issues(plan: Plan, trials: Sequence[TrialResult], latency: Latency, placement: Placement) -> Iterator[Issue]:
     """Yield every issue of a measured case, the most severe first."""
     if placement.nodes is not None and placement.nodes < 1:
         elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
         yield Issue(name="misplaced", advice=elsewhere)
-    threads, cores = samples[0].threads, samples[0].host.get("cores")
+    threads, cores = trials[0].threads, trials[0].host.get("cores")
     if cores is not None and threads > cores:
         yield Issue(name="oversubscribed", advice=f"{threads} threads share {cores} cores: give --threads {cores}")
-    yield from _disturbances(samples)
-    slowing = median(map(_slowing, samples))
+    yield from _host_issues(trials)
+    slowing = median(map(_slowing, trials))
     if slowing > SLOWING_RATIO:
         slower = f"runs got {slowing - 1:.0%} slower while they were timed"
         yield Issue(name="throttled", advice=f"{slower}: cool the device, or fix its clock")
     if latency.high > NOISY_RATIO * latency.low:
         apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
         yield Issue(name="noisy", advice=f"{apart}: end other load, run again")
-    if lack := _lack(plan.sampling, len(samples), latency):
-        yield Issue(name="imprecise", advice=f"{lack}: give it more with --budget")
-    runs = sum(len(sample.latencies_ns) for sample in samples)
+    if shortfall := _shortfall(plan.sampling, len(trials), latency):
+        yield Issue(name="imprecise", advice=f"{shortfall}: give it more with --budget")
+    runs = sum(len(trial.latencies_ns) for trial in trials)
     if runs < SHORT_RUNS:
         yield Issue(name="short", advice=f"only {runs} runs: give it more time with --duration")
-    outliers = _outliers(samples)
+    outliers = _outliers(trials)
     if outliers > OUTLIER_SHARE:
         often = f"{outliers:.0%} of the runs took over {OUTLIER_RATIO:g} × the median"
         yield Issue(name="outliers", advice=f"{often}: end other load", minor=True)
-    first_run_ns = median(sample.first_run_ns for sample in samples)
+    first_run_ns = median(trial.first_run_ns for trial in trials)
     if first_run_ns > max(SLOW_FIRST_NS, SLOW_FIRST_RATIO * latency.median):
         took = f"the first run took {format_ms(first_run_ns)} ms"
         yield Issue(name="first-run-slow", advice=f"{took}: warm up before you serve", minor=True)
 
 
-def _disturbances(samples: Sequence[TrialResult]) -> Iterator[Issue]:
+def _host_issues(trials: Sequence[TrialResult]) -> Iterator[Issue]:
     """Yield the noise sources that were present in most trials."""
-    recorded = [noise_sources(trial.host, *trial.conditions, gpu=trial.gpu) for trial in samples]
-    reported: set[str] = set()
-    grave = [
-        source for visit in recorded for source in visit if source.severity == "disturbs" and source.name in HOST_ISSUES
+    sources = [
+        source
+        for trial in trials
+        for source in noise_sources(trial.host, *trial.conditions, gpu=trial.gpu)
+        if source.severity == "disturbs" and source.name in HOST_ISSUES
     ]
-    for name, source in {source.name: source for source in grave}.items():
+    counts, reported = Counter(source.name for source in sources), set[str]()
+    for name, source in {source.name: source for source in sources}.items():
         issue = HOST_ISSUES[name]
-        often = sum(source.name == name for source in grave)
-        if 2 * often > len(samples) and issue not in reported:
+        if 2 * counts[name] > len(trials) and issue not in reported:
             reported.add(issue)
             yield Issue(name=issue, advice=f"{source.evidence}: {source.fix}", minor=issue == "disturbed")
 
 
-def _lack(protocol: SamplingConfig, processes: int, latency: Latency) -> str:
+def _shortfall(sampling: SamplingConfig, processes: int, latency: Latency) -> str:
     """Say which request the budget did not reach; empty if none."""
     if processes == 1:
         return "one process tells no interval"
-    if processes < protocol.processes:
-        return f"only {processes} of {protocol.processes} processes were within the budget"
-    if latency.precision > protocol.precision:
-        return f"±{latency.precision:.1%}, and ±{protocol.precision:.1%} was asked for"
+    if processes < sampling.processes:
+        return f"only {processes} of {sampling.processes} processes were within the budget"
+    if latency.precision > sampling.precision:
+        return f"±{latency.precision:.1%}, and ±{sampling.precision:.1%} was asked for"
     return ""
 
 
-def _slowing(sample: TrialResult) -> float:
+def _slowing(trial: TrialResult) -> float:
     """Return the ratio of the last quarter's median to the first quarter's."""
-    runs = sample.latencies_ns
+    runs = trial.latencies_ns
     quarter = max(1, len(runs) // 4)
     return float(np.median(runs[-quarter:]) / np.median(runs[:quarter]))
 
 
-def _outliers(samples: Sequence[TrialResult]) -> float:
+def _outliers(trials: Sequence[TrialResult]) -> float:
     """Return the share of runs above `OUTLIER_RATIO` times the median of their process."""
-    far = sum(int((sample.latencies_ns > OUTLIER_RATIO * np.median(sample.latencies_ns)).sum()) for sample in samples)
-    return far / sum(len(sample.latencies_ns) for sample in samples)
+    far = sum(int((trial.latencies_ns > OUTLIER_RATIO * trial.median_ns).sum()) for trial in trials)
+    return far / sum(len(trial.latencies_ns) for trial in trials)

@@ -83,7 +83,7 @@ class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     def factors_near(self, latency_ns: float) -> tuple[float, float]:
         """Return the factors between which 95 % of the runs were, for the model with the nearest latency."""
-        nearest = min(self.deviations, key=lambda item: abs(log(item / latency_ns)))
+        nearest = min(self.deviations, key=lambda calibrated_ns: abs(log(calibrated_ns / latency_ns)))
         ordered = sorted(self.deviations[nearest])
         return exp(quantile(ordered, 0.025)), exp(quantile(ordered, 0.975))
 
@@ -110,7 +110,7 @@ class Plan:
             asdict(self.sampling),
             msgspec.to_builtins(self.device),
             self.allow_fallback,
-            [(cell.variant, cell.sha256) for cell in self.cases],
+            [(case.variant, case.sha256) for case in self.cases],
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -1,4 +1,4 @@
-"""Where the time of a model goes: what the runtime's kernels take, joined to the layers that they compute."""
+"""Layer profiles: the times of the runtime's kernels, assigned to the layers that they compute."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ _IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED_KINDS)
 
 
 def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = None, runs: int = RUNS) -> LayerProfile:
-    """Profile a cell in a fresh process.
+    """Profile a case in a fresh process.
 
     Raises:
         TrialError: the worker crashed, hung or failed.
@@ -43,7 +43,7 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
         "runs": runs,
     }
     answer = call_worker(plan.device, request, timeout_s=plan.sampling.timeout_s)
-    nodes, probe = (msgspec.convert(answer[what], list[KernelTime]) for what in ("nodes", "probe"))
+    nodes, probe = (msgspec.convert(answer[name], list[KernelTime]) for name in ("nodes", "probe"))
     nodes = subtract_overhead(nodes, probe) if probe else nodes
     return LayerProfile(
         variant=case.variant,
@@ -59,9 +59,9 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
 
 
 def subtract_overhead(nodes: Sequence[KernelTime], probe: Sequence[KernelTime]) -> list[KernelTime]:
-    """The nodes without what the profiler itself adds to each kernel's time, as the nodes of a probe show it.
+    """Subtract the profiler's overhead, measured with a probe, from each kernel's time.
 
-    onnxruntime writes down a kernel's tensors before it stops its clock: 2.5 µs and more, the more tensors it has.
+    onnxruntime records a kernel's tensors before it stops its clock, which takes 2.5 µs and more with every tensor.
     """
     shown: dict[int, list[int]] = {}
     for node in probe:
@@ -79,22 +79,22 @@ def subtract_overhead(nodes: Sequence[KernelTime], probe: Sequence[KernelTime]) 
 def assign_kernels(
     nodes: Sequence[KernelTime], layers: Sequence[Layer], element_bytes: int, profiler: ProfilerNodes
 ) -> tuple[LayerTime, ...]:
-    """Every layer and every node once: a layer with the nodes that compute it, other nodes behind what they follow."""
-    of: dict[str, list[KernelTime]] = {layer.scope: [] for layer in layers}
+    """Return each layer with the nodes that compute it; other nodes stand behind the layer that they follow."""
+    nodes_of: dict[str, list[KernelTime]] = {layer.scope: [] for layer in layers}
     behind: dict[str, list[LayerTime]] = {}
     computed, last = _computed(layers, profiler), None
     for node in nodes:
         layer = computed(node, last)
         if layer:
-            of[layer.scope].append(node)
+            nodes_of[layer.scope].append(node)
             last = layer
         else:
             added = LayerTime(scope=node.name, type=node.op, added=True, nodes=(node,))
             behind.setdefault(last.scope if last else "", []).append(added)
     parts = behind.pop("", [])
     for layer in layers:
-        # Names need not be unique in a user's model: the first layer of a name takes what has it.
-        parts += [_part(layer, of.pop(layer.scope, []), element_bytes), *behind.pop(layer.scope, [])]
+        # Names need not be unique in a user's model: the first layer of a name takes its nodes.
+        parts += [_part(layer, nodes_of.pop(layer.scope, []), element_bytes), *behind.pop(layer.scope, [])]
     return tuple(parts)
 
 
@@ -111,10 +111,10 @@ def _part(layer: Layer, nodes: Sequence[KernelTime], element_bytes: int) -> Laye
 
 
 def _computed(layers: Sequence[Layer], profiler: ProfilerNodes) -> Callable[[KernelTime, Layer | None], Layer | None]:
-    """Finds the layer that a node computes, given the layer computed before it.
+    """Return a function that finds the layer of a node, given the layer computed before it.
 
-    A runtime names a node that it made of others after one of them, or after what that one writes:
-    `conv1/relu6_nchwc` is the convolution before conv1/relu6, in another memory layout and with the activation in it.
+    A runtime names a fused node after one of its nodes, or after that node's output: `conv1/relu6_nchwc` is the
+    convolution before conv1/relu6, in another memory layout and fused with the activation.
     """
     conversions = CONVERSION_OPS | set(profiler.conversions)
     writers = {tensor.name: layer for layer in layers for tensor in layer.outputs}
@@ -141,5 +141,5 @@ def _computed(layers: Sequence[Layer], profiler: ProfilerNodes) -> Callable[[Ker
 
 
 def _in_place(op: str) -> bool:
-    """Whether the operator is an activation or the like by itself."""
+    """Return whether the operator is an activation or a similar kind by itself."""
     return op.removeprefix("QLinear").lower() in _IN_PLACE

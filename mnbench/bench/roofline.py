@@ -1,4 +1,4 @@
-"""The roofline of a device: the most Mult-Adds and bytes a second that its runtime reaches, measured and kept.
+"""The roofline of a device: the peak of Mult-Adds and of bytes a second that its runtime reaches, cached for a month.
 
 Samuel Williams, Andrew Waterman, David Patterson: Roofline, an insightful visual performance model (2009).
 """
@@ -31,17 +31,17 @@ from mnbench.targets.device import Device
 from mnbench.units import NS_PER_S, rate_per_s
 
 VERSION = 1
-"""Goes up when the probes change, so that what older ones found is measured again."""
+"""Increased when the probes change: older cached rates are measured again."""
 
 EXPIRES = timedelta(days=30)
 SHORTEST_NS = 500_000
-"""A probe that takes less is made larger: it would measure how a run begins and ends."""
+"""A faster probe is enlarged, because it would measure the overhead of a run."""
 
 LARGEST_BATCH = 256
 RATE_SAMPLING = SamplingConfig(processes=1, warmup_runs=1, min_runs=3, min_duration_s=0.2, max_warmup_s=0.2)
 
 READ_SIZES_BYTES = (2**20, 2**22, 2**24, 2**26)
-"""Of the arrays whose reading is timed: what caches of one kind or another hold, and what none does."""
+"""Sizes of the arrays whose reading is timed: from those that caches hold to one that no cache holds."""
 
 Quantity: TypeAlias = Precision | int
 """Mult-Adds a second in a precision, or bytes a second of arrays of a size."""
@@ -49,20 +49,20 @@ Quantity: TypeAlias = Precision | int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roofline:
-    """The most Mult-Adds a second by precision, and bytes a second by the size of the arrays."""
+    """Peak Mult-Adds a second by precision, and bandwidth in bytes a second by the size of the arrays."""
 
     peaks: Mapping[Precision, float | None]
     bandwidths: Mapping[int, float | None]
 
     def bound_for(self, case: BenchmarkCase) -> RooflineBound:
-        """The ceiling of a cell.
+        """Return the lower bound of a case's latency.
 
-        The runs of a cell follow each other, so its weights come from a cache, if one holds them all: the bandwidth is
-        the best of arrays of that size and larger ones.
+        Successive runs of a case read its weights from a cache if one holds them all, so the bandwidth is the best of
+        arrays of that size and larger ones.
         """
         moved, peak = compulsory_bytes(case), self.peaks.get(case.precision)
         size = max((size for size in self.bandwidths if size <= moved), default=0)
-        bandwidth = max((rate for item, rate in self.bandwidths.items() if item >= size and rate), default=None)
+        bandwidth = max((rate for read, rate in self.bandwidths.items() if read >= size and rate), default=None)
         bound_s = max(case.cost.mult_adds / peak, moved / bandwidth) if peak and bandwidth else None
         return RooflineBound(
             peak_mult_adds_per_s=peak,
@@ -73,7 +73,7 @@ class Roofline:
 
 
 def compulsory_bytes(case: BenchmarkCase) -> int:
-    """Weights, inputs and outputs, each once."""
+    """Return the bytes that every run must move: weights, inputs and outputs, each once."""
     read = {tensor.name: tensor.elements for layer in case.layers for tensor in layer.inputs}
     written = {tensor.name: tensor.elements for layer in case.layers for tensor in layer.outputs}
     ends = sum(elements for name, elements in (read | written).items() if (name in read) != (name in written))
@@ -81,7 +81,7 @@ def compulsory_bytes(case: BenchmarkCase) -> int:
 
 
 class CachedRate(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure as it is kept: what was measured, where, when and with what result."""
+    """A measured rate with its setting and time; None if no probe ran."""
 
     setting: dict[str, Any]
     measured_at: datetime
@@ -89,7 +89,7 @@ class CachedRate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def roofline_quantities(precisions: Iterable[Precision]) -> list[Quantity]:
-    """The figures that a roofline for these precisions has."""
+    """Return the quantities of a roofline for these precisions."""
     return [*READ_SIZES_BYTES, *dict.fromkeys(precisions)]
 
 
@@ -100,33 +100,33 @@ def measure_roofline(
     fresh: bool = False,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Roofline:
-    """A device's roofline, each figure as it was kept if it was measured in the last 30 days, or else measured now.
+    """Return a device's roofline: rates cached in the last 30 days, or else measured now.
 
-    `step` is called after each of the `quantities`.
+    `on_progress` is called after each quantity of `roofline_quantities`.
 
     Raises:
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    where = host_fingerprint(device)
-    entries: dict[Quantity, float | None] = {}
+    fingerprint = host_fingerprint(device)
+    rates: dict[Quantity, float | None] = {}
     for quantity in roofline_quantities(precisions):
-        setting = {"roofline": VERSION, "quantity": quantity, **where}
+        setting = {"roofline": VERSION, "quantity": quantity, **fingerprint}
         path = cache_path("roofline", setting)
         cached_rate = None if fresh else _read(path, setting)
-        entries[quantity] = cached_rate.per_s if cached_rate else _keep(path, setting, measure_rate(device, quantity))
+        rates[quantity] = cached_rate.per_s if cached_rate else _store(path, setting, measure_rate(device, quantity))
         on_progress()
     return Roofline(
-        peaks={item: rate for item, rate in entries.items() if not isinstance(item, int)},
-        bandwidths={item: rate for item, rate in entries.items() if isinstance(item, int)},
+        peaks={item: rate for item, rate in rates.items() if not isinstance(item, int)},
+        bandwidths={item: rate for item, rate in rates.items() if isinstance(item, int)},
     )
 
 
 def measure_rate(device: Device, quantity: Quantity) -> float | None:
-    """The most that any probe reaches in its fastest run; None if none ran."""
+    """Return the rate of the fastest run of any probe; None if none ran."""
     if isinstance(quantity, int):
         return _probe_rate(device, probe_models.memory_read_model(quantity), quantity)
-    result = [_compute_rate(device, probe, quantity) for probe in COMPUTE_PROBES]
-    return max((rate for rate in result if rate), default=None)
+    rates = [_compute_rate(device, probe, quantity) for probe in COMPUTE_PROBES]
+    return max(filter(None, rates), default=None)
 
 
 def _compute_rate(device: Device, probe: Callable[[int], Model], precision: Precision) -> float | None:
@@ -153,7 +153,7 @@ COMPUTE_PROBES: Sequence[Callable[[int], Model]] = (
 
 
 def _probe_rate(device: Device, model: Model, work: int, precision: Precision = "fp32") -> float | None:
-    """What the fastest run of a visit did a second; None where the runtime cannot run the model there."""
+    """Return the rate of the fastest run of one trial; None if the runtime cannot run the model there."""
     built = BuiltModel(
         model=model,
         reference=model,
@@ -162,17 +162,17 @@ def _probe_rate(device: Device, model: Model, work: int, precision: Precision = 
         precision=precision,
         resolution=None,
     )
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as place:
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         try:
-            cell = prepare_case(built, Path(place), variant=model.name, seed=0)
-            trial = run_trial(Plan(cases=(cell,), device=device, sampling=RATE_SAMPLING), cell)
+            case = prepare_case(built, Path(folder), variant=model.name, seed=0)
+            trial = run_trial(Plan(cases=(case,), device=device, sampling=RATE_SAMPLING), case)
         except (TrialError, BuildError):
             return None
     return rate_per_s(work, int(trial.latencies_ns.min()))
 
 
 def _read(path: Path, setting: dict[str, Any]) -> CachedRate | None:
-    """What the file holds, if it is readable, about this setting and not too old."""
+    """Return the cached rate if the file is readable, of this setting and recent."""
     try:
         cached_rate = msgspec.json.decode(path.read_bytes(), type=CachedRate)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -181,8 +181,8 @@ def _read(path: Path, setting: dict[str, Any]) -> CachedRate | None:
     return cached_rate if cached_rate.setting == setting and timedelta(0) <= age < EXPIRES else None
 
 
-def _keep(path: Path, setting: dict[str, Any], value: float | None) -> float | None:
-    """Write down what was found; where that is impossible, it is measured again next time."""
+def _store(path: Path, setting: dict[str, Any], value: float | None) -> float | None:
+    """Store the rate; if that fails, it is measured again next time."""
     cached_rate = CachedRate(setting=setting, measured_at=datetime.now(UTC), per_s=value)
     with suppress(FileError):
         atomic_files.write_atomically(path, msgspec.json.encode(cached_rate), durable=False)

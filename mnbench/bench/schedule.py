@@ -28,28 +28,9 @@ class DeviceRun:
 
     def read_records(self) -> list[Record]:
         """Return the records of this run, in the plan's order."""
-        order = {cell.variant: index for index, cell in enumerate(self.plan.cases)}
+        order = {case.variant: index for index, case in enumerate(self.plan.cases)}
         mine = {record.variant: record for record in self.results_file.read_records() if record.run == self.folder.id}
         return sorted(mine.values(), key=lambda record: order[record.variant])
-
-
-def collect(
-    plan: Plan,
-    store: ResultsFile,
-    run: RunFolder,
-    *,
-    on_trial: OnTrial,
-    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
-) -> list[Record]:
-    """Measure every case of a plan and append its records.
-
-    Raises:
-        RuntimeUnavailable, UnreachableError, FileError: measuring or storing cannot continue; stored trials stay.
-    """
-    task = DeviceRun(plan=plan, results_file=store, folder=run)
-    for failure in run_all([task], on_trial=on_trial, run_trial=run_trial).values():
-        raise failure
-    return task.read_records()
 
 
 def run_all(
@@ -75,51 +56,55 @@ def run_all(
             stack.enter_context(unlocked(task.folder))
         stored = [
             {
-                cell.variant: task.folder.load_trials(cell.variant)
-                for cell in task.plan.cases
-                if cell.variant not in task.folder.recorded_variants
+                case.variant: task.folder.load_trials(case.variant)
+                for case in task.plan.cases
+                if case.variant not in task.folder.recorded_variants
             }
             for task in tasks
         ]
         for process in count():
-            left = [(at, cell) for at, cell in _round(tasks, process) if cell.variant in stored[at] and at not in lost]
-            if not left:
+            open_cases = [
+                (index, case)
+                for index, case in _round(tasks, process)
+                if case.variant in stored[index] and index not in lost
+            ]
+            if not open_cases:
                 return lost
-            for at, cell in left:
-                if at in lost:
+            for index, case in open_cases:
+                if index in lost:
                     continue
-                task = tasks[at]
+                task = tasks[index]
                 try:
-                    record = run_next_trial(task, cell, process, stored[at][cell.variant], run_trial)
+                    record = run_next_trial(task, case, process, stored[index][case.variant], run_trial)
                 except (RuntimeUnavailable, UnreachableError) as failure:
-                    lost[at] = failure
+                    lost[index] = failure
                     task.folder.discard_if_empty()
                     continue
                 if record:
                     task.results_file.append(record)
-                    task.folder.recorded_variants.add(cell.variant)
-                    del stored[at][cell.variant]
-                on_trial(cell, process, record)
+                    task.folder.recorded_variants.add(case.variant)
+                    del stored[index][case.variant]
+                on_trial(case, process, record)
     raise AssertionError
 
 
 def _round(tasks: Sequence[DeviceRun], process: int) -> list[tuple[int, BenchmarkCase]]:
     """Return every case of every task, in an order drawn for this round."""
-    cells = [(at, cell) for at, task in enumerate(tasks) for cell in task.plan.cases]
-    return shuffle_round(cells, tasks[0].plan.sampling.seed, process)
+    cases = [(index, case) for index, task in enumerate(tasks) for case in task.plan.cases]
+    return shuffle_round(cases, tasks[0].plan.sampling.seed, process)
 
 
-def is_complete(protocol: SamplingConfig, samples: Sequence[TrialResult]) -> bool:
+def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
     """Return whether a case is complete: it has its processes and is precise, or its budget allows no more trials."""
-    spent_s = sum(sample.duration_ns for sample in samples) / NS_PER_S
-    if spent_s * (1 + 1 / len(samples)) > protocol.budget_s:
+    spent_s = sum(trial.duration_ns for trial in trials) / NS_PER_S
+    if spent_s * (1 + 1 / len(trials)) > sampling.budget_s:
         return True
-    return len(samples) >= protocol.processes and aggregate_latency(samples).precision <= protocol.precision
+    return len(trials) >= sampling.processes and aggregate_latency(trials).precision <= sampling.precision
 
 
 def run_next_trial(
     task: DeviceRun,
-    cell: BenchmarkCase,
+    case: BenchmarkCase,
     process: int,
     stored: dict[int, TrialResult],
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
@@ -128,12 +113,12 @@ def run_next_trial(
     plan, run = task.plan, task.folder
     if process not in stored:
         try:
-            stored[process] = run_trial(plan, cell)
+            stored[process] = run_trial(plan, case)
         except TrialError as failure:
-            return failed_record(plan, cell, run.id, failure.message, list(stored.values()))
-        run.save_trial(cell.variant, process, stored[process])
-    samples = list(stored.values())
-    return aggregate(plan, cell, run.id, samples) if is_complete(plan.sampling, samples) else None
+            return failed_record(plan, case, run.id, failure.message, list(stored.values()))
+        run.save_trial(case.variant, process, stored[process])
+    trials = list(stored.values())
+    return aggregate(plan, case, run.id, trials) if is_complete(plan.sampling, trials) else None
 
 
 @contextmanager

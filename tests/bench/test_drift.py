@@ -27,14 +27,14 @@ def host(monkeypatch):
 def calibrated(make_plan, make_sample):
     """Calibrations whose runs find these latencies of their one model, one after another."""
 
-    def run(*latencies_ns, device=None, seen=lambda: None, every_s=0.0, wait=lambda _: None):
+    def run(*latencies_ns, device=None, on_run=lambda: None, interval_s=0.0, wait=lambda _: None):
         plan = make_plan("a", processes=2, device=device)
-        visits = iter([latencies_n for latencies_n in latencies_ns for _ in range(2)])
+        visits = iter([latency_ns for latency_ns in latencies_ns for _ in range(2)])
         return drifts.calibrate(
             plan,
             runs=len(latencies_ns),
-            interval_s=every_s,
-            on_run=seen,
+            interval_s=interval_s,
+            on_run=on_run,
             run_trial=lambda *_: make_sample((next(visits),) * 10),
             sleep=wait,
         )
@@ -61,7 +61,7 @@ def test_runs_are_spread_over_the_time(calibrated):
     """One starts every so many seconds; after the last nobody waits."""
     waited = []
     steps = []
-    calibrated(1, 1, 1, every_s=60.0, wait=waited.append, seen=lambda: steps.append(1))
+    calibrated(1, 1, 1, interval_s=60.0, wait=waited.append, on_run=lambda: steps.append(1))
 
     assert [59 < pause <= 60 for pause in waited] == [True, True]
     assert len(steps) == 3

@@ -11,7 +11,7 @@ from mnbench.bench.plan import SamplingConfig
 
 
 @pytest.fixture
-def found(make_plan, make_cell):
+def issues(make_plan, make_cell):
     """The issues of a record of these samples, by name, for a protocol that asks for as many processes."""
 
     def issues(samples, device=None, **protocol):
@@ -22,13 +22,13 @@ def found(make_plan, make_cell):
 
 
 def same(sample, times=3):
-    """The samples of processes that all found the same."""
+    """The samples of processes with equal latencies."""
     return [sample] * times
 
 
-def test_nothing_speaks_against_a_good_cell(found, make_sample):
+def test_nothing_speaks_against_a_good_cell(issues, make_sample):
     """Six processes that agree on a hundred runs each have no issue."""
-    assert {} == found(same(make_sample(), 6), precision=0.01)
+    assert {} == issues(same(make_sample(), 6), precision=0.01)
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_nothing_speaks_against_a_good_cell(found, make_sample):
     [({PROVIDER: ["a"]}, []), (None, []), ({}, []), ({PROVIDER: ["a"], "Other": ["b"]}, ["misplaced"])],
     ids=["placed", "not told", "empty", "misplaced"],
 )
-def test_misplaced(found, make_sample, placement, expected):
+def test_misplaced(issues, make_sample, placement, expected):
     """Nodes on another provider are an issue; a runtime that does not tell is none."""
-    assert expected == list(found(same(make_sample(placement=placement))))
+    assert expected == list(issues(same(make_sample(placement=placement))))
 
 
-def test_placement_of_every_process_counts(found, make_sample):
+def test_placement_of_every_process_counts(issues, make_sample):
     """One process whose nodes ran elsewhere is misplaced, whichever process it is; the share is told."""
     placed, misplaced = make_sample(), make_sample(placement={"Other": ["a", "b"]})
 
     for samples in ([misplaced, placed, placed], [placed, placed, misplaced]):
-        assert f"100% of the nodes did not run on {PROVIDER}" == found(samples)["misplaced"].advice
+        assert f"100% of the nodes did not run on {PROVIDER}" == issues(samples)["misplaced"].advice
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_placement_of_every_process_counts(found, make_sample):
     [(2, 2, []), (3, 2, ["oversubscribed"]), (2, 1, ["oversubscribed"]), (1, None, [])],
     ids=["as many", "more threads", "one core", "not told"],
 )
-def test_oversubscribed(found, make_sample, threads, cores, expected):
+def test_oversubscribed(issues, make_sample, threads, cores, expected):
     """More threads than cores that the worker may use are an issue; the advice is a number that fits."""
-    issues = found(same(make_sample(threads=threads, host={"cores": cores})))
+    issues = issues(same(make_sample(threads=threads, host={"cores": cores})))
 
     assert expected == list(issues)
     assert [] == [issue for issue in issues.values() if f"give --threads {cores}" not in issue.advice]
@@ -67,24 +67,24 @@ def test_oversubscribed(found, make_sample, threads, cores, expected):
     [(100, []), (110, []), (111, ["throttled"]), (90, [])],
     ids=["steady", "limit", "slower", "faster"],
 )
-def test_throttled(found, make_sample, last, expected):
+def test_throttled(issues, make_sample, last, expected):
     """Runs whose last quarter is over 10 % slower than the first are an issue; faster ones are none."""
     slowing = make_sample([100] * 25 + [105] * 50 + [last] * 25)
 
-    assert expected == list(found(same(slowing)))
+    assert expected == list(issues(same(slowing)))
 
 
-def test_one_process_that_slows_down_is_not_throttled(found, make_sample):
+def test_one_process_that_slows_down_is_not_throttled(issues, make_sample):
     """It is the median process that tells: one among three says nothing of the device."""
     slowing = make_sample([100] * 50 + [150] * 50)
 
-    assert "throttled" not in found([make_sample(), slowing, make_sample()])
+    assert "throttled" not in issues([make_sample(), slowing, make_sample()])
 
 
 @pytest.mark.parametrize(("slowest", "expected"), [(100, []), (120, []), (121, ["noisy"]), (500, ["noisy"])])
-def test_noisy(found, make_sample, slowest, expected):
+def test_noisy(issues, make_sample, slowest, expected):
     """An interval whose ends differ by more than 20 % is noisy."""
-    assert expected == list(found([make_sample([median] * 100) for median in (100, 100, slowest)]))
+    assert expected == list(issues([make_sample([median] * 100) for median in (100, 100, slowest)]))
 
 
 @pytest.mark.parametrize(
@@ -92,31 +92,31 @@ def test_noisy(found, make_sample, slowest, expected):
     [([1000, 1000, 1009], []), ([1000, 1000, 1011], ["imprecise"]), ([989, 1000, 1000], ["imprecise"])],
     ids=["limit", "above", "below"],
 )
-def test_imprecise(found, make_sample, medians, expected):
+def test_imprecise(issues, make_sample, medians, expected):
     """An interval that reaches further from the median than was asked for is imprecise; the advice tells both."""
-    issues = found([make_sample([median] * 100) for median in medians], precision=0.01)
+    issues = issues([make_sample([median] * 100) for median in medians], precision=0.01)
 
     assert expected == list(issues)
     assert [] == [issue for issue in issues.values() if "±1.1%, and ±1.0% was asked for" not in issue.advice]
 
 
-def test_one_process_is_imprecise(found, make_sample):
+def test_one_process_is_imprecise(issues, make_sample):
     """One process tells no interval, so that its median is never printed like a precise one."""
-    assert "one process tells no interval" in found([make_sample()], precision=0.9)["imprecise"].advice
+    assert "one process tells no interval" in issues([make_sample()], precision=0.9)["imprecise"].advice
 
 
-def test_fewer_processes_than_asked_for_are_imprecise(found, make_sample):
+def test_fewer_processes_than_asked_for_are_imprecise(issues, make_sample):
     """Processes that agree are imprecise all the same where the budget had no room for all of them."""
-    issues = found(same(make_sample(), 2), processes=6)
+    issues = issues(same(make_sample(), 2), processes=6)
 
     assert "only 2 of 6 processes were within the budget" in issues["imprecise"].advice
     assert "--budget" in issues["imprecise"].advice
 
 
 @pytest.mark.parametrize(("runs", "expected"), [(10, ["short"]), (49, ["short"]), (50, []), (1000, [])])
-def test_short(found, make_sample, runs, expected):
+def test_short(issues, make_sample, runs, expected):
     """Fewer than 100 runs in all processes together are short."""
-    assert expected == list(found(same(make_sample([100] * runs), 2)))
+    assert expected == list(issues(same(make_sample([100] * runs), 2)))
 
 
 @pytest.mark.parametrize(
@@ -124,18 +124,18 @@ def test_short(found, make_sample, runs, expected):
     [(5, 200, []), (6, 200, ["outliers"]), (20, 150, [])],
     ids=["few", "many", "not far"],
 )
-def test_outliers(found, make_sample, far, value, expected):
+def test_outliers(issues, make_sample, far, value, expected):
     """More than 5 % of the runs beyond 1.5 medians of their own process are worth knowing, and no more."""
     runs = np.random.default_rng(0).permutation([100] * (100 - far) + [value] * far)
-    issues = found(same(make_sample(runs)))
+    issues = issues(same(make_sample(runs)))
 
     assert expected == list(issues)
     assert [] == [issue for issue in issues.values() if not issue.minor]
 
 
-def test_processes_that_differ_have_no_outliers_for_that(found, make_sample):
+def test_processes_that_differ_have_no_outliers_for_that(issues, make_sample):
     """Each process is compared with its own median."""
-    assert ["noisy"] == list(found([make_sample([100] * 100), make_sample([100] * 100), make_sample([300] * 100)]))
+    assert ["noisy"] == list(issues([make_sample([100] * 100), make_sample([100] * 100), make_sample([300] * 100)]))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_processes_that_differ_have_no_outliers_for_that(found, make_sample):
     ],
     ids=["50 ms", "more", "ten runs", "more than ten"],
 )
-def test_first_run_slow(found, make_sample, first_ns, median_ns, expected):
+def test_first_run_slow(issues, make_sample, first_ns, median_ns, expected):
     """A first run of over 50 ms and over ten ordinary ones is worth knowing, and no more."""
-    issues = found(same(make_sample([median_ns] * 100, first_run_ns=first_ns)))
+    issues = issues(same(make_sample([median_ns] * 100, first_run_ns=first_ns)))
 
     assert expected == list(issues)
     assert [] == [issue for issue in issues.values() if not issue.minor]
@@ -174,7 +174,7 @@ def test_issues_have_advice_and_cost_the_trust(make_plan, make_cell, make_sample
     assert [] == [issue for issue in (*bad.issues, *slow_start.issues) if len(issue.advice) < 20]
 
 
-def test_the_gravest_issue_comes_first(found, make_sample):
+def test_the_gravest_issue_comes_first(issues, make_sample):
     """A cell with every issue names what ran elsewhere first, and what is minor last."""
     runs = [100] * 8 + [300] * 3 + [120] * 4
     everything = {"placement": {"Other": ["a"]}, "threads": 8, "first_run_ns": 10**9}
@@ -189,4 +189,4 @@ def test_the_gravest_issue_comes_first(found, make_sample):
         "short",
         "outliers",
         "first-run-slow",
-    ] == list(found(samples, precision=SamplingConfig().precision))
+    ] == list(issues(samples, precision=SamplingConfig().precision))

@@ -60,7 +60,7 @@ def places(nodes, layers):
     return {kernel.name: f"+ {part.scope}" if part.added else part.scope for part in parts for kernel in part.nodes}
 
 
-def made(layers, nodes, **changes):
+def make_profile(layers, nodes, **changes):
     """A profile of these layers and nodes."""
     facts = {
         "variant": "own",
@@ -194,7 +194,7 @@ LAYERS = st.lists(st.sampled_from(["conv", "relu", "hard_swish", "add"]), max_si
 @given(NODES, LAYERS)
 def test_nothing_is_lost(nodes, layers):
     """Each node is in one part, each layer is one part, in order; shares of parts and of types sum to 1."""
-    profile = made(layers, nodes)
+    profile = make_profile(layers, nodes)
     payload = layer_profile_to_dict(profile)
 
     assert [layer.scope for layer in layers] == [part.scope for part in profile.parts if not part.added]
@@ -247,7 +247,7 @@ def test_types_stand_by_time_with_their_shares():
     layers = chain("conv", "relu", "conv", "add")
     nodes = [node("relu1_nchwc", duration_ns=1000), node("ReorderOutput", "ReorderOutput", 2000)]
     nodes.append(node("conv2", duration_ns=5000))
-    table = layer_profile_table(made(layers, nodes), "type")
+    table = layer_profile_table(make_profile(layers, nodes), "type")
     rows = [[column.text(row) for column in table.columns] for row in table.rows]
 
     assert ["Conv 1×1", "6.0", "75.00%", "100.00%", "75.00%", "100.00%"] == rows[0][:6]
@@ -262,7 +262,7 @@ def test_types_stand_by_time_with_their_shares():
 def test_layers_stand_in_order_with_what_follows_them():
     """Layer by layer, what the runtime added stands behind the layer that it follows, with its provider."""
     nodes = [node("conv0"), node("ReorderOutput", "ReorderOutput"), node("conv2", provider="CUDAExecutionProvider")]
-    table = layer_profile_table(made(chain("conv", "relu", "conv"), nodes), "layer")
+    table = layer_profile_table(make_profile(chain("conv", "relu", "conv"), nodes), "layer")
     rows = [(table.columns[0].text(row), table.columns[-1].text(row)) for row in table.rows]
 
     assert [("conv0", "CPU"), ("+ ReorderOutput", "CPU"), ("conv2", "CUDA")] == rows
@@ -270,7 +270,7 @@ def test_layers_stand_in_order_with_what_follows_them():
 
 def test_a_profile_without_latency_or_time_has_no_shares():
     """Nothing is divided by zero."""
-    profile = made(chain("conv"), [], latency_ns=None)
+    profile = make_profile(chain("conv"), [], latency_ns=None)
 
     assert (0, 0.0, None) == (profile.kernels_ns, profile.assigned_share, profile.coverage)
     assert "latency" not in layer_profile_table(profile, "type").notes[0]
@@ -335,7 +335,7 @@ def test_profiles_that_are_not_there_or_broken_are_told(invoke, workspace):
     folder.mkdir(parents=True)
     assert "holds no profile yet" in invoke("profile").stderr
 
-    good = made(chain("conv"), [node("conv0")])
+    good = make_profile(chain("conv"), [node("conv0")])
     (folder / "own.profile.json").write_bytes(msgspec.json.encode(good))
     unknown = invoke("profile", "v1")
     assert 1 == unknown.exit_code
@@ -345,7 +345,7 @@ def test_profiles_that_are_not_there_or_broken_are_told(invoke, workspace):
     (folder / "own.profile.json").write_text("{")
     broken = invoke("profile")
     assert 1 == broken.exit_code
-    assert "own.profile.json: is no profile" in broken.stderr
+    assert "own.profile.json: is not a profile" in broken.stderr
 
 
 def test_the_newest_profile_of_a_variant_is_shown(invoke, workspace):
@@ -353,7 +353,7 @@ def test_the_newest_profile_of_a_variant_is_shown(invoke, workspace):
     for run, name, threads in (("20260102T000000-1", "new", 1), ("20260101T000000-1", "old", 1), ("2025-2", "two", 2)):
         folder = workspace / "results" / "raw" / run
         folder.mkdir(parents=True)
-        profile = made(chain("conv"), [node("conv0")], runtime=name, threads=threads)
+        profile = make_profile(chain("conv"), [node("conv0")], runtime=name, threads=threads)
         (folder / "own.profile.json").write_bytes(msgspec.json.encode(profile))
 
     shown = json.loads(invoke("profile", "own", "--format", "json").stdout)["profiles"]

@@ -6,9 +6,10 @@ import contextlib
 from collections import defaultdict
 
 import pytest
+from common import collect
 
 from mnbench.bench.plan import SamplingConfig
-from mnbench.bench.schedule import collect, is_complete
+from mnbench.bench.schedule import is_complete
 
 STEADY, NOISY = "v1-a1-r224", "v1-a0.5-r160"
 NS_PER_S = 10**9
@@ -84,13 +85,13 @@ def test_the_budget_is_not_overspent(adaptive, budget_s, processes):
     assert processes == visits.count(NOISY)
 
 
-@pytest.mark.parametrize(("budget_s", "made"), [(0.001, 1), (1.9, 1), (2.0, 2), (2.9, 2)])
-def test_a_budget_smaller_than_the_processes_stops_early_and_says_so(adaptive, budget_s, made):
+@pytest.mark.parametrize(("budget_s", "trials"), [(0.001, 1), (1.9, 1), (2.0, 2), (2.9, 2)])
+def test_a_budget_smaller_than_the_processes_stops_early_and_says_so(adaptive, budget_s, trials):
     """Even a steady cell is then imprecise, and never printed like a precise one."""
     records, visits = adaptive(budget_s=budget_s)
 
-    assert made == visits.count(STEADY)
-    assert made == records[STEADY].processes
+    assert trials == visits.count(STEADY)
+    assert trials == records[STEADY].processes
     assert "imprecise" in [issue.name for issue in records[STEADY].issues]
     assert not records[STEADY].trusted
 

@@ -9,9 +9,8 @@ from statistics import median
 
 import numpy as np
 import pytest
-from common import CELLS, PROCESSES, VISITS, line_of
+from common import CELLS, PROCESSES, VISITS, collect, line_of
 
-from mnbench.bench.schedule import collect
 from mnbench.errors import ResultsError
 from mnbench.results.store import ResultsFile, last_unfinished_arguments
 

@@ -11,6 +11,8 @@ import msgspec
 import onnx
 from onnx import TensorProto, helper
 
+from mnbench.bench.schedule import DeviceRun, run_all
+from mnbench.bench.trial import run_trial
 from mnbench.network.layer import Layer, Tensor
 from mnbench.workspace import built_in
 
@@ -204,3 +206,11 @@ def build():
     return "none"
 """
 """A runtime whose models are Python code that each run executes."""
+
+
+def collect(plan, store, run, *, on_trial, run_trial=run_trial):
+    """Measure every case of a plan on one device, and return its records."""
+    device_run = DeviceRun(plan=plan, results_file=store, folder=run)
+    for failure in run_all([device_run], on_trial=on_trial, run_trial=run_trial).values():
+        raise failure
+    return device_run.read_records()
