@@ -1,13 +1,9 @@
 """Every pair of a comparison, kept beside the records: any verdict can be computed again."""
 
-import json
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from io import BytesIO
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from zipfile import BadZipFile
@@ -20,6 +16,8 @@ from mnbench.comparison.decide import DecisionRules, Effect, Finding, trial_effe
 from mnbench.comparison.paired_trial import PairedTrial
 from mnbench.comparison.verdicts import ComparisonContext, conclude
 from mnbench.errors import MnbenchError, ResultsError
+from mnbench.results.npz_archive import read_archive, write_archive
+from mnbench.results.store import new_run_folder
 
 Stage: TypeAlias = Literal["first", "again"]
 
@@ -41,11 +39,7 @@ class PairedTrialLog:
         """
         if self.folder:
             facts = {"stage": stage, "variants": pairs.variants, "failed": pairs.failed, **pairs.facts}
-            packed = BytesIO()
-            np.savez_compressed(packed, allow_pickle=False, **_narrow(pairs), facts=np.array(json.dumps(facts)))
-            atomic_files.write_atomically(
-                self.folder / f"pairs.{len(self.processes)}.npz", packed.getvalue(), durable=False
-            )
+            write_archive(self.folder / f"pairs.{len(self.processes)}.npz", _narrow(pairs), facts, durable=False)
         self.processes.append((stage, pairs))
 
     def effects(self, stage: Stage, variants: Iterable[str]) -> dict[str, list[Effect]]:
@@ -69,22 +63,15 @@ class PairedTrialLog:
 
 
 def new_comparison_folder(results: Path) -> Path:
-    """A folder under `results/raw/` for one comparison.
+    """Create a folder under `results/raw/` for one comparison.
 
     Raises:
         FileError: no permission.
     """
-    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for attempt in count():
-        folder = results / "raw" / f"{started}-compare{f'.{attempt}' if attempt else ''}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as failure:
-            raise atomic_files.write_error(folder, failure) from failure
-        return folder
-    raise AssertionError
+    try:
+        return new_run_folder(results / "raw", "compare")
+    except OSError as failure:
+        raise atomic_files.write_error(results / "raw", failure) from failure
 
 
 @contextmanager
@@ -140,13 +127,11 @@ def delete_comparison(folder: Path) -> None:
 
 
 def _load(path: Path) -> tuple[Stage, PairedTrial]:
-    with np.load(path) as arrays:
-        entries = dict(arrays)
-    facts: dict[str, Any] = json.loads(str(entries.pop("facts")))
+    arrays, facts = read_archive(path)
     failed: Mapping[str, Sequence[str]] = facts.pop("failed")
     return facts.pop("stage"), PairedTrial(
         variants=tuple(facts.pop("variants")),
-        columns={name: values.astype(np.int64) for name, values in entries.items()},
+        columns={name: values.astype(np.int64) for name, values in arrays.items()},
         failed={variant: (side, message) for variant, (side, message) in failed.items()},
         facts=facts,
     )
