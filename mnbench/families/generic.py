@@ -24,7 +24,7 @@ from mnbench.network.variant import Variant
 
 
 class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv"):
-    """A k × k convolution to c channels in g groups, batch normalization and, if asked for, ReLU."""
+    """A k × k convolution to c channels in g groups, batch normalization and, with `relu`, ReLU."""
 
     k: Kernel = 1
     c: Count
@@ -128,7 +128,7 @@ class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
         """Check that each block's output has the shape of its input."""
         for row, (number, printed, output) in zip(self.rows, self.row_shapes(), strict=True):
             if printed != output:
-                reject_row(path, number, "c", printed, f"its layers put out {output[2]} channels")
+                reject_row(path, number, "c", printed, f"its layers output {output[2]} channels")
             for layer, below in zip(row.layers[1:], row.layers, strict=False):
                 if isinstance(layer, Add) and not isinstance(below, Add) and below.c != row.c:
                     reject_row(path, number, "c", printed, f"it is added to {below.c} channels")

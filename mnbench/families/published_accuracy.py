@@ -36,7 +36,7 @@ class _Key(NamedTuple):
     classes: int | None
 
 
-def accuracy_of(
+def published_accuracy(
     graph: str | None,
     *,
     alpha: float,

@@ -70,7 +70,7 @@ class PublishedModel(TomlStruct, frozen=True, kw_only=True):
 
     `mult_adds` and `params` keep the printed digits and unit: "569M", "4.24M", or an exact "3504872". Sources count
     different things: `mult_adds_of` every layer, or convolutions without the classifier, or every layer and two for
-    each number that batch normalization puts out; `params_of` weights alone, trainable parameters, or with batch
+    each number that batch normalization outputs; `params_of` weights alone, trainable parameters, or with batch
     normalization's moving means, or with both its statistics. `latency` is printed
     too: `{ "Pixel 1 ms" = 113 }`. `disputed` gives the reason for figures that no count of ours gives, by their key.
     """
@@ -197,7 +197,7 @@ def reject_row(path: Path, number: str, key: str, value: Sequence[int], why: str
         path,
         f"row {number}, key `{key}`",
         f"is {format_size(value)}, but {why}",
-        hint="the table must agree with itself at α = 1: mend that row, or the one above it",
+        hint="row shapes must match at α = 1: fix this row or the one above it",
     )
 
 

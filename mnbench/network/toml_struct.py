@@ -41,7 +41,7 @@ def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
     except UnicodeDecodeError as failure:
         raise error(path, "", "is not UTF-8 text", hint="save the file as UTF-8") from failure
     except tomllib.TOMLDecodeError as failure:
-        raise error(path, "", f"is not TOML: {failure}", hint="mend the file at that line") from failure
+        raise error(path, "", f"is not TOML: {failure}", hint="fix the file at that line") from failure
 
 
 def convert_toml(table: dict[str, Any], path: Path, kind: type[T], error: type[TomlError]) -> T:
@@ -94,7 +94,7 @@ def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
         case inspect.LiteralType(values=values):
             return f"allowed values: {', '.join(map(str, values))}"
         case _:
-            return "mend that key; `mnbench graphs show v1` and `mnbench devices show cpu` show tables that are right"
+            return "fix that key; `mnbench graphs show v1` and `mnbench devices show cpu` show correct files"
 
 
 def _chosen(info: inspect.Type, value: Any) -> inspect.Type:

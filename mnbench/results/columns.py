@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mnbench.families.published_accuracy import PublishedAccuracy, accuracy_of
+from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 from mnbench.tables.quantities import quantity
@@ -54,7 +54,7 @@ def record_accuracy(record: Record) -> PublishedAccuracy | None:
     """Return the published accuracy of the variant."""
     if record.alpha is None or record.resolution is None or not (record.simplified and record.fold_batch_norm):
         return None
-    return accuracy_of(
+    return published_accuracy(
         record.architecture,
         alpha=record.alpha,
         resolution=record.resolution,

@@ -160,7 +160,7 @@ def test_number_of_layers():
 )
 def test_impossible_alpha(alpha):
     """An alpha outside (0, 4] is refused, and the hint says the range."""
-    with pytest.raises(BuildError, match=r"^v1: alpha \S+ is impossible$") as caught:
+    with pytest.raises(BuildError, match=r"(?m)^v1: alpha \S+ is impossible$") as caught:
         _network(alpha)
 
     assert "above 0 and up to 4" in caught.value.hint
@@ -187,7 +187,7 @@ def test_extreme_alpha(alpha):
 def test_impossible_resolution(side):
     """A side outside 32 to 8192 is refused, be it height or width, and the hint says the range."""
     for resolution, shown in (((side, side), f"{side}"), ((side, 224), f"{side}x224"), ((224, side), f"224x{side}")):
-        with pytest.raises(BuildError, match=rf"^v1: resolution {shown} is impossible$") as caught:
+        with pytest.raises(BuildError, match=rf"(?m)^v1: resolution {shown} is impossible$") as caught:
             _network(resolution=resolution)
 
         assert "between 32 and 8192" in caught.value.hint
@@ -204,7 +204,7 @@ def test_rho_is_a_share_of_the_tables_resolution(rho, side):
 @pytest.mark.parametrize("rho", [0, -0.714, float("nan"), float("inf"), float("-inf")])
 def test_impossible_rho(rho):
     """A rho that is no positive, finite number is refused."""
-    with pytest.raises(BuildError, match=r"^rho \S+ is impossible$"):
+    with pytest.raises(BuildError, match=r"(?m)^rho \S+ is impossible$"):
         resolution_at_rho(V1, rho)
 
 

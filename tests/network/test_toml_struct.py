@@ -33,8 +33,8 @@ CONV_KEYS = "allowed keys: type, s, filter, input"
 ERRATUM_KEYS = "allowed keys: row, key, printed, used, reason"
 TYPES = "every row has a `type`, one of: Conv, Conv dw, Avg Pool, FC, Softmax, Repeat"
 NESTED_TYPES = "every row has a `type`, one of: Conv, Conv dw"
-EXAMPLES = "mend that key; `mnbench graphs show v1` and `mnbench devices show cpu` show tables that are right"
-AGREE = "the table must agree with itself at α = 1: mend that row, or the one above it"
+EXAMPLES = "fix that key; `mnbench graphs show v1` and `mnbench devices show cpu` show correct files"
+AGREE = "row shapes must match at α = 1: fix this row or the one above it"
 
 
 def _changed(text, old, new):
@@ -295,8 +295,8 @@ def test_rows_are_numbered_as_in_the_paper():
 @pytest.mark.parametrize(
     ("data", "message", "hint"),
     [
-        (b"name = v1", "is not TOML: Invalid value (at line 1, column 8)", "mend the file at that line"),
-        (b"\x00", "is not TOML: Invalid statement (at line 1, column 1)", "mend the file at that line"),
+        (b"name = v1", "is not TOML: Invalid value (at line 1, column 8)", "fix the file at that line"),
+        (b"\x00", "is not TOML: Invalid statement (at line 1, column 1)", "fix the file at that line"),
         ("name = 'é'".encode("latin-1"), "is not UTF-8 text", "save the file as UTF-8"),
         (b"\xff\xfen\x00", "is not UTF-8 text", "save the file as UTF-8"),
         (b"", "misses the required key `family`", FAMILIES),

@@ -109,7 +109,7 @@ def test_where_h_swish_is():
 
 def test_a_block_must_take_what_it_puts_out(tmp_path):
     """Or it cannot be stacked."""
-    with pytest.raises(GraphFileError, match="put out 16 channels"):
+    with pytest.raises(GraphFileError, match="output 16 channels"):
         blocks(tmp_path, '{ type = "conv", c = 16 }')
 
 
