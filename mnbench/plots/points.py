@@ -92,8 +92,8 @@ def _short(record: Record) -> str:
         return record.variant
     size = format_resolution(record.resolution)
     head, _, remainder = record.variant.partition(f"-a{format_alpha(record.alpha)}-r{size}")
-    own = head.removeprefix(record.architecture or "").lstrip("-")
-    return f"{own + ' ' if own else ''}{format_alpha(record.alpha)}-{size}{remainder}"
+    options = head.removeprefix(record.architecture or "").lstrip("-")
+    return f"{options + ' ' if options else ''}{format_alpha(record.alpha)}-{size}{remainder}"
 
 
 def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:

@@ -33,10 +33,10 @@ class Scale:
         """Return Vega-Lite's `axis`."""
         return {"values": list(self.ticks), "format": ",~r"}
 
-    def title(self, what: str, unit: str) -> str:
+    def title(self, quantity: str, unit: str) -> str:
         """Return the axis title: quantity, unit and scale."""
         parts = [part for part in (unit, "log scale" if self.log else "") if part]
-        return f"{what} ({', '.join(parts)})" if parts else what
+        return f"{quantity} ({', '.join(parts)})" if parts else quantity
 
     def fraction(self, value: float) -> float:
         """Return a value's position along the axis, 0 to 1."""

@@ -34,7 +34,7 @@ def cost_plot(
     records: Sequence[Record], cost: CostKind, theme: Theme, *, all_records: Sequence[Record] = (), sizes: Sizes = ()
 ) -> Spec:
     """Plot latency against a cost, with intervals; the axes fit `every` record, so that panels share them."""
-    field, what, unit = AXES[cost]
+    field, name, unit = AXES[cost]
     points = make_points(records)
     all_points = _all(points, records, all_records)
     x = fit_scale([point[field] for point in all_points])
@@ -44,7 +44,7 @@ def cost_plot(
         ((field, x), ("latency", y), sizes),
         assign_styles(all_records or records, theme),
         theme,
-        titles=(x.title(what, unit), y.title("latency", "ms")),
+        titles=(x.title(name, unit), y.title("latency", "ms")),
         interval="y",
     )
 

@@ -35,9 +35,9 @@ class Theme:
 
     def family_color(self, name: str) -> str:
         """Return the colour of a family."""
-        *colors, own = self.series
+        *colors, other = self.series
         families = [*FAMILIES[:-1], *sorted(set(family_classes()).difference(FAMILIES), reverse=True)]
-        return colors[families.index(name) % len(colors)] if name in families else own
+        return colors[families.index(name) % len(colors)] if name in families else other
 
     def part_text_color(self, at: int) -> str:
         """Return the colour of text on a part: white on the dark one."""

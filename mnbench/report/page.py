@@ -49,7 +49,7 @@ def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
     measured = [record for record in records if record.latency_ns]
     if not measured:
         raise ResultsError(f"{results}: no row was measured", hint="see why: mnbench table")
-    own = files("mnbench.report")
+    folder = files("mnbench.report")
     names, differing = _columns(records), _differing(measured)
     library = load_vl_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
@@ -60,13 +60,13 @@ def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
     sections = {f"device-{device}": f"Plots: {device}" for device in devices}
     sections |= {"results": "Results", "issues": "Issues", "measured": "How it was measured"}
     sections |= {"hosts": "Hosts", "again": "Measure it again"}
-    return Template(own.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+    return Template(folder.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         version=escape(__version__),
         title=escape(title),
         lead=escape(lead),
         links="".join(f'<a href="#{escape(key)}">{escape(name)}</a>' for key, name in sections.items()),
         style=style_sheet()
-        + own.joinpath("page.css").read_text(encoding="utf-8")
+        + folder.joinpath("page.css").read_text(encoding="utf-8")
         + _right("#table", _variant_first(names))
         + _right("#runs", differing),
         plots=figures,
@@ -79,7 +79,7 @@ def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
         hosts="".join(_hosts(measured)),
         commands=escape("\n".join(rerun_commands(records))),
         library=library.replace("</script", "<\\/script"),
-        script=own.joinpath("page.js").read_text(encoding="utf-8"),
+        script=folder.joinpath("page.js").read_text(encoding="utf-8"),
     )
 
 

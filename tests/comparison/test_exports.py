@@ -34,20 +34,20 @@ from mnbench.errors import MnbenchError, ResultsError
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
 
 
-def found(variant, verdict, ratio=None, reason="", **changes):
+def finding(variant, verdict, ratio=None, reason="", **changes):
     """A finding; one with a ratio has bounds 1 % away."""
     bounds = {"low": ratio - 0.01, "high": ratio + 0.01, "processes": 4, "pairs": 1234} if ratio else {}
     return Finding(variant=variant, device="cpu", verdict=verdict, reason=reason, **{"ratio": ratio} | bounds | changes)
 
 
 EVERY = (
-    found("v1-a1-r224", "same", 1.001),
-    found("v1-a0.5-r224", "slower", 1.05, "+4.7 % when measured again, alone"),
-    found("v2-a1-r224", "faster", 0.95),
-    found("v3-small-a1-r224", "inconclusive", 1.012, "may be slower"),
-    found("gone-a1-r64", "missing", reason="unknown graph"),
-    found("v1-a0.25-r64", "identical", reason="the same model and runtime"),
-    found(HOSTILE, "incomparable", reason=HOSTILE),
+    finding("v1-a1-r224", "same", 1.001),
+    finding("v1-a0.5-r224", "slower", 1.05, "+4.7 % when measured again, alone"),
+    finding("v2-a1-r224", "faster", 0.95),
+    finding("v3-small-a1-r224", "inconclusive", 1.012, "may be slower"),
+    finding("gone-a1-r64", "missing", reason="unknown graph"),
+    finding("v1-a0.25-r64", "identical", reason="the same model and runtime"),
+    finding(HOSTILE, "incomparable", reason=HOSTILE),
 )
 
 
@@ -99,7 +99,7 @@ def test_names_and_reasons_are_no_markup():
 def test_the_plot_puts_each_row_where_it_is():
     """Slower right of the dot, faster left of it, all within the axis."""
     axis, slower, faster, same = plot_intervals(
-        [found("a", "slower", 1.1), found("bb", "faster", 0.9), found("c", "same", 1.0)], 0.02
+        [finding("a", "slower", 1.1), finding("bb", "faster", 0.9), finding("c", "same", 1.0)], 0.02
     )
     middle = axis.index(" 0 ") + 1
     assert ("-11.0 %", "+11.0 %") == (axis[4:].split()[0] + " %", axis.split()[-2] + " %")
@@ -112,7 +112,7 @@ def test_the_plot_puts_each_row_where_it_is():
 
 def test_a_huge_table_fits_into_a_summary():
     """A mebibyte is all that a step has; the worst rows are shown, and the rest counted."""
-    many = [found(f"{'folder/' * 20}model-{at}", "same", 1.0 + at / 1e6) for at in range(3000)]
+    many = [finding(f"{'folder/' * 20}model-{at}", "same", 1.0 + at / 1e6) for at in range(3000)]
     text = github_summary.export(judged(*many, EVERY[1]))
     assert len(text.encode()) < 2**20
     assert f"{3001 - MAX_ROWS} more rows are not shown" in text
@@ -149,10 +149,10 @@ def test_annotations_name_what_fails():
 
 def test_there_are_no_more_annotations_than_are_shown():
     """Ten of a kind a step: the last one says how many more there are."""
-    reported = commands(annotations.export(judged(*(found(f"row {at}", "slower", 1.1) for at in range(30)))))
+    reported = commands(annotations.export(judged(*(finding(f"row {at}", "slower", 1.1) for at in range(30)))))
     assert 10 == len(reported)
     assert "22 more rows" == reported[-1][1]
-    assert 10 == len(commands(annotations.export(judged(*(found(f"row {at}", "slower", 1.1) for at in range(9))))))
+    assert 10 == len(commands(annotations.export(judged(*(finding(f"row {at}", "slower", 1.1) for at in range(9))))))
 
 
 def test_a_pass_is_a_notice():
@@ -250,7 +250,7 @@ def test_a_series_grows_by_a_line_a_comparison(tmp_path, monkeypatch):
     folder = tmp_path / "series"
     for day in (1, 2):
         when = datetime(2026, 1, day, tzinfo=UTC)
-        findings = (found("a", "same", 1.0 + day / 100), found("deep/b", "same", 1.0), found("c", "missing"))
+        findings = (finding("a", "same", 1.0 + day / 100), finding("deep/b", "same", 1.0), finding("c", "missing"))
         otava.extend_series(folder, otava.comparison_to_series(judged(*findings[:day]), when))
     lines = csv_rows((folder / "cpu" / "a.csv").read_text(encoding="utf-8"))
     assert [("2026-01-01T00:00:00+00:00", "1.01"), ("2026-01-02T00:00:00+00:00", "1.02")] == [
@@ -267,7 +267,7 @@ def test_another_file_is_not_continued(tmp_path):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "a.csv").write_text("time,latency\n1,2\n", encoding="utf-8")
     with pytest.raises(ResultsError, match="has other columns"):
-        otava.extend_series(tmp_path, otava.comparison_to_series(judged(found("a", "same", 1.0))))
+        otava.extend_series(tmp_path, otava.comparison_to_series(judged(finding("a", "same", 1.0))))
     assert "time,latency\n1,2\n" == (tmp_path / "cpu" / "a.csv").read_text(encoding="utf-8")
 
 
@@ -279,8 +279,8 @@ def test_otava_finds_a_planted_step(tmp_path):
         when = datetime.now(UTC) - timedelta(days=40 - at)
         step = 0.03 if at >= 25 else 0
         findings = (
-            found("quiet", "same", 1 + draw.gauss(0, 0.004)),
-            found("stepped", "same", 1 + step + draw.gauss(0, 0.004)),
+            finding("quiet", "same", 1 + draw.gauss(0, 0.004)),
+            finding("stepped", "same", 1 + step + draw.gauss(0, 0.004)),
         )
         otava.extend_series(tmp_path, otava.comparison_to_series(judged(*findings), when))
     day = (datetime.now(UTC) - timedelta(days=15)).strftime("%Y-%m-%d")

@@ -250,13 +250,13 @@ def test_no_name_lies_on_another_or_on_a_point(make_record):
         (x[1].fraction(point["mult_adds"]) * size[0], y[1].fraction(point["latency"]) * size[1]) for point in points
     ]
 
-    def meet(one, other):
+    def meet(box, other):
         slack = 1e-6
         return (
-            one[0] < other[2] - slack
-            and other[0] < one[2] - slack
-            and one[1] < other[3] - slack
-            and other[1] < one[3] - slack
+            box[0] < other[2] - slack
+            and other[0] < box[2] - slack
+            and box[1] < other[3] - slack
+            and other[1] < box[3] - slack
         )
 
     assert len(names) >= 12
