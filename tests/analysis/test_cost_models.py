@@ -44,9 +44,9 @@ def linear(make_record):
     return make
 
 
-def of(found, cost):
+def of(rankings, cost):
     """The predictor of that cost."""
-    return next(predictor for predictor in found.predictors if predictor.cost == cost)
+    return next(predictor for predictor in rankings.predictors if predictor.cost == cost)
 
 
 def test_a_line_is_found(linear):

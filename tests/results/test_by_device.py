@@ -131,8 +131,10 @@ def test_shapes_exclude_each_other(invoke, words):
 def test_latex_holds_no_sign_of_its_own(invoke, workspace, make_record):
     """A `tabular` in which every special sign is escaped, ≈ and – included, and every row has as many cells."""
     doubtful = (Issue(name="imprecise", advice=""),)
-    own = make_record(None, variant="my_model_50%&#", architecture=None, resolution=None, issues=doubtful, id="run/own")
-    ResultsFile(workspace / "results", "cpu").append(own)
+    user_record = make_record(
+        None, variant="my_model_50%&#", architecture=None, resolution=None, issues=doubtful, id="run/own"
+    )
+    ResultsFile(workspace / "results", "cpu").append(user_record)
     lines = invoke("table", "--columns", "variant,latency_ns,interval_ns", "--format", "latex").stdout.splitlines()
     rows = [line for line in lines if line.endswith(r"\\")]
 
@@ -144,8 +146,8 @@ def test_latex_holds_no_sign_of_its_own(invoke, workspace, make_record):
 @pytest.mark.usefixtures("stored")
 def test_html_escapes(invoke, workspace, make_record):
     """What a file's name holds is text, and nothing else."""
-    own = make_record(None, variant="<script>&", architecture=None, resolution=None, id="run/own")
-    ResultsFile(workspace / "results", "cpu").append(own)
+    user_record = make_record(None, variant="<script>&", architecture=None, resolution=None, id="run/own")
+    ResultsFile(workspace / "results", "cpu").append(user_record)
     text = invoke("table", "--columns", "variant,latency_ns", "--format", "html").stdout
 
     assert '<tr><td>&lt;script&gt;&amp;</td><td class="n">10.0</td></tr>' in text

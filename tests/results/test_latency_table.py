@@ -248,9 +248,9 @@ def test_latest_is_sorted_as_the_papers_tables(make_record):
 
 def test_latest_of_files_without_alpha(make_record):
     """A user's own files, with neither α nor resolution, have their place too."""
-    own = make_record(None, variant="own", architecture=None, resolution=None)
+    user_record = make_record(None, variant="own", architecture=None, resolution=None)
 
-    assert [own, make_record()] == newest_records([make_record(), own])
+    assert [user_record, make_record()] == newest_records([make_record(), user_record])
 
 
 def test_a_long_table_goes_on_as_it_began(make_record):

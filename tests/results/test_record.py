@@ -71,8 +71,8 @@ def runs(n, rho=0.0):
     return [round(1e6 + 1e4 * item) for item in noise]
 
 
-@pytest.mark.parametrize(("processes", "told"), [(1, False), (2, True)])
-def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes, told):
+@pytest.mark.parametrize(("processes", "reported"), [(1, False), (2, True)])
+def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes, reported):
     """The 99th percentile is told from 662 effective runs on, all processes together."""
     monkeypatch.setattr("mnbench.bench.aggregate.effective_runs", lambda _: 331)
     samples = [make_sample(runs(400)) for _ in range(processes)]
@@ -80,7 +80,7 @@ def test_p99_needs_662_effective_runs(plan, make_sample, monkeypatch, processes,
     pooled = np.concatenate([sample.latencies_ns for sample in samples])
 
     assert 331 * processes == record.effective_runs
-    assert (round(np.quantile(pooled, 0.99)) if told else None) == record.latency_ns.p99
+    assert (round(np.quantile(pooled, 0.99)) if reported else None) == record.latency_ns.p99
 
 
 def test_many_runs_that_follow_each_other_closely_give_no_p99(plan, make_sample):

@@ -78,8 +78,8 @@ def test_rows_of_a_guideline_have_equal_mult_adds(name):
     for claim in read_study(name).claims:
         base = read_study(name).row(claim.baseline)
         for row in map(read_study(name).row, claim.rows):
-            for one, other in zip(row.variants, base.variants, strict=True):
-                assert 1 == pytest.approx(mult_adds(one) / mult_adds(other), abs=0.06)
+            for item, other in zip(row.variants, base.variants, strict=True):
+                assert 1 == pytest.approx(mult_adds(item) / mult_adds(other), abs=0.06)
 
 
 def test_printed_widths_are_used_wherever_groups_divide_them():
@@ -102,9 +102,9 @@ def test_where_h_swish_is():
         layers = build_network(parse_variant(f"{name}-a1-r224")).layers
         return sum(layer.kind == "hard_swish" for layer in layers), len(layers)
 
-    found = [kinds(f"v3-large{name}") for name in ("-h-swish-16", "", "-h-swish-112")]
-    assert sorted({one for one, _ in found}, reverse=True) == [one for one, _ in found]
-    assert 1 == len({layers for _, layers in found})
+    result = [kinds(f"v3-large{name}") for name in ("-h-swish-16", "", "-h-swish-112")]
+    assert sorted({item for item, _ in result}, reverse=True) == [item for item, _ in result]
+    assert 1 == len({layers for _, layers in result})
 
 
 def test_a_block_must_take_what_it_puts_out(tmp_path):
@@ -184,8 +184,8 @@ claims = [{ quantity = "latency", says = "it is", rows = ["thick"], baseline = "
 def findings(name, verdict, ratio=1.1):
     """One finding for each comparison of a study."""
     pairs = run_study.required_pairs(read_study(name))
-    one = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
-    return dict.fromkeys(pairs, one)
+    item = Finding(variant="", device="cpu", verdict=verdict, ratio=ratio, low=ratio, high=ratio, processes=4)
+    return dict.fromkeys(pairs, item)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_what_a_comparison_means(verdict, slower, not_slower):
     """For a claim that a row takes longer, and for one that it does not."""
     for name, expected in (("stem", slower), ("thin", not_slower)):
         claim = read_study(name).claims[-1]
-        found = claims.judge_claim(claim, claims.latency_evidence(claim, read_study(name), findings(name, verdict)))
-        assert expected == found.verdict
+        result = claims.judge_claim(claim, claims.latency_evidence(claim, read_study(name), findings(name, verdict)))
+        assert expected == result.verdict
 
 
 def test_the_papers_ratio_is_of_times():
@@ -212,16 +212,16 @@ def test_the_papers_ratio_is_of_times():
     evidence = claims.latency_evidence(series, read_study("g3"), findings("g3", "slower"))
     assert pytest.approx(40.2 / 38.6) == evidence[0].published
     _, slower = read_study("last-stage").claims
-    (one,) = claims.latency_evidence(slower, read_study("last-stage"), findings("last-stage", "slower"))
-    assert pytest.approx(66 / 59) == one.published
+    (item,) = claims.latency_evidence(slower, read_study("last-stage"), findings("last-stage", "slower"))
+    assert pytest.approx(66 / 59) == item.published
 
 
 def test_where_the_paper_prints_no_difference_nothing_counts():
     """Table 3 has the same figure for fragments in series in three places."""
     series, _ = read_study("g3").claims
-    found = claims.judge_claim(series, claims.latency_evidence(series, read_study("g3"), findings("g3", "slower")))
-    assert 3 == sum(not one.counted for one in found.evidence)
-    assert "3 of 3 comparisons are as claimed" == found.reason
+    result = claims.judge_claim(series, claims.latency_evidence(series, read_study("g3"), findings("g3", "slower")))
+    assert 3 == sum(not item.counted for item in result.evidence)
+    assert "3 of 3 comparisons are as claimed" == result.reason
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_share_of_the_time(shares, expected):
 
 
 @pytest.mark.parametrize(
-    ("own", "others", "expected"),
+    ("samples", "others", "expected"),
     [
         ([10, 11, 10, 11, 10, 11], [12, 13, 12, 13, 12, 13], "holds"),
         ([12, 13, 12, 13, 12, 13], [10, 11, 10, 11, 10, 11], "does not hold"),
@@ -282,10 +282,10 @@ def test_a_share_of_the_time(shares, expected):
         ([], [20, 21], "inconclusive"),
     ],
 )
-def test_memory(own, others, expected):
+def test_memory(samples, others, expected):
     """Intervals that do not meet decide."""
     claim = read_study("memory").claims[0]
-    values = {"MobileNet V2": own, "MobileNet V1": others}
+    values = {"MobileNet V2": samples, "MobileNet V1": others}
     (evidence,) = claims.value_evidence(claim, read_study("memory"), values)
     assert (expected, 4) == (evidence.verdict, evidence.published)
 
@@ -295,9 +295,9 @@ def test_memory(own, others, expected):
 
 def test_study_lists_what_there_is(invoke):
     """Without a name, every study with its claims; nothing has been found yet."""
-    found = json.loads(invoke("study", "--format", "json").stdout)["studies"]
-    assert STUDIES == [one["study"] for one in found]
-    assert all(one["claims"] and one["verdict"] is None for one in found)
+    result = json.loads(invoke("study", "--format", "json").stdout)["studies"]
+    assert STUDIES == [item["study"] for item in result]
+    assert all(item["claims"] and item["verdict"] is None for item in result)
     assert all(name in invoke("study").stdout for name in STUDIES)
 
 
@@ -317,13 +317,13 @@ def test_what_was_never_measured_cannot_be_shown(invoke):
 def test_a_study_without_time_cannot_tell(invoke, workspace):
     """What is counted is judged all the same; the result is kept, and shown again."""
     first = invoke("study", "stem", "--budget", "1ms", "--format", "json")
-    (found,) = json.loads(first.stdout)["studies"]
-    assert ["holds", "inconclusive"] == [claim["verdict"] for claim in found["claims"]]
+    (result,) = json.loads(first.stdout)["studies"]
+    assert ["holds", "inconclusive"] == [claim["verdict"] for claim in result["claims"]]
     assert "stem" == load_result(workspace / "results", "cpu", "stem").study
     assert first.stdout == invoke("study", "stem", "--kept", "--format", "json").stdout
     assert "INCONCLUSIVE" in invoke("study", "stem", "--kept").stdout
     listed = json.loads(invoke("study", "--format", "json").stdout)["studies"]
-    assert ["inconclusive"] == [one["verdict"] for one in listed if one["study"] == "stem"]
+    assert ["inconclusive"] == [item["verdict"] for item in listed if item["study"] == "stem"]
 
 
 @pytest.mark.slow
@@ -348,9 +348,9 @@ claims = [
         encoding="utf-8",
     )
     result = invoke("study", "mine.toml", "--allow", "busy", "--budget", "60s", "--format", "json")
-    (found,) = json.loads(result.stdout)["studies"]
-    assert ["holds", "does not hold", "holds", "holds"] == [claim["verdict"] for claim in found["claims"]]
-    assert all(figure["latency_ns"] for figure in found["figures"])
+    (result,) = json.loads(result.stdout)["studies"]
+    assert ["holds", "does not hold", "holds", "holds"] == [claim["verdict"] for claim in result["claims"]]
+    assert all(figure["latency_ns"] for figure in result["figures"])
 
 
 def test_a_broken_result_is_one_line(workspace):
@@ -364,5 +364,5 @@ def test_a_broken_result_is_one_line(workspace):
 
 def test_evidence_survives_json():
     """What is written is what is read."""
-    one = Evidence(label="a", than="b", ratio=1.5, verdict="holds", counted=False)
-    assert one == msgspec.json.decode(msgspec.json.encode(one), type=Evidence)
+    item = Evidence(label="a", than="b", ratio=1.5, verdict="holds", counted=False)
+    assert item == msgspec.json.decode(msgspec.json.encode(item), type=Evidence)
