@@ -1,13 +1,14 @@
 """Diagnose a device: its facts, its noise sources, and how much two runs of one model differ there."""
 
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mnbench.bench.benchmark import reject_emulated
 from mnbench.bench.drift import DriftLog, calibrate
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
@@ -18,12 +19,13 @@ from mnbench.bench.self_comparison import (
     self_comparison_table,
     trial_count,
 )
-from mnbench.errors import MnbenchError, RuntimeUnavailable
+from mnbench.errors import MnbenchError
 from mnbench.families import parse_variant
 from mnbench.hosts.facts_table import facts_table
 from mnbench.hosts.host_facts import read_host
 from mnbench.hosts.noise_sources import NoiseSource, noise_sources
 from mnbench.model.build import build_model
+from mnbench.progress import OnProgress, StageProgress
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 
@@ -38,13 +40,6 @@ SHOWN_CONDITIONS = (
     *("frequency_hz", "temperature_c", "free_memory_bytes", "swap_used_bytes"),
 )
 """Conditions that mean something by themselves; the others are counters."""
-
-OnProgress = Callable[[int, int], object]
-"""Called after each trial or run with the number done and their total."""
-
-
-def _ignore(_done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +90,7 @@ class HostReport:
         }
 
 
-def diagnose(device: Device, *, measure_noise: bool = True, on_progress: OnProgress = _ignore) -> HostReport:
+def diagnose(device: Device, *, measure_noise: bool = True, on_progress: OnProgress | None = None) -> HostReport:
     """Read the device's facts, find its noise sources, and measure how much two runs of one model differ there.
 
     Raises:
@@ -108,8 +103,8 @@ def diagnose(device: Device, *, measure_noise: bool = True, on_progress: OnProgr
     if measure_noise:
         try:
             with _noise_plan(device) as plan:
-                done, total = count(1), trial_count(plan)
-                comparisons = compare_with_itself(plan, on_trial=lambda: on_progress(next(done), total))
+                steps = StageProgress(on_progress, "measure", trial_count(plan))
+                comparisons = compare_with_itself(plan, on_trial=steps.advance)
             # Stolen time, heat and swapping show under load, not in one second of rest.
             snapshots.append(read_host(device).conditions)
         except MnbenchError as failure:
@@ -126,30 +121,22 @@ def diagnose(device: Device, *, measure_noise: bool = True, on_progress: OnProgr
     )
 
 
-def calibrate_host(device: Device, *, duration_s: float, on_progress: OnProgress = _ignore) -> DriftLog:
+def calibrate_host(device: Device, *, duration_s: float, on_progress: OnProgress | None = None) -> DriftLog:
     """Measure runs spread over the duration, and store the drift between them. An interrupted calibration counts.
 
     Raises:
         MnbenchError: measuring or storing failed, or the device is emulated.
     """
-    done = count(1)
     with _noise_plan(device) as plan:
-        return calibrate(
-            plan,
-            runs=CALIBRATION_RUNS,
-            interval_s=duration_s / CALIBRATION_RUNS,
-            on_run=lambda: on_progress(next(done), CALIBRATION_RUNS),
-        )
+        steps = StageProgress(on_progress, "calibrate", CALIBRATION_RUNS)
+        interval_s = duration_s / CALIBRATION_RUNS
+        return calibrate(plan, runs=CALIBRATION_RUNS, interval_s=interval_s, on_run=steps.advance)
 
 
 @contextmanager
 def _noise_plan(device: Device) -> Generator[Plan]:
     """Build the models of a noise measurement in a temporary folder."""
-    if device.emulated:
-        raise RuntimeUnavailable(
-            f"device {device.name} is emulated: its latencies and their noise are meaningless",
-            hint="name a real machine: MNBENCH_ARM64=user@host" if device.machine else "name a real machine",
-        )
+    reject_emulated(device, "and so is their noise")
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         models = {name: build_model(parse_variant(name)) for name in MODELS}
         cases = [prepare_case(model, Path(folder), variant=name, seed=0) for name, model in models.items()]

@@ -6,7 +6,6 @@ from mnbench.cli.options import device_option, format_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration
 from mnbench.cli.progress_bar import ProgressBar
-from mnbench.progress import Progress
 from mnbench.targets.device import read_device
 
 
@@ -32,12 +31,8 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
 
     with ProgressBar() as bar:
         target = ready_device(read_device(device), bar)
-
-        def on_progress(done: int, total: int) -> None:
-            bar(Progress(stage="calibrate" if calibrate else "measure", done=done, total=total))
-
         if calibrate:
-            result = calibrate_host(target, duration_s=calibrate, on_progress=on_progress)
+            result = calibrate_host(target, duration_s=calibrate, on_progress=bar)
         else:
-            result = diagnose(target, measure_noise=not quick, on_progress=on_progress)
+            result = diagnose(target, measure_noise=not quick, on_progress=bar)
     emit(result.tables(), output, result.to_dict())
