@@ -93,8 +93,8 @@ class RequestBuilder:
             data = path.read_bytes()
         except OSError as failure:
             raise ResultsError(
-                f"its graph has changed, and that of the table is not kept ({path})",
-                hint="commit results/graphs with the table, or name a revision that still makes it: --base-ref",
+                f"its graph has changed, and the table's graph is not stored ({path})",
+                hint="commit results/graphs with the table, or name a revision that still builds it with --base-ref",
             ) from failure
         return refill_weights(data, record.variant)
 

@@ -169,14 +169,16 @@ def read_gated_records(table: Path) -> Sequence[Record]:
         ResultsError: there is none, or the table cannot be read.
     """
     if table.suffix != ".jsonl":
-        raise ResultsError(f"{table}: is no table of results", hint="name one: mnbench gate results/cpu.jsonl")
+        raise ResultsError(f"{table}: is not a results table", hint="name one: mnbench gate results/cpu.jsonl")
     if not table.exists():
-        raise ResultsError(f"{table}: there is no such table", hint="measure one: mnbench run v1")
+        raise ResultsError(f"{table}: the table does not exist", hint="measure one: mnbench run v1")
     records = ResultsFile(table.parent, table.stem).read_records()
     measured = {(record.variant, record.threads): record for record in records if record.latency_ns}
     newest = newest_records(measured.values())
     if not newest and any(record.emulated for record in records):
-        raise ResultsError(f"{table}: all of it is emulated, so times tell nothing", hint="measure on a real machine")
+        raise ResultsError(
+            f"{table}: all of it is emulated, so its latencies are meaningless", hint="measure on a real machine"
+        )
     if not newest:
         raise ResultsError(f"{table}: holds no latencies", hint="measure some: mnbench run v1")
     return newest

@@ -205,7 +205,7 @@ class Procedure:
         """Stop if a process of either side ran on another host, or on an emulated processor."""
         hosts = [pairs.facts[name] for name in ("host", "candidate_host") if name in pairs.facts]
         if any(host.get("emulated") for host in hosts):
-            raise Stopped("the CPU is emulated: times tell nothing", incomparable=True)
+            raise Stopped("the CPU is emulated: latencies are meaningless", incomparable=True)
         self._first = self._first or (hosts[0], {})
         first, _ = self._first
         difference = next(filter(None, (host_difference(first, host) for host in hosts)), "")

@@ -86,9 +86,7 @@ class SideOptions:
         if self.precision is None:
             return source
         if isinstance(source, OnnxFile):
-            raise BuildError(
-                f"{source.path}: has the precision that it was made with", hint="compare it with another file"
-            )
+            raise BuildError(f"{source.path}: has a fixed precision", hint="compare it with another file")
         return replace(source, precision=self.precision)
 
 
@@ -116,7 +114,7 @@ def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
         return path
     if text.endswith(".onnx"):
         if not path.exists():
-            raise FileError(f"{text}: there is no such file", hint="name an .onnx file that you can read")
+            raise FileError(f"{text}: the file does not exist", hint="name an .onnx file that you can read")
         return OnnxFile(path=path)
     if text == DEFAULT:
         return SideOptions()
@@ -149,7 +147,7 @@ def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> li
                 "no graphs to compare them with", hint="name some: mnbench compare fp32 int8 v1 --alpha 0.5"
             )
         if (base.precision is None) != (candidate.precision is None):
-            raise BuildError("a precision is compared with another", hint="mnbench compare fp32 int8 v1")
+            raise BuildError("compare a precision with another precision", hint="mnbench compare fp32 int8 v1")
         return [
             ComparisonRequest(
                 variant=source.name,
@@ -182,7 +180,7 @@ def _folders(base: Path, candidate: Path) -> list[ComparisonRequest]:
     }
     names = sorted({*entries[base], *entries[candidate]})
     if not names:
-        raise BuildError(f"{base} and {candidate} hold no .onnx files", hint="name folders that do")
+        raise BuildError(f"{base} and {candidate} hold no .onnx files", hint="choose folders with .onnx files")
     both: list[ComparisonRequest] = []
     for name in names:
         sides = [

@@ -89,7 +89,7 @@ def _broken(row: str, device: str, side: str, message: str) -> Finding:
 
 def _too_few(row: str, device: str, first: Effects, context: ComparisonContext) -> Finding:
     built = len(first[row])
-    why = context.stopped or "give more --budget"
+    why = context.stopped or "raise --budget"
     return Finding(
         variant=row,
         device=device,
@@ -107,9 +107,9 @@ def _found(
     if decision.verdict == "slower":
         repeat = second.get(row)
         if repeat is None:
-            why = context.stopped or "give more --budget"
+            why = context.stopped or "raise --budget"
             unsure = decision._replace(verdict="inconclusive")
-            return finding_from_decision(row, device, unsure, f"looks slower, and could not be measured again: {why}")
+            return finding_from_decision(row, device, unsure, f"looks slower, but could not be measured again: {why}")
         alone = f"{format_log_ratio(repeat.estimate.mean)} when measured again, alone"
         if repeat.verdict == "slower":
             return finding_from_decision(row, device, decision, alone)
@@ -122,17 +122,17 @@ def _found(
 
 def _doubt(estimate: RatioEstimate, context: ComparisonContext) -> str:
     if estimate.pairs < MIN_PAIRS:
-        return f"{estimate.pairs} of at least {MIN_PAIRS} pairs: give more --budget"
+        return f"{estimate.pairs} of at least {MIN_PAIRS} pairs: raise --budget"
     if context.stopped:
         return context.stopped
-    return "may be slower, may be the same: give more --budget and --processes, or a quieter machine"
+    return "slower or the same: raise --budget and --processes, or use a quieter machine"
 
 
 def _checked(row: str, device: str, decision: Decision) -> Finding:
     """Return the finding of a row that was compared with itself."""
     fit = decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= MAX_SELF_DIFFERENCE
     verdict = "same" if fit else "inconclusive"
-    reason = "" if fit else "differs from itself, or nobody can tell: this machine is not fit to judge"
+    reason = "" if fit else "differs from itself, or is inconclusive: this machine is too noisy to decide"
     return finding_from_decision(row, device, decision._replace(verdict=verdict), reason)
 
 

@@ -97,7 +97,7 @@ def parse_variant(name: str, root: Path = CURRENT_FOLDER) -> Variant:
     try:
         alpha, height = float(match["alpha"]), int(match["height"])
     except ValueError as failure:
-        raise BuildError(f"{name!r} has no number behind -a", hint=NAME_HINT) from failure
+        raise BuildError(f"{name!r} has no number after -a", hint=NAME_HINT) from failure
     table, words = _split_graph(match["own"], root)
     options, unknown = parse_options(table, words)
     size_options, unknown_size = parse_options(table, match["tail"].split("-")[1:], after_size=True)
@@ -190,5 +190,5 @@ def select_variants(
             )
     for name, count in Counter(source.name for source in selected).items():
         if count > 1:
-            raise BuildError(f"{name} is selected twice", hint="name every variant once")
+            raise BuildError(f"{name} is selected twice", hint="name each variant once")
     return selected

@@ -35,7 +35,7 @@ def load_vl_convert() -> Any:
         import vl_convert  # noqa: PLC0415  84 MB, and an extra
     except ImportError as failure:
         raise MissingDependency(
-            "vl-convert-python is not installed, which draws the plots", hint='install it: pip install "mnbench[plot]"'
+            "vl-convert-python, which draws plots, is not installed", hint='install it: pip install "mnbench[plot]"'
         ) from failure
     return vl_convert
 

@@ -102,7 +102,7 @@ def test_imprecise(issues, make_sample, medians, expected):
 
 def test_one_process_is_imprecise(issues, make_sample):
     """One process tells no interval, so that its median is never printed like a precise one."""
-    assert "one process tells no interval" in issues([make_sample()], precision=0.9)["imprecise"].advice
+    assert "one process gives no interval" in issues([make_sample()], precision=0.9)["imprecise"].advice
 
 
 def test_fewer_processes_than_asked_for_are_imprecise(issues, make_sample):

@@ -131,7 +131,7 @@ def test_what_nobody_can_tell_fails_unless_it_is_allowed(invoke, model, allowed,
     result = invoke("compare", path, path, "--budget", "1ms", "--format", "json", *words)
     payload = json.loads(result.stdout)
     assert (code, verdict) == (result.exit_code, payload["verdict"])
-    assert "1 of at least 4 processes: give more --budget" == payload["findings"][0]["reason"]
+    assert "1 of at least 4 processes: raise --budget" == payload["findings"][0]["reason"]
 
 
 @pytest.mark.slow
@@ -208,7 +208,7 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
     ("arguments", "code", "message"),
     [
         (("nonsense", "v1-a1-r224"), 1, "'nonsense' is not a variant's name"),
-        (("a.onnx", "b.onnx"), 1, "a.onnx: there is no such file"),
+        (("a.onnx", "b.onnx"), 1, "a.onnx: the file does not exist"),
         (("fp32", "int8"), 1, "no graphs to compare them with"),
         (("v1-a1-r224", "v1-a1-r224", "--processes", "3"), 2, "--processes"),
         (("v1-a1-r224", "v1-a1-r224", "--margin", "5"), 2, "--margin"),

@@ -154,7 +154,7 @@ def test_a_baseline_that_is_not_there(gate):
     """Nobody committed it."""
     result, code = gate(kept=False)
     assert (4, "incomparable") == (code, result["verdict"])
-    assert "its graph has changed, and that of the table is not kept" in result["reason"]
+    assert "its graph has changed, and the table's graph is not stored" in result["reason"]
 
 
 def test_a_missing_row(gate):
@@ -169,7 +169,7 @@ def test_too_few_processes(gate, processes):
     result, code = gate("--budget", "1ms")
     assert (4, "inconclusive") == (code, result["verdict"])
     assert 1 >= processes.made
-    assert f"{processes.made} of at least 4 processes: give more --budget" == result["reason"]
+    assert f"{processes.made} of at least 4 processes: raise --budget" == result["reason"]
 
 
 def test_too_few_pairs(gate, processes):
@@ -177,7 +177,7 @@ def test_too_few_pairs(gate, processes):
     processes.pairs = 2
     result, code = gate()
     assert (4, "inconclusive") == (code, result["verdict"])
-    assert "24 of at least 30 pairs: give more --budget" == result["reason"]
+    assert "24 of at least 30 pairs: raise --budget" == result["reason"]
 
 
 def test_more_threads_than_one(gate):
@@ -213,4 +213,4 @@ def test_a_profile_is_no_table(invoke, workspace):
     path.write_text('{"variant": "v1-a1-r224", "layers": []}\n', encoding="utf-8")
     result = invoke("gate", path, "--device", "cpu")
     assert (1, "") == (result.exit_code, result.stdout)
-    assert "v1.profile.json: is no table of results" in result.stderr
+    assert "v1.profile.json: is not a results table" in result.stderr

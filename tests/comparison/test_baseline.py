@@ -181,7 +181,7 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     result.add(row)
     ((verdict, reason),) = known(result)
     assert "incomparable" == verdict
-    assert "its graph has changed, and that of the table is not kept" in reason
+    assert "its graph has changed, and the table's graph is not stored" in reason
 
     path = kept_graph(tmp_path / "results", before)
     result = baseline()
@@ -324,7 +324,7 @@ def test_a_missing_row_fails(invoke, table):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "there is no such table"), (b"", "holds no latencies"), (b"{}\n{}\n", "line 1 is not a record")],
+    [(None, "the table does not exist"), (b"", "holds no latencies"), (b"{}\n{}\n", "line 1 is not a record")],
 )
 def test_a_broken_table_is_told(invoke, workspace, content, message):
     """In a line."""

@@ -264,7 +264,7 @@ def test_what_could_not_be_measured_again_is_not_accused():
     first = effects([[3, 3.1, 2.9, 3]] * 2)
     findings = conclude(first, {}, context(first, stopped="too busy"))
     assert ["inconclusive"] * 2 == [finding.verdict for finding in findings]
-    assert "looks slower, and could not be measured again: too busy" == findings[0].reason
+    assert "looks slower, but could not be measured again: too busy" == findings[0].reason
 
 
 def test_findings_tell_why():
@@ -274,8 +274,8 @@ def test_findings_tell_why():
     ok, _, _, wide, few, broken = conclude(first, {}, context(first, failed=reported))
     assert ("same", "") == (ok.verdict, ok.reason)
     assert ("inconclusive", 4) == (wide.verdict, wide.processes)
-    assert "may be slower, may be the same" in wide.reason
-    assert ("inconclusive", "2 of at least 4 processes: give more --budget") == (few.verdict, few.reason)
+    assert "slower or the same" in wide.reason
+    assert ("inconclusive", "2 of at least 4 processes: raise --budget") == (few.verdict, few.reason)
     assert ("missing", "the candidate fails: it crashed") == (broken.verdict, broken.reason)
     (base,) = conclude({"row": []}, {}, context(["row"], failed={"row": ("base", "it crashed")}))
     assert "incomparable" == base.verdict

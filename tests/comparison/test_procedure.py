@@ -178,7 +178,7 @@ def test_the_budget_ends_it(held):
     assert [f"0/first/{at}/0" for at in range(8)] == [seed for seed, _ in processes.asked]
     assert ("inconclusive", 8) == (result["a"].verdict, result["a"].processes)
     processes, _, result = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
-    assert "3 of at least 4 processes: give more --budget" == result["a"].reason
+    assert "3 of at least 4 processes: raise --budget" == result["a"].reason
 
 
 def test_suspects_have_a_share_of_the_budget(held):
@@ -235,7 +235,7 @@ def test_an_emulated_cpu_is_refused(held):
     emulated = {0: {"base_ns": 1_000_000, "emulated": True}}
     _, _, result = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
     assert {"incomparable"} == {item.verdict for item in result.values()}
-    assert "the CPU is emulated: times tell nothing" == result["a"].reason
+    assert "the CPU is emulated: latencies are meaningless" == result["a"].reason
 
 
 def test_another_cpu_is_refused(held):

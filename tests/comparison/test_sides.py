@@ -93,7 +93,7 @@ def test_arguments_are_told_apart(tmp_path):
     assert SideOptions(settings=settings) == parse_side(
         "session.intra_op.allow_spinning=1,threads=2,provider.use_tf32=1"
     )
-    with pytest.raises(MnbenchError, match="there is no such file"):
+    with pytest.raises(MnbenchError, match="the file does not exist"):
         parse_side(str(tmp_path / "b.onnx"))
     with pytest.raises(BuildError, match="'nonsense' is not a variant's name"):
         parse_side("nonsense")
@@ -161,7 +161,7 @@ def test_folders_are_paired_by_file_name(tmp_path):
     ("base", "candidate", "graphs", "message"),
     [
         ("fp32", "int8", [], "no graphs"),
-        ("fp32", "default", ["v1-a1-r224"], "a precision is compared with another"),
+        ("fp32", "default", ["v1-a1-r224"], "compare a precision with another precision"),
         ("v1-a1-r224", "v1-a1-r224", ["v1-a1-r224"], "GRAPH is for comparisons"),
         ("v1-a1-r224", "fp32", [], "two kinds"),
         ("a.onnx", ".", [], "two kinds"),
@@ -178,5 +178,5 @@ def test_sides_that_do_not_go_together_are_refused(workspace, base, candidate, g
 
 def test_a_files_precision_is_its_own(tmp_path):
     """Nobody converts it."""
-    with pytest.raises(BuildError, match="has the precision"):
+    with pytest.raises(BuildError, match="has a fixed precision"):
         pair_sides(SideOptions(precision="fp32"), SideOptions(precision="int8"), [OnnxFile(path=tmp_path / "x.onnx")])

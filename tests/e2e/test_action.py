@@ -128,7 +128,7 @@ def test_a_table_that_is_not_there_is_an_error(runner, table):
     runner(GATE)
     done, summary, outputs = runner(GATE, table="nowhere.jsonl")
     assert (1, "error", "before\n") == (done.returncode, outputs["verdict"], summary)
-    assert "there is no such table" in done.stderr
+    assert "the table does not exist" in done.stderr
 
 
 def test_inputs_are_words_and_never_code(runner, table, workspace):
@@ -140,7 +140,7 @@ def test_inputs_are_words_and_never_code(runner, table, workspace):
     done, _, outputs = runner(GATE, arguments="--allow busy\n --min-effect=2%", models="")
     assert (0, "pass") == (done.returncode, outputs["verdict"])
     done, _, _ = runner(GATE, table="$(touch x).jsonl")
-    assert "$(touch x).jsonl: there is no such table" in done.stderr
+    assert "$(touch x).jsonl: the table does not exist" in done.stderr
     done, _, _ = runner(GATE, base_ref="--help")
     assert 1 == done.returncode
     assert not (workspace / "x").exists()

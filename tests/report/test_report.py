@@ -85,7 +85,7 @@ def test_the_report_holds_what_it_promises(page):
 @pytest.mark.slow
 def test_ten_thousand_rows_stay_under_five_megabytes(tmp_path, make_record):
     """A row takes under 390 bytes, plots and tables together, so 10,000 and the drawing library have room in 5 MB."""
-    issue = Issue(name="imprecise", advice="±2.4%, and ±1.0% was asked for: give it more with --budget")
+    issue = Issue(name="imprecise", advice="±2.4% instead of ±1.0%: raise --budget")
     records = [
         make_record(0.1 + at % 100 / 50, 64 + at // 100, 10_000_000 + 7_919 * at, issues=(issue,)) for at in range(3000)
     ]
