@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from mnbench.analysis.cost_models import COST_NAMES, DRAWS, BootstrapEstimate, CostModel, CostModelRanking
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_percent_1
@@ -50,11 +48,6 @@ def cost_model_table(ranking: CostModelRanking) -> Table[CostModel]:
     return Table(
         columns=columns if ranking.predictors else columns[:1], rows=ranking.predictors, title=title, notes=notes
     )
-
-
-def cost_models_to_dict(ranking: CostModelRanking) -> dict[str, Any]:
-    """Return the values for JSON."""
-    return msgspec.to_builtins(ranking)
 
 
 def _interval(

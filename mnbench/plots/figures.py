@@ -1,4 +1,4 @@
-"""Every plot there is: what it shows, of which records, and what its marks mean."""
+"""The plots: their data, title and legend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from mnbench.results.store import raw_latencies
 from mnbench.units import to_billions
 
 MAX_CURVES = 6
-"""So many variants a plot of distributions tells apart."""
+"""Variants that a plot of distributions shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Plot:
 
     @property
     def records_by_device(self) -> dict[str, list[Record]]:
-        """The measured records of each device and setting."""
+        """Measured records by device and setting."""
         entries: dict[str, list[Record]] = {}
         for record in self.records:
             if record.latency_ns:
@@ -72,7 +72,7 @@ class Plot:
                 return bool(records)
 
     def find_profiles(self, records: Sequence[Record]) -> list[LayerProfile]:
-        """The newest profile of each of these records."""
+        """Return the newest profile of each of these records."""
         wanted = {(record.variant, record.device, record.threads) for record in records}
         return [
             profile
@@ -81,7 +81,7 @@ class Plot:
         ]
 
     def draw_panel(self, records: Sequence[Record], theme: Theme, sizes: Sizes) -> dict[str, Any]:
-        """The plot of one device."""
+        """Return the Vega-Lite specification of one device's panel."""
         match self.kind:
             case "accuracy":
                 return accuracy_plot(records, theme, all_records=self.records, sizes=sizes)
@@ -95,7 +95,7 @@ class Plot:
                 return cost_plot(records, cost, theme, all_records=self.records, sizes=sizes)
 
     def load_latencies(self, records: Sequence[Record]) -> dict[str, list[Any]]:
-        """The raw samples of the first few that have any."""
+        """Return the raw latencies of the first variants that have any."""
         entries: dict[str, list[Any]] = {}
         for record in records:
             latencies = raw_latencies(self.results, record) if len(entries) < MAX_CURVES else []
@@ -105,7 +105,7 @@ class Plot:
 
     @property
     def title(self) -> str:
-        """What the plot shows."""
+        """The title: what the plot shows."""
         if self.kind in COST_KINDS:
             return f"Latency against {AXES[self.kind][1]}"
         return {
@@ -116,7 +116,7 @@ class Plot:
         }[self.kind]
 
     def legend(self, records: Sequence[Record]) -> str:
-        """What the marks mean."""
+        """Return what the marks mean."""
         match self.kind:
             case "layers":
                 return "Kernels' time from a process of its own, because profiling slows a model down"
@@ -138,7 +138,7 @@ class Plot:
                 )
 
     def spec(self, theme: Theme) -> dict[str, Any]:
-        """The whole picture: one panel a device."""
+        """Return the Vega-Lite specification of the whole picture: one panel a device."""
         shown = {name: records for name, records in self.records_by_device.items() if self._has_data(records)}
         size = (WIDTH, HEIGHT) if len(shown) == 1 else (PANEL_WIDTH, PANEL_WIDTH * 3 // 4)
         panels = [(name, self.draw_panel(records, theme, [size])) for name, records in shown.items()]
@@ -162,7 +162,7 @@ class Plot:
 
 
 def _roofs(records: Sequence[Record]) -> str:
-    """The bandwidths between which the roofs lie."""
+    """Return the legend of the roofs: the highest and the lowest bandwidth."""
     result = [
         to_billions(record.roofline.bandwidth_bytes_per_s)
         for record in records

@@ -1,4 +1,4 @@
-"""The page: what stands in it, and in which order."""
+"""The report: one HTML page with plots, table, issues, hosts and the commands that measure it again."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ MEASUREMENT_COLUMNS = (
 """Columns that say how a row was measured."""
 
 MAX_LISTED_ISSUES = 400
-"""Issues are listed one by one up to so many; of more, each kind is told once."""
+"""Issues listed one by one; if there are more, each kind is listed once."""
 
 METHOD = (
     "Each row was measured in fresh processes, visited in random order: a session is created, run once, warmed up, and"
@@ -41,7 +41,7 @@ METHOD = (
 
 
 def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
-    """The whole HTML file.
+    """Return the whole HTML file.
 
     Raises:
         MnbenchError: what draws the plots is not installed.
@@ -84,7 +84,7 @@ def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
 
 
 def _columns(records: Sequence[Record]) -> list[str]:
-    """Those of a table in a terminal, with the accuracy and the issues; the device where there are several."""
+    """Return the terminal table's columns, with accuracy and issues, and the device if there are several."""
     shown = [column.name for column in latency_table(records).columns]
     several = len({record.device for record in records}) > 1
     return list(dict.fromkeys([*(["device"] if several else []), *shown, "top1", "issues"]))
@@ -102,17 +102,17 @@ def _table(records: Sequence[Record], names: Sequence[str]) -> str:
 
 
 def _variant_first(names: Sequence[str]) -> list[str]:
-    """The columns, so that what a reader looks for stays in sight when a narrow screen scrolls."""
+    """Put graph and variant first: they stay visible while a narrow screen scrolls."""
     return sorted(names, key=lambda name: name not in ("graph", "variant"))
 
 
 def _cell(column: Column[Any], row: Any) -> str:
-    """A cell in few bytes, since a report may have 250,000 of them: HTML needs no end tag, and `_right` its side."""
+    """Return a cell in few bytes: a report may have 250,000. HTML needs no end tag, and `_right` aligns it."""
     return f"<td>{escape(column.text(row))}"
 
 
 def _right(place: str, names: Sequence[str]) -> str:
-    """The style by which numbers stand right."""
+    """Return the style that aligns numbers right."""
     cells = ",".join(f":nth-child({at})" for at, name in enumerate(names, 1) if not COLUMNS[name].left)
     return f"{place} td:is({cells}) {{ text-align: right; }}\n"
 
@@ -169,7 +169,7 @@ def _issues(records: Sequence[Record]) -> str:
 
 
 def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
-    """What differs stands in a table, and what all rows have in common once above it."""
+    """Return a table of the columns that differ, with the values that all rows share above it."""
     common = [COLUMNS[name] for name in MEASUREMENT_COLUMNS if name not in names]
     words = [(column.title or column.name, column.text(records[0]), column.unit) for column in common]
     message = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
@@ -179,7 +179,7 @@ def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
 
 
 def _differing(records: Sequence[Record]) -> list[str]:
-    """The variant, and those columns of how it was measured that say different things of different rows."""
+    """Return the variant, and the measurement columns whose values differ between rows."""
     return [
         name
         for name in MEASUREMENT_COLUMNS
