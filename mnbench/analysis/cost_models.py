@@ -195,8 +195,8 @@ def _across(
 def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> BootstrapEstimate:
     """Return the figure of all variants, with the middle 95 % of the figures of all draws."""
     low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
-    every: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
-    return BootstrapEstimate(value=figure(every), low=float(low), high=float(high))
+    indices: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
+    return BootstrapEstimate(value=figure(indices), low=float(low), high=float(high))
 
 
 def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:

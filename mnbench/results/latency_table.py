@@ -133,7 +133,7 @@ def _who(record: Record, records: Sequence[Record]) -> str:
 
 def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
     """Return the columns whose values differ from their defaults."""
-    result = [name for name in columns if _tells(name, records)]
+    result = [name for name in columns if _is_informative(name, records)]
     shapes = {
         tuple(COLUMNS[name].value(record) for name in (*SHAPE_COLUMNS, "precision", "batch")) for record in records
     }
@@ -142,7 +142,7 @@ def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> li
     return result
 
 
-def _tells(name: str, records: Sequence[Record]) -> bool:
+def _is_informative(name: str, records: Sequence[Record]) -> bool:
     """Return whether a column that is seldom needed has a value other than its default."""
     if name in TIMED_COLUMNS and records and all(record.emulated for record in records):
         return False
