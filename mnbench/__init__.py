@@ -1,3 +1,57 @@
 """Measured latency beside Mult-Adds and memory access cost, for MobileNets and ShuffleNets."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnbench.api import build, compare, cost, diagnose, gate, load_results, plot, run, variants, verify
+    from mnbench.bench.plan import SamplingConfig
+    from mnbench.comparison.comparison import Comparison
+    from mnbench.comparison.decide import DecisionRules
+    from mnbench.errors import MnbenchError
+    from mnbench.model.build import BuiltModel as Model
+    from mnbench.results.results import Results
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Comparison",
+    "DecisionRules",
+    "MnbenchError",
+    "Model",
+    "Results",
+    "SamplingConfig",
+    "build",
+    "compare",
+    "cost",
+    "diagnose",
+    "gate",
+    "load_results",
+    "plot",
+    "run",
+    "variants",
+    "verify",
+]
+
+_CLASSES = {
+    "Comparison": "mnbench.comparison.comparison",
+    "DecisionRules": "mnbench.comparison.decide",
+    "MnbenchError": "mnbench.errors",
+    "Model": "mnbench.model.build",
+    "Results": "mnbench.results.results",
+    "SamplingConfig": "mnbench.bench.plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_CLASSES.get(name, "mnbench.api"))
+    value = getattr(module, "BuiltModel" if name == "Model" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

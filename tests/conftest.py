@@ -356,7 +356,7 @@ def measure_codes(make_cell, make_plan, tmp_path):
         quick_run = "import time; time.sleep(0.001)"
         codes = {"first": quick_run, "second": code, "third": quick_run}
         cells = [make_cell(name, code.encode()) for name, code in codes.items()]
-        quick = {"processes": 2, "precision": 10.0, "min_duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
+        quick = {"processes": 2, "precision": 10.0, "duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
         plan = make_plan(*cells, device=device, **quick | protocol)
         store = ResultsFile(tmp_path / "results", "cpu")
         collect(plan, store, store.open_run(plan.id), on_trial=lambda *_: None)

@@ -38,14 +38,14 @@ class SamplingConfig:
     min_warmup_s: float = 0.025
     max_warmup_s: float = 2.0
     min_runs: int = 10
-    min_duration_s: float = 1.5
+    duration_s: float = 1.5
     timeout_s: float = 120.0
     seed: int = 0
 
     def for_emulator(self) -> "SamplingConfig":
         """Return the settings for an emulated processor: one run, which may take minutes."""
         once = {"processes": 1, "warmup_runs": 1, "min_runs": 1, "timeout_s": 600.0}
-        none = dict.fromkeys(("budget_s", "min_warmup_s", "max_warmup_s", "min_duration_s"), 0.0)
+        none = dict.fromkeys(("budget_s", "min_warmup_s", "max_warmup_s", "duration_s"), 0.0)
         return replace(self, **once, **none)
 
 

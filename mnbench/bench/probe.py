@@ -17,7 +17,7 @@ from mnbench.targets.listing import key_value_table
 from mnbench.units import format_ms
 
 ALPHA, SIDE = 0.25, 96
-PROBE_SAMPLING = SamplingConfig(processes=1, min_duration_s=0.2)
+PROBE_SAMPLING = SamplingConfig(processes=1, duration_s=0.2)
 
 
 def probe(device: Device, folder: Path, *, allow_fallback: bool = False) -> tuple[BenchmarkCase, TrialResult]:

@@ -38,7 +38,7 @@ SHORTEST_NS = 500_000
 """A faster probe is enlarged, because it would measure the overhead of a run."""
 
 LARGEST_BATCH = 256
-RATE_SAMPLING = SamplingConfig(processes=1, warmup_runs=1, min_runs=3, min_duration_s=0.2, max_warmup_s=0.2)
+RATE_SAMPLING = SamplingConfig(processes=1, warmup_runs=1, min_runs=3, duration_s=0.2, max_warmup_s=0.2)
 
 READ_SIZES_BYTES = (2**20, 2**22, 2**24, 2**26)
 """Sizes of the arrays whose reading is timed: from those that caches hold to one that no cache holds."""

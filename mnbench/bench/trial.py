@@ -40,7 +40,7 @@ def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
         "min_warmup_ns": round(sampling.min_warmup_s * NS_PER_S),
         "max_warmup_ns": round(sampling.max_warmup_s * NS_PER_S),
         "min_runs": sampling.min_runs,
-        "min_duration_ns": round(sampling.min_duration_s * NS_PER_S),
+        "min_duration_ns": round(sampling.duration_s * NS_PER_S),
     }
     begin_ns = time.monotonic_ns()
     answer = call_worker(device, request, timeout_s=sampling.timeout_s)

@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mnbench import atomic_files
 from mnbench.model.model import OPSET, Model
 from mnbench.model.onnx_layers import detect_precision, onnx_layers
 from mnbench.model.precision import convert_precision
 from mnbench.model.read_onnx import input_resolution, read_onnx
 from mnbench.model.simplify import check_equivalence, simplify
 from mnbench.model.to_onnx import PretrainedWeights, check_model, to_onnx
+from mnbench.network.cost import Cost, total_cost
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
 from mnbench.network.variant import ELEMENT_BYTES, ModelSource, OnnxFile, Precision, Variant
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +41,49 @@ class BuiltModel:
     alpha: float | None = None
     resolution: tuple[int, int] | None
     variant: Variant | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the variant or the file."""
+        return self.model.name
+
+    @property
+    def proto(self) -> "onnx.ModelProto":
+        """The ONNX model. Do not change it."""
+        return self.model.proto
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the model's bytes."""
+        return self.model.sha256
+
+    @property
+    def opset(self) -> int:
+        """The version of the ONNX operator set."""
+        return self.model.opset
+
+    @property
+    def cost(self) -> Cost:
+        """The costs of all layers."""
+        return total_cost(self.layers, self.element_bytes)
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the file; `onnxruntime.InferenceSession` takes them."""
+        return self.model.data
+
+    def save(self, path: "str | PathLike[str]") -> Path:
+        """Write the model to a file and return its path.
+
+        Raises:
+            FileError: the file cannot be written.
+        """
+        atomic_files.write_atomically(Path(path), self.model.data, durable=False)
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        from mnbench.model.build_table import SavedModel, build_table  # noqa: PLC0415  it imports this module
+
+        return build_table([SavedModel(path=Path(f"{self.name}.onnx"), built=self)]).to("html")
 
     @property
     def element_bytes(self) -> int:
@@ -78,9 +129,9 @@ def _built(variant: Variant, seed: int, opset: int, pretrained_weights: Pretrain
         plain_nodes=model.nodes,
         precision=variant.precision,
         architecture=variant.architecture.name,
+        variant=variant,
         alpha=variant.alpha,
         resolution=variant.resolution,
-        variant=variant,
     )
 
 

@@ -39,7 +39,7 @@ PROCESSES = 6
 SMALL_SIDE = 64
 """The input side at which a process holds weights, but hardly any activations."""
 
-MEMORY_SAMPLING = SamplingConfig(warmup_runs=0, min_warmup_s=0, max_warmup_s=0.01, min_runs=1, min_duration_s=0.01)
+MEMORY_SAMPLING = SamplingConfig(warmup_runs=0, min_warmup_s=0, max_warmup_s=0.01, min_runs=1, duration_s=0.01)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -294,7 +294,7 @@ def test_a_real_worker_runs_every_probe(make_device, monkeypatch, quantity):
     rate = roofline._probe_rate
     monkeypatch.setattr(roofline, "_probe_rate", lambda *args: rates.append(rate(*args)) or rates[-1])
     monkeypatch.setattr(
-        roofline, "RATE_SAMPLING", SamplingConfig(warmup_runs=1, min_runs=2, min_duration_s=0.01, max_warmup_s=0)
+        roofline, "RATE_SAMPLING", SamplingConfig(warmup_runs=1, min_runs=2, duration_s=0.01, max_warmup_s=0)
     )
 
     assert max(rates, default=0) < roofline.measure_rate(make_device(), quantity)

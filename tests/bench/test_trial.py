@@ -206,7 +206,7 @@ def real(graph, precision, folder):
     """A plan for one small graph of that precision, on this machine."""
     variant = Variant(architecture=families.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
     cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
-    return Plan(cases=(cell,), device=read_device("cpu"), sampling=SamplingConfig(min_duration_s=0.01))
+    return Plan(cases=(cell,), device=read_device("cpu"), sampling=SamplingConfig(duration_s=0.01))
 
 
 @pytest.mark.slow

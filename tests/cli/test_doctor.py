@@ -191,7 +191,7 @@ def test_this_machine_is_looked_at_by_a_real_worker(invoke):
 @pytest.mark.slow
 def test_noise_of_this_machine_is_measured_by_real_workers(invoke, monkeypatch):
     """A against A through real processes, cut short."""
-    monkeypatch.setattr("mnbench.bench.diagnose.SAMPLING", SamplingConfig(processes=2, min_duration_s=0.02))
+    monkeypatch.setattr("mnbench.bench.diagnose.SAMPLING", SamplingConfig(processes=2, duration_s=0.02))
     monkeypatch.setattr("mnbench.bench.diagnose.REST_S", 0.1)
     models = json.loads(invoke("doctor", "--format", "json").stdout)["noise"]["models"]
 

@@ -238,7 +238,7 @@ def test_fresh_starts_anew(measure, scripted_visit, store):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"processes": 4}, {"min_duration_s": 2.0}, {"seed": 1}], ids=["processes", "duration", "seed"]
+    "changes", [{"processes": 4}, {"duration_s": 2.0}, {"seed": 1}], ids=["processes", "duration", "seed"]
 )
 def test_another_plan_does_not_continue_the_run(store, make_plan, plan, changes):
     """A run is continued by its own plan alone: other protocols, devices or models start anew."""

@@ -59,12 +59,12 @@ def test_an_emulated_record_never_hides_a_measured_one(emulated_record, make_rec
 
 def test_one_run_is_all_that_is_asked_of_an_emulator():
     """Neither processes nor durations are worth their time there; seeds are kept."""
-    protocol = SamplingConfig(processes=9, min_duration_s=5, seed=3).for_emulator()
+    protocol = SamplingConfig(processes=9, duration_s=5, seed=3).for_emulator()
 
     assert (1, 1, 0.0, 0.0, 3) == (
         protocol.processes,
         protocol.min_runs,
-        protocol.min_duration_s,
+        protocol.duration_s,
         protocol.budget_s,
         protocol.seed,
     )

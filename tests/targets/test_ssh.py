@@ -133,7 +133,7 @@ def test_variables_reach_the_process(device):
 def test_a_model_is_read_from_the_boards_own_file(board, make_plan, make_cell, device):
     """A visit there is given a path; a temporary file of its own lies in the folder that goes."""
     code = "import tempfile; held = tempfile.mkstemp(); import time; time.sleep(0.001)"
-    plan = make_plan(make_cell(data=code.encode()), device=device, min_duration_s=0.01)
+    plan = make_plan(make_cell(data=code.encode()), device=device, duration_s=0.01)
 
     assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
     assert list(board.far.glob("*/tmp*"))

@@ -90,7 +90,7 @@ def test_a_hang_costs_its_cell(measure_codes, hang):
 @pytest.mark.usefixtures("made_up_runtime")
 def test_a_slow_model_is_no_hang(make_plan, make_cell):
     """Runs that take long, as the first one showed, are waited for beyond the time-out."""
-    plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=2.0, min_duration_s=0.1)
+    plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=2.0, duration_s=0.1)
 
     assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
 
@@ -324,7 +324,7 @@ def test_a_program_that_is_no_python(tmp_path, text):
 def test_another_python_measures(make_device, make_plan, make_cell):
     """A gateway to another interpreter, here this one by its path, carries the worker there."""
     plan = make_plan(
-        make_cell(data=b""), device=make_device(gateway=f"popen//python={sys.executable}"), min_duration_s=0.01
+        make_cell(data=b""), device=make_device(gateway=f"popen//python={sys.executable}"), duration_s=0.01
     )
 
     assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10

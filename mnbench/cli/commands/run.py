@@ -165,7 +165,7 @@ def command(
         raise click.UsageError("--profile: a fleet does not tell where the time goes; name a board that ssh reaches")
     options = BenchmarkOptions(
         sampling=SamplingConfig(
-            processes=processes, min_duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
+            processes=processes, duration_s=duration, precision=precision_target, budget_s=budget, seed=seed
         ),
         threads=tuple(threads or ()),
         cores=tuple(cores or ()),

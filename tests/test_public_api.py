@@ -1,0 +1,145 @@
+"""The public Python API: its names, its signatures, its types, and that it neither prints nor reads the folder."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import mnbench
+from mnbench.errors import MnbenchError
+
+ROOT = Path(__file__).parents[1]
+
+CLASSES = ["Comparison", "DecisionRules", "MnbenchError", "Model", "Results", "SamplingConfig"]
+
+SIGNATURES = {
+    "build": "graph *alpha *resolution *batch *classes *precision *padding *weights *seed *opset *simplify "
+    "*fold_batch_norm **options",
+    "compare": "baseline candidate *graphs *device *rules *budget_s *seed *allow *results *on_progress",
+    "cost": "graph *per **variant",
+    "diagnose": "device *measure_noise *on_progress",
+    "gate": "table *models *base_ref *measure_unchanged *device *rules *budget_s *seed *allow *results *on_progress",
+    "load_results": "path *device *newest",
+    "plot": "results kind *dark",
+    "run": "graphs *device *sampling *threads *cores *packages *seed *results *resume *roofline *profile "
+    "*allow_fallback *on_progress",
+    "variants": "graphs *alpha *resolution *published **options",
+    "verify": "model reference *device *inputs *random_inputs *tolerance *seed *on_progress",
+}
+
+MARKS = {inspect.Parameter.KEYWORD_ONLY: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+def signature(function):
+    """Return the parameters in a line; `*` is before those that must be named."""
+    return " ".join(MARKS.get(item.kind, "") + item.name for item in inspect.signature(function).parameters.values())
+
+
+def test_the_names_are_those_documented():
+    """There are sixteen names; each can be imported, and `dir` shows it."""
+    assert sorted([*CLASSES, *SIGNATURES]) == sorted(mnbench.__all__)
+    assert set(mnbench.__all__) <= set(dir(mnbench))
+    assert all(getattr(mnbench, name) for name in mnbench.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        mnbench.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_signatures_are_those_documented(name):
+    """A parameter that is renamed or removed breaks users' scripts."""
+    assert SIGNATURES[name] == signature(getattr(mnbench, name))
+    assert getattr(mnbench, name).__doc__
+
+
+def test_importing_is_quick():
+    """`import mnbench` imports nothing else."""
+    heavy = {"click", "execnet", "msgspec", "numpy", "onnx", "rich"}
+    code = f"import sys, mnbench; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "[]\n" == done.stdout
+
+
+@pytest.mark.slow
+def test_a_users_script_has_strict_types(tmp_path):
+    """Pyright, in strict mode, accepts a script that uses every function."""
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    script = tmp_path / "user_script.py"
+    script.write_text((ROOT / "tests/data/user_script.py").read_text())
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", str(tmp_path), str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert 0 == done.returncode, done.stdout
+
+
+def test_the_library_neither_prints_nor_exits_nor_reads_the_folder():
+    """Below `cli/`, no module calls print or input, leaves the process, or asks for the current folder."""
+    forbidden = {"print", "input", "sys.exit", "sys.stdout.write", "sys.stdin.read", "os.getcwd", "Path.cwd"}
+    allowed = ("mnbench/cli/", "mnbench/worker/", "mnbench/__main__.py")
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+        for path in sorted((ROOT / "mnbench").rglob("*.py"))
+        if not str(path.relative_to(ROOT)).startswith(allowed)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in forbidden
+    ]
+    assert [] == found
+
+
+def test_variants_are_a_grid():
+    """Every α at every size; a variant's name is one variant; sizes are sides or pairs."""
+    names = [variant.name for variant in mnbench.variants("v1", alpha=(0.5, 1), resolution=[160, (96, 128)])]
+    assert ["v1-a0.5-r160", "v1-a0.5-r96x128", "v1-a1-r160", "v1-a1-r96x128"] == names
+    assert ["v1-a0.5-r160"] == [variant.name for variant in mnbench.variants("v1-a0.5-r160")]
+    assert ["v1-a1-r240x320"] == [variant.name for variant in mnbench.variants("v1", resolution=(240, 320))]
+    (variant,) = mnbench.variants("shufflenet-v1", groups=8, precision="fp16")
+    assert "shufflenet-v1-g8-a1-r224-fp16" == variant.name
+
+
+def test_build_and_cost_agree(tmp_path):
+    """A model, its file and its costs without building it."""
+    model = mnbench.build("v1", alpha=0.25, resolution=32)
+    path = model.save(tmp_path / "v1.onnx")
+    assert path.read_bytes() == model.to_bytes()
+    assert model.proto == onnx.load(path)
+    assert "v1-a0.25-r32" == model.name
+    assert model.cost.mult_adds == mnbench.cost("v1-a0.25-r32").mult_adds == mnbench.cost(path).mult_adds
+    assert mnbench.cost(model).params == mnbench.cost(model.proto).params
+    assert "<table>" in model._repr_html_()
+    assert "<table>" in mnbench.cost("v1", per="row")._repr_html_()
+
+
+def test_run_returns_results(fake_worker, tmp_path):  # noqa: ARG001
+    """Records in order; progress is reported; nothing is stored unless a folder is named."""
+    reports = []
+    sampling = mnbench.SamplingConfig(processes=1, budget_s=0.001)
+    names = ["v1-a0.25-r32", "v1-a0.25-r64"]
+    results = mnbench.run(names, sampling=sampling, results=tmp_path / "kept", on_progress=reports.append)
+
+    assert names == [record.variant for record in results]
+    assert {"build", "measure"} <= {report.stage for report in reports}
+    assert names == [report.record.variant for report in reports if report.record] or len(names) == len(results)
+    assert names == sorted(record.variant for record in mnbench.load_results(tmp_path / "kept"))
+    again = mnbench.run(mnbench.build("v1", alpha=0.25, resolution=32), sampling=sampling)
+    assert ["v1-a0.25-r32"] == [record.variant for record in again]
+
+
+def test_an_unknown_graph_raises_an_error_with_its_hint():
+    """The hint is a note, so a notebook shows it below the error."""
+    with pytest.raises(MnbenchError) as raised:
+        mnbench.cost("v9")
+    assert any(note.startswith("Hint: ") for note in raised.value.__notes__)
+
+
+@pytest.mark.slow
+def test_verify_takes_arrays():
+    """An array in memory, on a worker of the device."""
+    image = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    verification = mnbench.verify("v1-a0.25-r32", inputs=[image])
+    assert verification.agrees
+    assert 1 == verification.inputs
