@@ -411,14 +411,9 @@ def diagnose(device: str = "cpu", *, measure_noise: bool = True, on_progress: On
     """
     from mnbench.bench.benchmark import ready_device
     from mnbench.bench.diagnose import diagnose as diagnose_device
-    from mnbench.progress import Progress
-
-    def on_trial(done: int, total: int) -> None:
-        if on_progress:
-            on_progress(Progress(stage="measure", done=done, total=total))
 
     target = ready_device(read_device(device), on_progress)
-    return diagnose_device(target, measure_noise=measure_noise, on_progress=on_trial)
+    return diagnose_device(target, measure_noise=measure_noise, on_progress=on_progress)
 
 
 def _settings(rules: DecisionRules | None, budget_s: float, seed: int, allow: Collection[str]) -> ComparisonSettings:
