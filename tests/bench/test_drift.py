@@ -155,4 +155,4 @@ def test_the_command_says_what_it_found(invoke, monkeypatch):
 
     assert "10 runs are stored" in shown
     assert len(payload["runs"]) == 20
-    assert "in another hour too" in table
+    assert "calibrated drift" in table
