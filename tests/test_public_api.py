@@ -4,6 +4,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,14 @@ def test_verify_takes_arrays():
     verification = mnbench.verify("v1-a0.25-r32", inputs=[image])
     assert verification.agrees
     assert 1 == verification.inputs
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_documentation_run(workspace, capsys):  # noqa: ARG001
+    """The Python blocks of docs/api.md run as they stand, in their order, and name every function."""
+    pytest.importorskip("vl_convert")
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    exec(compile(code, "docs/api.md", "exec"), {})  # noqa: S102
+    assert [] == [name for name in SIGNATURES if f"mnbench.{name}(" not in code]
+    assert capsys.readouterr().out
