@@ -49,6 +49,15 @@ def test_examples_run(page, invoke, workspace):
     assert workspace.is_dir()
 
 
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(workspace, capsys):
+    """The lines of Python run as they stand, and print a table."""
+    (lines,) = [text for kind, text in FENCE.findall(PAGES[0].read_text(encoding="utf-8")) if kind == "python"]
+    exec(lines, {})  # noqa: S102  our own page
+    assert "latency" in capsys.readouterr().out
+    assert (workspace / "v1.onnx").is_file()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     """Links to files of the repository name files that are there."""
