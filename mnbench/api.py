@@ -75,7 +75,7 @@ def variants(
         GraphFileError: a graph is unknown, or its file is wrong.
         BuildError: an alpha, a resolution or an option is impossible.
     """
-    common, own = _split_options(options)
+    common, family = _split_options(options)
     selected: list[Variant] = []
     for name in [graphs] if isinstance(graphs, str) else graphs:
         if _is_variant_name(name):
@@ -88,7 +88,7 @@ def variants(
                 alphas=[alpha] if isinstance(alpha, int | float) else list(alpha),
                 resolutions=_sizes(resolution),
                 published=published,
-                options={key: [value] for key, value in own.items()},
+                options={key: [value] for key, value in family.items()},
                 **common,
             ),
         )
@@ -139,7 +139,7 @@ def build(
 
     common = {"batch": batch, "classes": classes, "precision": precision, "padding": padding}
     with _Sources() as sources:
-        source = sources.one(graph, alpha=alpha, resolution=resolution, options={**common, **options})
+        source = sources.source(graph, alpha=alpha, resolution=resolution, options={**common, **options})
         pretrained = None
         if weights is not None:
             if not isinstance(source, Variant):
@@ -172,7 +172,7 @@ def cost(graph: Graph, *, per: Literal["model", "layer", "type", "row"] = "model
 
     alpha, resolution = variant.pop("alpha", 1.0), variant.pop("resolution", None)
     with _Sources() as sources:
-        source = sources.one(graph, alpha=alpha, resolution=resolution, options=variant)
+        source = sources.source(graph, alpha=alpha, resolution=resolution, options=variant)
         if per == "row" and not isinstance(source, Variant):
             raise BuildError("a finished model has no rows of a graph", hint='use per="layer"')
         return Costs(counted=count_model(source), per=per)
@@ -277,7 +277,7 @@ def compare(
     with _Sources() as sources:
 
         def side(value: Graph) -> Side:
-            return parse_side(fspath(value)) if isinstance(value, str | PathLike) else sources.one(value)
+            return parse_side(fspath(value)) if isinstance(value, str | PathLike) else sources.source(value)
 
         requests = pair_sides(side(baseline), side(candidate), sources.several(graphs) if graphs else [])
         return compare_requests(
@@ -370,8 +370,8 @@ def verify(
 
     with _Sources() as sources:
         return verify_model(
-            sources.one(model),
-            None if reference is None else sources.one(reference),
+            sources.source(model),
+            None if reference is None else sources.source(reference),
             read_device(device),
             inputs=sources.inputs(inputs),
             random_input_count=random_inputs,
@@ -472,9 +472,9 @@ class _Sources:
     def several(self, graphs: Graph | Iterable[Graph]) -> list[ModelSource]:
         """Return each graph; a graph's name stands for its table's own variant."""
         single = isinstance(graphs, str | PathLike | Variant) or not isinstance(graphs, Iterable)
-        return [self.one(graph) for graph in cast("Iterable[Graph]", [graphs] if single else graphs)]
+        return [self.source(graph) for graph in cast("Iterable[Graph]", [graphs] if single else graphs)]
 
-    def one(
+    def source(
         self,
         graph: Graph,
         *,
@@ -490,12 +490,12 @@ class _Sources:
             sizes = _sizes(resolution)
             if name.endswith(".onnx"):
                 return OnnxFile(path=Path(name), resolution=sizes[0] if sizes else None)
-            common, own = _split_options(options or {})
+            common, family = _split_options(options or {})
             if _is_variant_name(name):
                 return parse_variant(name)
             described = architecture(name)
             size = sizes[0] if sizes else described.resolution
-            return Variant(architecture=described, alpha=alpha, resolution=size, options=own, **common)
+            return Variant(architecture=described, alpha=alpha, resolution=size, options=family, **common)
         name = getattr(graph, "name", None) or f"model-{self._count}"
         proto: Any = getattr(graph, "proto", graph)
         path = self._path(f"{name}.onnx")

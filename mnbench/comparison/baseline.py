@@ -66,7 +66,7 @@ class RequestBuilder:
                 self._know(record, "identical", "the same model, runtime and options")
                 return
             after = self._file(_drawn(candidate))
-            before = after if same_model else self._file(_drawn(there) if there else self._kept(record))
+            before = after if same_model else self._file(_drawn(there) if there else self._stored_model(record))
         except MnbenchError as failure:
             self._know(record, "incomparable", failure.message)
             return
@@ -86,7 +86,7 @@ class RequestBuilder:
             )
         )
 
-    def _kept(self, record: Record) -> Model:
+    def _stored_model(self, record: Record) -> Model:
         """What the row was measured with, made again from what is kept."""
         path = weightless_path(self._results, record.model_sha256)
         try:

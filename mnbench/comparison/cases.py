@@ -94,8 +94,8 @@ def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_f
         different = [name for name in sorted({*base, *candidate}) if base.get(name) != candidate.get(name)]
         if different:
             name = different[0]
-            what = name.replace("in.", "input ").replace("out.", "output ")
-            return f"{what} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
+            label = name.replace("in.", "input ").replace("out.", "output ")
+            return f"{label} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
     return ""
 
 

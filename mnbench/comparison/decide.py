@@ -138,10 +138,10 @@ def estimate_ratios(effects: Effects, level: float, prior_variances: Sequence[fl
     A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
     t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
     """
-    own = {row: _variance(item) for row, item in effects.items() if len(item) >= MIN_PROCESSES}
+    variances = {row: _variance(item) for row, item in effects.items() if len(item) >= MIN_PROCESSES}
     entries: dict[str, RatioEstimate] = {}
-    for row, scatter in own.items():
-        item, others = effects[row], [*prior_variances, *(value for other, value in own.items() if other != row)]
+    for row, scatter in variances.items():
+        item, others = effects[row], [*prior_variances, *(value for other, value in variances.items() if other != row)]
         weight = min(PRIOR_FREEDOM, len(others))
         freedom = len(item) - 1 + weight
         pooled = (weight * median(others or [0.0]) + (len(item) - 1) * scatter) / freedom

@@ -156,7 +156,7 @@ def _together(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Calla
     if "busy" in answer:
         return _nothing(rows, busy=answer["busy"])
     columns = {name: np.frombuffer(data, np.int64) for name, data in answer["columns"].items()}
-    return _found(rows, columns, answer["arms"], {"host": answer["host"]}, dose)
+    return _paired_trial(rows, columns, answer["arms"], {"host": answer["host"]}, dose)
 
 
 def _by_turns(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Callable[[float], object]) -> PairedTrial:
@@ -189,7 +189,7 @@ def _by_turns(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Calla
             worker.send(None)
     arms = [answer["arms"][at] for at in range(len(rows)) for answer in answers]
     facts = {"host": answers[0]["host"], "candidate_host": answers[1]["host"]}
-    return _found(rows, columns, arms, facts, dose)
+    return _paired_trial(rows, columns, arms, facts, dose)
 
 
 def _turns(
@@ -240,7 +240,7 @@ def _block(dose: PairedSampling) -> dict[str, int]:
     return {"duration_ns": round(dose.block_s * NS_PER_S), "min_pairs": dose.min_pairs}
 
 
-def _found(
+def _paired_trial(
     rows: Sequence[ComparisonCase],
     columns: dict[str, NDArray[np.int64]],
     answers: Sequence[dict[str, Any]],

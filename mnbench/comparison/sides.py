@@ -65,8 +65,8 @@ class SideOptions:
                     f"device {device.name} measures with {device.runtime}, and not with {self.requirement}",
                     hint=f"name another device, or compare {device.runtime}==VERSION",
                 )
-            own = with_packages(device, [self.requirement])
-            python = create_environment(*required_packages(own), no_deps=own.requires_no_deps)
+            extended = with_packages(device, [self.requirement])
+            python = create_environment(*required_packages(extended), no_deps=extended.requires_no_deps)
             gateway = f"popen//python={shlex.quote(str(python))}"
         return msgspec.structs.replace(
             device,

@@ -74,7 +74,7 @@ def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tupl
         elif context.self_check:
             findings.append(_checked(row, device, decided[row]))
         else:
-            findings.append(_found(row, device, decided[row], second, context))
+            findings.append(_finding(row, device, decided[row], second, context))
     return (*findings, *context.known)
 
 
@@ -100,7 +100,7 @@ def _too_few(row: str, device: str, first: Effects, context: ComparisonContext) 
     )
 
 
-def _found(
+def _finding(
     row: str, device: str, decision: Decision, second: Mapping[str, Decision], context: ComparisonContext
 ) -> Finding:
     estimate = decision.estimate
