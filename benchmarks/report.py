@@ -51,9 +51,9 @@ class Comparison:
         for arm, turns in self.rounds.items():
             middle, low, high, coverage = self.ratio(arm)
             runs = sum(len(turn) for turn in turns)
-            what = f"{middle:9.3f}    {low:.3f} to {high:.3f} ({coverage:.1%}, {len(turns)} rounds, {runs} runs)"
+            figure = f"{middle:9.3f}    {low:.3f} to {high:.3f} ({coverage:.1%}, {len(turns)} rounds, {runs} runs)"
             first = arm == next(iter(self.rounds))
-            lines.append(f"  {arm:42}{median(self.medians(arm)):#9.4g} {'' if first else what}".rstrip())
+            lines.append(f"  {arm:42}{median(self.medians(arm)):#9.4g} {'' if first else figure}".rstrip())
         return "\n".join([*lines, *map(self._verdict, self.goals)])
 
     def raw(self) -> str:

@@ -331,9 +331,9 @@ def plan(make_plan):
 def measure(plan, store):
     """Run the plan, or go on with it, as `mnbench run` does."""
 
-    def measured(visit, *, seen=lambda *_: None, fresh=False):
+    def measured(visit, *, observe=lambda *_: None, fresh=False):
         run = store.open_run(plan.id, fresh=fresh)
-        records = collect(plan, store, run, on_trial=seen, run_trial=visit)
+        records = collect(plan, store, run, on_trial=observe, run_trial=visit)
         run.finish()
         return records
 

@@ -82,14 +82,14 @@ def test_the_library_neither_prints_nor_exits_nor_reads_the_folder():
     """Below `cli/`, no module calls print or input, leaves the process, or asks for the current folder."""
     forbidden = {"print", "input", "sys.exit", "sys.stdout.write", "sys.stdin.read", "os.getcwd", "Path.cwd"}
     allowed = ("mnbench/cli/", "mnbench/worker/", "mnbench/__main__.py")
-    found = [
+    calls = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
         for path in sorted((ROOT / "mnbench").rglob("*.py"))
         if not str(path.relative_to(ROOT)).startswith(allowed)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in forbidden
     ]
-    assert [] == found
+    assert [] == calls
 
 
 def test_variants_are_a_grid():

@@ -80,9 +80,9 @@ def test_digits_are_stable(value):
 
 
 @given(st.floats(1e-9, 1e12), st.floats(1e-9, 1e12))
-def test_digits_keep_the_order(one, other):
+def test_digits_keep_the_order(first, other):
     """A larger number never prints as a smaller one."""
-    low, high = sorted((one, other))
+    low, high = sorted((first, other))
 
     assert _number(units.format_significant(low)) <= _number(units.format_significant(high))
 

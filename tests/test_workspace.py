@@ -8,7 +8,7 @@ from mnbench.targets.device import read_device
 from mnbench.workspace import built_in, table_paths
 
 
-def _own(path, built_in_text, **values):
+def _write_table(path, built_in_text, **values):
     """A copy of a built-in table with other values under its first keys."""
     lines = built_in_text.splitlines()
     for key, value in values.items():
@@ -20,11 +20,11 @@ def _own(path, built_in_text, **values):
 
 
 def _own_graph(path, **values):
-    return _own(path, (built_in("graphs") / "v1.toml").read_text(encoding="utf-8"), **values)
+    return _write_table(path, (built_in("graphs") / "v1.toml").read_text(encoding="utf-8"), **values)
 
 
 def _own_device(path, **values):
-    return _own(path, (built_in("devices") / "cpu.toml").read_text(encoding="utf-8"), **values)
+    return _write_table(path, (built_in("devices") / "cpu.toml").read_text(encoding="utf-8"), **values)
 
 
 @pytest.mark.usefixtures("workspace")

@@ -94,7 +94,7 @@ def effects(tables: list[dict[str, Any]]) -> str:
     for name, rows in slower_rows(tables):
         item = [row["ratio"] - 1 for row in rows]
         lines.append(
-            f"| {name} | {mean(item):+.2%} | {min(item):+.2%} | {max(item):+.2%} | {_found(rows)} / {len(rows)} |"
+            f"| {name} | {mean(item):+.2%} | {min(item):+.2%} | {max(item):+.2%} | {_count_found(rows)} / {len(rows)} |"
         )
     return "\n".join(lines)
 
@@ -111,7 +111,7 @@ def slower_rows(tables: list[dict[str, Any]]) -> list[tuple[str, list[Row]]]:
 def power(tables: list[dict[str, Any]], least: float) -> str:
     """How many rows are found whose graphs are on average slower by that share or more, with its bound of 95 %."""
     rows = [row for _, rows in slower_rows(tables) if mean(row["ratio"] for row in rows) >= 1 + least for row in rows]
-    value = _found(rows)
+    value = _count_found(rows)
     return f"{value} of {len(rows)} rows (at least {1 - upper(len(rows) - value, len(rows)):.1%})"
 
 
@@ -121,7 +121,7 @@ def scatter(tables: list[dict[str, Any]]) -> float:
     return 100 * mean(variance(row["wall"]) for row in innocent if len(row["wall"]) > 1) ** 0.5
 
 
-def _found(rows: list[Row]) -> int:
+def _count_found(rows: list[Row]) -> int:
     return sum(row["verdict"] == "slower" for row in rows)
 
 

@@ -85,8 +85,8 @@ def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[tuple[s
     if not all(np.isfinite(output).all() for output in result):
         raise TrialError("outputs are not finite", hint="look at the model's weights")
     worst = _within(result, load_arrays(case, "out."), tolerance, f"onnxruntime's CPU in fp32 (for {case.precision})")
-    if own := load_arrays(case, "own."):
-        _within(result, own, SELF_REFERENCE_TOLERANCE, "the quantized graph's own definition")
+    if self_reference := load_arrays(case, "own."):
+        _within(result, self_reference, SELF_REFERENCE_TOLERANCE, "the quantized graph's own definition")
     return worst
 
 

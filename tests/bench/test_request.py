@@ -131,12 +131,12 @@ def test_a_converter_that_hangs_is_ended(tmp_path, monkeypatch):
 
 def test_a_model_in_memory_is_a_file_for_a_while(tmp_path):
     """A model's own file is used as it is; bytes get one that is gone afterwards."""
-    own = tmp_path / "model"
-    own.write_bytes(b"own")
-    with as_file(str(own)) as same, as_file(b"bytes") as other:
-        assert (own, b"bytes") == (same, other.read_bytes())
+    model_path = tmp_path / "model"
+    model_path.write_bytes(b"own")
+    with as_file(str(model_path)) as same, as_file(b"bytes") as other:
+        assert (model_path, b"bytes") == (same, other.read_bytes())
 
-    assert own.exists()
+    assert model_path.exists()
     assert not other.exists()
 
 

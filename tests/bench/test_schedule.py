@@ -44,7 +44,7 @@ def test_visits_go_in_rounds(make_plan):
 def test_a_record_is_kept_as_soon_as_its_cell_is_complete(measure, scripted_visit, store):
     """While other cells are still measured, the record of a complete one is already on disk."""
     stored = []
-    measure(scripted_visit(), seen=lambda *_: stored.append(len(store.read_records())))
+    measure(scripted_visit(), observe=lambda *_: stored.append(len(store.read_records())))
 
     assert VISITS == len(stored)
     assert [0] * 4 + [1, 2] == stored
@@ -53,7 +53,7 @@ def test_a_record_is_kept_as_soon_as_its_cell_is_complete(measure, scripted_visi
 def test_seen_is_told_of_every_visit(measure, scripted_visit, plan):
     """After each visit the caller learns its cell, its process and, with the last one, the record."""
     reported = []
-    measure(scripted_visit(), seen=lambda cell, process, record: reported.append((cell.variant, process, record)))
+    measure(scripted_visit(), observe=lambda cell, process, record: reported.append((cell.variant, process, record)))
 
     rounds = [(cell.variant, process) for process in range(PROCESSES) for cell in plan.cases_of_round(process)]
     assert rounds == [item[:2] for item in reported]

@@ -31,9 +31,9 @@ from mnbench.network.variant import OnnxFile
 def prepared(tmp_path, make_device):
     """Prepare pairings of files and variants; what became of them."""
 
-    def prepare(*found, device=None, alone=False, **settings):
+    def prepare(*requests, device=None, alone=False, **settings):
         preparation = CaseBuilder(device or make_device(), tmp_path, ComparisonSettings(**settings))
-        for item in found:
+        for item in requests:
             preparation.add(item, raise_errors=alone)
         return preparation
 

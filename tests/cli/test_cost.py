@@ -74,9 +74,9 @@ def test_published_names_what_sources_print_accuracies_of(invoke):
 @pytest.mark.parametrize(
     "rest", [("--alpha", "1"), ("--rho", "0.5"), ("--classes", "0"), ("--unit", "megvii"), ("--groups", "1")]
 )
-def test_published_leaves_nothing_to_choose(invoke, rest):
+def test_published_leaves_nothing_to_choose(invoke, options):
     """What `--published` says cannot be said again."""
-    result = invoke("cost", "shufflenet-v1", "--published", *rest)
+    result = invoke("cost", "shufflenet-v1", "--published", *options)
 
     assert 2 == result.exit_code
     assert "--published says which" in result.stderr

@@ -73,15 +73,15 @@ def graphs():
 def gate(invoke, workspace, make_record, graphs, processes):  # noqa: ARG001  nothing is measured
     """Gate a table of one row, whose graph has changed since; its finding, and the exit code."""
 
-    def judged(*arguments, kept=True, changes=None):
+    def judged(*arguments, stored=True, changes=None):
         runtime = Runtime(name="onnxruntime", version=onnxruntime.__version__)
         record = make_record(0.25, 32, runtime=runtime, model_sha256=graphs[1].sha256)
         store = ResultsFile(workspace / "results", "cpu")
         store.append(msgspec.structs.replace(record, **(changes or {})))
         path = weightless_path(workspace / "results", graphs[1].sha256)
         path.parent.mkdir()
-        if kept:
-            path.write_bytes(strip_weights(graphs[1]) if kept is True else kept)
+        if stored:
+            path.write_bytes(strip_weights(graphs[1]) if stored is True else stored)
         result = invoke("gate", store.path, "--format", "json", *arguments)
         (matches,) = json.loads(result.stdout)["findings"]
         return matches, result.exit_code
@@ -108,7 +108,7 @@ def test_the_runtime_is_that_of_the_devices_environment(gate, graphs, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "reason"),
     [
         ({"cpu": "Xeon"}, "another host: cpu EPYC, then Xeon"),
         ({"cpu_stepping": 2}, "another host: cpu_stepping 1, then 2"),
@@ -117,12 +117,12 @@ def test_the_runtime_is_that_of_the_devices_environment(gate, graphs, monkeypatc
     ],
     ids=["name", "stepping", "flags", "hypervisor"],
 )
-def test_another_cpu_or_hypervisor(gate, processes, other, told):
+def test_another_cpu_or_hypervisor(gate, processes, other, reason):
     """The third process finds itself elsewhere."""
     processes.hosts = [{}, {}, other]
     result, code = gate()
     assert (4, "incomparable") == (code, result["verdict"])
-    assert result["reason"].startswith(told)
+    assert result["reason"].startswith(reason)
     assert result["reason"].endswith("(--allow cpu)")
 
 
@@ -137,14 +137,14 @@ def test_a_hash_that_does_not_match(gate, graphs):
     plain = lzma.decompress(strip_weights(graphs[1]))
     spoiled = plain.replace(b"conv1/conv", b"conv1/conw")
     assert plain != spoiled
-    result, code = gate(kept=lzma.compress(spoiled))
+    result, code = gate(stored=lzma.compress(spoiled))
     assert (4, "incomparable") == (code, result["verdict"])
     assert "the hash of the graph that is kept is" in result["reason"]
 
 
 def test_a_broken_baseline(gate, graphs):
     """Cut short, as by a full disk."""
-    result, code = gate(kept=strip_weights(graphs[1])[:-10])
+    result, code = gate(stored=strip_weights(graphs[1])[:-10])
     assert (4, "incomparable", f"{VARIANT}: the graph that is kept cannot be read") == (
         code,
         result["verdict"],
@@ -154,7 +154,7 @@ def test_a_broken_baseline(gate, graphs):
 
 def test_a_baseline_that_is_not_there(gate):
     """Nobody committed it."""
-    result, code = gate(kept=False)
+    result, code = gate(stored=False)
     assert (4, "incomparable") == (code, result["verdict"])
     assert "its graph has changed, and the table's graph is not stored" in result["reason"]
 

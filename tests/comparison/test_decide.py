@@ -183,8 +183,8 @@ def test_moderated_bounds_agree_with_a_calculation_by_hand():
         "c": [Effect(item, 50) for item in (0.00, 0.02, 0.00, 0.02)],
     }
     estimate = estimate_ratios(table, 0.001)["a"]
-    own, others = 0.0005 / 3, (0.0001 / 3 + 0.0004 / 3) / 2
-    pooled = (2 * others + 3 * own) / 5
+    spent, others = 0.0005 / 3, (0.0001 / 3 + 0.0004 / 3) / 2
+    pooled = (2 * others + 3 * spent) / 5
     # t with 5 degrees of freedom, 0.1 % to one side: 5.893 in printed tables
     reach = 5.893429 * (pooled / 4) ** 0.5
     assert (0.025, 4, 200) == (pytest.approx(estimate.mean), estimate.processes, estimate.pairs)

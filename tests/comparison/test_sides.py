@@ -22,16 +22,16 @@ from mnbench.workspace import table_paths
 def variants():
     """Any variant that can be built."""
 
-    def made(name, alpha, sides, options):
+    def build_variant(name, alpha, sides, options):
         architecture = families.architecture(name)
-        own, options = options
-        own = {option: value for option, value in own.items() if option in architecture.options}
+        family_options, options = options
+        family_options = {option: value for option, value in family_options.items() if option in architecture.options}
         try:
-            return Variant(architecture=architecture, alpha=alpha, resolution=sides, options=own, **options)
+            return Variant(architecture=architecture, alpha=alpha, resolution=sides, options=family_options, **options)
         except BuildError:
             return None
 
-    own = st.fixed_dictionaries(
+    family_options = st.fixed_dictionaries(
         {},
         optional={
             "groups": st.sampled_from([1, 2, 3, 4, 8]),
@@ -51,7 +51,9 @@ def variants():
     sides = st.tuples(st.integers(32, 512), st.integers(32, 512)) | st.integers(32, 512).map(lambda item: (item, item))
     alphas = st.sampled_from([1.0, 0.75, 0.333]) | st.floats(1e-6, 4, exclude_min=True)
     names = st.sampled_from(sorted(table_paths("graphs")))
-    return st.builds(made, names, alphas, sides, st.tuples(own, options)).filter(lambda variant: variant is not None)
+    return st.builds(build_variant, names, alphas, sides, st.tuples(family_options, options)).filter(
+        lambda variant: variant is not None
+    )
 
 
 @given(variants())

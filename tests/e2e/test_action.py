@@ -52,10 +52,12 @@ def test_every_input_is_used_and_every_output_is_set():
 def runner(workspace):
     """Run a step of the action with these inputs, as a runner does; its exit code, log, and what it left behind."""
     temporary = workspace.parent / "runner"
-    own = temporary / "mnbench" / "bin"
-    own.mkdir(parents=True)
-    (own / "mnbench").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mnbench "$@"\n', encoding="utf-8")
-    (own / "mnbench").chmod(0o755)
+    installed = temporary / "mnbench" / "bin"
+    installed.mkdir(parents=True)
+    (installed / "mnbench").write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mnbench "$@"\n', encoding="utf-8"
+    )
+    (installed / "mnbench").chmod(0o755)
 
     def run(step, **inputs):
         chosen = {name: facts.get("default", "") for name, facts in ACTION["inputs"].items()} | {
@@ -159,9 +161,9 @@ def test_the_tool_is_installed_from_the_action_itself(runner, tmp_path):
     fake.chmod(0o755)
     done, _, _ = runner(INSTALL, python=str(fake), requirements="onnxruntime==1.31.1 'x;y'")
     assert 0 == done.returncode, done.stderr
-    built, own, more = log.read_text(encoding="utf-8").splitlines()
+    built, installed, more = log.read_text(encoding="utf-8").splitlines()
     assert re.fullmatch(r"python -m venv --clear \S+/runner/mnbench", built)
-    assert own.endswith(f"--constraint {ROOT}/constraints.txt {ROOT}")
+    assert installed.endswith(f"--constraint {ROOT}/constraints.txt {ROOT}")
     assert more.endswith("onnxruntime==1.31.1 'x;y'")
     log.unlink()
     runner(INSTALL, python=str(fake))

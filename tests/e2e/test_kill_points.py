@@ -99,10 +99,10 @@ def life(monkeypatch):
 def attempt(plan, make_sample, life):
     """One process that starts or continues the run in that store; each visit finds something else, kept in `found`."""
 
-    def run(store, found):
+    def run(store, leftovers):
         def sample(cell):
-            found.append(cell.variant)
-            return make_sample([100_000 + len(found)] * 100)
+            leftovers.append(cell.variant)
+            return make_sample([100_000 + len(leftovers)] * 100)
 
         opened = store.open_run(plan.id, arguments=["run"])
         collect(

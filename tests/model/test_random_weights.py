@@ -30,8 +30,8 @@ def _weights(layers, seed=0):
     return random_weights(layers, batch_norm_epsilon=EPSILON, seed=seed)
 
 
-def _same(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+def _same(weights, other):
+    return weights.keys() == other.keys() and all(np.array_equal(weights[name], other[name]) for name in weights)
 
 
 def _conv(scope, *, side=8, channels=4, out=4, groups=1):
@@ -108,12 +108,12 @@ def test_same_seed_same_numbers(seed):
 
 @given(SEEDS, SEEDS)
 @settings(deadline=None, max_examples=10)
-def test_other_seed_other_numbers(one, other):
+def test_other_seed_other_numbers(seed, other):
     """Two seeds share no trainable tensor."""
-    first, second = _weights(_network().layers, one), _weights(_network().layers, other)
+    first, second = _weights(_network().layers, seed), _weights(_network().layers, other)
     trainable = [name for name in first if not name.endswith((".mean", ".variance"))]
 
-    assert (one == other) == any(np.array_equal(first[name], second[name]) for name in trainable)
+    assert (seed == other) == any(np.array_equal(first[name], second[name]) for name in trainable)
 
 
 def test_numbers_of_a_seed_are_fixed():

@@ -232,11 +232,11 @@ def test_name_of_a_variant(alpha, resolution, name):
 
 @settings(deadline=None)
 @given(ALPHAS, ALPHAS)
-def test_names_tell_alphas_apart(one, other):
+def test_names_tell_alphas_apart(first, other):
     """Two variants have one name only if they have one alpha."""
-    names = {Variant(architecture=V1, alpha=alpha, resolution=(224, 224)).name for alpha in (one, other)}
+    names = {Variant(architecture=V1, alpha=alpha, resolution=(224, 224)).name for alpha in (first, other)}
 
-    assert len({one, other}) == len(names)
+    assert len({first, other}) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _device_error(path, text):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "where", "what", "hint"),
+    ("old", "new", "where", "problem", "hint"),
     [
         ('name = "v1"', 'name = "v1"\ncolour = "red"', "", "has an unknown key `colour`", TABLE_KEYS),
         ('title = "MobileNet V1"\n', "", "", "misses the required key `title`", TABLE_KEYS),
@@ -82,18 +82,18 @@ def _device_error(path, text):
         ('row = "17"\n', "row = 17\n", "key `errata`, entry 1, key `row`", "Expected text", EXAMPLES),
     ],
 )
-def test_wrong_key_of_the_table(tmp_path, old, new, where, what, hint):
+def test_wrong_key_of_the_table(tmp_path, old, new, where, problem, hint):
     """A key of the table that is unknown, missing or wrong is named with what may stand there."""
     path = tmp_path / "x.toml"
     error = _error(path, _changed(V1, old, new))
 
     assert (path, where, hint) == (error.path, error.where, error.hint)
     assert error.message.startswith(f"{path}: {where}")
-    assert what in error.message
+    assert problem in error.message
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "where", "what", "hint"),
+    ("old", "new", "where", "problem", "hint"),
     [
         (ROW_1, f"stride = 2, {ROW_1}", "row 1", "has an unknown key `stride`", CONV_KEYS),
         (ROW_1, ROW_1.replace("s = 2, ", ""), "row 1", "misses the required key `s`", CONV_KEYS),
@@ -135,18 +135,18 @@ def test_wrong_key_of_the_table(tmp_path, old, new, where, what, hint):
         (ROW_14_2, ROW_14_2.replace('"Conv"', '"FC"'), "row 14.2, key `type`", "Invalid value 'FC'", NESTED_TYPES),
     ],
 )
-def test_wrong_key_of_a_row(tmp_path, old, new, where, what, hint):
+def test_wrong_key_of_a_row(tmp_path, old, new, where, problem, hint):
     """A key of a row is named with the row's number in the paper's table, nested rows too."""
     path = tmp_path / "x.toml"
     error = _error(path, _changed(V1, old, new))
 
     assert (path, where, hint) == (error.path, error.where, error.hint)
     assert error.message.startswith(f"{path}: {where}: ")
-    assert what in error.message
+    assert problem in error.message
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "where", "what"),
+    ("old", "new", "where", "problem"),
     [
         (
             "[112, 112, 32] },\n  { type",
@@ -205,10 +205,10 @@ def test_wrong_key_of_a_row(tmp_path, old, new, where, what, hint):
         ),
     ],
 )
-def test_row_that_contradicts_the_table(tmp_path, old, new, where, what):
+def test_row_that_contradicts_the_table(tmp_path, old, new, where, problem):
     """A row whose printed numbers are not what the rows above it give is refused with both."""
     path = tmp_path / "x.toml"
-    expected = f"{path}: {where}: {what}"
+    expected = f"{path}: {where}: {problem}"
     error = _error(path, _changed(V1, old, new))
 
     assert (expected, AGREE) == (error.message, error.hint)
@@ -341,7 +341,7 @@ def test_any_line_replaced_is_read_or_refused(tmp_path_factory, line, junk):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "where", "what", "hint"),
+    ("old", "new", "where", "problem", "hint"),
     [
         ("threads = 1", "threads = 0", "key `threads`", "a whole number >= 1", EXAMPLES),
         ("threads = 1", 'threads = "many"', "key `threads`", "'many'", EXAMPLES),
@@ -354,13 +354,13 @@ def test_any_line_replaced_is_read_or_refused(tmp_path_factory, line, junk):
         ("threads = 1", "threads = 1\nenvironment = {'A=B' = '1'}", "key `environment`", "Expected text", EXAMPLES),
     ],
 )
-def test_wrong_device(tmp_path, old, new, where, what, hint):
+def test_wrong_device(tmp_path, old, new, where, problem, hint):
     """A device profile is read as strictly as a graph."""
     path = tmp_path / "x.toml"
     error = _device_error(path, _changed(CPU, old, new))
 
     assert error.message.startswith(f"{path}: {where}")
-    assert what in error.message
+    assert problem in error.message
     assert error.hint.startswith(hint)
 
 

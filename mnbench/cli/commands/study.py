@@ -15,7 +15,7 @@ from mnbench.targets.device import read_device
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=WorkspaceName("graphs/studies", ".toml"))
 @device_option("Device to measure on.")
 @results_option
-@click.option("--kept", is_flag=True, help="Show the stored result; measure nothing.")
+@click.option("--kept", "stored", is_flag=True, help="Show the stored result; measure nothing.")
 @click.option(
     "--processes",
     default=12,
@@ -34,7 +34,7 @@ def command(
     names: tuple[str, ...],
     device: str,
     results: Path,
-    kept: bool,
+    stored: bool,
     processes: int,
     budget: float,
     allow: tuple[str, ...],
@@ -57,7 +57,7 @@ def command(
         data = {"studies": [listed_study_to_dict(study) for study in studies]}
         emit(study_list_table(studies, measured_on.name), output, data)
         return
-    if kept:
+    if stored:
         outcomes = [load_result(results, measured_on.name, name) for name in names]
         tables = [table for outcome in outcomes for table in study_tables(outcome)]
         emit(tables, output, {"studies": [study_result_to_dict(outcome) for outcome in outcomes]})
