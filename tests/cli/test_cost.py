@@ -72,7 +72,7 @@ def test_published_names_what_sources_print_accuracies_of(invoke):
 
 
 @pytest.mark.parametrize(
-    "rest", [("--alpha", "1"), ("--rho", "0.5"), ("--classes", "0"), ("--unit", "megvii"), ("--groups", "1")]
+    "options", [("--alpha", "1"), ("--rho", "0.5"), ("--classes", "0"), ("--unit", "megvii"), ("--groups", "1")]
 )
 def test_published_leaves_nothing_to_choose(invoke, options):
     """What `--published` says cannot be said again."""
