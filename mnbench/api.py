@@ -330,7 +330,7 @@ def gate(
     return gate_table(
         table,
         _settings(rules, budget_s, seed, allow),
-        device=read_device(device or table.stem),
+        device=device,
         user_models={OnnxFile(path=path).name: path for path in files},
         base_ref=base_ref,
         measure_unchanged=measure_unchanged,

@@ -216,13 +216,16 @@ class _Schedule:
         self.waiting = shuffle_round(cases, runs[0].plan.sampling.seed, "fleet")
         self.assigned: dict[Board, tuple[int, BenchmarkCase]] = {}
         self.refused: dict[tuple[Board, str], str] = {}
+        self.boards: set[Board] = set()
 
     def assign(self, boards: Sequence[Board]) -> None:
         """Take back the cases of lost boards, and start a case on each idle board."""
-        for board in self.assigned.keys() - set(boards):
+        for board in self.boards - set(boards):
             self.on_message(f"board {board.name} is lost")
-            self.fleet.cancel(board)
-            self.waiting.append(self.assigned.pop(board))
+            if board in self.assigned:
+                self.fleet.cancel(board)
+                self.waiting.append(self.assigned.pop(board))
+        self.boards = set(boards)
         for board in [board for board in boards if board not in self.assigned]:
             devices = board.devices - {device for other, device in self.refused if other == board}
             job = next((job for job in self.waiting if self.device(job[0]) in devices), None)

@@ -23,7 +23,7 @@ from mnbench.results.git_history import checkout_revision, path_in_repository
 from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile
-from mnbench.targets.device import Device
+from mnbench.targets.device import Device, read_device
 
 
 def compare_requests(
@@ -99,7 +99,7 @@ def gate_table(
     table: Path,
     settings: ComparisonSettings,
     *,
-    device: Device,
+    device: str | None,
     user_models: Mapping[str, Path],
     base_ref: str | None = None,
     measure_unchanged: bool = False,
@@ -109,20 +109,21 @@ def gate_table(
     """Compare what each row of a latency table was measured with against what it is now.
 
     `base_ref` takes the table, the graphs and the tool of the baseline from another git revision. `user_models` are
-    the files of rows that no graph describes, by the rows' names.
+    the files of rows that no graph describes, by the rows' names. Default device: that of the table's name.
 
     Raises:
         ResultsError: the table has no latencies, or the revision has no such table.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     records = () if base_ref else read_gated_records(table)
+    target = read_device(device or table.stem)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
         builder = RequestBuilder(
             table.parent,
             folder,
-            device=device,
-            version="" if base_ref else runtime_version(ready_device(device, on_progress)),
+            device=target,
+            version="" if base_ref else runtime_version(ready_device(target, on_progress)),
             user_models=user_models,
             measure_unchanged=measure_unchanged or settings.self_check,
         )
@@ -137,7 +138,7 @@ def gate_table(
         return compare_requests(
             builder.requests,
             settings,
-            device=device,
+            device=target,
             results=results,
             labels=(f"{table} at {base_ref}" if base_ref else str(table), "now"),
             known_findings=builder.findings,

@@ -208,7 +208,7 @@ def test_pick_on_the_command_line(invoke):
     (choice,) = json.loads(result.stdout)["choices"]
     assert ("v1-a0.5-r160", 3) == (choice["picked"]["variant"], len(choice["candidates"]))
     assert "the most accurate of 2 that fit" in invoke("pick", "--budget", "5ms", "--device", "cpu").stdout
-    assert "nothing that was measured fits" in invoke("pick", "--budget", "0.1ms").stdout
+    assert "no measured variant fits" in invoke("pick", "--budget", "0.1ms").stdout
 
 
 @pytest.mark.parametrize("words", [("--budget", "5 parsecs"), ("--budget", "5ms", "--max-size", "10"), ()])

@@ -17,7 +17,7 @@ comparison: mnbench.Comparison = mnbench.compare("v1-a0.25-r64", "v1-a0.5-r64", 
 passed: bool = comparison.passed
 report: str = comparison.export("junit")
 agrees: bool = mnbench.verify("v1-a0.25-r64").agrees
-picture: Path = mnbench.plot(mnbench.load_results("results")).save("plot.svg")
+mnbench.plot(mnbench.load_results("results")).save("plot.svg")
 try:
     mnbench.gate("results/cpu.jsonl")
 except mnbench.MnbenchError as error:

@@ -94,7 +94,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(workspace, send):
     assert 2 <= stored < VISITS
 
     records, message = completed(workspace)
-    assert f": {stored} visits are made" in message
+    assert f": {stored} trials are stored" in message
     assert_complete(workspace, records)
 
 

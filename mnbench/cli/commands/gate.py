@@ -9,7 +9,6 @@ import click
 from mnbench.cli.decisions import comparison_settings, decision_options, emit_comparison
 from mnbench.cli.options import format_option
 from mnbench.cli.progress_bar import ProgressBar
-from mnbench.targets.device import read_device
 
 
 @click.command(
@@ -47,7 +46,7 @@ def command(
         comparison = gate_table(
             table,
             comparison_settings(**decision),
-            device=read_device(device or table.stem),
+            device=device,
             user_models={OnnxFile(path=path).name: path for path in models},
             base_ref=base_ref,
             measure_unchanged=measure_unchanged,
