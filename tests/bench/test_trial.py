@@ -59,7 +59,7 @@ def test_the_difference_is_that_of_the_worst_output(answered):
     assert 1e-4 / SPREAD == pytest.approx(sample.difference)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", pytest.param("int8", marks=exact_int8)])
+@pytest.mark.parametrize("precision", OUTPUT_TOLERANCES)
 def test_a_wrong_output_costs_the_cell(answered, precision):
     """Just inside the tolerance of its precision an output passes, just outside it does not."""
     allowed = OUTPUT_TOLERANCES[precision] * SPREAD
@@ -70,7 +70,7 @@ def test_a_wrong_output_costs_the_cell(answered, precision):
     assert "report it" in caught.value.hint
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", pytest.param("int8", marks=exact_int8)])
+@pytest.mark.parametrize("precision", OUTPUT_TOLERANCES)
 @pytest.mark.parametrize(
     "wrong",
     [np.zeros(1000), np.ones(1000), np.random.default_rng(1).standard_normal(1000)],
