@@ -77,7 +77,7 @@ def main() -> None:
         fill(Path(built) / "results")
         kinds = ("mult-adds", "accuracy", "roofline")
         arms = {f"table --format {form}": ("table", "--format", form) for form in ("rich", "csv", "latex", "html")}
-        arms |= {"table --budget": ("table", "--budget", "1ms,2ms,5ms,10ms")}
+        arms |= {"pick --budget": ("pick", "--budget", "5ms")}
         arms |= {f"plot {kind}": ("plot", kind) for kind in kinds}
         arms |= {
             f"plot {kind} -o .{form}": ("plot", kind, "-o", f"{built}/plot.{form}")

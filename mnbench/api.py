@@ -6,7 +6,7 @@ Everything that these functions return is documented; what is not in `mnbench.__
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 from mnbench.bench.plan import SamplingConfig
 from mnbench.comparison.decide import DecisionRules
-from mnbench.errors import BuildError
+from mnbench.errors import BuildError, ResultsError
 from mnbench.families import architecture, parse_variant, select_variants
 from mnbench.network.architecture import OptionValue
 from mnbench.network.variant import ModelSource, OnnxFile, Padding, Precision, Variant
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Size: TypeAlias = int | tuple[int, int]
 """The side of a square image, or (height, width)."""
+
+_DEFAULTS = {"alpha": 1.0, "batch": 1, "padding": "torch", "precision": "fp32", "published": False}
 
 Graph: TypeAlias = "str | PathLike[str] | Variant | Model | onnx.ModelProto"
 """A name such as "v1" or "v1-a0.5-r160", a path to a .toml or .onnx file, a Variant, a Model or a ModelProto."""
@@ -73,13 +75,14 @@ def variants(
 
     Raises:
         GraphFileError: a graph is unknown, or its file is wrong.
-        BuildError: an alpha, a resolution or an option is impossible.
+        BuildError: an alpha, a resolution or an option is impossible, or cannot be set, because a name is one variant.
     """
     common, family = _split_options(options)
+    chosen = _chosen(alpha=alpha, resolution=resolution, published=published, **options)
     selected: list[Variant] = []
     for name in [graphs] if isinstance(graphs, str) else graphs:
         if _is_variant_name(name):
-            selected.append(replace(parse_variant(name), **common))
+            selected.append(_refine(parse_variant(name), chosen))
             continue
         selected += cast(
             "list[Variant]",
@@ -115,7 +118,7 @@ def build(
 
     Args:
         graph: What to build; a finished model is simplified.
-        alpha: The width multiplier.
+        alpha: The width multiplier. At 1.0, `weights` decide: the alpha that their shapes fit.
         resolution: The input size. Default: that of the graph's table.
         batch: The number of images; None leaves it open.
         classes: The number of classes; 0 ends at the features. Default: that of the graph's table.
@@ -130,7 +133,7 @@ def build(
 
     Raises:
         GraphFileError: the graph is unknown, or its file is wrong.
-        BuildError: the model cannot be built.
+        BuildError: the model cannot be built, or an option cannot be set, because the graph is one variant or finished.
         FileError: a file cannot be read.
     """
     from mnbench.model.build import build_model
@@ -144,7 +147,9 @@ def build(
         if weights is not None:
             if not isinstance(source, Variant):
                 raise BuildError("weights are for a graph, not for a finished model", hint="leave `weights` out")
-            fitted = fit_checkpoint(open_checkpoint(Path(weights)), source, alpha=None, epsilon=None)
+            fitted = fit_checkpoint(
+                open_checkpoint(Path(weights)), source, alpha=_chosen(alpha=source.alpha).get("alpha")
+            )
             source, pretrained = fitted.variant, fitted.pretrained
         return build_model(
             source,
@@ -210,16 +215,19 @@ def run(
         results: The folder of the results. Default: nothing is stored.
         resume: Continue an unfinished run of the same plan.
         roofline: Measure the device's peak and bandwidth first, once in 30 days.
-        profile: Measure the time of each layer too; stored with the run.
+        profile: Measure the time of each layer too; stored with the run, so it needs `results`.
         allow_fallback: Accept nodes that run on another provider than the device's.
         on_progress: Called with a Progress after each step.
 
     Raises:
         GraphFileError, DeviceFileError, BuildError: a graph or a device is wrong.
+        ResultsError: `profile` without `results`.
         MnbenchError: no device could be used; the error of the last one.
     """
     from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark, select_devices
 
+    if profile and results is None:
+        raise ResultsError("profiles are stored with the results", hint='name their folder: results="results"')
     names = [device] if isinstance(device, str) else list(device)
     options = BenchmarkOptions(
         sampling=replace(sampling or SamplingConfig(), seed=seed),
@@ -236,7 +244,7 @@ def run(
         outcome = run_benchmark(selected, select_devices(names, packages), target, options, on_progress)
     if not outcome.runs and outcome.skipped:
         raise list(outcome.skipped.values())[-1]
-    return Results(outcome.records, skipped=outcome.skipped)
+    return Results(outcome.records, skipped=outcome.skipped, folder=None if results is None else target)
 
 
 def compare(
@@ -387,7 +395,7 @@ def plot(results: Results, kind: str = "mult-adds", *, dark: bool = False) -> Pl
     Args:
         results: What to draw.
         kind: "mult-adds", "memory-access" or "params" (latency against a cost), "accuracy" or "roofline"; or "layers"
-            or "distribution", which read the profiles and samples in the folder "results".
+            or "distribution", which read the profiles and samples in the folder that the results are stored in.
         dark: Draw light on dark.
 
     Raises:
@@ -395,7 +403,7 @@ def plot(results: Results, kind: str = "mult-adds", *, dark: bool = False) -> Pl
     """
     from mnbench.plots.figures import Plot
 
-    return Plot(kind=cast("Any", kind), results=Path("results"), records=tuple(results), dark=dark)
+    return Plot(kind=cast("Any", kind), results=results.folder, records=tuple(results), dark=dark)
 
 
 def diagnose(device: str = "cpu", *, measure_noise: bool = True, on_progress: OnProgress | None = None) -> HostReport:
@@ -438,7 +446,29 @@ def _sizes(resolution: Size | Iterable[Size] | None) -> list[tuple[int, int]]:
     return [(item, item) if isinstance(item, int) else item for item in items]
 
 
-def _split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _chosen(**options: Any) -> dict[str, Any]:
+    """Return the options of a variant that differ from their defaults."""
+    return {key: value for key, value in options.items() if value != _DEFAULTS.get(key)}
+
+
+def _refine(variant: Variant, chosen: Mapping[str, Any]) -> Variant:
+    """Return the variant with options that every variant has. Its alpha, resolution and family's options are fixed."""
+    common, others = _split_options(chosen)
+    _reject(f"{variant.name} is one variant", others, hint=f"name the graph: {variant.architecture.name}")
+    return replace(variant, **common)
+
+
+def _reject(reason: str, chosen: Mapping[str, Any], hint: str) -> None:
+    """Raise an error if options were chosen that cannot be set.
+
+    Raises:
+        BuildError: they were.
+    """
+    if chosen:
+        raise BuildError(f"{reason}: {', '.join(chosen)} cannot be set", hint=hint)
+
+
+def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a variant's options into those of all families and a family's own."""
     common = {key: options[key] for key in ("batch", "classes", "padding", "precision") if key in options}
     return common, {key: value for key, value in options.items() if key not in common and value is not None}
@@ -483,20 +513,24 @@ class _Sources:
         options: dict[str, Any] | None = None,
     ) -> ModelSource:
         """Return the variant or the file that a graph is."""
+        sizes = _sizes(resolution)
+        chosen = _chosen(alpha=alpha, resolution=resolution, **(options or {}))
         if isinstance(graph, Variant):
-            return graph
+            return _refine(graph, chosen)
         if isinstance(graph, str | PathLike):
             name = fspath(graph)
-            sizes = _sizes(resolution)
             if name.endswith(".onnx"):
+                chosen.pop("resolution", None)
+                _reject(f"{name} is a finished model", chosen, hint="a file takes a resolution alone")
                 return OnnxFile(path=Path(name), resolution=sizes[0] if sizes else None)
             common, family = _split_options(options or {})
             if _is_variant_name(name):
-                return parse_variant(name)
+                return _refine(parse_variant(name), chosen)
             described = architecture(name)
             size = sizes[0] if sizes else described.resolution
             return Variant(architecture=described, alpha=alpha, resolution=size, options=family, **common)
         name = getattr(graph, "name", None) or f"model-{self._count}"
+        _reject(f"{name} is a finished model", chosen, hint="build it with these options")
         proto: Any = getattr(graph, "proto", graph)
         path = self._path(f"{name}.onnx")
         path.write_bytes(proto.SerializeToString(deterministic=True))

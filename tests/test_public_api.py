@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from checkpoints import tensors
+from safetensors.numpy import save_file
 
 import mnbench
 from mnbench.errors import MnbenchError
@@ -100,6 +102,59 @@ def test_variants_are_a_grid():
     assert ["v1-a1-r240x320"] == [variant.name for variant in mnbench.variants("v1", resolution=(240, 320))]
     (variant,) = mnbench.variants("shufflenet-v1", groups=8, precision="fp16")
     assert "shufflenet-v1-g8-a1-r224-fp16" == variant.name
+
+
+@pytest.mark.parametrize(
+    ("graph", "options", "names"),
+    [
+        ("v1-a0.5-r160", {"alpha": 0.25}, "alpha"),
+        ("v1-a0.5-r160", {"resolution": 96}, "resolution"),
+        ("shufflenet-v1-a0.5-r160", {"groups": 8, "alpha": 1.5}, "alpha, groups"),
+        ("own.onnx", {"precision": "fp16"}, "precision"),
+        ("own.onnx", {"batch": None}, "batch"),
+    ],
+)
+def test_an_option_is_set_or_rejected(graph, options, names):
+    """What a variant's name or a file fixes cannot be set again, in any function; the error names the options."""
+    functions = [mnbench.build, mnbench.cost] + [mnbench.variants] * (not graph.endswith(".onnx"))
+    for function in functions:
+        with pytest.raises(MnbenchError, match=rf"(?m): {names} cannot be set$"):
+            function(graph, **options)
+
+
+def test_models_and_variants_take_no_alpha_again():
+    """A Model is finished, and a Variant has its alpha; what all variants have can still be set."""
+    model = mnbench.build("v1-a0.25-r32")
+    (variant,) = mnbench.variants("v1-a0.25-r32", precision="fp16", batch=None)
+    assert "v1-a0.25-r32-bdynamic-fp16" == variant.name
+    assert "v1-a0.25-r32-fp16" == mnbench.build("v1-a0.25-r32", precision="fp16").name
+    for graph in (model, model.proto, variant):
+        with pytest.raises(MnbenchError, match="alpha cannot be set"):
+            mnbench.build(graph, alpha=0.5)
+
+
+def test_weights_decide_alpha_unless_it_is_set(tmp_path):
+    """The alpha that the shapes fit, or the one that was set, which they must then fit."""
+    save_file(tensors("v2", "torchvision", 0.5), tmp_path / "v2.safetensors")
+    assert "v2-a0.5-r64" == mnbench.build("v2", resolution=64, weights=tmp_path / "v2.safetensors").name
+    assert "v2-a0.5-r64" == mnbench.build("v2-a0.5-r64", weights=tmp_path / "v2.safetensors").name
+    for graph, options in (("v2", {"alpha": 0.75}), ("v2-a0.75-r64", {})):
+        with pytest.raises(MnbenchError, match=r"is not v2 at alpha 0.75"):
+            mnbench.build(graph, weights=tmp_path / "v2.safetensors", **options)
+
+
+def test_what_is_not_stored_is_not_drawn(fake_worker, tmp_path):  # noqa: ARG001
+    """Profiles and samples are read where the results are, also of some of them; without a folder there are none."""
+    sampling = mnbench.SamplingConfig(processes=1, budget_s=0.001)
+    with pytest.raises(MnbenchError, match="profiles are stored with the results"):
+        mnbench.run("v1-a0.25-r32", profile=True)
+    stored = mnbench.run("v1-a0.25-r32", sampling=sampling, results=tmp_path / "elsewhere")
+    for results in (stored, mnbench.load_results(tmp_path / "elsewhere").where("graph=v1").sort("latency_ns")):
+        assert tmp_path / "elsewhere" == results.folder
+        assert 1 == len(mnbench.plot(results, "distribution").records)
+    for kind in ("distribution", "layers"):
+        with pytest.raises(MnbenchError, match=r"is kept|are kept"):
+            mnbench.plot(mnbench.run("v1-a0.25-r32", sampling=sampling), kind)
 
 
 def test_build_and_cost_agree(tmp_path):

@@ -9,6 +9,7 @@ import click
 from mnbench.cli.options import seed_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import Duration, Percent, ReportFile, WorkspaceName
+from mnbench.comparison.exports import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from mnbench.comparison.comparison import Comparison
@@ -20,7 +21,6 @@ DECISION_OPTIONS = (
     *("min_effect", "margin", "tolerance", "alpha_level", "processes", "budget", "seed", "allow", "self_check"),
 )
 EXIT_CODES = {"pass": 0, "slower": 3, "inconclusive": 4}
-REPORT_FORMATS = ("markdown", "annotations", "junit", "json", "bencher", "benchmark-action", "series")
 ALLOWABLE = ("busy", "cpu", "fallback", "inconclusive", "missing", "shapes", "threads")
 
 

@@ -79,9 +79,9 @@ class CaseBuilder:
 
 
 def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_files: bool) -> str:
-    """Why the sides of a row are not to be compared; empty if nothing speaks against it.
+    """Return why the sides of a row must not be compared; empty if they may be.
 
-    Of two files of `both_files` nobody has said that their shapes differ.
+    Two files (`both_files`) whose shapes differ are rejected, unless that is allowed.
     """
     profiled = next(filter(None, (_profiled(arm.device) for arm in case.sides)), "")
     if profiled:

@@ -43,11 +43,12 @@ Effects: TypeAlias = Mapping[str, Sequence[Effect]]
 
 
 class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
-    """When a row is what.
+    """When a row is slower, faster or the same.
 
-    `alpha` is the chance that any innocent row of the table is called slower; the same for faster, and for a row that
-    is called the same and is slower than `tolerance`. A row is slower if that lies beyond doubt above `margin`, and is
-    `min_effect` at least by estimate. All four are shares.
+    `error_rate` is the family-wise error rate: the chance that any unchanged row of the table is called slower. The
+    same holds for faster, and for a row called the same whose slowdown exceeds `equivalence_margin`. A row is slower
+    if the lower confidence bound of its slowdown exceeds `noise_margin` and the estimate is at least `min_effect`.
+    The margins and `min_effect` are shares of the baseline's latency.
     """
 
     error_rate: float = 0.01
@@ -169,7 +170,7 @@ def _verdict(estimate: RatioEstimate, rules: DecisionRules, *, last: bool) -> Ve
             return "slower"
         if estimate.high < -margin and estimate.mean <= -least:
             return "faster"
-        # What may still turn out to be faster is worth another look, and no accusation.
+        # A row that may still turn out to be faster waits for the next interim look.
         if estimate.high < tolerance and (last or estimate.low > -tolerance):
             return "same"
     return "inconclusive" if last else None
@@ -192,9 +193,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def overall_verdict(
     findings: Iterable[Finding], allow: Collection[str] = ()
 ) -> Literal["pass", "slower", "inconclusive"]:
-    """A row that is slower fails the table; so does one of which nobody can tell. No rows at all prove nothing.
+    """Return "slower" if any row is, "inconclusive" if any row is not decided or there is no row, and else "pass".
 
-    To `allow` what is inconclusive lets such rows pass, and no missing or incomparable ones.
+    `allow` with "inconclusive" lets inconclusive rows pass, but no missing or incomparable ones.
     """
     verdicts = {finding.verdict for finding in findings}
     if "slower" in verdicts:

@@ -27,10 +27,13 @@ MAX_CURVES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """A plot of the records of one or more devices, and of their variants' profiles. A notebook shows it."""
+    """A plot of the records of one or more devices. A notebook shows it.
+
+    `results` is the folder with their profiles and raw samples; None if they are not stored.
+    """
 
     kind: PlotKind
-    results: Path
+    results: Path | None
     records: Sequence[Record]
     dark: bool = False
 
@@ -47,7 +50,7 @@ class Plot:
             "distribution": ("no raw samples are kept here of these variants", "measure them here: mnbench run v1"),
         }.get(self.kind, ("no row was measured", "see why: mnbench table"))
         if not any(self._has_data(device) for device in self.records_by_device.values()):
-            raise ResultsError(f"{self.results}: {empty}", hint=hint)
+            raise ResultsError(f"{self.results or 'results'}: {empty}", hint=hint)
 
     @property
     def records_by_device(self) -> dict[str, list[Record]]:
@@ -67,7 +70,7 @@ class Plot:
             case "layers":
                 return bool(self.find_profiles(records))
             case "distribution":
-                return any(raw_latencies(self.results, record) for record in records)
+                return bool(self.load_latencies(records))
             case _:
                 return bool(records)
 
@@ -76,7 +79,7 @@ class Plot:
         wanted = {(record.variant, record.device, record.threads) for record in records}
         return [
             profile
-            for profile in layer_profile.newest_profiles(self.results)
+            for profile in (layer_profile.newest_profiles(self.results) if self.results else ())
             if (profile.variant, profile.device, profile.threads) in wanted
         ]
 
@@ -98,7 +101,7 @@ class Plot:
         """Return the raw latencies of the first variants that have any."""
         entries: dict[str, list[Any]] = {}
         for record in records:
-            latencies = raw_latencies(self.results, record) if len(entries) < MAX_CURVES else []
+            latencies = raw_latencies(self.results, record) if self.results and len(entries) < MAX_CURVES else []
             if latencies:
                 entries[record.variant] = latencies
         return entries

@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 
 
 class Results(Sequence[Record]):
-    """Records in order; immutable. `skipped` are the devices that could not be used, with the reason."""
+    """Records in order; immutable. `skipped` are the devices that could not be used, with the reason.
 
-    def __init__(self, records: Iterable[Record] = (), *, skipped: Mapping[str, MnbenchError] | None = None) -> None:
+    `folder` holds the profiles and raw samples of the records; None if they are not stored.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[Record] = (),
+        *,
+        skipped: Mapping[str, MnbenchError] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.records = tuple(records)
         self.skipped = dict(skipped or {})
+        self.folder = folder
 
     def __len__(self) -> int:
         return len(self.records)
@@ -59,7 +69,7 @@ class Results(Sequence[Record]):
         if isinstance(key, int):
             return self.records[key]
         if isinstance(key, slice):
-            return Results(self.records[key], skipped=self.skipped)
+            return self._select(self.records[key])
         device, _, variant = key.rpartition("/")
         named = [record for record in self.records if record.variant == variant and device in ("", record.device)]
         if len(named) != 1:
@@ -71,10 +81,13 @@ class Results(Sequence[Record]):
             )
         return named[0]
 
+    def _select(self, records: Iterable[Record]) -> "Results":
+        return Results(records, skipped=self.skipped, folder=self.folder)
+
     @property
     def failures(self) -> "Results":
         """Return the records of the failed cases."""
-        return Results((record for record in self.records if record.error), skipped=self.skipped)
+        return self._select(record for record in self.records if record.error)
 
     def where(self, *conditions: str) -> "Results":
         """Return the records that meet all conditions: `latency_ns<=10ms`, `graph=v3-*`, `issues=`.
@@ -86,8 +99,7 @@ class Results(Sequence[Record]):
             parsed = [Condition.parse(condition) for condition in conditions]
         except ValueError as failure:
             raise ResultsError(str(failure), hint="write COLUMN<=VALUE: latency_ns<=10ms") from failure
-        matching = (record for record in self.records if all(condition.matches(record) for condition in parsed))
-        return Results(matching, skipped=self.skipped)
+        return self._select(record for record in self.records if all(condition.matches(record) for condition in parsed))
 
     def sort(self, *columns: str) -> "Results":
         """Return the records sorted by the first column, then by the next; `-` before a name puts the largest first.
@@ -97,7 +109,7 @@ class Results(Sequence[Record]):
         """
         for column in columns:
             _check_column(column.removeprefix("-"))
-        return Results(sort_records(self.records, columns), skipped=self.skipped)
+        return self._select(sort_records(self.records, columns))
 
     def pick(self, *, budget_ms: float, max_bytes: int | None = None, best: Criterion = "top1") -> Pick:
         """Return the best variant within a latency budget: of the highest published top-1, or of the most `params`.
@@ -197,7 +209,8 @@ def load_results(
         records = [record for name in devices or known for record in ResultsFile(path, name).read_records()]
     if not records:
         raise ResultsError(f"{path}: holds no results yet", hint="measure some: mnbench run v1")
-    return Results(newest_records(records) if newest else records)
+    folder = path.parent if path.suffix == ".jsonl" else path
+    return Results(newest_records(records) if newest else records, folder=folder)
 
 
 def _check_column(name: str) -> None:

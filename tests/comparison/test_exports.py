@@ -7,18 +7,21 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
 from common import csv_rows
 
-from mnbench.cli.decisions import REPORT_FORMATS
+import mnbench
 from mnbench.comparison.comparison import Comparison, verdict_sentence
 from mnbench.comparison.decide import DecisionRules, Finding, overall_verdict
 from mnbench.comparison.exports import (
     EXPORTS,
+    REPORT_FORMATS,
     annotations,
     bencher,
     benchmark_action,
@@ -73,9 +76,9 @@ def test_the_summary_says_it_all_in_its_heading():
     assert github_summary.export(judged(*EVERY)).startswith("### mnbench: 1 of 7 rows slower\n")
     assert github_summary.export(judged(EVERY[0])).startswith("### mnbench: no row is slower, 1 passed\n")
     assert github_summary.export(judged(EVERY[0], EVERY[3])).startswith(
-        "### mnbench: could not tell, 1 of 2 rows unclear\n"
+        "### mnbench: inconclusive, 1 of 2 rows not decided\n"
     )
-    assert github_summary.export(judged()).startswith("### mnbench: could not tell, 0 of 0 rows unclear\n")
+    assert github_summary.export(judged()).startswith("### mnbench: inconclusive, 0 of 0 rows not decided\n")
 
 
 def test_the_worst_row_comes_first():
@@ -307,12 +310,25 @@ def test_an_unknown_format_names_the_others():
 
 
 def test_every_format_of_the_option_is_written(tmp_path):
-    """The list that help shows is the list that there is."""
-    assert {*EXPORTS, "json", "series"} == set(REPORT_FORMATS)
+    """Each format that help lists writes its file."""
     wanted = [(name, tmp_path / name) for name in REPORT_FORMATS]
     write_exports(judged(*EVERY), wanted)
     assert all(path.exists() for _, path in wanted)
     assert judged(*EVERY) == msgspec.json.decode((tmp_path / "json").read_bytes(), type=Comparison)
+
+
+def test_an_export_is_one_file(tmp_path):
+    """A module that is put into the folder is a format: help lists it, and it is written."""
+    shutil.copytree(Path(mnbench.__file__).parent, tmp_path / "mnbench")
+    toy = tmp_path / "mnbench/comparison/exports/toy.py"
+    toy.write_text('"""A toy."""\n\n\ndef export(comparison):\n    return f"toy of {comparison}"\n', encoding="utf-8")
+    code = "from mnbench.cli import main; from mnbench.comparison.exports import export; print(export('x', 'toy'))"
+    shown = [
+        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for command in ([sys.executable, "-c", code], [sys.executable, "-m", "mnbench", "compare", "--help"])
+    ]
+    assert "toy of x\n" == shown[0]
+    assert ", toy" in shown[1]
 
 
 @pytest.mark.parametrize(

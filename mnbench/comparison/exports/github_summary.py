@@ -56,7 +56,7 @@ def headline(comparison: Comparison) -> str:
     unclear = sum(finding.verdict in ("missing", "incomparable", "inconclusive") for finding in comparison.findings)
     if comparison.verdict == "pass":
         return f"no row is found slower, {unclear} {of_rows} unclear" if unclear else f"no row is slower, {rows} passed"
-    return f"could not tell, {unclear} {of_rows} unclear"
+    return f"inconclusive, {unclear} {of_rows} not decided"
 
 
 def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
