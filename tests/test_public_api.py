@@ -54,6 +54,15 @@ def test_the_names_are_those_documented():
         mnbench.nonsense  # noqa: B018
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_public_classes_are_documented(name):
+    """The linter asks for no docstrings below `api.py`, so this test does for what users see."""
+    public = {key: value for key, value in vars(getattr(mnbench, name)).items() if not key.startswith("_")}
+    methods = {key: value for key, value in public.items() if inspect.isroutine(value) or isinstance(value, property)}
+    assert getattr(mnbench, name).__doc__
+    assert [] == [key for key, method in methods.items() if not inspect.getdoc(method)]
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_the_signatures_are_those_documented(name):
     """A parameter that is renamed or removed breaks users' scripts."""
