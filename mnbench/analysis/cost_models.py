@@ -5,7 +5,7 @@ is measured for variants that it was not fitted to: each variant is left out in 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from mnbench.families.published_accuracy import family_name
 from mnbench.results.record import Record
-from mnbench.units import format_percent
+from mnbench.tables.table import Column, Table
+from mnbench.units import format_percent, format_percent_1
 
 Floats: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.int64]
 
 MIN_VARIANTS = 8
 """The minimum number of variants to fit a cost model."""
@@ -31,12 +33,6 @@ COST_NAMES: Mapping[str, str] = {
     "memory_access_bytes": "memory access",
     "both": "both together",
     "bound_ns": "the roofline bound",
-}
-COST_PARTS: Mapping[str, tuple[str, ...]] = {
-    "mult_adds": ("mult_adds",),
-    "memory_access_bytes": ("memory_access_bytes",),
-    "both": ("mult_adds", "memory_access_bytes"),
-    "bound_ns": ("bound_ns",),
 }
 
 
@@ -75,6 +71,57 @@ class CostModelRanking(msgspec.Struct, frozen=True, kw_only=True):
     predictors: tuple[CostModel, ...]
     sentence: str
 
+    def table(self) -> Table[CostModel]:
+        """Return a table with a row for each cost, the best first; without columns of figures if there are none."""
+        columns = [
+            Column[CostModel](name="cost", value=lambda model: COST_NAMES[model.cost], left=True),
+            *_estimate_columns("error", "error", "interval", format_percent_1, drop_priority=1),
+            *_estimate_columns(
+                "error_across", "error,\nnew family", "new family\ninterval", format_percent_1, drop_priority=3
+            ),
+            Column[CostModel](name="worst", format=format_percent_1, drop_priority=2),
+            *_estimate_columns("spearman", "Spearman", "Spearman\ninterval", "{:.3f}".format, drop_priority=4),
+            *_estimate_columns("pearson", "Pearson", "Pearson\ninterval", "{:.3f}".format, drop_priority=4),
+            Column[CostModel](
+                name="pearson_of_logs",
+                title="Pearson\nof logs",
+                value=lambda model: model.pearson_of_logs.value,
+                format="{:.3f}".format,
+                drop_priority=1,
+            ),
+        ]
+        notes = [self.sentence]
+        if self.predictors:
+            notes.append(
+                "error: the median relative error for a variant that the line was not fitted to; new family: for a "
+                f"family that it was not fitted to; intervals: 95 % of {DRAWS:,} bootstrap draws of the variants"
+            )
+        return Table(
+            columns=columns if self.predictors else columns[:1],
+            rows=self.predictors,
+            title=f"{self.device}: {self.variants} variants of {len(self.families)} families, {self.setting}",
+            notes=notes,
+        )
+
+
+def _estimate_columns(
+    name: str, title: str, interval_title: str, text: Callable[[float], str], *, drop_priority: int
+) -> list[Column[CostModel]]:
+    """Return a column with an estimate, and one with both ends of its interval."""
+
+    def value(model: CostModel) -> float | None:
+        estimate: BootstrapEstimate | None = getattr(model, name)
+        return estimate.value if estimate else None
+
+    def interval(model: CostModel) -> str | None:
+        estimate: BootstrapEstimate | None = getattr(model, name)
+        return f"{text(estimate.low)}–{text(estimate.high)}" if estimate else None
+
+    return [
+        Column(name=name, title=title, value=value, format=text),
+        Column(name=f"{name}_interval", title=interval_title, value=interval, drop_priority=drop_priority),
+    ]
+
 
 def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[CostModelRanking]:
     """Fit cost models for each setting, precision and batch. `records` are the newest of each variant."""
@@ -82,84 +129,74 @@ def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[Cost
     for record in records:
         if record.latency_ns:
             groups.setdefault((record.setting, record.precision, record.batch), []).append(record)
-    return [_prediction(group, seed) for group in groups.values()]
+    return [_ranking(group, seed) for group in groups.values()]
 
 
-def _prediction(records: Sequence[Record], seed: int) -> CostModelRanking:
-    first = records[0]
+def _ranking(records: Sequence[Record], seed: int) -> CostModelRanking:
+    first, count = records[0], len(records)
     families = [family_name(record.architecture) for record in records]
     batch = f", batch {first.batch}" if first.batch > 1 else ""
     threads = f"{first.threads} thread{'s' if first.threads != 1 else ''}"
-    facts: dict[str, tuple[str, ...]] = {"families": tuple(sorted(set(families)))}
     setting = f"{first.precision}, {threads}{batch}, {first.runtime.name} {first.runtime.version}"
-    if len(records) < MIN_VARIANTS:
-        few = f"On {first.device} ({setting}), {len(records)} variants are too few: measure {MIN_VARIANTS} or more."
-        return CostModelRanking(
-            device=first.device, setting=setting, variants=len(records), predictors=(), sentence=few, **facts
-        )
-    latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
-    costs = {name: _cost(name, records) for name in ("mult_adds", "memory_access_bytes", "bound_ns")}
-    usable = {name: parts for name, parts in COST_PARTS.items() if all(costs[part] is not None for part in parts)}
-    errors = {name: leave_one_out_errors(_terms(costs, parts), latency) for name, parts in usable.items()}
-    best = min(errors, key=lambda name: float(np.median(errors[name])))
-    draws = np.random.default_rng(seed).integers(0, len(records), (DRAWS, len(records)))
-    models = [
-        _predictor(name, _terms(costs, parts), latency, errors[name], errors[best], families, draws)
-        for name, parts in usable.items()
-    ]
-    models.sort(key=lambda model: model.error.value)
-    sentence = _sentence(f"{first.device} ({setting})", len(records), models)
+    models: list[CostModel] = []
+    if count < MIN_VARIANTS:
+        sentence = f"On {first.device} ({setting}), {count} variants are too few: measure {MIN_VARIANTS} or more."
+    else:
+        latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
+        draws = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
+        models = _fit_models(_terms(records), latency, families, draws)
+        sentence = _sentence(f"{first.device} ({setting})", count, models)
     return CostModelRanking(
         device=first.device,
         setting=setting,
-        variants=len(records),
+        variants=count,
+        families=tuple(sorted(set(families))),
         predictors=tuple(models),
         sentence=sentence,
-        **facts,
     )
 
 
-def _predictor(
-    name: str,
-    terms: Floats,
-    latency: Floats,
-    errors: Floats,
-    best: Floats,
-    families: Sequence[str],
-    draws: NDArray[np.int64],
-) -> CostModel:
-    # Two costs are made one by their fit.
-    x = terms[:, 1] if terms.shape[1] == 2 else terms @ _fit(terms, latency)
+def _terms(records: Sequence[Record]) -> dict[str, Floats]:
+    """Return the terms of each cost's line: a constant, and each cost over its mean. All records have these costs."""
 
-    def median_error(at: NDArray[np.int64]) -> float:
-        return float(np.median(errors[at]))
+    def scaled(values: Sequence[int]) -> Floats:
+        floats = np.array(values, np.float64)
+        return floats / floats.mean()
 
-    return CostModel(
-        cost=name,
-        spearman=_estimate(lambda at: _spearman(x[at], latency[at]), draws),
-        pearson=_estimate(lambda at: _pearson(x[at], latency[at]), draws),
-        pearson_of_logs=_estimate(lambda at: _pearson(_log(x[at]), np.log(latency[at])), draws),
-        error=_estimate(median_error, draws),
-        error_across=_across(terms, latency, families, draws),
-        worst=float(errors.max()),
-        no_worse_than_best=_no_worse(errors, best, draws),
-    )
+    mult_adds = scaled([record.mult_adds for record in records])
+    memory_access = scaled([record.memory_access_bytes for record in records])
+    costs = {"mult_adds": [mult_adds], "memory_access_bytes": [memory_access], "both": [mult_adds, memory_access]}
+    bounds = [record.roofline.bound_ns for record in records if record.roofline]
+    known_bounds = [bound_ns for bound_ns in bounds if bound_ns is not None]
+    if len(known_bounds) == len(records):
+        costs["bound_ns"] = [scaled(known_bounds)]
+    return {name: np.column_stack([np.ones(len(records)), *parts]) for name, parts in costs.items()}
 
 
-def _cost(name: str, records: Sequence[Record]) -> Floats | None:
-    """Return this cost of all records; None if a record lacks it."""
-    if name == "bound_ns":
-        values = [record.roofline.bound_ns if record.roofline else None for record in records]
-    else:
-        values = [int(getattr(record, name)) for record in records]
-    known = [value for value in values if value is not None]
-    return np.array(known, np.float64) if len(known) == len(records) else None
-
-
-def _terms(costs: Mapping[str, Floats | None], parts: Sequence[str]) -> Floats:
-    """Return the terms of a line: a constant, and each cost divided by its mean."""
-    chosen = [floats for floats in map(costs.__getitem__, parts) if floats is not None]
-    return np.column_stack([np.ones(chosen[0].size), *(floats / floats.mean() for floats in chosen)])
+def _fit_models(
+    terms: Mapping[str, Floats], latency: Floats, families: Sequence[str], draws: Indices
+) -> list[CostModel]:
+    """Return the model of each cost, the smallest error first."""
+    errors = {name: leave_one_out_errors(columns, latency) for name, columns in terms.items()}
+    best = min(errors.values(), key=lambda values: float(np.median(values)))
+    models: list[CostModel] = []
+    for name, columns in terms.items():
+        # Two costs are made one by their fit.
+        x = columns[:, 1] if columns.shape[1] == 2 else columns @ _fit(columns, latency)
+        across = _errors_across(columns, latency, families)
+        models.append(
+            CostModel(
+                cost=name,
+                spearman=_correlation(_ranks, x, latency, draws),
+                pearson=_correlation(np.asarray, x, latency, draws),
+                pearson_of_logs=_correlation(_log, x, latency, draws),
+                error=_median_error(errors[name], draws),
+                error_across=None if across is None else _median_error(across, draws),
+                worst=float(errors[name].max()),
+                no_worse_than_best=_no_worse(errors[name], best, draws),
+            )
+        )
+    return sorted(models, key=lambda model: model.error.value)
 
 
 def _fit(terms: Floats, latency: Floats) -> Floats:
@@ -176,30 +213,42 @@ def leave_one_out_errors(terms: Floats, latency: Floats) -> Floats:
     return np.abs(left / np.maximum(1 - leverage, 1e-9))
 
 
-def _across(
-    terms: Floats, latency: Floats, families: Sequence[str], draws: NDArray[np.int64]
-) -> BootstrapEstimate | None:
-    """Return the median error of variants whose family was left out; None if too few variants are left to fit."""
+def _errors_across(terms: Floats, latency: Floats, families: Sequence[str]) -> Floats | None:
+    """Return each variant's relative error in a fit to other families; None if too few variants are left to fit."""
     names = np.array(families)
-    if len(set(families)) == 1:
-        return None
     errors = np.empty(latency.size)
     for name in set(families):
         mine = names == name
         if (~mine).sum() <= terms.shape[1]:
             return None
         errors[mine] = np.abs(terms[mine] @ _fit(terms[~mine], latency[~mine]) / latency[mine] - 1)
-    return _estimate(lambda at: float(np.median(errors[at])), draws)
+    return errors
 
 
-def _estimate(figure: Callable[[NDArray[np.int64]], float], draws: NDArray[np.int64]) -> BootstrapEstimate:
+def _median_error(errors: Floats, draws: Indices) -> BootstrapEstimate:
+    return _estimate(lambda indices: float(np.median(errors[indices])), draws)
+
+
+def _correlation(transform: Callable[[Floats], Any], x: Floats, y: Floats, draws: Indices) -> BootstrapEstimate:
+    """Return the correlation of the transformed values; that of a draw is 0 if one of the two is constant."""
+
+    def pearson(indices: Indices) -> float:
+        a, b = transform(x[indices]), transform(y[indices])
+        a, b = a - a.mean(), b - b.mean()
+        scale = float(np.sqrt((a @ a) * (b @ b)))
+        return float(a @ b) / scale if scale else 0.0
+
+    return _estimate(pearson, draws)
+
+
+def _estimate(figure: Callable[[Indices], float], draws: Indices) -> BootstrapEstimate:
     """Return the figure of all variants, with the middle 95 % of the figures of all draws."""
     low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
-    indices: NDArray[np.int64] = np.arange(draws.shape[1], dtype=np.int64)
+    indices: Indices = np.arange(draws.shape[1], dtype=np.int64)
     return BootstrapEstimate(value=figure(indices), low=float(low), high=float(high))
 
 
-def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
+def _no_worse(errors: Floats, best: Floats, draws: Indices) -> bool:
     """Return whether the errors are as small as the best ones in at least 2.5 % of the draws."""
     excess = np.median(errors[draws], axis=1) - np.median(best[draws], axis=1)
     return bool(np.quantile(excess, 0.025) <= 0)
@@ -208,17 +257,6 @@ def _no_worse(errors: Floats, best: Floats, draws: NDArray[np.int64]) -> bool:
 def _log(values: Floats) -> Floats:
     """Return logarithms. A fit of two costs can be zero or negative: take the smallest positive number instead."""
     return np.log(np.maximum(values, np.finfo(np.float64).tiny))
-
-
-def _pearson(x: Floats, y: Floats) -> float:
-    """Return the correlation; 0 if one of the two is constant."""
-    a, b = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale else 0.0
-
-
-def _spearman(x: Floats, y: Floats) -> float:
-    return _pearson(_ranks(x), _ranks(y))
 
 
 def _ranks(values: Floats) -> Floats:
@@ -242,7 +280,8 @@ def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
     if best.error.value > POOR_ERROR:
         said = f"On {where}, no cost predicts latency well. Of all, {name} comes closest: half"
     else:
-        said = f"On {where}, {name} {'predicts' if best.cost in _SINGULAR else 'predict'} latency best: half"
+        predict = "predicts" if best.cost in ("memory_access_bytes", "bound_ns") else "predict"
+        said = f"On {where}, {name} {predict} latency best: half"
     said += f" of the variants are off by {format_percent(best.error.value)} or less from a line through the others"
     said += f" ({format_percent(best.error.low)} to {format_percent(best.error.high)})"
     if best.error_across:
@@ -252,9 +291,6 @@ def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
     if worse:
         said += f"; {_listed(worse)}"
     return f"{said}."
-
-
-_SINGULAR = ("memory_access_bytes", "bound_ns")
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -20,9 +20,8 @@ def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) 
     For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together
     and the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
     """
-    from mnbench.analysis.cost_model_table import cost_model_table
     from mnbench.analysis.cost_models import fit_cost_models
     from mnbench.results.selection import load_records
 
     rankings = fit_cost_models(load_records(results, devices), seed=seed)
-    emit(map(cost_model_table, rankings), output, {"predictions": rankings})
+    emit((ranking.table() for ranking in rankings), output, {"predictions": rankings})

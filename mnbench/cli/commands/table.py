@@ -111,8 +111,7 @@ def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> 
 
 
 def _history(stores: Sequence["ResultsFile"], reports: Sequence[tuple[str, Path]], output: str) -> None:
-    from mnbench.analysis.history import load_histories
-    from mnbench.analysis.history_table import histories_to_dict, histories_to_series, history_table
+    from mnbench.analysis.history import histories_to_dict, histories_to_series, history_table, load_histories
     from mnbench.comparison.exports import otava
 
     histories = [history for store in stores for history in load_histories(store)]
