@@ -29,7 +29,6 @@ from mnbench import families
 from mnbench.errors import MnbenchError
 from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.precision import convert_precision
 from mnbench.model.simplify import check_equivalence, simplify
 from mnbench.model.to_onnx import check_model, to_onnx
@@ -162,11 +161,11 @@ def tried(variant: Variant, *, run: bool) -> Found:
         built = build_network(variant)
         plain = to_onnx(built)
         check_model(plain)
-        if onnx_layers(plain) != built.layers:
+        if plain.node_layers != built.layers:
             result.faults.append("the table's layers are not the graph's")
         simplified = simplify(plain, thorough=False)
         check_model(simplified)
-        before, after = total_cost(built.layers), total_cost(onnx_layers(simplified))
+        before, after = total_cost(built.layers), total_cost(simplified.node_layers)
         if any(
             getattr(before, figure) != getattr(after, figure) for figure in ("weights", "mult_adds", "memory_access")
         ):
@@ -190,7 +189,7 @@ def precisions(variant: Variant) -> Sequence[Precision]:
 def moments(model: Model) -> tuple[float, float]:
     """Mean and spread of the output, run as users run it: with onnxruntime's optimizations."""
     check_model(model)
-    session = onnxruntime.InferenceSession(model.data, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
     (output,) = session.run(None, random_inputs(model.proto, 0))
     return float(output.mean(dtype=np.float64)), float(output.std(dtype=np.float64))
 

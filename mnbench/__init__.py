@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mnbench.comparison.comparison import Comparison
     from mnbench.comparison.decide import DecisionRules
     from mnbench.errors import MnbenchError
-    from mnbench.model.build import BuiltModel as Model
+    from mnbench.model.model import Model
     from mnbench.results.results import Results
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ _CLASSES = {
     "Comparison": "mnbench.comparison.comparison",
     "DecisionRules": "mnbench.comparison.decide",
     "MnbenchError": "mnbench.errors",
-    "Model": "mnbench.model.build",
+    "Model": "mnbench.model.model",
     "Results": "mnbench.results.results",
     "SamplingConfig": "mnbench.bench.plan",
 }
@@ -47,10 +47,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_CLASSES.get(name, "mnbench.api"))
-    value = getattr(module, "BuiltModel" if name == "Model" else name)
-    globals()[name] = value
-    return value
+    globals()[name] = getattr(import_module(_CLASSES.get(name, "mnbench.api")), name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

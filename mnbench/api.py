@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mnbench.bench.verify import Verification
     from mnbench.comparison.comparison import Comparison
     from mnbench.comparison.procedure import ComparisonSettings
-    from mnbench.model.build import BuiltModel as Model
-    from mnbench.model.count import Costs
+    from mnbench.model.model import Model
+    from mnbench.network.cost_tables import Costs
     from mnbench.plots.figures import Plot
     from mnbench.progress import OnProgress
 
@@ -173,14 +173,14 @@ def cost(graph: Graph, *, per: Literal["model", "layer", "type", "row"] = "model
         GraphFileError: the graph is unknown, or its file is wrong.
         BuildError: the variant is impossible, or a finished model has no rows of a graph.
     """
-    from mnbench.model.count import Costs, count_model
+    from mnbench.model.count import count_model
 
     alpha, resolution = variant.pop("alpha", 1.0), variant.pop("resolution", None)
     with _Sources() as sources:
         source = sources.source(graph, alpha=alpha, resolution=resolution, options=variant)
         if per == "row" and not isinstance(source, Variant):
             raise BuildError("a finished model has no rows of a graph", hint='use per="layer"')
-        return Costs(counted=count_model(source), per=per)
+        return count_model(source, per)
 
 
 def run(

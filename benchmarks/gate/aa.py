@@ -23,7 +23,6 @@ from onnx import numpy_helper
 
 from benchmarks.drift.record import neighbour
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.network.cost import layer_cost
 from mnbench.stats import trimmed_mean
 
@@ -71,7 +70,7 @@ def with_branch(proto: onnx.ModelProto, share: float) -> onnx.ModelProto:
 
     Its channels are a multiple of 16, and it begins where they bring it nearest to that share of the Mult-Adds.
     """
-    costs = {layer.scope: layer_cost(layer).mult_adds for layer in onnx_layers(Model(name="", proto=proto))}
+    costs = {layer.scope: layer_cost(layer).mult_adds for layer in Model(name="", proto=proto).node_layers}
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     pointwise = [
         node for node in proto.graph.node if node.op_type == "Conv" and weights[node.input[1]].shape[2:] == (1, 1)

@@ -9,13 +9,11 @@ from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.errors import BuildError
 from mnbench.model import equivalence
-from mnbench.model.build import BuiltModel
 from mnbench.model.inputs import random_inputs
-from mnbench.model.onnx_layers import onnx_layers
-from mnbench.network.cost import peak_activation_bytes, total_cost
+from mnbench.model.model import Model
 
 
-def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) -> BenchmarkCase:
+def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> BenchmarkCase:
     """Write the model, inputs and the reference's outputs into `folder`, and count costs.
 
     Records of the case are named `variant`.
@@ -24,40 +22,40 @@ def prepare_case(built: BuiltModel, folder: Path, *, variant: str, seed: int) ->
         BuildError, RuntimeUnavailable: onnxruntime's CPU provider cannot compute the outputs.
         FileError: no space, no permission.
     """
-    path = folder / f"{built.model.sha256}.onnx"
-    atomic_files.write_atomically(path, built.model.data, durable=False)
-    inputs = random_inputs(built.model.proto, seed)
-    answers = equivalence.reference_outputs(built.reference.data, inputs, name=variant)
+    path = folder / f"{model.sha256}.onnx"
+    atomic_files.write_atomically(path, model.to_bytes(), durable=False)
+    inputs = random_inputs(model.proto, seed)
+    answers = equivalence.reference_outputs(model.reference.to_bytes(), inputs, name=variant)
     if any(array.dtype.kind not in "biuf" for array in (*inputs.values(), *answers)):
         raise BuildError(
             f"{variant}: an input or output is not numeric", hint="remove the other inputs and outputs from the model"
         )
     feed = {f"in.{name}": array for name, array in inputs.items()}
     feed |= {f"out.{index}": array for index, array in enumerate(answers)}
-    if built.precision == "int8":
+    if model.precision == "int8":
         # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
-        self_reference = equivalence.reference_outputs(built.model.data, inputs, name=variant)
+        self_reference = equivalence.reference_outputs(model.to_bytes(), inputs, name=variant)
         feed |= {f"own.{index}": array for index, array in enumerate(self_reference)}
     packed = BytesIO()
     np.savez(packed, allow_pickle=False, **feed)
     atomic_files.write_atomically(path.with_suffix(".npz"), packed.getvalue(), durable=False)
-    plain = built.variant is not None and built.difference is None
-    nodes = built.model.proto.graph.node
-    batch_norms = built.variant is not None and any(node.op_type == "BatchNormalization" for node in nodes)
+    plain = model.variant is not None and model.difference is None
+    nodes = model.proto.graph.node
+    batch_norms = model.variant is not None and any(node.op_type == "BatchNormalization" for node in nodes)
     return BenchmarkCase(
         variant=variant,
-        architecture=built.architecture,
-        alpha=built.alpha,
-        resolution=built.resolution,
-        precision=built.precision,
+        architecture=model.variant.architecture.name if model.variant else None,
+        alpha=model.alpha,
+        resolution=model.resolution,
+        precision=model.precision,
         batch=next((array.shape[0] for array in inputs.values() if array.ndim), 1),
         path=path,
         inputs_path=path.with_suffix(".npz"),
-        sha256=built.model.sha256,
-        cost=total_cost(built.layers, built.element_bytes),
-        peak_activation_bytes=peak_activation_bytes(built.layers, built.element_bytes),
-        layers=onnx_layers(built.model),
-        source=built.variant,
+        sha256=model.sha256,
+        cost=model.cost,
+        peak_activation_bytes=model.peak_activation_bytes,
+        layers=model.node_layers,
+        source=model.variant,
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,
     )

@@ -38,7 +38,7 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
     request = {
         "kind": "layer_profile",
         **session_request(plan.device, case, convert_model(plan.device, case).path),
-        "probe": probe_models.idle_model().data if profiler.probed else None,
+        "probe": probe_models.idle_model().to_bytes() if profiler.probed else None,
         "probe_inputs": {"x": (str(array.dtype), array.shape, array.tobytes())},
         "runs": runs,
     }

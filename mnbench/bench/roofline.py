@@ -20,11 +20,8 @@ from mnbench.bench.trial import run_trial
 from mnbench.errors import BuildError, FileError, TrialError
 from mnbench.hosts.host_facts import cache_path, host_fingerprint
 from mnbench.model import probe_models
-from mnbench.model.build import BuiltModel
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.precision import convert_precision
-from mnbench.network.cost import total_cost
 from mnbench.network.variant import ELEMENT_BYTES, Precision
 from mnbench.results.record import RooflineBound
 from mnbench.targets.device import Device
@@ -133,9 +130,9 @@ def _compute_rate(device: Device, probe: Callable[[int], Model], precision: Prec
     batch, best = 1, None
     while batch <= LARGEST_BATCH:
         model = probe(batch)
-        work = total_cost(onnx_layers(model)).mult_adds
+        work = model.cost.mult_adds
         try:
-            rate = _probe_rate(device, convert_precision(model, precision), work, precision)
+            rate = _probe_rate(device, convert_precision(model, precision), work)
         except BuildError:
             break
         best = max(filter(None, (best, rate)), default=None)
@@ -152,19 +149,11 @@ COMPUTE_PROBES: Sequence[Callable[[int], Model]] = (
 )
 
 
-def _probe_rate(device: Device, model: Model, work: int, precision: Precision = "fp32") -> float | None:
+def _probe_rate(device: Device, model: Model, work: int) -> float | None:
     """Return the rate of the fastest run of one trial; None if the runtime cannot run the model there."""
-    built = BuiltModel(
-        model=model,
-        reference=model,
-        layers=onnx_layers(model),
-        plain_nodes=model.nodes,
-        precision=precision,
-        resolution=None,
-    )
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         try:
-            case = prepare_case(built, Path(folder), variant=model.name, seed=0)
+            case = prepare_case(model, Path(folder), variant=model.name, seed=0)
             trial = run_trial(Plan(cases=(case,), device=device, sampling=RATE_SAMPLING), case)
         except (TrialError, BuildError):
             return None

@@ -17,7 +17,7 @@ from mnbench.bench.request import setting_request
 from mnbench.bench.trial import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
 from mnbench.errors import BuildError, TrialError
 from mnbench.model import equivalence
-from mnbench.model.build import BuiltModel, build_model
+from mnbench.model.build import build_model
 from mnbench.model.inputs import random_inputs
 from mnbench.model.load_inputs import load_inputs
 from mnbench.model.model import Model
@@ -111,7 +111,7 @@ def verify(
     answer = call_worker(device, _request(device, path, feeds), timeout_s=TIMEOUT_S)
     result = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
     renamed = [dict(zip(random_inputs(against.proto, 0), feed.values(), strict=True)) for feed in feeds]
-    expected = [equivalence.reference_outputs(against.data, feed, name=against.name) for feed in renamed]
+    expected = [equivalence.reference_outputs(against.to_bytes(), feed, name=against.name) for feed in renamed]
     names = [output.name for output in model.proto.graph.output]
     for item, other in zip(result, expected, strict=True):
         if [array.shape for array in item] != [array.shape for array in other]:
@@ -206,20 +206,20 @@ def verify_model(
     device = ready_device(device, on_progress)
     model = _build(source, seed)
     other = _build(reference, seed) if reference else None
-    is_own_reference = model.model is model.reference
+    is_own_reference = model.plain is None
     if other is None and is_own_reference and model.precision == "int8":
         tolerance = tolerance or SELF_REFERENCE_TOLERANCE
     own_name = "itself" if is_own_reference else "its plain graph in fp32"
     precisions: list[Precision] = [model.precision, *([other.precision] if other else [])]
-    feeds = load_inputs(inputs, model.model.proto) if inputs else []
+    feeds = load_inputs(inputs, model.proto) if inputs else []
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
-    feeds += [random_inputs(model.model.proto, seed + index) for index in range(count)]
+    feeds += [random_inputs(model.proto, seed + index) for index in range(count)]
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.onnx"
-        atomic_files.write_atomically(path, model.model.data, durable=False)
+        atomic_files.write_atomically(path, model.to_bytes(), durable=False)
         return verify(
-            model.model,
-            other.model if other else replace(model.reference, name=own_name),
+            model,
+            other or replace(model.reference, name=own_name),
             device,
             feeds,
             path=path,
@@ -228,5 +228,5 @@ def verify_model(
         )
 
 
-def _build(source: ModelSource, seed: int) -> BuiltModel:
+def _build(source: ModelSource, seed: int) -> Model:
     return build_model(source, seed=seed, simplified=isinstance(source, Variant))

@@ -60,7 +60,7 @@ class RequestBuilder:
         same_runtime = record.runtime.version in ("", self._version) or baseline is not None
         same_session = record.session in (None, now)
         try:
-            there = build_model(OnnxFile(path=baseline), simplified=False).model if baseline else None
+            there = build_model(OnnxFile(path=baseline), simplified=False) if baseline else None
             same_model = candidate.sha256 == (there.sha256 if there else record.model_sha256)
             if same_model and same_runtime and same_session and not self._measure_unchanged:
                 self._know(record, "identical", "the same model, runtime and options")
@@ -101,7 +101,7 @@ class RequestBuilder:
     def _file(self, drawn: Model) -> OnnxFile:
         path = self._folder / f"{drawn.sha256}.onnx"
         if not path.exists():
-            atomic_files.write_atomically(path, drawn.data, durable=False)
+            atomic_files.write_atomically(path, drawn.to_bytes(), durable=False)
         return OnnxFile(path=path)
 
     def reject(self, record: Record, failure: MnbenchError) -> None:
@@ -129,12 +129,12 @@ def build_current(record: Record, user_models: Mapping[str, Path] | None = None)
             raise ResultsError(
                 "it is a file of your own that is not named", hint="mnbench gate results/cpu.jsonl my_model.onnx"
             )
-        return build_model(OnnxFile(path=path), simplified=False).model
+        return build_model(OnnxFile(path=path), simplified=False)
     name, form = record.variant, ""
     for item in NAME_SUFFIXES:
         if name.endswith(item):
             name, form = name.removesuffix(item), item
-    return build_model(parse_variant(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn").model
+    return build_model(parse_variant(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn")
 
 
 def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:

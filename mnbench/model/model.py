@@ -1,12 +1,25 @@
-"""A model: an ONNX graph with its weights, as the bytes that a device runs."""
+"""A model: an ONNX graph with its weights, as the bytes that a device runs, and what it was built from."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    import onnx
+import onnx
+
+from mnbench import atomic_files
+from mnbench.model.inputs import graph_inputs
+from mnbench.model.onnx_layers import detect_precision, onnx_layers
+from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
+from mnbench.network.cost_tables import cost_to_dict
+from mnbench.network.layer import Layer
+from mnbench.network.network import build_network
+from mnbench.network.variant import ELEMENT_BYTES, Precision, Variant
+from mnbench.tables.quantities import quantity
+from mnbench.tables.table import Column, Table
 
 OPSET = 17
 """Reads everywhere that matters: onnxruntime, OpenVINO, ncnn's and MNN's converters."""
@@ -20,27 +33,148 @@ IR_VERSION = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """`proto` is not to be changed once a Model holds it."""
+    """An ONNX model. Do not change its `proto`.
+
+    `variant` is the variant that it was built from; None for a file. `difference` is the largest that simplification
+    made to the outputs, as a share of their standard deviation; None where nothing was simplified. `plain` is the graph
+    before simplification and conversion to another precision; None where there was neither.
+    """
 
     name: str
-    proto: "onnx.ModelProto"
+    proto: onnx.ModelProto = field(repr=False)
+    variant: Variant | None = None
+    plain: "Model | None" = field(default=None, repr=False)
+    difference: float | None = None
+
+    @property
+    def reference(self) -> "Model":
+        """The model that defines the right outputs: the plain graph in fp32, or a file as it was read."""
+        return self.plain or self
 
     @cached_property
-    def data(self) -> bytes:
-        """The file's bytes."""
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are counted: those of the graph's table, or of the file as it was read.
+
+        Raises:
+            BuildError: a file's shape is not known, or its graph has control flow.
+        """
+        return build_network(self.variant).layers if self.variant else self.reference.node_layers
+
+    @cached_property
+    def node_layers(self) -> tuple[Layer, ...]:
+        """A layer for each node of this very graph that computes.
+
+        Raises:
+            BuildError: a shape is not known, or the graph has control flow.
+        """
+        return onnx_layers(self.proto, self.name)
+
+    @property
+    def cost(self) -> Cost:
+        """The costs of all layers."""
+        return total_cost(self.layers, self.element_bytes)
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The largest number of bytes that activations take at once."""
+        return peak_activation_bytes(self.layers, self.element_bytes)
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of most weights."""
+        return self.variant.precision if self.variant else detect_precision(self.reference.proto)
+
+    @property
+    def element_bytes(self) -> int:
+        """The bytes of a weight or an activation."""
+        return ELEMENT_BYTES[self.precision]
+
+    @property
+    def alpha(self) -> float | None:
+        """The width multiplier; None for a file."""
+        return self.variant.alpha if self.variant else None
+
+    @property
+    def resolution(self) -> tuple[int, int] | None:
+        """Height and width of the first input that is an image, (N, C, H, W); None if there is none."""
+        shapes = ([side.dim_value for side in value.type.tensor_type.shape.dim] for value in graph_inputs(self.proto))
+        return next(((shape[2], shape[3]) for shape in shapes if len(shape) == 4), None)
+
+    @property
+    def opset(self) -> int:
+        """The version of the ONNX operator set."""
+        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes of the graph."""
+        return len(self.proto.graph.node)
+
+    @cached_property
+    def _bytes(self) -> bytes:
         return self.proto.SerializeToString(deterministic=True)
 
     @cached_property
     def sha256(self) -> str:
-        """What identifies the model: graph and weights."""
-        return hashlib.sha256(self.data).hexdigest()
+        """The digest of the model's bytes: graph and weights."""
+        return hashlib.sha256(self._bytes).hexdigest()
 
-    @property
-    def nodes(self) -> int:
-        """How many nodes the graph has."""
-        return len(self.proto.graph.node)
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the file; `onnxruntime.InferenceSession` takes them."""
+        return self._bytes
 
-    @property
-    def opset(self) -> int:
-        """The version of the default operator set."""
-        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the model to a file and return its path.
+
+        Raises:
+            FileError: the file cannot be written.
+        """
+        atomic_files.write_atomically(Path(path), self._bytes, durable=False)
+        return Path(path)
+
+    def to_dict(self, path: Path) -> dict[str, Any]:
+        """Return the facts of the model in base units; `path` is the file that it was saved to."""
+        return {
+            "variant": self.name,
+            "alpha": self.alpha,
+            "resolution": self.resolution,
+            **cost_to_dict(self.cost),
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "path": str(path),
+            "size_bytes": len(self._bytes),
+            "sha256": self.sha256,
+            "nodes": self.nodes,
+            "nodes_before": self.reference.nodes,
+            "opset": self.opset,
+            "simplified": self.difference is not None,
+            "difference": self.difference,
+        }
+
+    def _repr_html_(self) -> str:
+        return model_table({Path(f"{self.name}.onnx"): self}).to("html")
+
+
+def model_table(models: Mapping[Path, Model]) -> Table[Path]:
+    """Return one row for each file."""
+    columns = [
+        Column[Path](name="path", title="file", value=str, left=True),
+        quantity("size_bytes", lambda path: len(models[path].to_bytes()), decimals=2),
+        quantity("mult_adds", lambda path: models[path].cost.mult_adds),
+        Column[Path](
+            name="nodes_before",
+            title="nodes\nbefore",
+            value=lambda path: models[path].reference.nodes,
+            drop_priority=2,
+        ),
+        Column[Path](name="nodes", value=lambda path: models[path].nodes),
+        Column[Path](
+            name="difference",
+            value=lambda path: models[path].difference,
+            format="{:.0e}".format,
+            drop_priority=1,
+        ),
+        Column[Path](name="sha256", value=lambda path: models[path].sha256, format="{:.12}".format, left=True),
+    ]
+    notes = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
+    simplified = any(model.difference is not None for model in models.values())
+    return Table(columns=columns, rows=tuple(models), notes=notes if simplified else ())

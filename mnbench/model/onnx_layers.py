@@ -9,7 +9,6 @@ import onnx
 from onnx import helper, shape_inference
 
 from mnbench.errors import BuildError, first_line
-from mnbench.model.model import Model
 from mnbench.network.layer import Layer, Shape, Tensor
 from mnbench.network.variant import Precision
 
@@ -21,7 +20,7 @@ KINDS = {
 }
 
 
-def onnx_layers(model: Model) -> tuple[Layer, ...]:
+def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
     """Return a layer for each node that computes, in the graph's order, with shapes from ONNX's shape inference.
 
     A node that reads only constants, such as one that widens int8 weights, is a constant itself.
@@ -29,15 +28,15 @@ def onnx_layers(model: Model) -> tuple[Layer, ...]:
     Raises:
         BuildError: a shape is not known, or the graph has control flow.
     """
-    graph = model.proto.graph
+    graph = proto.graph
     constants: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    shapes = _shapes(model)
+    shapes = _shapes(proto, model_name)
     layers: list[Layer] = []
     for index, node in enumerate(graph.node):
         scope = node.name or f"{node.op_type}_{index}"
         if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
             raise BuildError(
-                f"{model.name}: node {scope} is control flow ({node.op_type})", hint="only plain graphs can be counted"
+                f"{model_name}: node {scope} is control flow ({node.op_type})", hint="only plain graphs can be counted"
             )
         if all(name in constants for name in node.input if name):
             constants.update((name, shapes.get(name, ())) for name in node.output)
@@ -47,7 +46,7 @@ def onnx_layers(model: Model) -> tuple[Layer, ...]:
         unknown = [name for name in (*read, *written) if name not in shapes]
         if unknown:
             raise BuildError(
-                f"{model.name}: the shape of {unknown[0]} at node {scope} is not known",
+                f"{model_name}: the shape of {unknown[0]} at node {scope} is not known",
                 hint="give the input's size with --res, or export the model with fixed shapes",
             )
         attributes: Mapping[str, Any] = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -72,12 +71,12 @@ def onnx_layers(model: Model) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def detect_precision(model: Model) -> Precision:
+def detect_precision(proto: onnx.ModelProto) -> Precision:
     """Return the precision of most of the model's numbers."""
-    if any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
+    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
         return "int8"
     halves = onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
-    return "fp16" if any(tensor.data_type in halves for tensor in model.proto.graph.initializer) else "fp32"
+    return "fp16" if any(tensor.data_type in halves for tensor in proto.graph.initializer) else "fp32"
 
 
 def _kind(node: onnx.NodeProto, initializers: Iterable[onnx.TensorProto]) -> str:
@@ -124,13 +123,13 @@ def _padding(pads: Sequence[int]) -> tuple[int, int, int, int]:
     return (0, 0, *before)[-2], (0, *before)[-1], (0, 0, *after)[-2], (0, *after)[-1]
 
 
-def _shapes(model: Model) -> dict[str, Shape]:
+def _shapes(proto: onnx.ModelProto, model_name: str) -> dict[str, Shape]:
     """Return the shape of every tensor whose sizes are all known."""
     try:
-        graph = shape_inference.infer_shapes(model.proto, check_type=True, strict_mode=True, data_prop=True).graph
+        graph = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True).graph
     except (shape_inference.InferenceError, ValueError, RuntimeError) as failure:
         raise BuildError(
-            f"{model.name}: its shapes contradict each other: {first_line(failure)}", hint="export the model again"
+            f"{model_name}: its shapes contradict each other: {first_line(failure)}", hint="export the model again"
         ) from failure
     shapes: dict[str, Shape] = {}
     for value in (*graph.input, *graph.value_info, *graph.output):

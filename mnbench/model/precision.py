@@ -4,6 +4,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def convert_precision(model: Model, precision: Precision, *, seed: int = 0) -> M
     onnx.helper.set_model_props(
         proto, {**_properties(model.proto), "precision": f"{precision}: {PRECISION_NOTES[precision]}"}
     )
-    return Model(name=model.name, proto=proto)
+    return replace(model, proto=proto)
 
 
 def _half(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from mnbench.errors import BuildError, FileError, first_line
+from mnbench.model.inputs import graph_inputs
 from mnbench.model.model import Model
 from mnbench.model.to_onnx import check_model
 
@@ -36,26 +37,15 @@ def read_onnx(path: Path, *, resolution: tuple[int, int] | None = None) -> Model
             f"{path}: its external data cannot be used: {first_line(failure)}",
             hint="keep the data in files beside the model",
         ) from failure
-    model = Model(name=path.stem, proto=proto)
     if not proto.graph.node:
         raise BuildError(f"{path}: holds no graph", hint="export or download it again")
-    check_model(model)
-    _fix_sizes(model, resolution)
-    # `check` has cached the bytes of the graph as it was; the graph with fixed sizes is another model.
+    check_model(Model(name=path.stem, proto=proto))
+    _fix_sizes(proto, path.stem, resolution)
     return Model(name=path.stem, proto=proto)
 
 
-def input_resolution(model: Model) -> tuple[int, int] | None:
-    """Height and width of the first image that the model takes, (N, C, H, W); None if it takes none."""
-    for value in _inputs(model):
-        shape = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-        if len(shape) == 4:
-            return shape[2], shape[3]
-    return None
-
-
-def _fix_sizes(model: Model, resolution: tuple[int, int] | None) -> None:
-    for value in _inputs(model):
+def _fix_sizes(proto: onnx.ModelProto, name: str, resolution: tuple[int, int] | None) -> None:
+    for value in graph_inputs(proto):
         sides = value.type.tensor_type.shape.dim
         wanted = {0: 1}
         if len(sides) == 4 and resolution:
@@ -65,22 +55,17 @@ def _fix_sizes(model: Model, resolution: tuple[int, int] | None) -> None:
             if not side.HasField("dim_value"):
                 if size is None:
                     raise BuildError(
-                        f"{model.name}: size {axis} of input {value.name} is left open ({side.dim_param or '?'})",
+                        f"{name}: size {axis} of input {value.name} is left open ({side.dim_param or '?'})",
                         hint="give height and width with --res",
                     )
                 side.dim_value = size
             elif side.dim_value < 1:
                 raise BuildError(
-                    f"{model.name}: size {axis} of input {value.name} is {side.dim_value}",
+                    f"{name}: size {axis} of input {value.name} is {side.dim_value}",
                     hint="export the model again",
                 )
             elif axis > 0 and size is not None and side.dim_value != size:
                 raise BuildError(
-                    f"{model.name}: input {value.name} is fixed at {sides[2].dim_value}x{sides[3].dim_value}",
+                    f"{name}: input {value.name} is fixed at {sides[2].dim_value}x{sides[3].dim_value}",
                     hint="leave --res out for this model",
                 )
-
-
-def _inputs(model: Model) -> list[onnx.ValueInfoProto]:
-    weights = {tensor.name for tensor in model.proto.graph.initializer}
-    return [value for value in model.proto.graph.input if value.name not in weights]

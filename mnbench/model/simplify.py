@@ -1,6 +1,7 @@
 """onnxsim, then proof that the simplified graph computes the same."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
     stored = [entry for entry in proto.metadata_props if not entry.key.startswith(ONNXSIM_METADATA_PREFIX)]
     del proto.metadata_props[:]
     proto.metadata_props.extend(stored)
-    return Model(name=model.name, proto=proto)
+    return replace(model, proto=proto)
 
 
 def check_equivalence(reference: Model, candidate: Model, *, seed: int = 0) -> float:
@@ -53,8 +54,8 @@ def check_equivalence(reference: Model, candidate: Model, *, seed: int = 0) -> f
         RuntimeUnavailable: onnxruntime is not installed.
     """
     feed = random_inputs(reference.proto, seed)
-    expectations = reference_outputs(reference.data, feed, name=reference.name)
-    result = reference_outputs(candidate.data, feed, name=candidate.name)
+    expectations = reference_outputs(reference.to_bytes(), feed, name=reference.name)
+    result = reference_outputs(candidate.to_bytes(), feed, name=candidate.name)
     if [output.shape for output in expectations] != [output.shape for output in result]:
         raise SimplifyError(
             f"{reference.name}: the simplified graph has outputs of other shapes",

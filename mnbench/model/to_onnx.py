@@ -69,7 +69,7 @@ def to_onnx(
             "memory_access": str(total.memory_access),
         },
     )
-    return Model(name=variant.name, proto=proto)
+    return Model(name=variant.name, proto=proto, variant=variant)
 
 
 def check_model(model: Model) -> None:
@@ -79,7 +79,7 @@ def check_model(model: Model) -> None:
         BuildError: the checker refuses the model.
     """
     try:
-        onnx.checker.check_model(model.data, full_check=True)  # pyright: ignore[reportUnknownMemberType]
+        onnx.checker.check_model(model.to_bytes(), full_check=True)  # pyright: ignore[reportUnknownMemberType]
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as failure:
         raise BuildError(
             f"{model.name}: ONNX's checker refuses it: {first_line(failure)}", hint="export the model again"

@@ -2,67 +2,105 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from posixpath import commonpath
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from mnbench.network.cost import Cost, cost_by_type, layer_cost, peak_activation_bytes, total_cost
 from mnbench.network.layer import Layer, Shape
-from mnbench.network.network import Network
+from mnbench.network.network import Network, build_network
 from mnbench.network.toml_struct import TomlStruct as TomlRow
-from mnbench.network.variant import ModelSource, Variant, format_alpha, format_resolution
+from mnbench.network.variant import Variant, format_alpha, format_resolution
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_percent_2
 
+Per: TypeAlias = Literal["model", "layer", "type", "row"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedModel:
-    """A variant or file with its layers."""
 
-    source: ModelSource
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """The costs of a variant or a file, by its layers; `per` is what the rows of its table are."""
+
+    name: str
+    variant: Variant | None = None
     resolution: tuple[int, int] | None
     layers: Sequence[Layer]
     element_bytes: int
+    per: Per = "model"
+
+    @cached_property
+    def total(self) -> Cost:
+        """The cost of all layers."""
+        return total_cost(self.layers, self.element_bytes)
 
     @property
-    def peak_bytes(self) -> int:
-        """The bytes that activations hold at most."""
+    def params(self) -> int:
+        """The number of trainable parameters."""
+        return self.total.params
+
+    @property
+    def mult_adds(self) -> int:
+        """The number of multiply-adds of one inference."""
+        return self.total.mult_adds
+
+    @property
+    def memory_access(self) -> int:
+        """The number of elements that all layers read and write."""
+        return self.total.memory_access
+
+    @property
+    def memory_access_bytes(self) -> int:
+        """The bytes that all layers read and write."""
+        return self.total.memory_access_bytes
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The largest number of bytes that activations take at once."""
         return peak_activation_bytes(self.layers, self.element_bytes)
 
     @property
     def alpha(self) -> float | None:
-        """The width multiplier, of a variant."""
-        return self.source.alpha if isinstance(self.source, Variant) else None
+        """The width multiplier; None for a file."""
+        return self.variant.alpha if self.variant else None
 
     @property
     def extended(self) -> bool:
-        """Whether no paper gives its widths, because the paper prints columns and no formula."""
-        return isinstance(self.source, Variant) and self.source.has_unpublished_width
+        """Whether no paper gives the widths, because it prints columns and no formula."""
+        return self.variant is not None and self.variant.has_unpublished_width
 
-    @property
-    def total(self) -> Cost:
-        """The cost of all its layers."""
-        return total_cost(self.layers, self.element_bytes)
+    def table(self) -> Table[Any]:
+        """Return one row for the model, each layer, each layer type, or each row of the graph."""
+        if self.per == "row" and self.variant:
+            return row_table(build_network(self.variant))
+        if self.per == "layer":
+            return _layer_table(self)
+        return _type_table(self) if self.per == "type" else cost_table([self])
 
-    def to_dict(self, *, layers: bool = False) -> dict[str, Any]:
-        """For programs."""
-        total = self.total
-        entries: dict[str, Any] = {
-            "variant": self.source.name,
+    def to_dict(self) -> dict[str, Any]:
+        """Return the costs in base units, with the layers or the rows if the table has them."""
+        if self.per == "row" and self.variant:
+            return row_costs_to_dict(build_network(self.variant))
+        types = cost_by_type(self.layers, self.element_bytes)
+        layers = [_layer_to_dict(layer, self.element_bytes) for layer in self.layers]
+        return {
+            "variant": self.name,
             "alpha": self.alpha,
             "resolution": self.resolution,
             "extended": self.extended,
-            **_cost_payload(total),
-            "peak_activation_bytes": self.peak_bytes,
-            "types": {
-                kind: _cost_payload(cost) for kind, cost in cost_by_type(self.layers, self.element_bytes).items()
-            },
+            **cost_to_dict(self.total),
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "types": {kind: cost_to_dict(cost) for kind, cost in types.items()},
+            **({"layers": layers} if self.per == "layer" else {}),
         }
-        if layers:
-            entries["layers"] = [_layer_payload(layer, self.element_bytes) for layer in self.layers]
-        return entries
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().to("html")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +115,25 @@ class CostRow:
     total: Cost
 
 
-def cost_table(counted: Sequence[CountedModel]) -> Table[CountedModel]:
-    """One row a variant."""
+def cost_table(counted: Sequence[Costs]) -> Table[Costs]:
+    """Return one row for each variant or file."""
     columns = [
-        quantity("variant", lambda c: c.source.name),
-        Column[CountedModel](name="alpha", title="α", format=format_alpha),
-        Column[CountedModel](
-            name="resolution", title="res", value=lambda c: format_resolution(c.resolution) if c.resolution else None
+        quantity("variant", lambda costs: costs.name),
+        Column[Costs](name="alpha", title="α", format=format_alpha),
+        Column[Costs](
+            name="resolution",
+            title="res",
+            value=lambda costs: format_resolution(costs.resolution) if costs.resolution else None,
         ),
-        *_cost_columns(lambda c: c.total),
-        quantity("peak_activation_bytes", lambda c: c.peak_bytes, drop_priority=1),
+        *_cost_columns(lambda costs: costs.total),
+        quantity("peak_activation_bytes", drop_priority=1),
     ]
-    extended = [model.source.name for model in counted if model.extended]
+    extended = [costs.name for costs in counted if costs.extended]
     notes = [f"not published: the widths of {', '.join(extended)} lie between or beyond the paper's columns"]
     return Table(columns=columns, rows=counted, notes=notes if extended else ())
 
 
-def layer_table(counted: CountedModel) -> Table[CostRow]:
+def _layer_table(counted: Costs) -> Table[CostRow]:
     """One row a layer, in the order in which they run."""
     lines = [
         CostRow(
@@ -106,16 +146,16 @@ def layer_table(counted: CountedModel) -> Table[CostRow]:
         )
         for layer in counted.layers
     ]
-    return _lines(f"{counted.source.name}, layer by layer", "scope", lines, shapes=True)
+    return _lines(f"{counted.name}, layer by layer", "scope", lines, shapes=True)
 
 
-def type_table(counted: CountedModel) -> Table[CostRow]:
+def _type_table(counted: Costs) -> Table[CostRow]:
     """One row a layer type, as in Table 2 of the MobileNet paper."""
     lines = [
         CostRow(label=kind, cost=cost, total=counted.total)
         for kind, cost in cost_by_type(counted.layers, counted.element_bytes).items()
     ]
-    return _lines(f"{counted.source.name}, by layer type", "type", lines, shapes=False)
+    return _lines(f"{counted.name}, by layer type", "type", lines, shapes=False)
 
 
 def row_table(network: Network) -> Table[CostRow]:
@@ -155,7 +195,7 @@ def row_costs_to_dict(network: Network) -> dict[str, Any]:
         "variant": variant.name,
         "alpha": variant.alpha,
         "resolution": variant.resolution,
-        **_cost_payload(total_cost(network.layers, variant.element_bytes)),
+        **cost_to_dict(total_cost(network.layers, variant.element_bytes)),
         "rows": [
             {
                 "row": number,
@@ -163,7 +203,7 @@ def row_costs_to_dict(network: Network) -> dict[str, Any]:
                 "type": variant.architecture.describe_row(row),
                 "input": layers[0].inputs[0].shape,
                 "output": layers[-1].output.shape,
-                **_cost_payload(total_cost(layers, variant.element_bytes)),
+                **cost_to_dict(total_cost(layers, variant.element_bytes)),
             }
             for (number, row), layers in _rows(network)
         ],
@@ -211,7 +251,7 @@ def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
     ]
 
 
-def _cost_payload(cost: Cost) -> dict[str, int]:
+def cost_to_dict(cost: Cost) -> dict[str, int]:
     return {
         "params": cost.params,
         "mult_adds": cost.mult_adds,
@@ -220,7 +260,7 @@ def _cost_payload(cost: Cost) -> dict[str, int]:
     }
 
 
-def _layer_payload(layer: Layer, element_bytes: int) -> dict[str, Any]:
+def _layer_to_dict(layer: Layer, element_bytes: int) -> dict[str, Any]:
     return {
         "scope": layer.scope,
         "kind": layer.kind,
@@ -232,7 +272,7 @@ def _layer_payload(layer: Layer, element_bytes: int) -> dict[str, Any]:
         "stride": layer.stride,
         "padding": layer.padding,
         "groups": layer.groups,
-        **_cost_payload(layer_cost(layer, element_bytes)),
+        **cost_to_dict(layer_cost(layer, element_bytes)),
     }
 
 

@@ -18,7 +18,6 @@ from mnbench.bench.roofline import CachedRate, Roofline, compulsory_bytes
 from mnbench.errors import TrialError
 from mnbench.model import probe_models
 from mnbench.model.build import build_model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.network.cost import total_cost
 from mnbench.network.variant import Variant
 from mnbench.results.latency_table import latency_table
@@ -232,7 +231,7 @@ def test_a_short_probe_grows_until_it_is_long_enough(make_device, monkeypatch):
     """At 10¹² Mult-Adds a second a batch of 1 takes 0.1 ms: too short to tell, and a batch of 8 is long enough."""
     asked = []
 
-    def rate(_device, _model, work, _precision):
+    def rate(_device, _model, work):
         asked.append(work)
         return 1e12
 
@@ -272,8 +271,8 @@ def test_compute_probes_are_valid_and_large(probe):
     item, eight = probe(1), probe(8)
     onnx.checker.check_model(item.proto, full_check=True)
 
-    assert 5e7 < total_cost(onnx_layers(item)).mult_adds < 3e8
-    assert 8 * total_cost(onnx_layers(item)).mult_adds == total_cost(onnx_layers(eight)).mult_adds
+    assert 5e7 < total_cost(item.node_layers).mult_adds < 3e8
+    assert 8 * total_cost(item.node_layers).mult_adds == total_cost(eight.node_layers).mult_adds
 
 
 @pytest.mark.parametrize("size", roofline.READ_SIZES_BYTES)
@@ -282,8 +281,8 @@ def test_reading_probes_read_what_they_say_and_are_small(size):
     model = probe_models.memory_read_model(size)
     onnx.checker.check_model(model.proto, full_check=True)
 
-    assert size == 4 * total_cost(onnx_layers(model)).mult_adds
-    assert 1000 > len(model.data)
+    assert size == 4 * total_cost(model.node_layers).mult_adds
+    assert 1000 > len(model.to_bytes())
 
 
 @pytest.mark.slow

@@ -226,7 +226,7 @@ def test_a_model_of_other_weights_answers_wrongly(tmp_path):
     """The answers of a network with other weights, of the same shape and scale, are refused by a real worker."""
     plan = real("v1", "fp32", tmp_path)
     variant = Variant(architecture=families.architecture("v1"), alpha=0.25, resolution=(96, 96))
-    plan.cases[0].path.write_bytes(build_model(variant, seed=1).model.data)
+    plan.cases[0].path.write_bytes(build_model(variant, seed=1).to_bytes())
 
     with pytest.raises(TrialError, match="outputs differ"):
         run_trial(plan, plan.cases[0])

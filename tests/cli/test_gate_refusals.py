@@ -66,7 +66,7 @@ def processes(monkeypatch):
 @pytest.fixture(scope="module")
 def graphs():
     """The model of the row as it is now, and as it was when the table was measured."""
-    return build_model(parse_variant(VARIANT)).model, build_model(parse_variant(BEFORE)).model
+    return build_model(parse_variant(VARIANT)), build_model(parse_variant(BEFORE))
 
 
 @pytest.fixture

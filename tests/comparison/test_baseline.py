@@ -38,7 +38,7 @@ COMMITTED = Path(__file__).parents[2] / "results" / "cpu.jsonl"
 @pytest.fixture(scope="module")
 def model():
     """A small model, made once."""
-    return build_model(parse_variant(VARIANT)).model
+    return build_model(parse_variant(VARIANT))
 
 
 def weights(proto):
@@ -49,7 +49,7 @@ def weights(proto):
 def test_a_skeleton_is_small_and_refills_to_the_same_graph(model):
     """Nodes, names, shapes and types are the model's own; numbers are others, as large and as scattered."""
     data = strip_weights(model)
-    assert len(data) < 6_000 < len(model.data) / 100
+    assert len(data) < 6_000 < len(model.to_bytes()) / 100
     result = refill_weights(data, model.name)
     assert list(model.proto.graph.node) == list(result.proto.graph.node)
     onnx.checker.check_model(result.proto, full_check=True)
@@ -71,21 +71,21 @@ def test_refilling_always_gives_the_same(model):
     """On every machine: the hash is known."""
     result = refill_weights(strip_weights(model), "x")
     assert result.sha256 == refill_weights(strip_weights(model), "y").sha256
-    assert strip_weights(model) == strip_weights(build_model(parse_variant(VARIANT)).model)
+    assert strip_weights(model) == strip_weights(build_model(parse_variant(VARIANT)))
 
 
 @pytest.mark.parametrize("name", ["v1-a0.25-r32", "v3-small-a0.25-r32", "shufflenet-v1-g8-a0.5-r32-fp16"])
 def test_a_refilled_graph_computes_finite_numbers(name):
     """Neither zeros nor overflow: a network of those would be measured as something that it is not."""
-    result = refill_weights(strip_weights(build_model(parse_variant(name)).model), name)
-    for output in reference_outputs(result.data, random_inputs(result.proto, 0), name=name):
+    result = refill_weights(strip_weights(build_model(parse_variant(name))), name)
+    for output in reference_outputs(result.to_bytes(), random_inputs(result.proto, 0), name=name):
         assert np.isfinite(output).all()
         assert 0.01 < output.astype(np.float64).std() < 10_000
 
 
 def test_scales_of_a_quantized_graph_are_kept():
     """What a runtime must find to fuse operators."""
-    model = build_model(parse_variant("v1-a0.25-r32-int8")).model
+    model = build_model(parse_variant("v1-a0.25-r32-int8"))
     old, new = weights(model.proto), weights(refill_weights(strip_weights(model), "x").proto)
     scaled = {
         name for node in model.proto.graph.node if node.op_type.endswith("quantizeLinear") for name in node.input[1:]
@@ -97,7 +97,7 @@ def test_scales_of_a_quantized_graph_are_kept():
 def test_a_broken_skeleton_is_told(model):
     """Cut short, no skeleton at all, or with another hash than it says."""
     data = strip_weights(model)
-    for broken in (b"", b"no skeleton", data[:-9], lzma.compress(model.data)):
+    for broken in (b"", b"no skeleton", data[:-9], lzma.compress(model.to_bytes())):
         with pytest.raises(ResultsError, match="cannot be read"):
             refill_weights(broken, "row")
     plain = lzma.decompress(data)
@@ -141,7 +141,7 @@ def baseline(tmp_path, make_device):
 def kept_graph(results, model):
     """Keep a model's graph as `mnbench run` does."""
     file = results.parent / "model.onnx"
-    file.write_bytes(model.data)
+    file.write_bytes(model.to_bytes())
     save_weightless(results, file, model.sha256)
     return weightless_path(results, model.sha256)
 
@@ -175,7 +175,7 @@ def test_another_runtime_is_installed_beside(baseline, make_row):
 
 def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path):
     """Without it nobody can tell; with it both sides are measured; if it is broken, the row says so."""
-    before = build_model(parse_variant("v1-a0.5-r64")).model
+    before = build_model(parse_variant("v1-a0.5-r64"))
     row = make_row(model_sha256=before.sha256)
     result = baseline()
     result.add(row)
@@ -216,7 +216,7 @@ def test_forms_of_a_graph_are_made_again(baseline, make_row):
     """Plain graphs, and graphs with their batch normalization."""
     for form, options in (("-plain", {"simplified": False}), ("-bn", {"keep_bn": True})):
         result = baseline()
-        model = build_model(parse_variant(VARIANT), **options).model
+        model = build_model(parse_variant(VARIANT), **options)
         result.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
         assert ["identical"] == [verdict for verdict, _ in known(result)], form
 
@@ -275,7 +275,7 @@ def table(workspace, make_row):
     def write(**changes):
         path = workspace / "results" / "cpu.jsonl"
         path.parent.mkdir(exist_ok=True)
-        other = build_model(parse_variant("v1-a0.25-r32")).model
+        other = build_model(parse_variant("v1-a0.25-r32"))
         rows = [make_row(), make_row(**{"variant": "v1-a0.25-r32", "model_sha256": other.sha256} | changes)]
         path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         return path
@@ -347,7 +347,7 @@ def test_a_graph_that_does_more_is_slower_than_the_one_kept(invoke, table, works
     """Nine blocks for five, measured by the graph beside the table."""
     path = table()
     for name in (VARIANT, "v1-a0.25-r32"):
-        kept_graph(workspace / "results", build_model(parse_variant(name)).model)
+        kept_graph(workspace / "results", build_model(parse_variant(name)))
     slower_table(workspace)
     result = invoke("gate", path, "--allow", "busy", "--format", "json")
     payload = json.loads(result.stdout)

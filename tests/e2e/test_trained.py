@@ -71,13 +71,13 @@ def test_our_graphs_compute_what_pytorch_computes(name, trained, record_property
         fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
         assert alpha == fitted_checkpoint.variant.alpha
         model = build_model(fitted_checkpoint.variant, pretrained=fitted_checkpoint.pretrained)
-        worst = max(worst, difference(module, model.model.proto, size))
+        worst = max(worst, difference(module, model.proto, size))
     stored = build_model(fitted_checkpoint.variant, pretrained=fitted_checkpoint.pretrained, keep_bn=True)
-    worst = max(worst, difference(module, stored.model.proto, size))
+    worst = max(worst, difference(module, stored.proto, size))
     record_property("difference", worst)
     print(f"{name}: {worst:.1e}")  # noqa: T201  pytest -s
 
-    assert "BatchNormalization" in {node.op_type for node in stored.model.proto.graph.node}
+    assert "BatchNormalization" in {node.op_type for node in stored.proto.graph.node}
     assert worst < WITHIN
 
 

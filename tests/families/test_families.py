@@ -15,7 +15,6 @@ from mnbench import families
 from mnbench.errors import BuildError
 from mnbench.families.shufflenet_v1 import interpolate
 from mnbench.model.build import build_model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.simplify import check_equivalence, simplify
 from mnbench.model.to_onnx import check_model, to_onnx
 from mnbench.network.architecture import round_to_multiple
@@ -165,7 +164,7 @@ def test_table_layers_equal_onnx_layers(name, data):
     built = build_network(variant(name, data.draw(st.floats(0.02, 1.5)), data.draw(st.tuples(size, size)), **options))
     model = to_onnx(built)
     check_model(model)
-    assert onnx_layers(model) == built.layers
+    assert model.node_layers == built.layers
 
 
 @pytest.mark.slow
@@ -184,7 +183,7 @@ def test_simplified_equals_plain_and_runs(name, alpha, resolution):
     simplified = simplify(plain, thorough=False)
     check_model(simplified)
     assert check_equivalence(plain, simplified) < 1e-4
-    after = total_cost(onnx_layers(simplified))
+    after = total_cost(simplified.node_layers)
     before = total_cost(built.layers)
     assert (after.mult_adds, after.memory_access, after.weights) == (
         before.mult_adds,
@@ -196,7 +195,7 @@ def test_simplified_equals_plain_and_runs(name, alpha, resolution):
 @pytest.mark.slow
 def test_the_largest_resolution_of_the_papers_runs():
     """ShuffleNet's 1280 × 720 builds, simplifies and runs."""
-    (output,) = run(build_model(variant("shufflenet-v2", 0.5, (720, 1280))).model.proto)
+    (output,) = run(build_model(variant("shufflenet-v2", 0.5, (720, 1280))).proto)
     assert output.shape == (1, 1000)
 
 
@@ -218,8 +217,8 @@ def test_activations_stay_at_unit_scale(name, alpha, resolution):
 @pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.1), pytest.param("int8", 2.0, marks=exact_int8)])
 def test_other_precisions_run_and_stay_near(name, precision, bound):
     """fp16 and int8 graphs pass the checker, run, keep their spread, and differ from fp32 by what such numbers cost."""
-    reference = run(build_model(variant(name, 0.25, (64, 64))).model.proto)[0]
-    other = run(build_model(variant(name, 0.25, (64, 64), precision=precision)).model.proto)[0]
+    reference = run(build_model(variant(name, 0.25, (64, 64))).proto)[0]
+    other = run(build_model(variant(name, 0.25, (64, 64), precision=precision)).proto)[0]
     assert 0 < np.abs(other - reference).max() / reference.std() < bound
     assert 0.5 < other.std() / reference.std() < 2
 
@@ -227,7 +226,7 @@ def test_other_precisions_run_and_stay_near(name, precision, bound):
 @pytest.mark.parametrize("name", ["v2", "v3-small", "shufflenet-v1", "shufflenet-v2"])
 def test_an_open_batch_takes_any_number_of_images(name):
     """With --batch dynamic one image gives what it gives among three."""
-    proto = build_model(variant(name, 0.25, (64, 64), batch=None)).model.proto
+    proto = build_model(variant(name, 0.25, (64, 64), batch=None)).proto
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
@@ -253,8 +252,8 @@ def test_weights_do_not_depend_on_the_batch():
 def test_opsets(name, opset):
     """The graph is written in the opset asked for, checked, and runs."""
     model = build_model(variant(name, 0.25, (64, 64)), opset=opset)
-    assert model.model.opset == opset
-    assert run(model.model.proto)[0].shape == (1, 1000)
+    assert model.opset == opset
+    assert run(model.proto)[0].shape == (1, 1000)
 
 
 @pytest.mark.parametrize("size", [32, 33, 64, 97])

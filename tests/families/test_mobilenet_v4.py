@@ -7,7 +7,6 @@ import pytest
 from mnbench import families
 from mnbench.errors import GraphFileError
 from mnbench.model.build import build_model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.to_onnx import to_onnx
 from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
@@ -76,14 +75,14 @@ def test_blocks_have_the_depthwise_convolutions_of_their_names():
 def test_table_layers_equal_onnx_layers(name):
     """Node for node."""
     network = build_network(variant(name, 0.25, (64, 96)))
-    assert network.layers == onnx_layers(to_onnx(network))
+    assert network.layers == to_onnx(network).node_layers
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_onnxruntime_runs_it(name):
     """The simplified model computes finite logits that vary."""
-    model = build_model(variant(name, 0.25, (64, 64))).model
-    session = onnxruntime.InferenceSession(model.data, providers=["CPUExecutionProvider"])
+    model = build_model(variant(name, 0.25, (64, 64)))
+    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
     (logits,) = session.run(None, {"input": image})
     assert logits.shape == (1, 1000)

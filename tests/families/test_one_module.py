@@ -17,7 +17,6 @@ from mnbench.cli import commands
 from mnbench.cli.options import select_sources, variant_options
 from mnbench.errors import BuildError, GraphFileError
 from mnbench.families.published_accuracy import family_name, published_variants
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.pretrained.checkpoint import open_checkpoint
 from mnbench.model.pretrained.fit import fit_checkpoint
 from mnbench.model.to_onnx import to_onnx
@@ -134,7 +133,7 @@ def test_it_is_counted_built_and_published():
     (published,) = published_variants(table)
     assert (published.name, family_name("toy-net")) == ("toy-net-a0.5-r32", "toy")
     network = build_network(Variant(architecture=table, resolution=(48, 32), options={"depth": 2}))
-    assert network.layers == onnx_layers(to_onnx(network))
+    assert network.layers == to_onnx(network).node_layers
     assert LIGHT.family_color("toy") not in (LIGHT.family_color("own"), LIGHT.family_color("mobilenet-v1"))
 
 

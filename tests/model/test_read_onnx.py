@@ -10,8 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import mnbench.model.read_onnx as reader
 from mnbench.errors import BuildError, FileError, MnbenchError
 from mnbench.families import read_architecture
-from mnbench.model.onnx_layers import onnx_layers
-from mnbench.model.read_onnx import input_resolution, read_onnx
+from mnbench.model.read_onnx import read_onnx
 from mnbench.model.to_onnx import to_onnx
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
@@ -74,7 +73,7 @@ def _refusal(path):
 def v1_bytes():
     """A whole file of our own."""
     architecture = read_architecture(built_in("graphs") / "v1.toml")
-    return to_onnx(build_network(Variant(architecture=architecture, alpha=0.01, resolution=(32, 32)))).data
+    return to_onnx(build_network(Variant(architecture=architecture, alpha=0.01, resolution=(32, 32)))).to_bytes()
 
 
 def test_file_is_read_as_it_is(tmp_path, v1_bytes):
@@ -84,7 +83,7 @@ def test_file_is_read_as_it_is(tmp_path, v1_bytes):
     model = read_onnx(path)
     name = "mine"
 
-    assert v1_bytes == model.data
+    assert v1_bytes == model.to_bytes()
     assert name == model.name
 
 
@@ -94,7 +93,7 @@ def test_our_own_files_have_our_own_layers(tmp_path):
     built = build_network(Variant(architecture=architecture, alpha=0.25, resolution=(48, 64)))
     path = _saved(tmp_path / "m.onnx", to_onnx(built).proto)
 
-    assert built.layers == onnx_layers(read_onnx(path))
+    assert built.layers == read_onnx(path).node_layers
 
 
 @given(share=st.floats(0, 0.99))
@@ -229,7 +228,7 @@ def test_external_data_beside_the_model(tmp_path, more):
 
     assert np.array_equal(WEIGHT, numpy_helper.to_array(weight))
     assert not weight.external_data
-    assert WEIGHT.tobytes() in model.data
+    assert WEIGHT.tobytes() in model.to_bytes()
 
 
 def test_external_data_from_another_folder(tmp_path, monkeypatch):
@@ -273,7 +272,7 @@ def test_open_batch_becomes_one(tmp_path, shape):
     """A batch that the file leaves open is 1, in every layer."""
     model = read_onnx(_saved(tmp_path / "m.onnx", _proto(shape)))
     expected = [(1, 3, 8, 8), (1, 4, 8, 8), (1, 4, 8, 8)]
-    first, second = onnx_layers(model)
+    first, second = model.node_layers
 
     assert expected == [tensor.shape for tensor in (first.inputs[0], first.output, second.output)]
 
@@ -282,7 +281,7 @@ def test_fixed_batch_stays(tmp_path):
     """A batch that the file fixes is left as it is."""
     expected = (4, 4, 8, 8)
 
-    assert expected == onnx_layers(read_onnx(_saved(tmp_path / "m.onnx", _proto((4, 3, 8, 8)))))[-1].output.shape
+    assert expected == read_onnx(_saved(tmp_path / "m.onnx", _proto((4, 3, 8, 8)))).node_layers[-1].output.shape
 
 
 @pytest.mark.parametrize(("shape", "open_axis", "name"), [((1, 3, "H", "W"), 2, "H"), (("N", 3, 8, None), 3, "?")])
@@ -307,14 +306,14 @@ def test_open_channels_are_refused(tmp_path):
 def test_resolution_settles_open_sizes(tmp_path, shape):
     """Height and width come from the resolution, in every layer and in the model's bytes."""
     model = read_onnx(_saved(tmp_path / "m.onnx", _proto(shape)), resolution=(20, 30))
-    saved = onnx.load_from_string(model.data).graph.input[0].type.tensor_type.shape.dim
+    saved = onnx.load_from_string(model.to_bytes()).graph.input[0].type.tensor_type.shape.dim
     built = [(1, 4, 20, 30), (1, 4, 20, 30)]
     taken = [1, 3, 20, 30]
     resolution = (20, 30)
 
-    assert built == [layer.output.shape for layer in onnx_layers(model)]
+    assert built == [layer.output.shape for layer in model.node_layers]
     assert taken == [side.dim_value for side in saved]
-    assert resolution == input_resolution(model)
+    assert resolution == model.resolution
 
 
 @pytest.mark.parametrize("resolution", [(9, 8), (8, 9), (224, 224)])
@@ -331,7 +330,7 @@ def test_fixed_size_with_its_own_resolution(tmp_path):
     """A resolution that the file has anyway is no error."""
     expected = (8, 8)
 
-    assert expected == input_resolution(read_onnx(_saved(tmp_path / "m.onnx", _proto()), resolution=(8, 8)))
+    assert expected == read_onnx(_saved(tmp_path / "m.onnx", _proto()), resolution=(8, 8)).resolution
 
 
 @pytest.mark.parametrize("size", [0, -1])
@@ -342,7 +341,7 @@ def test_size_that_is_no_size(tmp_path, size, axis):
     shape[axis] = size
     path = _saved(tmp_path / "m.onnx", _proto(tuple(shape)))
 
-    assert _refusal(path) or min(onnx_layers(read_onnx(path))[0].inputs[0].shape) > 0
+    assert _refusal(path) or min(read_onnx(path).node_layers[0].inputs[0].shape) > 0
 
 
 def test_weights_among_the_inputs(tmp_path):
@@ -351,7 +350,7 @@ def test_weights_among_the_inputs(tmp_path):
     proto.graph.input.insert(0, helper.make_tensor_value_info("w", TensorProto.FLOAT, WEIGHT.shape))
     expected = (8, 8)
 
-    assert expected == input_resolution(read_onnx(_saved(tmp_path / "m.onnx", proto)))
+    assert expected == read_onnx(_saved(tmp_path / "m.onnx", proto)).resolution
 
 
 def test_model_that_takes_no_image(tmp_path):
@@ -365,4 +364,4 @@ def test_model_that_takes_no_image(tmp_path):
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model = read_onnx(_saved(tmp_path / "m.onnx", proto))
 
-    assert input_resolution(model) is None
+    assert model.resolution is None

@@ -16,7 +16,6 @@ import mnbench
 from mnbench.errors import BuildError
 from mnbench.families import read_architecture
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.model.to_onnx import check_model, first_line, to_onnx
 from mnbench.network.cost import total_cost
 from mnbench.network.layer import Layer, Tensor
@@ -44,7 +43,9 @@ def _network(alpha=0.25, resolution=(64, 64), architecture=V1):
 
 
 def _run(model, image):
-    return onnxruntime.InferenceSession(model.data, providers=["CPUExecutionProvider"]).run(None, {"input": image})[0]
+    return onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"]).run(
+        None, {"input": image}
+    )[0]
 
 
 def _image(height, width):
@@ -63,7 +64,7 @@ def test_same_input_same_bytes(alpha, height, width, seed):
     """A variant and a seed fix every byte."""
     model, other = (to_onnx(_network(alpha, (height, width)), seed=seed) for _ in range(2))
 
-    assert model.data == other.data
+    assert model.to_bytes() == other.to_bytes()
 
 
 def test_same_bytes_in_every_process():
@@ -98,7 +99,7 @@ def test_sha256_is_that_of_the_file():
     """The hash can be checked with any tool."""
     model = to_onnx(_network())
 
-    assert hashlib.sha256(model.data).hexdigest() == model.sha256
+    assert hashlib.sha256(model.to_bytes()).hexdigest() == model.sha256
 
 
 def test_nodes_are_named_by_their_scopes():
@@ -189,7 +190,7 @@ def test_layers_of_the_graph_are_those_of_the_table(alpha, height, width):
     """Reading the graph back gives every layer exactly: scope, kind, shapes, kernel, stride, padding and groups."""
     built = _network(alpha, (height, width))
 
-    assert built.layers == onnx_layers(to_onnx(built))
+    assert built.layers == to_onnx(built).node_layers
 
 
 @pytest.mark.parametrize("kernel", [1, 5, 7])
@@ -200,7 +201,7 @@ def test_layers_of_other_kernels(tmp_path, kernel):
     path.write_text(text.replace("filter = [3, 3, 3, 32]", f"filter = [{kernel}, {kernel}, 3, 32]"), encoding="utf-8")
     built = _network(resolution=(65, 64), architecture=read_architecture(path))
 
-    assert built.layers == onnx_layers(to_onnx(built))
+    assert built.layers == to_onnx(built).node_layers
 
 
 @pytest.mark.parametrize(("alpha", "resolution"), [(0.25, (128, 128)), (0.01, (32, 33)), (0.333, (240, 320))])
@@ -233,7 +234,7 @@ def test_relu(tmp_path):
 
     assert expected == (operators.count("Relu"), operators.count("Clip"))
     assert not {"relu6.min", "relu6.max"} & names
-    assert built.layers == onnx_layers(model)
+    assert built.layers == model.node_layers
     assert np.isfinite(_run(model, _image(64, 64))).all()
 
 

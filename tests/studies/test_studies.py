@@ -12,7 +12,6 @@ from mnbench.comparison.decide import Finding
 from mnbench.errors import BuildError, GraphFileError, ResultsError, TomlError
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
-from mnbench.model.onnx_layers import onnx_layers
 from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
@@ -67,7 +66,7 @@ def test_blocks_as_onnx_have_the_layers_of_their_table(name):
     for unit in table.option_values("unit"):
         variant = Variant(architecture=table, options={"unit": unit}, alpha=0.25, resolution=(8, 8))
         model = build_model(variant)
-        cost, counted = total_cost(onnx_layers(model.model)), total_cost(build_network(variant).layers)
+        cost, counted = total_cost(model.node_layers), total_cost(build_network(variant).layers)
         assert (counted.mult_adds, counted.memory_access) == (cost.mult_adds, cost.memory_access)
         assert variant == parse_variant(variant.name)
 

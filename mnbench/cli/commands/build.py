@@ -64,8 +64,8 @@ def command(
         raise FileError(f"{path}: is a folder", hint="name the file to write in it")
     if bn_epsilon and not weights:
         raise click.UsageError("--bn-epsilon goes with --weights")
-    from mnbench.model.build_table import build_table
-    from mnbench.model.save import save_models
+    from mnbench.model.build import save_models
+    from mnbench.model.model import model_table
 
     fitted = _fit(weights, sources, selection, bn_epsilon) if weights else []
     with ProgressBar() as bar:
@@ -79,8 +79,8 @@ def command(
             keep_bn=keep_bn,
             on_progress=bar,
         )
-    data = [model.to_dict() for model in saved]
-    emit(build_table(saved), output, data[0] if len(data) == 1 else {"models": data})
+    data = [model.to_dict(file) for file, model in saved.items()]
+    emit(model_table(saved), output, data[0] if len(data) == 1 else {"models": data})
 
 
 def _fit(

@@ -24,12 +24,10 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
     if not selection["graphs"]:
         raise click.UsageError("name a graph or an .onnx file: mnbench cost v1")
     from mnbench.model.count import count_model
-    from mnbench.network.cost_tables import cost_table, layer_table, type_table
+    from mnbench.network.cost_tables import cost_table
 
-    models = [count_model(source) for source in select_sources(**selection)]
-    if layers or types:
-        tables: list[Any] = [(layer_table if layers else type_table)(model) for model in models]
-    else:
-        tables = [cost_table(models)]
-    data = [model.to_dict(layers=layers) for model in models]
+    per = "layer" if layers else "type" if types else "model"
+    costs = [count_model(source, per) for source in select_sources(**selection)]
+    tables = [cost_table(costs)] if per == "model" else [item.table() for item in costs]
+    data = [item.to_dict() for item in costs]
     emit(tables, output, data[0] if len(data) == 1 else {"costs": data})
