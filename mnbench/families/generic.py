@@ -84,43 +84,35 @@ class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
 
     @property
     def resolution(self) -> tuple[int, int]:
-        """Return the printed height and width of the input."""
         return self.input
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """Return the table's own unit."""
         return {"unit": self.unit}
 
     @property
     def random_beta(self) -> float:
-        """Return the table's own beta."""
         return self.beta
 
     def option_values(self, name: str) -> tuple[OptionValue, ...]:
-        """Return the names of the designs."""
         return tuple(row.unit for row in self.rows) if name == "unit" else super().option_values(name)
 
     def input_shape(self, variant: Variant) -> Shape:
-        """Return the shape of a map with the block's own channels."""
         _, row = self._selected_block(variant)
         return (variant.batch or 1, row.scale(row.c, variant.alpha), *variant.resolution)
 
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+    def add_layers(self, builder: LayerBuilder) -> None:
         """Add the selected block `times` times."""
-        number, row = self._selected_block(variant)
-        builder.row = str(number), row
-        x = builder.input
-        for repeat in range(1, self.times + 1):
-            x = _add_block(builder, x, f"block{repeat}", row, variant.alpha)
+        number, row = self._selected_block(builder.variant)
+        builder.row, x = (number, row), builder.input
+        for _ in range(self.times):
+            x = _add_block(builder, x, builder.numbered("block"), row, builder.variant.alpha)
 
-    def _selected_block(self, variant: Variant) -> tuple[int, Block]:
+    def _selected_block(self, variant: Variant) -> tuple[str, Block]:
         """Return the number and the row of the variant's design."""
-        unit = variant.option("unit")
-        return next((number, row) for number, row in enumerate(self.rows, 1) if row.unit == unit)
+        return next(pair for pair in self.numbered_rows() if pair[1].unit == variant.option("unit"))
 
     def row_shapes(self) -> Iterator[RowShape]:
-        """Return every design, in order."""
         for number, row in enumerate(self.rows, 1):
             yield RowShape(str(number), (*self.input, row.c), (*self.input, row.output()))
 

@@ -10,7 +10,6 @@ from mnbench.network.architecture import (
     Architecture,
     Count,
     Kernel,
-    RowShape,
     Size,
     Stride,
     format_size,
@@ -18,9 +17,9 @@ from mnbench.network.architecture import (
     reject_row,
 )
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
-from mnbench.network.variant import Variant
 
 
 class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
@@ -31,7 +30,6 @@ class Conv(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Conv"):
     input: Size
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.filter[3])
 
 
@@ -43,7 +41,6 @@ class ConvDepthwise(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag
     input: Size
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.filter[2])
 
 
@@ -55,7 +52,6 @@ class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Avg 
     input: Size
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.input[2])
 
 
@@ -67,7 +63,6 @@ class FullyConnected(TomlStruct, frozen=True, kw_only=True, tag_field="type", ta
     input: Size
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.filter[1])
 
 
@@ -78,7 +73,6 @@ class Softmax(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Soft
     input: Size
 
     def output(self) -> Size:
-        """Return the row's output."""
         return self.input
 
 
@@ -129,10 +123,6 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
             else:
                 yield str(number), row
 
-    def row_shapes(self) -> Iterator[RowShape]:
-        """Return every row of the table, in order."""
-        return (RowShape(number, row.input, row.output()) for number, row in self.numbered_rows())
-
     def check(self, path: Path) -> None:
         """Hold the table against itself, filters and pools included."""
         first, row = next(self.numbered_rows())
@@ -161,30 +151,22 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
             pooled, classified = pooled or isinstance(row, AvgPool), classified or isinstance(row, FullyConnected)
         super().check(path)
 
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
-        """Add convolutions and depthwise separable convolutions (paper, Section 3.1)."""
-        x, activation = builder.input, self.activation
-        convs = blocks = 0
-        depthwise = False
-        for number, row in self.numbered_rows():
-            builder.row = number, row
-            match row:
-                case Conv():
-                    # A 1 × 1 convolution behind a depthwise one is the other half of the separable convolution.
-                    separable = depthwise and row.filter[:2] == (1, 1)
-                    convs += not separable
-                    depthwise = False
-                    scope = f"separable{blocks}/pointwise" if separable else f"conv{convs}"
-                    out = self.width.scale(row.filter[3], variant.alpha)
-                    x = builder.conv_bn(x, scope, out, row.filter[:2], row.s, activation=activation)
-                case ConvDepthwise():
-                    blocks += 1
-                    depthwise = True
-                    scope = f"separable{blocks}/depthwise"
-                    x = builder.depthwise_bn(x, scope, row.filter[0], row.s, activation=activation)
-                case AvgPool():
-                    x = builder.flatten(builder.global_average_pool(x, "pool"))
-                case FullyConnected():
-                    builder.classifier(x, row.filter[1])
-                case Softmax():
-                    pass
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Row) -> Tensor:
+        """Add a convolution, or half of a depthwise separable one (paper, Section 3.1)."""
+        match row:
+            case Conv():
+                # A 1 × 1 convolution behind a depthwise one is the other half of the separable convolution.
+                block, depthwise, _ = x.name.partition("/depthwise/")
+                separable = depthwise and row.filter[:2] == (1, 1)
+                scope = f"{block}/pointwise" if separable else builder.numbered("conv")
+                out = self.width.scale(row.filter[3], builder.variant.alpha)
+                return builder.conv_bn(x, scope, out, row.filter[:2], row.s, activation=self.activation)
+            case ConvDepthwise():
+                scope = f"{builder.numbered('separable')}/depthwise"
+                return builder.depthwise_bn(x, scope, row.filter[0], row.s, activation=self.activation)
+            case AvgPool():
+                return builder.flatten(builder.global_average_pool(x, "pool"))
+            case FullyConnected():
+                return builder.classifier(x, row.filter[1])
+            case Softmax():
+                return x

@@ -1,16 +1,14 @@
 """MobileNet V2: input, operator, t, c, n, s (paper, Table 2)."""
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, Size, Stride, output_size
+from mnbench.network.architecture import Architecture, Count, Kernel, Size, Stride, output_size
 from mnbench.network.checkpoint_layout import CheckpointLayout
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
-from mnbench.network.variant import Variant
 
 
 class WidthRule(TomlStruct, frozen=True, kw_only=True):
@@ -41,7 +39,6 @@ class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2
     """α under 1 leaves it as it is ("to all layers except the very last convolutional layer")."""
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.c)
 
 
@@ -55,7 +52,6 @@ class Bottleneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="b
     s: Stride
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.c)
 
 
@@ -66,7 +62,6 @@ class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="avgp
     k: Count
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.input[2])
 
 
@@ -77,7 +72,6 @@ class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="c
     k: Count
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.k)
 
 
@@ -112,34 +106,25 @@ class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
     width: WidthRule
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
-    def row_shapes(self) -> Iterator[RowShape]:
-        """Return every row of the table, in order."""
-        return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
-
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
-        """Add inverted residuals with linear bottlenecks (paper, Table 1)."""
-        x, alpha, width = builder.input, variant.alpha, self.width
-        convs = blocks = 0
-        for number, row in enumerate(self.rows, 1):
-            builder.row = str(number), row
-            match row:
-                case Conv2d():
-                    convs += 1
-                    out = width.scale(row.c, alpha, widens_only=row.widens_only)
-                    x = builder.conv_bn(x, f"conv{convs}", out, row.k, row.s, activation=self.activation)
-                case Bottleneck():
-                    out = width.scale(row.c, alpha)
-                    for repeat in range(row.n):
-                        blocks += 1
-                        # t = 1 has no expansion, as in all code: it would only mix the channels once more.
-                        inside = width.round_width(x.shape[1] * row.t) if row.t > 1 else x.shape[1]
-                        stride = 1 if repeat else row.s
-                        scope = f"bottleneck{blocks}"
-                        x = add_inverted_residual(builder, x, scope, inside, out, 3, stride, activation=self.activation)
-                case AvgPool():
-                    x = builder.flatten(builder.global_average_pool(x, "pool"))
-                case Classifier():
-                    builder.classifier(x, row.k)
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Row) -> Tensor:
+        """Add a convolution, or inverted residuals with linear bottlenecks (paper, Table 1)."""
+        alpha, width, activation = builder.variant.alpha, self.width, self.activation
+        match row:
+            case Conv2d():
+                out = width.scale(row.c, alpha, widens_only=row.widens_only)
+                return builder.conv_bn(x, builder.numbered("conv"), out, row.k, row.s, activation=activation)
+            case Bottleneck():
+                out = width.scale(row.c, alpha)
+                for repeat in range(row.n):
+                    # t = 1 has no expansion, as in all code: it would only mix the channels once more.
+                    inside = width.round_width(x.shape[1] * row.t) if row.t > 1 else x.shape[1]
+                    scope, stride = builder.numbered("bottleneck"), 1 if repeat else row.s
+                    x = add_inverted_residual(builder, x, scope, inside, out, 3, stride, activation=activation)
+                return x
+            case AvgPool():
+                return builder.flatten(builder.global_average_pool(x, "pool"))
+            case Classifier():
+                return builder.classifier(x, row.k)
 
 
 def add_inverted_residual(

@@ -1,20 +1,18 @@
 """MobileNet V3: input, operator, exp size, #out, SE, NL, s (paper, Tables 1 and 2)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.families.mobilenet_v2 import AvgPool, WidthRule, add_inverted_residual
-from mnbench.network.architecture import Architecture, Count, Kernel, Option, RowShape, Size, Stride, output_size
+from mnbench.families.mobilenet_v2 import AvgPool, Classifier, WidthRule, add_inverted_residual
+from mnbench.network.architecture import Architecture, Count, Kernel, Option, Size, Stride, output_size
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
-from mnbench.network.variant import Variant
 
 NonLinearity: TypeAlias = Literal["RE", "HS"]
-
-ACTIVATIONS = {"RE": "relu", "HS": "hard_swish"}
 
 
 class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2d"):
@@ -27,7 +25,6 @@ class Conv2d(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2
     s: Stride
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.out)
 
 
@@ -43,12 +40,11 @@ class Bneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="bneck"
     s: Stride
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.out)
 
 
 class Pool(AvgPool, frozen=True, kw_only=True, tag_field="type", tag="pool"):
-    """Global average pooling."""
+    """Global average pooling, by V3's word."""
 
 
 class Conv2dNbn(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv2d NBN"):
@@ -59,19 +55,7 @@ class Conv2dNbn(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="co
     nl: NonLinearity
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.out)
-
-
-class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="classifier"):
-    """The last 1 × 1 convolution, NBN, to the paper's "k" classes."""
-
-    input: Size
-    k: Count
-
-    def output(self) -> Size:
-        """Return the row's output."""
-        return (1, 1, self.k)
 
 
 Row: TypeAlias = Conv2d | Bneck | Pool | Conv2dNbn | Classifier
@@ -127,41 +111,32 @@ class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
     """The share of the expanded channels that squeeze-and-excite squeezes them to."""
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
-    def row_shapes(self) -> Iterator[RowShape]:
-        """Return every row of the table, in order."""
-        return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
-
     def describe_row(self, row: TomlStruct) -> str:
         """Return the row's type and columns, with SE and the non-linearity by the paper's abbreviations."""
         flags = ["SE"] if isinstance(row, Bneck) and row.se else []
         non_linearity = [row.nl] if isinstance(row, Conv2d | Bneck | Conv2dNbn) else []
         return " ".join([super().describe_row(row), *flags, *non_linearity])
 
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
-        """Add inverted residuals with squeeze-and-excite and h-swish (paper, Figure 4 and Section 5)."""
-        x, alpha, width = builder.input, variant.alpha, self.width
-        names = ACTIVATIONS | ({"HS": "relu"} if variant.option("activation") == "relu" else {})
-        convs = blocks = 0
-        for number, row in enumerate(self.rows, 1):
-            builder.row = str(number), row
-            match row:
-                case Conv2d():
-                    convs += 1
-                    out = width.scale(row.out, alpha)
-                    x = builder.conv_bn(x, f"conv{convs}", out, row.k, row.s, activation=names[row.nl])
-                case Bneck():
-                    blocks += 1
-                    channels, expands = x.shape[1], row.exp != row.input[2]
-                    inside = width.round_width(channels * (row.exp / row.input[2])) if expands else channels
-                    squeeze = width.round_width(inside * self.squeeze) if row.se else 0
-                    out, scope, activation = width.scale(row.out, alpha), f"bneck{blocks}", names[row.nl]
-                    x = add_inverted_residual(
-                        builder, x, scope, inside, out, row.k, row.s, activation=activation, squeeze=squeeze
-                    )
-                case Pool():
-                    x = builder.flatten(builder.global_average_pool(x, "pool"))
-                case Conv2dNbn():
-                    out = width.scale(row.out, alpha, widens_only=True)
-                    x = builder.activation(builder.fully_connected(x, "head/fc", out), "head", names[row.nl])
-                case Classifier():
-                    builder.classifier(x, row.k)
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Row) -> Tensor:
+        """Add an inverted residual with squeeze-and-excite and h-swish (paper, Figure 4 and Section 5), or another."""
+        alpha, width = builder.variant.alpha, self.width
+        activations = {"RE": "relu", "HS": builder.variant.option("activation") or "hard_swish"}
+        match row:
+            case Conv2d():
+                out = width.scale(row.out, alpha)
+                return builder.conv_bn(x, builder.numbered("conv"), out, row.k, row.s, activation=activations[row.nl])
+            case Bneck():
+                channels, expands = x.shape[1], row.exp != row.input[2]
+                inside = width.round_width(channels * (row.exp / row.input[2])) if expands else channels
+                squeeze = width.round_width(inside * self.squeeze) if row.se else 0
+                out, scope = width.scale(row.out, alpha), builder.numbered("bneck")
+                return add_inverted_residual(
+                    builder, x, scope, inside, out, row.k, row.s, activation=activations[row.nl], squeeze=squeeze
+                )
+            case Pool():
+                return builder.flatten(builder.global_average_pool(x, "pool"))
+            case Conv2dNbn():
+                out = width.scale(row.out, alpha, widens_only=True)
+                return builder.activation(builder.fully_connected(x, "head/fc", out), "head", activations[row.nl])
+            case Classifier():
+                return builder.classifier(x, row.k)

@@ -1,16 +1,14 @@
 """MobileNet V4-Conv: input, block, DW K1, DW K2, expanded dim, output dim, stride (paper, Tables 11, 12, 14)."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from mnbench.families.mobilenet_v2 import WidthRule
-from mnbench.network.architecture import Architecture, Count, Kernel, RowShape, Size, Stride, output_size
+from mnbench.network.architecture import Architecture, Count, Kernel, Size, Stride, output_size
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
-from mnbench.network.variant import Variant
 
 
 class Sized(TomlStruct, frozen=True, kw_only=True):
@@ -21,7 +19,6 @@ class Sized(TomlStruct, frozen=True, kw_only=True):
     s: Stride = 1
 
     def output(self) -> Size:
-        """Return the row's output."""
         return output_size(self.input, self.s, self.out)
 
 
@@ -78,7 +75,6 @@ class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="AvgP
     input: Size
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.input[2])
 
 
@@ -89,11 +85,11 @@ class Classifier(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="c
     out: Count
 
     def output(self) -> Size:
-        """Return the row's output."""
         return (1, 1, self.out)
 
 
 Bottleneck: TypeAlias = ExtraDW | IB | ConvNext | FFN
+Row: TypeAlias = Conv2D | FusedIB | Bottleneck | AvgPool | Classifier
 
 
 class MobileNetV4(Architecture, frozen=True, kw_only=True, tag="mobilenet-v4"):
@@ -101,11 +97,7 @@ class MobileNetV4(Architecture, frozen=True, kw_only=True, tag="mobilenet-v4"):
 
     activation: Literal["relu"]
     width: WidthRule
-    rows: Annotated[tuple[Conv2D | FusedIB | Bottleneck | AvgPool | Classifier, ...], msgspec.Meta(min_length=1)]
-
-    def row_shapes(self) -> Iterator[RowShape]:
-        """Return every row of the table, in order."""
-        return (RowShape(str(number), row.input, row.output()) for number, row in enumerate(self.rows, 1))
+    rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
     def describe_row(self, row: TomlStruct) -> str:
         """Return the row's type, its depthwise kernels by their columns, and its stride."""
@@ -113,31 +105,25 @@ class MobileNetV4(Architecture, frozen=True, kw_only=True, tag="mobilenet-v4"):
         shown = [f"{key}={columns[key]}" for key in ("k1", "k2") if key in columns]
         return " ".join([super().describe_row(row), *shown])
 
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
-        """Add fused and universal inverted bottlenecks (paper, Figure 3)."""
-        x, alpha, width, activation = builder.input, variant.alpha, self.width, self.activation
-        convs = blocks = 0
-        for number, row in enumerate(self.rows, 1):
-            builder.row = str(number), row
-            match row:
-                case Conv2D():
-                    convs += 1
-                    out = width.scale(row.out, alpha, widens_only=row.widens_only)
-                    x = builder.conv_bn(x, f"conv{convs}", out, row.k, row.s, activation=activation)
-                case AvgPool():
-                    x = builder.global_average_pool(x, "pool")
-                case Classifier():
-                    builder.classifier(builder.flatten(x), row.out)
-                case _:
-                    blocks += 1
-                    inside = width.round_width(x.shape[1] * row.exp / row.input[2])
-                    out, scope = width.scale(row.out, alpha), f"block{blocks}"
-                    if isinstance(row, FusedIB):
-                        inside = width.scale(row.exp, alpha) if row.activates else inside
-                        x = builder.conv_bn(x, f"{scope}/fused", inside, row.k, row.s, activation=activation)
-                        x = builder.conv_bn(x, f"{scope}/project", out, 1, activation=activation * row.activates)
-                    else:
-                        x = _add_bottleneck(builder, x, scope, row, inside, out, activation)
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Row) -> Tensor:
+        """Add a fused or a universal inverted bottleneck (paper, Figure 3), or another row."""
+        alpha, width, activation = builder.variant.alpha, self.width, self.activation
+        match row:
+            case Conv2D():
+                out = width.scale(row.out, alpha, widens_only=row.widens_only)
+                return builder.conv_bn(x, builder.numbered("conv"), out, row.k, row.s, activation=activation)
+            case AvgPool():
+                return builder.global_average_pool(x, "pool")
+            case Classifier():
+                return builder.classifier(builder.flatten(x), row.out)
+            case _:
+                inside = width.round_width(x.shape[1] * row.exp / row.input[2])
+                out, scope = width.scale(row.out, alpha), builder.numbered("block")
+        if not isinstance(row, FusedIB):
+            return _add_bottleneck(builder, x, scope, row, inside, out, activation)
+        inside = width.scale(row.exp, alpha) if row.activates else inside
+        x = builder.conv_bn(x, f"{scope}/fused", inside, row.k, row.s, activation=activation)
+        return builder.conv_bn(x, f"{scope}/project", out, 1, activation=activation * row.activates)
 
 
 def _add_bottleneck(

@@ -18,6 +18,7 @@ from mnbench.network.architecture import (
     Option,
     OptionValue,
     RowShape,
+    Size,
     Stride,
     output_size,
     reject_row,
@@ -27,7 +28,6 @@ from mnbench.network.checkpoint_layout import CheckpointLayout
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
-from mnbench.network.variant import Variant
 
 OutputSize: TypeAlias = tuple[Count, Count]
 Points: TypeAlias = Sequence[tuple[float, int]]
@@ -55,38 +55,30 @@ class ChannelsByGroups(TomlStruct, frozen=True, kw_only=True):
     g8: Count = msgspec.field(name="g=8")
 
     def channels(self, groups: int) -> int:
-        """Return the channels for that many groups."""
         return getattr(self, f"g{groups}")
 
 
 class Image(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="Image"):
-    """The input."""
-
-    stride: ClassVar[int] = 1
+    s: ClassVar[int] = 1
 
     output: OutputSize
 
 
 class MaxPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="MaxPool"):
-    """Max pooling."""
-
     output: OutputSize
     k: Kernel
     s: Stride
 
 
 class GlobalPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="GlobalPool"):
-    """Global average pooling: stride 0 stands for the whole map."""
-
-    stride: ClassVar[int] = 0
+    s: ClassVar[int] = 0
+    """It stands for the whole map."""
 
     output: OutputSize
     k: Count
 
 
 class FullyConnected(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="FC"):
-    """The classifier."""
-
     classes: Count
 
 
@@ -125,6 +117,12 @@ class WidthRule(TomlStruct, frozen=True, kw_only=True):
     minimum: Count
 
 
+def stage_scopes(stage: int, stride: int, repeat: int) -> list[str]:
+    """Return the scopes of a row's units: the first unit of a stage has stride 2, and a row of its own."""
+    first = 1 if stride > 1 else 2
+    return [f"stage{stage}.{number}" for number in range(first, first + repeat)]
+
+
 class ShuffleNet(Architecture, frozen=True, kw_only=True):
     """The part that both ShuffleNets share: rows that print their output, and units."""
 
@@ -140,31 +138,34 @@ class ShuffleNet(Architecture, frozen=True, kw_only=True):
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """Return the table's own unit."""
         return {"unit": self.unit}
 
     def option_values(self, name: str) -> tuple[OptionValue, ...]:
         """Return the allowed values; of the unit, the table's own `units`."""
         return tuple(self.units) if name == "unit" else super().option_values(name)
 
-    def printed_outputs(self) -> list[tuple[int, OutputSize]]:
-        """Return stride and printed output of each row that has one; stride 0 pools the whole map."""
-        rows = (row for row in self.rows if not isinstance(row, FullyConnected))
-        return [(row.stride if isinstance(row, Image | GlobalPool) else row.s, row.output) for row in rows]
-
     def published_alphas(self) -> Sequence[float]:
-        """Return the published scales."""
         return self.alphas
 
     def row_shapes(self) -> Iterator[RowShape]:
-        """Return every row of the table that prints an output, without channels: those stand in columns."""
-        rows = self.printed_outputs()
-        for number, (stride, output) in enumerate(rows, 1):
-            above = rows[max(0, number - 2)][1]
-            computed = (
-                output_size((*above, IMAGE_CHANNELS), stride, IMAGE_CHANNELS) if stride else (1, 1, IMAGE_CHANNELS)
-            )
-            yield RowShape(str(number), (*output, IMAGE_CHANNELS), computed)
+        """Return each row's printed output, and the one that follows from its stride; channels stand in columns."""
+        above: Size | None = None
+        for number, row in self.numbered_rows():
+            if not isinstance(row, FullyConnected):
+                printed: Size = (*row.output, IMAGE_CHANNELS)
+                computed = output_size(above or printed, row.s, IMAGE_CHANNELS) if row.s else (1, 1, IMAGE_CHANNELS)
+                yield RowShape(number, printed, computed)
+                above = printed
+
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Any) -> Tensor:
+        """Add a row that both ShuffleNets have, and draw alike."""
+        match row:
+            case MaxPool():
+                return builder.max_pool(x, "max_pool", row.k, row.s)
+            case GlobalPool():
+                return builder.flatten(builder.global_average_pool(x, "pool"))
+            case _:
+                return x  # the image
 
     def check(self, path: Path) -> None:
         """Check that every printed output follows from its stride and the output above."""
@@ -173,9 +174,10 @@ class ShuffleNet(Architecture, frozen=True, kw_only=True):
                 reject_row(path, number, "output", printed[:2], f"its stride makes {computed[0]} × {computed[1]}")
 
 
-class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
-    """ShuffleNet V1."""
+Row: TypeAlias = Image | Conv1 | MaxPool | Stage | GlobalPool | FullyConnected
 
+
+class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
     options: ClassVar[Mapping[str, Option]] = {
         "groups": Option(values=(1, 2, 3, 4, 8), spelling="g{}", inferred=True),
         "unit": Option(),
@@ -199,42 +201,33 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
     units: dict[str, Unit]
     classifier_bias: bool
     width: WidthRule
-    rows: Annotated[
-        tuple[Image | Conv1 | MaxPool | Stage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)
-    ]
+    rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
     @property
     def default_options(self) -> Mapping[str, OptionValue]:
-        """Return the table's own groups and unit."""
         return {"groups": self.groups, "unit": self.unit}
 
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Row) -> Tensor:
         """Add pointwise group convolutions and channel shuffle (paper, Figure 2)."""
-        x, alpha, width, activation = builder.input, variant.alpha, self.width, self.activation
-        groups, unit = variant.option("groups"), self.units[variant.option("unit")]
-        for number, row in enumerate(self.rows, 1):
-            builder.row = str(number), row
-            match row:
-                case Conv1():
-                    channels = interpolate(width.conv1, alpha) * row.channels(groups) / 24
-                    out = round_to_multiple(channels, groups, width.minimum)
-                    x = builder.conv_bn(x, "conv1", out, row.k, row.s, activation=activation)
-                case MaxPool():
-                    x = builder.max_pool(x, "max_pool", row.k, row.s)
-                case Stage():
-                    # The stride-2 unit adds out - in channels to those that it pools: at least one at the smallest α.
-                    out = round_to_multiple(row.channels(groups) * alpha, groups, row.s * x.shape[1])
-                    for repeat in range(row.repeat):
-                        scope = f"stage{row.stage}.{repeat + 1 + (row.s == 1)}"
-                        # "We do not apply group convolution on the first pointwise layer" of Stage 2: few inputs.
-                        first = groups if row.stage > 2 or row.s == 1 else 1
-                        x = _add_unit(builder, x, scope, out, row.s, groups=groups, first=first, unit=unit)
-                case GlobalPool():
-                    x = builder.flatten(builder.global_average_pool(x, "pool"))
-                case FullyConnected():
-                    builder.classifier(x, row.classes, bias=self.classifier_bias)
-                case Image():
-                    pass
+        alpha, groups = builder.variant.alpha, builder.variant.option("groups")
+        match row:
+            case Conv1():
+                channels = interpolate(self.width.conv1, alpha) * row.channels(groups) / 24
+                out = round_to_multiple(channels, groups, self.width.minimum)
+                return builder.conv_bn(x, "conv1", out, row.k, row.s, activation=self.activation)
+            case Stage():
+                unit = self.units[builder.variant.option("unit")]
+                # The stride-2 unit adds out - in channels to those that it pools: at least one at the smallest α.
+                out = round_to_multiple(row.channels(groups) * alpha, groups, row.s * x.shape[1])
+                # "We do not apply group convolution on the first pointwise layer" of Stage 2: few inputs.
+                first = groups if row.stage > 2 or row.s == 1 else 1
+                for scope in stage_scopes(row.stage, row.s, row.repeat):
+                    x = _add_unit(builder, x, scope, out, row.s, groups=groups, first=first, unit=unit)
+                return x
+            case FullyConnected():
+                return builder.classifier(x, row.classes, bias=self.classifier_bias)
+            case _:
+                return super().add_row(builder, x, row)
 
 
 def _add_unit(

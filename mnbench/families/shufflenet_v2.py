@@ -1,7 +1,7 @@
 """ShuffleNet V2: output size, ksize, stride, repeat, output channels by scale (paper, Table 5)."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -14,13 +14,13 @@ from mnbench.families.shufflenet_v1 import (
     Points,
     ShuffleNet,
     interpolate,
+    stage_scopes,
 )
 from mnbench.network.architecture import Count, Kernel, Option, Stride, round_to_multiple
 from mnbench.network.checkpoint_layout import CheckpointLayout
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
-from mnbench.network.variant import Variant
 
 
 class ChannelsByScale(TomlStruct, frozen=True, kw_only=True):
@@ -32,7 +32,6 @@ class ChannelsByScale(TomlStruct, frozen=True, kw_only=True):
     x2: Count = msgspec.field(name="2x")
 
     def points(self) -> Points:
-        """Return scales and channels."""
         return ((0.5, self.x0_5), (1, self.x1), (1.5, self.x1_5), (2, self.x2))
 
 
@@ -74,9 +73,10 @@ class WidthRule(TomlStruct, frozen=True, kw_only=True):
     minimum: Count
 
 
-class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
-    """ShuffleNet V2."""
+Row: TypeAlias = Image | Conv | MaxPool | Stage | GlobalPool | FullyConnected
 
+
+class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
     options: ClassVar[Mapping[str, Option]] = {"unit": Option()}
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
@@ -113,63 +113,41 @@ class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
 
     units: dict[str, Unit]
     width: WidthRule
-    rows: Annotated[
-        tuple[Image | Conv | MaxPool | Stage | GlobalPool | FullyConnected, ...], msgspec.Meta(min_length=1)
-    ]
+    rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
 
-    def add_layers(self, builder: LayerBuilder, variant: Variant) -> None:
+    def add_row(self, builder: LayerBuilder, x: Tensor, row: Row) -> Tensor:
         """Add channel split and shuffle (paper, Figure 3 c and d)."""
-        x, alpha, width = builder.input, variant.alpha, self.width
-        unit = self.units[variant.option("unit")]
-        convs = {1: "conv5", 3: "conv1"}
-        for number, row in enumerate(self.rows, 1):
-            builder.row = str(number), row
-            match row:
-                case Conv():
-                    out = round_to_multiple(interpolate(row.points(), alpha), width.divisor, width.minimum)
-                    scope = convs.get(row.k, "conv")
-                    x = builder.conv_bn(x, scope, out, row.k, row.s, activation=self.activation)
-                case MaxPool():
-                    x = builder.max_pool(x, "max_pool", row.k, row.s)
-                case Stage():
-                    out = round_to_multiple(interpolate(row.points(), alpha), width.divisor, row.s * x.shape[1])
-                    for repeat in range(row.repeat):
-                        scope = f"stage{row.stage}.{repeat + 1 + (row.s == 1)}"
-                        if row.s == 1:
-                            x = _add_unit(builder, x, scope, unit)
-                        else:
-                            x = _add_down_unit(builder, x, scope, out, unit)
-                case GlobalPool():
-                    x = builder.flatten(builder.global_average_pool(x, "pool"))
-                case FullyConnected():
-                    builder.classifier(x, row.classes, bias=unit.classifier_bias)
-                case Image():
-                    pass
+        alpha, width, unit = builder.variant.alpha, self.width, self.units[builder.variant.option("unit")]
+        match row:
+            case Conv():
+                out = round_to_multiple(interpolate(row.points(), alpha), width.divisor, width.minimum)
+                scope = {1: "conv5", 3: "conv1"}.get(row.k, "conv")
+                return builder.conv_bn(x, scope, out, row.k, row.s, activation=self.activation)
+            case Stage():
+                out = round_to_multiple(interpolate(row.points(), alpha), width.divisor, row.s * x.shape[1])
+                for scope in stage_scopes(row.stage, row.s, row.repeat):
+                    x = _add_unit(builder, x, scope, out, row.s, unit)
+                return x
+            case FullyConnected():
+                return builder.classifier(x, row.classes, bias=unit.classifier_bias)
+            case _:
+                return super().add_row(builder, x, row)
 
 
-def _add_unit(builder: LayerBuilder, x: Tensor, scope: str, unit: Unit) -> Tensor:
-    if unit.shuffles_first:
-        x = builder.channel_shuffle(x, f"{scope}/shuffle", x.shape[1] // 2)
-    left, right = builder.split_channels(x, f"{scope}/split")
-    right = _add_branch(builder, right, f"{scope}/right", right.shape[1], right.shape[1], stride=1)
-    return _join(builder, left, right, scope, unit)
-
-
-def _add_down_unit(builder: LayerBuilder, x: Tensor, scope: str, out: int, unit: Unit) -> Tensor:
-    """Add the stride-2 unit: no split, both branches read all channels."""
-    left_out = out // 2 if unit.halves else x.shape[1]
-    left = builder.depthwise_bn(x, f"{scope}/left/depthwise", 3, 2)
-    left = builder.conv_bn(left, f"{scope}/left/pointwise", left_out, 1, activation="relu")
-    right = _add_branch(builder, x, f"{scope}/right", out // 2, out - left_out, stride=2)
-    return _join(builder, left, right, scope, unit)
-
-
-def _join(builder: LayerBuilder, left: Tensor, right: Tensor, scope: str, unit: Unit) -> Tensor:
+def _add_unit(builder: LayerBuilder, x: Tensor, scope: str, out: int, stride: int, unit: Unit) -> Tensor:
+    """Add a unit: at stride 1 it splits the channels, at stride 2 both branches read all of them."""
+    if stride == 1:
+        if unit.shuffles_first:
+            x = builder.channel_shuffle(x, f"{scope}/shuffle", x.shape[1] // 2)
+        left, right = builder.split_channels(x, f"{scope}/split")
+        inside, right_out = right.shape[1], right.shape[1]
+    else:
+        left_out = out // 2 if unit.halves else x.shape[1]
+        left = builder.depthwise_bn(x, f"{scope}/left/depthwise", 3, stride)
+        left = builder.conv_bn(left, f"{scope}/left/pointwise", left_out, 1, activation="relu")
+        right, inside, right_out = x, out // 2, out - left_out
+    right = builder.conv_bn(right, f"{scope}/right/reduce", inside, 1, activation="relu")
+    right = builder.depthwise_bn(right, f"{scope}/right/depthwise", 3, stride)
+    right = builder.conv_bn(right, f"{scope}/right/pointwise", right_out, 1, activation="relu")
     joined = builder.concat(f"{scope}/concat", [left, right])
     return joined if unit.shuffles_first else builder.channel_shuffle(joined, f"{scope}/shuffle", 2)
-
-
-def _add_branch(builder: LayerBuilder, x: Tensor, scope: str, inside: int, out: int, *, stride: int) -> Tensor:
-    x = builder.conv_bn(x, f"{scope}/reduce", inside, 1, activation="relu")
-    x = builder.depthwise_bn(x, f"{scope}/depthwise", 3, stride)
-    return builder.conv_bn(x, f"{scope}/pointwise", out, 1, activation="relu")

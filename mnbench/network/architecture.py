@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from mnbench.errors import GraphFileError
 from mnbench.network.checkpoint_layout import CheckpointLayout
-from mnbench.network.layer import Shape
+from mnbench.network.layer import Shape, Tensor
 from mnbench.network.toml_struct import TomlStruct
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
     batch_norm_epsilon: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     errata: tuple[Erratum, ...] = ()
     published: tuple[PublishedModel, ...] = ()
+    if TYPE_CHECKING:
+        # Each family declares its own, which an error lists last.
+        rows: tuple[Any, ...]
 
     @property
     def resolution(self) -> tuple[int, int]:
@@ -149,12 +152,22 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         """Return the mean of batch normalization's beta in random weights."""
         return 0.0
 
-    def row_shapes(self) -> Iterator[RowShape]:
-        """Return every row of the table, in order, once."""
-        raise NotImplementedError
+    def numbered_rows(self) -> Iterator[tuple[str, Any]]:
+        """Return every row with its number in the paper's table, in order."""
+        return ((str(number), row) for number, row in enumerate(self.rows, 1))
 
-    def add_layers(self, builder: "LayerBuilder", variant: "Variant") -> None:
-        """Add the variant's layers, from `builder.input` to its logits."""
+    def row_shapes(self) -> Iterator[RowShape]:
+        return (RowShape(number, row.input, row.output()) for number, row in self.numbered_rows())
+
+    def add_layers(self, builder: "LayerBuilder") -> None:
+        """Add the layers of the builder's variant, from `builder.input` to its logits, row by row."""
+        x = builder.input
+        for number, row in self.numbered_rows():
+            builder.row = number, row
+            x = self.add_row(builder, x, row)
+
+    def add_row(self, builder: "LayerBuilder", x: Tensor, row: Any) -> Tensor:
+        """Add the layers of one row behind `x`, and return their output."""
         raise NotImplementedError
 
     def input_shape(self, variant: "Variant") -> Shape:

@@ -1,7 +1,8 @@
 """The builder of networks: every family adds its layers with it."""
 
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from mnbench.errors import BuildError
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
@@ -20,16 +21,22 @@ class LayerBuilder:
     def __init__(self, variant: Variant) -> None:
         self.variant = variant
         self.layers: list[Layer] = []
+        self._counts = Counter[str]()
         self.rows: list[tuple[str, TomlStruct]] = []
         self.row: tuple[str, TomlStruct]
         self.input = Tensor(INPUT, variant.architecture.input_shape(variant))
+
+    def numbered(self, name: str) -> str:
+        """Return the next scope of that name: `conv1`, `conv2`."""
+        self._counts[name] += 1
+        return f"{name}{self._counts[name]}"
 
     def conv(
         self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, bias: bool = False
     ) -> Tensor:
         """Add a convolution; its map shrinks to ceil(side / stride)."""
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        weights: list[Shape] = [(out, x.shape[1] // groups, *sides), *([(out,)] if bias else [])]
+        weights = ((out, x.shape[1] // groups, *sides), *[(out,)] * bias)
         return self._window("conv", x, scope, out, sides, stride, groups=groups, weights=weights)
 
     def conv_bn(
@@ -37,7 +44,7 @@ class LayerBuilder:
     ) -> Tensor:
         """Add a convolution, batch normalization and, if named, an activation."""
         x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
-        x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=[(out,), (out,)])
+        x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=((out,), (out,)))
         return self.activation(x, scope, activation) if activation else x
 
     def depthwise_bn(self, x: Tensor, scope: str, kernel: Kernel, stride: int = 1, *, activation: str = "") -> Tensor:
@@ -98,65 +105,34 @@ class LayerBuilder:
         """Add a fully connected layer: (N, C) to (N, out)."""
         if len(x.shape) != 2:
             self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
-        weights: list[Shape] = [(out, x.shape[1]), *([(out,)] if bias else [])]
+        weights = ((out, x.shape[1]), *[(out,)] * bias)
         return self.add_layer("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
-    def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> None:
-        """Add the classifier, from pooled features to logits; only flatten if the variant has no classes."""
+    def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> Tensor:
+        """Add the classifier, from pooled features to logits; nothing if the variant has no classes."""
         wanted = classes if self.variant.classes is None else self.variant.classes
-        if wanted:
-            self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT)
+        return self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT) if wanted else x
 
     def add_layer(
-        self,
-        kind: str,
-        scope: str,
-        inputs: Sequence[Tensor],
-        shape: Shape,
-        *,
-        name: str = "",
-        weights: Iterable[Shape] = (),
-        kernel: tuple[int, int] = (1, 1),
+        self, kind: str, scope: str, inputs: Sequence[Tensor], shape: Shape, *, name: str = "", **fields: Any
     ) -> Tensor:
-        """Add a layer with one output, named after its scope."""
+        """Add a layer with one output, named after its scope; `fields` are further ones of `Layer`."""
         output = Tensor(name or scope, shape)
-        self._append(
-            Layer(
-                scope=scope, kind=kind, inputs=tuple(inputs), outputs=(output,), weights=tuple(weights), kernel=kernel
-            )
-        )
+        self._append(Layer(scope=scope, kind=kind, inputs=tuple(inputs), outputs=(output,), **fields))
         return output
 
     def _window(
-        self,
-        kind: str,
-        x: Tensor,
-        scope: str,
-        out: int,
-        kernel: tuple[int, int],
-        stride: int,
-        *,
-        groups: int = 1,
-        weights: Iterable[Shape] = (),
+        self, kind: str, x: Tensor, scope: str, out: int, kernel: tuple[int, int], stride: int, **fields: Any
     ) -> Tensor:
+        """Add a layer that moves a window over a map."""
         batch, _, height, width = self._map(x)
-        output = Tensor(scope, (batch, out, -(-height // stride), -(-width // stride)))
+        shape = (batch, out, -(-height // stride), -(-width // stride))
         top, bottom = self._padding(height, kernel[0], stride)
         left, right = self._padding(width, kernel[1], stride)
-        self._append(
-            Layer(
-                scope=scope,
-                kind=kind,
-                inputs=(x,),
-                outputs=(output,),
-                weights=tuple(weights),
-                kernel=kernel,
-                stride=(stride, stride),
-                padding=(top, left, bottom, right),
-                groups=groups,
-            )
+        padding = (top, left, bottom, right)
+        return self.add_layer(
+            kind, scope, [x], shape, kernel=kernel, stride=(stride, stride), padding=padding, **fields
         )
-        return output
 
     def _padding(self, size: int, kernel: int, stride: int) -> tuple[int, int]:
         """Return the padding before and after: half a kernel each, or TensorFlow's SAME."""

@@ -27,7 +27,7 @@ def build_network(variant: Variant) -> Network:
         BuildError: the rows stand in an order that cannot be built.
     """
     builder = LayerBuilder(variant)
-    variant.architecture.add_layers(builder, variant)
+    variant.architecture.add_layers(builder)
     if not builder.layers:
         raise BuildError(f"{variant.architecture.name}: its table has no layer", hint="begin with a convolution")
     return Network(variant=variant, layers=tuple(builder.layers), rows=tuple(builder.rows))

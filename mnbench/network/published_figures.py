@@ -55,14 +55,8 @@ def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
             ours = count_mult_adds(layers, published.mult_adds_of)
             yield _figure(variant, published, "mult_adds", published.mult_adds_of, published.mult_adds, ours)
         if published.params:
-            yield _figure(
-                variant,
-                published,
-                "params",
-                published.params_of,
-                published.params,
-                count_params(layers, published.params_of),
-            )
+            ours = count_params(layers, published.params_of)
+            yield _figure(variant, published, "params", published.params_of, published.params, ours)
 
 
 def count_mult_adds(layers: tuple[Layer, ...], of: MultAddsCounted) -> int:

@@ -28,7 +28,7 @@ MODULE = """
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from mnbench.network.architecture import Architecture, Option, RowShape, Size
+from mnbench.network.architecture import Architecture, Option, Size
 from mnbench.network.checkpoint_layout import CheckpointLayout
 from mnbench.network.toml_struct import TomlStruct
 
@@ -36,6 +36,9 @@ from mnbench.network.toml_struct import TomlStruct
 class Row(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="conv"):
     input: Size
     out: int
+
+    def output(self):
+        return (*self.input[:2], self.out)
 
 
 class Toy(Architecture, frozen=True, kw_only=True, tag="toy"):
@@ -59,16 +62,11 @@ class Toy(Architecture, frozen=True, kw_only=True, tag="toy"):
     def default_options(self):
         return {"depth": 1}
 
-    def row_shapes(self):
-        return (RowShape(str(number), row.input, (*row.input[:2], row.out)) for number, row in enumerate(self.rows, 1))
-
-    def add_layers(self, builder, variant):
-        x = builder.input
-        builder.row = "1", self.rows[0]
-        out = 8 if variant.option("head") == "narrow" else int(self.rows[0].out * variant.alpha)
-        for number in range(variant.option("depth")):
-            x = builder.conv_bn(x, f"conv{number + 1}", out, 3, 2, activation="relu")
-        builder.classifier(builder.flatten(builder.global_average_pool(x, "pool")), 10)
+    def add_row(self, builder, x, row):
+        out = 8 if builder.variant.option("head") == "narrow" else int(row.out * builder.variant.alpha)
+        for _ in range(builder.variant.option("depth")):
+            x = builder.conv_bn(x, builder.numbered("conv"), out, 3, 2, activation="relu")
+        return builder.classifier(builder.flatten(builder.global_average_pool(x, "pool")), 10)
 """
 
 GRAPH = """
