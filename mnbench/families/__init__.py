@@ -42,16 +42,11 @@ def family_classes() -> dict[str, type[Architecture]]:
 
 
 def family_options() -> dict[str, Option]:
-    """Return the options of all families, by name."""
     return {name: option for family in family_classes().values() for name, option in family.options.items()}
 
 
 def read_architecture(path: Path) -> Architecture:
-    """Read and check one graph file.
-
-    Raises:
-        GraphFileError: unknown or missing key, a value out of range, or a row that contradicts the table.
-    """
+    """Read and check one graph file."""
     kinds = cast("type[Any]", Union[tuple(family_classes().values())])  # noqa: UP007  of as many as there are
     architecture = cast("Architecture", read_toml(path, kinds, GraphFileError))
     architecture.check(path)
@@ -80,7 +75,6 @@ def graph_paths(root: Path = CURRENT_FOLDER) -> dict[str, Path]:
 
 
 def graph_path(name: str, root: Path = CURRENT_FOLDER) -> Path | None:
-    """Return the file of the graph of that name, if there is one."""
     return table_path(name, "graphs", root) or table_path(name, "graphs/study_networks", root)
 
 

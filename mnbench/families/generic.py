@@ -63,7 +63,6 @@ class Block(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="block"
         return round_to_multiple(channels * alpha, groups, groups)
 
     def output(self) -> int:
-        """Return the printed output channels."""
         return next(layer.c for layer in reversed(self.layers) if not isinstance(layer, Add))
 
 
@@ -102,7 +101,6 @@ class StackedBlocks(Architecture, frozen=True, kw_only=True, tag="blocks"):
         return (variant.batch or 1, row.scale(row.c, variant.alpha), *variant.resolution)
 
     def add_layers(self, builder: LayerBuilder) -> None:
-        """Add the selected block `times` times."""
         number, row = self._selected_block(builder.variant)
         builder.row, x = (number, row), builder.input
         for _ in range(self.times):

@@ -56,8 +56,6 @@ class Bottleneck(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="b
 
 
 class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="avgpool"):
-    """Global average pooling."""
-
     input: Size
     k: Count
 
@@ -79,8 +77,6 @@ Row: TypeAlias = Conv2d | Bottleneck | AvgPool | Classifier
 
 
 class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
-    """MobileNet V2."""
-
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="torchvision",

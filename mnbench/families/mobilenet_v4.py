@@ -70,8 +70,6 @@ class FFN(Sized, frozen=True, kw_only=True, tag_field="type", tag="FFN"):
 
 
 class AvgPool(TomlStruct, frozen=True, kw_only=True, tag_field="type", tag="AvgPool"):
-    """Global average pooling."""
-
     input: Size
 
     def output(self) -> Size:
@@ -93,8 +91,6 @@ Row: TypeAlias = Conv2D | FusedIB | Bottleneck | AvgPool | Classifier
 
 
 class MobileNetV4(Architecture, frozen=True, kw_only=True, tag="mobilenet-v4"):
-    """MobileNet V4's convolutional networks."""
-
     activation: Literal["relu"]
     width: WidthRule
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]

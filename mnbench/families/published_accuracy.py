@@ -87,8 +87,6 @@ def family_name(architecture: str | None) -> str:
 
 
 class _Table(NamedTuple):
-    """A graph, and its published accuracies."""
-
     architecture: Architecture
     floating: dict[_Key, PublishedAccuracy]
     integer: dict[_Key, PublishedAccuracy]

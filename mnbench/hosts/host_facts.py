@@ -26,22 +26,14 @@ class HostSnapshot:
 
 
 def read_host(device: Device, *, rest_s: float = 0.0, gpu: bool | None = None) -> HostSnapshot:
-    """Start a worker on the device and read its host; `gpu` defaults to whether the device uses one.
-
-    Raises:
-        UnreachableError: no worker starts there.
-    """
+    """Start a worker on the device and read its host; `gpu` defaults to whether the device uses one."""
     with_gpu = device.nvidia if gpu is None else gpu
     request = {"kind": "host_facts", "rest_s": rest_s, "gpu": with_gpu, "runtime": device.runtime}
     return HostSnapshot(**call_worker(device, request, timeout_s=TIMEOUT_S))
 
 
 def host_fingerprint(device: Device) -> dict[str, Any]:
-    """Return what a cached figure depends on: the host, and how the device runs a model there.
-
-    Raises:
-        UnreachableError: no worker starts there.
-    """
+    """Return what a cached figure depends on: the host, and how the device runs a model there."""
     host = read_host(device, gpu=False)
     return {
         "gateway": device.gateway,
@@ -57,11 +49,7 @@ def host_fingerprint(device: Device) -> dict[str, Any]:
 
 
 def runtime_version(device: Device) -> str:
-    """Return the version of the runtime in the device's environment; empty if it is not installed there.
-
-    Raises:
-        UnreachableError: no worker starts there.
-    """
+    """Return the version of the runtime in the device's environment; empty if it is not installed there."""
     return read_host(device, gpu=False).runtime_version or ""
 
 

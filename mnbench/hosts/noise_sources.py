@@ -41,7 +41,6 @@ class Observation(dict[str, Any]):
         """Return None."""
 
     def above(self, key: str, limit: float) -> float | None:
-        """Return the value if it is known and above the limit."""
         value = self[key]
         return value if value is not None and value > limit else None
 

@@ -175,7 +175,6 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         return (variant.batch or 1, IMAGE_CHANNELS, *variant.resolution)
 
     def option_values(self, name: str) -> tuple[OptionValue, ...]:
-        """Return the allowed values of an option."""
         return self.options[name].values
 
     def published_alphas(self) -> Sequence[float]:
@@ -189,11 +188,7 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         return " ".join([columns["type"], *shown])
 
     def check(self, path: Path) -> None:
-        """Check that each row's printed input is the output of the row above.
-
-        Raises:
-            GraphFileError: it is not.
-        """
+        """Check that each row's printed input is the output of the row above."""
         rows = list(self.row_shapes())
         for above, row in pairwise(rows):
             if row.input != above.output:
@@ -201,11 +196,7 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
 
 
 def reject_row(path: Path, number: str, key: str, value: Sequence[int], why: str) -> None:
-    """Refuse a row that contradicts the table.
-
-    Raises:
-        GraphFileError: always.
-    """
+    """Refuse a row that contradicts the table."""
     raise GraphFileError(
         path,
         f"row {number}, key `{key}`",

@@ -29,7 +29,6 @@ class Cost:
 
     @property
     def memory_access_bytes(self) -> int:
-        """Return the memory access in bytes."""
         return self.memory_access * self.element_bytes
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -62,7 +61,6 @@ def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
 
 
 def total_cost(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> Cost:
-    """Return the total cost of the layers."""
     return sum(map(layer_cost, layers), Cost(element_bytes=element_bytes))
 
 

@@ -20,7 +20,6 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """Return the number of elements."""
         return prod(self.shape)
 
 
@@ -45,7 +44,6 @@ class Layer:
 
     @property
     def output(self) -> Tensor:
-        """Return the output of a layer with one output."""
         return self.outputs[0]
 
     @property

@@ -69,7 +69,6 @@ class LayerBuilder:
         return self.add_layer("global_average_pool", scope, [x], (batch, channels, 1, 1), kernel=(height, width))
 
     def add(self, scope: str, x: Tensor, y: Tensor) -> Tensor:
-        """Add two tensors element by element."""
         return self.add_layer("add", scope, [x, y], x.shape)
 
     def multiply(self, scope: str, x: Tensor, gate: Tensor) -> Tensor:
@@ -77,7 +76,6 @@ class LayerBuilder:
         return self.add_layer("mul", scope, [x, gate], x.shape)
 
     def concat(self, scope: str, parts: Sequence[Tensor]) -> Tensor:
-        """Concatenate channels."""
         batch, _, height, width = parts[0].shape
         return self.add_layer("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), height, width))
 
@@ -98,7 +96,6 @@ class LayerBuilder:
         return self.add_layer("reshape", f"{scope}/join", [y], x.shape)
 
     def flatten(self, x: Tensor, name: str = "") -> Tensor:
-        """Flatten (N, C, 1, 1) to (N, C)."""
         return self.add_layer("flatten", "flatten", [x], x.shape[:2], name=name)
 
     def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
@@ -142,11 +139,7 @@ class LayerBuilder:
         return lacking // 2, lacking - lacking // 2
 
     def _map(self, x: Tensor) -> tuple[int, int, int, int]:
-        """Return the sizes of a map.
-
-        Raises:
-            BuildError: the rows above have pooled it.
-        """
+        """Return the sizes of a map."""
         if len(x.shape) != 4:
             self._refuse("needs a map, but the rows above it have pooled", "pool once, behind the last convolution")
         batch, channels, height, width = x.shape

@@ -37,11 +37,7 @@ class PublishedFigure:
 
 
 def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
-    """Check each published figure of the table, in its order.
-
-    Raises:
-        GraphFileError: a figure that does not fit has no reason, or one that fits has one.
-    """
+    """Check each published figure of the table, in its order."""
     for published in architecture.published:
         variant = Variant(
             architecture=architecture,
@@ -147,13 +143,11 @@ def published_figure_table(
 
 
 def count_agreements(figures: Sequence[PublishedFigure]) -> dict[str, int]:
-    """Count the figures, and those of each agreement."""
     verdicts = Counter(figure.agreement for figure in figures)
     return {"figures": len(figures), **{word: verdicts[word] for word in ("equal", "truncated", "disputed")}}
 
 
 def published_figure_to_dict(figure: PublishedFigure) -> dict[str, Any]:
-    """Return the figure as JSON has it."""
     published = figure.published
     return {
         "variant": figure.variant,

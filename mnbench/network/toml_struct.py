@@ -18,20 +18,12 @@ class TomlStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def read_toml(path: Path, kind: type[T], error: type[TomlError]) -> T:
-    """Read the TOML file at `path` as a `kind`.
-
-    Raises:
-        TomlError: as `error`, for a file that cannot be read, is not TOML, or does not fit `kind`.
-    """
+    """Read the TOML file at `path` as a `kind`."""
     return convert_toml(load_toml(path, error), path, kind, error)
 
 
 def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
-    """Read the TOML file at `path` as a dictionary.
-
-    Raises:
-        TomlError: as `error`, for a file that cannot be read or is not TOML.
-    """
+    """Read the TOML file at `path` as a dictionary."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as failure:
@@ -45,11 +37,7 @@ def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
 
 
 def convert_toml(table: dict[str, Any], path: Path, kind: type[T], error: type[TomlError]) -> T:
-    """Convert a table, read from `path`, to a `kind`.
-
-    Raises:
-        TomlError: as `error`, if it does not fit.
-    """
+    """Convert a table, read from `path`, to a `kind`."""
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as failure:

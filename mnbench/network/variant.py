@@ -118,7 +118,6 @@ class Variant:
 
     @property
     def element_bytes(self) -> int:
-        """The bytes of a weight or an activation."""
         return ELEMENT_BYTES[self.precision]
 
     @property
@@ -163,11 +162,7 @@ def format_resolution(resolution: tuple[int, int]) -> str:
 
 
 def resolution_at_rho(architecture: Architecture, rho: float) -> tuple[int, int]:
-    """Return the resolution at the resolution multiplier ρ: 0.714 of 224 is 160.
-
-    Raises:
-        BuildError: ρ is not a positive, finite number.
-    """
+    """Return the resolution at the resolution multiplier ρ: 0.714 of 224 is 160."""
     if not 0 < rho < float("inf"):
         raise BuildError(
             f"rho {rho:g} is impossible", hint="a resolution multiplier is a share of the table's own, as 0.714"

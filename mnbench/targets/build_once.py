@@ -13,7 +13,6 @@ READY = "ready"
 
 
 def is_built(folder: Path) -> bool:
-    """Return whether the folder is complete."""
     return (folder / READY).exists()
 
 
@@ -21,9 +20,6 @@ def build_once(folder: Path, build: Callable[[], str], *, fresh: bool = False) -
     """Call `build` to fill the folder, unless it is complete and not `fresh`. A second process waits for the first.
 
     `build` returns the text of the mark. What a crash left behind is built again.
-
-    Raises:
-        FileError: the cache's folder is not writable.
     """
     if is_built(folder) and not fresh:
         return folder

@@ -38,11 +38,7 @@ Dir::Cache "{folder}/cache";
 
 
 def download(work: Path, names: Sequence[str]) -> list[Path]:
-    """Download these packages, the emulator and all dependencies; return their files.
-
-    Raises:
-        RuntimeUnavailable: no network, no such package, no space.
-    """
+    """Download these packages, the emulator and all dependencies; return their files."""
     host = run_command(("dpkg", "--print-architecture"), "dpkg fails").strip()
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
@@ -56,11 +52,7 @@ def download(work: Path, names: Sequence[str]) -> list[Path]:
 
 
 def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
-    """Unpack arm64 packages below `root`, and the one program of the emulator's package to `emulator`.
-
-    Raises:
-        RuntimeUnavailable: a package is broken, or there is no space.
-    """
+    """Unpack arm64 packages below `root`, and the one program of the emulator's package to `emulator`."""
     for package in packages:
         kind = package.stem.rpartition("_")[2]
         if kind in {"arm64", "all"}:
@@ -95,11 +87,7 @@ def _extract_emulator(package: Path, target: Path) -> None:
 
 
 def run_command(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command with these variables added, and return what it prints.
-
-    Raises:
-        RuntimeUnavailable: it fails.
-    """
+    """Run a command with these variables added, and return what it prints."""
     done = subprocess.run(  # noqa: S603  these commands are ours
         command,
         capture_output=True,
@@ -115,7 +103,6 @@ def run_command(command: Sequence[str], failure: str, *, environment: Mapping[st
 
 
 def _reason(message: str, code: int) -> tuple[str, str]:
-    """Return the line that names the reason, and a hint."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     space = [line for line in lines if "No space left" in line or "enough free space" in line]
     errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]

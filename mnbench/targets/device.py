@@ -73,7 +73,6 @@ class Device(TomlStruct, frozen=True, kw_only=True):
 
     @property
     def nvidia(self) -> bool:
-        """Whether an NVIDIA GPU computes."""
         return self.provider in runtime_facts(self.runtime).nvidia_providers
 
     @property
@@ -102,11 +101,7 @@ def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
 
 
 def expand_variables(device: Device) -> Device:
-    """Replace environment variables in the device's `gateway`: `ssh=${MNBENCH_PI}`.
-
-    Raises:
-        DeviceFileError: one of them is not set.
-    """
+    """Replace environment variables in the device's `gateway`: `ssh=${MNBENCH_PI}`."""
     try:
         gateway = VARIABLE.sub(lambda match: os.environ[match[1]], device.gateway)
     except KeyError as failure:

@@ -55,12 +55,7 @@ def emulator_command(folder: os.PathLike[str]) -> tuple[str, ...]:
 
 
 def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
-    """Build the emulated Python, unless it exists and not `fresh`; return its folder.
-
-    Raises:
-        RuntimeUnavailable: no apt, no network, no space, or the result does not run.
-        FileError: the cache's folder is not writable.
-    """
+    """Build the emulated Python, unless it exists and not `fresh`; return its folder."""
     path = emulator_path()
     missing = [tool for tool in debian.REQUIRED_TOOLS if not shutil.which(tool)]
     if missing and (fresh or not is_built(path)):
@@ -149,7 +144,6 @@ class _SizeWatcher:
 
 
 def folder_size_mb(folder: Path) -> int:
-    """Return a folder's size."""
     return _size_bytes(folder) // 10**6
 
 

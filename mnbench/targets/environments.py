@@ -109,10 +109,6 @@ def create_environment(
     """Build an environment of these packages, unless it exists and not `fresh`; return its Python.
 
     Packages of `no_deps` are installed without their dependencies. uv is used if installed, else venv and pip.
-
-    Raises:
-        RuntimeUnavailable: a package cannot be installed.
-        FileError: the cache's folder is not writable.
     """
     path = environment_path(*requirements, no_deps=no_deps, folder=folder)
     python = path / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -18,7 +18,6 @@ SENTENCE_KEYS = {"install_hint": "to get it", "tested": "tested"}
 
 
 def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
-    """One row per graph."""
     columns = [
         Column[Any](name="graph", value=lambda a: a.name, left=True),
         Column[Any](name="short", left=True),
@@ -30,7 +29,6 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
 
 
 def graph_to_dict(architecture: Architecture) -> dict[str, Any]:
-    """For programs."""
     return {"name": architecture.name, "resolution": architecture.resolution} | {
         key: getattr(architecture, key) for key in ("short", "title", "paper", "table")
     }
@@ -56,7 +54,6 @@ def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Dev
 
 
 def device_to_dict(device: Device, state: Readiness) -> dict[str, Any]:
-    """For programs."""
     return msgspec.to_builtins(device) | asdict(state)
 
 
@@ -76,7 +73,6 @@ def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]
 
 
 def key_value_table(key: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> Table[tuple[str, str]]:
-    """One row per key, with its value."""
     columns = [
         Column[Any](name=key, value=lambda pair: pair[0], left=True),
         Column[Any](name="value" if key == "key" else "found", value=lambda pair: pair[1], left=True),

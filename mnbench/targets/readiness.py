@@ -22,7 +22,6 @@ class Readiness:
 
     @property
     def text(self) -> str:
-        """The state in one cell of a table."""
         if self.ready:
             return f"ready, {self.reason}" if self.reason else "ready"
         return ": ".join(part for part in (self.reason, self.command) if part)
@@ -44,7 +43,6 @@ def check_readiness(device: Device) -> Readiness:
 
 
 def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
-    """Return the readiness of a device that is not this machine."""
     if device.is_fleet:
         return Readiness(ready=False, command=device.install_hint)
     target = resolve_target(device)
@@ -58,7 +56,6 @@ def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
 
 
 def _here(device: Device, probe: Readiness) -> Readiness:
-    """Return the readiness of a device that runs in this Python."""
     distribution = find_distribution(device.runtime)
     library = runtime_facts(device.runtime).provider_libraries.get(device.provider)
     if distribution and library is not None and (not library or _holds(distribution, library)):

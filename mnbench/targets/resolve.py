@@ -56,16 +56,11 @@ def resolve_target(device: Device) -> Target:
 
 
 def emulator_gateway(folder: os.PathLike[str]) -> str:
-    """Return the gateway that starts the emulated Python in this folder."""
     return f"popen//python={shlex.join(emulation.emulator_command(folder))}"
 
 
 def resolve_gateway(device: Device) -> Device:
-    """Return the device with the gateway to its machine.
-
-    Raises:
-        RuntimeUnavailable: there is no such machine; the hint lists the choices.
-    """
+    """Return the device with the gateway to its machine."""
     target = resolve_target(device)
     if target.kind == "unavailable":
         raise RuntimeUnavailable(

@@ -44,7 +44,6 @@ class RemoteProcess(gateway_io.ProxyIO):
             return None
 
     def wait(self, timeout: float | None = None) -> int | None:  # noqa: ARG002  the other side has its own limit
-        """Return its exit code, or None."""
         if self.exit_code is None:
             self.exit_code = self._controll(gateway_io.RIO_WAIT)
         return self.exit_code
@@ -95,11 +94,7 @@ class SshConnection:
         return RemoteProcess(channel, self._group.execmodel)
 
     def upload(self, path: Path) -> str:
-        """Return the file's path there; send it, unless its content was sent before.
-
-        Raises:
-            TrialError: there is no space for it, or the connection is lost.
-        """
+        """Return the file's path there; send it, unless its content was sent before."""
         data = path.read_bytes()
         name = hashlib.sha256(data).hexdigest()[:32]
         if name not in self._sent:
@@ -121,7 +116,6 @@ class SshConnection:
         return f"the connection to {self._device.name} is lost" + (f": {lines[-1]}" if lines else "")
 
     def close(self) -> None:
-        """End the processes there, and the connection."""
         atexit.unregister(self.close)
         if self.is_alive:
             try:
@@ -142,11 +136,7 @@ _lock = threading.Lock()
 
 
 def connection_to(device: Device) -> SshConnection:
-    """Return the connection to the device's machine; connect if there is none, or it was lost.
-
-    Raises:
-        UnreachableError: the machine cannot be reached, or has no Python.
-    """
+    """Return the connection to the device's machine; connect if there is none, or it was lost."""
     with _lock:
         connection = _connections.pop(device.gateway, None)
         if connection and connection.is_alive:
@@ -165,7 +155,6 @@ def connection_loss(device: Device) -> str:
 
 
 def close_all() -> None:
-    """Close all connections."""
     with _lock:
         while _connections:
             _connections.popitem()[1].close()

@@ -68,23 +68,19 @@ class Process(gateway_base.Popen2IO):
         super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Return its exit code; None while it runs."""
         with suppress(subprocess.TimeoutExpired):
             return self.popen.wait(timeout)
         return None
 
     def kill(self) -> None:
-        """Kill it."""
         self.popen.kill()
 
     def stderr_lines(self) -> list[str]:
-        """Return the non-empty lines of its stderr."""
         self._stderr.seek(0)
         return [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
 
 
 def _close(popen: subprocess.Popen[bytes]) -> None:
-    """Close the process's pipes."""
     popen.poll()
     for stream in (popen.stdin, popen.stdout):
         with suppress(OSError, ValueError):
@@ -114,9 +110,6 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
     """Start a process and make it a gateway of the group; kill it if it does not answer.
 
     Signals are held back meanwhile. SIGINT stays blocked in the process: this process handles Ctrl-C.
-
-    Raises:
-        UnreachableError: no suitable Python runs there.
     """
     specification.execmodel = specification.execmodel or group.remote_execmodel.backend
     process = watch = None
@@ -193,7 +186,6 @@ def start_error(device: Device, process: Any, failure: BaseException) -> Unreach
 
 
 def cannot_start(device: Device, reason: str) -> UnreachableError:
-    """Return the error for a gateway that does not start."""
     return UnreachableError(
         f"device {device.name}: cannot start `{device.gateway}`: {reason}",
         hint=f"fix `gateway` in its device file: mnbench devices show {device.name}",

@@ -50,8 +50,6 @@ def call_worker(
 
 
 class Worker:
-    """A worker that waits for its request, or handles it."""
-
     def __init__(self, gateway: Any, device: Device, timeout_s: float) -> None:
         self._gateway = gateway
         self._device = device
@@ -59,22 +57,14 @@ class Worker:
         self._channel = _worker(gateway, device)
 
     def send(self, message: Any) -> None:
-        """Send a message to the worker.
-
-        Raises:
-            TrialError: it has ended.
-        """
+        """Send a message to the worker."""
         try:
             self._channel.send(message)
         except OSError as failure:
             raise _exit_error(self._gateway, self._device) from failure
 
     def receive(self, expected_s: float = 0.0) -> Any:
-        """Return the worker's next message, which may take `expected_s`.
-
-        Raises:
-            RuntimeUnavailable, TrialError: it lacks the runtime, or crashed, hung or failed.
-        """
+        """Return the worker's next message, which may take `expected_s`."""
         try:
             answer = self._channel.receive(self._timeout_s + 2 * expected_s)
         except channel_timeout() as failure:
@@ -95,11 +85,7 @@ class Worker:
 
 @contextmanager
 def open_worker(device: Device, *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Generator[Worker]:
-    """Start a new process on the device, which ends with the block.
-
-    Raises:
-        UnreachableError: the device's Python cannot be started, or cannot run the worker.
-    """
+    """Start a new process on the device, which ends with the block."""
     with _open_gateway(device, {**(environment or {}), **device.environment}) as gateway:
         yield Worker(gateway, device, timeout_s)
 
@@ -112,12 +98,7 @@ def shares_files(device: Device) -> bool:
 
 
 def provide_file(device: Device, path: Path) -> str | bytes:
-    """Return what a worker gets for a file: its path here, its path there after an upload, or its content.
-
-    Raises:
-        TrialError: the device has no space for it.
-        UnreachableError: the device cannot be reached.
-    """
+    """Return what a worker gets for a file: its path here, its path there after an upload, or its content."""
     if shares_files(device):
         return str(path.resolve())
     return connection_to(device).upload(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
@@ -137,17 +118,12 @@ def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
 
 
 def _install_hint(device: Device) -> str:
-    """Return how to install the runtime."""
     prefix = "" if shares_files(device) else "on the device: "
     return prefix + (device.install_hint or f"pip install {device.runtime}")
 
 
 def _worker(gateway: Any, device: Device) -> Any:
-    """Open a channel to a worker that waits for its request.
-
-    Raises:
-        UnreachableError: the process cannot run the worker.
-    """
+    """Open a channel to a worker that waits for its request."""
     try:
         channel = gateway.remote_exec(bootstrap)
         channel.send(WORKER_PACKAGE)

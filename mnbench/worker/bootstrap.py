@@ -12,8 +12,6 @@ Sources = Dict[str, Tuple[bool, str]]
 
 
 class SourceImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """An importer of modules from their sources."""
-
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
 
@@ -24,7 +22,6 @@ class SourceImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return importlib.util.spec_from_loader(fullname, self, is_package=self.sources[fullname][0])
 
     def get_source(self, fullname: str) -> str:
-        """Return the module's source."""
         return self.sources[fullname][1]
 
 

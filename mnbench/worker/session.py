@@ -36,7 +36,6 @@ class WarmSession(NamedTuple):
 
 
 def load_runtime(request: dict[str, Any]) -> Any:
-    """Import the module of the runtime that the request names."""
     try:
         return import_module(f"{__package__}.runtimes.{request['runtime']}")
     except ImportError as failure:

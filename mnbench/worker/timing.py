@@ -94,7 +94,6 @@ def warm_up(
 
 @contextmanager
 def _no_collection() -> Generator[None, None, None]:
-    """Disable garbage collection during the block."""
     collecting = gc.isenabled()
     gc.disable()
     try:

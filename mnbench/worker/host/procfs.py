@@ -37,7 +37,6 @@ class ProcFiles:
 
 
 def not_none(values: Iterable[T | None]) -> list[T]:
-    """Return the values that are not None."""
     return [value for value in values if value is not None]
 
 

@@ -9,7 +9,6 @@ from ..session import load_runtime, unpack_arrays
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  its duration cannot be predicted
-    """Return the converted model, and how long the conversion took."""
     convert = load_runtime(request).convert
     begin_ns = time.perf_counter_ns()
     model = convert(request["model"], unpack_arrays(request["inputs"]))

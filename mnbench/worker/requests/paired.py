@@ -52,7 +52,6 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
 
 
 def pairs_per_block(pair_ns: int, *, duration_ns: int, min_pairs: int) -> int:
-    """Return the number of pairs in a block of a row."""
     return max(min_pairs, duration_ns // max(1, pair_ns))
 
 

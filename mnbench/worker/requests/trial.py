@@ -17,7 +17,6 @@ COPY_RUNS = 20
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """Measure one fresh session as `request` says."""
     bind(request["cores"])
     runtime, host, before = load_runtime(request), host_facts(), conditions()
     session, threads, session_ns, first_run_ns = open_session(runtime, request, cores=host["cores"])

@@ -76,7 +76,6 @@ class Session:
         return tensor, MNN.Tensor(array.shape, MNN.Halide_Type_Float, array.astype(np.float32), _CAFFE)
 
     def run(self) -> None:
-        """Run one inference until its outputs are complete."""
         for tensor, values in self._inputs:
             tensor.copyFrom(values)
         self._infer()
@@ -86,11 +85,9 @@ class Session:
         self._net.runSession(self._session)
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's output."""
         return [self._result.getNumpyData().copy()]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return nothing: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
@@ -130,7 +127,6 @@ class Session:
 
 
 def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  shapes stay the model's
-    """Convert the ONNX model to MNN's format."""
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.mnn"
         arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(path), "--bizCode", "mnbench"]
@@ -138,12 +134,10 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG00
 
 
 def version() -> str:
-    """Return the runtime's version."""
     return MNN.version()
 
 
 def build() -> str:
-    """Return the converter of its models: its own."""
     return f"mnnconvert {version()}"
 
 

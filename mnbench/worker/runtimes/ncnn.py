@@ -59,7 +59,6 @@ class Session:
         self._outputs: list[Any] = []
 
     def run(self) -> None:
-        """Run one inference until its outputs are complete."""
         extractor = self._net.create_extractor()
         for name, mat in self._inputs:
             extractor.input(name, mat)
@@ -70,7 +69,6 @@ class Session:
         return [np.array(mat)[np.newaxis] for mat in self._outputs]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return nothing: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
@@ -99,12 +97,10 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
 
 
 def version() -> str:
-    """Return the runtime's version."""
     return ncnn.__version__
 
 
 def build() -> str:
-    """Return the converter of its models."""
     try:
         return f"pnnx {metadata.version('pnnx')}"
     except metadata.PackageNotFoundError:

@@ -96,7 +96,6 @@ class Session:
             self._wait()
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's outputs."""
         return self._binding.copy_outputs_to_cpu()
 
     def copies(self) -> dict[str, Callable[[], object]]:
@@ -159,12 +158,10 @@ def _kernel_ns(durations_us: list[int]) -> int:
 
 
 def version() -> str:
-    """Return the runtime's version."""
     return onnxruntime.__version__
 
 
 def build() -> str:
-    """Return how it was built."""
     return onnxruntime.get_build_info().removeprefix("ORT Build Info: ")
 
 

@@ -50,15 +50,12 @@ class Session:
         self.run: Callable[[], object] = self._request.infer
 
     def outputs(self) -> list[Any]:
-        """Return the last inference's outputs."""
         return [self._request.get_output_tensor(index).data.copy() for index in range(self._count)]
 
     def copies(self) -> dict[str, Callable[[], object]]:
-        """Return nothing: it uses the CPU's memory."""
         return {}
 
     def placement(self) -> dict[str, list[str]]:
-        """Return node names by device, as OpenVINO reports them."""
         nodes: dict[str, list[str]] = {}
         devices = self._core.query_model(self._model, self._provider)
         for node in self._model.get_ordered_ops():
@@ -83,10 +80,8 @@ class Session:
 
 
 def version() -> str:
-    """Return the runtime's version."""
     return build().partition("-")[0]
 
 
 def build() -> str:
-    """Return how it was built."""
     return openvino.get_version()
