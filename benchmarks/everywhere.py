@@ -27,10 +27,11 @@ from benchmarks.interleaved import ROOT
 from benchmarks.report import report, versions
 from mnbench import families
 from mnbench.errors import MnbenchError
+from mnbench.model.equivalence import check_equivalence
 from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.model.precision import convert_precision
-from mnbench.model.simplify import check_equivalence, simplify
+from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import check_model, to_onnx
 from mnbench.network.cost import Cost, total_cost
 from mnbench.network.network import build_network

@@ -1,6 +1,5 @@
 """Whether a model on a device puts out what another, or its own definition, says."""
 
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,15 @@ from numpy.typing import NDArray
 from mnbench import atomic_files
 from mnbench.bench.benchmark import ready_device
 from mnbench.bench.request import setting_request
-from mnbench.bench.trial import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
 from mnbench.errors import BuildError, TrialError
-from mnbench.model import equivalence
 from mnbench.model.build import build_model
+from mnbench.model.equivalence import (
+    OUTPUT_TOLERANCES,
+    SELF_REFERENCE_TOLERANCE,
+    OutputDifference,
+    compare_output,
+    reference_outputs,
+)
 from mnbench.model.inputs import random_inputs
 from mnbench.model.load_inputs import load_inputs
 from mnbench.model.model import Model
@@ -33,20 +37,6 @@ Feed: TypeAlias = dict[str, NDArray[Any]]
 
 TIMEOUT_S = 120.0
 RANDOM_INPUTS = 8
-
-
-class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """One output over all inputs.
-
-    `max_abs` is the largest difference; `relative` that as a share of the standard deviation of what is expected. Both
-    are None where an output is not finite, and `relative` where what is expected is constant and the difference is not
-    nothing. `top1_agreement` is the share of inputs whose largest class is the same; None where there are no classes.
-    """
-
-    name: str
-    max_abs: float | None
-    relative: float | None
-    top1_agreement: float | None
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +101,7 @@ def verify(
     answer = call_worker(device, _request(device, path, feeds), timeout_s=TIMEOUT_S)
     result = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
     renamed = [dict(zip(random_inputs(against.proto, 0), feed.values(), strict=True)) for feed in feeds]
-    expected = [equivalence.reference_outputs(against.to_bytes(), feed, name=against.name) for feed in renamed]
+    expected = [reference_outputs(against.to_bytes(), feed, name=against.name) for feed in renamed]
     names = [output.name for output in model.proto.graph.output]
     for item, other in zip(result, expected, strict=True):
         if [array.shape for array in item] != [array.shape for array in other]:
@@ -138,21 +128,6 @@ def verify(
         runtime=f"{device.runtime} {answer['runtime_version']}",
         provider=device.provider,
         placement={provider: len(nodes) for provider, nodes in placement.items()} if placement else None,
-    )
-
-
-def compare_output(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> OutputDifference:
-    """One output for every input: (inputs, batch, …)."""
-    with np.errstate(invalid="ignore"):
-        largest = float(np.abs(expected.astype(np.float64) - actual.astype(np.float64)).max(initial=0))
-    classes = expected.ndim == 3 and expected.shape[-1] > 1
-    same = expected.argmax(-1) == actual.argmax(-1)
-    relative = equivalence.relative_difference(expected, actual)
-    return OutputDifference(
-        name=name,
-        max_abs=largest if math.isfinite(largest) else None,
-        relative=relative if math.isfinite(relative) else None,
-        top1_agreement=float(same.mean()) if classes else None,
     )
 
 

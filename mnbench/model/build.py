@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnbench.errors import FileError
+from mnbench.model.equivalence import check_equivalence
 from mnbench.model.model import OPSET, Model
 from mnbench.model.precision import convert_precision
 from mnbench.model.read_onnx import read_onnx
-from mnbench.model.simplify import check_equivalence, simplify
+from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import PretrainedWeights, check_model, to_onnx
 from mnbench.network.network import build_network
 from mnbench.network.variant import ModelSource, OnnxFile, Variant

@@ -11,9 +11,10 @@ from mnbench import families
 from mnbench.bench.aggregate import aggregate
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.trial import OUTPUT_TOLERANCES, run_trial
+from mnbench.bench.trial import run_trial
 from mnbench.errors import TrialError
 from mnbench.model.build import build_model
+from mnbench.model.equivalence import OUTPUT_TOLERANCES
 from mnbench.network.variant import Variant
 from mnbench.targets.device import read_device
 from mnbench.workspace import built_in

@@ -15,8 +15,8 @@ import pytest
 from common import misfits
 from int8 import exact_int8
 
-from mnbench.bench.verify import compare_output
 from mnbench.model import equivalence
+from mnbench.model.equivalence import compare_output
 from mnbench.model.load_inputs import CROP_SHARE, DEVIATION, MEAN, load_inputs
 
 NUMBER = (int, float)

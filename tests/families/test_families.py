@@ -15,7 +15,8 @@ from mnbench import families
 from mnbench.errors import BuildError
 from mnbench.families.shufflenet_v1 import interpolate
 from mnbench.model.build import build_model
-from mnbench.model.simplify import check_equivalence, simplify
+from mnbench.model.equivalence import check_equivalence
+from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import check_model, to_onnx
 from mnbench.network.architecture import round_to_multiple
 from mnbench.network.cost import total_cost

@@ -11,8 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mnbench.errors import BuildError, RuntimeUnavailable, SimplifyError
 from mnbench.families import read_architecture
+from mnbench.model.equivalence import check_equivalence
+from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
-from mnbench.model.simplify import check_equivalence, random_inputs, simplify
+from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import check_model, to_onnx
 from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
