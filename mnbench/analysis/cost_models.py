@@ -166,10 +166,9 @@ def _terms(records: Sequence[Record]) -> dict[str, Floats]:
     mult_adds = scaled([record.mult_adds for record in records])
     memory_access = scaled([record.memory_access_bytes for record in records])
     costs = {"mult_adds": [mult_adds], "memory_access_bytes": [memory_access], "both": [mult_adds, memory_access]}
-    bounds = [record.roofline.bound_ns for record in records if record.roofline]
-    known_bounds = [bound_ns for bound_ns in bounds if bound_ns is not None]
-    if len(known_bounds) == len(records):
-        costs["bound_ns"] = [scaled(known_bounds)]
+    bounds = [record.bound_ns for record in records if record.bound_ns is not None]
+    if len(bounds) == len(records):
+        costs["bound_ns"] = [scaled(bounds)]
     return {name: np.column_stack([np.ones(len(records)), *parts]) for name, parts in costs.items()}
 
 

@@ -66,7 +66,7 @@ class Plot:
             case "accuracy":
                 return any(record_accuracy(record) for record in records if record.latency_ns)
             case "roofline":
-                return any(record.roofline and record.roofline.bound_ns for record in records)
+                return any(record.bound_ns for record in records)
             case "layers":
                 return bool(self.find_profiles(records))
             case "distribution":

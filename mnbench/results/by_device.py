@@ -1,7 +1,6 @@
 """Tables of records with ratios, or with the devices side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from mnbench.errors import ResultsError
 from mnbench.results.columns import COLUMNS
@@ -11,8 +10,6 @@ from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT, CellValue, Column, Table
 from mnbench.units import format_significant
 
-R = TypeVar("R")
-
 VARIANT_COLUMNS = frozenset(
     {"variant", "graph", "alpha", "resolution", "precision", "batch", "params", "mult_adds", "memory_access"}
     | {"memory_access_bytes", "peak_activation_bytes", "top1", "top1_source"}
@@ -20,6 +17,14 @@ VARIANT_COLUMNS = frozenset(
 """Columns whose value depends on the variant alone, not on the device."""
 
 BY_DEVICE_COLUMNS = ("graph", "alpha", "resolution", "precision", "batch", "mult_adds", "latency_ns")
+
+RATIO_NOTE = (
+    "ratio: of medians from separate measurements; interval: the widest that both rows allow."
+    " To compare two variants, run mnbench compare"
+)
+
+RecordsByDevice = Mapping[str, Record]
+"""The records of one variant, by the label of the setting."""
 
 
 def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
@@ -49,20 +54,17 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
             f"no measured row is named {reference}",
             hint="name a variant, such as v1-a1-r224, or a row of a device, such as cpu/v1-a1-r224",
         )
-    fixed = next(iter(references.values()))
-
-    def base(record: Record) -> Record | None:
-        return fixed if device else references.get(record.setting)
+    fixed = next(iter(references.values())) if device else None
 
     def ratio(record: Record) -> float | None:
-        other = base(record)
-        if not record.latency_ns or not other or not other.latency_ns:
+        base = fixed or references.get(record.setting)
+        if not record.latency_ns or not base or not base.latency_ns:
             return None
-        return record.latency_ns.median / other.latency_ns.median
+        return record.latency_ns.median / base.latency_ns.median
 
     def interval(record: Record) -> str | None:
-        other, mine = base(record), record.latency_ns
-        theirs = other.latency_ns if other and other.id != record.id else None
+        base = fixed or references.get(record.setting)
+        mine, theirs = record.latency_ns, base.latency_ns if base and base.id != record.id else None
         if not mine or not theirs or not mine.coverage or not theirs.coverage:
             return None
         return f"{format_significant(mine.low / theirs.high)}–{format_significant(mine.high / theirs.low)}"
@@ -71,16 +73,6 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, format=format_significant),
         Column[Record](name="ratio_interval", title="interval\nof ratio", value=interval),
     ]
-
-
-RATIO_NOTE = (
-    "ratio: of medians from separate measurements; interval: the widest that both rows allow."
-    " To compare two variants, run mnbench compare"
-)
-
-
-RecordsByDevice = Mapping[str, Record]
-"""The records of one variant, by the label of the setting."""
 
 
 def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[RecordsByDevice]:
@@ -92,10 +84,8 @@ def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> T
         rows.setdefault((record.variant, record.architecture), {})[labels[record.setting]] = record
     shown: list[Column[RecordsByDevice]] = []
     for name in columns:
-        if name in VARIANT_COLUMNS:
-            shown.append(_lent(COLUMNS[name], lambda row: next(iter(row.values()))))
-        else:
-            shown += [_on(COLUMNS[name], label) for label in dict.fromkeys(labels.values())]
+        devices = [""] if name in VARIANT_COLUMNS else dict.fromkeys(labels.values())
+        shown += [_project(COLUMNS[name], label) for label in devices]
     return Table(
         columns=shown,
         rows=list(rows.values()),
@@ -104,43 +94,31 @@ def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> T
     )
 
 
-class ProjectedColumn(Column[R]):
-    """The value and text of another column, for a record that belongs to the row."""
+class ProjectedColumn(Column[RecordsByDevice]):
+    """The value and text of a column of records, for a record that belongs to the row."""
 
-    def text(self, row: R) -> str:
-        """Return the text of that column, with its marks."""
+    def text(self, row: RecordsByDevice) -> str:
         return self.format(row)
 
 
-def _lent(
-    column: Column[Record], pick: Callable[[R], Record | None], *, absent: str = ABSENT, name: str = "", title: str = ""
-) -> Column[R]:
-    def value(row: R) -> CellValue:
-        record = pick(row)
+def _project(column: Column[Record], label: str) -> Column[RecordsByDevice]:
+    """Return a column of the records with that label, or, if it is empty, of the first record of each row."""
+
+    def record_of(row: RecordsByDevice) -> Record | None:
+        return row.get(label) if label else next(iter(row.values()))
+
+    def value(row: RecordsByDevice) -> CellValue:
+        record = record_of(row)
         return column.value(record) if record else None
 
-    def text(row: R) -> str:
-        record = pick(row)
-        return column.text(record) if record else absent
+    def text(row: RecordsByDevice) -> str:
+        record = record_of(row)
+        return column.text(record) if record else ABSENT
 
-    return ProjectedColumn[R](
-        name=name or column.name,
-        title=title or column.title,
-        unit=column.unit,
-        left=column.left,
-        value=value,
-        format=text,
-    )
-
-
-def _on(column: Column[Record], label: str) -> Column[RecordsByDevice]:
-    title = column.title or column.name
-    return _lent(
-        column,
-        lambda row: row.get(label),
-        name=f"{label}.{column.name}",
-        title=f"{label}\n{title.replace(chr(10), ' ')}",
-    )
+    name, title = column.name, column.title
+    if label:
+        name, title = f"{label}.{name}", f"{label}\n" + (title or name).replace("\n", " ")
+    return ProjectedColumn(name=name, title=title, unit=column.unit, left=column.left, value=value, format=text)
 
 
 def _labels(records: Sequence[Record]) -> dict[Setting, str]:

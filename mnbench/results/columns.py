@@ -22,14 +22,13 @@ class LatencyColumn(Column[Record]):
 
 
 def _latency(name: str) -> Callable[[Record], CellValue]:
-    return lambda record: getattr(record.latency_ns, name) if record.latency_ns else None
+    return lambda record: getattr(record.latency_ns, name, None)
 
 
 def _interval(record: Record) -> str | None:
-    latency = record.latency_ns
-    if not latency:
+    if not record.latency_ns:
         return None
-    low, high = latency.interval
+    low, high = record.latency_ns.interval
     return f"{format_ms(low)}–{format_ms(high)}"
 
 
@@ -37,13 +36,8 @@ def _rate(record: Record) -> float | None:
     return rate_per_s(record.mult_adds, record.latency_ns.median) if record.latency_ns else None
 
 
-def _bound_ns(record: Record) -> int | None:
-    return record.roofline.bound_ns if record.roofline else None
-
-
 def _of_bound(record: Record) -> float | None:
-    bound_ns = _bound_ns(record)
-    return bound_ns / record.latency_ns.median if bound_ns and record.latency_ns else None
+    return record.bound_ns / record.latency_ns.median if record.bound_ns and record.latency_ns else None
 
 
 def _resolution(record: Record) -> str | None:
@@ -65,14 +59,8 @@ def record_accuracy(record: Record) -> PublishedAccuracy | None:
     )
 
 
-def _top1(record: Record) -> float | None:
-    accuracy = record_accuracy(record)
-    return accuracy.top1 if accuracy else None
-
-
-def _source(record: Record) -> str | None:
-    accuracy = record_accuracy(record)
-    return accuracy.source if accuracy else None
+def _accuracy(name: str) -> Callable[[Record], CellValue]:
+    return lambda record: getattr(record_accuracy(record), name, None)
 
 
 def _issues(record: Record) -> str | None:
@@ -106,7 +94,7 @@ COLUMNS: dict[str, Column[Record]] = {
             format=format_giga,
             drop_priority=1,
         ),
-        quantity("bound_ns", _bound_ns),
+        quantity("bound_ns"),
         Column[Record](name="of_bound", title="of\nbound", value=_of_bound, format=format_percent, drop_priority=1),
         Column[Record](name="placed", value=lambda r: r.placement.mult_adds, format=format_percent, drop_priority=1),
         quantity("first_run_ns"),
@@ -118,8 +106,8 @@ COLUMNS: dict[str, Column[Record]] = {
         quantity("copy_in_ns", lambda r: r.copies_ns.get("in")),
         quantity("copy_out_ns", lambda r: r.copies_ns.get("out")),
         Column[Record](name="difference", format="{:.1e}".format, drop_priority=1),
-        quantity("top1", _top1),
-        Column[Record](name="top1_source", title="top-1 from", value=_source, left=True),
+        quantity("top1", _accuracy("top1")),
+        Column[Record](name="top1_source", title="top-1 from", value=_accuracy("source"), left=True),
         Column[Record](name="precision", left=True),
         Column[Record](name="batch"),
         Column[Record](name="effective_runs", title="effective\nruns", format="{:,}".format),

@@ -3,33 +3,32 @@
 import subprocess
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mnbench.errors import ResultsError, first_line
 
 
-def run_git(*arguments: str, folder: Path | None = None) -> str:
+def _git(*arguments: str, folder: Path | None = None) -> bytes:
     """Run git and return its output.
 
     Raises:
         ResultsError: git is not installed, or fails.
     """
     try:
-        done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, cwd=folder)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], check=True, capture_output=True, cwd=folder)  # noqa: S603, S607
     except FileNotFoundError as failure:
         raise ResultsError("git is not installed", hint="install git: revisions need it") from failure
     except subprocess.CalledProcessError as failure:
-        raise ResultsError(
-            f"git {arguments[0]}: {first_line(Exception(failure.stderr))}", hint="name a revision of this repository"
-        ) from failure
+        reason = first_line(Exception(failure.stderr.decode(errors="replace")))
+        raise ResultsError(f"git {arguments[0]}: {reason}", hint="name a revision of this repository") from failure
     return done.stdout
 
 
 def checked_out_commit() -> str:
     """Return the checked-out commit in twelve digits, or an empty string if there is none."""
     try:
-        return run_git("rev-parse", "--short=12", "HEAD").strip()
+        return _git("rev-parse", "--short=12", "HEAD").decode().strip()
     except ResultsError:
         return ""
 
@@ -40,7 +39,7 @@ def path_in_repository() -> str:
     Raises:
         ResultsError: the folder is not in a repository.
     """
-    return run_git("rev-parse", "--show-prefix").strip()
+    return _git("rev-parse", "--show-prefix").decode().strip()
 
 
 @contextmanager
@@ -53,32 +52,24 @@ def checkout_revision(ref: str) -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         tree = Path(folder) / "tree"
         # A name that begins with a dash would be an option.
-        run_git("worktree", "add", "--detach", "--end-of-options", str(tree), ref)
+        _git("worktree", "add", "--detach", "--end-of-options", str(tree), ref)
         try:
             yield tree
         finally:
-            subprocess.run(  # noqa: S603
-                ["git", "worktree", "remove", "--force", str(tree)],  # noqa: S607
-                check=False,
-                capture_output=True,
-            )
+            with suppress(ResultsError):
+                _git("worktree", "remove", "--force", str(tree))
 
 
 def file_history(path: Path) -> Sequence[tuple[str, bytes]]:
-    """Return each commit that changes the file, in twelve digits, with its bytes, oldest first; none without git."""
-    try:
-        commits = run_git("log", "--format=%H", "--reverse", "--", path.name, folder=path.parent).split()
-        return [(commit[:12], _at(commit, path)) for commit in commits]
-    except ResultsError:
-        return []
+    """Return each commit that changes the file, in twelve digits, with its bytes, oldest first; none without git.
 
-
-def _at(commit: str, path: Path) -> bytes:
-    """Return the file in a commit; no bytes if the commit deletes it."""
-    done = subprocess.run(  # noqa: S603
-        ["git", "show", f"{commit}:./{path.name}"],  # noqa: S607
-        check=False,
-        capture_output=True,
-        cwd=path.parent,
-    )
-    return b"" if done.returncode else done.stdout
+    There are no bytes in a commit that deletes the file.
+    """
+    history: list[tuple[str, bytes]] = []
+    with suppress(ResultsError):
+        for commit in _git("log", "--format=%H", "--reverse", "--", path.name, folder=path.parent).decode().split():
+            data = b""
+            with suppress(ResultsError):
+                data = _git("show", f"{commit}:./{path.name}", folder=path.parent)
+            history.append((commit[:12], data))
+    return history

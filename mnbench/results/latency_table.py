@@ -10,23 +10,9 @@ MAX_LINES_PER_ISSUE = 3
 """An issue of more rows than these is one line."""
 
 DEFAULT_COLUMNS = (
-    "graph",
-    "device",
-    "alpha",
-    "resolution",
-    "precision",
-    "batch",
-    "threads",
-    "params",
-    "mult_adds",
-    "memory_access_bytes",
-    "latency_ns",
-    "interval_ns",
-    "p10_ns",
-    "p90_ns",
-    "mult_adds_per_s",
-    "placed",
-    "difference",
+    *("graph", "device", "alpha", "resolution", "precision", "batch", "threads"),
+    *("params", "mult_adds", "memory_access_bytes"),
+    *("latency_ns", "interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s", "placed", "difference"),
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it shows how close the latency is to the bound."""
 
@@ -42,13 +28,19 @@ def newest_records(records: Iterable[Record]) -> list[Record]:
 
     Sorted by device, graph, falling α and falling resolution.
     """
+
+    def table_order(record: Record) -> tuple[object, ...]:
+        height, width = record.resolution or (0, 0)
+        graph = record.architecture or record.variant
+        return record.device, graph, -(record.alpha or 0), -height * width, record.measured_at
+
     newest = {record.key: record for record in records}
-    return sorted(newest.values(), key=_table_order)
+    return sorted(newest.values(), key=table_order)
 
 
 def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Record]:
     """Return the table that a run ends with: the settings in its title, the meaning of the figures in its notes."""
-    better = {"mult_adds_per_s": "of_bound"} if _bounded(records) else {}
+    better = {"mult_adds_per_s": "of_bound"} if any(record.bound_ns for record in records) else {}
     columns = columns or [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
     settings = dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated)
     return Table(
@@ -62,11 +54,11 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
 def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     """Return notes on the meaning of the figures in these columns, and on their issues."""
     notes: list[str] = []
-    measured = [record for record in records if record.latency_ns]
-    notes += _meaning([record for record in measured if record.processes > 1])
-    if any(record.processes == 1 for record in measured):
+    if repeated := [record for record in records if record.latency_ns and record.processes > 1]:
+        notes.append(_meaning(repeated))
+    if any(record.latency_ns and record.processes == 1 for record in records):
         notes.append("latency: median of one process, without an interval")
-    if {"bound_ns", "of_bound"} & set(columns) and _bounded(records):
+    if {"bound_ns", "of_bound"} & set(columns) and any(record.bound_ns for record in records):
         notes.append(
             "bound: the time for its Mult-Adds, or for moving its weights, input and output, at this host's best rates"
         )
@@ -82,22 +74,17 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     return notes + _advice(records)
 
 
-def _bounded(records: Iterable[Record]) -> bool:
-    return any(record.roofline and record.roofline.bound_ns for record in records)
-
-
-def _meaning(records: Sequence[Record]) -> list[str]:
+def _meaning(records: Sequence[Record]) -> str:
     """Return the note on the latencies of cases with several processes."""
-    if not records:
-        return []
     fewest, most = min(record.processes for record in records), max(record.processes for record in records)
     processes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    least = min(record.latency_ns.coverage for record in records if record.latency_ns)
-    drifts = [bool(record.latency_ns.low_with_drift) for record in records if record.latency_ns]
+    latencies = [record.latency_ns for record in records if record.latency_ns]
+    drifts = [latency.low_with_drift is not None for latency in latencies]
     validity = "for this host in any hour, by its calibrated drift" if all(drifts) else "for this host during this run"
-    validity += ", in any hour if its drift was calibrated" if any(drifts) and not all(drifts) else ""
-    interval = f"interval: at least {least:.1%} confidence {validity}"
-    return [f"latency: median over {processes} processes; {interval}. p10, p90: of all runs"]
+    if any(drifts) and not all(drifts):
+        validity += ", in any hour if its drift was calibrated"
+    interval = f"interval: at least {min(latency.coverage for latency in latencies):.1%} confidence {validity}"
+    return f"latency: median over {processes} processes; {interval}. p10, p90: of all runs"
 
 
 def _advice(records: Sequence[Record]) -> list[str]:
@@ -111,24 +98,20 @@ def _advice(records: Sequence[Record]) -> list[str]:
         mark = "·" if affected[0][1].minor else "≈" if name == "imprecise" else "!"
         if len(affected) <= MAX_LINES_PER_ISSUE:
             lines += [f"{mark} {_who(record, records)} is {name}: {issue.advice}" for record, issue in affected]
-        else:
-            record, issue = max(affected, key=_imprecision) if name == "imprecise" else affected[0]
-            example = "the worst is" if name == "imprecise" else "such as"
-            lines.append(f"{mark} {len(affected)} rows are {name}, {example} {_who(record, records)}: {issue.advice}")
+            continue
+        record, issue = affected[0]
+        example = "such as"
+        if name == "imprecise":
+            record, issue = max(affected, key=lambda pair: pair[0].latency_ns.precision if pair[0].latency_ns else 0)
+            example = "the worst is"
+        lines.append(f"{mark} {len(affected)} rows are {name}, {example} {_who(record, records)}: {issue.advice}")
     return lines
-
-
-def _imprecision(affected: tuple[Record, Issue]) -> float:
-    return affected[0].latency_ns.precision if affected[0].latency_ns else 0.0
 
 
 def _who(record: Record, records: Sequence[Record]) -> str:
     """Return the variant, and its device if there are several."""
-    return (
-        record.variant
-        if all(other.device == record.device for other in records)
-        else f"{record.variant} on {record.device}"
-    )
+    several = any(other.device != record.device for other in records)
+    return f"{record.variant} on {record.device}" if several else record.variant
 
 
 def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
@@ -160,14 +143,3 @@ def setting_label(record: Record) -> str:
     gpu = f"{record.gpu['name']}, " if record.gpu else ""
     host = f"{gpu}{emulated}{record.host.get('cpu')}, {record.host.get('cores')} cores"
     return f"{record.device}: {record.runtime.name} {record.runtime.version} {record.provider}, {threads}, {host}"
-
-
-def _table_order(record: Record) -> tuple[object, ...]:
-    height, width = record.resolution or (0, 0)
-    return (
-        record.device,
-        record.architecture or record.variant,
-        -(record.alpha or 0),
-        -height * width,
-        record.measured_at,
-    )

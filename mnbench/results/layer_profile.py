@@ -1,12 +1,16 @@
 """Layer profiles: the time of each layer, stored with the raw results of its run."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.network.cost_tables import fraction, fraction_column
 from mnbench.results.store import RunFolder
+from mnbench.tables.table import Column, Table
+from mnbench.units import format_giga, format_ms, format_percent, format_us, rate_per_s
 
 PROFILE_SUFFIX = ".profile.json"
 
@@ -39,6 +43,10 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     def duration_ns(self) -> int | None:
         """The time of its kernels together."""
         return sum(node.duration_ns for node in self.nodes) if self.nodes else None
+
+    @property
+    def mult_adds_per_s(self) -> float | None:
+        return rate_per_s(self.mult_adds, self.duration_ns) if self.mult_adds and self.duration_ns else None
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -89,12 +97,85 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
     def assigned_share(self) -> float:
         """The share of the kernels' time that is assigned to layers."""
         assigned_ns = sum(part.duration_ns or 0 for part in self.parts if not part.added)
-        return assigned_ns / self.kernels_ns if self.kernels_ns else 0.0
+        return fraction(assigned_ns, self.kernels_ns)
 
     @property
     def coverage(self) -> float | None:
         """The kernels' time as a share of the latency."""
         return self.kernels_ns / self.latency_ns if self.latency_ns else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON: each type and each layer with its share of the time."""
+        names = ("type", "added", "duration_ns", "params", "mult_adds", "memory_access_bytes", "providers")
+
+        def values(part: LayerTime) -> dict[str, Any]:
+            share = fraction(part.duration_ns or 0, self.kernels_ns)
+            return {"time_share": share, **{name: getattr(part, name) for name in names}}
+
+        facts = msgspec.structs.asdict(self)
+        del facts["parts"]
+        return {
+            **facts,
+            "kernels_ns": self.kernels_ns,
+            "assigned_share": self.assigned_share,
+            "coverage": self.coverage,
+            "types": [values(part) for part in self.times_by_type],
+            "layers": [values(part) | {"scope": part.scope, "nodes": part.nodes} for part in self.parts],
+        }
+
+    def table(self, by: Literal["type", "layer"]) -> Table[LayerTime]:
+        """Return a table with a row for each layer type, the longest first, or for each layer in order."""
+
+        def label(part: LayerTime) -> str:
+            return f"+ {part.type}" if part.added else part.scope
+
+        def time_share(part: LayerTime) -> float | None:
+            return None if part.duration_ns is None else fraction(part.duration_ns, self.kernels_ns)
+
+        def share_column(name: str, title: str) -> Column[LayerTime]:
+            whole = sum(getattr(part, name) for part in self.parts)
+            return fraction_column(
+                name, title, lambda part: None if part.added else fraction(getattr(part, name), whole)
+            )
+
+        def providers(part: LayerTime) -> str | None:
+            return ", ".join(name.removesuffix("ExecutionProvider") for name in part.providers) or None
+
+        columns: list[Column[LayerTime]] = [
+            Column(name="duration_ns", title="time", unit="µs", format=format_us),
+            fraction_column("time", "time", time_share),
+            share_column("mult_adds", "Mult-Adds"),
+            share_column("memory_access_bytes", "memory\naccess"),
+            share_column("params", "params"),
+            Column(name="mult_adds_per_s", title="Mult-Adds\nper s", unit="10⁹", format=format_giga, drop_priority=1),
+            Column(name="provider", value=providers, left=True, drop_priority=1),
+        ]
+        if by == "type":
+            parts, grouping = self.times_by_type, "by layer type"
+            columns.insert(0, Column(name="type", value=label, left=True))
+        else:
+            parts, grouping = self.parts, "layer by layer"
+            columns.insert(0, Column(name="scope", value=label, left=True))
+            columns.insert(1, Column(name="type", left=True, drop_priority=2))
+        return Table(
+            columns=columns,
+            rows=[part for part in parts if part.nodes or part.mult_adds or part.memory_access_bytes],
+            title=f"{self.variant} on {self.device}, {grouping}: {self.runtime}, threads: {self.threads}",
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> list[str]:
+        kernels = f"time: of the kernels, {format_ms(self.kernels_ns)} ms a run"
+        if self.coverage is not None and self.latency_ns is not None:
+            kernels += f", {format_percent(self.coverage)} of the latency of {format_ms(self.latency_ns)} ms"
+        within = [part.type for part in self.times_by_type if not part.nodes and not part.added]
+        notes = [f"{kernels}; measured in a separate process, because profiling slows a model down"]
+        if self.assigned_share < 1:
+            added = format_percent(1 - self.assigned_share)
+            notes.append(f"+ nodes that the runtime adds to convert tensors: {added} of the time")
+        if within:
+            notes.append(f"computed within other layers, or not at all: {', '.join(within)}")
+        return notes
 
 
 def save_profile(run: RunFolder, profile: LayerProfile) -> None:

@@ -36,6 +36,9 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool
     fit: Fit
 
+    def value(self, best: Criterion) -> float:
+        return self.params if best == "params" else self.top1 or 0.0
+
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
     """The candidates of a device, the best first: of the highest published `top1`, or of the most `params`.
@@ -76,8 +79,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
             Column[PickCandidate](name="source", title="top-1 from", left=True, drop_priority=3),
         ]
         if several:
-            columns.append(quantity("threads"))
-            columns.append(Column[PickCandidate](name="runtime", left=True, drop_priority=1))
+            columns += [quantity("threads"), Column[PickCandidate](name="runtime", left=True, drop_priority=1)]
         size = f" and {millions_formatter(1)(self.max_bytes)} MB" if self.max_bytes else ""
         title = f"{self.device}: at most {format_ms(self.budget_ns)} ms{size}"
         return Table(columns=columns, rows=self.candidates, title=title, notes=self._notes())
@@ -90,18 +92,18 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 
     def _notes(self) -> list[str]:
         picked, notes = self.picked, list[str]()
-        best, better_word = ("most accurate", "more accurate") if self.best == "top1" else ("largest", "larger")
         if picked is None:
             notes.append("no measured variant fits")
         else:
+            if self.best == "top1":
+                best, better_word, value = "most accurate", "more accurate", f"{picked.top1:.1f} %"
+            else:
+                best, better_word, value = "largest", "larger", f"{millions_formatter(2)(picked.params)} M params"
             fitting = sum(candidate.fit in ("fits", "picked") for candidate in self.candidates)
-            value = (
-                f"{picked.top1:.1f} %" if self.best == "top1" else f"{millions_formatter(2)(picked.params)} M params"
-            )
             summary = f"{picked.variant}: {value} in {format_ms(picked.latency_ns)} ms"
             notes.append(f"{summary}, the {best} of {fitting} that fit")
             better = [
-                candidate for candidate in self.candidates if _value(candidate, self.best) > _value(picked, self.best)
+                candidate for candidate in self.candidates if candidate.value(self.best) > picked.value(self.best)
             ]
             if better:
                 least = min(better, key=lambda candidate: candidate.high_ns)
@@ -137,7 +139,7 @@ def _pick(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int
     unknown = dict.fromkeys(candidate.variant for candidate in candidates if candidate.top1 is None)
     if best == "top1":
         candidates = [candidate for candidate in candidates if candidate.top1 is not None]
-    candidates.sort(key=lambda candidate: (-_value(candidate, best), candidate.latency_ns))
+    candidates.sort(key=lambda candidate: (-candidate.value(best), candidate.latency_ns))
     index = next((index for index, candidate in enumerate(candidates) if candidate.fit == "fits"), None)
     if index is not None:
         candidates[index] = msgspec.structs.replace(candidates[index], fit="picked")
@@ -149,10 +151,6 @@ def _pick(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int
         candidates=tuple(candidates),
         unknown=tuple(unknown),
     )
-
-
-def _value(candidate: PickCandidate, best: Criterion) -> float:
-    return candidate.params if best == "params" else candidate.top1 or 0.0
 
 
 def _candidate(record: Record, budget_ns: int, max_bytes: int | None) -> PickCandidate:

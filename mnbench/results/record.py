@@ -147,8 +147,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def emulated(self) -> bool:
-        """Whether the processor was emulated."""
         return bool(self.host.get("emulated"))
+
+    @property
+    def bound_ns(self) -> int | None:
+        """The roofline's lower bound of the latency, if it is known."""
+        return self.roofline.bound_ns if self.roofline else None
 
     @property
     def setting(self) -> Setting:

@@ -10,7 +10,7 @@ from mnbench.results.columns import COLUMNS
 from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.pick import Criterion, Pick, pick
 from mnbench.results.record import Record
-from mnbench.results.selection import Condition, parse_column_name, sort_records
+from mnbench.results.selection import Condition, parse_column_name, read_records, sort_records
 from mnbench.results.store import ResultsFile
 from mnbench.tables.data_frame import to_data_frame
 from mnbench.tables.table import Table
@@ -142,9 +142,10 @@ class Results(Sequence[Record]):
         if by_device:
             return table_by_device(self.records, columns)
         table = latency_table(self.records, columns)
-        if ratio_to is None:
-            return table
-        return table.with_columns([*table.columns, *ratio_columns(self.records, ratio_to)], [*table.notes, RATIO_NOTE])
+        if ratio_to is not None:
+            ratios = ratio_columns(self.records, ratio_to)
+            table = table.with_columns([*table.columns, *ratios], [*table.notes, RATIO_NOTE])
+        return table
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return a dictionary for each record, with all columns in base units."""
@@ -189,26 +190,7 @@ def load_results(
         ResultsError: there are no results, or they cannot be read.
     """
     path = Path(path)
-    devices = [device] if isinstance(device, str) else list(device or ())
-    if path.suffix == ".jsonl":
-        if not path.exists():
-            raise ResultsError(f"{path}: there is no such file", hint="measure some: mnbench run v1")
-        records = [
-            record
-            for record in ResultsFile(path.parent, path.stem).read_records()
-            if not devices or record.device in devices
-        ]
-    else:
-        known = sorted(file.stem for file in path.glob("*.jsonl"))
-        for name in devices:
-            if name not in known:
-                raise ResultsError(
-                    f"{path}: holds no results of device {name}",
-                    hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {name}",
-                )
-        records = [record for name in devices or known for record in ResultsFile(path, name).read_records()]
-    if not records:
-        raise ResultsError(f"{path}: holds no results yet", hint="measure some: mnbench run v1")
+    records = read_records(path, [device] if isinstance(device, str) else list(device or ()))
     folder = path.parent if path.suffix == ".jsonl" else path
     return Results(newest_records(records) if newest else records, folder=folder)
 

@@ -72,6 +72,10 @@ class Condition:
                 ) from None
         return cls(name, sign, value)
 
+    def __str__(self) -> str:
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        return f"{self.column}{self.operator}{value}"
+
     def matches(self, record: Record) -> bool:
         """Return whether a record meets the condition."""
         value = COLUMNS[self.column].value(record)
@@ -89,27 +93,36 @@ def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Con
     Raises:
         ResultsError: there are no such records, or the results cannot be read.
     """
-    known = sorted(path.stem for path in results.glob("*.jsonl"))
-    for device in devices:
-        if device not in known:
-            raise ResultsError(
-                f"{results}: holds no results of device {device}",
-                hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {device}",
-            )
-    records = newest_records(
-        record for device in devices or known for record in ResultsFile(results, device).read_records()
-    )
-    if not records:
-        raise ResultsError(f"{results}: holds no results yet", hint="measure some: mnbench run v1")
+    records = newest_records(read_records(results, devices))
     for condition in conditions:
         records = [record for record in records if condition.matches(record)]
         if not records:
-            condition_text = (
-                f"{condition.column}{condition.operator}{condition.value:g}"
-                if isinstance(condition.value, float)
-                else f"{condition.column}{condition.operator}{condition.value}"
-            )
-            raise ResultsError(f"{results}: no row has {condition_text}", hint="see what there is: mnbench table")
+            raise ResultsError(f"{results}: no row has {condition}", hint="see what there is: mnbench table")
+    return records
+
+
+def read_records(path: Path, devices: Sequence[str]) -> list[Record]:
+    """Return all records of a results folder or of one .jsonl file, of these devices or of all.
+
+    Raises:
+        ResultsError: there are none, or they cannot be read.
+    """
+    if path.suffix == ".jsonl":
+        if not path.exists():
+            raise ResultsError(f"{path}: there is no such file", hint="measure some: mnbench run v1")
+        stored = ResultsFile(path.parent, path.stem).read_records()
+        records = [record for record in stored if not devices or record.device in devices]
+    else:
+        known = sorted(file.stem for file in path.glob("*.jsonl"))
+        for device in devices:
+            if device not in known:
+                raise ResultsError(
+                    f"{path}: holds no results of device {device}",
+                    hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {device}",
+                )
+        records = [record for device in devices or known for record in ResultsFile(path, device).read_records()]
+    if not records:
+        raise ResultsError(f"{path}: holds no results yet", hint="measure some: mnbench run v1")
     return records
 
 
@@ -120,12 +133,8 @@ def sort_records(records: Iterable[Record], keys: Sequence[str]) -> list[Record]
     """
     result = list(records)
     for key in reversed(keys):
-        value = COLUMNS[key.removeprefix("-")].value
-        descending = key.startswith("-")
-
-        def rank(record: Record, value: Any = value, descending: bool = descending) -> tuple[bool, Any]:  # noqa: FBT001
-            shown = value(record)
-            return (shown is None) != descending, 0 if shown is None else shown
-
-        result.sort(key=rank, reverse=descending)
+        value: Callable[[Record], Any] = COLUMNS[key.removeprefix("-")].value
+        unknown = [record for record in result if value(record) is None]
+        known = [record for record in result if value(record) is not None]
+        result = sorted(known, key=value, reverse=key.startswith("-")) + unknown
     return result

@@ -20,8 +20,8 @@ from mnbench import atomic_files
 from mnbench.errors import ResultsError
 from mnbench.results.npz_archive import read_archive, write_archive
 from mnbench.results.record import SCHEMA, Record
-from mnbench.results.record_variant import upgrade
 from mnbench.results.trial_result import TrialResult
+from mnbench.results.upgrade import upgrade
 
 ARGUMENTS = "arguments.json"
 
@@ -111,8 +111,9 @@ def parse_records(path: Path, data: bytes) -> list[Record]:
         ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
     """
     *lines, last = data.split(b"\n")
-    numbered = enumerate([*lines, *_whole(last)], 1)
-    return upgrade(_record(path, number, line) for number, line in numbered if line.strip())
+    if _is_record(last):
+        lines.append(last)
+    return upgrade(_record(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def last_unfinished_arguments(results: Path) -> list[str]:
@@ -224,8 +225,9 @@ def _append(path: Path, line: bytes) -> None:
     try:
         size = os.fstat(file).st_size
         last = os.pread(file, size, 0).rpartition(b"\n")[2]
-        start = size if not last or _whole(last) else size - len(last)
-        data = b"\n" + line if start == size and last else line
+        complete = _is_record(last)
+        start = size if complete else size - len(last)
+        data = b"\n" + line if complete else line
         try:
             _write(file, data, start)
             os.ftruncate(file, start + len(data))
@@ -244,13 +246,13 @@ def _write(file: int, data: bytes, start: int) -> None:
         data, start = data[written:], start + written
 
 
-def _whole(line: bytes) -> list[bytes]:
-    """Return the line in a list if it is a complete record without a line end, or else an empty list."""
+def _is_record(line: bytes) -> bool:
+    """Return whether the line, which has no line end, is a complete record."""
     try:
         msgspec.json.decode(line, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    return [line]
+        return False
+    return True
 
 
 def _record(path: Path, number: int, line: bytes) -> Record:

@@ -22,7 +22,6 @@ from mnbench.model.build import build_model
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.variant import Variant
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
-from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
 from mnbench.targets.device import read_device
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.worker.runtimes.onnxruntime import kernels
@@ -195,7 +194,7 @@ LAYERS = st.lists(st.sampled_from(["conv", "relu", "hard_swish", "add"]), max_si
 def test_nothing_is_lost(nodes, layers):
     """Each node is in one part, each layer is one part, in order; shares of parts and of types sum to 1."""
     profile = make_profile(layers, nodes)
-    payload = layer_profile_to_dict(profile)
+    payload = profile.to_dict()
 
     assert [layer.scope for layer in layers] == [part.scope for part in profile.parts if not part.added]
     assert sorted(map(repr, nodes)) == sorted(repr(kernel) for part in profile.parts for kernel in part.nodes)
@@ -247,7 +246,7 @@ def test_types_stand_by_time_with_their_shares():
     layers = chain("conv", "relu", "conv", "add")
     nodes = [node("relu1_nchwc", duration_ns=1000), node("ReorderOutput", "ReorderOutput", 2000)]
     nodes.append(node("conv2", duration_ns=5000))
-    table = layer_profile_table(make_profile(layers, nodes), "type")
+    table = make_profile(layers, nodes).table("type")
     rows = [[column.text(row) for column in table.columns] for row in table.rows]
 
     assert ["Conv 1×1", "6.0", "75.00%", "100.00%", "75.00%", "100.00%"] == rows[0][:6]
@@ -262,7 +261,7 @@ def test_types_stand_by_time_with_their_shares():
 def test_layers_stand_in_order_with_what_follows_them():
     """Layer by layer, what the runtime added stands behind the layer that it follows, with its provider."""
     nodes = [node("conv0"), node("ReorderOutput", "ReorderOutput"), node("conv2", provider="CUDAExecutionProvider")]
-    table = layer_profile_table(make_profile(chain("conv", "relu", "conv"), nodes), "layer")
+    table = make_profile(chain("conv", "relu", "conv"), nodes).table("layer")
     rows = [(table.columns[0].text(row), table.columns[-1].text(row)) for row in table.rows]
 
     assert [("conv0", "CPU"), ("+ ReorderOutput", "CPU"), ("conv2", "CUDA")] == rows
@@ -273,7 +272,7 @@ def test_a_profile_without_latency_or_time_has_no_shares():
     profile = make_profile(chain("conv"), [], latency_ns=None)
 
     assert (0, 0.0, None) == (profile.kernels_ns, profile.assigned_share, profile.coverage)
-    assert "latency" not in layer_profile_table(profile, "type").notes[0]
+    assert "latency" not in profile.table("type").notes[0]
 
 
 @pytest.mark.slow

@@ -32,8 +32,6 @@ def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results:
             )
     if not profiles:
         raise ResultsError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
-    from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
-
     chosen = [profile for profile in profiles if not variants or profile.variant in variants]
-    data = {"profiles": [layer_profile_to_dict(profile) for profile in chosen]}
-    emit((layer_profile_table(profile, by) for profile in chosen), output, data)
+    data = {"profiles": [profile.to_dict() for profile in chosen]}
+    emit((profile.table(by) for profile in chosen), output, data)

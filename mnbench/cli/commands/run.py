@@ -186,12 +186,11 @@ def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:
     """Print the records and where they are stored; fail if a device was skipped or a case has no latency."""
     if outcome.runs:
         from mnbench.results.latency_table import latency_table
-        from mnbench.results.layer_profile_table import layer_profile_table, layer_profile_to_dict
 
         data: dict[str, Any] = {"records": outcome.records}
         if profiled:
-            data["profiles"] = [layer_profile_to_dict(profile) for profile in outcome.profiles]
-        profiles = (layer_profile_table(profile, "type") for profile in outcome.profiles)
+            data["profiles"] = [profile.to_dict() for profile in outcome.profiles]
+        profiles = (profile.table("type") for profile in outcome.profiles)
         emit([latency_table(outcome.records), *profiles], output, data)
     for results_file in outcome.results_files:
         click.echo(f"kept in {results_file.path}", err=True)
