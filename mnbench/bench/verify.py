@@ -22,8 +22,7 @@ from mnbench.model.equivalence import (
     compare_output,
     reference_outputs,
 )
-from mnbench.model.inputs import random_inputs
-from mnbench.model.load_inputs import load_inputs
+from mnbench.model.inputs import load_inputs, random_inputs
 from mnbench.model.model import Model
 from mnbench.network.variant import ModelSource, Precision, Variant
 from mnbench.progress import OnProgress

@@ -17,7 +17,7 @@ from int8 import exact_int8
 
 from mnbench.model import equivalence
 from mnbench.model.equivalence import compare_output
-from mnbench.model.load_inputs import CROP_SHARE, DEVIATION, MEAN, load_inputs
+from mnbench.model.inputs import CROP_SHARE, DEVIATION, MEAN, load_inputs
 
 NUMBER = (int, float)
 CONTRACT = {
@@ -285,4 +285,4 @@ def test_without_pillow_an_image_is_refused(workspace, invoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     (workspace / "image.png").write_bytes(png(np.zeros((40, 40, 3), np.uint8)))
 
-    assert "Hint: pip install pillow" in invoke("verify", SMALL, "--input", "image.png").stderr
+    assert 'Hint: pip install ".[images]"' in invoke("verify", SMALL, "--input", "image.png").stderr
