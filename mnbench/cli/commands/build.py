@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="Trained weights, .safetensors or .npz, with torchvision's, timm's or Megvii's names.",
+    help="Trained weights, a .safetensors file with torchvision's, timm's or Megvii's names.",
 )
 @click.option(
     "--bn-epsilon",

@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, FileError, first_line
 
-MAX_HEADER_BYTES = 16 * 2**20
-"""Of a .safetensors file; one of 300 tensors takes 40 KB."""
+SUFFIX = ".safetensors"
 
 LENGTH_BYTES = 8
+"""Of the number at the start of a .safetensors file that gives its header's length."""
+
+MAX_HEADER_BYTES = 16 * 2**20
+"""The header of a file with 300 tensors takes 40 KB."""
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 
@@ -37,11 +36,10 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The tensors of a file by name, and how to read one: names without the `module.` that training on GPUs adds."""
+    """The tensors of a file by name, without the prefix `module.` that training on several GPUs adds."""
 
     path: Path
     tensors: Mapping[str, TensorInfo]
-    read_all: Callable[[Iterable[str]], list[NDArray[Any]]]
     prefix: str = ""
 
     def read(self, names: Iterable[str]) -> list[NDArray[Any]]:
@@ -50,57 +48,66 @@ class Checkpoint:
         Raises:
             BuildError: the file is damaged.
         """
-        return self.read_all([self.prefix + name for name in names])
+        import safetensors  # noqa: PLC0415  only here
+
+        library: Any = safetensors
+        try:
+            with library.safe_open(self.path, framework="numpy") as file:
+                return [file.get_tensor(self.prefix + name) for name in names]
+        except (library.SafetensorError, OSError) as failure:
+            _refuse(self.path, first_line(failure))
 
     def sha256(self) -> str:
-        """Return the file's hash."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Look into a .safetensors or .npz file.
+    """Read the names, shapes and types of a .safetensors file's tensors.
 
     Raises:
         FileError: it cannot be read.
         BuildError: it is no such file, or damaged, or a pickle, which would run what is in it.
     """
-    readers = {".safetensors": (_look_into_safetensors, _read_safetensors), ".npz": (_look_into_npz, _read_npz)}
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise BuildError(f"{path}: is a pickle, which can run anything when it is read", hint=conversion_command(path))
-    if suffix not in readers:
-        raise BuildError(f"{path}: is neither .safetensors nor .npz", hint="convert the weights to one of them")
-    look, read = readers[suffix]
+    if suffix != SUFFIX:
+        raise BuildError(f"{path}: is not a {SUFFIX} file", hint=f"convert the weights: {conversion_command(path)}")
     try:
-        tensors = look(path)
+        tensors = _tensor_infos(path)
     except OSError as failure:
         raise FileError(
             f"{path}: cannot be read ({failure.strerror or first_line(failure)})", hint="name a file that you can read"
         ) from failure
     prefix = "module." if tensors and all(name.startswith("module.") for name in tensors) else ""
-    bare = {name.removeprefix(prefix): held for name, held in tensors.items()}
-    return Checkpoint(path=path, tensors=bare, read_all=partial(read, path), prefix=prefix)
+    bare = {name.removeprefix(prefix): info for name, info in tensors.items()}
+    return Checkpoint(path=path, tensors=bare, prefix=prefix)
 
 
 def conversion_command(path: Path) -> str:
-    """Return the command that converts a pickle to a .safetensors file."""
+    """Return the command that converts a pickle or an .npz file to a .safetensors file."""
+    target = path.parent / f"{path.stem}{SUFFIX}"
+    if path.suffix.lower() in PICKLES:
+        return (
+            'python -c "import torch; from safetensors.torch import save_file; '
+            f"d = torch.load('{path}', map_location='cpu', weights_only=True); "
+            f"save_file(d.get('state_dict', d), '{target}')\""
+        )
     return (
-        'python -c "import torch; from safetensors.torch import save_file; '
-        f"d = torch.load('{path}', map_location='cpu', weights_only=True); "
-        f"save_file(d.get('state_dict', d), '{path.with_suffix('.safetensors')}')\""
+        'python -c "import numpy as np, safetensors.numpy; '
+        f"safetensors.numpy.save_file(dict(np.load('{path}')), '{target}')\""
     )
 
 
-def _look_into_safetensors(path: Path) -> dict[str, TensorInfo]:
+def _tensor_infos(path: Path) -> dict[str, TensorInfo]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if length > MAX_HEADER_BYTES:
             _refuse(path, f"its header claims {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
         header = file.read(length)
     try:
-        # The library keeps the last of two tensors of one name.
-        json.loads(header, object_pairs_hook=partial(_once, path))
+        json.loads(header, object_pairs_hook=partial(_refuse_repeated_names, path))
     except (ValueError, RecursionError) as failure:
         _refuse(path, f"its header is none ({first_line(failure)})")
     import safetensors  # noqa: PLC0415  only here
@@ -114,59 +121,11 @@ def _look_into_safetensors(path: Path) -> dict[str, TensorInfo]:
         _refuse(path, first_line(failure))
 
 
-def _read_safetensors(path: Path, names: Iterable[str]) -> list[NDArray[Any]]:
-    import safetensors  # noqa: PLC0415  only here
-
-    library: Any = safetensors
-    try:
-        with library.safe_open(path, framework="numpy") as file:
-            return [file.get_tensor(name) for name in names]
-    except (library.SafetensorError, OSError) as failure:
-        _refuse(path, first_line(failure))
-
-
-def _look_into_npz(path: Path) -> dict[str, TensorInfo]:
-    path.stat()  # zipfile takes what is missing for what is no zip file
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = _once(path, [(name, None) for name in archive.namelist()])
-            return {name.removesuffix(".npy"): _header(archive, name) for name in entries}
-    except (*_DAMAGE, NotImplementedError) as failure:
-        _refuse(path, first_line(failure))
-
-
-def _header(archive: zipfile.ZipFile, name: str) -> TensorInfo:
-    with archive.open(name) as member:
-        version = npy.read_magic(member)
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-        if read is None:
-            raise ValueError(f"{name} is of version {version}")
-        shape, _, dtype = read(member)
-        return TensorInfo(shape, {kind: short for short, kind in FLOAT_DTYPES.items()}.get(dtype.name, dtype.name))
-
-
-def _read_npz(path: Path, names: Iterable[str]) -> list[NDArray[Any]]:
-    arrays: list[NDArray[Any]] = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in names:
-                with archive.open(f"{name}.npy") as member:
-                    arrays.append(np.asarray(npy.read_array(member, allow_pickle=False)))
-    except (*_DAMAGE, OSError) as failure:
-        _refuse(path, first_line(failure))
-    return arrays
-
-
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError)
-
-
-def _once(path: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a dictionary; a repeated name is an error."""
-    pairs = list(pairs)
+def _refuse_repeated_names(path: Path, pairs: list[tuple[str, Any]]) -> None:
+    """Refuse two tensors of one name, of which the library would keep the last."""
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
             _refuse(path, f"{to_printable(name)} is there {count} times")
-    return dict(pairs)
 
 
 def to_printable(name: str) -> str:
