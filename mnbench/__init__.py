@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnbench.api import build, compare, cost, diagnose, gate, load_results, plot, run, variants, verify
+    from mnbench.api import build, compare, cost, diagnose, gate, plot, run, variants, verify
     from mnbench.bench.plan import SamplingConfig
     from mnbench.comparison.comparison import Comparison
     from mnbench.comparison.decide import DecisionRules
     from mnbench.errors import MnbenchError
     from mnbench.model.model import Model
-    from mnbench.results.results import Results
+    from mnbench.results.results import Results, load_results
 
 __version__ = "0.1.0"
 
@@ -33,13 +33,14 @@ __all__ = [
     "verify",
 ]
 
-_CLASSES = {
+_MODULES = {
     "Comparison": "mnbench.comparison.comparison",
     "DecisionRules": "mnbench.comparison.decide",
     "MnbenchError": "mnbench.errors",
     "Model": "mnbench.model.model",
     "Results": "mnbench.results.results",
     "SamplingConfig": "mnbench.bench.plan",
+    "load_results": "mnbench.results.results",
 }
 
 
@@ -47,7 +48,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(import_module(_CLASSES.get(name, "mnbench.api")), name)
+    globals()[name] = getattr(import_module(_MODULES.get(name, "mnbench.api")), name)
     return globals()[name]
 
 

@@ -5,24 +5,24 @@ Everything that these functions return is documented; what is not in `mnbench.__
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mnbench.bench.plan import SamplingConfig
 from mnbench.comparison.decide import DecisionRules
 from mnbench.errors import BuildError, ResultsError
-from mnbench.families import architecture, parse_variant, select_variants
+from mnbench.model.sources import Graph, Size, Sources, list_variants
 from mnbench.network.architecture import OptionValue
-from mnbench.network.variant import ModelSource, OnnxFile, Padding, Precision, Variant
-from mnbench.results.results import Results, load_results
+from mnbench.network.variant import OnnxFile, Padding, Precision, Variant
+from mnbench.results.results import Results
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:
-    import onnx
     from numpy.typing import NDArray
 
     from mnbench.bench.diagnose import HostReport
@@ -33,27 +33,6 @@ if TYPE_CHECKING:
     from mnbench.network.cost_tables import Costs
     from mnbench.plots.figures import Plot
     from mnbench.progress import OnProgress
-
-Size: TypeAlias = int | tuple[int, int]
-"""The side of a square image, or (height, width)."""
-
-_DEFAULTS = {"alpha": 1.0, "batch": 1, "padding": "torch", "precision": "fp32", "published": False}
-
-Graph: TypeAlias = "str | PathLike[str] | Variant | Model | onnx.ModelProto"
-"""A name such as "v1" or "v1-a0.5-r160", a path to a .toml or .onnx file, a Variant, a Model or a ModelProto."""
-
-__all__ = [
-    "build",
-    "compare",
-    "cost",
-    "diagnose",
-    "gate",
-    "load_results",
-    "plot",
-    "run",
-    "variants",
-    "verify",
-]
 
 
 def variants(
@@ -77,25 +56,8 @@ def variants(
         GraphFileError: a graph is unknown, or its file is wrong.
         BuildError: an alpha, a resolution or an option is impossible, or cannot be set, because a name is one variant.
     """
-    common, family = _split_options(options)
-    chosen = _chosen(alpha=alpha, resolution=resolution, published=published, **options)
-    selected: list[Variant] = []
-    for name in [graphs] if isinstance(graphs, str) else graphs:
-        if _is_variant_name(name):
-            selected.append(_refine(parse_variant(name), chosen))
-            continue
-        selected += cast(
-            "list[Variant]",
-            select_variants(
-                [name],
-                alphas=[alpha] if isinstance(alpha, int | float) else list(alpha),
-                resolutions=_sizes(resolution),
-                published=published,
-                options={key: [value] for key, value in family.items()},
-                **common,
-            ),
-        )
-    return selected
+    names = [graphs] if isinstance(graphs, str) else graphs
+    return list_variants(names, alpha=alpha, resolution=resolution, published=published, **options)
 
 
 def build(
@@ -140,16 +102,15 @@ def build(
     from mnbench.model.pretrained.checkpoint import open_checkpoint
     from mnbench.model.pretrained.fit import fit_checkpoint
 
-    common = {"batch": batch, "classes": classes, "precision": precision, "padding": padding}
-    with _Sources() as sources:
-        source = sources.source(graph, alpha=alpha, resolution=resolution, options={**common, **options})
+    options |= {"batch": batch, "classes": classes, "precision": precision, "padding": padding}
+    with _sources() as sources:
+        source = sources.source(graph, alpha=alpha, resolution=resolution, **options)
         pretrained = None
         if weights is not None:
             if not isinstance(source, Variant):
                 raise BuildError("weights are for a graph, not for a finished model", hint="leave `weights` out")
-            fitted = fit_checkpoint(
-                open_checkpoint(Path(weights)), source, alpha=_chosen(alpha=source.alpha).get("alpha")
-            )
+            fitting_alpha = None if source.alpha == 1 else source.alpha
+            fitted = fit_checkpoint(open_checkpoint(Path(weights)), source, alpha=fitting_alpha)
             source, pretrained = fitted.variant, fitted.pretrained
         return build_model(
             source,
@@ -175,9 +136,8 @@ def cost(graph: Graph, *, per: Literal["model", "layer", "type", "row"] = "model
     """
     from mnbench.model.count import count_model
 
-    alpha, resolution = variant.pop("alpha", 1.0), variant.pop("resolution", None)
-    with _Sources() as sources:
-        source = sources.source(graph, alpha=alpha, resolution=resolution, options=variant)
+    with _sources() as sources:
+        source = sources.source(graph, **variant)
         if per == "row" and not isinstance(source, Variant):
             raise BuildError("a finished model has no rows of a graph", hint='use per="layer"')
         return count_model(source, per)
@@ -238,10 +198,10 @@ def run(
         allow_fallback=allow_fallback,
         fresh=not resume,
     )
-    with _Sources() as sources, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        selected = sources.several(graphs)
+    with _sources() as sources, TemporaryDirectory(prefix="mnbench-") as folder:
         target = Path(folder if results is None else results)
-        outcome = run_benchmark(selected, select_devices(names, packages), target, options, on_progress)
+        devices = select_devices(names, packages)
+        outcome = run_benchmark(sources.sources(graphs), devices, target, options, on_progress)
     if not outcome.runs and outcome.skipped:
         raise list(outcome.skipped.values())[-1]
     return Results(outcome.records, skipped=outcome.skipped, folder=None if results is None else target)
@@ -282,12 +242,12 @@ def compare(
     from mnbench.comparison.compare import compare_requests
     from mnbench.comparison.sides import Side, pair_sides, parse_side
 
-    with _Sources() as sources:
+    with _sources() as sources:
 
         def side(value: Graph) -> Side:
             return parse_side(fspath(value)) if isinstance(value, str | PathLike) else sources.source(value)
 
-        requests = pair_sides(side(baseline), side(candidate), sources.several(graphs) if graphs else [])
+        requests = pair_sides(side(baseline), side(candidate), sources.sources(graphs) if graphs else [])
         return compare_requests(
             requests,
             _settings(rules, budget_s, seed, allow),
@@ -376,7 +336,7 @@ def verify(
     """
     from mnbench.bench.verify import verify_model
 
-    with _Sources() as sources:
+    with _sources() as sources:
         return verify_model(
             sources.source(model),
             None if reference is None else sources.source(reference),
@@ -434,125 +394,7 @@ def _label(graph: Graph) -> str:
     return fspath(graph) if isinstance(graph, str | PathLike) else getattr(graph, "name", "model")
 
 
-def _sizes(resolution: Size | Iterable[Size] | None) -> list[tuple[int, int]]:
-    """Return one size for an integer or a pair of integers, and each size of a sequence. A pair is (height, width)."""
-    if resolution is None:
-        return []
-    if isinstance(resolution, int):
-        return [(resolution, resolution)]
-    items = list(resolution)
-    if isinstance(resolution, tuple) and len(items) == 2 and all(isinstance(item, int) for item in items):
-        return [cast("tuple[int, int]", resolution)]
-    return [(item, item) if isinstance(item, int) else item for item in items]
-
-
-def _chosen(**options: Any) -> dict[str, Any]:
-    """Return the options of a variant that differ from their defaults."""
-    return {key: value for key, value in options.items() if value != _DEFAULTS.get(key)}
-
-
-def _refine(variant: Variant, chosen: Mapping[str, Any]) -> Variant:
-    """Return the variant with options that every variant has. Its alpha, resolution and family's options are fixed."""
-    common, others = _split_options(chosen)
-    _reject(f"{variant.name} is one variant", others, hint=f"name the graph: {variant.architecture.name}")
-    return replace(variant, **common)
-
-
-def _reject(reason: str, chosen: Mapping[str, Any], hint: str) -> None:
-    """Raise an error if options were chosen that cannot be set.
-
-    Raises:
-        BuildError: they were.
-    """
-    if chosen:
-        raise BuildError(f"{reason}: {', '.join(chosen)} cannot be set", hint=hint)
-
-
-def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a variant's options into those of all families and a family's own."""
-    common = {key: options[key] for key in ("batch", "classes", "padding", "precision") if key in options}
-    return common, {key: value for key, value in options.items() if key not in common and value is not None}
-
-
-def _is_variant_name(name: str) -> bool:
-    """Whether a name is that of a variant and not that of a graph or a file."""
-    if name.endswith((".toml", ".onnx")):
-        return False
-    try:
-        parse_variant(name)
-    except BuildError:
-        return False
-    return True
-
-
-class _Sources:
-    """Turn what callers pass into variants and files; models in memory are written into a folder of its own."""
-
-    def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._folder:
-            self._folder.cleanup()
-
-    def several(self, graphs: Graph | Iterable[Graph]) -> list[ModelSource]:
-        """Return each graph; a graph's name stands for its table's own variant."""
-        single = isinstance(graphs, str | PathLike | Variant) or not isinstance(graphs, Iterable)
-        return [self.source(graph) for graph in cast("Iterable[Graph]", [graphs] if single else graphs)]
-
-    def source(
-        self,
-        graph: Graph,
-        *,
-        alpha: float = 1.0,
-        resolution: Size | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> ModelSource:
-        """Return the variant or the file that a graph is."""
-        sizes = _sizes(resolution)
-        chosen = _chosen(alpha=alpha, resolution=resolution, **(options or {}))
-        if isinstance(graph, Variant):
-            return _refine(graph, chosen)
-        if isinstance(graph, str | PathLike):
-            name = fspath(graph)
-            if name.endswith(".onnx"):
-                chosen.pop("resolution", None)
-                _reject(f"{name} is a finished model", chosen, hint="a file takes a resolution alone")
-                return OnnxFile(path=Path(name), resolution=sizes[0] if sizes else None)
-            common, family = _split_options(options or {})
-            if _is_variant_name(name):
-                return _refine(parse_variant(name), chosen)
-            described = architecture(name)
-            size = sizes[0] if sizes else described.resolution
-            return Variant(architecture=described, alpha=alpha, resolution=size, options=family, **common)
-        name = getattr(graph, "name", None) or f"model-{self._count}"
-        _reject(f"{name} is a finished model", chosen, hint="build it with these options")
-        proto: Any = getattr(graph, "proto", graph)
-        path = self._path(f"{name}.onnx")
-        path.write_bytes(proto.SerializeToString(deterministic=True))
-        return OnnxFile(path=path)
-
-    def inputs(self, inputs: Sequence[str | PathLike[str] | NDArray[Any]]) -> list[Path]:
-        """Return each input as a file; arrays are written."""
-        import numpy as np
-
-        files: list[Path] = []
-        for item in inputs:
-            if isinstance(item, str | PathLike):
-                files.append(Path(item))
-            else:
-                files.append(self._path("input.npy"))
-                np.save(files[-1], item)
-        return files
-
-    def _path(self, name: str) -> Path:
-        """Return a new path, in a folder of its own so that names may repeat."""
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="mnbench-")
-        self._count += 1
-        folder = Path(self._folder.name) / str(self._count)
-        folder.mkdir()
-        return folder / name
+@contextmanager
+def _sources() -> Generator[Sources]:
+    with TemporaryDirectory(prefix="mnbench-") as folder:
+        yield Sources(folder)

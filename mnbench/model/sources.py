@@ -1,0 +1,156 @@
+"""What callers of the Python API pass as graphs, as variants and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from mnbench.errors import BuildError
+from mnbench.families import parse_variant, select_variants
+from mnbench.network.variant import ModelSource, OnnxFile, Variant
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+    from mnbench.model.model import Model
+
+Size: TypeAlias = int | tuple[int, int]
+"""The side of a square image, or (height, width)."""
+
+Graph: TypeAlias = "str | PathLike[str] | Variant | Model | onnx.ModelProto"
+"""A name such as "v1" or "v1-a0.5-r160", a path to a .toml or .onnx file, a Variant, a Model or a ModelProto."""
+
+COMMON_OPTIONS = ("batch", "classes", "padding", "precision")
+"""Options of every family; the others are a family's own."""
+
+DEFAULTS = {"alpha": 1.0, "batch": 1, "padding": "torch", "precision": "fp32", "published": False}
+
+
+def list_variants(
+    names: Iterable[str],
+    *,
+    alpha: float | Iterable[float] = 1.0,
+    resolution: Size | Iterable[Size] | None = None,
+    published: bool = False,
+    **options: Any,
+) -> list[Variant]:
+    """Return every graph at every alpha and resolution; a variant's name is one variant.
+
+    Raises:
+        GraphFileError: a graph is unknown, or its file is wrong.
+        BuildError: an alpha, a resolution or an option is impossible, or cannot be set, because a name is one variant.
+    """
+    selected: list[Variant] = []
+    for name in names:
+        if variant := _parse_variant(name):
+            selected.append(_with_options(variant, alpha=alpha, resolution=resolution, published=published, **options))
+            continue
+        family = {key: [value] for key, value in options.items() if key not in COMMON_OPTIONS and value is not None}
+        graph_variants = select_variants(
+            [name],
+            alphas=[alpha] if isinstance(alpha, int | float) else list(alpha),
+            resolutions=_sizes(resolution),
+            published=published,
+            options=family,
+            **{key: value for key, value in options.items() if key in COMMON_OPTIONS},
+        )
+        selected += cast("list[Variant]", graph_variants)
+    return selected
+
+
+class Sources:
+    """Variants and files of graphs; models and arrays in memory are written into the folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._numbers = count()
+
+    def source(
+        self, graph: Graph, *, alpha: float = 1.0, resolution: Size | None = None, **options: Any
+    ) -> ModelSource:
+        """Return the variant or the file that a graph is; a graph's name stands for its table's own variant.
+
+        Raises:
+            GraphFileError: the graph is unknown, or its file is wrong.
+            BuildError: an option is impossible, or cannot be set, because the graph is one variant or finished.
+        """
+        chosen: dict[str, Any] = {"alpha": alpha, "resolution": resolution, **options}
+        if isinstance(graph, Variant):
+            return _with_options(graph, **chosen)
+        if not isinstance(graph, str | PathLike):
+            number = next(self._numbers)
+            name = getattr(graph, "name", "") or f"model-{number}"
+            _reject(f"{name} is a finished model", chosen, hint="build it with these options")
+            proto: Any = getattr(graph, "proto", graph)
+            path = self._folder / str(number) / f"{name}.onnx"
+            path.parent.mkdir()
+            path.write_bytes(proto.SerializeToString(deterministic=True))
+            return OnnxFile(path=path)
+        name = fspath(graph)
+        if not name.endswith(".onnx"):
+            return list_variants([name], published=False, **chosen)[0]
+        chosen["resolution"] = None
+        _reject(f"{name} is a finished model", chosen, hint="a file takes a resolution alone")
+        return OnnxFile(path=Path(name), resolution=next(iter(_sizes(resolution)), None))
+
+    def sources(self, graphs: Graph | Iterable[Graph]) -> list[ModelSource]:
+        """Return the variant or the file of each graph."""
+        single = isinstance(graphs, str | PathLike | Variant) or not isinstance(graphs, Iterable)
+        return [self.source(graph) for graph in cast("Iterable[Graph]", [graphs] if single else graphs)]
+
+    def inputs(self, inputs: Sequence[str | PathLike[str] | NDArray[Any]]) -> list[Path]:
+        """Return the file of each input."""
+        import numpy as np  # noqa: PLC0415  variants need no numpy
+
+        files: list[Path] = []
+        for item in inputs:
+            if isinstance(item, str | PathLike):
+                files.append(Path(item))
+            else:
+                files.append(self._folder / f"input-{len(files)}.npy")
+                np.save(files[-1], item)
+        return files
+
+
+def _parse_variant(name: str) -> Variant | None:
+    """Return the variant of that name; None if it is the name of a graph or a file."""
+    try:
+        return None if name.endswith(".toml") else parse_variant(name)
+    except BuildError:
+        return None
+
+
+def _with_options(variant: Variant, **options: Any) -> Variant:
+    """Return the variant with options that every variant has. Its alpha, resolution and family's options are fixed."""
+    common = {key: value for key, value in options.items() if key in COMMON_OPTIONS and value != DEFAULTS.get(key)}
+    fixed = {key: value for key, value in options.items() if key not in COMMON_OPTIONS}
+    _reject(f"{variant.name} is one variant", fixed, hint=f"name the graph: {variant.architecture.name}")
+    return replace(variant, **common)
+
+
+def _reject(reason: str, options: Mapping[str, Any], hint: str) -> None:
+    """Raise an error if options have another value than their default.
+
+    Raises:
+        BuildError: they have.
+    """
+    changed = [key for key, value in options.items() if value != DEFAULTS.get(key)]
+    if changed:
+        raise BuildError(f"{reason}: {', '.join(changed)} cannot be set", hint=hint)
+
+
+def _sizes(resolution: Size | Iterable[Size] | None) -> list[tuple[int, int]]:
+    """Return one size for an integer or a pair of integers, and each size of a sequence. A pair is (height, width)."""
+    if resolution is None:
+        return []
+    if isinstance(resolution, int):
+        return [(resolution, resolution)]
+    items = list(resolution)
+    if isinstance(resolution, tuple) and len(items) == 2 and all(isinstance(item, int) for item in items):
+        return [cast("tuple[int, int]", resolution)]
+    return [(item, item) if isinstance(item, int) else item for item in items]
