@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 import mnbench
 from mnbench.errors import MnbenchError
+from mnbench.results.results import Results
 
 ROOT = Path(__file__).parents[1]
 
@@ -177,6 +178,15 @@ def test_build_and_cost_agree(tmp_path):
     assert mnbench.cost(model).params == mnbench.cost(model.proto).params
     assert "<table>" in model._repr_html_()
     assert "<table>" in mnbench.cost("v1", per="row")._repr_html_()
+
+
+def test_values_are_shown_in_a_line_or_as_their_table(make_record):
+    """What a prompt shows is short: a value's name, or its table, and not all fields."""
+    model, costs = mnbench.build("v1-a0.25-r32"), mnbench.cost("v1-a0.25-r32")
+    assert "[<Variant: v1-a0.25-r32>]" == repr(mnbench.variants("v1-a0.25-r32"))
+    assert f"<Model: v1-a0.25-r32, {model.nodes} nodes>" == repr(model)
+    assert repr(costs) == str(costs) == repr(costs.table())
+    assert "<Plot: mult-adds of 1 records>" == repr(mnbench.plot(Results([make_record()])))
 
 
 def test_run_returns_results(fake_worker, tmp_path):  # noqa: ARG001

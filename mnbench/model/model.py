@@ -150,6 +150,9 @@ class Model:
             "difference": self.difference,
         }
 
+    def __repr__(self) -> str:
+        return f"<Model: {self.name}, {self.nodes} nodes>"
+
     def _repr_html_(self) -> str:
         return model_table({Path(f"{self.name}.onnx"): self}).to("html")
 

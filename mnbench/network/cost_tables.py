@@ -96,7 +96,7 @@ class Costs:
             **({"layers": layers} if self.per == "layer" else {}),
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return str(self.table())
 
     def _repr_html_(self) -> str:

@@ -96,6 +96,9 @@ class Variant:
         precision = "" if self.precision == "fp32" else f"-{self.precision}"
         return "-".join(parts) + self._spelled(after_size=True) + precision
 
+    def __repr__(self) -> str:
+        return f"<Variant: {self.name}>"
+
     def _spelled(self, *, after_size: bool) -> str:
         options = ((self.architecture.options[name], value) for name, value in self.options.items())
         return "".join(

@@ -160,6 +160,9 @@ class Plot:
         for path in paths:
             write_plot(spec, Path(path))
 
+    def __repr__(self) -> str:
+        return f"<Plot: {self.kind} of {len(self.records)} records>"
+
     def _repr_svg_(self) -> str:
         return draw(self.spec(DARK if self.dark else LIGHT), ".svg").decode()
 

@@ -84,7 +84,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
         title = f"{self.device}: at most {format_ms(self.budget_ns)} ms{size}"
         return Table(columns=columns, rows=self.candidates, title=title, notes=self._notes())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return str(self.table())
 
     def _repr_html_(self) -> str:

@@ -19,7 +19,7 @@ MAX_RICH_ROWS = 200
 
 def render(table: Table[Any], *, styled: bool = True, console: Console | None = None) -> str:
     """Return the table as the terminal shows it, without the columns that do not fit; 100 columns wide elsewhere."""
-    console = console or (Console() if styled else Console(color_system=None))
+    console = console or (Console() if styled else Console(color_system=None, force_jupyter=False))
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     columns, dropped = _fitting(table, console.width)

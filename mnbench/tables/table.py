@@ -84,7 +84,7 @@ class Table(Generic[R]):
             raise MnbenchError(f"unknown format {format!r}", hint=f"use one of {', '.join(FORMATS)}")
         return import_module(FORMATS[format]).render(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from mnbench.tables import rich_text  # noqa: PLC0415  only who prints for people imports rich
 
         return rich_text.render(self, styled=False)
