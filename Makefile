@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 
 TORCH := $(VENV)/torch-ready
 
-.PHONY: bench test torch arm64 quick check docs picture clean
+.PHONY: bench test torch arm64 quick check docs picture notebook clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
 	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
@@ -41,6 +41,9 @@ picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
 docs: $(READY) picture  ## write again what the docs generate
 	$(BIN)/ruff format .
 	$(BIN)/cog -I . -r README.md docs/*.md
+
+notebook: $(READY)  ## run the notebook again and store its outputs
+	$(BIN)/jupyter execute --inplace docs/notebook.ipynb
 
 clean:
 	rm -rf $(VENV) dist
