@@ -2,8 +2,7 @@
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from mnbench.bench.benchmark import ready_device
 from mnbench.comparison.baseline import RequestBuilder, build_at_revision
 from mnbench.comparison.cases import CaseBuilder
 from mnbench.comparison.comparison import Comparison
-from mnbench.comparison.decide import Finding, overall_verdict
-from mnbench.comparison.paired_trial import ComparisonCase
+from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest
 from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
@@ -59,40 +57,8 @@ def compare_requests(
             progress.advance()
         folder = new_folder() if builder.cases else None
         progress = StageProgress(on_progress, "compare", settings.rules.processes)
-        findings = [*builder.findings, *known_findings]
-        return compare_cases(
-            builder.cases, findings, settings, labels=labels, folder=folder, on_process=progress.advance
-        )
-
-
-def compare_cases(
-    cases: Sequence[ComparisonCase],
-    known_findings: Sequence[Finding],
-    settings: ComparisonSettings,
-    *,
-    labels: tuple[str, str],
-    folder: Path | None,
-    on_process: Callable[[str], object],
-) -> Comparison:
-    """Measure the cases and decide the table; `folder` is where the pairs are stored.
-
-    Raises:
-        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
-        FileError: the pairs cannot be stored.
-    """
-    begin = time.monotonic()
-    procedure = Procedure(cases, settings, PairedTrialLog(folder), on_progress=on_process)
-    _, findings = procedure.run(*labels, known_findings=known_findings)
-    return Comparison(
-        verdict=overall_verdict(findings, settings.allow),
-        base=labels[0],
-        candidate=labels[1],
-        findings=findings,
-        rules=settings.rules,
-        seed=settings.seed,
-        run=folder.name if folder else None,
-        duration_s=round(time.monotonic() - begin, 1),
-    )
+        procedure = Procedure(builder.cases, settings, PairedTrialLog(folder), on_progress=progress.advance)
+        return procedure.run(*labels, known_findings=[*builder.findings, *known_findings])
 
 
 def gate_table(

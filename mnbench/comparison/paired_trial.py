@@ -1,11 +1,11 @@
-"""Pairs: what one process, or two that take turns, found of the base and the candidate of every row."""
+"""A paired trial: runs of baseline and candidate of every row, in one new process or in two that alternate."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +20,38 @@ from mnbench.units import NS_PER_S
 from mnbench.worker.requests.paired import PAIR_COLUMNS, pairs_per_block, run_orders
 
 SIDES = ("base", "candidate")
-TURN_NS = 2_000_000
+BLOCK = {"duration_ns": 60_000_000, "min_pairs": 5}
+"""The pairs of a row that follow one another: for this long, and at least so many."""
+
+MIN_PAIR_NS = 4_000_000
+"""The least duration of a pair of two processes that alternate; the median of its runs counts."""
+
+TIMEOUT_S = 120.0
 
 HUGE_PAGES_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """On pages of 4 KiB, sessions of one model differ by 1.3 % (sd): which physical pages they got, and so which of these
 share lines of a cache, is chance, and stays as it is. On huge pages it is 0.2 %. Needs Linux and glibc 2.35."""
 
+Columns: TypeAlias = dict[str, NDArray[np.int64]]
+"""The pairs of a trial in order, as `PAIR_COLUMNS` names them; `row` is an index of `variants`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSide:
-    """A model, and how it is run."""
+    """A model and the device that runs it."""
 
     case: BenchmarkCase
     device: Device
 
     @property
     def process_key(self) -> tuple[object, ...]:
-        """What arms of one process have in common: the Python, the runtime, and the variables that it starts with."""
+        """What sessions of one process share: the Python, the runtime, and the environment variables."""
         return self.device.gateway, self.device.runtime, *sorted(self.device.environment.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonCase:
-    """What is compared under a name."""
+    """A row: its baseline and its candidate."""
 
     variant: str
     baseline: PreparedSide
@@ -50,126 +59,112 @@ class ComparisonCase:
 
     @property
     def sides(self) -> tuple[PreparedSide, PreparedSide]:
-        """The base first."""
+        """The baseline, then the candidate."""
         return self.baseline, self.candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedSampling:
-    """How one process measures: `duration_s` for all rows together, a visit to a row `burst_s`.
+    """How a trial measures: all rows together for `duration_s`.
 
-    More waiting tasks than `pressure` (a share of the time) or `load` (beyond the number of cores), and it does not.
+    It does not begin if tasks wait for a core for a larger share of the time than `pressure`, or if the load exceeds
+    the number of cores by more than `load`.
     """
 
     duration_s: float
     seed: str
-    block_s: float = 0.06
-    min_pairs: int = 5
-    timeout_s: float = 120.0
     pressure: float = 0.3
     load: float = 1.0
     allow_fallback: bool = False
 
 
+def pair_columns(pairs: Sequence[tuple[int, ...]] = ()) -> Columns:
+    """Return pairs as columns."""
+    table = np.array(pairs, np.int64).reshape(-1, len(PAIR_COLUMNS))
+    return dict(zip(PAIR_COLUMNS, table.T.copy(), strict=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTrial:
-    """Every pair of one process, in order: `columns` are as `worker.pairs` names them, `row` counts `variants`.
-
-    `failed` says of a row which of its sides failed, and how; `busy` why nothing was measured at all.
-    """
+    """The pairs of a trial. `failed` holds the failed side of a row and its error; `busy_reason` says why none ran."""
 
     variants: tuple[str, ...]
-    columns: dict[str, NDArray[np.int64]]
-    failed: dict[str, tuple[str, str]]
-    facts: dict[str, Any] = field(repr=False)
+    columns: Columns = field(default_factory=pair_columns)
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    facts: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     busy_reason: str | None = None
 
-    def columns_of(self, variant: str) -> dict[str, NDArray[np.int64]]:
-        """The columns of one row."""
-        mine = self.columns["row"] == self.variants.index(variant)
-        return {name: values[mine] for name, values in self.columns.items()}
+    def columns_of(self, variant: str) -> Columns:
+        """Return the pairs of one row."""
+        selected = self.columns["row"] == self.variants.index(variant)
+        return {name: values[selected] for name, values in self.columns.items()}
 
     def blocking_waits(self, variant: str) -> bool:
-        """Whether a side of the row waits for anything while it runs, or may do so unseen."""
-        return any(self.facts["arms"][f"{variant} {side}"]["waits"] for side in SIDES)
+        """Return whether a side of the row waits while it runs, or may do so unnoticed."""
+        return any(self.facts["sessions"][f"{variant} {side}"]["waits"] for side in SIDES)
 
 
-def run_paired_trial(
-    cases: Sequence[ComparisonCase], sampling: PairedSampling, *, on_progress: Callable[[float], object]
-) -> PairedTrial:
-    """Measure the rows in one fresh process, or in one a side where their runtimes cannot share one.
+def run_paired_trial(cases: Sequence[ComparisonCase], sampling: PairedSampling) -> PairedTrial:
+    """Measure the rows in one new process, or in two that alternate if their runtimes cannot share one.
 
-    All bases are of one place, and so are all candidates.
-
-    `on_progress` gets the number of seconds left now and then. What it crashes or hangs with before it measures is
-    the failure of the row that it was at.
+    All baselines have the same process key, and all candidates have. If a worker crashes or hangs while it opens a
+    session, the session's row has failed.
 
     Raises:
-        TrialError: the worker crashed or hung later.
+        TrialError: a worker crashed or hung while it measured.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    unreadable = _unreadable(cases)
-    if unreadable:
-        return _nothing(cases, failed=unreadable)
-    if cases[0].baseline.process_key == cases[0].candidate.process_key:
-        return _together(cases, sampling, on_progress)
-    return _by_turns(cases, sampling, on_progress)
-
-
-def _unreadable(rows: Sequence[ComparisonCase]) -> dict[str, tuple[str, str]]:
-    """Of each row that a runtime does not take, which of its sides that is, and why."""
     failed: dict[str, tuple[str, str]] = {}
-    for row in rows:
-        for side, arm in zip(SIDES, row.sides, strict=True):
+    for case in cases:
+        for name, side in zip(SIDES, case.sides, strict=True):
             try:
-                convert_model(arm.device, arm.case)
+                convert_model(side.device, side.case)
             except TrialError as failure:
-                failed.setdefault(row.variant, (side, failure.message))
-    return failed
+                failed.setdefault(case.variant, (name, failure.message))
+    if failed:
+        return PairedTrial(variants=_variants(cases), failed=failed)
+    if cases[0].baseline.process_key == cases[0].candidate.process_key:
+        return _measure_in_one_process(cases, sampling)
+    return _measure_in_two_processes(cases, sampling)
 
 
-def _together(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Callable[[float], object]) -> PairedTrial:
+def _measure_in_one_process(cases: Sequence[ComparisonCase], sampling: PairedSampling) -> PairedTrial:
     request = {
-        **_request("paired", [arm for row in rows for arm in row.sides], dose),
-        "duration_ns": round(dose.duration_s * NS_PER_S),
-        "block": _block(dose),
+        **_request("paired", [side for case in cases for side in case.sides], sampling),
+        "duration_ns": round(sampling.duration_s * NS_PER_S),
+        "block": BLOCK,
     }
-    at: list[int | None] = [None]
-
-    def progress(answer: dict[str, Any]) -> None:
-        at[0] = answer.get("index")
-        heard(answer["expected_s"])
-
+    messages: list[dict[str, Any]] = []
     try:
         answer = call_worker(
-            rows[0].baseline.device,
+            cases[0].baseline.device,
             request,
-            timeout_s=dose.timeout_s,
-            on_heartbeat=progress,
+            timeout_s=TIMEOUT_S,
+            on_heartbeat=messages.append,
             environment=HUGE_PAGES_ENVIRONMENT,
         )
     except TrialError as failure:
-        if at[0] is None:
+        if not messages or "index" not in messages[-1]:
             raise
-        row, side = divmod(at[0], 2)
-        return _nothing(rows, failed={rows[row].variant: (SIDES[side], failure.message)})
+        index, side = divmod(messages[-1]["index"], 2)
+        return _failed_trial(cases, index, side, failure)
     if "busy" in answer:
-        return _nothing(rows, busy=answer["busy"])
+        return PairedTrial(variants=_variants(cases), busy_reason=answer["busy"])
     columns = {name: np.frombuffer(data, np.int64) for name, data in answer["columns"].items()}
-    return _paired_trial(rows, columns, answer["arms"], {"host": answer["host"]}, dose)
+    return _checked_trial(cases, columns, answer["sessions"], {"host": answer["host"]}, sampling)
 
 
-def _by_turns(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Callable[[float], object]) -> PairedTrial:
-    draw = Random(dose.seed)  # noqa: S311  an order, not a secret
+def _measure_in_two_processes(cases: Sequence[ComparisonCase], sampling: PairedSampling) -> PairedTrial:
+    draw = Random(sampling.seed)  # noqa: S311  an order, not a secret
     workers: list[Worker] = []
     answers: list[dict[str, Any]] = []
     with ExitStack() as stack:
         for side in draw.sample((0, 1), 2):
-            arms = [row.sides[side] for row in rows]
+            sides = [case.sides[side] for case in cases]
             worker = stack.enter_context(
-                open_worker(arms[0].device, timeout_s=dose.timeout_s, environment=HUGE_PAGES_ENVIRONMENT)
+                open_worker(sides[0].device, timeout_s=TIMEOUT_S, environment=HUGE_PAGES_ENVIRONMENT)
             )
-            worker.send(_request("alternating", arms, dose))
+            worker.send(_request("alternating", sides, sampling))
             answer: dict[str, Any] = {"expected_s": 0.0}
             while "expected_s" in answer:
                 try:
@@ -177,106 +172,90 @@ def _by_turns(rows: Sequence[ComparisonCase], dose: PairedSampling, heard: Calla
                 except TrialError as failure:
                     if "index" not in answer:
                         raise
-                    at = int(answer["index"])
-                    return _nothing(rows, failed={rows[at].variant: (SIDES[side], failure.message)})
+                    return _failed_trial(cases, answer["index"], side, failure)
             if "busy" in answer:
-                return _nothing(rows, busy=answer["busy"])
+                return PairedTrial(variants=_variants(cases), busy_reason=answer["busy"])
             workers.insert(side, worker)
             answers.insert(side, answer)
-        live = [at for at in range(len(rows)) if not any("error" in answer["arms"][at] for answer in answers)]
-        columns = _turns(workers, answers, live, dose, draw, heard)
+        pair_ns = {
+            index: sum(answer["latencies_ns"][index] for answer in answers)
+            for index in range(len(cases))
+            if not any("error" in answer["sessions"][index] for answer in answers)
+        }
+        columns = _alternate(workers, pair_ns, sampling.duration_s, draw)
         for worker in workers:
             worker.send(None)
-    arms = [answer["arms"][at] for at in range(len(rows)) for answer in answers]
-    facts = {"host": answers[0]["host"], "candidate_host": answers[1]["host"]}
-    return _paired_trial(rows, columns, arms, facts, dose)
+    sessions = [session for pair in zip(*(answer["sessions"] for answer in answers), strict=True) for session in pair]
+    hosts = {"host": answers[0]["host"], "candidate_host": answers[1]["host"]}
+    return _checked_trial(cases, columns, sessions, hosts, sampling)
 
 
-def _turns(
-    workers: Sequence[Worker],
-    answers: Sequence[Mapping[str, Any]],
-    live: Sequence[int],
-    dose: PairedSampling,
-    draw: Random,
-    heard: Callable[[float], object],
-) -> dict[str, NDArray[np.int64]]:
-    """A pair is a turn of each side, of one run or as many as fit into 2 ms, of which the median counts."""
-    stored: list[tuple[int, ...]] = []
-    end = time.monotonic() + dose.duration_s
-    sweep = 0
-    while live:
-        for row in draw.sample(live, len(live)):
-            if sweep and time.monotonic() >= end:
-                return _columns(stored)
-            pair_ns = sum(answer["latencies_ns"][row] for answer in answers)
-            runs = max(1, 2 * TURN_NS // pair_ns)
-            for first in run_orders(pairs_per_block(runs * pair_ns, **_block(dose)), draw):
-                entries: dict[int, tuple[int, int]] = {}
+def _alternate(workers: Sequence[Worker], pair_ns: dict[int, int], duration_s: float, draw: Random) -> Columns:
+    """Run a block of pairs of each row, round by round; `pair_ns` is the expected duration of a row's pair."""
+    pairs: list[tuple[int, ...]] = []
+    end = time.monotonic() + duration_s
+    round_number = 0
+    while pair_ns:
+        for row in draw.sample(list(pair_ns), len(pair_ns)):
+            if round_number and time.monotonic() >= end:
+                return pair_columns(pairs)
+            runs = max(1, MIN_PAIR_NS // pair_ns[row])
+            for first in run_orders(pairs_per_block(runs * pair_ns[row], **BLOCK), draw):
+                medians: dict[int, list[int]] = {}
                 for side in (first, 1 - first):
                     workers[side].send((row, runs))
-                    wall, worked = workers[side].receive()
-                    entries[side] = round(float(np.median(wall))), round(float(np.median(worked)))
-                stored.append((row, sweep, first, entries[0][0], entries[1][0], entries[0][1], entries[1][1]))
-            heard(max(0.0, end - time.monotonic()))
-        sweep += 1
-    return _columns(stored)
+                    medians[side] = [round(float(np.median(times_ns))) for times_ns in workers[side].receive()]
+                (base_ns, base_cpu_ns), (candidate_ns, candidate_cpu_ns) = medians[0], medians[1]
+                pairs.append((row, round_number, first, base_ns, candidate_ns, base_cpu_ns, candidate_cpu_ns))
+        round_number += 1
+    return pair_columns(pairs)
 
 
-def _columns(stored: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:
-    table = np.array(stored, np.int64).reshape(-1, len(PAIR_COLUMNS))
-    return {name: table[:, at].copy() for at, name in enumerate(PAIR_COLUMNS)}
-
-
-def _request(kind: str, arms: Sequence[PreparedSide], dose: PairedSampling) -> dict[str, Any]:
+def _request(kind: str, sides: Sequence[PreparedSide], sampling: PairedSampling) -> dict[str, Any]:
     return {
         "kind": kind,
-        "seed": dose.seed,
-        "limits": {"pressure": dose.pressure, "load": dose.load},
-        "arms": [session_request(arm.device, arm.case, convert_model(arm.device, arm.case).path) for arm in arms],
+        "seed": sampling.seed,
+        "limits": {"pressure": sampling.pressure, "load": sampling.load},
+        "sessions": [
+            session_request(side.device, side.case, convert_model(side.device, side.case).path) for side in sides
+        ],
     }
 
 
-def _block(dose: PairedSampling) -> dict[str, int]:
-    return {"duration_ns": round(dose.block_s * NS_PER_S), "min_pairs": dose.min_pairs}
-
-
-def _paired_trial(
-    rows: Sequence[ComparisonCase],
-    columns: dict[str, NDArray[np.int64]],
+def _checked_trial(
+    cases: Sequence[ComparisonCase],
+    columns: Columns,
     answers: Sequence[dict[str, Any]],
-    facts: dict[str, Any],
-    dose: PairedSampling,
+    hosts: dict[str, Any],
+    sampling: PairedSampling,
 ) -> PairedTrial:
-    """Pairs, with what is wrong with any of the arms."""
+    """Return the trial; a session that failed, has wrong outputs or runs on another provider fails its row."""
     failed: dict[str, tuple[str, str]] = {}
-    arms: dict[str, dict[str, Any]] = {}
-    for at, row in enumerate(rows):
-        for side, arm, answer in zip(SIDES, row.sides, answers[2 * at : 2 * at + 2], strict=True):
+    sessions: dict[str, dict[str, Any]] = {}
+    for index, case in enumerate(cases):
+        for name, side, answer in zip(SIDES, case.sides, answers[2 * index : 2 * index + 2], strict=True):
             try:
-                arms[f"{row.variant} {side}"] = _arm_facts(arm, answer, allow_fallback=dose.allow_fallback)
+                sessions[f"{case.variant} {name}"] = _session_facts(
+                    side, answer, allow_fallback=sampling.allow_fallback
+                )
             except TrialError as failure:
-                failed.setdefault(row.variant, (side, failure.message))
-    return PairedTrial(
-        variants=tuple(row.variant for row in rows), columns=columns, failed=failed, facts={**facts, "arms": arms}
-    )
+                failed.setdefault(case.variant, (name, failure.message))
+    facts = {**hosts, "sessions": sessions}
+    return PairedTrial(variants=_variants(cases), columns=columns, failed=failed, facts=facts)
 
 
-def _arm_facts(arm: PreparedSide, answer: dict[str, Any], *, allow_fallback: bool) -> dict[str, Any]:
+def _session_facts(side: PreparedSide, answer: dict[str, Any], *, allow_fallback: bool) -> dict[str, Any]:
     if "error" in answer:
         raise TrialError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
     if not allow_fallback:
-        require_placement(arm.case, answer["placement"], arm.device.provider)
-    stored = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
-    return stored | {"difference": check_outputs(arm.device, arm.case, answer["outputs"]), "sha256": arm.case.sha256}
+        require_placement(side.case, answer["placement"], side.device.provider)
+    facts = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
+    return facts | {"difference": check_outputs(side.device, side.case, answer["outputs"]), "sha256": side.case.sha256}
 
 
-def _nothing(
-    rows: Sequence[ComparisonCase], *, busy: str | None = None, failed: dict[str, tuple[str, str]] | None = None
-) -> PairedTrial:
-    return PairedTrial(
-        variants=tuple(row.variant for row in rows),
-        columns=_columns([]),
-        failed=failed or {},
-        facts={},
-        busy_reason=busy,
-    )
+def _failed_trial(cases: Sequence[ComparisonCase], row: int, side: int, failure: TrialError) -> PairedTrial:
+    return PairedTrial(variants=_variants(cases), failed={cases[row].variant: (SIDES[side], failure.message)})
+
+
+def _variants(cases: Sequence[ComparisonCase]) -> tuple[str, ...]:
+    return tuple(case.variant for case in cases)

@@ -1,11 +1,11 @@
-"""Every pair of a comparison, kept beside the records: any verdict can be computed again."""
+"""Store every pair of a comparison beside the records, so that its verdict can be computed again."""
 
 import shutil
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from zipfile import BadZipFile
 
 import msgspec
@@ -26,73 +26,69 @@ CONTEXT_FILE = "comparison.json"
 
 @dataclass
 class PairedTrialLog:
-    """The pairs of a comparison, process by process, in a folder of its own; with no folder, in memory alone."""
+    """The trials of a comparison, one per process; stored in `folder`, if there is one."""
 
     folder: Path | None
     processes: list[tuple[Stage, PairedTrial]] = field(default_factory=list[tuple[Stage, PairedTrial]])
 
-    def add(self, stage: Stage, pairs: PairedTrial) -> None:
-        """Keep what a process found.
+    def add(self, stage: Stage, trial: PairedTrial) -> None:
+        """Add a trial. Its counts are stored in few bytes, nanoseconds in eight.
 
         Raises:
             FileError: no space, no permission.
         """
         if self.folder:
-            facts = {"stage": stage, "variants": pairs.variants, "failed": pairs.failed, **pairs.facts}
-            write_archive(self.folder / f"pairs.{len(self.processes)}.npz", _narrow(pairs), facts, durable=False)
-        self.processes.append((stage, pairs))
+            columns = {
+                name: values if name.endswith("_ns") else values.astype(np.min_scalar_type(int(values.max(initial=0))))
+                for name, values in trial.columns.items()
+            }
+            facts = {"stage": stage, "variants": trial.variants, "failed": trial.failed, **trial.facts}
+            write_archive(self.folder / f"pairs.{len(self.processes)}.npz", columns, facts, durable=False)
+        self.processes.append((stage, trial))
 
     def effects(self, stage: Stage, variants: Iterable[str]) -> dict[str, list[Effect]]:
-        """What each row's processes found in that stage, in order."""
-        entries: dict[str, list[Effect]] = {variant: [] for variant in variants}
-        for kind, pairs in self.processes:
-            if kind != stage:
-                continue
-            for variant in pairs.variants:
-                columns = pairs.columns_of(variant)
-                if variant in entries and variant not in pairs.failed and columns["first"].size:
-                    entries[variant].append(trial_effect(columns, blocking_waits=pairs.blocking_waits(variant)))
-        return entries
+        """Return the effects of each row in the processes of that stage, in order."""
+        effects: dict[str, list[Effect]] = {variant: [] for variant in variants}
+        for trial in (trial for trial_stage, trial in self.processes if trial_stage == stage):
+            for variant in effects.keys() & set(trial.variants) - trial.failed.keys():
+                columns = trial.columns_of(variant)
+                if columns["first"].size:
+                    effects[variant].append(trial_effect(columns, blocking_waits=trial.blocking_waits(variant)))
+        return effects
 
     def save_context(self, context: ComparisonContext) -> None:
-        """Keep what was compared, by which rules, so that `Comparison.load` needs nothing else."""
+        """Store what was compared, by which rules: all that `Comparison.load` needs beside the trials."""
         if self.folder:
             atomic_files.write_atomically(
                 self.folder / CONTEXT_FILE, msgspec.json.format(msgspec.json.encode(context)) + b"\n"
             )
 
 
-def new_comparison_folder(results: Path) -> Path:
-    """Create a folder under `results/raw/` for one comparison.
-
-    Raises:
-        FileError: no permission.
-    """
-    try:
-        return new_run_folder(results / "raw", "compare")
-    except OSError as failure:
-        raise atomic_files.write_error(results / "raw", failure) from failure
-
-
 @contextmanager
 def unfinished_folders(results: Path | None, name: str) -> Generator[Callable[[], Path | None]]:
-    """Create folders for pairs on request; delete them if the comparison is interrupted or fails.
+    """Create folders for pairs under `results/raw/` on request; delete them if the comparison does not finish.
 
-    Without a results folder there is none. `name` is that of what is not finished.
+    Without `results` there is none. `name` is what the message about an interrupt calls the comparison.
     """
     folders: list[Path] = []
 
     def new_folder() -> Path | None:
         if results is None:
             return None
-        folders.append(new_comparison_folder(results))
+        try:
+            folders.append(new_run_folder(results / "raw", "compare"))
+        except OSError as failure:
+            raise atomic_files.write_error(results / "raw", failure) from failure
         return folders[-1]
 
     try:
         yield new_folder
     except (KeyboardInterrupt, MnbenchError) as error:
         for folder in folders:
-            delete_comparison(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # the parents go if they are empty
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
         if isinstance(error, KeyboardInterrupt):
             error.add_note(f"nothing is kept of a {name} that is not finished")
         raise
@@ -118,28 +114,14 @@ def load_context_and_findings(
     return context, findings
 
 
-def delete_comparison(folder: Path) -> None:
-    """Remove the folder of an unfinished comparison, and its parents if they are empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):
-        for above in (folder.parent, folder.parent.parent):
-            above.rmdir()
-
-
 def _load(path: Path) -> tuple[Stage, PairedTrial]:
-    arrays, facts = read_archive(path)
-    failed: Mapping[str, Sequence[str]] = facts.pop("failed")
+    columns, facts = read_archive(path)
+    for names, old_name, name in ((columns, "sweep", "round"), (facts, "arms", "sessions")):
+        if old_name in names:  # in folders from before both were renamed
+            names[name] = names.pop(old_name)
     return facts.pop("stage"), PairedTrial(
         variants=tuple(facts.pop("variants")),
-        columns={name: values.astype(np.int64) for name, values in arrays.items()},
-        failed={variant: (side, message) for variant, (side, message) in failed.items()},
+        columns={name: values.astype(np.int64) for name, values in columns.items()},
+        failed={variant: (side, message) for variant, (side, message) in facts.pop("failed").items()},
         facts=facts,
     )
-
-
-def _narrow(pairs: PairedTrial) -> dict[str, Any]:
-    """The columns, those that count in few bytes; nanoseconds in eight."""
-    return {
-        name: values if name.endswith("_ns") else values.astype(np.min_scalar_type(int(values.max(initial=0))))
-        for name, values in pairs.columns.items()
-    }

@@ -152,7 +152,7 @@ def _compare_pairs(
         builder.add(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]), raise_errors=False)
     log = PairedTrialLog(session.pairs_folder)
     procedure = Procedure(builder.cases, session.settings, log, on_progress=session.on_progress)
-    _, findings = procedure.run("than", "row", known_findings=builder.findings)
+    findings = procedure.run("than", "row", known_findings=builder.findings).findings
     return {names[finding.variant]: finding for finding in findings}, _latencies_ns(log, names)
 
 

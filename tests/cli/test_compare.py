@@ -184,19 +184,19 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
     """The candidate is not even made."""
     recorded = []
 
-    def compare(rows, _known, settings, *, labels, folder, **_):
-        recorded.append((rows, labels, settings))
+    def run(procedure, *labels, **_):
+        recorded.append((list(procedure.cases.values()), labels, procedure.settings))
         return Comparison(
             verdict="pass",
             base=labels[0],
             candidate=labels[1],
             findings=(),
-            rules=settings.rules,
+            rules=procedure.settings.rules,
             seed=0,
-            run=folder.name,
+            run=procedure.log.folder.name,
         )
 
-    monkeypatch.setattr("mnbench.comparison.compare.compare_cases", compare)
+    monkeypatch.setattr("mnbench.comparison.procedure.Procedure.run", run)
     assert 0 == invoke("compare", "v1-a0.25-r32", "v1-a0.5-r32", "--self-check").exit_code
     (rows, names, settings) = recorded[0]
     assert rows[0].baseline == rows[0].candidate

@@ -6,11 +6,10 @@ import json
 import lzma
 
 import msgspec
-import numpy as np
 import onnxruntime
 import pytest
 
-from mnbench.comparison.paired_trial import PairedTrial
+from mnbench.comparison.paired_trial import PairedTrial, pair_columns
 from mnbench.comparison.procedure import Procedure
 from mnbench.errors import RuntimeUnavailable
 from mnbench.families import parse_variant
@@ -18,7 +17,6 @@ from mnbench.model.build import build_model
 from mnbench.model.weightless import strip_weights, weightless_path
 from mnbench.results.record import Runtime, SessionOptions
 from mnbench.results.store import ResultsFile
-from mnbench.worker.requests.paired import PAIR_COLUMNS
 
 VARIANT, BEFORE = "v1-a0.25-r32", "v1-a0.35-r32"
 HOST = {"cpu": "EPYC", "cpu_family": 25, "cpu_model": 17, "cpu_stepping": 1, "cpu_flags": ["avx2"], "hypervisor": "KVM"}
@@ -33,24 +31,19 @@ class Processes:
         self.made = 0
         self.rows = []
 
-    def __call__(self, rows, _dose, *, on_progress):
-        on_progress(0.0)
+    def __call__(self, rows, _sampling):
         self.rows = rows
         host = HOST | self.hosts[min(self.made, len(self.hosts) - 1)]
         self.made += 1
-        columns = {name: [] for name in PAIR_COLUMNS}
-        for at in range(len(rows)):
-            for pair in range(self.pairs):
-                values = (at, 0, pair % 2, *[10**6 + pair] * 4)
-                for name, value in zip(PAIR_COLUMNS, values, strict=True):
-                    columns[name].append(value)
+        pairs = [(row, 0, pair % 2, *[10**6 + pair] * 4) for row in range(len(rows)) for pair in range(self.pairs)]
         return PairedTrial(
             variants=tuple(row.variant for row in rows),
-            columns={name: np.array(values, np.int64) for name, values in columns.items()},
-            failed={},
+            columns=pair_columns(pairs),
             facts={
                 "host": host,
-                "arms": {f"{row.variant} {item}": {"waits": False} for row in rows for item in ("base", "candidate")},
+                "sessions": {
+                    f"{row.variant} {item}": {"waits": False} for row in rows for item in ("base", "candidate")
+                },
             },
         )
 

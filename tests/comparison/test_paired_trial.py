@@ -1,4 +1,4 @@
-"""Pairs: the sweeps of a worker with clocks that are faked, and real workers, together and by turns."""
+"""Paired trials: the rounds of a worker with fake clocks, and real workers, in one process and in two."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.bench.prepare import prepare_case
-from mnbench.comparison.paired_trial import ComparisonCase, PairedSampling, PreparedSide, run_paired_trial
+from mnbench.comparison.paired_trial import BLOCK, ComparisonCase, PairedSampling, PreparedSide, run_paired_trial
 from mnbench.errors import RuntimeUnavailable, TrialError
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
@@ -58,8 +58,8 @@ class FakeTime:
         return run
 
 
-def swept(time, rows, bursts, duration_ns, seed=0):
-    """The columns of a sweep by that time, as arrays, and what was told."""
+def run_timed(time, rows, bursts, duration_ns, seed=0):
+    """Return the columns of the rounds as arrays, and the reported progress."""
     reported = []
     columns = run_rounds(
         rows,
@@ -78,7 +78,7 @@ def test_every_run_is_told_to_its_arm():
     """Whatever the order, each column holds the times of its own arm."""
     time = FakeTime()
     rows = {3: (time.arm("base", 100, 90), time.arm("candidate", 200, 150))}
-    entries, _ = swept(time, rows, {3: 10}, 0)
+    entries, _ = run_timed(time, rows, {3: 10}, 0)
     assert {100} == set(entries["base_ns"])
     assert {200} == set(entries["candidate_ns"])
     assert {90} == set(entries["base_cpu_ns"])
@@ -88,22 +88,22 @@ def test_every_run_is_told_to_its_arm():
 
 
 def test_each_row_is_visited_at_least_once_and_then_until_the_time_is_out():
-    """Of three rows whose visits take 2 µs each: one sweep where no time is given, more where there is."""
+    """Blocks of three rows take 2 µs each: one round without time, more with it."""
     for duration_ns, pairs in ((0, 30), (6_000, 30), (6_001, 40), (18_000, 90)):
         time = FakeTime()
         rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(3)}
-        entries, _ = swept(time, rows, dict.fromkeys(rows, 10), duration_ns)
+        entries, _ = run_timed(time, rows, dict.fromkeys(rows, 10), duration_ns)
         assert pairs == len(entries["row"]), duration_ns
         assert {0, 1, 2} == set(entries["row"][:30])
 
 
-def test_rows_come_in_another_order_in_every_sweep():
+def test_rows_come_in_another_order_in_every_round():
     """And the same seed gives the same schedule."""
 
     def schedule(seed):
         time = FakeTime()
         rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(8)}
-        entries, _ = swept(time, rows, dict.fromkeys(rows, 5), 100_000, seed)
+        entries, _ = run_timed(time, rows, dict.fromkeys(rows, 5), 100_000, seed)
         return entries["row"].tolist(), entries["first"].tolist()
 
     rows, first = schedule(1)
@@ -125,15 +125,15 @@ def test_both_orders_are_as_frequent_in_every_burst():
 
 def test_a_burst_is_sixty_milliseconds_and_five_pairs_at_least():
     """By what a pair takes."""
-    assert 60 == pairs_per_block(1_000_000, duration_ns=60_000_000, min_pairs=5)
-    assert 5 == pairs_per_block(100_000_000, duration_ns=60_000_000, min_pairs=5)
+    assert 60 == pairs_per_block(1_000_000, **BLOCK)
+    assert 5 == pairs_per_block(100_000_000, **BLOCK)
 
 
 def test_the_other_side_hears_every_half_second():
     """How much time is left, never less than none."""
     time = FakeTime()
     rows = {0: (time.arm("a", 10_000_000, 1), time.arm("b", 10_000_000, 1))}
-    _, reported = swept(time, rows, {0: 5}, 2_000_000_000)
+    _, reported = run_timed(time, rows, {0: 5}, 2_000_000_000)
     assert [1_500_000_000, 1_000_000_000, 500_000_000] == reported
 
 
@@ -170,14 +170,14 @@ def dose(duration_s=0.2, **changes):
 
 
 def assert_found(pairs, rows, least=5):
-    """Every row has its pairs, all of them plausible, and its arms' facts."""
+    """Every row has its pairs, all of them plausible, and its sessions' facts."""
     assert (None, {}) == (pairs.busy_reason, pairs.failed)
     for item in rows:
         columns = pairs.columns_of(item.variant)
         assert len(columns["first"]) >= least
         assert set(columns) == set(PAIR_COLUMNS)
         assert all((columns[name] > 0).all() for name in ("base_ns", "candidate_ns", "base_cpu_ns"))
-        facts = pairs.facts["arms"][f"{item.variant} candidate"]
+        facts = pairs.facts["sessions"][f"{item.variant} candidate"]
         assert item.candidate.case.sha256 == facts["sha256"]
         assert facts["difference"] < 1
 
@@ -186,10 +186,8 @@ def test_arms_of_different_models_and_settings_share_a_process(cells):
     """Two rows, one whose models differ and one whose session options do."""
     spinning = {"session.intra_op.allow_spinning": "1"}
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32"), row(cells, "v1-a0.25-r32", "v1-a0.25-r32", options=spinning)]
-    heard = []
-    pairs = run_paired_trial(rows, dose(), on_progress=heard.append)
+    pairs = run_paired_trial(rows, dose())
     assert_found(pairs, rows)
-    assert heard
     assert np.median(pairs.columns_of(rows[0].variant)["candidate_ns"]) > np.median(
         pairs.columns_of(rows[0].variant)["base_ns"]
     )
@@ -200,7 +198,7 @@ def test_arms_of_different_models_and_settings_share_a_process(cells):
 def test_arms_with_pythons_of_their_own_take_turns(cells):
     """The same interpreter by another name is another gateway, and so another process."""
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.5-r32", gateway=f"popen//python={sys.executable}")]
-    pairs = run_paired_trial(rows, dose(), on_progress=lambda _: None)
+    pairs = run_paired_trial(rows, dose())
     assert_found(pairs, rows)
     assert {"host", "candidate_host"} <= set(pairs.facts)
     assert np.median(pairs.columns_of(rows[0].variant)["candidate_ns"]) > np.median(
@@ -219,8 +217,8 @@ def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
     both = ComparisonCase(
         variant="row", baseline=PreparedSide(case=cell, device=device), candidate=PreparedSide(case=cell, device=other)
     )
-    facts = run_paired_trial([both], dose(), on_progress=lambda _: None).facts
-    assert {1} == {arm["threads"] for arm in facts["arms"].values()}
+    facts = run_paired_trial([both], dose()).facts
+    assert {1} == {session["threads"] for session in facts["sessions"].values()}
     hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
     assert {(1, str(CORES[1]))} == {(host["cores"], host["allowed_cpus"]) for host in hosts}
 
@@ -235,7 +233,7 @@ def test_a_broken_arm_costs_its_row_alone(cells, tmp_path, gateway):
     bad = replace(
         good, variant="bad", candidate=PreparedSide(case=replace(good.baseline.case, path=path), device=broken)
     )
-    pairs = run_paired_trial([bad, good], dose(), on_progress=lambda _: None)
+    pairs = run_paired_trial([bad, good], dose())
     side, message = pairs.failed["bad"]
     assert "candidate" == side
     assert "Protobuf parsing failed" in message or "INVALID_PROTOBUF" in message
@@ -247,9 +245,7 @@ def test_wrong_outputs_fail_the_row(cells):
     """A candidate that answers to another model's feed."""
     case = row(cells, "v1-a0.25-r32", "v1-a0.25-r32")
     wrong = replace(case.candidate.case, path=cells("v1-a0.5-r32").path)
-    pairs = run_paired_trial(
-        [replace(case, candidate=PreparedSide(case=wrong, device=case.candidate.device))], dose(), on_progress=id
-    )
+    pairs = run_paired_trial([replace(case, candidate=PreparedSide(case=wrong, device=case.candidate.device))], dose())
     side, message = pairs.failed[case.variant]
     assert ("candidate", True) == (side, "outputs differ" in message)
 
@@ -259,7 +255,7 @@ def test_wrong_outputs_fail_the_row(cells):
 def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
     """Which pages a session gets must not be chance; in one process, and where two take turns."""
     case = row(cells, "v1-a0.25-r32", "v1-a0.25-r32", gateway=gateway)
-    facts = run_paired_trial([case], dose(), on_progress=id).facts
+    facts = run_paired_trial([case], dose()).facts
     hosts = [facts[name] for name in ("host", "candidate_host") if name in facts]
     assert (1 if gateway == "popen" else 2) == len(hosts)
     for host in hosts:
@@ -277,7 +273,7 @@ def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypa
 
     monkeypatch.setattr("mnbench.comparison.paired_trial.call_worker", ask)
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.25-r32"), row(cells, "v1-a0.25-r32", "v1-a0.5-r32")]
-    pairs = run_paired_trial(rows, dose(), on_progress=id)
+    pairs = run_paired_trial(rows, dose())
     assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
     assert 0 == pairs.columns["row"].size
 
@@ -301,13 +297,13 @@ def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
     monkeypatch.setattr("mnbench.comparison.paired_trial.open_worker", lambda *_, **__: nullcontext(Dying()))
     gateway = f"popen//python={sys.executable}"
     rows = [row(cells, "v1-a0.25-r32", name, gateway=gateway) for name in ("v1-a0.25-r32", "v1-a0.5-r32")]
-    ((variant, (_, message)),) = run_paired_trial(rows, dose(), on_progress=id).failed.items()
+    ((variant, (_, message)),) = run_paired_trial(rows, dose()).failed.items()
     assert (rows[1].variant, "the worker was killed by SIGSEGV") == (variant, message)
 
 
 def test_a_busy_machine_is_not_measured_on(cells):
     """Where the limits are none, any load is too much; the answer says so and holds no pairs."""
-    pairs = run_paired_trial([row(cells, "v1-a0.25-r32", "v1-a0.25-r32")], dose(load=-1e9), on_progress=id)
+    pairs = run_paired_trial([row(cells, "v1-a0.25-r32", "v1-a0.25-r32")], dose(load=-1e9))
     assert "the load is" in pairs.busy_reason
     assert 0 == pairs.columns["row"].size
     assert busy_reason({"pressure": 1e9, "load": 1e9}) is None
@@ -332,7 +328,7 @@ def test_a_model_of_any_kind_is_paired(tmp_path):
     path.write_bytes(model.SerializeToString())
     cell = prepare_case(build_model(OnnxFile(path=path), simplified=False), tmp_path, variant="own", seed=0)
     arm = PreparedSide(case=cell, device=read_device("cpu"))
-    pairs = run_paired_trial([ComparisonCase(variant="own", baseline=arm, candidate=arm)], dose(0.01), on_progress=id)
+    pairs = run_paired_trial([ComparisonCase(variant="own", baseline=arm, candidate=arm)], dose(0.01))
     assert_found(pairs, [ComparisonCase(variant="own", baseline=arm, candidate=arm)])
 
 

@@ -2,22 +2,22 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import json
 import random
 from dataclasses import replace
 
 import msgspec
-import numpy as np
 import pytest
 
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import DecisionRules
-from mnbench.comparison.paired_trial import ComparisonCase, PairedTrial, PreparedSide
+from mnbench.comparison.paired_trial import ComparisonCase, PairedTrial, PreparedSide, pair_columns
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.storage import PairedTrialLog
 from mnbench.errors import ResultsError, TrialError
 from mnbench.network.cost import Cost
-from mnbench.worker.requests.paired import PAIR_COLUMNS
+from mnbench.results.npz_archive import read_archive, write_archive
 
 
 class FakeProcesses:
@@ -32,32 +32,31 @@ class FakeProcesses:
         self.asked = []
         self.answers = {}
 
-    def __call__(self, rows, dose, *, on_progress):
+    def __call__(self, rows, dose):
         self.asked.append((dose.seed, [row.variant for row in rows]))
         answer = self.answers.pop(len(self.asked) - 1, None)
         if isinstance(answer, PairedTrial):
             return answer
         if isinstance(answer, Exception):
             raise answer
-        on_progress(1.0)
         self.now += self.seconds
         draw = random.Random(dose.seed)
-        columns = {name: [] for name in PAIR_COLUMNS}
+        pairs = []
         for at, row in enumerate(rows):
             effect = self.effects[row.variant]
             percent = (effect(dose.seed) if callable(effect) else effect) + draw.gauss(0, self.scatter)
             for pair in range(10):
                 base = 1_000_000 if not answer else answer["base_ns"]
                 candidate = round(base * (1 + percent / 100))
-                for name, value in zip(PAIR_COLUMNS, (at, 0, pair % 2, base, candidate, base, candidate), strict=True):
-                    columns[name].append(value)
+                pairs.append((at, 0, pair % 2, base, candidate, base, candidate))
         return PairedTrial(
             variants=tuple(row.variant for row in rows),
-            columns={name: np.array(values, np.int64) for name, values in columns.items()},
-            failed={},
+            columns=pair_columns(pairs),
             facts={
                 "host": {"cpu": (answer or {}).get("cpu", "x"), "emulated": (answer or {}).get("emulated")},
-                "arms": {f"{row.variant} {item}": {"waits": False} for row in rows for item in ("base", "candidate")},
+                "sessions": {
+                    f"{row.variant} {item}": {"waits": False} for row in rows for item in ("base", "candidate")
+                },
             },
         )
 
@@ -112,21 +111,20 @@ def held(make_row):
             clock=lambda: processes.now,
             sleep=processes.sleep,
         )
-        context, findings = contest.run("base", "candidate")
-        return processes, context, {finding.variant: finding for finding in findings}
+        findings = contest.run("base", "candidate").findings
+        return processes, {finding.variant: finding for finding in findings}
 
     return hold
 
 
 def nothing(busy=None, failed=None):
     """A process that measured nothing."""
-    columns = {name: np.array([], np.int64) for name in PAIR_COLUMNS}
-    return PairedTrial(variants=("a", "b"), columns=columns, failed=failed or {}, facts={}, busy_reason=busy)
+    return PairedTrial(variants=("a", "b"), failed=failed or {}, busy_reason=busy)
 
 
 def test_a_table_without_change_takes_four_processes(held):
     """Each with all rows and a seed of its own."""
-    processes, _, result = held({"a": 0, "b": 0})
+    processes, result = held({"a": 0, "b": 0})
     assert [(f"0/first/{at}/0", ["a", "b"]) for at in range(4)] == processes.asked
     assert {"same"} == {item.verdict for item in result.values()}
 
@@ -144,7 +142,7 @@ def test_rows_of_other_runtimes_have_processes_of_their_own(make_row):
 
 def test_suspects_are_measured_again_alone(held):
     """With new seeds; the innocent is not."""
-    processes, _, result = held({"a": 3, "b": 0})
+    processes, result = held({"a": 3, "b": 0})
     assert [["a", "b"]] * 4 + [["a"]] * 4 == [rows for _, rows in processes.asked]
     assert [f"0/again/{at}/0" for at in range(4)] == [seed for seed, _ in processes.asked[4:]]
     assert ("slower", "same") == (result["a"].verdict, result["b"].verdict)
@@ -152,7 +150,7 @@ def test_suspects_are_measured_again_alone(held):
 
 def test_what_does_not_repeat_is_not_accused(held):
     """3 % slower at first, and no more when it is alone."""
-    _, _, result = held({"a": lambda seed: 3 if "first" in seed else 0, "b": 0})
+    _, result = held({"a": lambda seed: 3 if "first" in seed else 0, "b": 0})
     assert "same" == result["a"].verdict
     assert result["a"].reason.startswith("looked +3.")
 
@@ -163,7 +161,7 @@ def test_only_undecided_rows_are_measured_on(held):
     def doubtful(seed):
         return (0, 8)[int(seed.split("/")[2]) % 2]
 
-    processes, _, result = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
+    processes, result = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
     assert ["a", "b", "c", "d"] == processes.asked[0][1]
     assert ["d"] == processes.asked[-1][1]
     assert 12 == len(processes.asked)
@@ -172,12 +170,10 @@ def test_only_undecided_rows_are_measured_on(held):
 
 def test_the_budget_ends_it(held):
     """All of it is spent on what is undecided; what was measured is judged."""
-    processes, _, result = held(
-        {"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80
-    )
+    processes, result = held({"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80)
     assert [f"0/first/{at}/0" for at in range(8)] == [seed for seed, _ in processes.asked]
     assert ("inconclusive", 8) == (result["a"].verdict, result["a"].processes)
-    processes, _, result = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
+    processes, result = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
     assert "3 of at least 4 processes: raise --budget" == result["a"].reason
 
 
@@ -187,7 +183,7 @@ def test_suspects_have_a_share_of_the_budget(held):
     def doubtful(seed):
         return (0, 8)[int(seed.split("/")[2]) % 2]
 
-    processes, _, result = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=130)
+    processes, result = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=130)
     assert [["a", "b", "c", "d"]] * 4 + [["b"]] * 5 + [["a"]] * 4 == [rows for _, rows in processes.asked]
     assert ("slower", "inconclusive") == (result["a"].verdict, result["b"].verdict)
 
@@ -199,7 +195,7 @@ def test_no_budget_is_overspent_and_no_seed_comes_twice(held, seed):
     kinds = [0, 3, -3, lambda key: (0, 8)[int(key.split("/")[2]) % 2], lambda key: 3 if "first" in key else 0]
     effects = {f"row {at}": draw.choice(kinds) for at in range(draw.randint(1, 6))}
     seconds, budget_s, processes = draw.uniform(1, 20), draw.uniform(5, 300), draw.randint(4, 20)
-    fake, _, result = held(effects, seconds=seconds, budget_s=budget_s, rules=DecisionRules(processes=processes))
+    fake, result = held(effects, seconds=seconds, budget_s=budget_s, rules=DecisionRules(processes=processes))
     seeds = [item for item, _ in fake.asked]
 
     assert fake.now <= max(budget_s, seconds)
@@ -211,29 +207,28 @@ def test_no_budget_is_overspent_and_no_seed_comes_twice(held, seed):
 
 def test_a_busy_machine_is_waited_for(held):
     """Five seconds at a time, and not forever."""
-    processes, _, result = held({"a": 0, "b": 0}, answers={1: nothing(busy="load 9"), 2: nothing(busy="load 9")})
+    processes, result = held({"a": 0, "b": 0}, answers={1: nothing(busy="load 9"), 2: nothing(busy="load 9")})
     assert [5.0, 5.0] == processes.slept
     assert {"same"} == {item.verdict for item in result.values()}
-    processes, context, result = held({"a": 0, "b": 0}, answers={at: nothing(busy="load 9") for at in range(99)})
+    processes, result = held({"a": 0, "b": 0}, answers={at: nothing(busy="load 9") for at in range(99)})
     assert 30.0 == sum(processes.slept)
-    assert "the machine is too busy: load 9 (--allow busy)" == context.stopped
     assert {"inconclusive"} == {item.verdict for item in result.values()}
-    assert "too busy" in result["a"].reason
+    assert "0 of at least 4 processes: the machine is too busy: load 9 (--allow busy)" == result["a"].reason
 
 
 def test_a_base_that_drifts_is_waited_for(held):
     """At 1.5 times its first latency, but not at 1.3 times."""
     drifted = {1: {"base_ns": 1_500_000}, 2: {"base_ns": 1_300_000}}
-    processes, _, _ = held({"a": 0, "b": 0}, answers=drifted)
+    processes, _ = held({"a": 0, "b": 0}, answers=drifted)
     assert [5.0] == processes.slept
-    processes, _, _ = held({"a": 0, "b": 0}, answers=drifted, allow=frozenset({"busy"}))
+    processes, _ = held({"a": 0, "b": 0}, answers=drifted, allow=frozenset({"busy"}))
     assert [] == processes.slept
 
 
 def test_an_emulated_cpu_is_refused(held):
     """Wherever it hides; nothing allows it."""
     emulated = {0: {"base_ns": 1_000_000, "emulated": True}}
-    _, _, result = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
+    _, result = held({"a": 0, "b": 0}, answers=emulated, allow=frozenset({"cpu", "busy"}))
     assert {"incomparable"} == {item.verdict for item in result.values()}
     assert "the CPU is emulated: latencies are meaningless" == result["a"].reason
 
@@ -241,17 +236,17 @@ def test_an_emulated_cpu_is_refused(held):
 def test_another_cpu_is_refused(held):
     """In mid-comparison, as a cloud may move a machine; unless it is allowed."""
     moved = {2: {"base_ns": 1_000_000, "cpu": "y"}}
-    _, _, result = held({"a": 0, "b": 0}, answers=moved)
+    _, result = held({"a": 0, "b": 0}, answers=moved)
     assert {"incomparable"} == {item.verdict for item in result.values()}
     assert "another host: cpu x, then y (--allow cpu)" == result["a"].reason
-    _, _, result = held({"a": 0, "b": 0}, answers=moved, allow=frozenset({"cpu"}))
+    _, result = held({"a": 0, "b": 0}, answers=moved, allow=frozenset({"cpu"}))
     assert {"same"} == {item.verdict for item in result.values()}
 
 
 def test_a_row_that_crashes_costs_itself(held):
     """The process begins anew without it, and does not count."""
     failed = nothing(failed={"a": ("candidate", "killed by SIGSEGV")})
-    processes, _, result = held({"a": 0, "b": 0}, answers={0: failed})
+    processes, result = held({"a": 0, "b": 0}, answers={0: failed})
     assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
     assert ("missing", "the candidate fails: killed by SIGSEGV") == (result["a"].verdict, result["a"].reason)
     assert "same" == result["b"].verdict
@@ -260,15 +255,14 @@ def test_a_row_that_crashes_costs_itself(held):
 def test_a_process_that_dies_while_it_measures_ends_it(held):
     """What was measured is judged; the rest is inconclusive, with the reason."""
     dead = TrialError("the worker was killed by SIGKILL: out of memory?", hint="")
-    processes, context, result = held({"a": 0, "b": 0}, answers={2: dead})
+    processes, result = held({"a": 0, "b": 0}, answers={2: dead})
     assert 3 == len(processes.asked)
-    assert "a process failed: the worker was killed by SIGKILL: out of memory?" == context.stopped
-    assert f"2 of at least 4 processes: {context.stopped}" == result["a"].reason
+    assert f"2 of at least 4 processes: a process failed: {dead.message}" == result["a"].reason
 
 
 def test_a_large_table_takes_several_processes(held):
     """In place of one, each with rows drawn anew; every row has its four."""
-    processes, _, result = held({f"row {at}": 0 for at in range(40)}, budget_s=1000)
+    processes, result = held({f"row {at}": 0 for at in range(40)}, budget_s=1000)
     assert [32, 8] * 4 == [len(rows) for _, rows in processes.asked]
     assert processes.asked[1][1] != processes.asked[3][1]
     assert {("same", 4)} == {(item.verdict, item.processes) for item in result.values()}
@@ -278,9 +272,10 @@ def test_the_verdict_can_be_computed_again(held, tmp_path):
     """From what is kept, by the same rules or by others; a folder that holds nothing says so."""
     folder = tmp_path / "kept"
     folder.mkdir()
-    _, context, result = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
+    _, result = held({"a": 1.5, "b": 0, "c": 3}, folder, scatter=0.05)
     assert list(result.values()) == list(Comparison.load(folder).findings)
-    assert context.processes == len(list(folder.glob("pairs.*.npz")))
+    context = json.loads((folder / "comparison.json").read_bytes())
+    assert context["processes"] == len(list(folder.glob("pairs.*.npz")))
     lenient = {
         finding.variant: finding.verdict for finding in Comparison.load(folder, DecisionRules(min_effect=0.02)).findings
     }
@@ -289,3 +284,14 @@ def test_the_verdict_can_be_computed_again(held, tmp_path):
     (folder / "pairs.1.npz").write_bytes(b"cut")
     with pytest.raises(ResultsError, match="holds no comparison that can be read"):
         Comparison.load(folder)
+
+
+def test_pairs_stored_under_old_names_are_read(held, tmp_path):
+    """The column `round` was `sweep`, and the facts `sessions` were `arms`."""
+    _, result = held({"a": 3, "b": 0}, tmp_path)
+    for path in tmp_path.glob("pairs.*.npz"):
+        columns, facts = read_archive(path)
+        columns["sweep"] = columns.pop("round")
+        facts["arms"] = facts.pop("sessions")
+        write_archive(path, columns, facts)
+    assert list(result.values()) == list(Comparison.load(tmp_path).findings)

@@ -19,11 +19,11 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     if reason:
         return {"busy": reason}
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    sessions, host = open_warm_sessions(request["arms"], draw, channel)
+    sessions, host = open_warm_sessions(request["sessions"], draw, channel)
     channel.send(
         {
             "latencies_ns": [session.latency_ns for session in sessions],
-            "arms": [session.facts for session in sessions],
+            "sessions": [session.facts for session in sessions],
             "host": host,
         }
     )

@@ -18,20 +18,20 @@ Columns = Dict[str, List[int]]
 HEARTBEAT_NS = 500_000_000
 """Time between two messages to the host."""
 
-PAIR_COLUMNS = ("row", "sweep", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
+PAIR_COLUMNS = ("row", "round", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """Run pairs of all rows, round by round, until the requested time is over.
 
-    `arms` requests the sessions: the baseline and the candidate of a row next to each other. A session that failed has
-    `error` in its facts, and its row is left out.
+    `sessions` requests the sessions: the baseline and the candidate of a row next to each other. The facts of a session
+    that failed have an `error`, and its row is left out.
     """
     reason = busy_reason(request["limits"])
     if reason:
         return {"busy": reason}
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    sessions, host = open_warm_sessions(request["arms"], draw, channel)
+    sessions, host = open_warm_sessions(request["sessions"], draw, channel)
     pairs = {row: (sessions[2 * row], sessions[2 * row + 1]) for row in range(len(sessions) // 2)}
     pairs = {row: pair for row, pair in pairs.items() if not any("error" in session.facts for session in pair)}
     columns = run_rounds(
@@ -46,7 +46,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     )
     return {
         "columns": {name: np.array(values, np.int64).tobytes() for name, values in columns.items()},
-        "arms": [session.facts for session in sessions],
+        "sessions": [session.facts for session in sessions],
         "host": host,
     }
 
