@@ -1,94 +1,106 @@
-"""The rows of a latency table as pairings: what each was measured with, made again, beside what is there now."""
+"""The rows of a latency table as comparisons: what each was measured with, rebuilt, with what is there now."""
 
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnbench import atomic_files
+from mnbench import atomic_files, families
 from mnbench.bench.aggregate import session_options
 from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.errors import MnbenchError, ResultsError
-from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.model import Model
 from mnbench.model.weightless import refill_weights, strip_weights, weightless_path
-from mnbench.network.variant import OnnxFile
+from mnbench.network.variant import OnnxFile, Variant
 from mnbench.results.record import Record
 from mnbench.targets.device import Device
 
-NAME_SUFFIXES = ("-plain", "-bn")
-"""What `mnbench run` adds to the names of graphs that are not simplified, or keep their batch normalization."""
 
-
+@dataclass(kw_only=True)
 class RequestBuilder:
-    """A table's rows on their way to pairings; models are written into `folder`."""
+    """Turn the rows of a table in `results` into comparisons; models are written into `folder`.
 
-    def __init__(
-        self,
-        results: Path,
-        folder: Path,
-        *,
-        device: Device,
-        version: str,
-        user_models: Mapping[str, Path],
-        measure_unchanged: bool = False,
-    ) -> None:
-        self.requests: list[ComparisonRequest] = []
-        self.findings: list[Finding] = []
-        self._results = results
-        self._folder = folder
-        self._device = device
-        self._version = version
-        self._user_models = user_models
-        self._measure_unchanged = measure_unchanged
+    `version` is that of the device's runtime now; `user_models` are the files of rows that no graph describes.
+    """
 
-    def add(self, record: Record, baseline: Path | None = None) -> None:
-        """Make a row's two models, or a finding that says why not; `base` is the base's file, if it is at hand."""
-        ran, runs = (record.runtime.name, record.provider), (self._device.runtime, self._device.provider)
-        if ran != runs:
-            reason = f"measured with {' '.join(ran)}, and device {self._device.name} now has {' '.join(runs)}"
-            self._know(record, "incomparable", reason)
+    results: Path
+    folder: Path
+    device: Device
+    version: str
+    user_models: Mapping[str, Path]
+    measure_unchanged: bool = False
+    requests: list[ComparisonRequest] = field(default_factory=list[ComparisonRequest])
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    def add(self, record: Record, baseline_file: Path | None = None) -> None:
+        """Add a row, or a finding that says why it is not measured."""
+        then, now = (record.runtime.name, record.provider), (self.device.runtime, self.device.provider)
+        if then != now:
+            reason = f"measured with {' '.join(then)}, and device {self.device.name} now has {' '.join(now)}"
+            self.add_finding(record, "incomparable", reason)
             return
         try:
-            candidate = build_current(record, self._user_models)
+            candidate = self._build_candidate(record)
         except MnbenchError as failure:
-            self._know(record, "missing", f"the candidate cannot be made: {failure.message}")
+            self.add_finding(record, "missing", f"the candidate cannot be built: {failure.message}")
             return
-        now = session_options(self._device)
-        same_runtime = record.runtime.version in ("", self._version) or baseline is not None
-        same_session = record.session in (None, now)
+        same_runtime = baseline_file is not None or record.runtime.version in ("", self.version)
+        same_session = record.session in (None, session_options(self.device))
         try:
-            there = build_model(OnnxFile(path=baseline), simplified=False) if baseline else None
-            same_model = candidate.sha256 == (there.sha256 if there else record.model_sha256)
-            if same_model and same_runtime and same_session and not self._measure_unchanged:
-                self._know(record, "identical", "the same model, runtime and options")
+            baseline = build_model(OnnxFile(path=baseline_file), simplified=False) if baseline_file else None
+            same_model = candidate.sha256 == (baseline.sha256 if baseline else record.model_sha256)
+            if same_model and same_runtime and same_session and not self.measure_unchanged:
+                self.add_finding(record, "identical", "the same model, runtime and options")
                 return
-            after = self._file(_drawn(candidate))
-            before = after if same_model else self._file(_drawn(there) if there else self._stored_model(record))
+            # Both sides get new weights, so that they compute with the same kind of numbers.
+            candidate_file = self._write(refill_weights(strip_weights(candidate), candidate.name))
+            if same_model:
+                rebuilt_file = candidate_file
+            elif baseline:
+                rebuilt_file = self._write(refill_weights(strip_weights(baseline), baseline.name))
+            else:
+                rebuilt_file = self._write(self._rebuild_stored(record))
         except MnbenchError as failure:
-            self._know(record, "incomparable", failure.message)
+            self.add_finding(record, "incomparable", failure.message)
             return
         threads = {"threads": str(record.threads)}
-        runtime = "" if same_runtime else f"{record.runtime.name}=={record.runtime.version}"
-        taken = record.variant in {pairing.variant for pairing in self.requests}
+        baseline_options = SideOptions(
+            requirement="" if same_runtime else f"{record.runtime.name}=={record.runtime.version}",
+            session=None if same_session else record.session,
+            settings=threads,
+        )
+        is_taken = any(request.variant == record.variant for request in self.requests)
         self.requests.append(
             ComparisonRequest(
-                variant=f"{record.variant} with {record.threads} threads" if taken else record.variant,
-                baseline=(
-                    before,
-                    SideOptions(
-                        requirement=runtime, session=None if same_session else record.session, settings=threads
-                    ),
-                ),
-                candidate=(after, SideOptions(settings=threads)),
+                variant=f"{record.variant} with {record.threads} threads" if is_taken else record.variant,
+                baseline=(rebuilt_file, baseline_options),
+                candidate=(candidate_file, SideOptions(settings=threads)),
             )
         )
 
-    def _stored_model(self, record: Record) -> Model:
-        """What the row was measured with, made again from what is kept."""
-        path = weightless_path(self._results, record.model_sha256)
+    def add_finding(self, record: Record, verdict: Verdict, reason: str) -> None:
+        """Add the verdict of a row that is not measured."""
+        self.findings.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
+
+    def _build_candidate(self, record: Record) -> Model:
+        if record.architecture is None:
+            path = self.user_models.get(record.variant)
+            if path is None:
+                raise ResultsError("it is your own file; name it", hint="mnbench gate results/cpu.jsonl my_model.onnx")
+            return build_model(OnnxFile(path=path), simplified=False)
+        return build_model(
+            record_variant(record),
+            seed=record.seed,
+            simplified=record.simplified,
+            keep_bn=not record.fold_batch_norm,
+        )
+
+    def _rebuild_stored(self, record: Record) -> Model:
+        """Return the model that the row was measured with, from the graph stored beside the table."""
+        path = weightless_path(self.results, record.model_sha256)
         try:
             data = path.read_bytes()
         except OSError as failure:
@@ -98,62 +110,47 @@ class RequestBuilder:
             ) from failure
         return refill_weights(data, record.variant)
 
-    def _file(self, drawn: Model) -> OnnxFile:
-        path = self._folder / f"{drawn.sha256}.onnx"
+    def _write(self, model: Model) -> OnnxFile:
+        path = self.folder / f"{model.sha256}.onnx"
         if not path.exists():
-            atomic_files.write_atomically(path, drawn.to_bytes(), durable=False)
+            atomic_files.write_atomically(path, model.to_bytes(), durable=False)
         return OnnxFile(path=path)
 
-    def reject(self, record: Record, failure: MnbenchError) -> None:
-        """A row whose base cannot be made."""
-        self._know(record, "incomparable", failure.message)
 
-    def _know(self, record: Record, verdict: Verdict, reason: str) -> None:
-        self.findings.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
-
-
-def _drawn(model: Model) -> Model:
-    """The model with weights drawn anew, so that both sides have the same kind of numbers."""
-    return refill_weights(strip_weights(model), model.name)
-
-
-def build_current(record: Record, user_models: Mapping[str, Path] | None = None) -> Model:
-    """The model that a record's variant is now.
+def record_variant(record: Record) -> Variant:
+    """Return the variant of a record, as its graph file is now.
 
     Raises:
-        MnbenchError: it cannot be built, or is a user's file that is not named.
+        ResultsError: the record is of a user's file.
+        GraphFileError, BuildError: the graph is gone, or does not have this variant any more.
     """
-    if record.architecture is None:
-        path = (user_models or {}).get(record.variant)
-        if path is None:
-            raise ResultsError(
-                "it is a file of your own that is not named", hint="mnbench gate results/cpu.jsonl my_model.onnx"
-            )
-        return build_model(OnnxFile(path=path), simplified=False)
-    name, form = record.variant, ""
-    for item in NAME_SUFFIXES:
-        if name.endswith(item):
-            name, form = name.removesuffix(item), item
-    return build_model(parse_variant(name), seed=record.seed, simplified=form != "-plain", keep_bn=form == "-bn")
+    if record.architecture is None or record.alpha is None or record.resolution is None:
+        raise ResultsError(f"{record.variant}: is a model file, not a variant of a graph", hint="name the file")
+    return Variant(
+        architecture=families.architecture(record.architecture),
+        alpha=record.alpha,
+        resolution=record.resolution,
+        batch=record.batch,
+        classes=record.classes,
+        options=record.options,
+        padding=record.padding,
+        precision=record.precision,
+    )
 
 
 def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
-    """The record's model, built by the tool of that tree if it has one, or else by this one with that tree's tables.
+    """Build a record's model with the mnbench of that tree, if it has one, or with this one and the tree's graphs.
 
     Raises:
         ResultsError: it cannot be built there.
     """
-    name, form = record.variant, ""
-    for item in NAME_SUFFIXES:
-        if name.endswith(item):
-            name, form = name.removesuffix(item), item
     path = folder / f"{record.variant}.base.onnx"
-    flags = {"-plain": ["--no-simplify"], "-bn": ["--keep-bn"]}.get(form, [])
-    command = [sys.executable, "-m", "mnbench", "build", *parse_variant(name).arguments(), *flags]
-    done = subprocess.run(  # noqa: S603
-        [*command, "--seed", str(record.seed), "-o", str(path)], cwd=tree, check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if line.startswith("Error")), done.stderr.strip())
-        raise ResultsError(f"the base cannot be built: {said[:200]}", hint="name another --base-ref")
+    command = [sys.executable, "-m", "mnbench", "build", *record_variant(record).arguments()]
+    command += [] if record.simplified else ["--no-simplify"]
+    command += [] if record.fold_batch_norm else ["--keep-bn"]
+    command += ["--seed", str(record.seed), "-o", str(path)]
+    build = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)  # noqa: S603
+    if build.returncode:
+        error = next((line for line in build.stderr.splitlines() if line.startswith("Error")), build.stderr.strip())
+        raise ResultsError(f"the base cannot be built: {error[:200]}", hint="name another --base-ref")
     return path

@@ -81,26 +81,26 @@ def gate_table(
         ResultsError: the table has no latencies, or the revision has no such table.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
-    records = () if base_ref else read_gated_records(table)
-    target = read_device(device or table.stem)
     with ExitStack() as stack:
+        tree = stack.enter_context(checkout_revision(base_ref)) / path_in_repository() if base_ref else None
+        records = read_gated_records(tree / os.path.relpath(table) if tree else table)
+        target = read_device(device or table.stem)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
         builder = RequestBuilder(
-            table.parent,
-            folder,
+            results=table.parent,
+            folder=folder,
             device=target,
             version="" if base_ref else runtime_version(ready_device(target, on_progress)),
             user_models=user_models,
             measure_unchanged=measure_unchanged or settings.self_check,
         )
-        if base_ref:
-            tree = stack.enter_context(checkout_revision(base_ref)) / path_in_repository()
-            _add_rows_of_revision(builder, tree, table, folder, on_progress)
-        else:
-            progress = StageProgress(on_progress, "build", len(records))
-            for record in records:
-                builder.add(record)
-                progress.advance()
+        progress = StageProgress(on_progress, "build", len(records))
+        for record in records:
+            try:
+                builder.add(record, build_at_revision(tree, record, folder) if tree else None)
+            except MnbenchError as error:
+                builder.add_finding(record, "incomparable", error.message)
+            progress.advance()
         return compare_requests(
             builder.requests,
             settings,
@@ -111,22 +111,6 @@ def gate_table(
             raise_errors=False,
             on_progress=on_progress,
         )
-
-
-def _add_rows_of_revision(
-    builder: RequestBuilder, tree: Path, table: Path, folder: Path, on_progress: OnProgress | None
-) -> None:
-    """Add the rows that the table has in that tree, each with the model that the tree's own tool builds."""
-    records = read_gated_records(tree / os.path.relpath(table))
-    progress = StageProgress(on_progress, "build", len(records))
-    for record in records:
-        try:
-            baseline = build_at_revision(tree, record, folder)
-        except MnbenchError as error:
-            builder.reject(record, error)
-        else:
-            builder.add(record, baseline)
-        progress.advance()
 
 
 def read_gated_records(table: Path) -> Sequence[Record]:

@@ -154,7 +154,7 @@ def test_a_baseline_that_is_not_there(gate):
 
 def test_a_missing_row(gate):
     """Its graph's table was deleted."""
-    result, code = gate(changes={"variant": "gone-a1-r64"})
+    result, code = gate(changes={"variant": "gone-a1-r64", "architecture": "gone"})
     assert (4, "missing") == (code, result["verdict"])
     assert "unknown graph" in result["reason"]
 

@@ -120,7 +120,7 @@ def make_row(model):
         record = msgspec.json.decode(line, type=Record)
         runtime = msgspec.structs.replace(record.runtime, version=onnxruntime.__version__)
         facts = {"variant": VARIANT, "model_sha256": model.sha256, "runtime": runtime, "seed": 0, "architecture": "v1"}
-        facts["session"] = None
+        facts |= {"alpha": 0.25, "resolution": (64, 64), "session": None}
         return msgspec.structs.replace(record, **facts | changes)
 
     return make_record
@@ -133,7 +133,7 @@ def baseline(tmp_path, make_device):
     def make_baseline(**changes):
         (tmp_path / "models").mkdir(exist_ok=True)
         facts = {"version": onnxruntime.__version__, "user_models": {}, "device": make_device()}
-        return RequestBuilder(tmp_path / "results", tmp_path / "models", **facts | changes)
+        return RequestBuilder(results=tmp_path / "results", folder=tmp_path / "models", **facts | changes)
 
     return make_baseline
 
@@ -199,9 +199,9 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"variant": "gone-a1-r64"}, "unknown graph"),
-        ({"variant": "nonsense"}, "is not a variant's name"),
-        ({"variant": "mine", "architecture": None}, "a file of your own that is not named"),
+        ({"variant": "gone-a1-r64", "architecture": "gone"}, "unknown graph"),
+        ({"variant": "v1-a1-g9-r64", "options": {"groups": 9}}, "groups"),
+        ({"variant": "mine", "architecture": None}, "it is your own file; name it"),
     ],
 )
 def test_a_row_that_has_vanished_is_missing(baseline, make_row, changes, reason):
@@ -214,10 +214,13 @@ def test_a_row_that_has_vanished_is_missing(baseline, make_row, changes, reason)
 
 def test_forms_of_a_graph_are_made_again(baseline, make_row):
     """Plain graphs, and graphs with their batch normalization."""
-    for form, options in (("-plain", {"simplified": False}), ("-bn", {"keep_bn": True})):
+    for form, options, fields in (
+        ("-plain", {"simplified": False}, {"simplified": False}),
+        ("-bn", {"keep_bn": True}, {"fold_batch_norm": False}),
+    ):
         result = baseline()
         model = build_model(parse_variant(VARIANT), **options)
-        result.add(make_row(variant=VARIANT + form, model_sha256=model.sha256))
+        result.add(make_row(variant=VARIANT + form, model_sha256=model.sha256, **fields))
         assert ["identical"] == [verdict for verdict, _ in known(result)], form
 
 
@@ -275,8 +278,9 @@ def table(workspace, make_row):
     def write(**changes):
         path = workspace / "results" / "cpu.jsonl"
         path.parent.mkdir(exist_ok=True)
-        other = build_model(parse_variant("v1-a0.25-r32"))
-        rows = [make_row(), make_row(**{"variant": "v1-a0.25-r32", "model_sha256": other.sha256} | changes)]
+        other = build_model(parse_variant("v1-a0.25-r32")).model
+        facts = {"variant": "v1-a0.25-r32", "resolution": (32, 32), "model_sha256": other.sha256}
+        rows = [make_row(), make_row(**facts | changes)]
         path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         return path
 
@@ -316,7 +320,7 @@ def test_a_row_is_what_was_measured_last(invoke, table, make_row):
 
 def test_a_missing_row_fails(invoke, table):
     """Exit 4, although the other row is identical."""
-    result = invoke("gate", table(variant="gone-a1-r64"))
+    result = invoke("gate", table(variant="gone-a1-r64", architecture="gone"))
     assert 4 == result.exit_code
     assert "missing" in result.stdout
     assert "INCONCLUSIVE" in result.stdout
