@@ -12,13 +12,14 @@ from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.paired_trial import ComparisonCase, PreparedSide
 from mnbench.comparison.procedure import ComparisonSettings
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
+from mnbench.comparison.verdicts import failed_side_verdict
 from mnbench.errors import MnbenchError
 from mnbench.model.build import build_model
 from mnbench.network.variant import ModelSource, OnnxFile
 from mnbench.targets.device import Device
 
 OFF_VALUES = ("", "0", "false", "off", "none")
-"""What providers call a switch that is off."""
+"""The values by which an option of a provider is off."""
 
 
 class CaseBuilder:
@@ -52,8 +53,7 @@ class CaseBuilder:
             except MnbenchError as error:
                 if raise_errors:
                     raise
-                verdict = "incomparable" if name == "base" else "missing"
-                self._add_finding(request, verdict, f"the {name}: {error.message}")
+                self._add_finding(request, failed_side_verdict(name), f"the {name}: {error.message}")
                 return
         case = ComparisonCase(variant=request.variant, baseline=sides[0], candidate=sides[1])
         both_files = all(isinstance(source, OnnxFile) for source, _ in (baseline, candidate))
@@ -83,35 +83,26 @@ def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_f
 
     Two files (`both_files`) whose shapes differ are rejected, unless that is allowed.
     """
-    profiled = next(filter(None, (_profiled(arm.device) for arm in case.sides)), "")
-    if profiled:
-        return f"profiling is on ({profiled}), which takes time of its own: leave it out"
-    threads = [arm.device.threads for arm in case.sides]
+    for side in case.sides:
+        provider_options = {f"provider.{key}": value for key, value in side.device.provider_options.items()}
+        for key, value in (side.device.options | provider_options).items():
+            if "profil" in key and value.lower() not in OFF_VALUES:
+                return f"profiling is on ({key}={value}) and takes time itself: remove the option"
+    threads = [side.device.threads for side in case.sides]
     if "threads" not in allow and threads != [1, 1]:
-        return f"{_both(*map(str, threads))} threads: their latency scatters too much to judge by (--allow threads)"
+        numbers = " and ".join(dict.fromkeys(map(str, threads)))
+        return f"{numbers} threads: their latency scatters too much to judge by (--allow threads)"
     if "shapes" not in allow and both_files:
-        base, candidate = (_shapes(arm.case.inputs_path) for arm in case.sides)
-        different = [name for name in sorted({*base, *candidate}) if base.get(name) != candidate.get(name)]
-        if different:
-            name = different[0]
-            label = name.replace("in.", "input ").replace("out.", "output ")
-            return f"{label} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
+        base, candidate = (_shapes(side.case.inputs_path) for side in case.sides)
+        for name in sorted({*base, *candidate}):
+            if base.get(name) != candidate.get(name):
+                label = name.replace("in.", "input ").replace("out.", "output ")
+                return f"{label} is {base.get(name, 'missing')} and {candidate.get(name, 'missing')} (--allow shapes)"
     return ""
 
 
-def _profiled(device: Device) -> str:
-    """The option by which a provider is told to profile."""
-    every = {**device.options, **{f"provider.{key}": value for key, value in device.provider_options.items()}}
-    result = (f"{key}={value}" for key, value in every.items() if "profil" in key and value.lower() not in OFF_VALUES)
-    return next(result, "")
-
-
-def _both(base: str, candidate: str) -> str:
-    return base if base == candidate else f"{base} and {candidate}"
-
-
-def _shapes(feed: Path) -> dict[str, str]:
-    """Shape and type of every input and output."""
-    with np.load(feed) as arrays:
+def _shapes(inputs_path: Path) -> dict[str, str]:
+    """Return the type and shape of every input and output."""
+    with np.load(inputs_path) as arrays:
         entries: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-    return {name: f"{item.dtype} {'x'.join(map(str, item.shape))}" for name, item in entries.items()}
+    return {name: f"{array.dtype} {'x'.join(map(str, array.shape))}" for name, array in entries.items()}

@@ -57,7 +57,30 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     def table(self, *, reason_column: bool = False) -> Table[Finding]:
         """Return one row per finding. Reasons are notes below the table, and a column too with `reason_column`."""
-        return findings_table(self, reason_column=reason_column)
+        columns = [quantity("variant")]
+        if len({finding.device for finding in self.findings}) > 1:
+            columns.append(quantity("device"))
+        columns += [
+            Column[Finding](name="ratio", title="change", format=format_change),
+            Column[Finding](name="low", title="at least", format=format_change, drop_priority=1),
+            Column[Finding](name="high", title="at most", format=format_change, drop_priority=1),
+            Column[Finding](
+                name="verdict",
+                left=True,
+                style=lambda finding: VERDICT_STYLES.get(finding.verdict, INCONCLUSIVE_STYLE),
+            ),
+            Column[Finding](name="processes", drop_priority=3),
+            Column[Finding](name="pairs", format="{:,}".format, drop_priority=2),
+        ]
+        if reason_column:
+            columns.append(Column[Finding](name="reason", left=True))
+        notes = [f"{_list(names)}: {reason}" for reason, names in group_by_reason(self.findings)]
+        return Table(
+            columns=columns,
+            rows=self.findings,
+            title=f"{self.base} → {self.candidate}",
+            notes=[*notes, verdict_sentence(self), statistics_note(self)],
+        )
 
     def export(self, format: str) -> str:  # noqa: A002  the word of the command line
         """Return the comparison in a format that CI services read, such as "junit" or "markdown".
@@ -86,36 +109,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return to_data_frame(self.to_dicts(), Finding.__struct_fields__)
 
     def __str__(self) -> str:
-        """Return the verdict in a sentence."""
         return verdict_sentence(self)
-
-
-def findings_table(comparison: Comparison, *, reason_column: bool = False) -> Table[Finding]:
-    """Return one row per finding; the reasons are notes, and a column too with `reason_column`."""
-    columns = [quantity("variant")]
-    if len({finding.device for finding in comparison.findings}) > 1:
-        columns.append(quantity("device"))
-    columns += [
-        Column[Finding](name="ratio", title="change", format=format_change),
-        Column[Finding](name="low", title="at least", format=format_change, drop_priority=1),
-        Column[Finding](name="high", title="at most", format=format_change, drop_priority=1),
-        Column[Finding](
-            name="verdict",
-            left=True,
-            style=lambda finding: VERDICT_STYLES.get(finding.verdict, INCONCLUSIVE_STYLE),
-        ),
-        Column[Finding](name="processes", drop_priority=3),
-        Column[Finding](name="pairs", format="{:,}".format, drop_priority=2),
-    ]
-    if reason_column:
-        columns.append(Column[Finding](name="reason", left=True))
-    notes = [f"{_list(names)}: {reason}" for reason, names in group_by_reason(comparison.findings)]
-    return Table(
-        columns=columns,
-        rows=comparison.findings,
-        title=f"{comparison.base} → {comparison.candidate}",
-        notes=[*notes, verdict_sentence(comparison), statistics_note(comparison)],
-    )
 
 
 def format_change(ratio: float) -> str:

@@ -1,12 +1,12 @@
-"""What pairs of runs prove, at one error level for a whole table. Pure: pairs in, findings out.
+"""Decide a table from the pairs of its rows, at one family-wise error rate; nothing is measured or stored here.
 
-A row's effect in a process is a trimmed mean of log(candidate / base). Processes, not pairs, are what is counted: where
-a session lies in memory makes a difference that no number of its runs averages out.
+A row's effect in a process is a trimmed mean of log(candidate / base). The sample is the processes, not the pairs:
+where a session lies in memory makes a difference that no number of its runs averages out.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from math import exp, log1p, sqrt
+from math import log1p, sqrt
 from statistics import fmean, median, variance
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -22,24 +22,24 @@ INTERIM_LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 MIN_PROCESSES = 4
 MIN_PAIRS = 30
 INTERRUPTED_RATIO, INTERRUPTED_NS = 1.02, 20_000
-"""A run that took longer than its thread worked, by this factor and so much more, was interrupted."""
+"""A run was interrupted if its wall time exceeds this multiple of its CPU time, plus so many nanoseconds."""
 
 PRIOR_FREEDOM = 4
-"""How many degrees of freedom the other rows' median variance is worth."""
+"""The degrees of freedom that the other rows' median variance counts for, at most."""
 
 ERROR_SPENDING = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
-"""Of all processes that a comparison may have, the share made, and the share of alpha spent by then."""
+"""The share of the maximum number of processes, and the share of the error rate that is spent by then."""
 
 
 class Effect(NamedTuple):
-    """What one process found of a row, from so many pairs."""
+    """The effect on a row in one process, from so many pairs."""
 
     log_ratio: float
     pairs: int
 
 
 Effects: TypeAlias = Mapping[str, Sequence[Effect]]
-"""Of each row, one effect a process that measured it."""
+"""The effects on each row, one per process that measured it."""
 
 
 class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,16 +59,16 @@ class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def interim_looks(self) -> tuple[int, ...]:
-        """After how many processes the table is looked at."""
+        """The numbers of processes after which the table is decided."""
         return (*(look for look in INTERIM_LOOKS if look < self.processes), self.processes)
 
     def error_spent(self, processes: int) -> float:
-        """The share of alpha spent by a look after so many processes."""
+        """Return the share of the error rate that is spent after so many processes."""
         return float(np.interp(processes / self.processes, *ERROR_SPENDING))
 
 
 class RatioEstimate(NamedTuple):
-    """A row's log ratio between bounds, each of which holds for the whole table at the level of its look."""
+    """A row's log ratio and its confidence bounds, which hold for the whole table at the level of an interim look."""
 
     mean: float
     low: float
@@ -78,18 +78,18 @@ class RatioEstimate(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a row was found to be, at the look that decided it; None where no look has."""
+    """A row's verdict and the estimate at the interim look that decided it; None until one has."""
 
     verdict: Verdict | None
     estimate: RatioEstimate
 
 
 def trial_effect(columns: Mapping[str, NDArray[np.int64]], *, blocking_waits: bool) -> Effect:
-    """The effect in one process, from the columns of its pairs.
+    """Return the effect in one process, from the columns of its pairs.
 
-    A pair counts by the wall's clock, unless the system took the core away from one of its runs: then it counts by
-    the time that the thread worked. Of an arm that `waits` by itself that would tell too little. Which arm ran first
-    makes a difference of its own: both orders count alike.
+    A pair counts by wall time. If the system interrupted one of its runs, it counts by CPU time, unless a side has
+    `blocking_waits`, which CPU time leaves out. The side that runs first has an advantage or a disadvantage, so both
+    orders have the same weight.
     """
     base, candidate, base_cpu, candidate_cpu = (
         columns[name].astype(np.float64) for name in ("base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
@@ -109,52 +109,54 @@ def trial_effect(columns: Mapping[str, NDArray[np.int64]], *, blocking_waits: bo
 def decide(
     effects: Effects, rules: DecisionRules, *, final: bool, row_count: int = 0, prior_variances: Sequence[float] = ()
 ) -> dict[str, Decision]:
-    """Look at the table as often as its processes allow; a row keeps the first verdict that it gets.
+    """Decide the table at each interim look that its processes allow; a row keeps its first verdict.
 
-    `ended` says that no more processes come: a last look at what is undecided spends what is left of alpha. `rows` is
-    over how many rows alpha is spread, if not over these; `prior` are variances of other rows to lean on.
+    If the processes are `final`, a last look at the undecided rows spends the remaining error rate. The error rate is
+    divided by `row_count`, or by the number of rows in `effects`. `prior_variances` are those of other rows.
     """
-    built = max(map(len, effects.values()), default=0)
+    available = max(map(len, effects.values()), default=0)
     decided: dict[str, Decision] = {}
 
     def look(processes: int, share: float, *, last: bool) -> None:
         level = rules.error_rate * share / (row_count or len(effects))
-        entries = estimate_ratios({row: item[:processes] for row, item in effects.items()}, level, prior_variances)
-        for row, estimate in entries.items():
+        looked_at = {row: values[:processes] for row, values in effects.items()}
+        for row, estimate in estimate_ratios(looked_at, level, prior_variances).items():
             if row not in decided or decided[row].verdict is None:
                 decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
 
     for before, processes in pairwise((0, *rules.interim_looks)):
-        if processes <= built:
+        if processes <= available:
             look(processes, rules.error_spent(processes) - rules.error_spent(before), last=processes == rules.processes)
-    if final and built >= MIN_PROCESSES:
-        before = max((processes for processes in rules.interim_looks if processes < built), default=0)
-        look(built, 1 - rules.error_spent(before), last=True)
+    if final and available >= MIN_PROCESSES:
+        before = max((processes for processes in rules.interim_looks if processes < available), default=0)
+        look(available, 1 - rules.error_spent(before), last=True)
     return decided
 
 
 def estimate_ratios(effects: Effects, level: float, prior_variances: Sequence[float] = ()) -> dict[str, RatioEstimate]:
-    """Every row's estimate from the processes it has, with bounds that fail one by one with probability `level`.
+    """Estimate each row's log ratio; each bound fails with probability `level`.
 
-    A row's own variance over so few processes says little, so it is drawn to the median of the others' (a moderated
-    t: Smyth, 2004), which is worth as many degrees of freedom as there are others, and at most four.
+    A row's variance over so few processes is imprecise, so it is shrunk towards the median of the other rows' (a
+    moderated t: Smyth, 2004), which counts for one degree of freedom per other row, and for `PRIOR_FREEDOM` at most.
     """
-    variances = {row: _variance(item) for row, item in effects.items() if len(item) >= MIN_PROCESSES}
-    entries: dict[str, RatioEstimate] = {}
-    for row, scatter in variances.items():
-        item, others = effects[row], [*prior_variances, *(value for other, value in variances.items() if other != row)]
+    variances = {row: _variance(values) for row, values in effects.items() if len(values) >= MIN_PROCESSES}
+    estimates: dict[str, RatioEstimate] = {}
+    for row, row_variance in variances.items():
+        others = [*prior_variances, *(value for other, value in variances.items() if other != row)]
         weight = min(PRIOR_FREEDOM, len(others))
-        freedom = len(item) - 1 + weight
-        pooled = (weight * median(others or [0.0]) + (len(item) - 1) * scatter) / freedom
-        reach = student_quantile(level, freedom) * sqrt(pooled / len(item))
-        mean = fmean(effect.log_ratio for effect in item)
-        entries[row] = RatioEstimate(mean, mean - reach, mean + reach, len(item), sum(effect.pairs for effect in item))
-    return entries
+        count = len(effects[row])
+        freedom = count - 1 + weight
+        pooled = (weight * median(others or [0.0]) + (count - 1) * row_variance) / freedom
+        half_width = student_quantile(level, freedom) * sqrt(pooled / count)
+        mean = fmean(effect.log_ratio for effect in effects[row])
+        pairs = sum(effect.pairs for effect in effects[row])
+        estimates[row] = RatioEstimate(mean, mean - half_width, mean + half_width, count, pairs)
+    return estimates
 
 
 def row_variances(effects: Effects) -> list[float]:
-    """How each row varies from process to process."""
-    return [_variance(effect) for effect in effects.values() if len(effect) >= MIN_PROCESSES]
+    """Return the variance of each row's effects from process to process."""
+    return [_variance(values) for values in effects.values() if len(values) >= MIN_PROCESSES]
 
 
 def _variance(effects: Sequence[Effect]) -> float:
@@ -202,19 +204,3 @@ def overall_verdict(
         return "slower"
     passing = {"faster", "same", "identical"} | ({"inconclusive"} & set(allow))
     return "pass" if verdicts and verdicts <= passing else "inconclusive"
-
-
-def finding_from_decision(variant: str, device: str, decision: Decision, reason: str = "") -> Finding:
-    """A decision as a row of the report."""
-    estimate = decision.estimate
-    return Finding(
-        variant=variant,
-        device=device,
-        verdict=decision.verdict or "inconclusive",
-        ratio=exp(estimate.mean),
-        low=exp(estimate.low),
-        high=exp(estimate.high),
-        processes=estimate.processes,
-        pairs=estimate.pairs,
-        reason=reason,
-    )

@@ -23,12 +23,12 @@ RUNTIME_PATTERN = re.compile(rf"(?:{'|'.join(runtime_names())})(?:-[a-z0-9-]+)?(
 SETTING_PREFIXES = [re.escape(prefix) for name in runtime_names() for prefix in runtime_facts(name).setting_prefixes]
 SETTING_PATTERN = re.compile(rf"(?:provider\.|{'|'.join(SETTING_PREFIXES)})[\w.]*=[^=]*|threads=\d+")
 DEFAULT = "default"
-"""The device as its profile has it, beside one with other settings."""
+"""The side that runs with the settings of the device file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
-    """How a side is run, where that is what differs. `session` stands for what the device's profile says of it."""
+    """How a side runs, if the sides differ in that. `session` replaces the options of the device file."""
 
     requirement: str = ""
     session: SessionOptions | None = None
@@ -39,8 +39,8 @@ class SideOptions:
         """Return the device with the side's settings.
 
         Raises:
-            BuildError: the build is of another runtime than the device's.
-            RuntimeUnavailable: the runtime's build cannot be installed, or not there.
+            BuildError: the device has another runtime.
+            RuntimeUnavailable: the runtime's build cannot be installed.
         """
         session = self.session or session_options(device)
         options, provider_options = dict(session.options), dict(session.provider_options)
@@ -53,12 +53,12 @@ class SideOptions:
             else:
                 options[key] = value
         gateway = device.gateway
-        # The name alone is the one that the device has.
+        # A runtime's name without a version is the build that the device has.
         if self.requirement and self.requirement != device.runtime:
             if not shares_files(device):
                 raise RuntimeUnavailable(
                     f"device {device.name}: {self.requirement} is not installed on other machines",
-                    hint="give a profile a `gateway` to a Python that has it, or compare on this machine",
+                    hint="write a device file whose `gateway` names a Python that has it, or compare on this machine",
                 )
             if not is_used_by(self.requirement, device):
                 raise BuildError(
@@ -81,7 +81,7 @@ class SideOptions:
         """Return the variant in the side's precision.
 
         Raises:
-            BuildError: a user's file has the precision that it has.
+            BuildError: the source is a file.
         """
         if self.precision is None:
             return source
@@ -95,7 +95,7 @@ Side: TypeAlias = ModelSource | Path | SideOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRequest:
-    """What is to be compared under a name; None is a side that is not there."""
+    """A row to compare; a side that does not exist is None."""
 
     variant: str
     baseline: tuple[ModelSource, SideOptions] | None
@@ -106,8 +106,8 @@ def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
     """Parse one side of a comparison; a Path is a folder.
 
     Raises:
-        FileError: a file or folder is not there.
-        BuildError: it is nothing that can be compared.
+        FileError: the file or folder does not exist.
+        BuildError: it cannot be compared.
     """
     path = Path(text)
     if path.is_dir():
@@ -139,7 +139,7 @@ def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> li
     """Return the rows of a comparison.
 
     Raises:
-        BuildError: the sides are of kinds that do not go together, graphs are missing or make no sense here.
+        BuildError: the sides are of different kinds, or graphs are missing or superfluous.
     """
     if isinstance(base, SideOptions) and isinstance(candidate, SideOptions):
         if not graphs:
@@ -159,32 +159,32 @@ def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> li
     if graphs:
         raise BuildError(
             "GRAPH is for comparisons of precisions, settings or runtimes",
-            hint="leave the graphs and their options out",
+            hint="remove the graphs and their options",
         )
     if isinstance(base, Path) and isinstance(candidate, Path):
-        return _folders(base, candidate)
+        return _pair_files(base, candidate)
     if isinstance(base, Variant | OnnxFile) and isinstance(candidate, Variant | OnnxFile):
         return [
             ComparisonRequest(
                 variant=candidate.name, baseline=(base, SideOptions()), candidate=(candidate, SideOptions())
             )
         ]
-    raise BuildError("BASE and CANDIDATE are of two kinds", hint="compare two files, two folders, two variants, …")
+    raise BuildError("BASE and CANDIDATE are of two kinds", hint="compare two files, two folders or two variants")
 
 
-def _folders(base: Path, candidate: Path) -> list[ComparisonRequest]:
-    """Pair files of the same name; subfolders are part of the name."""
-    entries = {
-        folder: {str(path.relative_to(folder).with_suffix("")): OnnxFile(path=path) for path in folder.rglob("*.onnx")}
+def _pair_files(base: Path, candidate: Path) -> list[ComparisonRequest]:
+    """Pair files of the same name in two folders; subfolders are part of the name."""
+    base_files, candidate_files = (
+        {
+            str(path.relative_to(folder).with_suffix("")): (OnnxFile(path=path), SideOptions())
+            for path in folder.rglob("*.onnx")
+        }
         for folder in (base, candidate)
-    }
-    names = sorted({*entries[base], *entries[candidate]})
+    )
+    names = sorted(base_files.keys() | candidate_files.keys())
     if not names:
         raise BuildError(f"{base} and {candidate} hold no .onnx files", hint="choose folders with .onnx files")
-    both: list[ComparisonRequest] = []
-    for name in names:
-        sides = [
-            (entries[folder][name], SideOptions()) if name in entries[folder] else None for folder in (base, candidate)
-        ]
-        both.append(ComparisonRequest(variant=name, baseline=sides[0], candidate=sides[1]))
-    return both
+    return [
+        ComparisonRequest(variant=name, baseline=base_files.get(name), candidate=candidate_files.get(name))
+        for name in names
+    ]

@@ -1,11 +1,11 @@
 """Verdicts: from the effects of all processes to a finding with its reason for each row."""
 
-from collections.abc import Mapping
-from math import expm1
+from math import exp, expm1
 from typing import Literal
 
 import msgspec
 
+from mnbench.comparison.comparison import format_change
 from mnbench.comparison.decide import (
     MIN_PAIRS,
     MIN_PROCESSES,
@@ -13,14 +13,14 @@ from mnbench.comparison.decide import (
     DecisionRules,
     Effects,
     Finding,
-    RatioEstimate,
     decide,
-    finding_from_decision,
     row_variances,
 )
 
 MAX_SELF_DIFFERENCE = 0.01
 """The largest difference of a row from itself at which a self-check passes."""
+
+RAISE_BUDGET = "raise --budget"
 
 
 class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +45,8 @@ class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
 
 def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) -> list[str]:
     """Return the rows, of this many, that look slower and must be measured again."""
-    return [
-        row
-        for row, decision in decide(first, rules, final=True, row_count=row_count).items()
-        if decision.verdict == "slower"
-    ]
+    decisions = decide(first, rules, final=True, row_count=row_count)
+    return [row for row, decision in decisions.items() if decision.verdict == "slower"]
 
 
 def confirm(again: Effects, first: Effects, rules: DecisionRules, *, final: bool) -> dict[str, Decision]:
@@ -57,85 +54,81 @@ def confirm(again: Effects, first: Effects, rules: DecisionRules, *, final: bool
     return decide(again, rules, final=final, row_count=1, prior_variances=row_variances(first))
 
 
-def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tuple[Finding, ...]:
-    """Return one finding per row: first the measured rows in order, then the others."""
-    able = {row: effects for row, effects in first.items() if row not in context.failed}
-    decided = decide(able, context.rules, final=True, row_count=len(context.measured))
-    doubtful = [row for row, decision in decided.items() if decision.verdict == "slower"]
-    second = confirm({row: again[row] for row in doubtful if again.get(row)}, able, context.rules, final=True)
-    findings: list[Finding] = []
-    for row, device in context.measured.items():
-        if row in context.failed:
-            findings.append(_broken(row, device, *context.failed[row]))
-        elif context.incomparable:
-            findings.append(Finding(variant=row, device=device, verdict="incomparable", reason=context.incomparable))
-        elif row not in decided:
-            findings.append(_too_few(row, device, first, context))
-        elif context.self_check:
-            findings.append(_checked(row, device, decided[row]))
-        else:
-            findings.append(_finding(row, device, decided[row], second, context))
-    return (*findings, *context.known)
-
-
 def failed_side_verdict(side: str) -> Literal["missing", "incomparable"]:
     """Return the verdict of a row with a failed side."""
     return "missing" if side == "candidate" else "incomparable"
 
 
-def _broken(row: str, device: str, side: str, message: str) -> Finding:
-    return Finding(variant=row, device=device, verdict=failed_side_verdict(side), reason=f"the {side} fails: {message}")
+def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tuple[Finding, ...]:
+    """Return one finding per row: first the measured rows in order, then the others."""
+    able = {row: effects for row, effects in first.items() if row not in context.failed}
+    decisions = decide(able, context.rules, final=True, row_count=len(context.measured))
+    suspected = {
+        row: again[row] for row, decision in decisions.items() if decision.verdict == "slower" and again.get(row)
+    }
+    repeats = confirm(suspected, able, context.rules, final=True)
+    findings: list[Finding] = []
+    for row, device in context.measured.items():
+        if row in context.failed:
+            side, error = context.failed[row]
+            finding = Finding(
+                variant=row, device=device, verdict=failed_side_verdict(side), reason=f"the {side} fails: {error}"
+            )
+        elif context.incomparable:
+            finding = Finding(variant=row, device=device, verdict="incomparable", reason=context.incomparable)
+        elif row in decisions:
+            finding = _finding(row, device, decisions[row], repeats.get(row), context)
+        else:
+            processes = len(first[row])
+            finding = Finding(
+                variant=row,
+                device=device,
+                verdict="inconclusive",
+                processes=processes,
+                pairs=sum(effect.pairs for effect in first[row]),
+                reason=f"{processes} of at least {MIN_PROCESSES} processes: {context.stopped or RAISE_BUDGET}",
+            )
+        findings.append(finding)
+    return (*findings, *context.known)
 
 
-def _too_few(row: str, device: str, first: Effects, context: ComparisonContext) -> Finding:
-    built = len(first[row])
-    why = context.stopped or "raise --budget"
+def _finding(row: str, device: str, decision: Decision, repeat: Decision | None, context: ComparisonContext) -> Finding:
+    decision, reason = _check_itself(decision) if context.self_check else _explain(decision, repeat, context)
+    estimate = decision.estimate
     return Finding(
         variant=row,
         device=device,
-        verdict="inconclusive",
-        processes=built,
-        pairs=sum(effect.pairs for effect in first[row]),
-        reason=f"{built} of at least {MIN_PROCESSES} processes: {why}",
+        verdict=decision.verdict or "inconclusive",
+        ratio=exp(estimate.mean),
+        low=exp(estimate.low),
+        high=exp(estimate.high),
+        processes=estimate.processes,
+        pairs=estimate.pairs,
+        reason=reason,
     )
 
 
-def _finding(
-    row: str, device: str, decision: Decision, second: Mapping[str, Decision], context: ComparisonContext
-) -> Finding:
+def _explain(decision: Decision, repeat: Decision | None, context: ComparisonContext) -> tuple[Decision, str]:
+    """Return the decision on a row with its reason; `repeat` is that on a suspected row which was measured again."""
     estimate = decision.estimate
     if decision.verdict == "slower":
-        repeat = second.get(row)
         if repeat is None:
-            why = context.stopped or "raise --budget"
-            unsure = decision._replace(verdict="inconclusive")
-            return finding_from_decision(row, device, unsure, f"looks slower, but could not be measured again: {why}")
-        alone = f"{format_log_ratio(repeat.estimate.mean)} when measured again, alone"
+            why = context.stopped or RAISE_BUDGET
+            return decision._replace(verdict="inconclusive"), f"looks slower, but could not be measured again: {why}"
         if repeat.verdict == "slower":
-            return finding_from_decision(row, device, decision, alone)
+            return decision, f"{format_change(exp(repeat.estimate.mean))} when measured again, alone"
         cleared = repeat._replace(verdict="same" if repeat.verdict == "same" else "inconclusive")
-        return finding_from_decision(row, device, cleared, f"looked {format_log_ratio(estimate.mean)} at first")
-    if decision.verdict == "inconclusive":
-        return finding_from_decision(row, device, decision, _doubt(estimate, context))
-    return finding_from_decision(row, device, decision)
-
-
-def _doubt(estimate: RatioEstimate, context: ComparisonContext) -> str:
+        return cleared, f"looked {format_change(exp(estimate.mean))} at first"
+    if decision.verdict != "inconclusive":
+        return decision, ""
     if estimate.pairs < MIN_PAIRS:
-        return f"{estimate.pairs} of at least {MIN_PAIRS} pairs: raise --budget"
-    if context.stopped:
-        return context.stopped
-    return "slower or the same: raise --budget and --processes, or use a quieter machine"
+        return decision, f"{estimate.pairs} of at least {MIN_PAIRS} pairs: {RAISE_BUDGET}"
+    return decision, context.stopped or "slower or the same: raise --budget and --processes, or use a quieter machine"
 
 
-def _checked(row: str, device: str, decision: Decision) -> Finding:
-    """Return the finding of a row that was compared with itself."""
-    fit = decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= MAX_SELF_DIFFERENCE
-    verdict = "same" if fit else "inconclusive"
-    reason = "" if fit else "differs from itself, or is inconclusive: this machine is too noisy to decide"
-    return finding_from_decision(row, device, decision._replace(verdict=verdict), reason)
-
-
-def format_log_ratio(log_ratio: float) -> str:
-    """Format a log ratio as a change: +3.1 %."""
-    return f"{100 * expm1(log_ratio):+.1f} %"
+def _check_itself(decision: Decision) -> tuple[Decision, str]:
+    """Return the decision on a row that was compared with itself."""
+    if decision.verdict == "same" and abs(expm1(decision.estimate.mean)) <= MAX_SELF_DIFFERENCE:
+        return decision, ""
+    reason = "differs from itself, or is inconclusive: this machine is too noisy to decide"
+    return decision._replace(verdict="inconclusive"), reason

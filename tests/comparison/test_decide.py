@@ -10,14 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnbench.comparison.decide import (
-    Decision,
     DecisionRules,
     Effect,
     Finding,
-    RatioEstimate,
     decide,
     estimate_ratios,
-    finding_from_decision,
     overall_verdict,
     trial_effect,
 )
@@ -324,5 +321,7 @@ def test_what_nobody_can_tell_may_be_allowed(other, verdict):
 
 def test_a_finding_shows_ratios():
     """And not their logarithms."""
-    shown = finding_from_decision("row", "cpu", Decision("slower", RatioEstimate(0.03, 0.02, 0.04, 4, 99)))
-    assert [exp(0.03), exp(0.02), exp(0.04)] == [shown.ratio, shown.low, shown.high]
+    first = effects([[3.0] * 4])
+    estimate = decide(first, DecisionRules(), final=True)["row 0"].estimate
+    (finding,) = conclude(first, {}, context(first))
+    assert [exp(estimate.mean), exp(estimate.low), exp(estimate.high)] == [finding.ratio, finding.low, finding.high]
