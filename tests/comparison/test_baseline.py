@@ -278,7 +278,7 @@ def table(workspace, make_row):
     def write(**changes):
         path = workspace / "results" / "cpu.jsonl"
         path.parent.mkdir(exist_ok=True)
-        other = build_model(parse_variant("v1-a0.25-r32")).model
+        other = build_model(parse_variant("v1-a0.25-r32"))
         facts = {"variant": "v1-a0.25-r32", "resolution": (32, 32), "model_sha256": other.sha256}
         rows = [make_row(), make_row(**facts | changes)]
         path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
