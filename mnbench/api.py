@@ -102,9 +102,9 @@ def build(
     from mnbench.model.pretrained.checkpoint import open_checkpoint
     from mnbench.model.pretrained.fit import fit_checkpoint
 
-    options |= {"batch": batch, "classes": classes, "precision": precision, "padding": padding}
+    common = {"batch": batch, "classes": classes, "precision": precision, "padding": padding}
     with _sources() as sources:
-        source = sources.source(graph, alpha=alpha, resolution=resolution, **options)
+        source = sources.source(graph, alpha=alpha, resolution=resolution, **common, **options)
         pretrained = None
         if weights is not None:
             if not isinstance(source, Variant):
@@ -165,7 +165,8 @@ def run(
     measured is a record with `error`; a device that cannot be used is in `Results.skipped`.
 
     Args:
-        graphs: What to measure: a graph, or several.
+        graphs: What to measure: a graph, or several. A Model with the bytes that `run` builds of its variant (default
+            opset, random weights of this `seed`, simplified and folded) is that variant; any other Model is a file.
         device: The name of a device file, or several, which share their rounds.
         sampling: How many processes, how precise, how long. Default: `SamplingConfig()`.
         threads: The threads of one inference. Default: the device's own.
@@ -201,7 +202,7 @@ def run(
     with _sources() as sources, TemporaryDirectory(prefix="mnbench-") as folder:
         target = Path(folder if results is None else results)
         devices = select_devices(names, packages)
-        outcome = run_benchmark(sources.sources(graphs), devices, target, options, on_progress)
+        outcome = run_benchmark(sources.sources(graphs, seed=seed), devices, target, options, on_progress)
     if not outcome.runs and outcome.skipped:
         raise list(outcome.skipped.values())[-1]
     return Results(outcome.records, skipped=outcome.skipped, folder=None if results is None else target)

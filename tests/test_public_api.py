@@ -17,6 +17,8 @@ from safetensors.numpy import save_file
 
 import mnbench
 from mnbench.errors import MnbenchError
+from mnbench.model.sources import Sources
+from mnbench.network.variant import OnnxFile, Variant
 from mnbench.results.results import Results
 
 ROOT = Path(__file__).parents[1]
@@ -202,6 +204,25 @@ def test_run_returns_results(fake_worker, tmp_path):  # noqa: ARG001
     assert names == sorted(record.variant for record in mnbench.load_results(tmp_path / "kept"))
     again = mnbench.run(mnbench.build("v1", alpha=0.25, resolution=32), sampling=sampling)
     assert ["v1-a0.25-r32"] == [record.variant for record in again]
+
+
+def test_a_model_that_run_would_build_is_its_variant(fake_worker, tmp_path):  # noqa: ARG001
+    """Its record is that of the variant; with other weights, another seed or another form of the graph it is a file."""
+    name, sampling = "shufflenet-v2-megvii-a0.5-r32", mnbench.SamplingConfig(processes=1, budget_s=0.001)
+    records = [mnbench.run(graph, sampling=sampling)[0] for graph in (name, mnbench.build(name))]
+    assert {"unit": "megvii"} == records[0].options
+    facts = [(item.variant, item.architecture, item.alpha, item.options, item.model_sha256) for item in records]
+    assert facts[0] == facts[1]
+
+    save_file(tensors("v2", "timm", 0.35), tmp_path / "v2.safetensors")
+    trained = mnbench.build("v2", resolution=32, weights=tmp_path / "v2.safetensors")
+    models = [mnbench.build("v1-a0.25-r32", **form) for form in ({}, {"simplify": False}, {"fold_batch_norm": False})]
+    sources = Sources(str(tmp_path))
+    assert [OnnxFile] * 4 == [
+        type(source) for source in sources.sources([trained, *models[1:], models[0].proto], seed=0)
+    ]
+    assert [Variant] == [type(source) for source in sources.sources(models[0], seed=0)]
+    assert [OnnxFile] == [type(source) for source in sources.sources(models[0], seed=1)]
 
 
 def test_an_unknown_graph_raises_an_error_with_its_hint():

@@ -98,10 +98,14 @@ class Sources:
         _reject(f"{name} is a finished model", chosen, hint="a file takes a resolution alone")
         return OnnxFile(path=Path(name), resolution=next(iter(_sizes(resolution)), None))
 
-    def sources(self, graphs: Graph | Iterable[Graph]) -> list[ModelSource]:
-        """Return the variant or the file of each graph."""
+    def sources(self, graphs: Graph | Iterable[Graph], *, seed: int | None = None) -> list[ModelSource]:
+        """Return the variant or the file of each graph.
+
+        With `seed`, a Model is its variant if that is built with this seed as the same bytes: a row of its own variant.
+        """
         single = isinstance(graphs, str | PathLike | Variant) or not isinstance(graphs, Iterable)
-        return [self.source(graph) for graph in cast("Iterable[Graph]", [graphs] if single else graphs)]
+        listed = cast("Iterable[Graph]", [graphs] if single else graphs)
+        return [self.source(graph if seed is None else _rebuildable(graph, seed)) for graph in listed]
 
     def inputs(self, inputs: Sequence[str | PathLike[str] | NDArray[Any]]) -> list[Path]:
         """Return the file of each input."""
@@ -115,6 +119,16 @@ class Sources:
                 files.append(self._folder / f"input-{len(files)}.npy")
                 np.save(files[-1], item)
         return files
+
+
+def _rebuildable(graph: Graph, seed: int) -> Graph:
+    """Return the variant of a Model that is built from it as the same bytes; otherwise the graph itself."""
+    variant, simplified = getattr(graph, "variant", None), getattr(graph, "difference", None) is not None
+    if variant is None or not simplified:
+        return graph
+    from mnbench.model.build import build_model  # noqa: PLC0415  variants need no onnx
+
+    return variant if build_model(variant, seed=seed).sha256 == cast("Model", graph).sha256 else graph
 
 
 def _parse_variant(name: str) -> Variant | None:
