@@ -12,7 +12,7 @@ import numpy as np
 
 from .host.conditions import blocking_waits
 from .host.facts import host_facts, huge_pages_bytes
-from .runtimes import Refused, Unavailable
+from .runtimes import Refused, SessionSettings, Unavailable
 from .timing import time_runs
 
 WARM_UP_RUNS = 3
@@ -42,20 +42,21 @@ def load_runtime(request: dict[str, Any]) -> Any:
         raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", missing="runtime") from failure
 
 
-def open_session(runtime: Any, request: dict[str, Any], *, cores: int, **options: Any) -> OpenSession:
+def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: str = "") -> OpenSession:
     """Create a session, and run it for the first time. A request for 0 threads gets as many as `cores`."""
-    arguments: dict[str, Any] = {
-        "inputs": unpack_arrays(request["inputs"]),
-        "provider": request["provider"],
-        "provider_options": request["provider_options"],
-        "threads": request["threads"] or cores,
-        "options": request["options"],
-    }
+    settings = SessionSettings(
+        inputs=unpack_arrays(request["inputs"]),
+        provider=request["provider"],
+        provider_options=request["provider_options"],
+        threads=request["threads"] or cores,
+        options=request["options"],
+        profile=profile,
+    )
     begin_ns = time.perf_counter_ns()
-    session = runtime.Session(request["model"], **arguments, **options)
+    session = runtime.Session(request["model"], settings)
     session_ns = time.perf_counter_ns() - begin_ns
     first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
-    return OpenSession(session, arguments["threads"], session_ns, first_run_ns)
+    return OpenSession(session, settings.threads, session_ns, first_run_ns)
 
 
 def open_warm_sessions(

@@ -42,9 +42,9 @@ REQUEST = {
 class FakeSession:
     """A session that keeps what it was created with and counts its runs."""
 
-    def __init__(self, model, **settings):
+    def __init__(self, model, settings):
         self.model = model
-        self.settings = settings
+        self.settings = settings._asdict()
         self.runs = 0
         self.result = np.array([1.0, 3.0])
 
@@ -53,9 +53,6 @@ class FakeSession:
 
     def outputs(self):
         return [self.result]
-
-    def copies(self):
-        return {}
 
     def placement(self):
         return {"CPUExecutionProvider": ["a"]}
@@ -67,8 +64,8 @@ class FakeRuntime:
     def __init__(self, **changes):
         self.changes = changes
 
-    def Session(self, model, **settings):  # noqa: N802  a class in a runtime's module
-        self.session = FakeSession(model, **settings)
+    def Session(self, model, settings):  # noqa: N802  a class in a runtime's module
+        self.session = FakeSession(model, settings)
         for name, value in self.changes.items():
             setattr(self.session, name, value)
         return self.session
@@ -132,7 +129,7 @@ def test_a_session_is_created_as_the_request_says(visited):
     inputs = runtime.session.settings.pop("inputs")
 
     assert b"model" == runtime.session.model
-    assert asked | {"provider": "CPUExecutionProvider"} == runtime.session.settings
+    assert asked | {"provider": "CPUExecutionProvider", "profile": ""} == runtime.session.settings
     assert ["image"] == list(inputs)
     assert (image.dtype, image.tolist()) == (inputs["image"].dtype, inputs["image"].tolist())
     assert inputs["image"].flags.writeable
@@ -299,6 +296,7 @@ def test_bound_memory_lives_as_long_as_its_session(tmp_path, monkeypatch):
     import onnx
     import onnxruntime
 
+    from mnbench.worker.runtimes import SessionSettings
     from mnbench.worker.runtimes.onnxruntime import Session
 
     model = helper.make_model(
@@ -325,14 +323,9 @@ def test_bound_memory_lives_as_long_as_its_session(tmp_path, monkeypatch):
 
     monkeypatch.setattr("onnxruntime.OrtValue.ortvalue_from_numpy", watched)
     monkeypatch.setattr("onnxruntime.IOBinding.bind_ortvalue_output", bound)
-    session = Session(
-        str(tmp_path / "relu.onnx"),
-        inputs={"x": np.array([-1, 2], np.float32)},
-        provider="CPUExecutionProvider",
-        provider_options={},
-        threads=1,
-        options={},
-    )
+    inputs = {"x": np.array([-1, 2], np.float32)}
+    session = Session(str(tmp_path / "relu.onnx"), SessionSettings(inputs, "CPUExecutionProvider", {}, 1, {}))
+    del inputs
     gc.collect()
     session.run()
 

@@ -34,10 +34,10 @@ SETTING_PREFIXES = ("toy.",)
 
 
 class Session:
-    def __init__(self, model, *, inputs, provider, provider_options, threads, options):
+    def __init__(self, model, settings):
         with as_file(model) as path:
             self._session = onnxruntime.InferenceSession(path)
-        self._inputs = inputs
+        self._inputs = settings.inputs
         self.run()
 
     def run(self):
@@ -45,9 +45,6 @@ class Session:
 
     def outputs(self):
         return self._outputs
-
-    def copies(self):
-        return {}
 
     def placement(self):
         return {"toy-cpu": ["everything"]}

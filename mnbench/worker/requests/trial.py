@@ -31,6 +31,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     )
     timed = time_runs(session.run, min_runs=request["min_runs"], min_duration_ns=request["min_duration_ns"])
     after = conditions()
+    copies: dict[str, Callable[[], object]] = session.copies() if hasattr(session, "copies") else {}
     return {
         "session_ns": session_ns,
         "first_run_ns": first_run_ns,
@@ -39,7 +40,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "cpu_ns": timed.cpu_ns,
         "peak_rss_bytes": peak_rss_bytes(),
         "outputs": [pack_array(output) for output in session.outputs()],
-        "copies_ns": {name: _duration_ns(copy) for name, copy in session.copies().items()},
+        "copies_ns": {name: _duration_ns(copy) for name, copy in copies.items()},
         "placement": session.placement(),
         "threads": threads,
         "runtime": {

@@ -1,8 +1,9 @@
 """One file a runtime, named as device files name it.
 
-A file has a class `Session` as `onnxruntime.py` has it, and functions `version` and `build`. If the runtime does not
-read ONNX, it has a function `convert`; if it can time kernels, its session has `end_profile`. What must be known of a
-runtime where it is not installed, the file assigns as literals, which are read without importing it:
+A file has a class `Session` as `onnxruntime.py` has it, and functions `version` and `build`, which returns how it was
+built or what converts its models. If the runtime does not read ONNX, it has a function `convert`; if it can time
+kernels, its session has `end_profile`; if it computes in a device's own memory, its session has `copies`. What must be
+known of a runtime where it is not installed, the file assigns as literals, which are read without importing it:
 
 - `DISTRIBUTIONS`: its wheels, one a build. Default: the runtime's name.
 - `LIBRARY`: how the file name of the library begins whose hash goes into records. Default: none.
@@ -23,7 +24,7 @@ import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generator
+from typing import Any, Generator, NamedTuple
 
 CONVERTER_S = 240.0
 """Time limit for a converter; mnbench waits a little longer for the answer."""
@@ -54,6 +55,17 @@ def read_literals(runtime: str) -> dict[str, Any]:
             except ValueError:
                 continue
     return literals
+
+
+class SessionSettings(NamedTuple):
+    """What a session is created with; with `profile`, a path that it may write to, every run is profiled."""
+
+    inputs: dict[str, Any]
+    provider: str
+    provider_options: dict[str, str]
+    threads: int
+    options: dict[str, str]
+    profile: str = ""
 
 
 @contextmanager

@@ -7,12 +7,12 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, Callable
+from typing import Any
 
 import MNN as _MNN  # pyright: ignore[reportMissingImports]  it is in its own environment
 import numpy as np
 
-from . import Refused, Unavailable, as_file, run_converter
+from . import Refused, SessionSettings, Unavailable, as_file, run_converter
 
 MNN: Any = _MNN  # it has no types
 
@@ -35,24 +35,17 @@ FLOAT = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
 class Session:
     """One converted model. MNN's sessions own their memory: a run copies inputs in and outputs out."""
 
-    def __init__(
-        self,
-        model: bytes | str,
-        *,
-        inputs: dict[str, Any],
-        provider: str,
-        provider_options: dict[str, str],  # noqa: ARG002  its one provider has no options
-        threads: int,
-        options: dict[str, str],
-        profile: str = "",
-    ) -> None:
-        if provider not in BACKENDS.values():
-            raise Unavailable(f"mnbench runs MNN only on the provider CPU, not on {provider}", missing="provider")
+    def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
+        self._provider, inputs = settings.provider, settings.inputs
+        if self._provider not in BACKENDS.values():
+            raise Unavailable(f"mnbench runs MNN only on the provider CPU, not on {self._provider}", missing="provider")
         if any(array.dtype not in FLOAT for array in inputs.values()):
             raise Refused("mnbench supports MNN only with floating-point inputs")
         with as_file(model) as path:
             self._net = MNN.Interpreter(str(path))
-        self._session = self._net.createSession({"backend": provider, "numThread": threads, **options})
+        self._session = self._net.createSession(
+            {"backend": self._provider, "numThread": settings.threads, **settings.options}
+        )
         self._inputs = [self._bind_input(name, array) for name, array in inputs.items()]
         result = list(self._net.getSessionOutputAll(self._session))
         if len(result) != 1:
@@ -60,11 +53,10 @@ class Session:
         self._output = self._net.getSessionOutput(self._session, result[0])
         shape = self._output.getShape()
         self._result = MNN.Tensor(shape, MNN.Halide_Type_Float, np.zeros(shape, np.float32), _CAFFE)
-        self._provider = provider
         self._names: list[str] = []
         self._types: list[str] = []
         self._durations_ns: list[list[int]] = []
-        if profile:
+        if settings.profile:
             self._infer = self._run_timed
 
     def _bind_input(self, name: str, array: Any) -> tuple[Any, Any]:
@@ -86,9 +78,6 @@ class Session:
 
     def outputs(self) -> list[Any]:
         return [self._result.getNumpyData().copy()]
-
-    def copies(self) -> dict[str, Callable[[], object]]:
-        return {}
 
     def placement(self) -> dict[str, list[str]]:
         """Return all operators, which share the session's one backend."""

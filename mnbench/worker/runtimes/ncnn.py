@@ -6,12 +6,12 @@ import tempfile
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import ncnn as _ncnn
 import numpy as np
 
-from . import Refused, Unavailable, as_file, run_converter
+from . import Refused, SessionSettings, Unavailable, as_file, run_converter
 
 ncnn: Any = _ncnn  # it has no types
 
@@ -27,22 +27,15 @@ LENGTH_BYTES = 8
 class Session:
     """One converted model; it reads inputs in place."""
 
-    def __init__(
-        self,
-        model: bytes | str,
-        *,
-        inputs: dict[str, Any],
-        provider: str,
-        provider_options: dict[str, str],  # noqa: ARG002  its one provider has no options
-        threads: int,
-        options: dict[str, str],
-    ) -> None:
-        if provider != "CPU":
-            raise Unavailable(f"mnbench runs ncnn only on the provider CPU, not on {provider}", missing="provider")
+    def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
+        if settings.provider != "CPU":
+            raise Unavailable(
+                f"mnbench runs ncnn only on the provider CPU, not on {settings.provider}", missing="provider"
+            )
         self._net = ncnn.Net()
         self._net.opt.use_vulkan_compute = False
-        self._net.opt.num_threads = threads
-        for name, value in options.items():
+        self._net.opt.num_threads = settings.threads
+        for name, value in settings.options.items():
             if not hasattr(self._net.opt, name):
                 raise Refused(f"ncnn has no option {name!r}")
             setattr(self._net.opt, name, type(getattr(self._net.opt, name))(int(value)))
@@ -53,7 +46,7 @@ class Session:
             # ncnn reads the weights in the text's order, and ignores the rest of the file.
             if self._net.load_param_mem(text) or self._net.load_model(str(path)):
                 raise Refused("ncnn cannot load the converted model")
-        self._arrays = [np.ascontiguousarray(array[0], np.float32) for array in inputs.values()]
+        self._arrays = [np.ascontiguousarray(array[0], np.float32) for array in settings.inputs.values()]
         self._inputs = [(f"in{at}", ncnn.Mat(array)) for at, array in enumerate(self._arrays)]
         self._names = sorted(self._net.output_names(), key=lambda name: int(name.removeprefix("out")))
         self._outputs: list[Any] = []
@@ -67,9 +60,6 @@ class Session:
     def outputs(self) -> list[Any]:
         """Return the last inference's outputs with a batch axis, which ncnn does not have."""
         return [np.array(mat)[np.newaxis] for mat in self._outputs]
-
-    def copies(self) -> dict[str, Callable[[], object]]:
-        return {}
 
     def placement(self) -> dict[str, list[str]]:
         """Return all layers: without Vulkan there is only the CPU."""

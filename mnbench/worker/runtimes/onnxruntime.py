@@ -10,7 +10,7 @@ from typing import Any, Callable
 import numpy as np
 import onnxruntime as _onnxruntime
 
-from . import Unavailable
+from . import SessionSettings, Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
@@ -56,24 +56,14 @@ KERNEL = "_kernel_time"
 class Session:
     """One model on one provider; input and output memory is bound once, if shapes allow it."""
 
-    def __init__(
-        self,
-        model: bytes | str,
-        *,
-        inputs: dict[str, Any],
-        provider: str,
-        provider_options: dict[str, str],
-        threads: int,
-        options: dict[str, str],
-        profile: str = "",
-    ) -> None:
-        """Create the session. With `profile`, a path for the profile, every run is profiled, which slows it down."""
-        self._session: Any = _session(model, provider, provider_options, threads, options, profile)
-        self._memory = MEMORY.get(provider, "cpu")
+    def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
+        self._session: Any = _session(model, settings)
+        self._memory = MEMORY.get(settings.provider, "cpu")
         self._binding: Any = self._session.io_binding()
-        self._inputs = inputs
+        self._inputs = settings.inputs
         self._bound = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(array, self._memory, 0) for name, array in inputs.items()
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array, self._memory, 0)
+            for name, array in self._inputs.items()
         }
         for name, value in self._bound.items():
             self._binding.bind_ortvalue_input(name, value)
@@ -176,15 +166,8 @@ def expand_folders(options: dict[str, str]) -> dict[str, str]:
     return entries
 
 
-def _session(
-    model: bytes | str,
-    provider: str,
-    provider_options: dict[str, str],
-    threads: int,
-    options: dict[str, str],
-    profile: str,
-) -> Any:
-    available = onnxruntime.get_available_providers()
+def _session(model: bytes | str, settings: SessionSettings) -> Any:
+    provider, available = settings.provider, onnxruntime.get_available_providers()
     if provider not in available:
         raise Unavailable(
             f"onnxruntime {version()} has no {provider} here, only {', '.join(available)}",
@@ -193,16 +176,17 @@ def _session(
     if MEMORY.get(provider) == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
     onnxruntime.set_default_logger_severity(QUIET)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    settings.log_severity_level = QUIET
-    settings.enable_profiling = bool(profile)
-    settings.profile_file_prefix = profile
-    for key, value in {"session.record_ep_graph_assignment_info": "1", **options}.items():
-        settings.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(model, settings, providers=[(provider, expand_folders(provider_options))])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = QUIET
+    options.enable_profiling = bool(settings.profile)
+    options.profile_file_prefix = settings.profile
+    for key, value in {"session.record_ep_graph_assignment_info": "1", **settings.options}.items():
+        options.add_session_config_entry(key, value)
+    providers = [(provider, expand_folders(settings.provider_options))]
+    session = onnxruntime.InferenceSession(model, options, providers=providers)
     if provider not in session.get_providers():
         raise Unavailable(
             f"onnxruntime {version()} has {provider}, but it cannot be loaded: a library or driver is missing",

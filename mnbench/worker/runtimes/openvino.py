@@ -6,6 +6,8 @@ from typing import Any, Callable
 
 import openvino as _openvino
 
+from . import SessionSettings
+
 openvino: Any = _openvino
 
 LIBRARY = "libopenvino_intel_cpu_plugin"
@@ -22,38 +24,23 @@ LATENCY = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
 class Session:
     """One model on one of OpenVINO's devices; input memory is bound once."""
 
-    def __init__(
-        self,
-        model: bytes | str,
-        *,
-        inputs: dict[str, Any],
-        provider: str,
-        provider_options: dict[str, str],
-        threads: int,
-        options: dict[str, str],
-        profile: str = "",
-    ) -> None:
-        """Create the session. With any `profile`, every run is profiled."""
-        self._provider = provider
+    def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
+        self._provider = settings.provider
         self._core = openvino.Core()
         self._model = self._core.read_model(model)
-        counted = {"PERF_COUNT": "YES"} if profile else {}
-        cpu = {"INFERENCE_NUM_THREADS": str(threads)} if provider == "CPU" else {}
-        compiled = self._core.compile_model(
-            self._model, provider, {**LATENCY, **cpu, **counted, **options, **provider_options}
-        )
+        threads = {"INFERENCE_NUM_THREADS": str(settings.threads)} if self._provider == "CPU" else {}
+        profile = {"PERF_COUNT": "YES"} if settings.profile else {}
+        options = {**LATENCY, **threads, **profile, **settings.options, **settings.provider_options}
+        compiled = self._core.compile_model(self._model, self._provider, options)
         self._request = compiled.create_infer_request()
-        self._inputs = [openvino.Tensor(array, shared_memory=True) for array in inputs.values()]
-        for name, tensor in zip(inputs, self._inputs):
+        self._inputs = [openvino.Tensor(array, shared_memory=True) for array in settings.inputs.values()]
+        for name, tensor in zip(settings.inputs, self._inputs):
             self._request.set_tensor(name, tensor)
         self._count = len(compiled.outputs)
         self.run: Callable[[], object] = self._request.infer
 
     def outputs(self) -> list[Any]:
         return [self._request.get_output_tensor(index).data.copy() for index in range(self._count)]
-
-    def copies(self) -> dict[str, Callable[[], object]]:
-        return {}
 
     def placement(self) -> dict[str, list[str]]:
         nodes: dict[str, list[str]] = {}
