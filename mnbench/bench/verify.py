@@ -32,7 +32,7 @@ from mnbench.targets.transport import call_worker, provide_file
 from mnbench.units import format_percent_1
 from mnbench.worker.session import pack_array
 
-Feed: TypeAlias = dict[str, NDArray[Any]]
+ModelInputs: TypeAlias = dict[str, NDArray[Any]]
 
 TIMEOUT_S = 120.0
 RANDOM_INPUTS = 8
@@ -84,7 +84,7 @@ def verify(
     model: Model,
     against: Model,
     device: Device,
-    feeds: Sequence[Feed],
+    inputs: Sequence[ModelInputs],
     *,
     path: Path,
     precision: Precision,
@@ -97,10 +97,10 @@ def verify(
         TrialError, RuntimeUnavailable, UnreachableError: the device cannot run the model.
     """
     _same_inputs(model, against)
-    answer = call_worker(device, _request(device, path, feeds), timeout_s=TIMEOUT_S)
+    answer = call_worker(device, _request(device, path, inputs), timeout_s=TIMEOUT_S)
     result = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
-    renamed = [dict(zip(random_inputs(against.proto, 0), feed.values(), strict=True)) for feed in feeds]
-    expected = [reference_outputs(against.to_bytes(), feed, name=against.name) for feed in renamed]
+    renamed = [dict(zip(random_inputs(against.proto, 0), arrays.values(), strict=True)) for arrays in inputs]
+    expected = [reference_outputs(against.to_bytes(), arrays, name=against.name) for arrays in renamed]
     names = [output.name for output in model.proto.graph.output]
     for item, other in zip(result, expected, strict=True):
         if [array.shape for array in item] != [array.shape for array in other]:
@@ -120,7 +120,7 @@ def verify(
         model=model.name,
         against=against.name,
         outputs=outputs,
-        inputs=sum(len(next(iter(feed.values()))) for feed in feeds),
+        inputs=sum(len(next(iter(arrays.values()))) for arrays in inputs),
         tolerance=allowed,
         precision=precision,
         device=device.name,
@@ -130,12 +130,12 @@ def verify(
     )
 
 
-def _request(device: Device, path: Path, feeds: Sequence[Feed]) -> dict[str, Any]:
+def _request(device: Device, path: Path, inputs: Sequence[ModelInputs]) -> dict[str, Any]:
     return {
         "kind": "outputs",
         **setting_request(device),
         "model": provide_file(device, path),
-        "feeds": [{name: pack_array(array) for name, array in feed.items()} for feed in feeds],
+        "inputs": [{name: pack_array(array) for name, array in arrays.items()} for arrays in inputs],
     }
 
 
@@ -185,9 +185,9 @@ def verify_model(
         tolerance = tolerance or SELF_REFERENCE_TOLERANCE
     own_name = "itself" if is_own_reference else "its plain graph in fp32"
     precisions: list[Precision] = [model.precision, *([other.precision] if other else [])]
-    feeds = load_inputs(inputs, model.proto) if inputs else []
+    all_inputs = load_inputs(inputs, model.proto) if inputs else []
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
-    feeds += [random_inputs(model.proto, seed + index) for index in range(count)]
+    all_inputs += [random_inputs(model.proto, seed + index) for index in range(count)]
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.onnx"
         atomic_files.write_atomically(path, model.to_bytes(), durable=False)
@@ -195,7 +195,7 @@ def verify_model(
             model,
             other or replace(model.reference, name=own_name),
             device,
-            feeds,
+            all_inputs,
             path=path,
             precision=max(precisions, key=OUTPUT_TOLERANCES.__getitem__),
             tolerance=tolerance,

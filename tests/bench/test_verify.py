@@ -42,7 +42,7 @@ def answers(monkeypatch):
     """A worker that answers at once, by definition but for what `perturb` changes; it keeps what it was fed."""
 
     class Worker:
-        feeds = ()
+        inputs = ()
 
         @staticmethod
         def perturb(output):
@@ -51,17 +51,17 @@ def answers(monkeypatch):
         def __call__(self, device, request, *, timeout_s):
             assert (device.name, "outputs") == ("cpu", request["kind"])
             assert timeout_s > 0
-            self.feeds = [
-                {name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in feed.items()}
-                for feed in request["feeds"]
+            self.inputs = [
+                {name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in arrays.items()}
+                for arrays in request["inputs"]
             ]
             data = Path(request["model"]).read_bytes()
             result = [
                 [
                     self.perturb(reference_output)
-                    for reference_output in equivalence.reference_outputs(data, feed, name="fake")
+                    for reference_output in equivalence.reference_outputs(data, arrays, name="fake")
                 ]
-                for feed in self.feeds
+                for arrays in self.inputs
             ]
             packed = [[(str(item.dtype), item.shape, item.tobytes()) for item in every] for every in result]
             return {"outputs": packed, "placement": {"CPUExecutionProvider": ["a", "b"]}, "runtime_version": "1.2.3"}
@@ -155,8 +155,8 @@ def test_inputs_from_arrays(answers, invoke, workspace):
 
     assert (0, 5) == (code, payload["inputs"])
     assert [True] * 4 == [
-        np.array_equal(image[None], feed["input"])
-        for image, feed in zip([*images, images[0]], answers.feeds[:4], strict=True)
+        np.array_equal(image[None], arrays["input"])
+        for image, arrays in zip([*images, images[0]], answers.inputs[:4], strict=True)
     ]
 
 
@@ -164,7 +164,7 @@ def test_inputs_fill_batches(answers, invoke, workspace):
     """A model with a batch of two takes two inputs at once."""
     np.save(workspace / "many.npy", np.zeros((4, 3, 32, 32), np.float32) + np.arange(4).reshape(4, 1, 1, 1))
     assert 4 == verdict(invoke, "v1-a0.25-r32-b2", "--input", "many.npy")[1]["inputs"]
-    assert [(2, 3, 32, 32)] * 2 == [feed["input"].shape for feed in answers.feeds]
+    assert [(2, 3, 32, 32)] * 2 == [arrays["input"].shape for arrays in answers.inputs]
     np.save(workspace / "odd.npy", np.zeros((3, 3, 32, 32)))
     assert "3 inputs do not fill batches of 2" in invoke("verify", "v1-a0.25-r32-b2", "--input", "odd.npy").stderr
 
@@ -240,11 +240,11 @@ def test_an_image_of_one_colour_is_normalized(workspace):
     pytest.importorskip("PIL", reason="pillow is not installed")
     colour = (255, 0, 128)
     (workspace / "image.png").write_bytes(png(np.full((50, 70, 3), colour, np.uint8)))
-    (feed,) = load_inputs([Path("image.png")], model((32, 32)))
+    (arrays,) = load_inputs([Path("image.png")], model((32, 32)))
     expected = (np.array(colour) / 255 - MEAN) / DEVIATION
 
-    assert (1, 3, 32, 32) == feed["input"].shape
-    assert np.broadcast_to(expected[None, :, None, None], (1, 3, 32, 32)) == pytest.approx(feed["input"], abs=1e-5)
+    assert (1, 3, 32, 32) == arrays["input"].shape
+    assert np.broadcast_to(expected[None, :, None, None], (1, 3, 32, 32)) == pytest.approx(arrays["input"], abs=1e-5)
 
 
 def test_the_middle_of_an_image_is_taken(workspace):
@@ -252,13 +252,13 @@ def test_the_middle_of_an_image_is_taken(workspace):
     image_module = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     pixels = np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8)
     (workspace / "image.png").write_bytes(png(pixels))
-    (feed,) = load_inputs([Path("image.png")], model((224, 224)))
+    (arrays,) = load_inputs([Path("image.png")], model((224, 224)))
     resized = image_module.open(io.BytesIO(png(pixels))).resize((358, 256), image_module.Resampling.BILINEAR)
     crop = np.asarray(resized.crop((67, 16, 291, 240)), np.float32) / 255
     expected = ((crop - np.array(MEAN)) / np.array(DEVIATION)).transpose(2, 0, 1)
 
     assert 224 == round(256 * CROP_SHARE)
-    assert expected == pytest.approx(feed["input"][0], abs=1e-5)
+    assert expected == pytest.approx(arrays["input"][0], abs=1e-5)
 
 
 def test_images_that_are_none_are_refused(workspace, invoke):

@@ -9,7 +9,7 @@ from typing import Any, Iterable
 
 from .cgroup import count_throttling
 from .cpu import CPUS, read_hz
-from .procfs import ProcFiles, allowed_cpus, not_none, parse_decimal, parse_integer, parse_kib_line
+from .procfs import ProcFiles, allowed_cpus, not_none, parse_decimal, parse_integer, parse_kib_line, resource_usage
 
 MOST_CPUS = 16
 """Frequency, throttling and temperature are read of at most this many CPUs: each takes some microseconds."""
@@ -30,14 +30,17 @@ def conditions(files: ProcFiles | None = None) -> dict[str, Any]:
     """
     files = files or ProcFiles()
     stopped, stopped_s = count_throttling(files)
-    cpus = _sample_cpus(allowed_cpus())
+    cpus, used = _sample_cpus(allowed_cpus()), resource_usage("SELF")
     return {
         "at_ns": time.monotonic_ns(),
         **_load(),
         **_pressure(files, "cpu"),
         **_pressure(files, "memory"),
         **_processors(files),
-        **_process(),
+        "process_id": os.getpid(),
+        "process_cpu_s": time.process_time(),
+        "voluntary_switches": getattr(used, "ru_nvcsw", None),
+        "involuntary_switches": getattr(used, "ru_nivcsw", None),
         "frequency_hz": _mean(read_hz(files, f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus),
         "temperature_c": _temperature(files),
         "heat_throttles": _heat_throttles(files, cpus),
@@ -63,12 +66,7 @@ def busy_reason(limits: dict[str, float], files: ProcFiles | None = None) -> str
 
 def blocking_waits() -> int | None:
     """Return how often this thread has blocked; None if the system does not report it."""
-    try:
-        import resource  # noqa: PLC0415  not on Windows
-
-        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw  # of Linux alone
-    except (ImportError, AttributeError):
-        return None
+    return getattr(resource_usage("THREAD"), "ru_nvcsw", None)
 
 
 def _sample_cpus(cpus: list[int]) -> list[int]:
@@ -89,7 +87,7 @@ def _pressure(files: ProcFiles, resource: str) -> dict[str, Any]:
     match = re.search(
         r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{resource}"), re.MULTILINE
     )
-    percent, total_us = (parse_decimal(match.group(1)), parse_integer(match.group(2))) if match else (None, None)
+    percent, total_us = (parse_decimal(match[1]), parse_integer(match[2])) if match else (None, None)
     return {
         f"{resource}_pressure_10s": None if percent is None else round(percent / 100, 4),
         f"{resource}_pressure_s": None if total_us is None else total_us / 1e6,
@@ -99,33 +97,13 @@ def _pressure(files: ProcFiles, resource: str) -> dict[str, Any]:
 def _processors(files: ProcFiles) -> dict[str, Any]:
     """Return the time of all logical CPUs since the start: user, system, idle, and stolen by the host."""
     words = files.read_text("proc/stat").partition("\n")[0].split()
-    ticks = [parse_integer(word) for word in words[1:9]] if words[:1] == ["cpu"] else []
-    if len(not_none(ticks)) < 8:
+    ticks = not_none(parse_integer(word) for word in words[1:9]) if words[:1] == ["cpu"] else []
+    if len(ticks) < 8:
         return dict.fromkeys(("user_s", "system_s", "idle_s", "steal_s"))
-    user, nice, system, idle, waiting, interrupts, soft, steal = not_none(ticks)
-    item = os.sysconf("SC_CLK_TCK")
-    return {
-        "user_s": (user + nice) / item,
-        "system_s": (system + interrupts + soft) / item,
-        "idle_s": (idle + waiting) / item,
-        "steal_s": steal / item,
-    }
-
-
-def _process() -> dict[str, Any]:
-    try:
-        import resource  # noqa: PLC0415  not on Windows
-    except ImportError:
-        voluntary = involuntary = None
-    else:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        voluntary, involuntary = used.ru_nvcsw, used.ru_nivcsw
-    return {
-        "process_id": os.getpid(),
-        "process_cpu_s": time.process_time(),
-        "voluntary_switches": voluntary,
-        "involuntary_switches": involuntary,
-    }
+    user, nice, system, idle, waiting, interrupts, soft, steal = ticks
+    sums = {"user": user + nice, "system": system + interrupts + soft, "idle": idle + waiting, "steal": steal}
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    return {f"{name}_s": count / ticks_per_s for name, count in sums.items()}
 
 
 def _temperature(files: ProcFiles) -> float | None:

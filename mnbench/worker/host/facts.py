@@ -10,7 +10,7 @@ from typing import Any
 
 from . import cpu
 from .cgroup import memory_limit_bytes, quota_cores
-from .procfs import ProcFiles, allowed_cpus, format_cpu_list, parse_kib_line
+from .procfs import ProcFiles, allowed_cpus, format_cpu_list, parse_kib_line, resource_usage
 
 VIRTUAL_PRODUCTS = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Bochs|Xen|HVM domU|Parallels|OpenStack|BHYVE"
@@ -70,11 +70,10 @@ def peak_rss_bytes() -> int | None:
     On Linux, ru_maxrss includes the parent's peak, so the high-water mark is read from /proc instead.
     """
     peak = parse_kib_line(ProcFiles().read_text("proc/self/status"), "VmHWM")
-    if peak is not None or sys.platform == "win32":
+    used = resource_usage("SELF")
+    if peak is not None or used is None:
         return peak
-    import resource  # noqa: PLC0415  not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def huge_pages_bytes() -> int | None:

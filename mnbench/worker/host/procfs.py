@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterable, TypeVar
+from typing import Any, Iterable, TypeVar
 
 T = TypeVar("T")
 
@@ -83,6 +83,16 @@ def parse_kib_line(text: str, key: str) -> int | None:
     """Return the bytes of a line of /proc/meminfo or /proc/self/status: `MemTotal:  24684096 kB`."""
     match = re.search(rf"^{key}:\s*([0-9]{{1,15}}) kB", text, re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
+
+
+def resource_usage(of: str) -> Any:
+    """Return what this process (`SELF`) or thread (`THREAD`) has used; None if the system does not report it."""
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+
+        return resource.getrusage(getattr(resource, f"RUSAGE_{of}"))
+    except (ImportError, AttributeError):
+        return None
 
 
 def allowed_cpus() -> list[int]:

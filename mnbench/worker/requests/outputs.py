@@ -10,12 +10,12 @@ from ..session import bind, load_runtime, open_session, pack_array
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """Open a session for each of the `feeds`, and run it once."""
+    """Open a session for each of the `inputs`, and run it once."""
     bind(request["cores"])
     runtime, cores = load_runtime(request), host_facts()["cores"]
     outputs: list[list[Any]] = []
     session: Any = None
-    for inputs in request["feeds"]:
+    for inputs in request["inputs"]:
         begin = time.monotonic()
         session = open_session(runtime, {**request, "inputs": inputs}, cores=cores).session
         outputs.append([pack_array(output) for output in session.outputs()])
