@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .runtimes import Refused, Unavailable
+from .runtimes import Unavailable, describe_failure
 
 
 def serve(channel: Any) -> None:
@@ -21,9 +21,5 @@ def serve(channel: Any) -> None:
         channel.send({"error": f"{failure.name} cannot be imported: {failure}", "unavailable": "runtime"})
     except Unavailable as failure:
         channel.send({"error": str(failure), "unavailable": failure.missing})
-    except Refused as failure:
-        channel.send({"error": str(failure), "unavailable": None})
-    except MemoryError:
-        channel.send({"error": "out of memory", "unavailable": None})
-    except BaseException as failure:  # noqa: BLE001  whatever a runtime raises is this cell's result
-        channel.send({"error": f"{type(failure).__name__}: {failure}", "unavailable": None})
+    except BaseException as failure:  # noqa: BLE001  whatever a runtime raises is this case's result
+        channel.send({"error": describe_failure(failure), "unavailable": None})

@@ -12,7 +12,7 @@ import numpy as np
 
 from .host.conditions import blocking_waits
 from .host.facts import host_facts, huge_pages_bytes
-from .runtimes import Refused, SessionSettings, Unavailable
+from .runtimes import SessionSettings, Unavailable, describe_failure
 from .timing import time_runs
 
 WARM_UP_RUNS = 3
@@ -86,12 +86,8 @@ def _open_warm(request: dict[str, Any], *, cores: int) -> WarmSession:
         waits = before is None or (blocking_waits() or 0) - before >= WARM_UP_RUNS
     except Unavailable:
         raise
-    except MemoryError:
-        return _failed("out of memory")
-    except Refused as failure:
-        return _failed(str(failure))
     except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this row's result
-        return _failed(f"{type(failure).__name__}: {failure}")
+        return WarmSession(lambda: None, 0, {"error": describe_failure(failure)})
     facts = {
         "session_ns": opened.session_ns,
         "waits": waits,
@@ -102,10 +98,6 @@ def _open_warm(request: dict[str, Any], *, cores: int) -> WarmSession:
         "runtime_version": runtime.version(),
     }
     return WarmSession(run, min(warm_up_ns), facts)
-
-
-def _failed(error: str) -> WarmSession:
-    return WarmSession(lambda: None, 0, {"error": error})
 
 
 def bind(cores: list[int]) -> None:

@@ -75,10 +75,7 @@ def warm_up(
 ) -> list[int]:
     """Run in blocks until a block is hardly faster than the one before, or `max_duration_ns` have passed.
 
-    Each block has at least `min_runs` runs and `min_duration_ns`.
-
-    Returns:
-        The nanoseconds of each run, in order.
+    Each block has at least `min_runs` runs and `min_duration_ns`. Return the nanoseconds of each run, in order.
     """
     stop = clock() + max_duration_ns
     latencies_ns: list[int] = []

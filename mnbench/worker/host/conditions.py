@@ -84,9 +84,8 @@ def _load() -> dict[str, Any]:
 
 def _pressure(files: ProcFiles, resource: str) -> dict[str, Any]:
     """Return the share of the last ten seconds, and the total seconds, in which a task waited for this resource."""
-    match = re.search(
-        r"^some avg10=([0-9.]+) .*total=([0-9]+)", files.read_text(f"proc/pressure/{resource}"), re.MULTILINE
-    )
+    text = files.read_text(f"proc/pressure/{resource}")
+    match = re.search(r"^some avg10=([0-9.]+) .*total=([0-9]+)", text, re.MULTILINE)
     percent, total_us = (parse_decimal(match[1]), parse_integer(match[2])) if match else (None, None)
     return {
         f"{resource}_pressure_10s": None if percent is None else round(percent / 100, 4),

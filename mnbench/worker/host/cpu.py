@@ -14,43 +14,22 @@ KERNEL_FLAGS = re.compile(
 )
 """The instruction sets that neural-network kernels are selected by."""
 
+# fmt: off
 MAKERS = {
-    0x41: "Arm",
-    0x46: "Fujitsu",
-    0x48: "HiSilicon",
-    0x4E: "NVIDIA",
-    0x51: "Qualcomm",
-    0x61: "Apple",
-    0xC0: "Ampere",
+    0x41: "Arm", 0x46: "Fujitsu", 0x48: "HiSilicon", 0x4E: "NVIDIA", 0x51: "Qualcomm", 0x61: "Apple", 0xC0: "Ampere",
 }
 ARM_CORES = {
-    0xB76: "ARM1176",
-    0xC07: "Cortex-A7",
-    0xC0F: "Cortex-A15",
-    0xD03: "Cortex-A53",
-    0xD04: "Cortex-A35",
-    0xD05: "Cortex-A55",
-    0xD07: "Cortex-A57",
-    0xD08: "Cortex-A72",
-    0xD09: "Cortex-A73",
-    0xD0A: "Cortex-A75",
-    0xD0B: "Cortex-A76",
-    0xD0C: "Neoverse-N1",
-    0xD0D: "Cortex-A77",
-    0xD40: "Neoverse-V1",
-    0xD41: "Cortex-A78",
-    0xD44: "Cortex-X1",
-    0xD46: "Cortex-A510",
-    0xD47: "Cortex-A710",
-    0xD48: "Cortex-X2",
-    0xD49: "Neoverse-N2",
-    0xD4D: "Cortex-A715",
-    0xD4E: "Cortex-X3",
-    0xD4F: "Neoverse-V2",
-    0xD80: "Cortex-A520",
-    0xD81: "Cortex-A720",
-    0xD82: "Cortex-X4",
+    0xB76: "ARM1176", 0xC07: "Cortex-A7", 0xC0F: "Cortex-A15",
+    0xD03: "Cortex-A53", 0xD04: "Cortex-A35", 0xD05: "Cortex-A55", 0xD07: "Cortex-A57", 0xD08: "Cortex-A72",
+    0xD09: "Cortex-A73", 0xD0A: "Cortex-A75", 0xD0B: "Cortex-A76", 0xD0C: "Neoverse-N1", 0xD0D: "Cortex-A77",
+    0xD40: "Neoverse-V1", 0xD41: "Cortex-A78", 0xD44: "Cortex-X1", 0xD46: "Cortex-A510", 0xD47: "Cortex-A710",
+    0xD48: "Cortex-X2", 0xD49: "Neoverse-N2", 0xD4D: "Cortex-A715", 0xD4E: "Cortex-X3", 0xD4F: "Neoverse-V2",
+    0xD80: "Cortex-A520", 0xD81: "Cortex-A720", 0xD82: "Cortex-X4",
 }
+# fmt: on
+INTEL_KINDS = {"performance": "cpu_core", "efficient": "cpu_atom"}
+"""The kinds of core of Intel's hybrid processors, and the folder of each."""
+
 CPUS = "sys/devices/system/cpu"
 
 
@@ -63,15 +42,16 @@ def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     blocks = [dict(_pairs(block)) for block in cpuinfo.split("\n\n")]
     first = next((block for block in blocks if "processor" in block), dict[str, str]())
     maker = parse_integer(first.get("CPU implementer"))
-    revision = _numbers(first, "CPU variant", "CPU revision")
+    revision = not_none(parse_integer(first.get(key)) for key in ("CPU variant", "CPU revision"))
+    flags = (first.get("flags") or first.get("Features") or "").split()
     kinds = _kinds(files, blocks)
     return {
         "cpu": _name(cpuinfo, blocks, kinds),
         "cpu_vendor": first.get("vendor_id") or (MAKERS.get(maker, hex(maker)) if maker is not None else None),
         "cpu_family": parse_integer(first.get("cpu family") or first.get("CPU architecture")),
         "cpu_model": parse_integer(first.get("model") or first.get("CPU part")),
-        "cpu_stepping": parse_integer(first.get("stepping")) if not revision else revision[0] * 16 + revision[1],
-        "cpu_flags": _flags(first),
+        "cpu_stepping": revision[0] * 16 + revision[1] if len(revision) == 2 else parse_integer(first.get("stepping")),
+        "cpu_flags": sorted({flag for flag in flags if KERNEL_FLAGS.fullmatch(flag)}),
         "core_kinds": {name: format_cpu_list(cpus) for name, cpus in kinds.items()} if len(kinds) > 1 else {},
     }
 
@@ -95,14 +75,16 @@ def caches(files: ProcFiles, cpu: int) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
     folder = f"{CPUS}/cpu{cpu}/cache"
     for name in files.list_names(folder):
-        level, size = (
-            files.read_integer(f"{folder}/{name}/level"),
-            parse_size_bytes(files.read_text(f"{folder}/{name}/size")),
-        )
-        if level is not None and size:
-            shared_by = len(parse_cpu_list(files.read_text(f"{folder}/{name}/shared_cpu_list")))
-            kind = files.read_text(f"{folder}/{name}/type").lower()
-            result.append({"level": level, "type": kind, "size_bytes": size, "shared_by": shared_by or None})
+        keys = ("level", "type", "size", "shared_cpu_list")
+        level, kind, size, sharing = (files.read_text(f"{folder}/{name}/{key}") for key in keys)
+        cache = {
+            "level": parse_integer(level),
+            "type": kind.lower(),
+            "size_bytes": parse_size_bytes(size),
+            "shared_by": len(parse_cpu_list(sharing)) or None,
+        }
+        if cache["level"] is not None and cache["size_bytes"]:
+            result.append(cache)
     return sorted(result, key=lambda cache: (cache["level"], cache["type"]))
 
 
@@ -137,12 +119,6 @@ def _pairs(block: str) -> list[tuple[str, str]]:
     return [(key.strip(), value.strip()) for key, _, value in lines]
 
 
-def _numbers(block: dict[str, str], *keys: str) -> list[int]:
-    """Return the numbers of all keys, or an empty list if one is missing."""
-    result = not_none(parse_integer(block.get(key)) for key in keys)
-    return result if len(result) == len(keys) else []
-
-
 def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]]) -> str:
     """Return the name that the kernel or the maker uses; on Arm, the names of the cores."""
     if any("CPU part" in block for block in blocks) and kinds:
@@ -154,11 +130,8 @@ def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]
 
 def _kinds(files: ProcFiles, blocks: list[dict[str, str]]) -> dict[str, list[int]]:
     """Return the kinds of core with the CPUs of each: on Arm from the part number, on Intel from two folders."""
-    entries: dict[str, list[int]] = {}
-    for name in ("cpu_core", "cpu_atom"):
-        cpus = parse_cpu_list(files.read_text(f"sys/devices/{name}/cpus"))
-        if cpus:
-            entries[{"cpu_core": "performance", "cpu_atom": "efficient"}[name]] = cpus
+    entries = {kind: parse_cpu_list(files.read_text(f"sys/devices/{name}/cpus")) for kind, name in INTEL_KINDS.items()}
+    entries = {kind: cpus for kind, cpus in entries.items() if cpus}
     for block in blocks:
         maker, part, cpu = (parse_integer(block.get(key)) for key in ("CPU implementer", "CPU part", "processor"))
         if maker is None or part is None or cpu is None:
@@ -166,8 +139,3 @@ def _kinds(files: ProcFiles, blocks: list[dict[str, str]]) -> dict[str, list[int
         arm_core = ARM_CORES.get(part) if maker == 0x41 else None
         entries.setdefault(arm_core or f"{MAKERS.get(maker, hex(maker))} {part:#x}", []).append(cpu)
     return entries
-
-
-def _flags(block: dict[str, str]) -> list[str]:
-    words = (block.get("flags") or block.get("Features") or "").split()
-    return sorted({word for word in words if KERNEL_FLAGS.fullmatch(word)})

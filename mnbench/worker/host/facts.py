@@ -23,6 +23,7 @@ CONTAINERS = {
     "lxc": "lxc",
     "containerd": "containerd",
 }
+"""Words in the name of a control group, and the kind of container."""
 
 
 def host_facts(files: ProcFiles | None = None) -> dict[str, Any]:
@@ -100,10 +101,8 @@ def _machine(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     dmi = " ".join(files.read_text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")).strip()
     product = dmi or files.read_text("proc/device-tree/model") or None
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
-    message = files.read_text("sys/hypervisor/type") or files.read_text(
-        "proc/device-tree/hypervisor/compatible"
-    ).replace("\0", " ")
-    named = message or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
+    compatible = files.read_text("proc/device-tree/hypervisor/compatible").replace("\0", " ")
+    named = files.read_text("sys/hypervisor/type") or compatible or (dmi if VIRTUAL_PRODUCTS.search(dmi) else "")
     if flags:
         # Clouds put their name on physical machines too; on x86, the processor's flag is reliable.
         virtual: bool | None = "hypervisor" in flags.group(1).split()
@@ -124,9 +123,7 @@ def _emulated(files: ProcFiles, cpuinfo: str) -> bool | None:
     """
     if "QEMU TCG" in cpuinfo:
         return True
-    kernel = (
-        files.read_text("sys/devices/system/cpu/modalias").partition("type:")[2].partition(",")[0].partition(":")[0]
-    )
+    kernel = re.split("[,:]", files.read_text("sys/devices/system/cpu/modalias").partition("type:")[2])[0]
     if not kernel and re.search(r"^vendor_id\s*:", cpuinfo, re.MULTILINE):
         kernel = "x86"
     family = _family(platform.machine())
@@ -146,10 +143,9 @@ def _container(files: ProcFiles) -> str | None:
     if files.read_text("run/.containerenv") or "containerenv" in " ".join(files.list_names("run")):
         return "podman"
     groups = files.read_text("proc/1/cgroup") + files.read_text("proc/self/cgroup")
-    text = next((kind for word, kind in CONTAINERS.items() if word in groups), None)
-    return text or (
-        "docker" if ".dockerenv" in files.list_names("") else files.read_text("run/systemd/container") or None
-    )
+    if kinds := [kind for word, kind in CONTAINERS.items() if word in groups]:
+        return kinds[0]
+    return "docker" if ".dockerenv" in files.list_names("") else files.read_text("run/systemd/container") or None
 
 
 def _counters(files: ProcFiles) -> dict[str, Any]:

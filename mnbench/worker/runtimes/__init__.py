@@ -42,6 +42,13 @@ class Refused(Exception):  # noqa: N818  the runtime's limit, not a defect
     """The runtime does not support this model or request."""
 
 
+def describe_failure(failure: BaseException) -> str:
+    """Return why a session or a request failed, in one line."""
+    if isinstance(failure, MemoryError):
+        return "out of memory"
+    return str(failure) if isinstance(failure, Refused) else f"{type(failure).__name__}: {failure}"
+
+
 def read_literals(runtime: str) -> dict[str, Any]:
     """Return the literals that the runtime's file assigns, without importing it; nothing without such a file."""
     name = f"{__name__}.{runtime}"
