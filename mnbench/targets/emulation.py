@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,10 +50,10 @@ def emulator_path() -> Path:
     return cache_folder() / "arm64" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def emulator_command(folder: os.PathLike[str]) -> tuple[str, ...]:
-    """Return the command that starts the emulated Python; it ignores the PYTHON… variables."""
-    facts: dict[str, str] = json.loads((Path(folder) / READY).read_bytes())
-    return _command(Path(folder), facts["python"])
+def emulator_gateway(folder: Path) -> str:
+    """Return the gateway that starts the emulated Python in this folder."""
+    facts: dict[str, str] = json.loads((folder / READY).read_bytes())
+    return f"popen//python={shlex.join(_command(folder, facts['python']))}"
 
 
 def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
@@ -67,14 +69,13 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
     def build() -> str:
         work, root = path / "work", path / "root"
         (work / "tmp").mkdir(parents=True)
-        with _SizeWatcher(path, on_progress):
+        with _report_size(path, on_progress):
             debian.unpack(debian.download(work, PACKAGES), root, path / EMULATOR)
-            python = next(program.name for program in sorted((root / "usr/bin").glob("python3.*[0-9]")))
+            python = min((root / "usr/bin").glob("python3.*[0-9]")).name
             _install_wheels(python, root, work / "tmp")
             _write_cpu_info(root)
-            run_command(
-                (*_command(path, python), "-c", "import numpy, onnxruntime"), "the emulated Python does not run"
-            )
+            trial = (*_command(path, python), "-c", "import numpy, onnxruntime")
+            run_command(trial, "the emulated Python does not run")
             shutil.rmtree(work)
         return json.dumps({"python": python})
 
@@ -114,45 +115,37 @@ def _write_cpu_info(root: Path) -> None:
 
 
 def _command(path: Path, python: str) -> tuple[str, ...]:
+    """Return the command that starts the emulated Python; it ignores the PYTHON… variables."""
     root = path / "root"
     return (str(path / EMULATOR), "-cpu", CPU, "-L", str(root), str(root / "usr/bin" / python), "-I")
 
 
-class _SizeWatcher:
-    """While a block runs, call `on_progress` for each megabyte that a folder grows, up to `SIZE_MB`."""
+@contextmanager
+def _report_size(folder: Path, on_progress: OnProgress) -> Generator[None]:
+    """During the block, call `on_progress` for each megabyte that the folder grows, up to `SIZE_MB`."""
+    ended = threading.Event()
 
-    def __init__(self, folder: Path, on_progress: OnProgress) -> None:
-        self._folder = folder
-        self._on_progress = on_progress
-        self._reported_mb = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+    def watch() -> None:
+        reported_mb = 0
+        while not ended.wait(POLL_S):
+            size_mb = min(folder_size_mb(folder), SIZE_MB)
+            for _ in range(size_mb - reported_mb):
+                on_progress()
+            reported_mb = max(reported_mb, size_mb)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(POLL_S):
-            size_mb = min(_size_bytes(self._folder) // 10**6, SIZE_MB)
-            for _ in range(size_mb - self._reported_mb):
-                self._on_progress()
-            self._reported_mb = max(self._reported_mb, size_mb)
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def folder_size_mb(folder: Path) -> int:
-    return _size_bytes(folder) // 10**6
-
-
-def _size_bytes(folder: Path) -> int:
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(OSError):
                 total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118  thousands of files, often
-            except OSError:
-                continue
-    return total
+    return total // 10**6

@@ -95,12 +95,9 @@ def distribution_name(requirement: str) -> str:
 
 def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Return the folder of such an environment, which exists or not."""
-    facts = "\n".join(
-        [*sorted(requirements), *sorted(f"{package} alone" for package in no_deps), sys.version, sys.platform]
-    )
-    return (folder or cache_folder() / "environments") / hashlib.sha256(
-        f"{facts}\n{sys.executable}".encode()
-    ).hexdigest()[:16]
+    alone = (f"{package} alone" for package in no_deps)
+    facts = "\n".join([*sorted(requirements), *sorted(alone), sys.version, sys.platform, sys.executable])
+    return (folder or cache_folder() / "environments") / hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 def create_environment(

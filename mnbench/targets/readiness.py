@@ -29,41 +29,32 @@ class Readiness:
 
 def check_readiness(device: Device) -> Readiness:
     """Return what can be seen from here. Only `mnbench devices probe` proves that a device works."""
-    probe = Readiness(ready=False, command=f"mnbench devices probe {device.name}")
-    if elsewhere := _elsewhere(device, probe):
-        return elsewhere
-    if device.systems and platform.system() not in device.systems:
-        return Readiness(ready=False, reason=f"needs {' or '.join(device.systems)}")
-    if device.requires:
-        built = is_built(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
-        return (
-            Readiness(ready=True) if built else Readiness(ready=False, command=f"mnbench devices setup {device.name}")
-        )
-    return _here(device, probe)
-
-
-def _elsewhere(device: Device, probe: Readiness) -> Readiness | None:
-    if device.is_fleet:
-        return Readiness(ready=False, command=device.install_hint)
+    setup, probe = (f"mnbench devices {verb} {device.name}" for verb in ("setup", "probe"))
     target = resolve_target(device)
-    if target.kind == "board":
-        return Readiness(ready=False, command=probe.command, reason=f"board {target.board}" if target.board else "")
-    if target.kind == "emulated":
-        return Readiness(ready=True, reason="emulated")
-    if target.kind == "unavailable":
-        return Readiness(ready=False, command=f"mnbench devices setup {device.name}")
-    return None
+    ready, command, reason = False, "", ""
+    if device.is_fleet:
+        command = device.install_hint
+    elif target.kind == "board":
+        command, reason = probe, f"board {target.board}" if target.board else ""
+    elif target.kind == "emulated":
+        ready, reason = True, "emulated"
+    elif target.kind == "unavailable":
+        command = setup
+    elif device.systems and platform.system() not in device.systems:
+        reason = f"needs {' or '.join(device.systems)}"
+    elif device.requires:
+        ready = is_built(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
+        command = "" if ready else setup
+    else:
+        distribution = find_distribution(device.runtime)
+        ready = distribution is not None and _has_provider(distribution, device)
+        if not ready:
+            install = device.install_hint or f"pip install {device.runtime}"
+            command = probe if distribution and device.systems else install
+    return Readiness(ready=ready, command=command, reason=reason)
 
 
-def _here(device: Device, probe: Readiness) -> Readiness:
-    distribution = find_distribution(device.runtime)
+def _has_provider(distribution: Distribution, device: Device) -> bool:
+    """Return whether the installed build has the device's provider: every build, or those with its library."""
     library = runtime_facts(device.runtime).provider_libraries.get(device.provider)
-    if distribution and library is not None and (not library or _holds(distribution, library)):
-        return Readiness(ready=True)
-    if distribution and device.systems:
-        return probe
-    return Readiness(ready=False, command=device.install_hint or f"pip install {device.runtime}")
-
-
-def _holds(distribution: Distribution, library: str) -> bool:
-    return any(library in path.name for path in distribution.files or ())
+    return library is not None and (not library or any(library in path.name for path in distribution.files or ()))

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shlex
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -51,12 +50,8 @@ def resolve_target(device: Device) -> Target:
         device,
         machine=platform.machine(),
         board=os.environ.get(BOARD_VARIABLE, "").strip(),
-        emulator=emulator_gateway(emulator) if is_built(emulator) else "",
+        emulator=emulation.emulator_gateway(emulator) if is_built(emulator) else "",
     )
-
-
-def emulator_gateway(folder: os.PathLike[str]) -> str:
-    return f"popen//python={shlex.join(emulation.emulator_command(folder))}"
 
 
 def resolve_gateway(device: Device) -> Device:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import execnet
+from execnet import gateway_base
 
 import mnbench.worker
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
@@ -54,7 +55,16 @@ class Worker:
         self._gateway = gateway
         self._device = device
         self._timeout_s = timeout_s
-        self._channel = _worker(gateway, device)
+        try:
+            self._channel = gateway.remote_exec(bootstrap)
+            self._channel.send(WORKER_PACKAGE)
+            self._channel.send(_worker_sources())
+            self._channel.receive(START_TIMEOUT_S)
+        except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError) as failure:
+            raise UnreachableError(
+                f"device {device.name}: no worker starts on `{device.gateway}`: {_last_line(failure)}",
+                hint="install Python 3.9 or newer and numpy on the device",
+            ) from failure
 
     def send(self, message: Any) -> None:
         """Send a message to the worker."""
@@ -67,7 +77,7 @@ class Worker:
         """Return the worker's next message, which may take `expected_s`."""
         try:
             answer = self._channel.receive(self._timeout_s + 2 * expected_s)
-        except channel_timeout() as failure:
+        except gateway_base.TimeoutError as failure:
             raise TrialError(
                 f"no answer for {self._timeout_s:g} s longer than expected: the worker hangs",
                 hint="try a smaller resolution",
@@ -107,8 +117,10 @@ def provide_file(device: Device, path: Path) -> str | bytes:
 def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
     error = " ".join(answer["error"].split())
     if answer["unavailable"]:
+        install = device.install_hint or f"pip install {device.runtime}"
+        install = install if shares_files(device) else f"on the device: {install}"
         hints = {
-            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else _install_hint(device),
+            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else install,
             "provider": device.install_hint
             or f"install a build of {device.runtime} with this provider, and the libraries it needs",
             "cores": "name cores that this device has and allows: --cores",
@@ -117,34 +129,9 @@ def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
     return TrialError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
-def _install_hint(device: Device) -> str:
-    prefix = "" if shares_files(device) else "on the device: "
-    return prefix + (device.install_hint or f"pip install {device.runtime}")
-
-
-def _worker(gateway: Any, device: Device) -> Any:
-    """Open a channel to a worker that waits for its request."""
-    try:
-        channel = gateway.remote_exec(bootstrap)
-        channel.send(WORKER_PACKAGE)
-        channel.send(_worker_sources())
-        channel.receive(START_TIMEOUT_S)
-    except (EOFError, OSError, execnet.RemoteError, channel_timeout()) as failure:
-        raise UnreachableError(
-            f"device {device.name}: no worker starts on `{device.gateway}`: {_last_line(failure)}",
-            hint="install Python 3.9 or newer and numpy on the device",
-        ) from failure
-    return channel
-
-
 def _last_line(failure: BaseException) -> str:
     """Return the last line of a message: in a traceback, the error."""
     return next(reversed(str(failure).strip().splitlines()), type(failure).__name__)
-
-
-def channel_timeout() -> type[Exception]:
-    """Return execnet's time-out error, which only a channel names."""
-    return execnet.gateway_base.Channel.TimeoutError
 
 
 @contextmanager

@@ -171,7 +171,7 @@ def test_set_up_makes_an_emulated_python(invoke, tools):
     assert "update\n" == log.read_text()
     assert (
         f"{created}/qemu-aarch64 -cpu cortex-a72 -L {created}/root {created}/root/usr/bin/python3.11 -I"
-        in resolve.emulator_gateway(created)
+        in emulation.emulator_gateway(created)
     )
     assert "CPU part\t: 0xd08" in (created / "root/proc/cpuinfo").read_text()
     assert {"qemu-aarch64", "ready", "root"} == {path.name for path in created.iterdir()}
