@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from mnbench.errors import GraphFileError
 from mnbench.network.architecture import Architecture, MultAddsCounted, ParamsCounted, PublishedModel
@@ -24,16 +24,18 @@ PRINTED_UNITS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedFigure:
-    """One published number: `counting` is what the source counts."""
+    """One published number and ours: `of` is what the source counts."""
 
     variant: str
-    published: PublishedModel
-    key: Literal["mult_adds", "params"]
-    counting: MultAddsCounted | ParamsCounted
-    printed: str
-    computed: int
-    agreement: Agreement
-    reason: str = ""
+    figure: Literal["mult_adds", "params"]
+    of: MultAddsCounted | ParamsCounted
+    published: str
+    ours: int
+    verdict: Agreement
+    reason: str | None
+    top1: float | None
+    latency: dict[str, float]
+    source: str
 
 
 def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
@@ -94,29 +96,31 @@ def compare_printed(printed: str, ours: int) -> Agreement:
 
 def _figure(
     variant: Variant,
-    published: PublishedModel,
-    key: Literal["mult_adds", "params"],
+    model: PublishedModel,
+    figure: Literal["mult_adds", "params"],
     of: MultAddsCounted | ParamsCounted,
-    printed: str,
+    published: str,
     ours: int,
 ) -> PublishedFigure:
-    agreement, reason = compare_printed(printed, ours), published.disputed.get(key, "")
-    if (agreement == "disputed") != bool(reason):
+    verdict, reason = compare_printed(published, ours), model.disputed.get(figure) or None
+    if (verdict == "disputed") != bool(reason):
         raise GraphFileError(
             variant.architecture.name,
-            f"published {variant.name} of {published.source}",
-            f"{key} is printed as {printed} and counted as {ours:,}",
+            f"published {variant.name} of {model.source}",
+            f"{figure} is printed as {published} and counted as {ours:,}",
             hint="say why in `disputed`" if not reason else "it fits: take it out of `disputed`",
         )
     return PublishedFigure(
         variant=variant.name,
+        figure=figure,
+        of=of,
         published=published,
-        key=key,
-        counting=of,
-        printed=printed,
-        computed=ours,
-        agreement=agreement,
+        ours=ours,
+        verdict=verdict,
         reason=reason,
+        top1=model.top1,
+        latency=model.latency,
+        source=model.source,
     )
 
 
@@ -126,42 +130,26 @@ def published_figure_table(
     """Return one row per figure; the first note counts `all_figures`, the others say why some are disputed."""
     columns = [
         quantity("variant"),
-        Column[PublishedFigure](name="figure", value=lambda f: FIGURE_NAMES[f.key], left=True),
-        Column[PublishedFigure](name="of", value=lambda f: f.counting, left=True, drop_priority=3),
-        Column[PublishedFigure](name="published", value=lambda f: f.printed),
-        Column[PublishedFigure](name="ours", value=lambda f: f.computed, format="{:,}".format),
-        Column[PublishedFigure](name="verdict", value=lambda f: f.agreement, left=True),
-        quantity("top1", lambda f: f.published.top1, drop_priority=2),
-        Column[PublishedFigure](name="latency", value=_latency, left=True, drop_priority=4),
-        Column[PublishedFigure](name="source", value=lambda f: f.published.source, format="{:.36}".format, left=True),
+        Column[PublishedFigure](name="figure", value=lambda row: FIGURE_NAMES[row.figure], left=True),
+        Column[PublishedFigure](name="of", left=True, drop_priority=3),
+        Column[PublishedFigure](name="published"),
+        Column[PublishedFigure](name="ours", format="{:,}".format),
+        Column[PublishedFigure](name="verdict", left=True),
+        quantity("top1", drop_priority=2),
+        Column[PublishedFigure](name="latency", value=_latencies, left=True, drop_priority=4),
+        Column[PublishedFigure](name="source", format="{:.36}".format, left=True),
     ]
     counts = count_agreements(all_figures)
     notes = [", ".join(f"{count} {word}" for word, count in counts.items())]
-    reasons = {(figure.variant, figure.printed): figure.reason for figure in figures if figure.agreement == "disputed"}
-    notes += [f"disputed, {variant} {printed}: {reason}" for (variant, printed), reason in reasons.items()]
+    reasons = {f"{figure.variant} {figure.published}": figure.reason for figure in figures if figure.reason}
+    notes += [f"disputed, {published}: {reason}" for published, reason in reasons.items()]
     return Table(columns=columns, rows=figures, notes=notes)
 
 
 def count_agreements(figures: Sequence[PublishedFigure]) -> dict[str, int]:
-    verdicts = Counter(figure.agreement for figure in figures)
+    verdicts = Counter(figure.verdict for figure in figures)
     return {"figures": len(figures), **{word: verdicts[word] for word in ("equal", "truncated", "disputed")}}
 
 
-def published_figure_to_dict(figure: PublishedFigure) -> dict[str, Any]:
-    published = figure.published
-    return {
-        "variant": figure.variant,
-        "figure": figure.key,
-        "of": figure.counting,
-        "published": figure.printed,
-        "ours": figure.computed,
-        "verdict": figure.agreement,
-        "reason": figure.reason or None,
-        "top1": published.top1,
-        "latency": published.latency,
-        "source": published.source,
-    }
-
-
-def _latency(figure: PublishedFigure) -> str | None:
-    return ", ".join(f"{where} {value:g}" for where, value in figure.published.latency.items()) or None
+def _latencies(figure: PublishedFigure) -> str | None:
+    return ", ".join(f"{where} {value:g}" for where, value in figure.latency.items()) or None

@@ -33,8 +33,8 @@ def test_every_published_figure_fits_or_says_why_not(name):
     """Each figure is equal or truncated, or disputed with a reason; and each family has some."""
     figures = list(check_published(families.architecture(name)))
     assert figures
-    assert all(bool(figure.reason) == (figure.agreement == "disputed") for figure in figures)
-    assert all(figure.published.source for figure in figures)
+    assert all(bool(figure.reason) == (figure.verdict == "disputed") for figure in figures)
+    assert all(figure.source for figure in figures)
 
 
 @pytest.mark.parametrize("entry", ['mult_adds = "500M"', 'mult_adds = "569M"\ndisputed = { mult_adds = "it fits" }'])

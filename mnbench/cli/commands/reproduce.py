@@ -19,13 +19,15 @@ def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and
     latencies are the sources', for reading.
     """
+    import msgspec
+
     from mnbench.network import published_figures
 
     names = graphs or tuple(table_paths("graphs"))
     figures = [figure for name in names for figure in published_figures.check_published(families.architecture(name))]
-    shown = [figure for figure in figures if figure.agreement == "disputed" or not disputed]
+    shown = [figure for figure in figures if figure.verdict == "disputed" or not disputed]
     data = {
-        "figures": [published_figures.published_figure_to_dict(figure) for figure in shown],
+        "figures": msgspec.to_builtins(shown),
         "tally": published_figures.count_agreements(figures),
     }
     emit(published_figures.published_figure_table(shown, figures), output, data)
