@@ -110,16 +110,10 @@ def build(
             if not isinstance(source, Variant):
                 raise BuildError("weights are for a graph, not for a finished model", hint="leave `weights` out")
             fitting_alpha = None if source.alpha == 1 else source.alpha
-            fitted = fit_checkpoint(open_checkpoint(Path(weights)), source, alpha=fitting_alpha)
-            source, pretrained = fitted.variant, fitted.pretrained
-        return build_model(
-            source,
-            pretrained=pretrained,
-            seed=seed,
-            opset=opset,
-            simplified=simplify,
-            keep_bn=not fold_batch_norm,
-        )
+            pretrained = fit_checkpoint(open_checkpoint(Path(weights)), source, alpha=fitting_alpha)
+            source = pretrained.variant
+        form: dict[str, Any] = {"opset": opset, "simplified": simplify, "keep_bn": not fold_batch_norm}
+        return build_model(source, pretrained=pretrained, seed=seed, **form)
 
 
 def cost(graph: Graph, *, per: Literal["model", "layer", "type", "row"] = "model", **variant: Any) -> Costs:

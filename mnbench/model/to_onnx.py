@@ -1,7 +1,6 @@
 """Networks straight to ONNX protos, one node a layer, named by its scope."""
 
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import onnx
 from onnx import helper
@@ -20,24 +19,29 @@ RESCALE_PIXELS = 224 * 224
 MAX_RESCALE_IMAGES = 16
 
 
-class PretrainedWeights(NamedTuple):
-    """Weights from elsewhere, by the names that `random_weights` gives; `source` goes into the model's metadata."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainedWeights:
+    """A checkpoint's weights by the names that `random_weights` gives, and the variant that they fit.
 
-    weights: Weights
+    `source` goes into the model's metadata.
+    """
+
+    variant: Variant
+    weights: Weights = field(repr=False)
     source: str
 
 
 def to_onnx(
     network: Network, *, seed: int = 0, opset: int = OPSET, pretrained: PretrainedWeights | None = None
 ) -> Model:
-    """The plain graph: convolution, batch normalization and activation are nodes of their own.
+    """Return the plain graph: convolution, batch normalization and activation are nodes of their own.
 
-    Input (N, 3, H, W) float32, output (N, classes) logits or (N, C) features. Same network and seed, same bytes.
-    Weights are those `given`, or seeded random numbers.
+    Input (N, 3, H, W) float32, output (N, classes) logits or (N, C) features. The same network and seed give the same
+    bytes.
 
     Raises:
         BuildError: this onnx cannot write that opset.
-        RuntimeUnavailable: onnxruntime, which gauges the weights, is not installed.
+        RuntimeUnavailable: onnxruntime, which rescales random weights, is not installed.
     """
     variant, newest = network.variant, onnx.defs.onnx_opset_version()
     if not MIN_OPSET <= opset <= newest:
@@ -73,7 +77,7 @@ def to_onnx(
 
 
 def check_model(model: Model) -> None:
-    """ONNX's own full checker, shape inference included.
+    """Run ONNX's own full checker, shape inference included.
 
     Raises:
         BuildError: the checker refuses the model.
@@ -87,7 +91,7 @@ def check_model(model: Model) -> None:
 
 
 def _weights(variant: Variant, seed: int) -> Weights:
-    """The same for every batch: gauged with one image, or with a few where images are small."""
+    """Return random weights, the same for every batch: rescaled with one image, or with a few where they are small."""
     height, width = variant.resolution
     images = max(1, min(MAX_RESCALE_IMAGES, RESCALE_PIXELS // (height * width)))
     layers = build_network(replace(variant, batch=images)).layers

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from mnbench.model.build import build_model
 from mnbench.model.pretrained import checkpoint
 from mnbench.model.pretrained.checkpoint import open_checkpoint
 from mnbench.model.pretrained.fit import fit_checkpoint
-from mnbench.model.to_onnx import PretrainedWeights, to_onnx
+from mnbench.model.to_onnx import to_onnx
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 
@@ -68,11 +69,11 @@ def test_our_graphs_compute_what_pytorch_computes(name, trained, record_property
     module, path, graph, alpha, padding = trained(name)
     worst = 0.0
     for size in SIZES:
-        fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
-        assert alpha == fitted_checkpoint.variant.alpha
-        model = build_model(fitted_checkpoint.variant, pretrained=fitted_checkpoint.pretrained)
+        fitted = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
+        assert alpha == fitted.variant.alpha
+        model = build_model(fitted.variant, pretrained=fitted)
         worst = max(worst, difference(module, model.proto, size))
-    stored = build_model(fitted_checkpoint.variant, pretrained=fitted_checkpoint.pretrained, keep_bn=True)
+    stored = build_model(fitted.variant, pretrained=fitted, keep_bn=True)
     worst = max(worst, difference(module, stored.proto, size))
     record_property("difference", worst)
     print(f"{name}: {worst:.1e}")  # noqa: T201  pytest -s
@@ -140,8 +141,8 @@ def test_a_wrong_graph_is_told(name, mutate, trained):
     """One mistake in the graph lifts the difference above what right graphs have."""
     module, path, graph, _, padding = trained(name)
     size = (160, 160)
-    fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
-    proto = to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto
+    fitted = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
+    proto = to_onnx(build_network(fitted.variant), pretrained=fitted).proto
     right = difference(module, proto, size)
     mutate(proto)
     wrong = difference(module, proto, size)
@@ -154,12 +155,12 @@ def test_swapped_weights_are_told(trained):
     """Two tensors of one shape, each in the other's place, lift the difference too."""
     module, path, graph, *_ = trained("torchvision shufflenet_v2_x0_5")
     size = (160, 160)
-    fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
+    fitted = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
     left, right = "stage3.1/left/pointwise/conv.weight", "stage3.1/right/pointwise/conv.weight"
-    weights = fitted_checkpoint.pretrained.weights
+    weights = fitted.weights
     swapped = weights | {left: weights[right], right: weights[left]}
 
-    wrong = to_onnx(build_network(fitted_checkpoint.variant), pretrained=PretrainedWeights(swapped, "")).proto
+    wrong = to_onnx(build_network(fitted.variant), pretrained=replace(fitted, weights=swapped)).proto
     assert difference(module, wrong, size) > WITHIN
 
 
@@ -167,9 +168,9 @@ def test_the_shuffle_of_the_paper_is_another_network(trained):
     """Where g does not divide a group's channels, Megvii's weights in the paper's graph compute another thing."""
     module, path, graph, *_ = trained("Megvii ShuffleNetV1 0.5x g8")
     size = (160, 160)
-    fitted_checkpoint = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
+    fitted = fit_checkpoint(open_checkpoint(path), variant(graph, size), alpha=None)
     paper = Variant(
-        architecture=fitted_checkpoint.variant.architecture,
+        architecture=fitted.variant.architecture,
         alpha=0.5,
         options={"groups": 8, "unit": "paper"},
         resolution=size,
@@ -179,11 +180,9 @@ def test_the_shuffle_of_the_paper_is_another_network(trained):
     assert (
         difference(
             module,
-            to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto,
+            to_onnx(build_network(fitted.variant), pretrained=fitted).proto,
             size,
         )
         < WITHIN
     )
-    assert (
-        difference(module, to_onnx(build_network(paper), pretrained=fitted_checkpoint.pretrained).proto, size) > WITHIN
-    )
+    assert difference(module, to_onnx(build_network(paper), pretrained=fitted).proto, size) > WITHIN

@@ -45,14 +45,15 @@ def saved(workspace):
 def test_each_tensor_becomes_the_one_that_its_name_says(name, whose, counters, saved):
     """Every weight of the graph comes from the checkpoint, and every tensor but training's counters is used once."""
     held = tensors(name, whose, counters=counters)
-    fitted_checkpoint = fit_checkpoint(open_checkpoint(saved(held)), variant(name), alpha=None)
+    fitted = fit_checkpoint(open_checkpoint(saved(held)), variant(name), alpha=None)
     stored = {key for key in held if not key.endswith("num_batches_tracked")}
-    numbers = fitted_checkpoint.pretrained.weights
+    numbers = fitted.weights
 
-    assert (whose, 1.0) == (fitted_checkpoint.layout, fitted_checkpoint.variant.alpha)
+    assert 1.0 == fitted.variant.alpha
+    assert fitted.source.endswith(f"names of {whose}")
     assert len(stored) == len(numbers)
     assert sorted(held[key].tobytes() for key in stored) == sorted(number.tobytes() for number in numbers.values())
-    graph = to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto.graph
+    graph = to_onnx(build_network(fitted.variant), pretrained=fitted).proto.graph
     initializers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     assert [] == [key for key, array in numbers.items() if not np.array_equal(array, initializers[key])]
 
@@ -61,10 +62,10 @@ def test_each_tensor_becomes_the_one_that_its_name_says(name, whose, counters, s
 def test_alpha_is_read_from_the_shapes(name, alpha, saved):
     """Of published width multipliers and of others; the widths are the checkpoint's."""
     whose = GRAPHS[name][-1]
-    fitted_checkpoint = fit_checkpoint(open_checkpoint(saved(tensors(name, whose, alpha))), variant(name), alpha=None)
+    fitted = fit_checkpoint(open_checkpoint(saved(tensors(name, whose, alpha))), variant(name), alpha=None)
     shapes = {
         expected.name: expected.shape
-        for expected in expected_tensors(naming_of(name, whose), build_network(fitted_checkpoint.variant).layers)
+        for expected in expected_tensors(naming_of(name, whose), build_network(fitted.variant).layers)
     }
 
     assert {name: array.shape for name, array in tensors(name, whose, alpha, counters=False).items()} == shapes
@@ -73,16 +74,16 @@ def test_alpha_is_read_from_the_shapes(name, alpha, saved):
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 8])
 def test_groups_are_read_from_the_shapes(groups, saved):
     """ShuffleNet V1's, together with its α."""
-    fitted_checkpoint = fit_checkpoint(
+    fitted = fit_checkpoint(
         open_checkpoint(saved(tensors("shufflenet-v1", "Megvii", 0.5, groups=groups))),
         variant("shufflenet-v1"),
         alpha=None,
     )
 
     assert (groups, 0.5, "megvii") == (
-        fitted_checkpoint.variant.options["groups"],
-        fitted_checkpoint.variant.alpha,
-        fitted_checkpoint.variant.options["unit"],
+        fitted.variant.options["groups"],
+        fitted.variant.alpha,
+        fitted.variant.options["unit"],
     )
 
 
@@ -109,10 +110,8 @@ def test_classes_are_read_from_the_shapes(saved):
 )
 def test_epsilon_is_that_of_the_library(name, whose, padding, epsilon, saved):
     """Names tell whose weights they are, and timm's with TensorFlow's padding have TensorFlow's epsilon."""
-    fitted_checkpoint = fit_checkpoint(
-        open_checkpoint(saved(tensors(name, whose))), variant(name, padding=padding), alpha=None
-    )
-    proto = to_onnx(build_network(fitted_checkpoint.variant), pretrained=fitted_checkpoint.pretrained).proto
+    fitted = fit_checkpoint(open_checkpoint(saved(tensors(name, whose))), variant(name, padding=padding), alpha=None)
+    proto = to_onnx(build_network(fitted.variant), pretrained=fitted).proto
     attributes = [
         attribute_proto
         for node in proto.graph.node
@@ -366,7 +365,7 @@ def test_a_file_reads_back_as_it_was(saved):
 def test_own_tables_have_names_too(mine, saved):
     """A graph of the user's own, of a family with names and with as many blocks, takes weights as the built-in does."""
     assert mine.is_file()
-    fitted_checkpoint = fit_checkpoint(open_checkpoint(saved(tensors("v1", "timm"))), variant("mine"), alpha=None)
+    fitted = fit_checkpoint(open_checkpoint(saved(tensors("v1", "timm"))), variant("mine"), alpha=None)
 
-    assert "mine" == fitted_checkpoint.variant.architecture.name
-    assert 1e-5 == msgspec.to_builtins(fitted_checkpoint.variant.architecture)["batch_norm_epsilon"]
+    assert "mine" == fitted.variant.architecture.name
+    assert 1e-5 == msgspec.to_builtins(fitted.variant.architecture)["batch_norm_epsilon"]

@@ -13,7 +13,7 @@ from mnbench.errors import FileError
 from mnbench.network.variant import ModelSource, Variant
 
 if TYPE_CHECKING:
-    from mnbench.model.pretrained.fit import FittedCheckpoint
+    from mnbench.model.to_onnx import PretrainedWeights
 
 
 @click.command(
@@ -67,12 +67,12 @@ def command(
     from mnbench.model.build import save_models
     from mnbench.model.model import model_table
 
-    fitted = _fit(weights, sources, selection, bn_epsilon) if weights else []
+    pretrained = _fit(weights, sources, selection, bn_epsilon) if weights else []
     with ProgressBar() as bar:
         saved = save_models(
-            [checkpoint.variant for checkpoint in fitted] or sources,
+            [checkpoint.variant for checkpoint in pretrained] or sources,
             path,
-            pretrained=[checkpoint.pretrained for checkpoint in fitted],
+            pretrained=pretrained,
             seed=seed,
             opset=opset,
             simplified=not no_simplify,
@@ -85,7 +85,7 @@ def command(
 
 def _fit(
     weights: Path, sources: Sequence[ModelSource], selection: dict[str, Any], epsilon: float | None
-) -> list["FittedCheckpoint"]:
+) -> list["PretrainedWeights"]:
     """Fit the file's weights to one graph at one alpha, at each resolution."""
     from mnbench.model.pretrained.checkpoint import open_checkpoint
     from mnbench.model.pretrained.fit import fit_checkpoint

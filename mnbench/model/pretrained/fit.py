@@ -1,7 +1,7 @@
 """A checkpoint onto a variant: by the names of its tensors, each once, at the α that its shapes tell."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -24,15 +24,6 @@ MAX_LISTED_TENSORS = 12
 CLASSIFIER = "fc.weight"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FittedCheckpoint:
-    """A variant as a checkpoint has it, the weights, and whose names they had."""
-
-    variant: Variant
-    pretrained: PretrainedWeights = field(repr=False)
-    layout: str
-
-
 class Mismatches(NamedTuple):
     """How a checkpoint differs from what a variant needs."""
 
@@ -42,7 +33,6 @@ class Mismatches(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Return the number of tensors."""
         return sum(map(len, self))
 
     def __str__(self) -> str:
@@ -52,31 +42,31 @@ class Mismatches(NamedTuple):
 
 def fit_checkpoint(
     checkpoint: Checkpoint, variant: Variant, *, alpha: float | None, epsilon: float | None = None
-) -> FittedCheckpoint:
+) -> PretrainedWeights:
     """Return the variant with the checkpoint's weights, at `alpha` if given, otherwise at the α that fits.
 
     Classes, ShuffleNet V1's groups and the ShuffleNets' unit are the checkpoint's where the variant leaves them open.
-    `epsilon` is that of batch normalization, where it is not the one that the naming's networks have.
+    `epsilon` is that of batch normalization, where it is not the one that the layout's networks have.
 
     Raises:
         BuildError: whose names these are is not known; a tensor is missing, extra or misshapen, holds no numbers that
             fp32 can, or some that are not finite.
     """
-    naming = _recognized(checkpoint, variant)
-    variant = _adapted(checkpoint, variant, naming, epsilon)
-    reported = list(_alphas(checkpoint, variant, naming))
-    variant, needs, misfits = _closest(checkpoint, _candidates(variant, naming, [alpha] if alpha else reported))
+    layout = _recognized(checkpoint, variant)
+    variant = _adapted(checkpoint, variant, layout, epsilon)
+    reported = list(_alphas(checkpoint, variant, layout))
+    variant, needs, misfits = _closest(checkpoint, _candidates(variant, layout, [alpha] if alpha else reported))
     if misfits.total:
-        other, _, others = _closest(checkpoint, _candidates(variant, naming, reported))
+        other, _, others = _closest(checkpoint, _candidates(variant, layout, reported))
         fits = f"they fit alpha {format_alpha(other.alpha)}: leave --alpha out" if not others.total else ""
         raise BuildError(
             f"{checkpoint.path}: is not {variant.architecture.name} at alpha {format_alpha(variant.alpha)} "
-            f"as {naming.name} has it: {misfits}",
+            f"as {layout.name} has it: {misfits}",
             hint=fits or "build the graph that these weights are of, at the alpha and with the options that they have",
         )
     weights = _read(checkpoint, needs)
-    source = f"{checkpoint.path.name}, sha256 {checkpoint.sha256()}, names of {naming.name}"
-    return FittedCheckpoint(variant=variant, pretrained=PretrainedWeights(weights, source), layout=naming.name)
+    source = f"{checkpoint.path.name}, sha256 {checkpoint.sha256()}, names of {layout.name}"
+    return PretrainedWeights(variant=variant, weights=weights, source=source)
 
 
 def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
@@ -86,47 +76,43 @@ def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
         BuildError: none has any.
     """
     shares: list[tuple[int, CheckpointLayout, str]] = []
-    for naming in variant.architecture.checkpoints:
-        names = [
-            expected.name for expected in expected_tensors(naming, build_network(_with_options(variant, naming)).layers)
-        ]
+    for layout in variant.architecture.checkpoints:
+        layers = build_network(_with_options(variant, layout)).layers
+        names = [expected.name for expected in expected_tensors(layout, layers)]
         if names:
-            shares.append((sum(name in checkpoint.tensors for name in names), naming, names[0]))
-    count, naming, _ = max(shares, key=lambda item: item[0], default=(0, None, ""))
-    if not naming or not count:
-        known = (
-            " or ".join(f"{checkpoint_layout.name}'s (as {name})" for _, checkpoint_layout, name in shares)
-            or "none for this graph"
-        )
+            shares.append((sum(name in checkpoint.tensors for name in names), layout, names[0]))
+    count, layout, _ = max(shares, key=lambda item: item[0], default=(0, None, ""))
+    if not layout or not count:
+        known = " or ".join(f"{layout.name}'s (as {name})" for _, layout, name in shares) or "none for this graph"
         raise BuildError(
             f"{checkpoint.path}: its tensors have no known names of {variant.architecture.name}: "
             f"{_listed(checkpoint.tensors) or 'there is none'}",
             hint=f"known names: {known}",
         )
-    for option, value in naming.options.items():
+    for option, value in layout.options.items():
         if variant.options.get(option, value) != value:
             raise BuildError(
-                f"{checkpoint.path}: has {naming.name}'s names, whose {option} is not {variant.options[option]}",
+                f"{checkpoint.path}: has {layout.name}'s names, whose {option} is not {variant.options[option]}",
                 hint=f"leave --{option} out, or give --{option} {value}",
             )
-    return naming
+    return layout
 
 
-def _with_options(variant: Variant, naming: CheckpointLayout) -> Variant:
+def _with_options(variant: Variant, layout: CheckpointLayout) -> Variant:
     """Return the variant with the options of the library's networks, where its graph has them."""
     allowed = variant.architecture.option_values
-    options = {option: value for option, value in naming.options.items() if value in allowed(option)}
+    options = {option: value for option, value in layout.options.items() if value in allowed(option)}
     return replace(variant, options={**variant.options, **options})
 
 
-def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout, epsilon: float | None) -> Variant:
+def _adapted(checkpoint: Checkpoint, variant: Variant, layout: CheckpointLayout, epsilon: float | None) -> Variant:
     """Return the variant with the checkpoint's unit, epsilon and number of classes."""
-    variant = _with_options(variant, naming)
-    known = naming.epsilon if variant.padding == "torch" else naming.same_padding_epsilon
+    variant = _with_options(variant, layout)
+    known = layout.epsilon if variant.padding == "torch" else layout.same_padding_epsilon
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
     layers = build_network(variant).layers
     classifier = next(
-        (expected for expected in expected_tensors(naming, layers) if expected.tensor == CLASSIFIER), None
+        (expected for expected in expected_tensors(layout, layers) if expected.tensor == CLASSIFIER), None
     )
     held = checkpoint.tensors.get(classifier.name) if classifier else None
     if classifier and held and held.shape and variant.classes is None and held.shape[0] != classifier.shape[0]:
@@ -136,11 +122,11 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout,
     return replace(variant, architecture=architecture)
 
 
-def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) -> Iterator[float]:
+def _alphas(checkpoint: Checkpoint, variant: Variant, layout: CheckpointLayout) -> Iterator[float]:
     """Yield the papers' α, then those that a convolution's channels imply."""
     yield from dict.fromkeys((1.0, *variant.architecture.published_alphas()))
     reported: list[float] = []
-    for expected in expected_tensors(naming, build_network(replace(variant, alpha=1.0)).layers):
+    for expected in expected_tensors(layout, build_network(replace(variant, alpha=1.0)).layers):
         held = checkpoint.tensors.get(expected.name)
         if held and expected.tensor.endswith("/conv.weight") and held.shape:
             reported.append(held.shape[0] / expected.shape[0])
@@ -149,7 +135,7 @@ def _alphas(checkpoint: Checkpoint, variant: Variant, naming: CheckpointLayout) 
 
 
 def _candidates(
-    variant: Variant, naming: CheckpointLayout, alphas: Iterable[float]
+    variant: Variant, layout: CheckpointLayout, alphas: Iterable[float]
 ) -> Iterator[tuple[Variant, list[ExpectedTensor]]]:
     """Return the variant at each α and with each value of the options that shapes determine and nobody set."""
     table = variant.architecture
@@ -158,7 +144,7 @@ def _candidates(
     for alpha, *chosen in product(dict.fromkeys(alphas), *values):
         options = {**variant.options, **dict(zip(unset, chosen, strict=True))}
         candidate = replace(variant, alpha=alpha, options=options)
-        yield candidate, expected_tensors(naming, build_network(candidate).layers)
+        yield candidate, expected_tensors(layout, build_network(candidate).layers)
 
 
 def _closest(

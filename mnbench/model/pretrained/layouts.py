@@ -24,25 +24,25 @@ class ExpectedTensor(NamedTuple):
     shape: Shape
 
 
-def expected_tensors(naming: CheckpointLayout, layers: Sequence[Layer]) -> list[ExpectedTensor]:
+def expected_tensors(layout: CheckpointLayout, layers: Sequence[Layer]) -> list[ExpectedTensor]:
     """Return every tensor that the layers need, by its name in a checkpoint; none if the layout lacks a name."""
     try:
-        return list(_wanted(naming, [layer for layer in layers if layer.weights]))
+        return list(_wanted(layout, [layer for layer in layers if layer.weights]))
     except (KeyError, IndexError):
         return []
 
 
-def _wanted(naming: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[ExpectedTensor]:
+def _wanted(layout: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[ExpectedTensor]:
     owners = {layer.scope: re.sub("/(conv|bn|fc)$", "", layer.scope) for layer in layers}
     blocks: dict[str, list[str]] = {}
     for owner in owners.values():
-        if owner not in naming.top_level:
+        if owner not in layout.top_level:
             match = _block(owner)
             parts = blocks.setdefault(match["head"], [])
             part = match["part"].partition("/")[0]
             parts += [] if part in parts else [part]
     for layer in layers:
-        prefix = _prefix(naming, owners[layer.scope], blocks, normalizes=layer.kind == "batch_norm")
+        prefix = _prefix(layout, owners[layer.scope], blocks, normalizes=layer.kind == "batch_norm")
         suffixes = BATCH_NORM_SUFFIXES if layer.kind == "batch_norm" else WEIGHT_SUFFIXES
         # Mean and variance have the shape of gamma and beta.
         shapes = layer.weights * (2 if layer.kind == "batch_norm" else 1)
@@ -50,18 +50,18 @@ def _wanted(naming: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[Expec
             yield ExpectedTensor(f"{prefix}.{theirs}", f"{layer.scope}.{ours}", shape)
 
 
-def _prefix(naming: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]], *, normalizes: bool) -> str:
+def _prefix(layout: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]], *, normalizes: bool) -> str:
     """Return the prefix of `.weight`."""
-    sizes = naming.stage_sizes[len(blocks)] if naming.stage_sizes else ()
+    sizes = layout.stage_sizes[len(blocks)] if layout.stage_sizes else ()
     known = {"last": len(blocks) + 1, "stages": len(sizes)}
-    if owner in naming.top_level:
-        return naming.top_level[owner][normalizes].format(**known)
+    if owner in layout.top_level:
+        return layout.top_level[owner][normalizes].format(**known)
     match = _block(owner)
     number, parts = list(blocks).index(match["head"]), blocks[match["head"]]
     at = parts.index(match["part"].partition("/")[0])
     stage, index = _place(number, sizes) if sizes else (int(match["first"]), int(match["second"] or 1) - 1)
-    names = naming.block_parts if "expand" in parts else {**naming.block_parts, **naming.unexpanded}
-    return (naming.block_prefix + names[match["part"]][normalizes]).format(
+    names = layout.block_parts if "expand" in parts else {**layout.block_parts, **layout.unexpanded}
+    return (layout.block_prefix + names[match["part"]][normalizes]).format(
         n=number + 1, m=number, stage=stage, index=index, at=at, next=at + 1, **known
     )
 
