@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnbench.errors import DeviceFileError, GraphFileError
-from mnbench.families import read_architecture
+from mnbench.families import family_classes, read_architecture
 from mnbench.model.to_onnx import check_model, to_onnx
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
@@ -25,10 +25,7 @@ TABLE_KEYS = (
     "allowed keys: family, name, short (optional), title, paper, table, batch_norm_epsilon, errata (optional), "
     "published (optional), activation, width, rows"
 )
-FAMILIES = (
-    "a table has a `family`, one of: blocks, mobilenet-v1, mobilenet-v2, mobilenet-v3, mobilenet-v4, "
-    "shufflenet-v1, shufflenet-v2"
-)
+FAMILIES = f"a table has a `family`, one of: {', '.join(sorted(family_classes()))}"
 CONV_KEYS = "allowed keys: type, s, filter, input"
 ERRATUM_KEYS = "allowed keys: row, key, printed, used, reason"
 TYPES = "every row has a `type`, one of: Conv, Conv dw, Avg Pool, FC, Softmax, Repeat"
