@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench.plots.scale import fit_scale
+from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import PAGE, Theme
 from mnbench.results.layer_profile import LayerProfile
 from mnbench.units import format_ms, format_percent, to_milliseconds
@@ -30,40 +30,35 @@ MIN_TEXT_WIDTH = 32
 Spec = dict[str, Any]
 
 
-def single_column_legend(theme: Theme) -> Spec:
-    """Return the legend for long names on a narrow page."""
-    return {"columns": 1} if theme is PAGE else {}
-
-
 def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
     """Plot one bar per variant: each layer type's share of the kernels' time."""
-    named = _longest(profiles)
-    rows = [row for profile in profiles for row in _bars(profile, named)]
-    order = [_bar_name(profile) for profile in profiles]
-    x = {"field": "start", "type": "quantitative", "scale": {"domain": [0, 100]}}
-    y = {
-        "field": "variant",
-        "type": "nominal",
-        "sort": order,
-        "axis": {
-            "title": None,
-            "labelLimit": 0,
-            "ticks": False,
-            "labelOffset": -7,
-            "labelExpr": "split(datum.label, '\\n')",
-        },
-    }
-    domain = [item for item in [*named, OTHER] if any(row["type"] == item for row in rows)]
+    types, shares = shares_by_type(profiles)
+    color_index = {kind: -1 if kind == OTHER else index for index, kind in enumerate(types)}
+    bar_names = [f"{profile.variant}\n{format_ms(profile.kernels_ns)} ms" for profile in profiles]
+    rows: list[dict[str, Any]] = []
+    for profile, bar_name, bar_shares in zip(profiles, bar_names, shares, strict=True):
+        start = 0.0
+        for kind, share in bar_shares.items():
+            if share:
+                end = start + 100 * share
+                percent, time = format_percent(share), f"{format_ms(share * profile.kernels_ns)} ms"
+                place = {"start": start, "end": end, "middle": (start + end) / 2}
+                look = {"text": percent, "ink": theme.part_text_color(color_index[kind])}
+                tip = {"": profile.variant, kind: percent, "time": time}
+                rows.append({"variant": bar_name, "type": kind, **place, **look, "tip": tip})
+                start = end
+    shown = [kind for kind in types if any(row["type"] == kind for row in rows)]
     color = {
         "field": "type",
         "type": "nominal",
-        "scale": {
-            "domain": domain,
-            "range": [theme.parts[-1 if item == OTHER else named.index(item)] for item in domain],
-        },
+        "scale": {"domain": shown, "range": [theme.parts[color_index[kind]] for kind in shown]},
         # A page scrolls many bars below what names their colours.
         "legend": {"title": "layer type"} | ({"orient": "top", "columns": 1} if theme is PAGE else {}),
     }
+    name_axis = {"title": None, "labelLimit": 0, "ticks": False, "domain": False, "labelOffset": -7}
+    name_axis |= {"labelExpr": "split(datum.label, '\\n')"}
+    x = {"field": "start", "type": "quantitative", "scale": {"domain": [0, 100]}}
+    y = {"field": "variant", "type": "nominal", "sort": bar_names, "axis": name_axis}
     bar = {
         "mark": {"type": "bar", "stroke": theme.background or "var(--background)", "strokeWidth": 1.5},
         "encoding": {
@@ -74,61 +69,34 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
             "tooltip": {"field": "tip"},
         },
     }
-    on = [theme.part_text_color(-1 if item == OTHER else named.index(item)) for item in domain]
     room = {"expr": f"(datum.end - datum.start) / 100 * width > {MIN_TEXT_WIDTH} ? 1 : 0"}
-    ink = {"field": "on", "type": "nominal", "scale": None, "legend": None}
-    for row in rows:
-        row["on"] = on[domain.index(row["type"])]
-    inside = {
+    ink = {"field": "ink", "type": "nominal", "scale": None, "legend": None}
+    text = {
         "mark": {"type": "text", "align": "center", "baseline": "middle", "fontSize": 11, "opacity": room},
         "encoding": {"x": x | {"field": "middle"}, "y": y, "text": {"field": "text"}, "color": ink},
     }
-    return {
-        "data": {"values": rows},
-        "height": {"step": STEP if len(profiles) <= DENSE else DENSE_STEP},
-        "layer": [bar, inside],
-    }
+    step = STEP if len(profiles) <= DENSE else DENSE_STEP
+    return {"data": {"values": rows}, "height": {"step": step}, "layer": [bar, text]}
 
 
-def _longest(profiles: Sequence[LayerProfile]) -> list[str]:
-    """Return the layer types that take most of the time, longest first."""
+def shares_by_type(profiles: Sequence[LayerProfile]) -> tuple[list[str], list[dict[str, float]]]:
+    """Return the types that take most of the time, longest first, and each profile's shares of the kernels' time."""
+    shares_of_profiles: list[dict[str, float]] = []
     totals: dict[str, float] = {}
     for profile in profiles:
+        shares: dict[str, float] = {}
         for part in profile.times_by_type:
-            totals[part.type] = totals.get(part.type, 0) + (part.duration_ns or 0) / (profile.kernels_ns or 1)
-    return sorted(totals, key=lambda item: -totals[item])[:MAX_COLORED_TYPES]
-
-
-def shares_by_type(profiles: Sequence[LayerProfile]) -> tuple[list[str], list[tuple[str, dict[str, float]]]]:
-    """Return a plot's layer types, and their shares of the kernels' time for each variant."""
-    named = _longest(profiles)
-    return [*named, OTHER], [(profile.variant, _shares(profile, named)) for profile in profiles]
-
-
-def _shares(profile: LayerProfile, named: Sequence[str]) -> dict[str, float]:
-    taken = dict.fromkeys([*named, OTHER], 0.0)
-    for part in profile.times_by_type:
-        taken[part.type if part.type in taken else OTHER] += (part.duration_ns or 0) / (profile.kernels_ns or 1)
-    return taken
-
-
-def _bar_name(profile: LayerProfile) -> str:
-    return f"{profile.variant}\n{format_ms(profile.kernels_ns)} ms"
-
-
-def _bars(profile: LayerProfile, named: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the parts of a bar from left to right, in the order of the legend."""
-    rows: list[dict[str, Any]] = []
-    start = 0.0
-    for kind, share in _shares(profile, named).items():
-        if not share:
-            continue
-        end = start + 100 * share
-        row = {"variant": _bar_name(profile), "type": kind, "start": start, "end": end, "middle": (start + end) / 2}
-        tip = {"": profile.variant, kind: format_percent(share), "time": f"{format_ms(share * profile.kernels_ns)} ms"}
-        rows.append(row | {"text": format_percent(share), "tip": tip})
-        start = end
-    return rows
+            share = (part.duration_ns or 0) / (profile.kernels_ns or 1)
+            shares[part.type] = shares.get(part.type, 0) + share
+            totals[part.type] = totals.get(part.type, 0) + share
+        shares_of_profiles.append(shares)
+    longest = sorted(totals, key=lambda kind: -totals[kind])[:MAX_COLORED_TYPES]
+    grouped = [
+        {kind: shares.get(kind, 0.0) for kind in longest}
+        | {OTHER: sum(share for kind, share in shares.items() if kind not in longest)}
+        for shares in shares_of_profiles
+    ]
+    return [*longest, OTHER], grouped
 
 
 LatenciesByVariant = Mapping[str, Sequence[NDArray[np.int64]]]
@@ -141,41 +109,32 @@ def distribution_plot(runs: LatenciesByVariant, theme: Theme) -> Spec:
     shares = np.linspace(0, LAST_QUANTILE, QUANTILES + 1)
     rows: list[dict[str, Any]] = []
     for name, processes in runs.items():
-        curves = [("", np.concatenate(processes)), *((str(at), item) for at, item in enumerate(processes))]
-        for process, latencies_ns in curves:
-            for share, value in zip(shares, np.quantile(latencies_ns, shares), strict=True):
-                rows.append(
-                    {"variant": name, "process": process, "latency": to_milliseconds(value), "share": 100 * share}
-                )
-    x = fit_scale([row["latency"] for row in rows], zero=False)
-    symbols = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 300}
-    legend = {"title": None, **symbols, **single_column_legend(theme)}
+        curves = {"": np.concatenate(processes)} | {str(index): latencies for index, latencies in enumerate(processes)}
+        for process, latencies_ns in curves.items():
+            rows += [
+                {"variant": name, "process": process, "latency": to_milliseconds(latency_ns), "share": 100 * share}
+                for share, latency_ns in zip(shares, np.quantile(latencies_ns, shares), strict=True)
+            ]
+    scale = fit_scale([row["latency"] for row in rows], zero=False)
+    by_variant = {
+        "field": "variant",
+        "type": "nominal",
+        "legend": {"title": None, "symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 300}
+        | ({"columns": 1} if theme is PAGE else {}),
+    }
+    colors = [theme.series[index % len(theme.series)] for index in range(len(names))]
+    dashes = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3]]
     encoding = {
-        "x": {
-            "field": "latency",
-            "type": "quantitative",
-            "scale": x.encoding,
-            "axis": x.axis | {"title": x.title("latency of a run", "ms")},
-        },
+        "x": Axis(field="latency", quantity="latency of a run", unit="ms", scale=scale).channel,
         "y": {
             "field": "share",
             "type": "quantitative",
             "scale": {"domain": [0, 100]},
-            "axis": {"title": "runs that took at most that (%)", "tickCount": 5},
+            "axis": {"title": "runs of at most that latency (%)", "tickCount": 5},
         },
         "order": {"field": "share"},
-        "color": {
-            "field": "variant",
-            "type": "nominal",
-            "scale": {"domain": names, "range": [theme.series[at % len(theme.series)] for at in range(len(names))]},
-            "legend": legend,
-        },
-        "strokeDash": {
-            "field": "variant",
-            "type": "nominal",
-            "scale": {"domain": names, "range": [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3]]},
-            "legend": legend,
-        },
+        "color": by_variant | {"scale": {"domain": names, "range": colors}},
+        "strokeDash": by_variant | {"scale": {"domain": names, "range": dashes}},
     }
     thin = {
         "transform": [{"filter": "datum.process !== ''"}],

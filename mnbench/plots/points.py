@@ -2,32 +2,31 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from mnbench.families.published_accuracy import family_name
 from mnbench.network.variant import format_alpha, format_resolution
-from mnbench.plots.scale import Scale
+from mnbench.plots.scale import Axis
 from mnbench.plots.theme import FAMILIES, SHAPES, Theme
 from mnbench.results.columns import COLUMNS, record_accuracy
 from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT
 from mnbench.units import to_billions, to_millions, to_milliseconds
 
-CostKind: TypeAlias = Literal["mult-adds", "memory-access", "params"]
-COST_KINDS: tuple[CostKind, ...] = get_args(CostKind)
-
-AXES: dict[CostKind, tuple[str, str, str]] = {
-    "mult-adds": ("mult_adds", "Mult-Adds", "millions"),
-    "memory-access": ("memory_access_bytes", "memory access", "MB"),
-    "params": ("params", "params", "millions"),
+LATENCY = ("latency", "latency", "ms")
+SCATTER_AXES = {
+    "mult-adds": (("mult_adds", "Mult-Adds", "millions"), LATENCY),
+    "memory-access": (("memory_access_bytes", "memory access", "MB"), LATENCY),
+    "params": (("params", "params", "millions"), LATENCY),
+    "accuracy": (LATENCY, ("top1", "published ImageNet top-1 accuracy", "%")),
+    "roofline": (("intensity", "Mult-Adds per byte that must move", ""), ("rate", "Mult-Adds a second", "billions")),
 }
-"""The field, what it is, and its unit."""
+"""The axes of each kind of plot: the points' field, what it is, and its unit."""
 
 Point: TypeAlias = dict[str, Any]
 
-
 MAX_DETAILED_POINTS = 400
-"""From so many points on, intervals, names and tips would only blur a plot."""
+"""With more points, intervals, names and tooltips would only blur a plot."""
 
 
 def make_points(records: Sequence[Record]) -> list[Point]:
@@ -43,14 +42,13 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
     low, high = latency.interval
-    text = COLUMNS["latency_ns"].text(record)
-    marks = [mark for mark in ("≈", "!") if mark in text]
-    name = " ".join([*([_graph(record)] if first else []), *([_short(record)] if of_graph > 1 else [])])
+    marks = COLUMNS["latency_ns"].text(record)
+    names = [_graph(record)] * first + [_short(record)] * (of_graph > 1)
     return {
         "record": record,
         "variant": record.variant,
         "graph": _graph(record),
-        "label": " ".join([*(mark for mark in marks if mark == "≈"), name, *(mark for mark in marks if mark == "!")]),
+        "label": " ".join(["≈"] * ("≈" in marks) + names + ["!"] * ("!" in marks)),
         "first": first,
         "doubted": "!" in marks,
         "latency": to_milliseconds(latency.median),
@@ -68,10 +66,10 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
 def add_tooltip(point: Point) -> Point:
     """Return the point with its tooltip instead of its record."""
     record: Record = point["record"]
-    text, accuracy = COLUMNS["latency_ns"].text(record), record_accuracy(record)
+    accuracy = record_accuracy(record)
     tip = {
         "": record.variant,
-        "latency": f"{text} ms",
+        "latency": f"{COLUMNS['latency_ns'].text(record)} ms",
         "interval": f"{COLUMNS['interval_ns'].text(record)} ms",
         "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
         "memory access": f"{COLUMNS['memory_access_bytes'].text(record)} MB",
@@ -98,25 +96,23 @@ def _short(record: Record) -> str:
 
 def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
     """Assign each graph its family's colour, and a shape that distinguishes it within the family."""
-    of: dict[str, list[str]] = {name: [] for name in FAMILIES}
+    graphs_by_family: dict[str, set[str]] = {name: set() for name in FAMILIES}
     for record in records:
-        graphs = of.setdefault(family_name(record.architecture), [])
-        if _graph(record) not in graphs:
-            graphs.append(_graph(record))
+        graphs_by_family.setdefault(family_name(record.architecture), set()).add(_graph(record))
     return {
         graph: (theme.family_color(name), SHAPES[at % len(SHAPES)])
-        for name, graphs in of.items()
+        for name, graphs in graphs_by_family.items()
         for at, graph in enumerate(sorted(graphs))
     }
 
 
-def decimate(points: Sequence[Point], x: tuple[str, Scale], y: tuple[str, Scale], cells: int = 250) -> list[Point]:
+def decimate(points: Sequence[Point], x: Axis, y: Axis, cells: int = 250) -> list[Point]:
     """Keep one of the points of a graph that would hide each other: those in one cell of a fine grid."""
-    recorded: dict[tuple[str, int, int], Point] = {}
+    point_by_cell: dict[tuple[str, int, int], Point] = {}
     for point in points:
-        across, up = (round(axis.fraction(point[name]) * cells) for name, axis in (x, y))
-        recorded.setdefault((point["graph"], across, up), point)
-    return list(recorded.values())
+        cell = round(x.fraction(point) * cells), round(y.fraction(point) * cells)
+        point_by_cell.setdefault((point["graph"], *cell), point)
+    return list(point_by_cell.values())
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:

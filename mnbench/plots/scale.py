@@ -1,6 +1,6 @@
 """Axes: linear, or logarithmic where the data span more than one order of magnitude, with ticks that read well."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
@@ -23,31 +23,47 @@ class Scale:
     domain: tuple[float, float]
     ticks: tuple[float, ...]
 
-    @property
-    def encoding(self) -> dict[str, Any]:
-        """Return Vega-Lite's `scale`."""
-        return {"type": "log" if self.log else "linear", "domain": list(self.domain), "nice": False, "zero": False}
-
-    @property
-    def axis(self) -> dict[str, Any]:
-        """Return Vega-Lite's `axis`."""
-        return {"values": list(self.ticks), "format": ",~r"}
-
-    def title(self, quantity: str, unit: str) -> str:
-        """Return the axis title: quantity, unit and scale."""
-        parts = [part for part in (unit, "log scale" if self.log else "") if part]
-        return f"{quantity} ({', '.join(parts)})" if parts else quantity
-
     def fraction(self, value: float) -> float:
         """Return a value's position along the axis, 0 to 1."""
         low, high = (log10(end) if self.log else end for end in self.domain)
         return ((log10(value) if self.log else value) - low) / (high - low)
 
-    def value(self, share: float) -> float:
+    def value(self, fraction: float) -> float:
         """Return the value at a position along the axis."""
         low, high = (log10(end) if self.log else end for end in self.domain)
-        at = low + share * (high - low)
+        at = low + fraction * (high - low)
         return 10**at if self.log else at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """The axis of a field of points: what it shows, its unit, and its scale."""
+
+    field: str
+    quantity: str
+    unit: str
+    scale: Scale
+
+    @property
+    def title(self) -> str:
+        """Quantity, unit and scale."""
+        parts = [part for part in (self.unit, "log scale" if self.scale.log else "") if part]
+        return f"{self.quantity} ({', '.join(parts)})" if parts else self.quantity
+
+    @property
+    def channel(self) -> dict[str, Any]:
+        """Vega-Lite's encoding of the field."""
+        kind, domain = "log" if self.scale.log else "linear", list(self.scale.domain)
+        return {
+            "field": self.field,
+            "type": "quantitative",
+            "scale": {"type": kind, "domain": domain, "nice": False, "zero": False},
+            "axis": {"values": list(self.scale.ticks), "format": ",~r", "title": self.title},
+        }
+
+    def fraction(self, point: Mapping[str, Any]) -> float:
+        """Return a point's position along the axis, 0 to 1."""
+        return self.scale.fraction(point[self.field])
 
 
 def fit_scale(values: Sequence[float], *, zero: bool = True, log: bool = False) -> Scale:

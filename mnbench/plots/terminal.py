@@ -8,8 +8,8 @@ from typing import Any
 from mnbench.errors import MissingDependency
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
-from mnbench.plots.points import AXES, assign_styles, make_points, pareto_front
-from mnbench.plots.scale import Scale, fit_scale
+from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front
+from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK
 from mnbench.results.record import Record
 from mnbench.units import to_milliseconds
@@ -19,11 +19,6 @@ WIDTH = 100
 SIGNS = "●■▲◆▼✚○□△◇▽★"
 """One a graph: a terminal need not have colours."""
 BLOCKS = "█▓▒░▞▚╳·"
-LATENCY = ("latency", "latency", "ms")
-SCATTER_AXES = {kind: (axis, LATENCY) for kind, axis in AXES.items()} | {
-    "accuracy": (LATENCY, ("top1", "published top-1 accuracy", "%")),
-    "roofline": (("intensity", "Mult-Adds per byte that must move", ""), ("rate", "Mult-Adds a second", "billions")),
-}
 
 
 def draw_text(plot: Plot, *, width: int = WIDTH, colors: bool = False) -> str:
@@ -50,38 +45,47 @@ def draw_text(plot: Plot, *, width: int = WIDTH, colors: bool = False) -> str:
 
 
 def _draw_points(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:
-    (x_field, x_title, x_unit), (y_field, y_title, y_unit) = SCATTER_AXES[plot.kind]
-    points = [point for point in make_points(records) if point[x_field] is not None and point[y_field] is not None]
+    fields = [field for field, _, _ in SCATTER_AXES[plot.kind]]
+    points = [point for point in make_points(records) if all(point[field] is not None for field in fields)]
     if not points:
         return
-    x = fit_scale([point[x_field] for point in points])
-    y = fit_scale([point[y_field] for point in points], zero=y_field != "top1")
+    x, y = (
+        Axis(
+            field=field,
+            quantity=quantity,
+            unit=unit,
+            scale=fit_scale([point[field] for point in points], zero=field != "top1"),
+        )
+        for field, quantity, unit in SCATTER_AXES[plot.kind]
+    )
     signs: list[str] = []
     for index, (graph, (color, _)) in enumerate(assign_styles(records, DARK).items()):
         here = [point for point in points if point["graph"] == graph]
         sign = SIGNS[index % len(SIGNS)]
         signs.append(f"{sign} {graph}")
         if here:
-            columns = [x.fraction(point[x_field]) for point in here], [y.fraction(point[y_field]) for point in here]
+            columns = [x.fraction(point) for point in here], [y.fraction(point) for point in here]
             plotext.figure.draw(plotext.figure.signal(*columns, marker=_marker(plotext, sign, color)))
-    _set_axis(plotext, "x", x, x.title(x_title, x_unit))
-    _set_axis(plotext, "y", y, "")
-    plotext.figure.title(y.title(y_title, y_unit))
+    _set_ticks(plotext, "x", x)
+    _set_ticks(plotext, "y", y)
+    plotext.figure.label(x.title, "x")
+    plotext.figure.title(y.title)
     yield "  ".join(signs)
     if plot.kind == "accuracy":
         yield f"on the front: {', '.join(point['variant'] for point in pareto_front(points))}"
 
 
 def _draw_shares(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:
-    kinds, bars = shares_by_type(plot.find_profiles(records))
+    profiles = plot.find_profiles(records)
+    kinds, bars = shares_by_type(profiles)
     plotext.figure.plot_size(plotext.figure.size()[0], 2 * len(bars) + 4)
     rows = list(range(len(bars), 0, -1))
-    heights = [[100 * shares[kind] for _, shares in bars] for kind in kinds]
+    heights = [[100 * shares[kind] for shares in bars] for kind in kinds]
     markers = [_marker(plotext, BLOCKS[index], DARK.parts[index]) for index in range(len(kinds))]
     plotext.figure.draw(
         plotext.figure.bar(rows, heights, orientation="horizontal", stacked=True, marker=markers, width=0.5)
     )
-    _set_names(plotext, rows, [variant for variant, _ in bars])
+    _set_names(plotext, rows, [profile.variant for profile in profiles])
     plotext.figure.ruler("x").ticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100"])
     plotext.figure.label("share of the kernels' time (%)", "x")
     yield "  ".join(f"{sign} {kind}" for sign, kind in zip(BLOCKS, kinds, strict=False))
@@ -95,12 +99,14 @@ def _draw_spreads(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterat
     if not runs:
         return
     plotext.figure.plot_size(plotext.figure.size()[0], 4 * len(runs) + 3)
-    x = fit_scale([value for latencies in runs.values() for value in latencies], zero=False)
+    scale = fit_scale([value for latencies in runs.values() for value in latencies], zero=False)
+    x = Axis(field="latency", quantity="latency of a run", unit="ms", scale=scale)
     rows = list(range(len(runs), 0, -1))
-    fractions = [[x.fraction(latency) for latency in latencies] for latencies in runs.values()]
+    fractions = [[scale.fraction(latency) for latency in latencies] for latencies in runs.values()]
     plotext.figure.draw(plotext.figure.box(rows, fractions, orientation="horizontal", width=0.5))
     _set_names(plotext, rows, list(runs))
-    _set_axis(plotext, "x", x, x.title("latency of a run", "ms"))
+    _set_ticks(plotext, "x", x)
+    plotext.figure.label(x.title, "x")
     yield "─ all runs, █ the middle half, │ their median"
 
 
@@ -108,13 +114,11 @@ def _marker(plotext: Any, sign: str, color: str) -> Any:
     return plotext.marker(sign, plotext.pixel(tuple(bytes.fromhex(color.removeprefix("#")))))
 
 
-def _set_axis(plotext: Any, axis: str, scale: Scale, title: str) -> None:
-    """Place the ticks of a scale on an axis that runs from 0 to 1."""
-    ruler = plotext.figure.ruler(axis)
+def _set_ticks(plotext: Any, side: str, axis: Axis) -> None:
+    """Place the ticks of an axis on a side that runs from 0 to 1."""
+    ruler, scale = plotext.figure.ruler(side), axis.scale
     ruler.lim(0, 1)
     ruler.ticks([scale.fraction(tick) for tick in scale.ticks], [f"{tick:,g}" for tick in scale.ticks])
-    if title:
-        plotext.figure.label(title, axis)
 
 
 def _set_names(plotext: Any, rows: Sequence[int], names: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Specifications become pictures: SVG and PNG, without a browser and without the network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -11,8 +11,8 @@ from mnbench.errors import FileError, MissingDependency
 from mnbench.plots.theme import Theme
 
 WIDTH, HEIGHT = 640, 430
-PANEL_WIDTH = 430
-"""The width of one of several panels."""
+PANEL_SIZE = (430, 322)
+"""Of one of several panels."""
 
 PNG_SCALE = 2
 PAGE_HEIGHT = 380
@@ -40,37 +40,26 @@ def load_vl_convert() -> Any:
     return vl_convert
 
 
-def combine_panels(
-    panels: Sequence[tuple[str, dict[str, Any]]], theme: Theme, *, title: str, subtitle: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Combine panels into one picture, each with its own title."""
-    head = {"text": title, "subtitle": list(subtitle)}
-    whole = {
-        "title": head,
-        "background": theme.background,
-        "config": theme.config,
-        "padding": 12,
-        "params": [PICKED_VARIANT],
-    }
+def combine_panels(panels: Mapping[str, dict[str, Any]], theme: Theme, *, title: str, legend: str) -> dict[str, Any]:
+    """Combine panels, by device and setting, into one picture."""
+    whole = {"background": theme.background, "config": theme.config, "padding": 12, "params": [PICKED_VARIANT]}
     if len(panels) == 1:
-        ((_, panel),) = panels
-        return whole | {"width": WIDTH, "height": HEIGHT} | panel
-    shown = [
-        {"width": PANEL_WIDTH, "height": PANEL_WIDTH * 3 // 4} | _anonymous(panel) | _head(name)
-        for name, panel in panels
-    ]
-    return whole | {"concat": shown, "columns": 2, "spacing": {"row": 40, "column": 30}}
-
-
-def _anonymous(panel: dict[str, Any]) -> dict[str, Any]:
-    """Return a panel without layer names, which other panels use too."""
-    return panel | {"layer": [{key: item[key] for key in item if key != "name"} for item in panel["layer"]]}
-
-
-def _head(name: str) -> dict[str, Any]:
-    device, _, remainder = name.partition(": ")
-    title = {"text": device, "subtitle": wrap(remainder, PANEL_WIDTH // 6), "fontSize": 13, "offset": 8}
-    return {"title": title}
+        ((setting, panel),) = panels.items()
+        head = {"title": {"text": title, "subtitle": [setting, *wrap(legend, WIDTH // 5)]}}
+        return whole | head | {"width": WIDTH, "height": HEIGHT} | panel
+    width, height = PANEL_SIZE
+    settings = [name.partition(": ") for name in panels]
+    subtitles = [wrap(setting, width // 6) for _, _, setting in settings]
+    depth = max(map(len, subtitles))
+    shown: list[dict[str, Any]] = []
+    for (device, _, _), subtitle, panel in zip(settings, subtitles, panels.values(), strict=True):
+        # All titles have as many lines, so that they stand in line; layers of several panels cannot share a name.
+        lines = subtitle + [" "] * (depth - len(subtitle))
+        head = {"title": {"text": device, "subtitle": lines, "fontSize": 13, "offset": 8}}
+        layers = [{key: layer[key] for key in layer if key != "name"} for layer in panel["layer"]]
+        shown.append({"width": width, "height": height} | panel | head | {"layer": layers})
+    head = {"title": {"text": title, "subtitle": wrap(legend, 2 * width // 6)}}
+    return whole | head | {"concat": shown, "columns": 2, "spacing": {"row": 40, "column": 30}}
 
 
 def draw_for_page(panel: dict[str, Any], theme: Theme) -> dict[str, Any]:

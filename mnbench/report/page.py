@@ -13,7 +13,8 @@ from typing import Any
 from mnbench import __version__
 from mnbench.errors import ResultsError
 from mnbench.hosts.facts_table import facts_table
-from mnbench.plots.figures import PLOT_KINDS, Plot
+from mnbench.plots import PLOT_KINDS
+from mnbench.plots.figures import Plot
 from mnbench.plots.theme import PAGE, style_sheet
 from mnbench.plots.write import PAGE_SIZES, draw_for_page, load_vl_convert
 from mnbench.report.commands import rerun_commands

@@ -10,11 +10,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mnbench.plots.figures import PLOT_KINDS, Plot
+from mnbench.plots import PLOT_KINDS
+from mnbench.plots.figures import Plot
 from mnbench.plots.labels import FONT_SIZE, LETTER_WIDTH, MARK_RADIUS, place_labels
 from mnbench.plots.layer_shares import layer_shares_plot
 from mnbench.plots.points import decimate, make_points, pareto_front
-from mnbench.plots.scale import fit_scale
+from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK, LIGHT, PAGE, style_sheet
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.results.record import Issue, RooflineBound
@@ -86,6 +87,11 @@ def everything(workspace, make_record):
     return workspace
 
 
+def axis(field, values):
+    """An axis on which these values lie."""
+    return Axis(field=field, quantity=field, unit="", scale=fit_scale(values))
+
+
 def texts(svg):
     """Every text of an SVG file."""
     return ["".join(node.itertext()) for node in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314  our own file
@@ -106,7 +112,7 @@ def test_every_plot_is_written(invoke, everything, kind, dark):
     assert PNG == (everything / "plot.png").read_bytes()[:8]
     assert (DARK if dark else LIGHT).background in svg
     units = {"layers": ["share of the kernels' time (%)"], "roofline": ["Mult-Adds a second (billions, log scale)"]}
-    latency = {"distribution": ["runs that took at most that (%)"]}.get(kind, ["latency (ms, log scale)"])
+    latency = {"distribution": ["runs of at most that latency (%)"]}.get(kind, ["latency (ms, log scale)"])
     assert [] == [title for title in units.get(kind, latency) if title not in texts(svg)]
 
 
@@ -235,20 +241,15 @@ def test_no_name_lies_on_another_or_on_a_point(make_record):
     """Of sixteen crowded points most are named, inside the plot, and no name's box meets another or a point."""
     points = make_points(paper(make_record))
     size = (430, 320)
-    x, y = (
-        ("mult_adds", fit_scale([point["mult_adds"] for point in points])),
-        ("latency", fit_scale([point["latency"] for point in points])),
-    )
-    names = place_labels(points, x, y, size, interval=None)
+    x, y = (axis(field, [point[field] for point in points]) for field in ("mult_adds", "latency"))
+    names = place_labels(points, x, y, size)
     boxes = []
     for name in names:
         width, height = LETTER_WIDTH * FONT_SIZE * len(name["label"]), FONT_SIZE + 1
-        across, up = x[1].fraction(name["mult_adds"]) * size[0], y[1].fraction(name["latency"]) * size[1]
+        across, up = x.fraction(name) * size[0], y.fraction(name) * size[1]
         left = across - {"left": 0, "center": width / 2, "right": width}[name["align"]]
         boxes.append((left, up - height / 2, left + width, up + height / 2))
-    marks = [
-        (x[1].fraction(point["mult_adds"]) * size[0], y[1].fraction(point["latency"]) * size[1]) for point in points
-    ]
+    marks = [(x.fraction(point) * size[0], y.fraction(point) * size[1]) for point in points]
 
     def meet(box, other):
         slack = 1e-6
@@ -303,8 +304,7 @@ def test_points_that_hide_each_other_are_drawn_once(make_record):
     point = make_points([make_record()])[0]
     many = [point | {"mult_adds": 100 + at / 1e6, "latency": 10 + at / 1e6} for at in range(1000)]
     far = point | {"mult_adds": 1000, "latency": 100}
-    axes = ("mult_adds", fit_scale([100, 1000])), ("latency", fit_scale([10, 100]))
-    left = decimate([*many, far], *axes)
+    left = decimate([*many, far], axis("mult_adds", [100, 1000]), axis("latency", [10, 100]))
 
     assert far in left
     assert 2 <= len(left) < 10
