@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -41,9 +41,9 @@ class Model:
     """
 
     name: str
-    proto: onnx.ModelProto = field(repr=False)
+    proto: onnx.ModelProto
     variant: Variant | None = None
-    plain: "Model | None" = field(default=None, repr=False)
+    plain: "Model | None" = None
     difference: float | None = None
 
     @property
@@ -158,25 +158,17 @@ class Model:
 
 
 def model_table(models: Mapping[Path, Model]) -> Table[Path]:
-    """Return one row for each file."""
+    column = Column[Path]
     columns = [
-        Column[Path](name="path", title="file", value=str, left=True),
+        column(name="path", title="file", value=str, left=True),
         quantity("size_bytes", lambda path: len(models[path].to_bytes()), decimals=2),
         quantity("mult_adds", lambda path: models[path].cost.mult_adds),
-        Column[Path](
-            name="nodes_before",
-            title="nodes\nbefore",
-            value=lambda path: models[path].reference.nodes,
-            drop_priority=2,
+        column(
+            name="nodes_before", title="nodes\nbefore", value=lambda path: models[path].reference.nodes, drop_priority=2
         ),
-        Column[Path](name="nodes", value=lambda path: models[path].nodes),
-        Column[Path](
-            name="difference",
-            value=lambda path: models[path].difference,
-            format="{:.0e}".format,
-            drop_priority=1,
-        ),
-        Column[Path](name="sha256", value=lambda path: models[path].sha256, format="{:.12}".format, left=True),
+        column(name="nodes", value=lambda path: models[path].nodes),
+        column(name="difference", value=lambda path: models[path].difference, format="{:.0e}".format, drop_priority=1),
+        column(name="sha256", value=lambda path: models[path].sha256, format="{:.12}".format, left=True),
     ]
     notes = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
     simplified = any(model.difference is not None for model in models.values())

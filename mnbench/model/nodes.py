@@ -27,7 +27,6 @@ BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
 
 
 def to_node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR0911  one case a kind
-    """Return the node of a layer."""
     read = [tensor.name for tensor in layer.inputs]
     window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
     bias = ["weight", "bias"][: len(layer.weights)]
@@ -92,7 +91,6 @@ def to_value_info(tensor: Tensor, batch: int | None) -> onnx.ValueInfoProto:
 
 
 def to_initializer(name: str, numbers: NDArray[Any]) -> onnx.TensorProto:
-    """Return a constant of the graph."""
     kind = helper.np_dtype_to_tensor_dtype(numbers.dtype)
     data = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes()
     return onnx.TensorProto(name=name, dims=numbers.shape, data_type=kind, raw_data=data)

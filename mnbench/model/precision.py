@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ PRECISION_NOTES = {
 
 
 def convert_precision(model: Model, precision: Precision, *, seed: int = 0) -> Model:
-    """The model in that precision, its input and output still fp32.
+    """Return the model in that precision, its input and output still fp32.
 
     int8 is QDQ, each channel of a weight with a scale of its own, calibrated on seeded standard normal images.
 
@@ -36,7 +36,7 @@ def convert_precision(model: Model, precision: Precision, *, seed: int = 0) -> M
     if precision == "fp32":
         return model
     try:
-        with _quiet():
+        with _without_warnings():
             proto = _half(model.proto) if precision == "fp16" else _quantized(model, seed)
     except ImportError as failure:
         raise RuntimeUnavailable("onnxruntime is not installed", hint="pip install onnxruntime") from failure
@@ -44,9 +44,8 @@ def convert_precision(model: Model, precision: Precision, *, seed: int = 0) -> M
         raise BuildError(
             f"{model.name}: onnxruntime cannot make it {precision}: {first_line(failure)}", hint="keep fp32"
         ) from failure
-    onnx.helper.set_model_props(
-        proto, {**_properties(model.proto), "precision": f"{precision}: {PRECISION_NOTES[precision]}"}
-    )
+    properties = {entry.key: entry.value for entry in model.proto.metadata_props}
+    onnx.helper.set_model_props(proto, properties | {"precision": f"{precision}: {PRECISION_NOTES[precision]}"})
     return replace(model, proto=proto)
 
 
@@ -70,12 +69,8 @@ def _quantized(model: Model, seed: int) -> onnx.ModelProto:
     library: Any = quantization
 
     class Images(library.CalibrationDataReader):
-        """Seeded images, one after another."""
-
         def __init__(self) -> None:
-            self.feeds: Iterator[dict[str, NDArray[Any]]] = (
-                random_inputs(model.proto, seed + number) for number in range(CALIBRATION_IMAGES)
-            )
+            self.feeds = (random_inputs(model.proto, seed + number) for number in range(CALIBRATION_IMAGES))
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(self.feeds, None)
@@ -88,13 +83,9 @@ def _quantized(model: Model, seed: int) -> onnx.ModelProto:
         return onnx.load(path)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _properties(proto: onnx.ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in proto.metadata_props}
-
-
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Without the advice that the quantizer logs for models of unknown origin."""
+def _without_warnings() -> Generator[None]:
+    """Keep the quantizer from logging advice for models of unknown origin."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -30,7 +30,6 @@ class Moments(NamedTuple):
 
     @property
     def square(self) -> float:
-        """Return the mean square."""
         return self.mean**2 + self.variance
 
 
@@ -75,15 +74,14 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
                 f"{layer.scope}.mean": mean.astype(np.float32),
                 f"{layer.scope}.variance": np.maximum(variance - batch_norm_epsilon, 0).astype(np.float32),
             }
-        built = _behind(layer, read)
+        built = _output_moments(layer, read)
         if layer.kind == "batch_norm":
             built = Moments(beta, built.variance)
         moments.update((tensor.name, built) for tensor in layer.outputs)
     return weights
 
 
-def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911  one return a kind
-    """Return the moments of a layer's output."""
+def _output_moments(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911  one return a kind
     first = read[0]
     match layer.kind:
         case "conv" | "fully_connected":
@@ -100,11 +98,10 @@ def _behind(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: PLR0911 
             mean = math.prod(moments.mean for moments in read)
             return Moments(mean, math.prod(moments.square for moments in read) - mean**2)
         case "concat":
-            share = [tensor.shape[1] / layer.output.shape[1] for tensor in layer.inputs]
-            mean = sum(moments.mean * part for moments, part in zip(read, share, strict=True))
-            return Moments(
-                mean, sum(moments.square * part for moments, part in zip(read, share, strict=True)) - mean**2
-            )
+            shares = [tensor.shape[1] / layer.output.shape[1] for tensor in layer.inputs]
+            mean = sum(moments.mean * share for moments, share in zip(read, shares, strict=True))
+            square = sum(moments.square * share for moments, share in zip(read, shares, strict=True))
+            return Moments(mean, square - mean**2)
         case _:
             return first
 
@@ -123,7 +120,6 @@ def activation_moments(kind: str, moments: Moments) -> Moments:
 
 
 def apply_activation(kind: str, value: float) -> float:
-    """Apply an activation to one number."""
     gate = min(max(value + 3, 0.0), 6.0) / 6
     return {
         "relu": max(value, 0.0),

@@ -58,19 +58,18 @@ def refill_weights(data: bytes, name: str) -> Model:
         proto = onnx.ModelProto.FromString(lzma.decompress(data))
         wanted = next(entry for entry in proto.metadata_props if entry.key == HASH_KEY)
         proto.metadata_props.remove(wanted)
-        text = _fill(proto)
+        digest = _fill(proto)
     except (lzma.LZMAError, EOFError, DecodeError, StopIteration, ValueError, KeyError) as failure:
         raise ResultsError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
-    if text != wanted.value:
+    if digest != wanted.value:
         raise ResultsError(
-            f"{name}: the hash of the graph that is kept is {text[:12]}, and not {wanted.value[:12]}",
+            f"{name}: the hash of the graph that is kept is {digest[:12]}, and not {wanted.value[:12]}",
             hint="restore it from git, or keep the graph again",
         )
     return Model(name=name, proto=proto)
 
 
 def weightless_path(results: Path, sha256: str) -> Path:
-    """Return the path of the graph of a model with this hash."""
     return results / "graphs" / f"{sha256[:12]}{SUFFIX}"
 
 
@@ -82,9 +81,8 @@ def save_weightless(results: Path, model: Path, sha256: str) -> None:
     """
     path = weightless_path(results, sha256)
     if not path.exists():
-        atomic_files.write_atomically(
-            path, strip_weights(Model(name=model.stem, proto=onnx.ModelProto.FromString(model.read_bytes())))
-        )
+        proto = onnx.ModelProto.FromString(model.read_bytes())
+        atomic_files.write_atomically(path, strip_weights(Model(name=model.stem, proto=proto)))
 
 
 def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:

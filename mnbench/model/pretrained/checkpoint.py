@@ -28,8 +28,6 @@ FLOAT_DTYPES = {"F32": "float32", "F16": "float16"}
 
 
 class TensorInfo(NamedTuple):
-    """What a file says of one of its tensors."""
-
     shape: tuple[int, ...]
     dtype: str
 

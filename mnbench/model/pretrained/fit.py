@@ -110,16 +110,16 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, layout: CheckpointLayout,
     variant = _with_options(variant, layout)
     known = layout.epsilon if variant.padding == "torch" else layout.same_padding_epsilon
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
-    layers = build_network(variant).layers
-    classifier = next(
-        (expected for expected in expected_tensors(layout, layers) if expected.tensor == CLASSIFIER), None
-    )
+    variant = replace(variant, architecture=architecture)
+    expected = expected_tensors(layout, build_network(variant).layers)
+    classifier = next((item for item in expected if item.tensor == CLASSIFIER), None)
     held = checkpoint.tensors.get(classifier.name) if classifier else None
-    if classifier and held and held.shape and variant.classes is None and held.shape[0] != classifier.shape[0]:
-        # A number that cannot be is one of the misfits.
-        classes = held.shape[0] if 1 <= held.shape[0] <= MAX_CLASSES else None
-        return replace(variant, architecture=architecture, classes=classes)
-    return replace(variant, architecture=architecture)
+    if classifier and held and held.shape and variant.classes is None:
+        classes = held.shape[0]
+        # An impossible number of classes is reported as a misshapen tensor.
+        if classes != classifier.shape[0] and 1 <= classes <= MAX_CLASSES:
+            return replace(variant, classes=classes)
+    return variant
 
 
 def _alphas(checkpoint: Checkpoint, variant: Variant, layout: CheckpointLayout) -> Iterator[float]:
@@ -164,18 +164,15 @@ def _closest(
 
 def _misfits(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Mismatches:
     tensors = checkpoint.tensors
-    shapes = {expected.name: expected.shape for expected in needs}
-    counters = {
-        expected.name.replace("running_mean", BATCH_COUNTER) for expected in needs if expected.tensor.endswith(".mean")
-    }
-    both = [name for name in shapes if name in tensors]
+    shapes = {item.name: item.shape for item in needs}
+    counters = {item.name.replace("running_mean", BATCH_COUNTER) for item in needs if item.tensor.endswith(".mean")}
     return Mismatches(
         [name for name in shapes if name not in tensors],
         [name for name in tensors if name not in shapes and name not in counters],
         [
-            f"{name} {tensors[name].shape}, not {shapes[name]}"
-            for name in both
-            if not _stands_for(tensors[name].shape, shapes[name])
+            f"{name} {tensors[name].shape}, not {shape}"
+            for name, shape in shapes.items()
+            if name in tensors and not _stands_for(tensors[name].shape, shape)
         ],
     )
 
@@ -191,31 +188,30 @@ def _read(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Weights:
     Raises:
         BuildError: some are of another type, or not finite, or a variance is negative.
     """
-    kinds = {expected.name: checkpoint.tensors[expected.name].dtype for expected in needs}
-    other = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in FLOAT_DTYPES]
+    dtypes = {item.name: checkpoint.tensors[item.name].dtype for item in needs}
+    other = [f"{name} ({dtype})" for name, dtype in dtypes.items() if dtype not in FLOAT_DTYPES]
     if other:
         raise BuildError(
             f"{checkpoint.path}: holds other numbers than {' and '.join(FLOAT_DTYPES.values())}: {_listed(other)}",
             hint="save the weights as float32",
         )
-    weights: Weights = {}
-    for expected, array in zip(needs, checkpoint.read(expected.name for expected in needs), strict=True):
-        weights[expected.tensor] = np.ascontiguousarray(array, np.float32).reshape(expected.shape)
-    names = {expected.tensor: expected.name for expected in needs}
-    wrong = [names[tensor] for tensor, array in weights.items() if not np.isfinite(array).all()]
-    if wrong:
-        raise BuildError(
-            f"{checkpoint.path}: holds numbers that are not finite: {_listed(wrong)}", hint="train or save it again"
-        )
-    negative = [names[tensor] for tensor, array in weights.items() if tensor.endswith(".variance") and array.min() < 0]
-    if negative:
-        raise BuildError(
-            f"{checkpoint.path}: holds a negative variance: {_listed(negative)}", hint="train or save it again"
-        )
+    arrays = checkpoint.read(dtypes)
+    weights = {
+        item.tensor: np.ascontiguousarray(array, np.float32).reshape(item.shape)
+        for item, array in zip(needs, arrays, strict=True)
+    }
+    variances = [item for item in needs if item.tensor.endswith(".variance")]
+    problems = {
+        "numbers that are not finite": [item.name for item in needs if not np.isfinite(weights[item.tensor]).all()],
+        "a negative variance": [item.name for item in variances if weights[item.tensor].min() < 0],
+    }
+    for problem, names in problems.items():
+        if names:
+            raise BuildError(f"{checkpoint.path}: holds {problem}: {_listed(names)}", hint="train or save it again")
     return weights
 
 
 def _listed(names: Iterable[str]) -> str:
-    every = list(map(to_printable, names))
-    more = f" and {len(every) - MAX_LISTED_TENSORS} more" if len(every) > MAX_LISTED_TENSORS else ""
-    return ", ".join(every[:MAX_LISTED_TENSORS]) + more
+    printable = list(map(to_printable, names))
+    more = f" and {len(printable) - MAX_LISTED_TENSORS} more" if len(printable) > MAX_LISTED_TENSORS else ""
+    return ", ".join(printable[:MAX_LISTED_TENSORS]) + more

@@ -1,7 +1,9 @@
 """The tensors that a checkpoint must have, by the names that a layout gives them."""
 
 import re
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from mnbench.network.checkpoint_layout import CheckpointLayout
@@ -51,7 +53,6 @@ def _wanted(layout: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[Expec
 
 
 def _prefix(layout: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]], *, normalizes: bool) -> str:
-    """Return the prefix of `.weight`."""
     sizes = layout.stage_sizes[len(blocks)] if layout.stage_sizes else ()
     known = {"last": len(blocks) + 1, "stages": len(sizes)}
     if owner in layout.top_level:
@@ -59,20 +60,15 @@ def _prefix(layout: CheckpointLayout, owner: str, blocks: Mapping[str, list[str]
     match = _block(owner)
     number, parts = list(blocks).index(match["head"]), blocks[match["head"]]
     at = parts.index(match["part"].partition("/")[0])
-    stage, index = _place(number, sizes) if sizes else (int(match["first"]), int(match["second"] or 1) - 1)
+    stage, index = int(match["first"]), int(match["second"] or 1) - 1
+    if sizes:
+        ends = list(accumulate(sizes))
+        stage = bisect(ends, number)
+        index = number - ends[stage] + sizes[stage]
     names = layout.block_parts if "expand" in parts else {**layout.block_parts, **layout.unexpanded}
     return (layout.block_prefix + names[match["part"]][normalizes]).format(
         n=number + 1, m=number, stage=stage, index=index, at=at, next=at + 1, **known
     )
-
-
-def _place(number: int, sizes: Sequence[int]) -> tuple[int, int]:
-    """Return a block's stage and its index there."""
-    stage, *remainder = sizes
-    if number < stage:
-        return 0, number
-    below, index = _place(number - stage, remainder)
-    return below + 1, index
 
 
 def _block(owner: str) -> re.Match[str]:
