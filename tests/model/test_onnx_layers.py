@@ -3,28 +3,16 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_graphs import model_of
 
 from mnbench.errors import BuildError
-from mnbench.model.model import Model
 from mnbench.network.cost import layer_cost, peak_activation_bytes, total_cost
-
-
-def _model(nodes, inputs, outputs, weights=None, *, kind=TensorProto.FLOAT):
-    """A model from its nodes and the shapes of its inputs, outputs and weights."""
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-        [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in (weights or {}).items()],
-    )
-    return Model(name="g", proto=helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
 
 
 def _only(operator, inputs, output, weights, *, order=None, **attributes):
     """The layer of a model of one node."""
     node = helper.make_node(operator, order or [*inputs, *weights], ["y"], **attributes)
-    (layer,) = _model([node], inputs, {"y": output}, weights).node_layers
+    (layer,) = model_of([node], inputs, {"y": output}, weights).node_layers
     return layer
 
 
@@ -185,7 +173,7 @@ def test_convolution_whose_weights_are_constant_nodes():
     """Weights may stand in a Constant node, as old exporters write them."""
     weight = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32)))
     conv = helper.make_node("Conv", ["x", "w"], ["y"])
-    total = total_cost(_model([weight, conv], {"x": [1, 3, 8, 8]}, {"y": [1, 4, 8, 8]}).node_layers)
+    total = total_cost(model_of([weight, conv], {"x": [1, 3, 8, 8]}, {"y": [1, 4, 8, 8]}).node_layers)
     expected = (64 * 12, 64 * 7 + 12)
 
     assert expected == (total.mult_adds, total.memory_access)
@@ -196,7 +184,7 @@ def test_convolution_whose_weights_are_computed(bias):
     """Weights may be scaled in the graph, as quantization-aware training writes them, and a bias may follow."""
     nodes = [helper.make_node("Mul", ["v", "s"], ["w"]), helper.make_node("Conv", ["x", "w", *bias], ["y"])]
     weights = {"v": [4, 3, 1, 1], "s": [1], **bias}
-    conv = _model(nodes, {"x": [1, 3, 8, 8]}, {"y": [1, 4, 8, 8]}, weights).node_layers[-1]
+    conv = model_of(nodes, {"x": [1, 3, 8, 8]}, {"y": [1, 4, 8, 8]}, weights).node_layers[-1]
     expected = (64 * 12, 64 * 7 + 12)
     total = layer_cost(conv)
     kind = "Conv 1×1"
@@ -209,7 +197,7 @@ def test_fully_connected_layer_whose_weights_are_computed():
     """A bias is never taken for the weights."""
     nodes = [helper.make_node("Mul", ["v", "s"], ["w"]), helper.make_node("Gemm", ["x", "w", "b"], ["y"])]
     weights = {"v": [20, 7], "s": [1], "b": [7]}
-    gemm = _model(nodes, {"x": [1, 20]}, {"y": [1, 7]}, weights).node_layers[-1]
+    gemm = model_of(nodes, {"x": [1, 20]}, {"y": [1, 7]}, weights).node_layers[-1]
     expected = (140, 20 + 7 + 140)
     total = layer_cost(gemm)
 
@@ -223,7 +211,7 @@ def test_residual_addition():
         helper.make_node("Relu", ["a"], ["b"], name="relu"),
         helper.make_node("Add", ["b", "x"], ["y"], name="add"),
     ]
-    layers = _model(nodes, {"x": [1, 4, 6, 6]}, {"y": [1, 4, 6, 6]}, {"w": [4, 4, 3, 3]}).node_layers
+    layers = model_of(nodes, {"x": [1, 4, 6, 6]}, {"y": [1, 4, 6, 6]}, {"w": [4, 4, 3, 3]}).node_layers
     numbers = 4 * 6 * 6
     counts = [(144, 36 * 144, 2 * numbers + 144), (0, 0, 0), (0, 0, 3 * numbers)]
     kinds = ["Conv 3×3", "Relu", "Add"]
@@ -289,13 +277,13 @@ def test_nodes_without_names():
     nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Neg", ["a"], ["y"], name="minus")]
     expected = ["Relu_0", "minus"]
 
-    assert expected == [layer.scope for layer in _model(nodes, {"x": [1, 4]}, {"y": [1, 4]}).node_layers]
+    assert expected == [layer.scope for layer in model_of(nodes, {"x": [1, 4]}, {"y": [1, 4]}).node_layers]
 
 
 def test_optional_inputs_that_are_left_out():
     """An input that is left out is no tensor."""
     node = helper.make_node("Clip", ["x", "", "high"], ["y"])
-    (layer,) = _model([node], {"x": [1, 4]}, {"y": [1, 4]}, {"high": []}).node_layers
+    (layer,) = model_of([node], {"x": [1, 4]}, {"y": [1, 4]}, {"high": []}).node_layers
     expected = ["x"]
 
     assert expected == [tensor.name for tensor in layer.inputs]
@@ -315,7 +303,7 @@ def test_control_flow_is_refused():
     node = helper.make_node("If", ["x"], ["y"], name="fork", **branches)
 
     with pytest.raises(BuildError, match=r"(?m)^g: node fork is control flow \(If\)$"):
-        _ = _model([node], {"x": []}, {"y": [2]}, kind=TensorProto.BOOL).node_layers
+        _ = model_of([node], {"x": []}, {"y": [2]}, input_type=TensorProto.BOOL).node_layers
 
 
 @pytest.mark.parametrize("shape", [[1, 3, "H", "W"], ["N", 3, 8, 8], None])
@@ -324,7 +312,7 @@ def test_unknown_shape_is_refused(shape):
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
 
     with pytest.raises(BuildError, match=r"(?m)^g: the shape of x at node conv is not known$") as caught:
-        _ = _model([node], {"x": shape}, {"y": None}, {"w": [4, 3, 1, 1]}).node_layers
+        _ = model_of([node], {"x": shape}, {"y": None}, {"w": [4, 3, 1, 1]}).node_layers
 
     assert "--res" in caught.value.hint
 
@@ -332,7 +320,7 @@ def test_unknown_shape_is_refused(shape):
 def test_shape_that_depends_on_the_numbers_is_refused():
     """A tensor whose size only running the graph would tell is refused."""
     node = helper.make_node("NonZero", ["x"], ["y"], name="find")
-    model = _model([node], {"x": [4, 4]}, {"y": None})
+    model = model_of([node], {"x": [4, 4]}, {"y": None})
     model.proto.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
 
     with pytest.raises(BuildError, match=r"(?m)^g: the shape of y at node find is not known$"):
@@ -344,6 +332,6 @@ def test_shapes_that_contradict_each_other_are_refused():
     node = helper.make_node("Conv", ["x", "w"], ["y"])
 
     with pytest.raises(BuildError, match=r"(?m)^g: its shapes contradict each other: ") as caught:
-        _ = _model([node], {"x": [1, 3, 8, 8]}, {"y": [1, 5, 8, 8]}, {"w": [4, 3, 1, 1]}).node_layers
+        _ = model_of([node], {"x": [1, 3, 8, 8]}, {"y": [1, 5, 8, 8]}, {"w": [4, 3, 1, 1]}).node_layers
 
     assert "\n" not in caught.value.message
