@@ -76,9 +76,12 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the library ends it with one line and a hint."""
-        for stream in (sys.stdout, sys.stderr):
+        for name in ("stdout", "stderr"):
+            # A stream that the caller closed is None; its number is free, and this file takes it.
+            stream = getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
             # A terminal that cannot show ≥ or α gets a question mark and no traceback.
             cast("Any", stream).reconfigure(errors="replace")
+            setattr(sys, name, stream)
         try:
             with stop_on_signals():
                 result = super().invoke(ctx)

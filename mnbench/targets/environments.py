@@ -132,7 +132,8 @@ def _run(command: Sequence[str], requirements: Sequence[str]) -> None:
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no message"]
+        reason = errors[-1].removeprefix("ERROR: ").removeprefix("error: ")  # pip's word, and uv's
         raise RuntimeUnavailable(
-            f"{' '.join(requirements)} cannot be installed: {errors[-1][:200]}",
+            f"{' '.join(requirements)} cannot be installed: {reason[:200]}",
             hint="name a version that exists for this Python, and check that the package index can be reached",
         )

@@ -119,6 +119,21 @@ def test_stopped_while_building(workspace, tree, number, delay_s):
     assert until(lambda: not processes(group=process.pid))
 
 
+def test_stopped_while_starting(workspace):
+    """Ctrl-C while the program imports its own modules ends it as a signal does, without a traceback."""
+    stub = workspace.parent / "stub"
+    stub.mkdir()
+    (stub / "click.py").write_text("import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n")
+    with started(
+        workspace, [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(stub)!r})\n{MNBENCH}"]
+    ) as process:
+        until((workspace / "started").exists)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+
+    assert (-signal.SIGINT, "", "") == (process.returncode, stdout, stderr)
+
+
 @pytest.mark.parametrize("call", ["mkdir", "rmdir"])
 def test_stopped_as_a_folder_comes_or_goes(workspace, call):
     """Ctrl-C in the middle of making or removing the folder of models leaves none behind."""

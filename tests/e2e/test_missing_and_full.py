@@ -154,6 +154,18 @@ def test_a_reader_that_leaves(workspace):
     assert finished.stdout.startswith("scope,")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_a_closed_stream(workspace, closed):
+    """A stream that the caller closed, as in `mnbench build v1 >&-`, gets nothing; the command does its work."""
+    script = f'"$0" -m mnbench build v1 --alpha 0.25 --res 32 -o v1.onnx {closed}'
+    finished = subprocess.run(
+        ["bash", "-c", script, sys.executable], cwd=workspace, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (0, "") == (finished.returncode, finished.stderr)
+    assert (workspace / "v1.onnx").stat().st_size > 1_000_000
+
+
 def in_a_small_folder(options, script, cwd):
     """Run a shell script in `disk`, a small file system of its own, with Python as `$0`; skip where none is granted."""
     (cwd / "disk").mkdir()
