@@ -22,23 +22,20 @@ NOT_SLOWER: Mapping[str, ClaimVerdict] = {"slower": "does not hold", "faster": "
 
 def judge_claim(claim: Claim, evidence: Sequence[Evidence]) -> ClaimResult:
     """Combine the evidence into the verdict on a claim, with a sentence that explains it."""
-    counted = [comparison for comparison in evidence if comparison.counted]
-    against = [comparison for comparison in counted if comparison.verdict == "does not hold"]
-    inconclusive = [comparison for comparison in counted if comparison.verdict == "inconclusive"]
+    counted = [item for item in evidence if item.counted]
+    verdicts: list[ClaimVerdict] = [item.verdict for item in counted]
     parts: list[str] = []
     if len(counted) > 1:
-        agreeing = len(counted) - len(against) - len(inconclusive)
-        parts.append(f"{agreeing} of {len(counted)} comparisons are as claimed")
-        parts += [
-            f"{group}: {', '.join(f'{comparison.label} {comparison.column}'.strip() for comparison in members)}"
-            for group, members in (("against it", against), ("inconclusive", inconclusive))
-            if 0 < len(members) < len(counted)
-        ]
+        parts.append(f"{verdicts.count('holds')} of {len(counted)} comparisons are as claimed")
+        for heading, verdict in (("against it", "does not hold"), ("inconclusive", "inconclusive")):
+            names = [f"{item.label} {item.column}".strip() for item in counted if item.verdict == verdict]
+            if 0 < len(names) < len(counted):
+                parts.append(f"{heading}: {', '.join(names)}")
     return ClaimResult(
         says=claim.says,
         quantity=claim.quantity,
         control=claim.control,
-        verdict=combined_verdict([comparison.verdict for comparison in counted]),
+        verdict=combined_verdict(verdicts),
         evidence=tuple(evidence),
         reason="; ".join(parts),
     )
@@ -77,12 +74,13 @@ def latency_evidence(claim: Claim, study: Study, findings: Mapping[tuple[str, st
 
 def value_evidence(claim: Claim, study: Study, values: Mapping[str, Sequence[float]]) -> list[Evidence]:
     """Compare each row with the baseline by `values`: by a row's label, one for each process. Mult-Adds are exact."""
-    return [_compare_values(claim, study, label, values) for label in claim.rows]
-
-
-def _compare_values(claim: Claim, study: Study, label: str, values: Mapping[str, Sequence[float]]) -> Evidence:
-    samples = values.get(label, ())
     baseline = values.get(claim.baseline, ()) if claim.baseline else (1.0,)
+    return [_compare_values(claim, study, label, values.get(label, ()), baseline) for label in claim.rows]
+
+
+def _compare_values(
+    claim: Claim, study: Study, label: str, samples: Sequence[float], baseline: Sequence[float]
+) -> Evidence:
     unmeasured = Evidence(
         label=label,
         than=claim.baseline or claim.layer,

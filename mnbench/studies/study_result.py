@@ -1,5 +1,6 @@
-"""The result of a study: values that are stored beside the records and read again."""
+"""The result of a study, stored beside the records: the figures beside the paper's, and the evidence of each claim."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -7,10 +8,18 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.tables.quantities import quantity
+from mnbench.tables.table import Column, Table
+from mnbench.units import NS_PER_S, format_percent_1, format_significant, millions_formatter
 
 ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "inconclusive"]
 
 SCHEMA = 2
+
+RATIO_TITLES = {"latency": "time", "mult_adds": "Mult-Adds", "memory": "memory", "time_share": "share"}
+"""The title of a claim's ratio column, by quantity."""
+
+VERDICT_STYLES = {"holds": "green", "does not hold": "red", "inconclusive": "yellow"}
 
 
 class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +71,43 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     reason: str = ""
 
+    def table(self) -> Table[Evidence]:
+        """Return a table with a row for each comparison, and the verdict below."""
+        as_text: Callable[[float], str] = format_percent_1 if self.quantity == "time_share" else "{:.2f}×".format
+        counted = self.quantity == "mult_adds"
+        columns: list[Column[Evidence]] = [
+            Column(name="row", value=lambda item: item.label, left=True),
+            Column(name="than", title="baseline", left=True),
+        ]
+        if any(item.column for item in self.evidence):
+            columns.append(Column(name="column", left=True))
+        if any(item.published for item in self.evidence):
+            columns.append(Column(name="published", title="paper", format=as_text))
+        columns.append(Column(name="ratio", title=RATIO_TITLES[self.quantity], format=as_text))
+        if not counted:
+            columns += [
+                Column[Evidence](name=name, title=f"{side}\nbound", format=as_text, drop_priority=1)
+                for name, side in (("low", "lower"), ("high", "upper"))
+            ]
+        columns.append(
+            Column(
+                name="verdict",
+                value=lambda item: item.verdict if item.counted else f"({item.verdict})",
+                left=True,
+                style=lambda item: VERDICT_STYLES[item.verdict] if item.counted else "dim",
+            )
+        )
+        notes = [
+            f"{f'{item.label} {item.column}'.strip()}: {item.reason}"
+            for item in self.evidence
+            if item.reason and (counted or item.verdict == "inconclusive")
+        ]
+        if not all(item.counted for item in self.evidence):
+            notes.append("( ) does not count: the paper prints no difference for this comparison")
+        reason = f" ({self.reason})" if self.reason else ""
+        notes.append(f"{self.verdict.upper()}: {'our control, ' if self.control else ''}{self.says}{reason}")
+        return Table(columns=columns, rows=self.evidence, notes=notes)
+
 
 class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
     """A study on a device. `run` is the folder under `results/raw/` that stores the pairs."""
@@ -92,6 +138,45 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
         """Return the combined verdict on all claims of the paper."""
         return combined_verdict([claim.verdict for claim in self.claims if not claim.control])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON, with the combined verdict."""
+        return msgspec.to_builtins(self) | {"verdict": self.verdict}
+
+    def tables(self) -> list[Table[Any]]:
+        """Return a table of the figures beside the paper's, and a table for each claim."""
+        setting = f"{self.device}: {self.runtime} {self.provider}, threads: {self.threads}"
+        host = self.host.get("cpu")
+        title = f"{self.title}\n{self.paper}, {self.table}\n{setting}{f', {host}' if host else ''}"
+        notes = [f"paper: {self.on}"] if self.on else []
+        if any(figure.latency_ns for figure in self.figures):
+            notes.append(
+                "here: interleaved with another network, which makes small networks a few percent slower than alone"
+            )
+        notes += [f"difference: {difference}" for difference in self.differs]
+        figures: Table[Any] = Table(columns=self._figure_columns(), rows=self.figures, title=title, notes=notes)
+        return [figures, *(claim.table() for claim in self.claims)]
+
+    def _figure_columns(self) -> list[Column[StudyFigure]]:
+        columns: list[Column[StudyFigure]] = [Column(name="row", value=lambda figure: figure.label, left=True)]
+        if any(figure.column for figure in self.figures):
+            columns.append(Column(name="column", left=True))
+        columns += [quantity("variant", drop_priority=3), quantity("mult_adds"), quantity("memory_access_bytes")]
+        if any(figure.memory_bytes for figure in self.figures):
+            columns.append(quantity("peak_activation_bytes", decimals=1))
+        if any(figure.published is not None for figure in self.figures):
+            columns.append(Column(name="published", title="paper", unit=self.unit, format="{:,g}".format))
+        if self.unit == "KB":
+            columns.append(Column(name="memory_bytes", title="here", unit="MB", format=millions_formatter(1)))
+        elif self.unit == "images/s":
+            columns.append(quantity("latency_ns", format=_images_per_s, title="here", unit="images/s"))
+        elif any(figure.latency_ns for figure in self.figures):
+            columns.append(quantity("latency_ns", title="here"))
+        return columns
+
+
+def _images_per_s(latency_ns: float) -> str:
+    return format_significant(NS_PER_S / latency_ns)
+
 
 def combined_verdict(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
     """Return "does not hold" if any verdict is that, "holds" if all are that, and else "inconclusive"."""
@@ -100,8 +185,7 @@ def combined_verdict(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
     return "holds" if verdicts and set(verdicts) == {"holds"} else "inconclusive"
 
 
-def result_path(results: Path, device: str, study: str) -> Path:
-    """Return the path of the newest result of a study on a device."""
+def _path(results: Path, device: str, study: str) -> Path:
     return results / "studies" / device / f"{study}.json"
 
 
@@ -111,7 +195,7 @@ def save_result(results: Path, result: StudyResult) -> Path:
     Raises:
         FileError: no space, no permission.
     """
-    path = result_path(results, result.device, result.study)
+    path = _path(results, result.device, result.study)
     atomic_files.write_atomically(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return path
 
@@ -122,7 +206,7 @@ def load_result(results: Path, device: str, study: str) -> StudyResult:
     Raises:
         ResultsError: there is none, or it cannot be read.
     """
-    path = result_path(results, device, study)
+    path = _path(results, device, study)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StudyResult)
     except FileNotFoundError as failure:

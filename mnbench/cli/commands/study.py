@@ -47,20 +47,19 @@ def command(
     claim whether it holds on this device, does not hold, or is inconclusive. Without a NAME, list the studies.
     """
     from mnbench.studies.study_result import load_result
-    from mnbench.studies.study_tables import listed_study_to_dict, study_list_table, study_result_to_dict, study_tables
 
     measured_on = read_device(device)
     if not names:
-        from mnbench.studies.study_tables import list_studies
+        from mnbench.studies.study_list import list_studies, study_list_table
 
         studies = list_studies(results, measured_on.name)
-        data = {"studies": [listed_study_to_dict(study) for study in studies]}
+        data = {"studies": [study.to_dict() for study in studies]}
         emit(study_list_table(studies, measured_on.name), output, data)
         return
     if stored:
         outcomes = [load_result(results, measured_on.name, name) for name in names]
-        tables = [table for outcome in outcomes for table in study_tables(outcome)]
-        emit(tables, output, {"studies": [study_result_to_dict(outcome) for outcome in outcomes]})
+        tables = [table for outcome in outcomes for table in outcome.tables()]
+        emit(tables, output, {"studies": [outcome.to_dict() for outcome in outcomes]})
         return
     from mnbench.comparison.decide import DecisionRules
     from mnbench.comparison.procedure import ComparisonSettings
@@ -75,8 +74,8 @@ def command(
             path, outcome = measure_study(name, measured_on, settings, results, bar)
         click.echo(f"kept in {path}", err=True)
         if output == "json":
-            payloads.append(study_result_to_dict(outcome))
+            payloads.append(outcome.to_dict())
         else:
-            emit(study_tables(outcome), output, None)
+            emit(outcome.tables(), output, None)
     if payloads:
         emit((), output, {"studies": payloads})
