@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 from mnbench.network.cost import Cost, cost_by_type, layer_cost, peak_activation_bytes, total_cost
 from mnbench.network.layer import Layer, Shape
 from mnbench.network.network import Network, build_network
-from mnbench.network.toml_struct import TomlStruct as TomlRow
 from mnbench.network.variant import Variant, format_alpha, format_resolution
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
@@ -105,14 +104,14 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRow:
-    """A row of a cost table: a layer, a type or a row of the graph."""
+    """A row of a cost table: a layer, a type or a row of the graph, which has a `number`."""
 
+    number: str | None = None
     label: str
     kind: str = ""
     input_shape: Shape = ()
     output_shape: Shape = ()
     cost: Cost
-    total: Cost
 
 
 def cost_table(counted: Sequence[Costs]) -> Table[Costs]:
@@ -134,7 +133,7 @@ def cost_table(counted: Sequence[Costs]) -> Table[Costs]:
 
 
 def _layer_table(counted: Costs) -> Table[CostRow]:
-    """One row a layer, in the order in which they run."""
+    """Return one row for each layer, in the order in which they run."""
     lines = [
         CostRow(
             label=layer.scope,
@@ -142,37 +141,23 @@ def _layer_table(counted: Costs) -> Table[CostRow]:
             input_shape=layer.inputs[0].shape if layer.inputs else (),
             output_shape=layer.output.shape,
             cost=layer_cost(layer, counted.element_bytes),
-            total=counted.total,
         )
         for layer in counted.layers
     ]
-    return _lines(f"{counted.name}, layer by layer", "scope", lines, shapes=True)
+    return _line_table(f"{counted.name}, layer by layer", "scope", lines, counted.total, shapes=True)
 
 
 def _type_table(counted: Costs) -> Table[CostRow]:
-    """One row a layer type, as in Table 2 of the MobileNet paper."""
-    lines = [
-        CostRow(label=kind, cost=cost, total=counted.total)
-        for kind, cost in cost_by_type(counted.layers, counted.element_bytes).items()
-    ]
-    return _lines(f"{counted.name}, by layer type", "type", lines, shapes=False)
+    """Return one row for each layer type, as in Table 2 of the MobileNet paper."""
+    types = cost_by_type(counted.layers, counted.element_bytes)
+    lines = [CostRow(label=kind, cost=cost) for kind, cost in types.items()]
+    return _line_table(f"{counted.name}, by layer type", "type", lines, counted.total, shapes=False)
 
 
 def row_table(network: Network) -> Table[CostRow]:
-    """One row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
+    """Return one row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
     variant, architecture = network.variant, network.variant.architecture
     total = total_cost(network.layers, variant.element_bytes)
-    lines = [
-        CostRow(
-            label=f"{number:<4}  {_block(layers)}",
-            kind=architecture.describe_row(row),
-            input_shape=layers[0].inputs[0].shape,
-            output_shape=layers[-1].output.shape,
-            cost=total_cost(layers, variant.element_bytes),
-            total=total,
-        )
-        for (number, row), layers in _rows(network)
-    ]
     title = (
         f"{architecture.title} at α = {format_alpha(variant.alpha)}, {format_resolution(variant.resolution)}\n"
         f"{architecture.paper}, {architecture.table}"
@@ -184,12 +169,11 @@ def row_table(network: Network) -> Table[CostRow]:
     ]
     if variant.has_unpublished_width:
         notes.append("not published: the widths at this α lie between or beyond the paper's columns")
-    summed = CostRow(label="      total", cost=total, total=total)
-    return _lines(title, "row", [*lines, summed], shapes=True, notes=notes)
+    lines = [*_row_costs(network), CostRow(number="", label="total", cost=total)]
+    return _line_table(title, "row", lines, total, shapes=True, notes=notes)
 
 
 def row_costs_to_dict(network: Network) -> dict[str, Any]:
-    """For programs."""
     variant = network.variant
     return {
         "variant": variant.name,
@@ -198,22 +182,34 @@ def row_costs_to_dict(network: Network) -> dict[str, Any]:
         **cost_to_dict(total_cost(network.layers, variant.element_bytes)),
         "rows": [
             {
-                "row": number,
-                "scope": _block(layers),
-                "type": variant.architecture.describe_row(row),
-                "input": layers[0].inputs[0].shape,
-                "output": layers[-1].output.shape,
-                **cost_to_dict(total_cost(layers, variant.element_bytes)),
+                "row": line.number,
+                "scope": line.label,
+                "type": line.kind,
+                "input": line.input_shape,
+                "output": line.output_shape,
+                **cost_to_dict(line.cost),
             }
-            for (number, row), layers in _rows(network)
+            for line in _row_costs(network)
         ],
     }
 
 
-def _rows(network: Network) -> list[tuple[tuple[str, TomlRow], list[Layer]]]:
-    """Return the layers of each row; a repeated row comes as often as it is repeated."""
-    groups = groupby(zip(network.rows, network.layers, strict=True), key=itemgetter(0))
-    return [(row, [layer for _, layer in group]) for row, group in groups]
+def _row_costs(network: Network) -> list[CostRow]:
+    """Return the cost of each row; a repeated row comes as often as it is repeated."""
+    lines: list[CostRow] = []
+    for (number, row), group in groupby(zip(network.rows, network.layers, strict=True), key=itemgetter(0)):
+        layers = [layer for _, layer in group]
+        lines.append(
+            CostRow(
+                number=number,
+                label=_block(layers),
+                kind=network.variant.architecture.describe_row(row),
+                input_shape=layers[0].inputs[0].shape,
+                output_shape=layers[-1].output.shape,
+                cost=total_cost(layers, network.variant.element_bytes),
+            )
+        )
+    return lines
 
 
 def _block(layers: Sequence[Layer]) -> str:
@@ -223,10 +219,15 @@ def _block(layers: Sequence[Layer]) -> str:
     return shared or f"{first.partition('/')[0]} … {last.partition('/')[0]}"
 
 
-def _lines(
-    title: str, label: str, lines: Sequence[CostRow], *, shapes: bool, notes: Sequence[str] = ()
+def _line_table(
+    title: str, name: str, lines: Sequence[CostRow], total: Cost, *, shapes: bool, notes: Sequence[str] = ()
 ) -> Table[CostRow]:
-    columns = [Column[CostRow](name=label, value=lambda line: line.label, left=True)]
+    """Return a table of lines with their shares of the total, in which `name` is the first column."""
+
+    def label(line: CostRow) -> str:
+        return line.label if line.number is None else f"{line.number:<4}  {line.label}"
+
+    columns = [Column[CostRow](name=name, value=label, left=True)]
     if shapes:
         columns += [
             Column[CostRow](name="type", value=lambda line: line.kind, left=True),
@@ -235,10 +236,10 @@ def _lines(
         ]
     columns += _cost_columns(lambda line: line.cost)
     columns.append(
-        fraction_column("mult_adds", "Mult-Adds", lambda line: fraction(line.cost.mult_adds, line.total.mult_adds))
+        fraction_column("mult_adds", "Mult-Adds", lambda line: fraction(line.cost.mult_adds, total.mult_adds))
     )
     if not shapes:
-        columns.append(fraction_column("params", "params", lambda line: fraction(line.cost.params, line.total.params)))
+        columns.append(fraction_column("params", "params", lambda line: fraction(line.cost.params, total.params)))
     return Table(columns=columns, rows=lines, title=title, notes=notes)
 
 
@@ -252,12 +253,7 @@ def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
 
 
 def cost_to_dict(cost: Cost) -> dict[str, int]:
-    return {
-        "params": cost.params,
-        "mult_adds": cost.mult_adds,
-        "memory_access": cost.memory_access,
-        "memory_access_bytes": cost.memory_access_bytes,
-    }
+    return {name: getattr(cost, name) for name in ("params", "mult_adds", "memory_access", "memory_access_bytes")}
 
 
 def _layer_to_dict(layer: Layer, element_bytes: int) -> dict[str, Any]:
@@ -267,11 +263,7 @@ def _layer_to_dict(layer: Layer, element_bytes: int) -> dict[str, Any]:
         "type": layer.type,
         "inputs": [tensor.shape for tensor in layer.inputs],
         "outputs": [tensor.shape for tensor in layer.outputs],
-        "weights": layer.weights,
-        "kernel": layer.kernel,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "groups": layer.groups,
+        **{name: getattr(layer, name) for name in ("weights", "kernel", "stride", "padding", "groups")},
         **cost_to_dict(layer_cost(layer, element_bytes)),
     }
 

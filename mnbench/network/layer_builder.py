@@ -95,8 +95,8 @@ class LayerBuilder:
         y = self.add_layer("transpose", f"{scope}/transpose", [y], (batch, inner, groups, height, width))
         return self.add_layer("reshape", f"{scope}/join", [y], x.shape)
 
-    def flatten(self, x: Tensor, name: str = "") -> Tensor:
-        return self.add_layer("flatten", "flatten", [x], x.shape[:2], name=name)
+    def flatten(self, x: Tensor) -> Tensor:
+        return self.add_layer("flatten", "flatten", [x], x.shape[:2])
 
     def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
         """Add a fully connected layer: (N, C) to (N, out)."""
