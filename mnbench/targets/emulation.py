@@ -17,7 +17,7 @@ from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import debian
 from mnbench.targets.build_once import READY, build_once, is_built
 from mnbench.targets.debian import SIZE_MB, run_command
-from mnbench.worker.host.installed import find_distribution
+from mnbench.worker.runtimes import find_distribution
 from mnbench.workspace import cache_folder
 
 EMULATOR = "qemu-aarch64"

@@ -9,7 +9,7 @@ from mnbench.targets.device import Device
 from mnbench.targets.environments import environment_path, required_packages
 from mnbench.targets.resolve import resolve_target
 from mnbench.targets.runtimes import runtime_facts
-from mnbench.worker.host.installed import find_distribution
+from mnbench.worker.runtimes import find_distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 from ..host.conditions import conditions
 from ..host.facts import host_facts
 from ..host.gpu import gpu_conditions
-from ..host.installed import find_distribution
+from ..runtimes import find_distribution
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:  # noqa: ARG001  it takes no time worth telling

@@ -8,7 +8,7 @@ from typing import Any, Callable
 from ..host.conditions import conditions
 from ..host.facts import host_facts, peak_rss_bytes
 from ..host.gpu import gpu_conditions
-from ..host.installed import library_sha256
+from ..runtimes import library_sha256
 from ..session import bind, load_runtime, open_session, pack_array
 from ..timing import time_runs, warm_up
 

@@ -19,10 +19,12 @@ known of a runtime where it is not installed, the file assigns as literals, whic
 from __future__ import annotations
 
 import ast
+import base64
 import importlib.util
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Generator, NamedTuple
 
@@ -62,6 +64,23 @@ def read_literals(runtime: str) -> dict[str, Any]:
             except ValueError:
                 continue
     return literals
+
+
+def find_distribution(runtime: str) -> metadata.Distribution | None:
+    """Return the installed distribution of the runtime, whichever build it is."""
+    for name in read_literals(runtime).get("DISTRIBUTIONS", (runtime,)):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.distribution(name)
+    return None
+
+
+def library_sha256(runtime: str, library: str) -> str | None:
+    """Return the hash of the library whose name starts like this, from the RECORD of its wheel."""
+    distribution = find_distribution(runtime)
+    for file in (distribution.files if distribution else None) or []:
+        if file.hash and file.name.startswith(library):
+            return base64.urlsafe_b64decode(f"{file.hash.value}==").hex()
+    return None
 
 
 class SessionSettings(NamedTuple):
