@@ -69,12 +69,8 @@ def architecture(name: str, root: Path = CURRENT_FOLDER) -> Architecture:
     return table
 
 
-def graph_paths(root: Path = CURRENT_FOLDER) -> dict[str, Path]:
-    """Return every graph file by name, with those of studies, which no list shows and no run measures by default."""
-    return table_paths("graphs/study_networks", root) | table_paths("graphs", root)
-
-
 def graph_path(name: str, root: Path = CURRENT_FOLDER) -> Path | None:
+    """Return the file of a graph, also one of studies, which no list shows and no run measures by default."""
     return table_path(name, "graphs", root) or table_path(name, "graphs/study_networks", root)
 
 
@@ -111,11 +107,10 @@ def parse_variant(name: str, root: Path = CURRENT_FOLDER) -> Variant:
 
 def _split_graph(text: str, root: Path) -> tuple[Architecture, list[str]]:
     """Return the graph that a text begins with, the longest of that kind, and the words behind it."""
-    known = graph_paths(root)
     words = text.split("-")
     for count in range(len(words), 0, -1):
         graph = "-".join(words[:count])
-        if graph in known:
+        if graph_path(graph, root):
             return architecture(graph, root), words[count:]
     return architecture(text, root), []
 

@@ -74,8 +74,9 @@ def _allowed(kind: Any, table: Any, steps: list[str | int]) -> str:
             break
         info, value = inner, value[step]
     match _chosen(info, value):
-        case inspect.StructType() as struct:
-            return _keys(struct)
+        case inspect.StructType(fields=fields, tag_field=tag_field):
+            keys = [field.encode_name + ("" if field.required else " (optional)") for field in fields]
+            return f"allowed keys: {', '.join([tag_field, *keys] if tag_field else keys)}"
         case inspect.UnionType(types=(inspect.StructType(tag_field=field), *_) as structs):
             tags = ", ".join(str(struct.tag) for struct in structs if isinstance(struct, inspect.StructType))
             return f"{'every row' if field == 'type' else 'a table'} has a `{field}`, one of: {tags}"
@@ -98,10 +99,3 @@ def _inside(info: inspect.Type, step: str | int) -> inspect.Type | None:
     if isinstance(info, inspect.StructType):
         return next((field.type for field in info.fields if field.encode_name == step), None)
     return info.item_type if isinstance(info, inspect.VarTupleType) else None
-
-
-def _keys(info: inspect.StructType) -> str:
-    keys = [field.encode_name + ("" if field.required else " (optional)") for field in info.fields]
-    if info.tag_field:
-        keys.insert(0, info.tag_field)
-    return f"allowed keys: {', '.join(keys)}"

@@ -73,7 +73,10 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
             debian.unpack(debian.download(work, PACKAGES), root, path / EMULATOR)
             python = min((root / "usr/bin").glob("python3.*[0-9]")).name
             _install_wheels(python, root, work / "tmp")
-            _write_cpu_info(root)
+            # QEMU shows this file instead of the host's /proc/cpuinfo.
+            (root / "proc").mkdir()
+            cpus = (CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1))
+            (root / "proc/cpuinfo").write_text("\n".join(cpus))
             trial = (*_command(path, python), "-c", "import numpy, onnxruntime")
             run_command(trial, "the emulated Python does not run")
             shutil.rmtree(work)
@@ -105,13 +108,6 @@ def _install_wheels(python: str, root: Path, temporary: Path) -> None:
         "arm64 wheels cannot be installed",
         environment={"TMPDIR": str(temporary)},
     )
-
-
-def _write_cpu_info(root: Path) -> None:
-    """Write the file that QEMU shows instead of the host's /proc/cpuinfo."""
-    blocks = [CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1)]
-    (root / "proc").mkdir()
-    (root / "proc/cpuinfo").write_text("\n".join(blocks))
 
 
 def _command(path: Path, python: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Any, Iterable
+from typing import Any
 
 from .cgroup import count_throttling
 from .cpu import CPUS, read_hz
@@ -31,6 +31,7 @@ def conditions(files: ProcFiles | None = None) -> dict[str, Any]:
     files = files or ProcFiles()
     stopped, stopped_s = count_throttling(files)
     cpus, used = _sample_cpus(allowed_cpus()), resource_usage("SELF")
+    frequencies_hz = not_none(read_hz(files, f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus)
     return {
         "at_ns": time.monotonic_ns(),
         **_load(),
@@ -41,7 +42,7 @@ def conditions(files: ProcFiles | None = None) -> dict[str, Any]:
         "process_cpu_s": time.process_time(),
         "voluntary_switches": getattr(used, "ru_nvcsw", None),
         "involuntary_switches": getattr(used, "ru_nivcsw", None),
-        "frequency_hz": _mean(read_hz(files, f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus),
+        "frequency_hz": sum(frequencies_hz) / len(frequencies_hz) if frequencies_hz else None,
         "temperature_c": _temperature(files),
         "heat_throttles": _heat_throttles(files, cpus),
         "firmware_limits": _firmware_limits(files),
@@ -151,8 +152,3 @@ def _memory(files: ProcFiles) -> dict[str, Any]:
 
 def _page_bytes(pages: str | None) -> int | None:
     return None if pages is None else int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _mean(values: Iterable[int | None]) -> float | None:
-    result = not_none(values)
-    return sum(result) / len(result) if result else None

@@ -39,7 +39,8 @@ def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
     On Arm, the numbers are those of the identification register: architecture, part, and variant with revision as one
     number.
     """
-    blocks = [dict(_pairs(block)) for block in cpuinfo.split("\n\n")]
+    lines = ([line.partition(":") for line in block.splitlines()] for block in cpuinfo.split("\n\n"))
+    blocks = [{key.strip(): value.strip() for key, _, value in block} for block in lines]
     first = next((block for block in blocks if "processor" in block), dict[str, str]())
     maker = parse_integer(first.get("CPU implementer"))
     revision = not_none(parse_integer(first.get(key)) for key in ("CPU variant", "CPU revision"))
@@ -112,11 +113,6 @@ def _turbo(files: ProcFiles, folder: str) -> bool | None:
         return off == 0
     reported = not_none(files.read_integer(path) for path in (f"{CPUS}/cpufreq/boost", f"{folder}/boost"))
     return reported[0] == 1 if reported else None
-
-
-def _pairs(block: str) -> list[tuple[str, str]]:
-    lines = (line.partition(":") for line in block.splitlines())
-    return [(key.strip(), value.strip()) for key, _, value in lines]
 
 
 def _name(cpuinfo: str, blocks: list[dict[str, str]], kinds: dict[str, list[int]]) -> str:

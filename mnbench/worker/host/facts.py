@@ -16,6 +16,9 @@ VIRTUAL_PRODUCTS = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Bochs|Xen|HVM domU|Parallels|OpenStack|BHYVE"
     r"|Google Compute Engine|Amazon EC2|Alibaba Cloud|Firecracker|Apple Virtualization"
 )
+CPU_COUNTERS = re.compile(r"cpu|cpu_core|cpu_atom|arm\w*_pmu\w*|arm\w*cortex\w*|armv\d\w*|apple_\w+_pmu")
+"""The kernel's names for a processor's hardware counters."""
+
 CONTAINERS = {
     "docker": "docker",
     "libpod": "podman",
@@ -32,6 +35,9 @@ def host_facts(files: ProcFiles | None = None) -> dict[str, Any]:
     cpuinfo, meminfo = files.read_text("proc/cpuinfo"), files.read_text("proc/meminfo")
     allowed = allowed_cpus()
     quota = quota_cores(files)
+    # The system's setting, in brackets: `always`, `madvise` (on request) or `never`.
+    huge_pages = re.search(r"\[(\w+)\]", files.read_text("sys/kernel/mm/transparent_hugepage/enabled"))
+    counters = files.list_names("sys/bus/event_source/devices")
     return {
         **cpu.identity(files, cpuinfo),
         "machine": platform.machine(),
@@ -45,14 +51,15 @@ def host_facts(files: ProcFiles | None = None) -> dict[str, Any]:
         "memory_bytes": parse_kib_line(meminfo, "MemTotal") or _physical_bytes(),
         "memory_limit_bytes": memory_limit_bytes(files),
         "swap_bytes": parse_kib_line(meminfo, "SwapTotal"),
-        "huge_pages": _huge_pages(files),
+        "huge_pages": huge_pages and huge_pages[1],
         "system": platform.system(),
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "python": platform.python_version(),
         **_machine(files, cpuinfo),
         "container": _container(files),
-        **_counters(files),
+        "perf_counters": any(map(CPU_COUNTERS.fullmatch, counters)) if counters else None,
+        "perf_event_paranoid": files.read_integer("proc/sys/kernel/perf_event_paranoid"),
     }
 
 
@@ -80,12 +87,6 @@ def peak_rss_bytes() -> int | None:
 def huge_pages_bytes() -> int | None:
     """Return how much of this process's memory is on huge pages; None if the system does not report it."""
     return parse_kib_line(ProcFiles().read_text("proc/self/smaps_rollup"), "AnonHugePages")
-
-
-def _huge_pages(files: ProcFiles) -> str | None:
-    """Return the system's setting of transparent huge pages: `always`, `madvise` (on request) or `never`."""
-    chosen = re.search(r"\[(\w+)\]", files.read_text("sys/kernel/mm/transparent_hugepage/enabled"))
-    return chosen and chosen.group(1)
 
 
 def _physical_bytes() -> int | None:
@@ -146,13 +147,3 @@ def _container(files: ProcFiles) -> str | None:
     if kinds := [kind for word, kind in CONTAINERS.items() if word in groups]:
         return kinds[0]
     return "docker" if ".dockerenv" in files.list_names("") else files.read_text("run/systemd/container") or None
-
-
-def _counters(files: ProcFiles) -> dict[str, Any]:
-    """Return whether hardware counters are visible, and the kernel's limit on users."""
-    devices = files.list_names("sys/bus/event_source/devices")
-    known = re.compile(r"cpu|cpu_core|cpu_atom|arm\w*_pmu\w*|arm\w*cortex\w*|armv\d\w*|apple_\w+_pmu")
-    return {
-        "perf_counters": any(known.fullmatch(name) for name in devices) if devices else None,
-        "perf_event_paranoid": files.read_integer("proc/sys/kernel/perf_event_paranoid"),
-    }
