@@ -159,7 +159,7 @@ def format_alpha(alpha: float) -> str:
 
 
 def format_resolution(resolution: tuple[int, int]) -> str:
-    """Parse `160`, or height × width as `240x320`."""
+    """Return `160`, or height × width as `240x320`."""
     height, width = resolution
     return str(height) if height == width else f"{height}x{width}"
 

@@ -5,6 +5,7 @@ import hashlib
 import shlex
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ class SshConnection:
         self._sent: dict[str, str] = {}
         specification = execnet.XSpec(device.gateway)
         self._group = execnet.Group()
-        command = start_command(specification, {})
-        self._gateway = start_gateway(
-            self._group, lambda: Process(command, self._group.execmodel), specification, device
-        )
+        command, execmodel = start_command(specification, {}), self._group.execmodel
+        self._gateway = start_gateway(self._group, lambda: Process(command, execmodel), specification, device)
         self.process: Process = self._gateway._io  # noqa: SLF001
         try:
             self._channel = self._gateway.remote_exec(model_store)
-            self._facts = self._checked(self._channel.receive(START_TIMEOUT_S))
+            self._facts: dict[str, str] = self._channel.receive(START_TIMEOUT_S)
         except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError) as failure:
             raise start_error(device, self.process, failure) from failure
+        if "error" in self._facts:
+            raise UnreachableError(f"device {device.name}: {self._facts['error']}", hint=NO_SPACE)
         atexit.register(self.close)
 
     @property
@@ -85,9 +86,8 @@ class SshConnection:
     def start_process(self, specification: Any, environment: Mapping[str, str]) -> RemoteProcess:
         """Start a process of the same Python there. Temporary files of its libraries go into the folder."""
         child = execnet.XSpec("popen")
-        child.python = shlex.join(
-            [*env_command({**environment, "TMPDIR": self._facts["folder"]}), self._facts["python"]]
-        )
+        variables = {**environment, "TMPDIR": self._facts["folder"]}
+        child.python = shlex.join([*env_command(variables), self._facts["python"]])
         child.execmodel, child.id, child.via = specification.execmodel, specification.id, self._gateway.id
         channel = self._gateway.remote_exec(gateway_io)
         channel.send(vars(child))
@@ -118,17 +118,10 @@ class SshConnection:
     def close(self) -> None:
         atexit.unregister(self.close)
         if self.is_alive:
-            try:
+            with suppress(OSError):
                 self._channel.send(None)
                 self._gateway.join(END_S)
-            except OSError:
-                pass
         self._group.terminate(timeout=END_S)
-
-    def _checked(self, facts: dict[str, str]) -> dict[str, str]:
-        if "error" in facts:
-            raise UnreachableError(f"device {self._device.name}: {facts['error']}", hint=NO_SPACE)
-        return facts
 
 
 _connections: dict[str, SshConnection] = {}
@@ -138,14 +131,13 @@ _lock = threading.Lock()
 def connection_to(device: Device) -> SshConnection:
     """Return the connection to the device's machine; connect if there is none, or it was lost."""
     with _lock:
-        connection = _connections.pop(device.gateway, None)
-        if connection and connection.is_alive:
-            _connections[device.gateway] = connection
-            return connection
-        if connection:
-            connection.close()
-        _connections[device.gateway] = SshConnection(device)
-        return _connections[device.gateway]
+        connection = _connections.get(device.gateway)
+        if connection and not connection.is_alive:
+            _connections.pop(device.gateway).close()
+            connection = None
+        if connection is None:
+            connection = _connections[device.gateway] = SshConnection(device)
+        return connection
 
 
 def connection_loss(device: Device) -> str:
