@@ -1,10 +1,12 @@
 """Statistics of samples: pure functions of sorted or unsorted numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import atan, comb, cos, pi, sin, sqrt, tan
+from statistics import median
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -15,9 +17,9 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def median(values: Sequence[float]) -> float:
-    """Return the median of the values."""
-    return quantile(sorted(values), 0.5)
+def median_of_medians(processes: Iterable[NDArray[Any]]) -> int:
+    """Return the median of the medians of several processes, rounded: runs of one process are not independent."""
+    return round(median(float(np.median(runs)) for runs in processes))
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

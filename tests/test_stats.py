@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mnbench.stats import effective_runs, median, median_interval, quantile
+from mnbench.stats import effective_runs, median_interval, median_of_medians, quantile
 
 DURATIONS = st.lists(st.floats(0, 1e12), min_size=1, max_size=50)
 
@@ -39,10 +39,10 @@ def test_quantile_of_one_value_is_that_value(value, share):
     assert value == quantile([value], share)
 
 
-@given(DURATIONS)
-def test_median_is_the_standard_librarys(values):
-    """The median needs no order, and is the mean of the middle two where there are two."""
-    assert pytest.approx(statistics.median(values), rel=1e-12) == median(values)
+def test_the_median_of_medians_is_that_of_processes():
+    """However many runs each of them has, and in any order; a whole number."""
+    assert median_of_medians([[30, 10, 20], [19] * 50, [21]]) == 20
+    assert median_of_medians([[2, 3], [3.3]]) == 3
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import numpy as np
 
 import mnbench
 from mnbench.bench.issues import TIMELESS, find_issues
-from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
+from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.network.cost import layer_cost
 from mnbench.results.record import Latency, Placement, Record, Runtime, SessionOptions
 from mnbench.results.trial_result import TrialResult
-from mnbench.stats import effective_runs, median_interval
+from mnbench.stats import effective_runs, median_interval, median_of_medians
 from mnbench.targets.device import Device
 
 MIN_P99_RUNS = 662
@@ -22,46 +22,37 @@ MIN_P99_RUNS = 662
 
 
 def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialResult]) -> Record:
-    """Return the record of a case from all its trials."""
-    if trials[0].host.get("emulated"):
-        return _emulated(plan, case, run, trials)
+    """Return the record of a case from all its trials. Times and memory of an emulator are left out."""
     latency = aggregate_latency(trials)
-    peaks = [trial.peak_rss_bytes for trial in trials if trial.peak_rss_bytes]
-    placement = _least_placed(plan, case, trials)
-    return msgspec.structs.replace(
+    placements = [_placement(trial.placement, plan.device.provider, case) for trial in trials]
+    least_placed = min(placements, key=lambda placement: 1.0 if placement.nodes is None else placement.nodes)
+    issues = tuple(find_issues(plan, trials, latency, least_placed))
+    record = msgspec.structs.replace(
         _record(plan, case, run, trials),
-        latency_ns=_with_drift(latency, plan.drift),
+        difference=max(trial.difference for trial in trials),
+        placement=least_placed,
+        issues=issues,
+    )
+    if record.emulated:
+        timeless = tuple(issue for issue in issues if issue.name in TIMELESS)
+        return msgspec.structs.replace(record, issues=timeless)
+    if plan.drift:
+        below, above = plan.drift.factors_near(latency.median)
+        latency = msgspec.structs.replace(
+            latency, low_with_drift=round(latency.low / above), high_with_drift=round(latency.high / below)
+        )
+    return msgspec.structs.replace(
+        record,
+        latency_ns=latency,
         first_run_ns=round(median(trial.first_run_ns for trial in trials)),
         session_ns=round(median(trial.session_ns for trial in trials)),
         conversion_ns=max((trial.conversion_ns for trial in trials if trial.conversion_ns is not None), default=None),
-        cpu_ns=round(median(float(np.median(trial.cpu_ns)) for trial in trials)),
+        cpu_ns=median_of_medians(trial.cpu_ns for trial in trials),
         copies_ns={name: round(median(trial.copies_ns[name] for trial in trials)) for name in trials[0].copies_ns},
-        difference=max(trial.difference for trial in trials),
-        peak_rss_bytes=max(peaks) if peaks else None,
+        peak_rss_bytes=max((trial.peak_rss_bytes for trial in trials if trial.peak_rss_bytes), default=None),
         runs=sum(len(trial.latencies_ns) for trial in trials),
         effective_runs=round(_effective_runs(trials)),
-        placement=placement,
-        issues=tuple(find_issues(plan, trials, latency, placement)),
     )
-
-
-def _emulated(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialResult]) -> Record:
-    """Return the record of an emulated case, with outputs and placement: times and memory are the emulator's."""
-    placement = _least_placed(plan, case, trials)
-    return msgspec.structs.replace(
-        _record(plan, case, run, trials),
-        difference=max(trial.difference for trial in trials),
-        placement=placement,
-        issues=tuple(
-            issue for issue in find_issues(plan, trials, aggregate_latency(trials), placement) if issue.name in TIMELESS
-        ),
-    )
-
-
-def _least_placed(plan: Plan, case: BenchmarkCase, trials: Sequence[TrialResult]) -> Placement:
-    """Return the placement of the process with the fewest nodes on the provider."""
-    placements = [_placement(trial.placement, plan.device.provider, case) for trial in trials]
-    return min(placements, key=lambda placement: 1.0 if placement.nodes is None else placement.nodes)
 
 
 def failed_record(plan: Plan, case: BenchmarkCase, run: str, error: str, trials: Sequence[TrialResult]) -> Record:
@@ -117,12 +108,11 @@ def session_options(device: Device) -> SessionOptions:
 
 def aggregate_latency(trials: Sequence[TrialResult]) -> Latency:
     """Return the latency figures of a case, from one trial per process."""
-    medians = [trial.median_ns for trial in trials]
-    low, high, coverage = median_interval(medians)
+    low, high, coverage = median_interval([trial.median_ns for trial in trials])
     pooled = np.concatenate([trial.latencies_ns for trial in trials])
     p10, p90, p99 = (round(float(value)) for value in np.quantile(pooled, (0.1, 0.9, 0.99)))
     return Latency(
-        median=round(median(medians)),
+        median=median_of_medians(trial.latencies_ns for trial in trials),
         low=round(low),
         high=round(high),
         p10=p10,
@@ -130,16 +120,6 @@ def aggregate_latency(trials: Sequence[TrialResult]) -> Latency:
         p99=p99 if _effective_runs(trials) >= MIN_P99_RUNS else None,
         min=int(pooled.min()),
         coverage=round(coverage, 4),
-    )
-
-
-def _with_drift(latency: Latency, drift: HostDrift | None) -> Latency:
-    """Widen the interval by the differences between runs on this host."""
-    if drift is None:
-        return latency
-    below, above = drift.factors_near(latency.median)
-    return msgspec.structs.replace(
-        latency, low_with_drift=round(latency.low / above), high_with_drift=round(latency.high / below)
     )
 
 

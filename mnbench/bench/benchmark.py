@@ -14,7 +14,7 @@ from mnbench.bench.fleet import Fleet, fleet_devices, run_on_fleet, scheduler_ad
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
-from mnbench.bench.roofline import measure_roofline, roofline_quantities
+from mnbench.bench.roofline import measure_roofline
 from mnbench.bench.schedule import DeviceRun, OnTrial, run_all
 from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.model.build import build_model
@@ -72,17 +72,16 @@ def select_devices(names: Sequence[str], packages: Sequence[str] = ()) -> list[D
         ValueError: a name is repeated, or no device uses a package.
     """
     devices = [_read_named(name) for name in names]
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise ValueError(f"device {repeated[0]} is named twice")
-    unused = [
-        package for package in packages if len(devices) > 1 and not any(is_used_by(package, dev) for dev in devices)
-    ]
-    if unused:
-        raise ValueError(f"none of these devices uses {unused[0]}; name one device")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"device {name} is named twice")
+    if len(devices) == 1:
+        return [with_packages(devices[0], packages)]
+    for package in packages:
+        if not any(is_used_by(package, device) for device in devices):
+            raise ValueError(f"none of these devices uses {package}; name one device")
     return [
-        with_packages(device, [package for package in packages if len(devices) == 1 or is_used_by(package, device)])
-        for device in devices
+        with_packages(device, [package for package in packages if is_used_by(package, device)]) for device in devices
     ]
 
 
@@ -130,26 +129,6 @@ def reject_emulated(device: Device, consequence: str) -> None:
         )
 
 
-def prepare_devices(
-    devices: Sequence[Device], on_progress: OnProgress | None = None
-) -> tuple[list[Device], dict[str, MnbenchError]]:
-    """Prepare the devices' environments; return the ready devices and the errors of the others."""
-    ready: dict[str, Device] = {}
-    errors: dict[str, MnbenchError] = {}
-    for device in devices:
-        try:
-            # Boards create their own environments.
-            prepared = (
-                fleet_devices(expand_variables(device)) if device.is_fleet else [ready_device(device, on_progress)]
-            )
-        except (DeviceFileError, RuntimeUnavailable, UnreachableError) as error:
-            errors[device.name] = error
-        else:
-            for member in prepared:
-                ready.setdefault(member.name, member)
-    return list(ready.values()), errors
-
-
 def run_benchmark(
     sources: Sequence[ModelSource],
     devices: Sequence[Device],
@@ -167,21 +146,12 @@ def run_benchmark(
         FileError: a result cannot be saved.
     """
     outcome = BenchmarkOutcome()
-    devices, outcome.skipped = prepare_devices(devices, on_progress)
+    ready = _prepare_devices(devices, outcome.skipped, on_progress)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cases = prepare_cases(sources if devices else (), Path(folder), options, on_progress)
+        cases = _prepare_cases(sources if ready else (), Path(folder), options, on_progress)
+        benchmark = _Benchmark(cases=cases, results=results, options=options, on_progress=on_progress, outcome=outcome)
         for threads in dict.fromkeys(options.threads or (None,)):
-            usable = [device for device in devices if device.name not in outcome.skipped]
-            runs = _open_runs(usable, threads, cases, results, options, outcome.skipped, on_progress)
-            errors = _measure(runs, on_progress) if runs else {}
-            for index, run in enumerate(runs):
-                if index in errors:
-                    outcome.skipped[run.plan.device.name] = errors[index]
-                    continue
-                records = run.read_records()
-                outcome.runs.append(run)
-                outcome.records += records
-                outcome.profiles += _profile(run, records, on_progress) if options.profile else []
+            benchmark.run([device for device in ready if device.name not in outcome.skipped], threads)
     # Not before: a command that is continued resumes all of its runs, the complete ones too.
     for run in outcome.runs:
         run.folder.finish()
@@ -191,8 +161,26 @@ def run_benchmark(
     return outcome
 
 
-def prepare_cases(
-    sources: Sequence[ModelSource], folder: Path, options: BenchmarkOptions, on_progress: OnProgress | None = None
+def _prepare_devices(
+    devices: Sequence[Device], skipped: dict[str, MnbenchError], on_progress: OnProgress | None
+) -> list[Device]:
+    """Return the devices with their environments; those that cannot be prepared are skipped."""
+    ready: dict[str, Device] = {}
+    for device in devices:
+        try:
+            # Boards create their own environments.
+            members = (
+                fleet_devices(expand_variables(device)) if device.is_fleet else [ready_device(device, on_progress)]
+            )
+        except (DeviceFileError, RuntimeUnavailable, UnreachableError) as error:
+            skipped[device.name] = error
+        else:
+            ready = {member.name: member for member in members} | ready
+    return list(ready.values())
+
+
+def _prepare_cases(
+    sources: Sequence[ModelSource], folder: Path, options: BenchmarkOptions, on_progress: OnProgress | None
 ) -> tuple[BenchmarkCase, ...]:
     """Build each model, with its reference outputs, in that folder. A user's own file is not simplified."""
     suffix = "-plain" if not options.simplified else "-bn" if options.keep_bn else ""
@@ -207,130 +195,126 @@ def prepare_cases(
     return tuple(cases)
 
 
-def _open_runs(
-    devices: Sequence[Device],
-    threads: Threads | None,
-    cases: tuple[BenchmarkCase, ...],
-    results: Path,
-    options: BenchmarkOptions,
-    skipped: dict[str, MnbenchError],
-    on_progress: OnProgress | None,
-) -> list[DeviceRun]:
-    """Plan each device and open its run: a new one, or the unfinished one of the same plan."""
-    runs: list[DeviceRun] = []
-    for device in devices:
-        configured = msgspec.structs.replace(
+@dataclass(frozen=True, kw_only=True)
+class _Benchmark:
+    """Cases to measure with some options; the runs and their records are added to `outcome`."""
+
+    cases: tuple[BenchmarkCase, ...]
+    results: Path
+    options: BenchmarkOptions
+    on_progress: OnProgress | None
+    outcome: BenchmarkOutcome
+
+    def run(self, devices: Sequence[Device], threads: Threads | None) -> None:
+        """Measure all cases on the devices with this number of threads, or else with the devices' own."""
+        runs: list[DeviceRun] = []
+        for device in devices:
+            try:
+                runs.append(self._open_run(device, threads))
+            except (RuntimeUnavailable, UnreachableError) as error:
+                self.outcome.skipped[device.name] = error
+        errors = self._measure(runs) if runs else {}
+        for run in runs:
+            if run.device in errors:
+                self.outcome.skipped[run.device] = errors[run.device]
+                continue
+            records = run.read_records()
+            self.outcome.runs.append(run)
+            self.outcome.records += records
+            self.outcome.profiles += self._profile(run, records) if self.options.profile else []
+
+    def _open_run(self, device: Device, threads: Threads | None) -> DeviceRun:
+        """Plan the device's run and open it: a new one, or the unfinished one of the same plan."""
+        options = self.options
+        device = msgspec.structs.replace(
             device, threads=threads or device.threads, cores=options.cores or tuple(device.cores)
         )
-        timed = not (configured.is_fleet or configured.emulated)
-        try:
-            plan = Plan(
-                cases=cases,
-                device=configured,
-                sampling=options.sampling.for_emulator() if configured.emulated else options.sampling,
-                allow_fallback=options.allow_fallback,
-                roofline_bounds=_roofline_bounds(cases, configured, on_progress, fresh=options.fresh)
-                if options.roofline and timed
-                else {},
-                drift=load_drift(configured) if timed else None,
-            )
-        except (RuntimeUnavailable, UnreachableError) as error:
-            skipped[device.name] = error
-            continue
-        results_file = ResultsFile(results, device.name)
+        timed = not (device.is_fleet or device.emulated)
+        plan = Plan(
+            cases=self.cases,
+            device=device,
+            sampling=options.sampling.for_emulator() if device.emulated else options.sampling,
+            allow_fallback=options.allow_fallback,
+            roofline_bounds=self._roofline_bounds(device) if options.roofline and timed else {},
+            drift=load_drift(device) if timed else None,
+        )
+        results_file = ResultsFile(self.results, device.name)
         folder = results_file.open_run(plan.id, fresh=options.fresh, arguments=options.arguments)
-        runs.append(DeviceRun(plan=plan, results_file=results_file, folder=folder))
-    return runs
+        return DeviceRun(plan=plan, results_file=results_file, folder=folder)
 
+    def _roofline_bounds(self, device: Device) -> dict[str, RooflineBound]:
+        """Measure the device's roofline; return each case's bound, or nothing if the device fails the probes."""
+        precisions: list[Precision] = [case.precision for case in self.cases]
+        try:
+            roofline = measure_roofline(device, precisions, fresh=self.options.fresh, on_progress=self.on_progress)
+        except TrialError as error:
+            report(self.on_progress, "roofline", f"no roofline: {error.message}")
+            return {}
+        return {case.variant: roofline.bound_for(case) for case in self.cases}
 
-def _roofline_bounds(
-    cases: Sequence[BenchmarkCase], device: Device, on_progress: OnProgress | None, *, fresh: bool
-) -> dict[str, RooflineBound]:
-    """Measure the device's roofline; return each case's bound, or nothing if the device fails the probes."""
-    precisions: list[Precision] = [case.precision for case in cases]
-    progress = StageProgress(on_progress, "roofline", len(roofline_quantities(precisions)))
-    try:
-        roofline = measure_roofline(device, precisions, fresh=fresh, on_progress=progress.advance)
-    except TrialError as error:
-        report(on_progress, "roofline", f"no roofline: {error.message}")
-        return {}
-    return {case.variant: roofline.bound_for(case) for case in cases}
+    def _measure(self, runs: Sequence[DeviceRun]) -> dict[str, MnbenchError]:
+        """Measure all cases of the runs; return the errors of the devices that cannot be used any more.
 
+        The graph of each measured model is saved without its weights, so that a later gate can build the model again.
+        """
+        for folder in (run.folder for run in runs if run.folder.trial_count):
+            text = f"continuing run {folder.id}: {folder.trial_count} trials are stored (--fresh starts anew)"
+            report(self.on_progress, "measure", text)
+        processes = max(run.plan.sampling.processes for run in runs)
+        progress = StageProgress(self.on_progress, "measure", len(runs) * len(self.cases) * processes)
 
-def _measure(runs: Sequence[DeviceRun], on_progress: OnProgress | None) -> dict[int, MnbenchError]:
-    """Measure all cases of the runs; return the error of each run that its device ended, by the run's index.
+        def on_trial(case: BenchmarkCase, process: int, record: Record | None) -> None:
+            if record is None:
+                progress.advance(added_steps=int(process + 1 >= processes))
+                return
+            if record.latency_ns:
+                save_weightless(self.results, case.path, case.sha256)
+            where = f" on {record.device}" if len(runs) > 1 else ""
+            unit = " ms" if record.latency_ns else ""
+            message = f"{record.variant}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
+            progress.advance(message, added_steps=processes - process - 1, record=record)
 
-    The graph of each measured model is saved without its weights, so that a later gate can build the model again.
-    """
-    for folder in (run.folder for run in runs if run.folder.trial_count):
-        text = f"continuing run {folder.id}: {folder.trial_count} trials are stored (--fresh starts anew)"
-        report(on_progress, "measure", text)
-    processes = max(run.plan.sampling.processes for run in runs)
-    progress = StageProgress(on_progress, "measure", sum(len(run.plan.cases) for run in runs) * processes)
+        try:
+            return self._run_groups(runs, on_trial)
+        except KeyboardInterrupt as interrupt:
+            trials = sum(run.folder.trial_count for run in runs)
+            folders = ", ".join(str(run.folder.path) for run in runs)
+            interrupt.add_note(f"{trials} trials are kept in {folders}; --resume continues")
+            raise
 
-    def on_trial(case: BenchmarkCase, process: int, record: Record | None) -> None:
-        if record and record.latency_ns:
-            save_weightless(runs[0].results_file.folder, case.path, case.sha256)
-        added_steps = processes - process - 1 if record else int(process + 1 >= processes)
-        message = _record_line(record, several_devices=len(runs) > 1) if record else ""
-        progress.advance(message, added_steps=added_steps, record=record)
-
-    try:
-        return _run_groups(runs, on_trial, on_progress)
-    except KeyboardInterrupt as interrupt:
-        trials = sum(run.folder.trial_count for run in runs)
-        folders = ", ".join(str(run.folder.path) for run in runs)
-        interrupt.add_note(f"{trials} trials are kept in {folders}; --resume continues")
-        raise
-
-
-def _record_line(record: Record, *, several_devices: bool) -> str:
-    where = f" on {record.device}" if several_devices else ""
-    unit = " ms" if record.latency_ns else ""
-    return f"{record.variant}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
-
-
-def _run_groups(
-    runs: Sequence[DeviceRun], on_trial: OnTrial, on_progress: OnProgress | None
-) -> dict[int, MnbenchError]:
-    """Measure on this machine and on boards over SSH in shared rounds, then on each fleet."""
-    groups: dict[str, list[int]] = {}
-    for index, run in enumerate(runs):
-        device = run.plan.device
-        groups.setdefault(scheduler_address(device) if device.is_fleet else "", []).append(index)
-    errors: dict[int, MnbenchError] = {}
-    for address, indices in sorted(groups.items()):
-        members = [runs[index] for index in indices]
-        if not address:
-            failures = run_all(members, on_trial=on_trial)
-        else:
+    def _run_groups(self, runs: Sequence[DeviceRun], on_trial: OnTrial) -> dict[str, MnbenchError]:
+        """Measure on this machine and on boards over SSH in shared rounds, then on each fleet."""
+        groups: dict[str, list[DeviceRun]] = {}
+        for run in runs:
+            address = scheduler_address(run.plan.device) if run.plan.device.is_fleet else ""
+            groups.setdefault(address, []).append(run)
+        errors: dict[str, MnbenchError] = run_all(groups.pop(""), on_trial=on_trial) if "" in groups else {}
+        for address, members in sorted(groups.items()):
             try:
                 with Fleet(address) as fleet:
-                    failures = run_on_fleet(
+                    errors |= run_on_fleet(
                         members,
                         fleet,
                         on_trial=on_trial,
-                        on_message=lambda line: report(on_progress, "measure", line),
+                        on_message=lambda line: report(self.on_progress, "measure", line),
                     )
             except UnreachableError as error:
-                failures = dict.fromkeys(range(len(members)), error)
-        errors |= {indices[index]: error for index, error in failures.items()}
-    return errors
+                errors |= dict.fromkeys((run.device for run in members), error)
+        return errors
 
-
-def _profile(run: DeviceRun, records: Sequence[Record], on_progress: OnProgress | None) -> list[LayerProfile]:
-    """Profile each case that has a latency, and save the profile with the run."""
-    progress = StageProgress(on_progress, "profile", len(records))
-    profiles: list[LayerProfile] = []
-    for case, record in zip(run.plan.cases, records, strict=True):
-        if record.latency_ns:
-            try:
-                profile = profile_layers(run.plan, case, latency_ns=record.latency_ns.median)
-            except TrialError as error:
-                text = f"{case.variant} on {record.device}: no profile: {error.message}"
-                report(on_progress, "profile", text)
-            else:
-                save_profile(run.folder, profile)
-                profiles.append(profile)
-        progress.advance()
-    return profiles
+    def _profile(self, run: DeviceRun, records: Sequence[Record]) -> list[LayerProfile]:
+        """Profile each case that has a latency, and save the profile with the run."""
+        progress = StageProgress(self.on_progress, "profile", len(records))
+        profiles: list[LayerProfile] = []
+        for case, record in zip(run.plan.cases, records, strict=True):
+            if record.latency_ns:
+                try:
+                    profile = profile_layers(run.plan, case, latency_ns=record.latency_ns.median)
+                except TrialError as error:
+                    text = f"{case.variant} on {record.device}: no profile: {error.message}"
+                    report(self.on_progress, "profile", text)
+                else:
+                    save_profile(run.folder, profile)
+                    profiles.append(profile)
+            progress.advance()
+        return profiles

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from mnbench.bench.self_comparison import (
     compare_with_itself,
     noise_sentence,
     self_comparison_table,
-    trial_count,
 )
 from mnbench.errors import MnbenchError
 from mnbench.families import parse_variant
@@ -25,7 +23,7 @@ from mnbench.hosts.facts_table import facts_table
 from mnbench.hosts.host_facts import read_host
 from mnbench.hosts.noise_sources import NoiseSource, noise_sources
 from mnbench.model.build import build_model
-from mnbench.progress import OnProgress, StageProgress
+from mnbench.progress import OnProgress
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 
@@ -68,7 +66,14 @@ class HostReport:
         }
         tables: list[Table[Any]] = [facts_table(facts, f"{self.device.name}: {self.device.summary}")]
         if self.noise_sources:
-            tables.append(_noise_source_table(self.noise_sources))
+            columns = [
+                Column[NoiseSource](name="severity", left=True),
+                Column[NoiseSource](name="name", title="noise source", left=True),
+                Column[NoiseSource](name="evidence", left=True, wrap=True),
+            ]
+            # An indented note is a command to copy.
+            fixes = [line for source in self.noise_sources for line in (f"{source.name}:", f"    {source.fix}")]
+            tables.append(Table(columns=columns, rows=self.noise_sources, title="noise sources", notes=fixes))
         if self.self_comparisons:
             return [*tables, self_comparison_table(self.self_comparisons)]
         notes = [] if self.noise_sources else ["no noise source was found"]
@@ -103,8 +108,7 @@ def diagnose(device: Device, *, measure_noise: bool = True, on_progress: OnProgr
     if measure_noise:
         try:
             with _noise_plan(device) as plan:
-                steps = StageProgress(on_progress, "measure", trial_count(plan))
-                comparisons = compare_with_itself(plan, on_trial=steps.advance)
+                comparisons = compare_with_itself(plan, on_progress=on_progress)
             # Stolen time, heat and swapping show under load, not in one second of rest.
             snapshots.append(read_host(device).conditions)
         except MnbenchError as failure:
@@ -128,9 +132,8 @@ def calibrate_host(device: Device, *, duration_s: float, on_progress: OnProgress
         MnbenchError: measuring or storing failed, or the device is emulated.
     """
     with _noise_plan(device) as plan:
-        steps = StageProgress(on_progress, "calibrate", CALIBRATION_RUNS)
         interval_s = duration_s / CALIBRATION_RUNS
-        return calibrate(plan, runs=CALIBRATION_RUNS, interval_s=interval_s, on_run=steps.advance)
+        return calibrate(plan, runs=CALIBRATION_RUNS, interval_s=interval_s, on_progress=on_progress)
 
 
 @contextmanager
@@ -141,14 +144,3 @@ def _noise_plan(device: Device) -> Generator[Plan]:
         models = {name: build_model(parse_variant(name)) for name in MODELS}
         cases = [prepare_case(model, Path(folder), variant=name, seed=0) for name, model in models.items()]
         yield Plan(cases=tuple(cases), device=device, sampling=SAMPLING)
-
-
-def _noise_source_table(sources: tuple[NoiseSource, ...]) -> Table[NoiseSource]:
-    """Return one row a noise source, and the fixes below: an indented note is a command to copy."""
-    columns = [
-        Column[NoiseSource](name="severity", left=True),
-        Column[NoiseSource](name="name", title="noise source", left=True),
-        Column[NoiseSource](name="evidence", left=True, wrap=True),
-    ]
-    notes = chain.from_iterable((f"{source.name}:", f"    {source.fix}") for source in sources)
-    return Table(columns=columns, rows=sources, title="noise sources", notes=list(notes))

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import exp, log
+from statistics import median
 from typing import Any
 
 import msgspec
 
-from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
 from mnbench.bench.trial import run_trial
-from mnbench.hosts.host_facts import cache_path, host_fingerprint
+from mnbench.hosts.host_facts import CachedFigures, host_fingerprint, load_cached, save_cached
+from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.trial_result import TrialResult
-from mnbench.stats import median
+from mnbench.stats import median_of_medians
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
@@ -35,10 +36,9 @@ class DriftRun(msgspec.Struct, frozen=True, kw_only=True):
     latencies_ns: dict[str, int]
 
 
-class DriftLog(msgspec.Struct, frozen=True, kw_only=True):
+class DriftLog(CachedFigures, frozen=True, kw_only=True):
     """All runs of one setting."""
 
-    setting: dict[str, Any]
     runs: list[DriftRun]
 
     @property
@@ -73,7 +73,6 @@ class DriftLog(msgspec.Struct, frozen=True, kw_only=True):
         return [Table(columns=columns, rows=sorted(drift.deviations), title="drift between runs", notes=notes)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the runs and the drift."""
         return {"runs": self.runs, "drift": self.drift}
 
 
@@ -82,25 +81,26 @@ def calibrate(
     *,
     runs: int,
     interval_s: float,
-    on_run: Callable[[], object],
+    on_progress: OnProgress | None = None,
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DriftLog:
     """Measure the plan's cases repeatedly, and add each run to the stored calibration.
 
-    Runs start every `interval_s`; `on_run` is called after each.
+    Runs start every `interval_s`.
 
     Raises:
         MnbenchError: measuring or storing failed.
     """
+    progress = StageProgress(on_progress, "calibrate", runs)
     stored = load_drift_log(plan.device)
     for number in range(runs):
         begin = time.monotonic()
         plan = replace(plan, sampling=replace(plan.sampling, seed=number))
         run = DriftRun(measured_at=datetime.now(UTC), latencies_ns=_run(plan, run_trial))
         stored = msgspec.structs.replace(stored, runs=[*stored.runs, run][-MAX_RUNS:])
-        atomic_files.write_atomically(cache_path(KIND, stored.setting), msgspec.json.encode(stored))
-        on_run()
+        save_cached(KIND, stored)
+        progress.advance()
         if number < runs - 1:
             sleep(max(0.0, interval_s - (time.monotonic() - begin)))
     return stored
@@ -116,17 +116,13 @@ def load_drift(device: Device) -> HostDrift | None:
 def load_drift_log(device: Device) -> DriftLog:
     """Load the stored runs of the device's present setting; none if the file cannot be read."""
     setting = host_fingerprint(device)
-    try:
-        stored = msgspec.json.decode(cache_path(KIND, setting).read_bytes(), type=DriftLog)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return DriftLog(setting=setting, runs=[])
-    return stored if stored.setting == setting else DriftLog(setting=setting, runs=[])
+    return load_cached(KIND, setting, DriftLog) or DriftLog(setting=setting, runs=[])
 
 
 def _run(plan: Plan, run_trial: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
-    """Return the median of the processes' medians of each case."""
-    medians_ns: dict[str, list[float]] = {case.variant: [] for case in plan.cases}
+    """Return the latency of each case."""
+    trials: dict[str, list[TrialResult]] = {case.variant: [] for case in plan.cases}
     for process in range(plan.sampling.processes):
         for case in plan.cases_of_round(process):
-            medians_ns[case.variant].append(run_trial(plan, case).median_ns)
-    return {variant: round(median(values)) for variant, values in medians_ns.items()}
+            trials[case.variant].append(run_trial(plan, case))
+    return {variant: median_of_medians(trial.latencies_ns for trial in results) for variant, results in trials.items()}

@@ -4,8 +4,8 @@ import pickle
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -18,7 +18,7 @@ import msgspec
 import mnbench
 from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
-from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocked
+from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocking
 from mnbench.bench.trial import run_trial
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError, first_line
 from mnbench.results.trial_result import TrialResult
@@ -96,12 +96,11 @@ class Fleet:
                 f"the Dask scheduler is gone: {first_line(failure)}",
                 hint="start it again, and then: mnbench run --resume",
             ) from failure
-        return [
-            Board(
-                str(info["name"]), address, frozenset(name for name in info["resources"] if DEVICE_NAME.fullmatch(name))
-            )
-            for address, info in workers.items()
-        ]
+        boards: list[Board] = []
+        for address, info in workers.items():
+            devices = frozenset(name for name in info["resources"] if DEVICE_NAME.fullmatch(name))
+            boards.append(Board(str(info["name"]), address, devices))
+        return boards
 
     def start(self, board: Board, plan: Plan, case: BenchmarkCase) -> None:
         """Submit a case, with its model and inputs, to the board."""
@@ -123,29 +122,28 @@ class Fleet:
             time.sleep(timeout_s)
         with suppress(TimeoutError), self._client.as_current():
             wait(list(self._tasks.values()), timeout=timeout_s, return_when="FIRST_COMPLETED")
-        ended = [board for board, task in self._tasks.items() if task.done()]
-        return [(board, _result(board, self._tasks.pop(board))) for board in ended]
-
-
-def _result(board: Board, task: Any) -> CaseResult:
-    if task.status == "finished":
-        return task.result()
-    reason = first_line(task.exception()) if task.status == "error" else task.status
-    return CaseResult(board_error=f"board {board.name}: {reason}; see the log of its Dask worker")
-
-
-def source_fingerprint() -> str:
-    """Return the version of mnbench and the hash of its sources: both sides must have the same."""
-    return f"{mnbench.__version__} ({_source_digest()})"
+        results: list[tuple[Board, CaseResult]] = []
+        for board, task in [(board, task) for board, task in self._tasks.items() if task.done()]:
+            del self._tasks[board]
+            if task.status == "finished":
+                results.append((board, task.result()))
+            else:
+                reason = first_line(task.exception()) if task.status == "error" else task.status
+                error = f"board {board.name}: {reason}; see the log of its Dask worker"
+                results.append((board, CaseResult(board_error=error)))
+        return results
 
 
 @cache
-def _source_digest() -> str:
-    """Return the hash of the sources when a process first asks for it: they may change on disk while it runs."""
+def source_fingerprint() -> str:
+    """Return the version of mnbench and the hash of its sources: both sides must have the same.
+
+    The hash is of the time when a process first asks for it: sources may change on disk while it runs.
+    """
     digest = sha256()
     for path in sorted(Path(str(resources.files(mnbench))).rglob("*.py")):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+    return f"{mnbench.__version__} ({digest.hexdigest()[:8]})"
 
 
 def measure_case(fingerprint: str, job: bytes) -> CaseResult:
@@ -154,8 +152,8 @@ def measure_case(fingerprint: str, job: bytes) -> CaseResult:
 
     worker, trials = get_worker(), list[TrialResult]()
     if fingerprint != source_fingerprint():
-        here = f"board {worker.name} has another mnbench, {source_fingerprint()}"
-        return CaseResult(board_error=f"{here}; this is {fingerprint}")
+        board_error = f"board {worker.name} has another mnbench, {source_fingerprint()}; this is {fingerprint}"
+        return CaseResult(board_error=board_error)
     plan, case, model, inputs = pickle.loads(job)  # noqa: S301  whoever reaches the scheduler can run code anyway
     with tempfile.TemporaryDirectory(prefix="mnbench-", dir=worker.local_directory) as folder:
         case = replace(case, path=Path(folder, case.path.name), inputs_path=Path(folder, case.inputs_path.name))
@@ -179,31 +177,27 @@ def run_on_fleet(
     *,
     on_trial: OnTrial,
     on_message: Callable[[str], object] = lambda _: None,
-    board_timeout_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> dict[int, MnbenchError]:
+) -> dict[str, MnbenchError]:
     """Measure every case that has no record, one at a time on each board, and append its record.
 
     Another board repeats the case of a board that is lost or cannot measure it; `on_message` is told which.
 
     Returns:
-        By the index of a run, why its device cannot be measured any more; the other runs went on.
+        The error of each device that no board can measure any more; the runs of the others continued.
     """
-    timeout_s = BOARD_TIMEOUT_S if board_timeout_s is None else board_timeout_s
     schedule = _Schedule(runs, fleet, on_message)
-    with ExitStack() as stack:
-        for run in runs:
-            stack.enter_context(unlocked(run.folder))
+    with unlocking(runs):
         busy_at = clock()
         while schedule.waiting or schedule.assigned:
             schedule.assign(fleet.boards())
             if schedule.assigned:
                 busy_at = clock()
-            elif clock() - busy_at > timeout_s:
+            elif clock() - busy_at > BOARD_TIMEOUT_S:
                 break
-            for (index, case), result in schedule.wait_for_results():
-                _append(runs[index], case, result, on_trial)
-    return {index: schedule.lost_device(index) for index, _ in sorted(schedule.waiting, key=lambda job: job[0])}
+            for run, case, result in schedule.wait_for_results():
+                _append(run, case, result, on_trial)
+    return schedule.lost_devices()
 
 
 class _Schedule:
@@ -211,10 +205,9 @@ class _Schedule:
 
     def __init__(self, runs: Sequence[DeviceRun], fleet: Fleet, on_message: Callable[[str], object]) -> None:
         self.runs, self.fleet, self.on_message = runs, fleet, on_message
-        cases = [(index, case) for index, run in enumerate(runs) for case in run.plan.cases]
-        cases = [job for job in cases if job[1].variant not in runs[job[0]].folder.recorded_variants]
-        self.waiting = shuffle_round(cases, runs[0].plan.sampling.seed, "fleet")
-        self.assigned: dict[Board, tuple[int, BenchmarkCase]] = {}
+        jobs = [(run, case) for run in runs for case in run.open_cases]
+        self.waiting = shuffle_round(jobs, runs[0].plan.sampling.seed, "fleet")
+        self.assigned: dict[Board, tuple[DeviceRun, BenchmarkCase]] = {}
         self.refused: dict[tuple[Board, str], str] = {}
         self.boards: set[Board] = set()
 
@@ -228,59 +221,59 @@ class _Schedule:
         self.boards = set(boards)
         for board in [board for board in boards if board not in self.assigned]:
             devices = board.devices - {device for other, device in self.refused if other == board}
-            job = next((job for job in self.waiting if self.device(job[0]) in devices), None)
-            if job:
-                self.waiting.remove(job)
-                self.assigned[board] = job
-                self.fleet.start(board, self.runs[job[0]].plan, job[1])
+            index = next((index for index, (run, _) in enumerate(self.waiting) if run.device in devices), None)
+            if index is not None:
+                run, case = self.assigned[board] = self.waiting.pop(index)
+                self.fleet.start(board, run.plan, case)
 
-    def wait_for_results(self) -> list[tuple[tuple[int, BenchmarkCase], CaseResult]]:
-        """Return the cases that have ended; those that a board could not measure wait for another one."""
-        results = [(board, self.assigned.pop(board), result) for board, result in self.fleet.wait_for_results(POLL_S)]
-        for board, job, result in results:
+    def wait_for_results(self) -> Iterator[tuple[DeviceRun, BenchmarkCase, CaseResult]]:
+        """Yield the cases that have ended; those that a board could not measure wait for another one."""
+        for board, result in self.fleet.wait_for_results(POLL_S):
+            run, case = self.assigned.pop(board)
             if result.board_error:
-                self.refused[board, self.device(job[0])] = result.board_error
-                self.on_message(f"device {self.device(job[0])}: {result.board_error}")
-                self.waiting.append(job)
-        return [(job, result) for _, job, result in results if not result.board_error]
+                self.refused[board, run.device] = result.board_error
+                self.on_message(f"device {run.device}: {result.board_error}")
+                self.waiting.append((run, case))
+            else:
+                yield run, case, result
 
-    def device(self, index: int) -> str:
-        """Return the device of a run."""
-        return self.runs[index].plan.device.name
-
-    def lost_device(self, index: int) -> UnreachableError:
-        """Return why a run's device cannot be measured."""
-        self.runs[index].folder.discard_if_empty()
-        reasons = [reason for (_, device), reason in self.refused.items() if device == self.device(index)]
-        return UnreachableError(
-            f"device {self.device(index)}: {reasons[-1] if reasons else 'no board of the fleet is left for it'}",
-            hint="repair or start a board, and then: mnbench run --resume",
-        )
+    def lost_devices(self) -> dict[str, MnbenchError]:
+        """Return why the devices of the waiting cases cannot be measured."""
+        waiting = {run.device for run, _ in self.waiting}
+        lost: dict[str, MnbenchError] = {}
+        for run in self.runs:
+            if run.device in waiting:
+                run.folder.discard_if_empty()
+                reasons = [reason for (_, device), reason in self.refused.items() if device == run.device]
+                reason = reasons[-1] if reasons else "no board of the fleet is left for it"
+                lost[run.device] = UnreachableError(
+                    f"device {run.device}: {reason}", hint="repair or start a board, and then: mnbench run --resume"
+                )
+        return lost
 
 
 def _append(run: DeviceRun, case: BenchmarkCase, result: CaseResult, on_trial: OnTrial) -> None:
     """Store the trials of a case and its record."""
+    trials, error = result.trials, result.case_error
     run.folder.delete_trials(case.variant)
-    for process, trial in enumerate(result.trials):
+    for process, trial in enumerate(trials):
         run.folder.save_trial(case.variant, process, trial)
-    plan, run_id, trials = run.plan, run.folder.id, result.trials
-    failed = result.case_error
-    record = failed_record(plan, case, run_id, failed, trials) if failed else aggregate(plan, case, run_id, trials)
-    run.results_file.append(record)
-    run.folder.recorded_variants.add(case.variant)
-    last = len(trials) if failed else len(trials) - 1
+    context = run.plan, case, run.folder.id
+    record = failed_record(*context, error, trials) if error else aggregate(*context, trials)
+    run.append(record)
+    last = len(trials) if error else len(trials) - 1
     for process in range(last + 1):
         on_trial(case, process, record if process == last else None)
 
 
-def fleet_devices(profile: Device) -> list[Device]:
+def fleet_devices(fleet_device: Device) -> list[Device]:
     """Return the devices of a fleet's boards, or the one named after a colon: `fleet:rpi5`.
 
     Raises:
         RuntimeUnavailable, UnreachableError: no Dask, no scheduler, no such board.
     """
-    _, _, wanted = profile.name.partition(":")
-    with Fleet(scheduler_address(profile)) as fleet:
+    _, _, wanted = fleet_device.name.partition(":")
+    with Fleet(scheduler_address(fleet_device)) as fleet:
         known = sorted({name for board in fleet.boards() for name in board.devices})
     if wanted and wanted not in known:
         raise UnreachableError(
@@ -293,14 +286,12 @@ def fleet_devices(profile: Device) -> list[Device]:
             "the fleet has no board", hint="start one: dask worker ADDRESS --nthreads 1 --resources NAME=1"
         )
     tables = table_paths("devices")
+    devices = {name: read_device(name) if name in tables else fleet_device for name in ([wanted] if wanted else known)}
     return [
-        msgspec.structs.replace(
-            read_device(name) if name in tables else profile, name=name, gateway=profile.gateway, systems=()
-        )
-        for name in ([wanted] if wanted else known)
+        msgspec.structs.replace(device, name=name, gateway=fleet_device.gateway, systems=())
+        for name, device in devices.items()
     ]
 
 
 def scheduler_address(device: Device) -> str:
-    """Return the address of the Dask scheduler."""
     return device.gateway.removeprefix(DASK_PREFIX)

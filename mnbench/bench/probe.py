@@ -1,16 +1,17 @@
 """Prove that a device works: run a small graph, check its outputs, and report the placement of its nodes."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mnbench import families
-from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
+from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.trial import run_trial
 from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
-from mnbench.results.trial_result import TrialResult
-from mnbench.stats import median
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device
 from mnbench.targets.listing import key_value_table
@@ -20,61 +21,67 @@ ALPHA, SIDE = 0.25, 96
 PROBE_SAMPLING = SamplingConfig(processes=1, duration_s=0.2)
 
 
-def probe(device: Device, folder: Path, *, allow_fallback: bool = False) -> tuple[BenchmarkCase, TrialResult]:
-    """Run one trial of a small V1 on the device; the model is written into `folder`.
+class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one trial of a small model showed.
+
+    `placement` is how many nodes each provider took, None if the runtime does not report it. An emulator has no times.
+    """
+
+    device: str
+    variant: str
+    runtime: dict[str, str | None]
+    provider: str
+    placement: dict[str, int] | None
+    difference: float
+    latency_ns: int | None
+    session_ns: int | None
+    conversion_ns: int | None
+    threads: int
+    host: dict[str, Any]
+
+    def table(self) -> Table[tuple[str, str]]:
+        nodes = sum((self.placement or {}).values())
+        placement = ", ".join(f"{count} of {nodes} nodes on {name}" for name, count in (self.placement or {}).items())
+        rows = [
+            ("device", f"{self.device} works"),
+            ("runtime", f"{self.runtime['name']} {self.runtime['version']}"),
+            ("build", self.runtime["build"] or ABSENT),
+            ("host", f"{self.host.get('cpu')}, {self.host.get('cores')} cores, {self.host.get('system')}"),
+            ("placement", placement or "not reported by this version"),
+            ("outputs", f"differ from the reference by {self.difference:.1e} of their spread"),
+            ("conversion", ABSENT if self.conversion_ns is None else f"{format_ms(self.conversion_ns)} ms"),
+        ]
+        if self.latency_ns is None or self.session_ns is None:
+            rows.append(("a run", f"{self.variant}; emulated, so it has no latency"))
+        else:
+            rows.append(("session", f"{format_ms(self.session_ns)} ms"))
+            rows.append(("a run", f"{format_ms(self.latency_ns)} ms, {self.variant}; one process, not a measurement"))
+        return key_value_table("what", rows)
+
+
+def probe(device: Device, *, allow_fallback: bool = False) -> ProbeResult:
+    """Run one trial of a small V1 on the device.
 
     Raises:
         TrialError: the worker crashed, hung or failed, its outputs are wrong, or nodes ran on another provider.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     variant = Variant(architecture=families.architecture("v1"), alpha=ALPHA, resolution=(SIDE, SIDE))
-    cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
-    protocol = PROBE_SAMPLING.for_emulator() if device.emulated else PROBE_SAMPLING
-    return cell, run_trial(Plan(cases=(cell,), device=device, sampling=protocol, allow_fallback=allow_fallback), cell)
-
-
-def probe_to_dict(device: Device, variant: str, sample: TrialResult) -> dict[str, Any]:
-    """Return what the trial showed, in base units."""
-    placement, emulated = sample.placement, bool(sample.host.get("emulated"))
-    return {
-        "device": device.name,
-        "variant": variant,
-        "runtime": sample.runtime,
-        "provider": device.provider,
-        "placement": None if placement is None else {name: len(nodes) for name, nodes in placement.items()},
-        "difference": sample.difference,
-        "latency_ns": None if emulated else round(median(sample.latencies_ns.tolist())),
-        "session_ns": None if emulated else sample.session_ns,
-        "conversion_ns": sample.conversion_ns,
-        "threads": sample.threads,
-        "host": sample.host,
-    }
-
-
-def probe_table(device: Device, variant: str, sample: TrialResult) -> Table[tuple[str, str]]:
-    """Return what the trial showed as a table."""
-    entries = probe_to_dict(device, variant, sample)
-    runtime: dict[str, str | None] = entries["runtime"]
-    placement: dict[str, int] | None = entries["placement"]
-    total = sum((placement or {}).values())
-    rows = [
-        ("device", f"{device.name} works"),
-        ("runtime", f"{runtime['name']} {runtime['version']}"),
-        ("build", runtime["build"] or ABSENT),
-        ("host", f"{sample.host.get('cpu')}, {sample.host.get('cores')} cores, {sample.host.get('system')}"),
-        (
-            "placement",
-            ", ".join(f"{count} of {total} nodes on {name}" for name, count in placement.items())
-            if placement
-            else "not reported by this version",
-        ),
-        ("outputs", f"differ from the reference by {sample.difference:.1e} of their spread"),
-        ("conversion", ABSENT if sample.conversion_ns is None else f"{format_ms(sample.conversion_ns)} ms"),
-    ]
-    if entries["latency_ns"] is None:
-        return key_value_table("what", [*rows, ("a run", f"{variant}; emulated, so it has no latency")])
-    rows += [
-        ("session", f"{format_ms(sample.session_ns)} ms"),
-        ("a run", f"{format_ms(entries['latency_ns'])} ms, {variant}; one process, not a measurement"),
-    ]
-    return key_value_table("what", rows)
+    sampling = PROBE_SAMPLING.for_emulator() if device.emulated else PROBE_SAMPLING
+    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        case = prepare_case(build_model(variant), Path(folder), variant=variant.name, seed=0)
+        trial = run_trial(Plan(cases=(case,), device=device, sampling=sampling, allow_fallback=allow_fallback), case)
+    placement, emulated = trial.placement, bool(trial.host.get("emulated"))
+    return ProbeResult(
+        device=device.name,
+        variant=variant.name,
+        runtime=trial.runtime,
+        provider=device.provider,
+        placement=None if placement is None else {name: len(nodes) for name, nodes in placement.items()},
+        difference=trial.difference,
+        latency_ns=None if emulated else round(trial.median_ns),
+        session_ns=None if emulated else trial.session_ns,
+        conversion_ns=trial.conversion_ns,
+        threads=trial.threads,
+        host=trial.host,
+    )

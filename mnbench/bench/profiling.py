@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from statistics import median
 
 import msgspec
 import numpy as np
@@ -14,7 +15,6 @@ from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED_KINDS, Layer
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
-from mnbench.stats import median
 from mnbench.targets.runtimes import ProfilerNodes, runtime_facts
 from mnbench.targets.transport import call_worker
 

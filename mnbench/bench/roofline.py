@@ -9,24 +9,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import msgspec
-
-from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.trial import run_trial
 from mnbench.errors import BuildError, FileError, TrialError
-from mnbench.hosts.host_facts import cache_path, host_fingerprint
+from mnbench.hosts.host_facts import CachedFigures, host_fingerprint, load_cached, save_cached
 from mnbench.model import probe_models
 from mnbench.model.model import Model
 from mnbench.model.precision import convert_precision
 from mnbench.network.variant import ELEMENT_BYTES, Precision
+from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.record import RooflineBound
 from mnbench.targets.device import Device
 from mnbench.units import NS_PER_S, rate_per_s
 
+KIND = "roofline"
 VERSION = 1
 """Increased when the probes change: older cached rates are measured again."""
 
@@ -77,41 +76,36 @@ def compulsory_bytes(case: BenchmarkCase) -> int:
     return (case.cost.weights + ends) * ELEMENT_BYTES[case.precision]
 
 
-class CachedRate(msgspec.Struct, frozen=True, kw_only=True):
+class CachedRate(CachedFigures, frozen=True, kw_only=True):
     """A measured rate with its setting and time; None if no probe ran."""
 
-    setting: dict[str, Any]
     measured_at: datetime
     per_s: float | None
 
 
-def roofline_quantities(precisions: Iterable[Precision]) -> list[Quantity]:
-    """Return the quantities of a roofline for these precisions."""
-    return [*READ_SIZES_BYTES, *dict.fromkeys(precisions)]
-
-
 def measure_roofline(
-    device: Device,
-    precisions: Iterable[Precision],
-    *,
-    fresh: bool = False,
-    on_progress: Callable[[], None] = lambda: None,
+    device: Device, precisions: Iterable[Precision], *, fresh: bool = False, on_progress: OnProgress | None = None
 ) -> Roofline:
     """Return a device's roofline: rates cached in the last 30 days, or else measured now.
-
-    `on_progress` is called after each quantity of `roofline_quantities`.
 
     Raises:
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
+    quantities: list[Quantity] = [*READ_SIZES_BYTES, *dict.fromkeys(precisions)]
+    progress = StageProgress(on_progress, "roofline", len(quantities))
     fingerprint = host_fingerprint(device)
     rates: dict[Quantity, float | None] = {}
-    for quantity in roofline_quantities(precisions):
+    for quantity in quantities:
         setting = {"roofline": VERSION, "quantity": quantity, **fingerprint}
-        path = cache_path("roofline", setting)
-        cached_rate = None if fresh else _read(path, setting)
-        rates[quantity] = cached_rate.per_s if cached_rate else _store(path, setting, measure_rate(device, quantity))
-        on_progress()
+        cached = None if fresh else load_cached(KIND, setting, CachedRate)
+        if cached is None or not timedelta(0) <= datetime.now(UTC) - cached.measured_at < EXPIRES:
+            rate = measure_rate(device, quantity)
+            cached = CachedRate(setting=setting, measured_at=datetime.now(UTC), per_s=rate)
+            # A rate that cannot be stored is measured again next time.
+            with suppress(FileError):
+                save_cached(KIND, cached)
+        rates[quantity] = cached.per_s
+        progress.advance()
     return Roofline(
         peaks={item: rate for item, rate in rates.items() if not isinstance(item, int)},
         bandwidths={item: rate for item, rate in rates.items() if isinstance(item, int)},
@@ -158,21 +152,3 @@ def _probe_rate(device: Device, model: Model, work: int) -> float | None:
         except (TrialError, BuildError):
             return None
     return rate_per_s(work, int(trial.latencies_ns.min()))
-
-
-def _read(path: Path, setting: dict[str, Any]) -> CachedRate | None:
-    """Return the cached rate if the file is readable, of this setting and recent."""
-    try:
-        cached_rate = msgspec.json.decode(path.read_bytes(), type=CachedRate)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    age = datetime.now(UTC) - cached_rate.measured_at
-    return cached_rate if cached_rate.setting == setting and timedelta(0) <= age < EXPIRES else None
-
-
-def _store(path: Path, setting: dict[str, Any], value: float | None) -> float | None:
-    """Store the rate; if that fails, it is measured again next time."""
-    cached_rate = CachedRate(setting=setting, measured_at=datetime.now(UTC), per_s=value)
-    with suppress(FileError):
-        atomic_files.write_atomically(path, msgspec.json.encode(cached_rate), durable=False)
-    return value

@@ -1,7 +1,7 @@
 """The schedule: trials run in rounds, each stored at once, until every case has its record."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -26,6 +26,19 @@ class DeviceRun:
     results_file: ResultsFile
     folder: RunFolder
 
+    @property
+    def device(self) -> str:
+        return self.plan.device.name
+
+    @property
+    def open_cases(self) -> list[BenchmarkCase]:
+        """The cases that have no record yet."""
+        return [case for case in self.plan.cases if case.variant not in self.folder.recorded_variants]
+
+    def append(self, record: Record) -> None:
+        self.results_file.append(record)
+        self.folder.recorded_variants.add(record.variant)
+
     def read_records(self) -> list[Record]:
         """Return the records of this run, in the plan's order."""
         order = {case.variant: index for index, case in enumerate(self.plan.cases)}
@@ -33,65 +46,80 @@ class DeviceRun:
         return sorted(mine.values(), key=lambda record: order[record.variant])
 
 
+@contextmanager
+def unlocking(runs: Sequence[DeviceRun]) -> Generator[None]:
+    """Unlock the runs after the block; if it failed, remove those without a trial."""
+    try:
+        yield
+    except MnbenchError:
+        for run in runs:
+            run.folder.discard_if_empty()
+        raise
+    finally:
+        for run in runs:
+            run.folder.unlock()
+
+
 def run_all(
-    tasks: Sequence[DeviceRun],
+    runs: Sequence[DeviceRun],
     *,
     on_trial: OnTrial,
     run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
-) -> dict[int, MnbenchError]:
+) -> dict[str, MnbenchError]:
     """Run one trial of every incomplete case per round, and append the record of each completed case.
 
-    Stored trials count. All tasks share rounds, so slow drift of the host affects their cases alike. A case that fails
+    Stored trials count. All runs share rounds, so slow drift of the host affects their cases alike. A case that fails
     gets a record with the error, and the others continue.
 
     Returns:
-        The error of each device that cannot be used any more, by the index of its task; the other tasks continued.
+        The error of each device that cannot be used any more; the runs of the others continued.
 
     Raises:
         FileError: storing cannot continue; stored trials stay.
     """
-    lost: dict[int, MnbenchError] = {}
-    with ExitStack() as stack:
-        for task in tasks:
-            stack.enter_context(unlocked(task.folder))
-        stored = [
-            {
-                case.variant: task.folder.load_trials(case.variant)
-                for case in task.plan.cases
-                if case.variant not in task.folder.recorded_variants
-            }
-            for task in tasks
-        ]
+    lost: dict[str, MnbenchError] = {}
+    jobs = [(run, case) for run in runs for case in run.plan.cases]
+    with unlocking(runs):
+        trials = {
+            (run.device, case.variant): run.folder.load_trials(case.variant) for run in runs for case in run.open_cases
+        }
         for process in count():
-            open_cases = [
-                (index, case)
-                for index, case in _round(tasks, process)
-                if case.variant in stored[index] and index not in lost
-            ]
-            if not open_cases:
-                return lost
-            for index, case in open_cases:
-                if index in lost:
+            if all(device in lost for device, _ in trials):
+                break
+            for run, case in shuffle_round(jobs, runs[0].plan.sampling.seed, process):
+                key = run.device, case.variant
+                if key not in trials or run.device in lost:
                     continue
-                task = tasks[index]
                 try:
-                    record = run_next_trial(task, case, process, stored[index][case.variant], run_trial)
+                    record = run_next_trial(run, case, process, trials[key], run_trial)
                 except (RuntimeUnavailable, UnreachableError) as failure:
-                    lost[index] = failure
-                    task.folder.discard_if_empty()
+                    lost[run.device] = failure
+                    run.folder.discard_if_empty()
                     continue
                 if record:
-                    task.results_file.append(record)
-                    task.folder.recorded_variants.add(case.variant)
-                    del stored[index][case.variant]
+                    run.append(record)
+                    del trials[key]
                 on_trial(case, process, record)
-    raise AssertionError
+    return lost
 
 
-def _round(tasks: Sequence[DeviceRun], process: int) -> list[tuple[int, BenchmarkCase]]:
-    """Return every case of every task, in an order drawn for this round."""
-    cases = [(index, case) for index, task in enumerate(tasks) for case in task.plan.cases]
-    return shuffle_round(cases, tasks[0].plan.sampling.seed, process)
+def run_next_trial(
+    run: DeviceRun,
+    case: BenchmarkCase,
+    process: int,
+    trials: dict[int, TrialResult],
+    run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
+) -> Record | None:
+    """Run one trial unless it is stored; return the case's record if it is now complete."""
+    plan, folder = run.plan, run.folder
+    if process not in trials:
+        try:
+            trials[process] = run_trial(plan, case)
+        except TrialError as failure:
+            return failed_record(plan, case, folder.id, failure.message, list(trials.values()))
+        folder.save_trial(case.variant, process, trials[process])
+    results = list(trials.values())
+    return aggregate(plan, case, folder.id, results) if is_complete(plan.sampling, results) else None
 
 
 def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
@@ -100,34 +128,3 @@ def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool
     if spent_s * (1 + 1 / len(trials)) > sampling.budget_s:
         return True
     return len(trials) >= sampling.processes and aggregate_latency(trials).precision <= sampling.precision
-
-
-def run_next_trial(
-    task: DeviceRun,
-    case: BenchmarkCase,
-    process: int,
-    stored: dict[int, TrialResult],
-    run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
-) -> Record | None:
-    """Run one trial unless it is stored; return the case's record if it is now complete."""
-    plan, run = task.plan, task.folder
-    if process not in stored:
-        try:
-            stored[process] = run_trial(plan, case)
-        except TrialError as failure:
-            return failed_record(plan, case, run.id, failure.message, list(stored.values()))
-        run.save_trial(case.variant, process, stored[process])
-    trials = list(stored.values())
-    return aggregate(plan, case, run.id, trials) if is_complete(plan.sampling, trials) else None
-
-
-@contextmanager
-def unlocked(run: RunFolder) -> Generator[None]:
-    """Unlock the run after the block, and remove it if it failed without a trial."""
-    try:
-        yield
-    except MnbenchError:
-        run.discard_if_empty()
-        raise
-    finally:
-        run.unlock()

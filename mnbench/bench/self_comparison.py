@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import exp, log
+from statistics import median
 
 import numpy as np
 
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.trial import run_trial
+from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.trial_result import TrialResult
-from mnbench.stats import median, median_interval, quantile
+from mnbench.stats import median_interval, median_of_medians, quantile
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_percent_1
@@ -44,26 +46,25 @@ class SelfComparison:
     p95_difference: float
 
 
-def trial_count(plan: Plan) -> int:
-    """Return the number of trials of `compare_with_itself`."""
-    return SIDES * len(plan.cases) * plan.sampling.processes
-
-
 def compare_with_itself(
-    plan: Plan, *, on_trial: Callable[[], object], run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial
+    plan: Plan,
+    *,
+    on_progress: OnProgress | None = None,
+    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
 ) -> list[SelfComparison]:
     """Measure every case as A and as B in every round, side by side in random order, with one process per side.
 
     Raises:
         MnbenchError: measuring failed.
     """
+    progress = StageProgress(on_progress, "measure", SIDES * len(plan.cases) * plan.sampling.processes)
     draw = random.Random(plan.sampling.seed)  # noqa: S311  an order, not a secret
     trials: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {case.variant: ([], []) for case in plan.cases}
     for _ in range(plan.sampling.processes):
         for case in draw.sample(plan.cases, len(plan.cases)):
             for side in draw.sample(range(SIDES), SIDES):
                 trials[case.variant][side].append(run_trial(plan, case))
-                on_trial()
+                progress.advance()
     return [self_comparison(variant, *sides) for variant, sides in trials.items()]
 
 
@@ -76,7 +77,7 @@ def self_comparison(variant: str, first: Sequence[TrialResult], second: Sequence
     differences = sorted(_half_differences([log(value) for value in medians]))
     return SelfComparison(
         variant=variant,
-        latency_ns=round(median(medians)),
+        latency_ns=median_of_medians(trial.latencies_ns for trial in (*first, *second)),
         processes=len(medians),
         ratio=exp(median(ratios)),
         low=exp(low),

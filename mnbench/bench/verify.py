@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,8 +32,6 @@ from mnbench.targets.transport import call_worker, provide_file
 from mnbench.units import format_percent_1
 from mnbench.worker.session import pack_array
 
-ModelInputs: TypeAlias = dict[str, NDArray[Any]]
-
 TIMEOUT_S = 120.0
 RANDOM_INPUTS = 8
 
@@ -59,11 +57,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             Column[OutputDifference](name="output", value=lambda output: output.name, left=True),
             Column[OutputDifference](name="max_abs", title="largest\ndifference", format="{:.1e}".format),
             Column[OutputDifference](name="relative", title="of the\nspread", format="{:.1e}".format),
-            Column[OutputDifference](
-                name="top1_agreement",
-                title="top-1\nagreement",
-                format=format_percent_1,
-            ),
+            Column[OutputDifference](name="top1_agreement", title="top-1\nagreement", format=format_percent_1),
         ]
         agrees = "agrees" if self.agrees else "DIFFERS"
         inputs = f"{self.inputs} input" + ("s" if self.inputs != 1 else "")
@@ -80,83 +74,6 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         return Table(columns=columns, rows=self.outputs, title=title, notes=[note, *elsewhere])
 
 
-def verify(
-    model: Model,
-    against: Model,
-    device: Device,
-    inputs: Sequence[ModelInputs],
-    *,
-    path: Path,
-    precision: Precision,
-    tolerance: float | None = None,
-) -> Verification:
-    """Run the model, which `path` holds, on the device, and the other by definition; compare them input by input.
-
-    Raises:
-        BuildError: they do not take or give the same, or onnxruntime's CPU cannot run `against`.
-        TrialError, RuntimeUnavailable, UnreachableError: the device cannot run the model.
-    """
-    _same_inputs(model, against)
-    answer = call_worker(device, _request(device, path, inputs), timeout_s=TIMEOUT_S)
-    result = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
-    renamed = [dict(zip(random_inputs(against.proto, 0), arrays.values(), strict=True)) for arrays in inputs]
-    expected = [reference_outputs(against.to_bytes(), arrays, name=against.name) for arrays in renamed]
-    names = [output.name for output in model.proto.graph.output]
-    for item, other in zip(result, expected, strict=True):
-        if [array.shape for array in item] != [array.shape for array in other]:
-            raise TrialError(
-                f"{model.name} and {against.name} put out {[array.shape for array in item]} and "
-                f"{[array.shape for array in other]}",
-                hint="compare models of the same task",
-            )
-    outputs = tuple(
-        compare_output(name, np.stack([item[at] for item in expected]), np.stack([item[at] for item in result]))
-        for at, name in enumerate(names)
-    )
-    allowed = tolerance or device.tolerance or OUTPUT_TOLERANCES[precision]
-    placement: Mapping[str, Sequence[str]] | None = answer["placement"]
-    return Verification(
-        agrees=all(output.relative is not None and output.relative <= allowed for output in outputs),
-        model=model.name,
-        against=against.name,
-        outputs=outputs,
-        inputs=sum(len(next(iter(arrays.values()))) for arrays in inputs),
-        tolerance=allowed,
-        precision=precision,
-        device=device.name,
-        runtime=f"{device.runtime} {answer['runtime_version']}",
-        provider=device.provider,
-        placement={provider: len(nodes) for provider, nodes in placement.items()} if placement else None,
-    )
-
-
-def _request(device: Device, path: Path, inputs: Sequence[ModelInputs]) -> dict[str, Any]:
-    return {
-        "kind": "outputs",
-        **setting_request(device),
-        "model": provide_file(device, path),
-        "inputs": [{name: pack_array(array) for name, array in arrays.items()} for arrays in inputs],
-    }
-
-
-def _same_inputs(model: Model, against: Model) -> None:
-    """Refuse models that take inputs of other sizes or types.
-
-    Raises:
-        BuildError: they do.
-    """
-    kinds = [
-        [(array.shape, str(array.dtype)) for array in random_inputs(item.proto, 0).values()]
-        for item in (model, against)
-    ]
-    if kinds[0] != kinds[1]:
-        taken = (", ".join(f"{shape} {dtype}" for shape, dtype in kind) for kind in kinds)
-        raise BuildError(
-            f"{model.name} and {against.name} take other inputs: {' and '.join(taken)}",
-            hint="compare models of one size and batch",
-        )
-
-
 def verify_model(
     source: ModelSource,
     reference: ModelSource | None,
@@ -168,39 +85,93 @@ def verify_model(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Verification:
-    """Build a model, run it on the device and compare its outputs with those of a reference.
+    """Build a model, run it on the device and compare its outputs with those of a reference, input by input.
 
     Without a `reference`, the outputs must be what the model's own graph defines in fp32. `inputs` are files; without
     them, random inputs are used.
 
     Raises:
-        BuildError: a model cannot be built, or the two take different inputs.
+        BuildError: a model cannot be built, the two take different inputs, or onnxruntime's CPU cannot run `reference`.
         TrialError, RuntimeUnavailable, UnreachableError: the device cannot run the model.
     """
     device = ready_device(device, on_progress)
-    model = _build(source, seed)
-    other = _build(reference, seed) if reference else None
-    is_own_reference = model.plain is None
-    if other is None and is_own_reference and model.precision == "int8":
-        tolerance = tolerance or SELF_REFERENCE_TOLERANCE
-    own_name = "itself" if is_own_reference else "its plain graph in fp32"
-    precisions: list[Precision] = [model.precision, *([other.precision] if other else [])]
+    model = build_model(source, seed=seed, simplified=isinstance(source, Variant))
+    precision = model.precision
+    if reference:
+        against = build_model(reference, seed=seed, simplified=isinstance(reference, Variant))
+        precision = max(precision, against.precision, key=OUTPUT_TOLERANCES.__getitem__)
+    else:
+        against = replace(model.reference, name="its plain graph in fp32" if model.plain else "itself")
+        if model.plain is None and precision == "int8":
+            tolerance = tolerance or SELF_REFERENCE_TOLERANCE
     all_inputs = load_inputs(inputs, model.proto) if inputs else []
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
     all_inputs += [random_inputs(model.proto, seed + index) for index in range(count)]
+    input_names = _shared_inputs(model, against)
+    answer = _run(model, device, all_inputs)
+    results = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
+    expected = [
+        reference_outputs(against.to_bytes(), dict(zip(input_names, arrays.values(), strict=True)), name=against.name)
+        for arrays in all_inputs
+    ]
+    for outputs, other in zip(results, expected, strict=True):
+        shapes, other_shapes = [array.shape for array in outputs], [array.shape for array in other]
+        if shapes != other_shapes:
+            raise TrialError(
+                f"{model.name} and {against.name} put out {shapes} and {other_shapes}",
+                hint="compare models of the same task",
+            )
+    differences = tuple(
+        compare_output(
+            output.name, np.stack([item[index] for item in expected]), np.stack([item[index] for item in results])
+        )
+        for index, output in enumerate(model.proto.graph.output)
+    )
+    allowed = tolerance or device.tolerance or OUTPUT_TOLERANCES[precision]
+    placement: Mapping[str, Sequence[str]] | None = answer["placement"]
+    return Verification(
+        agrees=all(output.relative is not None and output.relative <= allowed for output in differences),
+        model=model.name,
+        against=against.name,
+        outputs=differences,
+        inputs=sum(len(next(iter(arrays.values()))) for arrays in all_inputs),
+        tolerance=allowed,
+        precision=precision,
+        device=device.name,
+        runtime=f"{device.runtime} {answer['runtime_version']}",
+        provider=device.provider,
+        placement={provider: len(nodes) for provider, nodes in placement.items()} if placement else None,
+    )
+
+
+def _shared_inputs(model: Model, against: Model) -> list[str]:
+    """Return the names of the inputs of `against`, which must have the shapes and types of those of `model`.
+
+    Raises:
+        BuildError: they have not.
+    """
+    inputs, other_inputs = random_inputs(model.proto, 0), random_inputs(against.proto, 0)
+    kinds, other_kinds = (
+        [(array.shape, str(array.dtype)) for array in arrays.values()] for arrays in (inputs, other_inputs)
+    )
+    if kinds != other_kinds:
+        taken = (", ".join(f"{shape} {dtype}" for shape, dtype in kind) for kind in (kinds, other_kinds))
+        raise BuildError(
+            f"{model.name} and {against.name} take other inputs: {' and '.join(taken)}",
+            hint="compare models of one size and batch",
+        )
+    return list(other_inputs)
+
+
+def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
+    """Return the worker's answer: the outputs for each input, and the placement of the nodes."""
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         path = Path(folder) / "model.onnx"
         atomic_files.write_atomically(path, model.to_bytes(), durable=False)
-        return verify(
-            model,
-            other or replace(model.reference, name=own_name),
-            device,
-            all_inputs,
-            path=path,
-            precision=max(precisions, key=OUTPUT_TOLERANCES.__getitem__),
-            tolerance=tolerance,
-        )
-
-
-def _build(source: ModelSource, seed: int) -> Model:
-    return build_model(source, seed=seed, simplified=isinstance(source, Variant))
+        request = {
+            "kind": "outputs",
+            **setting_request(device),
+            "model": provide_file(device, path),
+            "inputs": [{name: pack_array(array) for name, array in arrays.items()} for arrays in inputs],
+        }
+        return call_worker(device, request, timeout_s=TIMEOUT_S)

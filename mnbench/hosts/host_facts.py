@@ -4,8 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from mnbench import atomic_files
 from mnbench.results.host_identity import HostIdentity
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
@@ -51,6 +54,33 @@ def host_fingerprint(device: Device) -> dict[str, Any]:
 def runtime_version(device: Device) -> str:
     """Return the version of the runtime in the device's environment; empty if it is not installed there."""
     return read_host(device, gpu=False).runtime_version or ""
+
+
+class CachedFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures that hold for one host and setting, as the cache stores them."""
+
+    setting: dict[str, Any]
+
+
+Figures = TypeVar("Figures", bound=CachedFigures)
+
+
+def load_cached(kind: str, setting: dict[str, Any], figures: type[Figures]) -> Figures | None:
+    """Return the cached figures of that setting; None if there are none that can be read."""
+    try:
+        stored = msgspec.json.decode(cache_path(kind, setting).read_bytes(), type=figures)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return stored if stored.setting == setting else None
+
+
+def save_cached(kind: str, figures: CachedFigures) -> None:
+    """Store the figures.
+
+    Raises:
+        FileError: no space, no permission.
+    """
+    atomic_files.write_atomically(cache_path(kind, figures.setting), msgspec.json.encode(figures))
 
 
 def cache_path(kind: str, setting: dict[str, Any]) -> Path:

@@ -5,11 +5,12 @@ lies outside with confidence. Otherwise it is inconclusive.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import msgspec
 
 from mnbench.comparison.decide import Finding
-from mnbench.stats import median, median_interval
+from mnbench.stats import median_interval
 from mnbench.studies.study_file import Claim, Study
 from mnbench.studies.study_result import ClaimResult, ClaimVerdict, Evidence, combined_verdict
 

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 import mnbench
 from mnbench.bench.benchmark import ready_device
@@ -25,7 +29,7 @@ from mnbench.network.cost import peak_activation_bytes, total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.progress import OnProgress, StageProgress
-from mnbench.stats import median
+from mnbench.stats import median_of_medians
 from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
 from mnbench.studies.study_file import Claim, Study, read_study
 from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult, save_result
@@ -133,14 +137,14 @@ class StudyRun:
         log = PairedTrialLog(self.pairs_folder)
         procedure = Procedure(builder.cases, self.settings, log, on_progress=self.on_progress)
         findings = procedure.run("than", "row", known_findings=builder.findings).findings
-        medians: dict[str, list[float]] = {}
+        latencies: dict[str, list[NDArray[np.int64]]] = {}
         for _, trial in log.processes:
             for name in trial.variants:
                 columns = trial.columns_of(name)
                 if columns["row"].size:
                     for variant, column in zip(pairs[name], ("candidate_ns", "base_ns"), strict=True):
-                        medians.setdefault(variant, []).append(median(columns[column].tolist()))
-        latencies_ns = {variant: round(median(values)) for variant, values in medians.items()}
+                        latencies.setdefault(variant, []).append(columns[column])
+        latencies_ns = {variant: median_of_medians(processes) for variant, processes in latencies.items()}
         return {pairs[finding.variant]: finding for finding in findings}, latencies_ns
 
     def _measure_memory(self) -> dict[str, list[int]]:

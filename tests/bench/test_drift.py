@@ -27,14 +27,14 @@ def host(monkeypatch):
 def calibrated(make_plan, make_sample):
     """Calibrations whose runs find these latencies of their one model, one after another."""
 
-    def run(*latencies_ns, device=None, on_run=lambda: None, interval_s=0.0, wait=lambda _: None):
+    def run(*latencies_ns, device=None, on_progress=None, interval_s=0.0, wait=lambda _: None):
         plan = make_plan("a", processes=2, device=device)
         visits = iter([latency_ns for latency_ns in latencies_ns for _ in range(2)])
         return drifts.calibrate(
             plan,
             runs=len(latencies_ns),
             interval_s=interval_s,
-            on_run=on_run,
+            on_progress=on_progress,
             run_trial=lambda *_: make_sample((next(visits),) * 10),
             sleep=wait,
         )
@@ -50,7 +50,6 @@ def test_a_run_is_the_median_of_its_processes_medians(make_plan, make_sample):
         plan,
         runs=1,
         interval_s=0,
-        on_run=lambda: None,
         run_trial=lambda _, cell: make_sample((1, next(medians[cell.variant]), 10**6)),
     )
 
@@ -61,10 +60,10 @@ def test_runs_are_spread_over_the_time(calibrated):
     """One starts every so many seconds; after the last nobody waits."""
     waited = []
     steps = []
-    calibrated(1, 1, 1, interval_s=60.0, wait=waited.append, on_run=lambda: steps.append(1))
+    calibrated(1, 1, 1, interval_s=60.0, wait=waited.append, on_progress=steps.append)
 
     assert [59 < pause <= 60 for pause in waited] == [True, True]
-    assert len(steps) == 3
+    assert steps[-1].done == steps[-1].total == 3
 
 
 def test_calibrations_add_up(calibrated, make_device):

@@ -132,7 +132,7 @@ def test_one_device_of_a_fleet(boards, workspace, invoke):
 def test_another_mnbench_is_refused(boards, invoke, monkeypatch):
     """Boards with other sources measure nothing."""
     boards.start("one", resource="pi")
-    monkeypatch.setattr("mnbench.__version__", "0.0")
+    monkeypatch.setattr("mnbench.bench.fleet.source_fingerprint", lambda: "0.0 (another)")
     monkeypatch.setattr("mnbench.bench.fleet.BOARD_TIMEOUT_S", 0.1)
     result = invoke("run", "v1", *SMALL, *ONCE, "--device", "fleet")
 

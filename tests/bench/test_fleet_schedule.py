@@ -74,13 +74,13 @@ def make_runs(make_plan, make_device):
     return make
 
 
-def run(runs, fleet, **options):
+def run(runs, fleet):
     """Return the messages, and why devices were lost; a second passes at each look at the clock."""
     messages, clock = [], count()
     failures = run_on_fleet(
-        runs, fleet, on_trial=lambda *_: None, on_message=messages.append, clock=lambda: next(clock), **options
+        runs, fleet, on_trial=lambda *_: None, on_message=messages.append, clock=lambda: next(clock)
     )
-    return messages, {index: failure.message for index, failure in failures.items()}
+    return messages, {device: failure.message for device, failure in failures.items()}
 
 
 @given(data=st.data())
@@ -139,12 +139,13 @@ def test_another_board_measures_for_one_that_cannot(make_runs, make_sample, tmp_
         ("kill", "device pi: no board of the fleet is left for it"),
     ],
 )
-def test_a_device_without_boards_is_lost_with_the_reason(make_runs, make_sample, tmp_path, event, reason):
+def test_a_device_without_boards_is_lost_with_the_reason(make_runs, make_sample, tmp_path, monkeypatch, event, reason):
     """The other device is measured."""
+    monkeypatch.setattr("mnbench.bench.fleet.BOARD_TIMEOUT_S", 3)
     fleet = ScriptedFleet(make_sample(), {"one": PI, "two": X86}, [(event, "one")])
     runs = make_runs(tmp_path, "pi", "x86")
 
-    assert {0: reason} == run(runs, fleet, board_timeout_s=3)[1]
+    assert {"pi": reason} == run(runs, fleet)[1]
     assert [0, 2] == [len(run.results_file.read_records()) for run in runs]
 
 

@@ -75,11 +75,11 @@ def test_arms_are_visited_side_by_side(make_plan, scripted_visit):
     order = []
     visit = scripted_visit(lambda _plan, cell, _asked: order.append(cell.variant))
     steps = []
-    found_noise = self_comparison.compare_with_itself(plan, on_trial=lambda: steps.append(1), run_trial=visit)
+    found_noise = self_comparison.compare_with_itself(plan, on_progress=steps.append, run_trial=visit)
     pairs = list(zip(order[::2], order[1::2], strict=True))
     rounds = list(zip(pairs[::2], pairs[1::2], strict=True))
 
-    assert self_comparison.trial_count(plan) == len(order) == len(steps) == 32
+    assert steps[-1].done == steps[-1].total == len(order) == 32
     assert {("v1-a1-r224",) * 2, ("v2-a1-r224",) * 2} == set(pairs)
     assert all(first != second for first, second in rounds)
     assert 2 == len(set(rounds))

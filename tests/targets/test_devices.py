@@ -279,7 +279,7 @@ def test_a_device_that_is_lost_costs_its_own_cells_alone(make_plan, make_device,
 
     lost = run_all(tasks, on_trial=lambda *_: None, run_trial=scripted_visit(script))
 
-    assert [(1, "gone")] == [(at, failure.message) for at, failure in lost.items()]
+    assert [("bad", "gone")] == [(device, failure.message) for device, failure in lost.items()]
     assert (["a", "b"], []) == tuple([read_record.variant for read_record in task.read_records()] for task in tasks)
     assert not tasks[1].folder.path.exists()
 

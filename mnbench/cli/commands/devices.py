@@ -1,7 +1,5 @@
 """List the devices, or show, set up or check one."""
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -108,10 +106,8 @@ def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     """
     from mnbench.bench.benchmark import ready_device
     from mnbench.bench.probe import probe as run_probe
-    from mnbench.bench.probe import probe_table, probe_to_dict
 
     with ProgressBar() as bar:
         ready = ready_device(read_device(device), bar)
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        case, result = run_probe(ready, Path(folder), allow_fallback=allow_fallback)
-    emit(probe_table(ready, case.variant, result), output, probe_to_dict(ready, case.variant, result))
+    result = run_probe(ready, allow_fallback=allow_fallback)
+    emit(result.table(), output, result)
