@@ -51,8 +51,8 @@ def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
             )
         attributes: Mapping[str, Any] = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
         weights = _weights(node, attributes, constants)
-        windowed = node.op_type in ("Conv", "MaxPool", "AveragePool")
-        kernel = attributes.get("kernel_shape", weights[0][2:] if windowed and weights else ())
+        window = attributes if node.op_type in ("Conv", "MaxPool", "AveragePool") else {}
+        kernel = attributes.get("kernel_shape", weights[0][2:] if node.op_type == "Conv" and weights else ())
         if node.op_type == "GlobalAveragePool":
             kernel = shapes[node.input[0]][2:]
         layers.append(
@@ -63,9 +63,9 @@ def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
                 outputs=tuple(Tensor(name, shapes[name]) for name in written),
                 weights=weights,
                 kernel=_pair(kernel),
-                stride=_pair(attributes.get("strides", ()) if windowed else ()),
-                padding=_padding(attributes.get("pads", ()) if windowed else ()),
-                groups=attributes.get("group", 1) if windowed else 1,
+                stride=_pair(window.get("strides", ())),
+                padding=_padding(window.get("pads", ())),
+                groups=window.get("group", 1),
             )
         )
     return tuple(layers)
