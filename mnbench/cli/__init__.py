@@ -25,15 +25,11 @@ ORDER = (
 
 def _find_commands() -> dict[str, str]:
     """Return the summary of every command by its name: the first line of the command's file."""
-    folder = Path(__file__).parent / "commands"
-    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-    names.sort(key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    return {name: _first_line(folder / f"{name}.py") for name in names}
-
-
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.readline().strip().strip('"')
+    paths = {path.stem: path for path in sorted((Path(__file__).parent / "commands").glob("*.py"))}
+    names = sorted(
+        paths.keys() - {"__init__"}, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
+    )
+    return {name: paths[name].read_text(encoding="utf-8").partition("\n")[0].strip('"') for name in names}
 
 
 COMMANDS = _find_commands()
@@ -46,40 +42,25 @@ To begin:
 """
 
 
-class Failure(click.ClickException):
-    """An error of the library, as Click shows it, with exit code 1: what is wrong, then what to do."""
-
-    def __init__(self, error: MnbenchError) -> None:
-        super().__init__(error.message)
-        self.hint = error.hint
-
-    def show(self, file: Any = None) -> None:
-        """Two lines on stderr."""
-        click.echo(f"Error: {self.message}\nHint: {self.hint}", file=file, err=True)
-
-
 class CommandGroup(click.Group):
-    """Knows its commands' names and summaries without importing them."""
+    """A group that lists its commands and their summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The commands, in the order in which one meets them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command."""
         return import_module(f"mnbench.cli.commands.{cmd_name}").command if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The commands with their summaries, for `--help`."""
         with formatter.section(_("Commands")):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of the library ends it with one line and a hint."""
+        """Run the command; an error of the library ends it with one line and a hint, and exit code 1."""
         for name in ("stdout", "stderr"):
-            # A stream that the caller closed is None; its number is free, and this file takes it.
+            # A stream that the caller closed is None; os.devnull takes its place and its number.
             stream = getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-            # A terminal that cannot show ≥ or α gets a question mark and no traceback.
+            # A terminal that cannot show ≥ or α shows a question mark.
             cast("Any", stream).reconfigure(errors="replace")
             setattr(sys, name, stream)
         try:
@@ -87,24 +68,27 @@ class CommandGroup(click.Group):
                 result = super().invoke(ctx)
             sys.stdout.flush()
         except MnbenchError as error:
-            raise Failure(error) from error
+            raise _failure(error) from error
         except BrokenPipeError:
             raise
         except OSError as error:
-            # What is left in the buffer cannot be written either: let it go where Python may flush it.
+            # Python flushes the buffer when it exits, which would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Failure(
-                MnbenchError(f"output cannot be written ({error.strerror})", hint="free some space")
-            ) from error
+            failure = MnbenchError(f"output cannot be written ({error.strerror})", hint="free some space")
+            raise _failure(failure) from error
         except MemoryError as error:
-            raise Failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
+            raise _failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
         return result
+
+
+def _failure(error: MnbenchError) -> click.ClickException:
+    return click.ClickException(f"{error.message}\nHint: {error.hint}")
 
 
 @click.group(
     cls=CommandGroup,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     epilog=EXAMPLES,
 )
 @click.version_option(__version__, prog_name="mnbench")

@@ -11,12 +11,12 @@ import click
 EXIT_INTERRUPTED = 130
 
 RETRY_S = 0.02
-"""How long an interruption waits for what it must not break off before it looks again."""
+"""Seconds to wait before retrying an interrupt that arrived inside an atomic operation."""
 
 
 @contextmanager
 def stop_on_signals() -> Generator[None]:
-    """Ctrl-C ends a command with one line; so does SIGTERM. Nothing that it started or made for itself is left."""
+    """End the command with one line at Ctrl-C or SIGTERM; its processes and temporary files are removed."""
     stops: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -38,7 +38,7 @@ def stop_on_signals() -> Generator[None]:
     except click.exceptions.Exit:
         raise
     except BaseException as error:
-        # Libraries make errors of their own of it: one that is being imported says that it cannot be.
+        # Libraries may turn the interrupt into another error: a module that is being imported raises an ImportError.
         if stops or isinstance(error, KeyboardInterrupt):
             notes: list[str] = getattr(error, "__notes__", []) if isinstance(error, KeyboardInterrupt) else []
             click.echo(": ".join(["stopped", *notes]), err=True)
@@ -52,9 +52,10 @@ def stop_on_signals() -> Generator[None]:
 
 
 def _in_critical_section(frame: FrameType | None) -> bool:
-    """Whether something is under way that an interruption must not break off.
+    """Return whether an interrupt would break an atomic operation.
 
-    An import: Python drops the interruption and C++ aborts. A temporary folder that is made or removed: it would stay.
+    During an import, Python drops the interrupt and C++ aborts. During the creation or removal of a temporary folder,
+    the folder would stay.
     """
     while frame:
         if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") == "tempfile":

@@ -1,14 +1,17 @@
-"""Arguments and options that commands share."""
+"""Arguments and options that commands share. `main` shows the default of every option in its help."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.param_types import BatchSize, CommaSeparated, WorkspaceName, parse_image_size
+from mnbench.cli.param_types import BATCH_SIZE, WorkspaceName, comma_separated, parse_image_size
 from mnbench.families import family_options, select_variants
 from mnbench.network.variant import ModelSource
+
+if TYPE_CHECKING:
+    from mnbench.results.selection import Condition
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -16,43 +19,44 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("rich", "md", "csv", "json")
 
 
+def combine(*decorators: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Return one decorator for several options, which the help lists in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
 def format_option(*formats: str) -> Callable[[Command], Command]:
-    """`--format`, from the formats that the command knows."""
-    return click.option(
-        "--format",
-        "output",
-        type=click.Choice(formats or FORMATS),
-        default="rich",
-        show_default=True,
-        help="How to print: for people, or for programs.",
-    )
-
-
-results_option = click.option(
-    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Results folder."
-)
+    """Return `--format`, by default with the formats of every table."""
+    kinds = click.Choice(formats or FORMATS)
+    return click.option("--format", "output", type=kinds, default="rich", help="Output format; rich is for a terminal.")
 
 
 def device_option(text: str) -> Callable[[Command], Command]:
     """Return `--device`, which names one device."""
-    return click.option("--device", default="cpu", show_default=True, type=WorkspaceName("devices", ".toml"), help=text)
+    return click.option("--device", default="cpu", type=WorkspaceName("devices"), help=text)
 
 
 def seed_option(text: str) -> Callable[[Command], Command]:
     """Return `--seed`."""
-    return click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help=text)
+    return click.option("--seed", default=0, type=click.IntRange(min=0), help=text)
 
 
-where_option = click.option(
-    "--where", multiple=True, metavar="CONDITION", help="Only rows with latency_ns<=10ms, graph=v3-* or issues=."
-)
+def max_processes_option(per: str) -> Callable[[Command], Command]:
+    """Return `--processes` of a comparison, which limits their number per row, or per something else."""
+    processes = click.IntRange(min=4, max=64)
+    return click.option("--processes", default=12, type=processes, help=f"Maximum number of processes per {per}.")
 
 
 def parse_option(read: Callable[[str], T], text: str) -> T:
-    """What a reader makes of an option's text.
+    """Parse the text of an option.
 
     Raises:
-        click.UsageError: it refused the text.
+        click.UsageError: the function raised a ValueError; the message is the same.
     """
     try:
         return read(text)
@@ -60,49 +64,90 @@ def parse_option(read: Callable[[str], T], text: str) -> T:
         raise click.UsageError(str(failure)) from failure
 
 
+def _parse_conditions(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> "list[Condition]":
+    if not texts:
+        return []
+    from mnbench.results.selection import Condition
+
+    return [parse_option(Condition.parse, text) for text in texts]
+
+
+devices_argument = click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
+
+results_option = click.option(
+    "--results", default="results", type=click.Path(path_type=Path), help="Folder of the results."
+)
+
+where_option = click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    callback=_parse_conditions,
+    help="Use only rows that meet this condition: latency_ns<=10ms, graph=v3-* or issues= (without any). Repeatable.",
+)
+
+allow_fallback_option = click.option(
+    "--allow-fallback", is_flag=True, help="Accept nodes that run on another provider than the device's."
+)
+
+graph_form_options = combine(
+    click.option("--no-simplify", is_flag=True, help="Do not simplify the graph."),
+    click.option("--keep-bn", is_flag=True, help="Keep batch normalization as separate nodes."),
+)
+
+
 def variant_options(command: Command) -> Command:
-    """GRAPH… with `--alpha`, `--res` or `--rho`, and what else makes a variant of it."""
-    for decorate in (
+    """Add GRAPH…, and the options that select its variants."""
+    shared = ("groups", "unit", "activation")
+    family = [_family_option(name) for name in sorted(family_options().keys() - set(shared))]
+    return combine(
+        click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs")),
+        click.option("--published", is_flag=True, help="Select every variant that has a published accuracy."),
+        *family,
         click.option(
-            "--precision",
-            type=click.Choice(["fp32", "fp16", "int8"]),
-            default="fp32",
-            help="Of weights and arithmetic.",
+            "--alpha", type=comma_separated(float, "number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
         ),
-        click.option("--activation", type=click.Choice(["relu"]), help="In place of V3's h-swish (its Table 5)."),
+        click.option(
+            "--res",
+            type=comma_separated(parse_image_size, "size", "a size such as 160 or 240x320 (height x width)"),
+            help="Input sizes: 224,160 or 240x320 (height x width). Default: the graph's own.",
+        ),
+        click.option(
+            "--rho",
+            type=comma_separated(float, "number"),
+            help="Input sizes as shares of the graph's own, in place of --res: 0.714.",
+        ),
+        click.option("--batch", type=BATCH_SIZE, default="1", help="Number of images per inference, or dynamic."),
+        click.option(
+            "--classes", type=int, help="Number of classes; 0 ends at the features. Default: the graph's own number."
+        ),
+        click.option(
+            "--groups", type=comma_separated(int, "number"), help="Number of groups in ShuffleNet V1: 1, 2, 3, 4 or 8."
+        ),
+        click.option("--unit", help="Unit of a ShuffleNet: paper, megvii or, for V2, torchvision."),
         click.option(
             "--padding",
             type=click.Choice(["torch", "same"]),
             default="torch",
-            help="At stride 2: PyTorch's, or TensorFlow's SAME.",
-        ),
-        click.option("--unit", help="Form of ShuffleNets' units: paper, megvii, or V2's torchvision."),
-        click.option("--groups", type=CommaSeparated(int, "number"), help="Of ShuffleNet V1: 1, 2, 3, 4 or 8."),
-        click.option("--classes", type=int, help="How many; 0 for features only. Default: the table's own."),
-        click.option("--batch", type=BatchSize(), default="1", help="How many images at once, or dynamic."),
-        click.option(
-            "--rho", type=CommaSeparated(float, "number"), help="Resolution multipliers, instead of --res: 0.714."
+            help="Padding of convolutions with stride 2: PyTorch's, or TensorFlow's SAME.",
         ),
         click.option(
-            "--res",
-            type=CommaSeparated(parse_image_size, "size", expected="a size such as 160 or 240x320 (height x width)"),
-            help="Input sizes: 224,160 or 240x320 (height x width). Default: the table's own.",
+            "--activation", type=click.Choice(["relu"]), help="Replace the h-swish of V3 by ReLU, as in its Table 5."
         ),
         click.option(
-            "--alpha", type=CommaSeparated(float, "number"), help="Width multipliers: 1,0.75,0.5. Default: 1."
+            "--precision",
+            type=click.Choice(["fp32", "fp16", "int8"]),
+            default="fp32",
+            help="Precision of weights and arithmetic.",
         ),
-        *map(_family_option, sorted(set(family_options()) - {"groups", "unit", "activation"})),
-        click.option("--published", is_flag=True, help="Every α, size and groups with a published accuracy."),
-        click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs", ".toml", ".onnx")),
-    ):
-        command = decorate(command)
-    return command
+    )(command)
 
 
 def _family_option(name: str) -> Callable[[Command], Command]:
     """Return the command-line option for an option that a family declares."""
     values = family_options()[name].values
-    kind = CommaSeparated(int, "number") if values and isinstance(values[0], int) else CommaSeparated(str, "value")
+    kind = comma_separated(int, "number") if values and isinstance(values[0], int) else comma_separated(str, "value")
     return click.option(f"--{name}", type=kind, help=f"Family option: {', '.join(map(str, values))}.")
 
 
@@ -113,32 +158,37 @@ def select_sources(
     res: Sequence[tuple[int, int]] | None,
     rho: Sequence[float] | None,
     published: bool = False,
+    to_measure: bool = False,
     **options: Any,
 ) -> list[ModelSource]:
-    """Every graph at every α, every resolution and every number of groups; every file at every resolution given.
+    """Return every graph at every alpha, size and number of groups, and every file at every size.
 
-    `published` takes those of each graph for which a source prints an accuracy.
+    With `published`, return the variants of each graph for which a source prints an accuracy. Models `to_measure` need
+    a batch of fixed size.
 
     Raises:
-        click.UsageError: options that exclude each other.
-        GraphFileError, BuildError: a graph is unknown, an α or a resolution impossible.
+        click.UsageError: options exclude each other.
+        GraphFileError, BuildError: a graph is unknown, or an alpha or a size is impossible.
     """
     if res and rho:
-        raise click.UsageError("--res and --rho say the same in two ways: give one")
-    chosen_options = {name: options.pop(name) for name in family_options() if options.get(name)}
+        raise click.UsageError("--res and --rho both set the input size: use one of them")
+    family = {name: options.pop(name) for name in family_options() if options.get(name)}
     options = {name: value for name, value in options.items() if name not in family_options()}
-    selected = [alpha, res, rho, *chosen_options.values(), options.get("classes")]
+    selected = [alpha, res, rho, *family.values(), options.get("classes")]
     if published and any(item is not None for item in selected):
-        raise click.UsageError("--published says which: give --alpha, --res and other options of a variant without it")
+        raise click.UsageError("--published selects the variants: remove --alpha, --res and other options of variants")
     for name in graphs:
-        if name.endswith(".onnx") and (alpha or rho or chosen_options.get("groups") or published):
+        if name.endswith(".onnx") and (alpha or rho or family.get("groups") or published):
             raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
-    return select_variants(
+    sources = select_variants(
         graphs,
         alphas=alpha or (1.0,),
         resolutions=res or (),
         rhos=rho or (),
         published=published,
-        options={name: [value] if isinstance(value, str) else value for name, value in chosen_options.items()},
+        options={name: [value] if isinstance(value, str) else value for name, value in family.items()},
         **options,
     )
+    if to_measure and options["batch"] is None:
+        raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
+    return sources

@@ -1,7 +1,7 @@
 """Kinds of arguments: what their texts mean, and how a shell completes them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -12,78 +12,51 @@ from mnbench.workspace import Folder, table_paths
 
 T = TypeVar("T")
 
+SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "": 1}
 
-class CommaSeparated(click.ParamType[list[T]], Generic[T]):
-    """`1,0.75,0.5`: one or many; `name` is what help calls one, and `like` what an error does."""
 
-    def __init__(self, parse_item: Callable[[str], T], name: str, *, expected: str = "") -> None:
-        self.parse_item = parse_item
-        self.name = f"{name},..."
-        self.expected = expected or f"a {name}"
+class Parsed(click.ParamType[T], Generic[T]):
+    """An argument that a function parses; if it raises a ValueError, the text is not what was `expected`."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
-        """Convert each part."""
+    def __init__(self, parse: Callable[[str], T], name: str, expected: str) -> None:
+        self.parse = parse
+        self.name = name
+        self.expected = expected
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Parse a text; return a value that is parsed already."""
         if not isinstance(value, str):
             return value
         try:
-            return [self.parse_item(part.strip()) for part in value.split(",")]
+            return self.parse(value)
         except ValueError:
-            self.fail(f"{value!r} is not {self.expected}, or several with commas between", param, ctx)
+            self.fail(f"{value!r} is not {self.expected}", param, ctx)
 
 
-class Percent(click.ParamType[float]):
-    """`1%`, as 0.01."""
+def comma_separated(parse_item: Callable[[str], T], name: str, expected: str = "") -> Parsed[list[T]]:
+    """Return the type of one or several items, such as `1,0.75,0.5`."""
 
-    name = "percent"
+    def parse(text: str) -> list[T]:
+        return [parse_item(part.strip()) for part in text.split(",")]
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert a share; it needs a percent sign."""
-        number, sign, remainder = str(value).partition("%")
-        try:
-            share = float(number) / 100
-        except ValueError:
-            share = -1.0
-        if not 0 < share < 1 or not sign or remainder:
-            self.fail(f"{value!r} is no share such as 1% or 0.5%", param, ctx)
-        return share
+    return Parsed(parse, f"{name},...", f"{expected or f'a {name}'}, or several with commas between")
 
 
-class Duration(click.ParamType[float]):
-    """`20s`, `2m` or `500ms`, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert a duration; a number without unit is in seconds."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
-        duration_s = float(match[1]) * {"ms": 1e-3, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-        if not 0 < duration_s < float("inf"):
-            self.fail(f"{value!r} is no duration such as 20s, 2m or 500ms", param, ctx)
-        return duration_s
+def parse_with_unit(text: str, units: Mapping[str, float]) -> float:
+    """Parse a positive number with one of these units."""
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*({'|'.join(units)})", text)
+    value = float(match[1]) * units[match[2]] if match else 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
 
 
-class ReportFile(click.ParamType[tuple[str, Path]]):
-    """`junit=report.xml`: a format, and where to write it."""
-
-    name = "format=file"
-
-    def __init__(self, *formats: str) -> None:
-        self.formats = formats
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        """Reject an unknown format, a missing file name or a folder, before anything is measured."""
-        if not isinstance(value, str):
-            return value
-        kind, _, file = value.partition("=")
-        if kind not in self.formats or not file:
-            self.fail(f"{value!r} is no FORMAT=FILE with a format of {', '.join(self.formats)}", param, ctx)
-        if Path(file).is_dir() != (kind == "series") and Path(file).exists():
-            self.fail(f"{file} is {'a file' if kind == 'series' else 'a folder'}", param, ctx)
-        return kind, Path(file)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """Complete the formats."""
-        return [CompletionItem(f"{item}=") for item in self.formats if item.startswith(incomplete)]
+def parse_share(text: str) -> float:
+    """Parse `1%` as 0.01."""
+    share = float(text.removesuffix("%")) / 100
+    if not 0 < share < 1 or not text.endswith("%"):
+        raise ValueError(text)
+    return share
 
 
 def parse_threads(text: str) -> int | Literal["all"]:
@@ -102,12 +75,51 @@ def parse_core(text: str) -> int:
     return int(text)
 
 
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Parse `160`, or height × width as `240x320`."""
+    height, cross, width = text.lower().replace("×", "x").partition("x")
+    return int(height), int(width if cross else height)
+
+
+def parse_batch(text: str) -> int | None:
+    """Parse a number of images, or `dynamic`, which leaves it open."""
+    return None if text == "dynamic" else int(text)
+
+
+PERCENT = Parsed(parse_share, "percent", "a share such as 1% or 0.5%")
+DURATION_S = Parsed(lambda text: parse_with_unit(text, SECONDS), "duration", "a duration such as 20s, 2m or 500ms")
+IMAGE_SIZE = Parsed(parse_image_size, "size", "a size such as 160 or 240x320 (height x width)")
+BATCH_SIZE = Parsed(parse_batch, "batch", "a number or `dynamic`")
+
+
+class ReportFile(click.ParamType[tuple[str, Path]]):
+    """`junit=report.xml`: a format, and where to write it."""
+
+    name = "format=file"
+
+    def __init__(self, *formats: str) -> None:
+        self.formats = formats
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Reject an unknown format, a missing file name or a folder, before anything is measured."""
+        if not isinstance(value, str):
+            return value
+        kind, _, file = value.partition("=")
+        if kind not in self.formats or not file:
+            self.fail(f"{value!r} is not FORMAT=FILE with one of the formats {', '.join(self.formats)}", param, ctx)
+        if Path(file).is_dir() != (kind == "series") and Path(file).exists():
+            self.fail(f"{file} is {'a file' if kind == 'series' else 'a folder'}", param, ctx)
+        return kind, Path(file)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        return [CompletionItem(f"{item}=") for item in self.formats if item.startswith(incomplete)]
+
+
 class WorkspaceName(click.ParamType[str]):
     """The name of a table, or a path to a file."""
 
-    def __init__(self, folder: Folder, *suffixes: str) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder: Folder = folder
-        self.suffixes = suffixes
         self.name = folder.removesuffix("s")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
@@ -119,55 +131,19 @@ class WorkspaceName(click.ParamType[str]):
 class WorkspaceNames(click.ParamType[list[str]]):
     """One or several of these, with commas between."""
 
-    def __init__(self, folder: Folder, *suffixes: str) -> None:
-        self.item_type = WorkspaceName(folder, *suffixes)
+    def __init__(self, folder: Folder) -> None:
+        self.item_type = WorkspaceName(folder)
         self.name = f"{self.item_type.name},..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """Convert each name."""
+        """Split the names."""
         names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
         if not all(names):
-            self.fail(f"{value!r} leaves a name out", param, ctx)
+            self.fail(f"{value!r} has an empty name", param, ctx)
         return names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the last name."""
         before, comma, last = incomplete.rpartition(",")
-        completion_items = self.item_type.shell_complete(ctx, param, last)
-        return (
-            [CompletionItem(f"{before}{comma}{item.value}", type=item.type) for item in completion_items]
-            if comma
-            else completion_items
-        )
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Parse `160`, or height × width as `240x320`."""
-    height, cross, width = text.lower().replace("×", "x").partition("x")
-    return int(height), int(width if cross else height)
-
-
-class ImageSize(click.ParamType[tuple[int, int]]):
-    """Parse `160`, or height × width as `240x320`."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """One."""
-        try:
-            return parse_image_size(value)
-        except ValueError:
-            self.fail(f"{value!r} is no size such as 160 or 240x320 (height x width)", param, ctx)
-
-
-class BatchSize(click.ParamType[int | None]):
-    """A number of images, or `dynamic`."""
-
-    name = "batch"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Convert a batch size; `dynamic` leaves it open."""
-        try:
-            return None if value in (None, "dynamic") else int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor `dynamic`", param, ctx)
+        items = self.item_type.shell_complete(ctx, param, last)
+        return [CompletionItem(f"{before}{comma}{item.value}", type=item.type) for item in items]

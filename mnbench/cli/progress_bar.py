@@ -23,7 +23,7 @@ LABELS: dict[Stage, str] = {
 
 
 class ProgressBar:
-    """Show the reports of a library call; used as its `on_progress`."""
+    """A bar that shows the reports of a library call, as its `on_progress`; nothing is shown before the first one."""
 
     def __init__(self) -> None:
         self._console: Console | None = None
@@ -32,17 +32,14 @@ class ProgressBar:
         self._stage: Stage | None = None
 
     def __enter__(self) -> Self:
-        """Show nothing until the first report."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Remove the bar."""
         self._remove()
 
     def __call__(self, progress: Progress) -> None:
-        """Show one report."""
         if progress.total is None:
             if progress.message:
                 click.echo(progress.message, err=True)
@@ -52,14 +49,26 @@ class ProgressBar:
 
             self._console = Console(stderr=True)
         if self._console.is_terminal:
-            self._draw(progress)
+            self._draw(progress, self._console)
         elif progress.message:
             self._console.print(progress.message, markup=False, highlight=False, soft_wrap=True)
 
-    def _draw(self, progress: Progress) -> None:
+    def _draw(self, progress: Progress, console: "Console") -> None:
+        from rich import progress as rich_progress
+
         if progress.stage != self._stage or progress.done == 0:
             self._remove()
-            self._bar, self._stage = _new_bar(self._console), progress.stage
+            self._stage = progress.stage
+            self._bar = rich_progress.Progress(
+                rich_progress.TextColumn("{task.description}"),
+                rich_progress.BarColumn(),
+                rich_progress.MofNCompleteColumn(),
+                rich_progress.TimeElapsedColumn(),
+                rich_progress.TextColumn("remaining"),
+                rich_progress.TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
             self._bar.start()
             self._task = self._bar.add_task(LABELS[progress.stage], total=progress.total)
         self._bar.update(self._task, completed=progress.done, total=progress.total)
@@ -68,18 +77,3 @@ class ProgressBar:
         if self._bar:
             self._bar.stop()
             self._bar = None
-
-
-def _new_bar(console: "Console | None") -> Any:
-    from rich import progress
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("remaining"),
-        progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )

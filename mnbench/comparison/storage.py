@@ -90,7 +90,7 @@ def unfinished_folders(results: Path | None, name: str) -> Generator[Callable[[]
                 folder.parent.rmdir()
                 folder.parent.parent.rmdir()
         if isinstance(error, KeyboardInterrupt):
-            error.add_note(f"nothing is kept of a {name} that is not finished")
+            error.add_note(f"the unfinished {name} is not stored")
         raise
 
 

@@ -261,7 +261,7 @@ def test_ctrl_c_leaves_nothing(workspace, tree):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     assert (130, "") == (process.returncode, stdout)
-    assert "nothing is kept" in stderr
+    assert "the unfinished comparison is not stored" in stderr
     assert "Traceback" not in stderr
     assert {} == tree(workspace)
     assert [] == list(temporary.glob("mnbench*"))

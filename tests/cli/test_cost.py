@@ -79,7 +79,7 @@ def test_published_leaves_nothing_to_choose(invoke, options):
     result = invoke("cost", "shufflenet-v1", "--published", *options)
 
     assert 2 == result.exit_code
-    assert "--published says which" in result.stderr
+    assert "--published selects the variants" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--types",), ("--layers",)], ids=["variants", "types", "layers"])
@@ -146,7 +146,7 @@ def test_rho_and_res_exclude_each_other(invoke):
     result = invoke("cost", "v1", "--rho", "0.714", "--res", "160")
 
     assert 2 == result.exit_code
-    assert "--res and --rho say the same in two ways" in result.stderr
+    assert "--res and --rho both set the input size" in result.stderr
 
 
 def test_height_and_width_may_differ(invoke):

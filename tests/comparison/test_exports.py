@@ -334,9 +334,9 @@ def test_an_export_is_one_file(tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("junit", "no FORMAT=FILE"),
-        ("junit=", "no FORMAT=FILE"),
-        ("xml=a.xml", "no FORMAT=FILE"),
+        ("junit", "not FORMAT=FILE"),
+        ("junit=", "not FORMAT=FILE"),
+        ("xml=a.xml", "not FORMAT=FILE"),
         ("junit=.", "a folder"),
     ],
 )

@@ -202,7 +202,7 @@ def test_setup_makes_the_environment(invoke, no_environment):
     assert [(("ncnn", "numpy"), ("pnnx",), True)] == no_environment
     assert f"ncnn: {sys.executable}\n" == built.stdout
     assert "making an environment with ncnn, pnnx, once" in built.stderr
-    assert "cpu: it has no environment of its own; ready\n" == nothing.stdout
+    assert "cpu: it needs no environment; ready\n" == nothing.stdout
 
 
 @pytest.mark.usefixtures("no_environment", "no_conversion")
@@ -330,7 +330,7 @@ def test_with_names_the_version_to_measure(invoke, no_environment):
     ("words", "message"),
     [
         (("--device", "cpu,cpu"), "device cpu is named twice"),
-        (("--device", "cpu,"), "leaves a name out"),
+        (("--device", "cpu,"), "has an empty name"),
         (("--device", "cpu,openvino", "--with", "pnnx"), "none of these devices uses pnnx"),
     ],
 )
@@ -346,7 +346,7 @@ def test_completion_offers_the_last_of_several_devices():
     """After a comma the shell completes the next name."""
     from mnbench.cli.param_types import WorkspaceNames
 
-    completion_items = WorkspaceNames("devices", ".toml").shell_complete(None, None, "cpu,openv")
+    completion_items = WorkspaceNames("devices").shell_complete(None, None, "cpu,openv")
 
     assert ["cpu,openvino", "cpu,openvino-ep"] == [item.value for item in completion_items]
 

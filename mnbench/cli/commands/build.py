@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import format_option, seed_option, select_sources, variant_options
+from mnbench.cli.options import format_option, graph_form_options, seed_option, select_sources, variant_options
 from mnbench.cli.output import emit
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.errors import FileError
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     "\n  mnbench build v2 --weights mobilenet_v2.safetensors"
 )
 @variant_options
-@click.option("-o", "--output-file", "path", type=click.Path(path_type=Path), help="Default: v1-a0.5-r160.onnx, here.")
+@click.option(
+    "-o",
+    "--output-file",
+    "path",
+    type=click.Path(path_type=Path),
+    help="File to write. Default: the variant's name: v1-a0.5-r160.onnx.",
+)
 @seed_option("Seed for the random weights.")
 @click.option(
     "--weights",
@@ -33,9 +39,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
     help="Batch-normalization epsilon for --weights. Default: the epsilon of the library the checkpoint comes from.",
 )
-@click.option("--opset", default=17, show_default=True, type=int, help="Version of the ONNX operator set.")
-@click.option("--no-simplify", is_flag=True, help="Leave the plain graph.")
-@click.option("--keep-bn", is_flag=True, help="Keep batch normalization as separate nodes.")
+@click.option("--opset", default=17, type=int, help="Version of the ONNX operator set.")
+@graph_form_options
 @format_option()
 def command(
     *,
@@ -51,19 +56,19 @@ def command(
 ) -> None:
     """Build and simplify ONNX models.
 
-    GRAPH is a name, a path to a .toml table, or an .onnx model to simplify. Weights are seeded random numbers, or those
-    of a file: its tensors are matched by name, each is used once, and alpha is read from their shapes. The simplified
-    graph is checked to compute what the plain graph does, and passes ONNX's full checker.
+    GRAPH is a name, a path to a .toml table, or an .onnx model to simplify. Weights are seeded random numbers, or
+    trained weights from a file: each tensor is matched by name and used once, and alpha is read from the shapes. The
+    simplified graph is checked: it has the outputs of the plain graph, and passes ONNX's full checker.
     """
     sources = select_sources(**selection)
     if not sources:
         raise click.UsageError("name a graph or an .onnx file: mnbench build v1")
     if path and len(sources) > 1:
-        raise click.UsageError(f"-o names one file, and this builds {len(sources)}: leave it out")
+        raise click.UsageError(f"-o names one file, but this builds {len(sources)}: remove it")
     if path and path.is_dir():
         raise FileError(f"{path}: is a folder", hint="name the file to write in it")
     if bn_epsilon and not weights:
-        raise click.UsageError("--bn-epsilon goes with --weights")
+        raise click.UsageError("--bn-epsilon needs --weights")
     from mnbench.model.build import save_models
     from mnbench.model.model import model_table
 
@@ -93,7 +98,7 @@ def _fit(
     variants = [source for source in sources if isinstance(source, Variant)]
     alphas: list[float] = selection["alpha"] or []
     if len(variants) < len(sources) or len(selection["graphs"]) > 1 or len(alphas) > 1:
-        raise click.UsageError("--weights are of one graph at one alpha: name one graph, and at most one --alpha")
+        raise click.UsageError("--weights fit one graph at one alpha: name one graph, and at most one --alpha")
     checkpoint = open_checkpoint(weights)
     alpha = alphas[0] if alphas else None
     return [fit_checkpoint(checkpoint, variant, alpha=alpha, epsilon=epsilon) for variant in variants]

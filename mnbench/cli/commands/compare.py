@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.decisions import DECISION_OPTIONS, comparison_settings, decision_options, emit_comparison
+from mnbench.cli.decisions import decision_options, emit_comparison
 from mnbench.cli.options import format_option, select_sources, variant_options
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.targets.device import read_device
+
+if TYPE_CHECKING:
+    from mnbench.comparison.procedure import ComparisonSettings
 
 
 @click.command(
@@ -30,7 +33,8 @@ def command(
     results: Path,
     reports: Sequence[tuple[str, Path]],
     output: str,
-    **options: Any,
+    settings: "ComparisonSettings",
+    **selection: Any,
 ) -> None:
     """Compare two models, precisions, settings or runtimes.
 
@@ -41,10 +45,7 @@ def command(
     from mnbench.comparison.compare import compare_requests
     from mnbench.comparison.sides import pair_sides, parse_side
 
-    settings = comparison_settings(**{name: options.pop(name) for name in DECISION_OPTIONS})
-    if options["batch"] is None:
-        raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
-    requests = pair_sides(parse_side(base), parse_side(candidate), select_sources(**options))
+    requests = pair_sides(parse_side(base), parse_side(candidate), select_sources(**selection, to_measure=True))
     with ProgressBar() as bar:
         comparison = compare_requests(
             requests,

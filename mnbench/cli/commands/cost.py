@@ -20,7 +20,7 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
     the onnx package. Mult-Adds are counted once and exclude bias, batch normalization and activations.
     """
     if layers and types:
-        raise click.UsageError("--layers and --types are two tables: give one")
+        raise click.UsageError("--layers and --types show different tables: use one of them")
     if not selection["graphs"]:
         raise click.UsageError("name a graph or an .onnx file: mnbench cost v1")
     from mnbench.model.count import count_model

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import format_option
+from mnbench.cli.options import allow_fallback_option, format_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar
@@ -14,7 +14,7 @@ from mnbench.workspace import table_paths
 if TYPE_CHECKING:
     from mnbench.targets.device import Device
 
-NAME = WorkspaceName("devices", ".toml")
+NAME = WorkspaceName("devices")
 
 
 @click.group(
@@ -61,9 +61,9 @@ def show(*, device: str, output: str) -> None:
     "\n  mnbench devices setup arm64"
 )
 @click.argument("device", type=NAME)
-@click.option("--fresh", is_flag=True, help="Create it again, with the newest packages.")
+@click.option("--fresh", is_flag=True, help="Create the environment again, with the newest packages.")
 def setup(*, device: str, fresh: bool) -> None:
-    """Create the environment that a device requires, or the emulator for it."""
+    """Create the environment that a device requires, or its emulator."""
     from mnbench.bench.benchmark import ready_device
     from mnbench.targets.readiness import check_readiness
     from mnbench.targets.resolve import resolve_target
@@ -77,7 +77,7 @@ def setup(*, device: str, fresh: bool) -> None:
     if described.requires:
         click.echo(f"{described.name}: {ready.gateway.partition('python=')[2]}")
         return
-    click.echo(f"{described.name}: it has no environment of its own; {check_readiness(described).text}")
+    click.echo(f"{described.name}: it needs no environment; {check_readiness(described).text}")
 
 
 def _emulate(device: "Device", *, fresh: bool) -> None:
@@ -87,16 +87,16 @@ def _emulate(device: "Device", *, fresh: bool) -> None:
     from mnbench.targets.build_once import is_built
 
     if fresh or not is_built(emulation.emulator_path()):
-        click.echo("making an emulated arm64 Python of Debian's packages, once", err=True)
+        click.echo("making an emulated arm64 Python from Debian's packages, once", err=True)
     with ProgressBar() as bar:
         progress = StageProgress(bar, "download", debian.SIZE_MB)
         path = emulation.install_emulator(fresh=fresh, on_progress=progress.advance)
-    click.echo(f"{device.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it tells no latency")
+    click.echo(f"{device.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it measures no latency")
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
 @click.argument("device", type=NAME)
-@click.option("--allow-fallback", is_flag=True, help="Accept nodes that run on another provider than the device's.")
+@allow_fallback_option
 @format_option()
 def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     """Check that a device works, with a small model.

@@ -4,7 +4,7 @@ import click
 
 from mnbench.cli.options import device_option, format_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import Duration
+from mnbench.cli.param_types import DURATION_S
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.targets.device import read_device
 
@@ -13,18 +13,18 @@ from mnbench.targets.device import read_device
     epilog="\b\nExample:\n  mnbench doctor\n  mnbench doctor --quick --format json\n  mnbench doctor --calibrate 2h"
 )
 @device_option("Device to diagnose.")
-@click.option("--quick", is_flag=True, help="Measure no noise; describe only.")
+@click.option("--quick", is_flag=True, help="Describe the device without measuring its noise.")
 @click.option(
     "--calibrate",
-    type=Duration(),
-    help="Measure for this long how far runs lie apart; later runs include it in their intervals: 2h.",
+    type=DURATION_S,
+    help="Measure for this long how much runs drift: 2h. Intervals of later runs include the drift.",
 )
 @format_option("rich", "json")
 def command(*, device: str, quick: bool, calibrate: float | None, output: str) -> None:
     """Describe a device, its noise sources with their fixes, and its noise.
 
-    Show the facts of the host and its noise sources with the command that fixes each, and measure how much two runs of
-    one model differ (about 20 seconds).
+    Show the facts of the host, and its noise sources with the command that fixes each. Then measure in about 20 seconds
+    how much two runs of one model differ.
     """
     from mnbench.bench.benchmark import ready_device
     from mnbench.bench.diagnose import calibrate_host, diagnose

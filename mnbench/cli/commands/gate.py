@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.decisions import comparison_settings, decision_options, emit_comparison
+from mnbench.cli.decisions import decision_options, emit_comparison
 from mnbench.cli.options import format_option
 from mnbench.cli.progress_bar import ProgressBar
+
+if TYPE_CHECKING:
+    from mnbench.comparison.procedure import ComparisonSettings
 
 
 @click.command(
@@ -31,13 +34,13 @@ def command(
     reports: Sequence[tuple[str, Path]],
     output: str,
     device: str | None,
-    **decision: Any,
+    settings: "ComparisonSettings",
 ) -> None:
     """Fail if any row of a latency table became slower.
 
     TABLE is a file that `mnbench run` wrote: results/cpu.jsonl. The model of each row is built as it was and as it is
-    now, and both are measured side by side; the stored latency is not used. Unchanged rows are not measured. MODEL
-    names your own .onnx files that have rows. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
+    now, and both are measured in interleaved runs; the stored latency is not used. Unchanged rows are not measured.
+    MODEL names your own .onnx files that have rows. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
     """
     from mnbench.comparison.compare import gate_table
     from mnbench.network.variant import OnnxFile
@@ -45,7 +48,7 @@ def command(
     with ProgressBar() as bar:
         comparison = gate_table(
             table,
-            comparison_settings(**decision),
+            settings,
             device=device,
             user_models={OnnxFile(path=path).name: path for path in models},
             base_ref=base_ref,

@@ -1,42 +1,34 @@
 """Choose the most accurate network for a budget."""
 
-import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from mnbench.cli.options import format_option, results_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import Duration, WorkspaceName
+from mnbench.cli.param_types import DURATION_S, Parsed, WorkspaceName, parse_with_unit
 from mnbench.units import NS_PER_S
 
-
-class ByteSize(click.ParamType[int]):
-    """`10MB`, in bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Decimal units, as the tables have them."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB)", str(value))
-        size_bytes = round(float(match[1]) * {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[match[2][0]]) if match else 0
-        if size_bytes < 1:
-            self.fail(f"{value!r} is no size such as 10MB or 500kB", param, ctx)
-        return size_bytes
+BYTE_SIZE = Parsed(
+    lambda text: round(parse_with_unit(text, {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9})),
+    "size",
+    "a size such as 10MB or 500kB",
+)
 
 
 @click.command(epilog="\b\nExample:\n  mnbench pick --budget 10ms\n  mnbench pick --budget 5ms --max-size 10MB")
-@click.option("--budget", required=True, type=Duration(), help="What an inference may take: 10ms.")
-@click.option("--max-size", "max_bytes", type=ByteSize(), help="What its weights may take: 10MB.")
+@click.option("--budget", required=True, type=DURATION_S, help="Limit of the latency: 10ms.")
+@click.option("--max-size", "max_bytes", type=BYTE_SIZE, help="Limit of the weights' size: 10MB.")
 @click.option(
     "--best",
     default="top1",
-    show_default=True,
     type=click.Choice(["top1", "params"]),
     help="Pick the variant with the most of this: published top-1 accuracy, or params.",
 )
-@click.option("--device", type=WorkspaceName("devices"), help="Whose results. Default: each that there are results of.")
+@click.option(
+    "--device", type=WorkspaceName("devices"), help="Device whose results to use. Default: every device with results."
+)
 @results_option
 @format_option()
 def command(
@@ -50,8 +42,8 @@ def command(
 ) -> None:
     """Choose the most accurate network for a budget.
 
-    Of the variants that were measured, the one with the highest published accuracy whose latency, to the upper end of
-    its interval, is within the budget; with what it beat, and what does not fit. Nothing is measured.
+    Choose, among the variants in the results, the one with the highest published accuracy whose interval of latency
+    ends within the budget. Also show the variants that it beat and those that exceed the budget. Nothing is measured.
     """
     from mnbench.results.pick import pick
     from mnbench.results.selection import load_records

@@ -5,13 +5,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mnbench.cli.options import parse_option, results_option, where_option
-from mnbench.cli.param_types import WorkspaceName
+from mnbench.cli.options import devices_argument, results_option, where_option
 from mnbench.plots import PLOT_KINDS
+
+if TYPE_CHECKING:
+    from mnbench.results.selection import Condition
 
 
 @click.command(
@@ -19,7 +21,7 @@ from mnbench.plots import PLOT_KINDS
     "  mnbench plot accuracy --where 'latency_ns<10ms' --dark -o plot.png"
 )
 @click.argument("kind", metavar="KIND", type=click.Choice(PLOT_KINDS))
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
+@devices_argument
 @results_option
 @where_option
 @click.option(
@@ -28,11 +30,17 @@ from mnbench.plots import PLOT_KINDS
     "paths",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A .svg, .png or .json (Vega) to write; without one, the terminal shows the plot.",
+    help="File to write: .svg, .png or .json (Vega). Repeatable. Default: draw in the terminal.",
 )
-@click.option("--dark", is_flag=True, help="Light on dark.")
+@click.option("--dark", is_flag=True, help="Draw light on dark.")
 def command(
-    *, kind: str, devices: tuple[str, ...], results: Path, where: Sequence[str], paths: Sequence[Path], dark: bool
+    *,
+    kind: str,
+    devices: tuple[str, ...],
+    results: Path,
+    conditions: "Sequence[Condition]",
+    paths: Sequence[Path],
+    dark: bool,
 ) -> None:
     """Plot the results.
 
@@ -41,9 +49,9 @@ def command(
     samples of the first six variants).
     """
     from mnbench.plots.figures import Plot
-    from mnbench.results.selection import Condition, load_records
+    from mnbench.results.selection import load_records
 
-    records = load_records(results, devices, [parse_option(Condition.parse, text) for text in where])
+    records = load_records(results, devices, conditions)
     plot = Plot(kind=cast("Any", kind), results=results, records=records, dark=dark)
     if not paths:
         from mnbench.plots.terminal import draw_text

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import format_option, results_option, seed_option
+from mnbench.cli.options import devices_argument, format_option, results_option, seed_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import WorkspaceName
 
 
 @click.command(epilog="\b\nExample:\n  mnbench predict\n  mnbench predict cpu --format json")
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
+@devices_argument
 @results_option
-@seed_option("Seed for the draws of the intervals.")
+@seed_option("Seed for the bootstrap of the intervals.")
 @format_option()
 def command(*, devices: tuple[str, ...], results: Path, seed: int, output: str) -> None:
     """Show which cost predicts latency.
 
-    For each device and setting among the results: how closely latency follows Mult-Adds, memory access, both together
-    and the roofline bound, and how far off a line through other variants, or other families, is. Nothing is measured.
+    Fit latency to Mult-Adds, to memory access, to both and to the roofline bound, for each device and setting in the
+    results. Show how close each fit is, and its error for variants and for families that were left out of it. Nothing
+    is measured.
     """
     from mnbench.analysis.cost_models import fit_cost_models
     from mnbench.results.selection import load_records

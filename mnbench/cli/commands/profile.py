@@ -12,13 +12,15 @@ from mnbench.errors import ResultsError
 
 @click.command(epilog="\b\nExample:\n  mnbench profile v1-a0.5-r160\n  mnbench profile v1-a0.5-r160 --by layer")
 @click.argument("variants", nargs=-1, metavar="[VARIANT]...")
-@click.option("--by", default="type", show_default=True, type=click.Choice(["type", "layer"]), help="One row for each.")
+@click.option(
+    "--by", default="type", type=click.Choice(["type", "layer"]), help="Show one row per layer type or per layer."
+)
 @results_option
 @format_option()
 def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results: Path, output: str) -> None:
     """Show where the time goes.
 
-    The newest profile that `mnbench run --profile` kept of each variant, or of those named.
+    Show the newest profile that `mnbench run --profile` stored for each VARIANT, or for all of them.
     """
     from mnbench.results.layer_profile import newest_profiles
 

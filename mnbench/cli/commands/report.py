@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import parse_option, results_option, where_option
-from mnbench.cli.param_types import WorkspaceName
+from mnbench.cli.options import devices_argument, results_option, where_option
+
+if TYPE_CHECKING:
+    from mnbench.results.selection import Condition
 
 
 @click.command(epilog="\b\nExample:\n  mnbench report\n  mnbench report cpu --where 'graph=v3-*' -o v3.html")
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
+@devices_argument
 @results_option
 @where_option
 @click.option(
@@ -18,21 +21,22 @@ from mnbench.cli.param_types import WorkspaceName
     "--output",
     "path",
     default="report.html",
-    show_default=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write.",
+    help="File to write.",
 )
-@click.option("--title", default="Latency, measured", show_default=True, help="The page's heading.")
-def command(*, devices: tuple[str, ...], results: Path, where: Sequence[str], path: Path, title: str) -> None:
+@click.option("--title", default="Latency, measured", help="Heading of the page.")
+def command(
+    *, devices: tuple[str, ...], results: Path, conditions: "Sequence[Condition]", path: Path, title: str
+) -> None:
     """Write the results as one HTML file.
 
-    It loads nothing from anywhere: tables that sort and filter, plots that name what is under the pointer, the issues,
-    the hosts' facts, and the commands that measure it again.
+    The file needs no other file and no network. It holds tables that sort and filter, plots that name the row under the
+    pointer, the issues, the facts of the hosts, and the commands that measure everything again.
     """
     from mnbench import atomic_files
     from mnbench.report.page import render_page
-    from mnbench.results.selection import Condition, load_records
+    from mnbench.results.selection import load_records
 
-    records = load_records(results, devices, [parse_option(Condition.parse, text) for text in where])
+    records = load_records(results, devices, conditions)
     atomic_files.write_atomically(path, render_page(results, records, title=title).encode(), durable=False)
     click.echo(path)

@@ -10,14 +10,14 @@ from mnbench.workspace import table_paths
 
 
 @click.command(epilog="\b\nExample:\n  mnbench reproduce v2\n  mnbench reproduce --disputed")
-@click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs", ".toml"))
-@click.option("--disputed", is_flag=True, help="Only the figures that no count gives, with the reason.")
+@click.argument("graphs", nargs=-1, metavar="[GRAPH]...", type=WorkspaceName("graphs"))
+@click.option("--disputed", is_flag=True, help="Show only figures that no count reproduces, with the reason.")
 @format_option()
 def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
     """Compare our counts with the published figures.
 
-    Each is equal, truncated, or disputed with the reason. Without a GRAPH, those of every graph. Accuracies and
-    latencies are the sources', for reading.
+    A figure agrees, is truncated, or is disputed with a reason. Without a GRAPH, compare those of every graph.
+    Accuracies and latencies are shown as published and are not checked.
     """
     import msgspec
 

@@ -4,28 +4,25 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import device_option, format_option, results_option, seed_option
+from mnbench.cli.options import device_option, format_option, max_processes_option, results_option, seed_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import Duration, WorkspaceName
+from mnbench.cli.param_types import DURATION_S, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.targets.device import read_device
 
 
 @click.command(epilog="\b\nExample:\n  mnbench study\n  mnbench study g1\n  mnbench study g1 --kept --format md")
-@click.argument("names", nargs=-1, metavar="[NAME]...", type=WorkspaceName("graphs/studies", ".toml"))
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=WorkspaceName("graphs/studies"))
 @device_option("Device to measure on.")
 @results_option
 @click.option("--kept", "stored", is_flag=True, help="Show the stored result; measure nothing.")
+@max_processes_option("comparison")
+@click.option("--budget", default="120s", type=DURATION_S, help="Time limit per study: 90s, 2m.")
 @click.option(
-    "--processes",
-    default=12,
-    show_default=True,
-    type=click.IntRange(min=4, max=64),
-    help="Maximum number of processes per comparison.",
-)
-@click.option("--budget", default="120s", show_default=True, type=Duration(), help="Time limit per study: 90s, 2m.")
-@click.option(
-    "--allow", multiple=True, type=click.Choice(["busy", "fallback"]), help="Measure despite this. Repeatable."
+    "--allow",
+    multiple=True,
+    type=click.Choice(["busy", "fallback"]),
+    help="Measure despite this condition. Repeatable.",
 )
 @seed_option("Seed for the random weights and the order.")
 @format_option()
@@ -43,8 +40,8 @@ def command(
 ) -> None:
     """Reproduce the papers' experiments on this device.
 
-    Measure the networks of a paper's experiment in pairs, show the figures beside the paper's, and report for each
-    claim whether it holds on this device, does not hold, or is inconclusive. Without a NAME, list the studies.
+    Measure the networks of an experiment in pairs, and show the figures with the paper's. Each claim of the paper holds
+    on this device, does not hold, or is inconclusive. Without a NAME, list the studies.
     """
     from mnbench.studies.study_result import load_result
 
@@ -72,7 +69,7 @@ def command(
     for name in names:
         with ProgressBar() as bar:
             path, outcome = measure_study(name, measured_on, settings, results, bar)
-        click.echo(f"kept in {path}", err=True)
+        click.echo(f"stored in {path}", err=True)
         if output == "json":
             payloads.append(outcome.to_dict())
         else:

@@ -1,20 +1,19 @@
 """Show the results."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import FORMATS, format_option, parse_option, results_option, where_option
+from mnbench.cli.options import FORMATS, devices_argument, format_option, parse_option, results_option, where_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import ReportFile, WorkspaceName
+from mnbench.cli.param_types import ReportFile
 
 if TYPE_CHECKING:
     from mnbench.results.record import Record
-    from mnbench.results.store import ResultsFile
-    from mnbench.tables.table import Table
+    from mnbench.results.selection import Condition
 
 
 @click.command(
@@ -22,31 +21,33 @@ if TYPE_CHECKING:
     "  mnbench table --where 'graph=v3-*' --where 'latency_ns<10ms' --ratio v3-large-a1-r224\n"
     "  mnbench table --beside\n  mnbench table --history"
 )
-@click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
+@devices_argument
 @results_option
-@click.option("--columns", metavar="COLUMN,…", help="Which columns, with commas between.")
-@click.option("--sort", metavar="COLUMN,…", help="Smallest first; -COLUMN for largest first.")
+@click.option("--columns", metavar="COLUMN,…", default="", help="Show these columns.")
+@click.option(
+    "--sort", metavar="COLUMN,…", default="", help="Sort by these columns, smallest first; -COLUMN puts largest first."
+)
 @where_option
-@click.option("--group", metavar="COLUMN", help="A table for each value in a column, as device or graph.")
-@click.option("--ratio", metavar="[DEVICE/]VARIANT", help="Add each latency's ratio to that row's.")
-@click.option("--beside", is_flag=True, help="One row a variant, the devices side by side.")
-@click.option("--history", is_flag=True, help="Show what became of each row, from run to run and commit to commit.")
+@click.option("--group", metavar="COLUMN", help="Show a table for each value in this column, such as device or graph.")
+@click.option("--ratio", metavar="[DEVICE/]VARIANT", help="Add the ratio of each latency to that of this row.")
+@click.option("--beside", is_flag=True, help="Show one row per variant, with the devices side by side.")
+@click.option("--history", is_flag=True, help="Show every run of each row, also those in older git revisions.")
 @click.option(
     "--report",
     "reports",
     multiple=True,
     type=ReportFile("bencher", "benchmark-action", "series"),
-    help="Write also a report for a service: bencher=FILE. Repeatable. Formats: bencher, benchmark-action, "
-    "series (a folder, of --history).",
+    help="Also write a report for a service: bencher=FILE. Repeatable. Formats: bencher, benchmark-action, series (a "
+    "folder, with --history).",
 )
 @format_option(*FORMATS, "latex", "html")
 def command(
     *,
     devices: tuple[str, ...],
     results: Path,
-    columns: str | None,
-    sort: str | None,
-    where: Sequence[str],
+    columns: str,
+    sort: str,
+    conditions: "Sequence[Condition]",
     group: str | None,
     ratio: str | None,
     beside: bool,
@@ -56,65 +57,59 @@ def command(
 ) -> None:
     """Show the results.
 
-    The newest record of every cell, of every device or of those named.
+    Show the newest record of each case, on each DEVICE or on all devices.
     """
     if beside and (group or ratio):
-        raise click.UsageError("--beside puts devices side by side: leave out --group and --ratio")
+        raise click.UsageError("--beside shows all devices in one table: remove --group and --ratio")
+    if not history and any(name == "series" for name, _ in reports):
+        raise click.UsageError("--report series needs --history")
+    if history and (columns or sort or conditions or ratio or group or beside):
+        raise click.UsageError("--history has fixed rows, columns and order: remove the options that change them")
     from mnbench.results.by_device import RATIO_NOTE, group_by_column, ratio_columns, table_by_device
     from mnbench.results.latency_table import latency_table
-    from mnbench.results.selection import Condition, load_records, parse_column_name, sort_records
-    from mnbench.results.store import ResultsFile
+    from mnbench.results.selection import load_records, parse_column_name, sort_records
 
-    if not history and any(name == "series" for name, _ in reports):
-        raise click.UsageError("a series is of --history")
-    if history and (columns or sort or where or ratio or group or beside):
-        raise click.UsageError("--history has rows, columns and an order of its own")
     names = [parse_option(parse_column_name, name) for name in columns.split(",")] if columns else []
-    keys = sort.split(",") if sort else []
+    keys = [key.strip() for key in sort.split(",")] if sort else []
     for key in keys:
-        parse_option(parse_column_name, key.strip().removeprefix("-"))
+        parse_option(parse_column_name, key.removeprefix("-"))
     group = group and parse_option(parse_column_name, group)
-    conditions = [parse_option(Condition.parse, text) for text in where]
-
     records = load_records(results, devices, conditions)
-    _write(records, reports)
+    _write_reports(records, reports)
     if history:
-        known = devices or list(dict.fromkeys(record.device for record in records))
-        _history([ResultsFile(results, device) for device in known], reports, output)
+        _show_histories(results, devices or dict.fromkeys(record.device for record in records), reports, output)
         return
-    rows = sort_records(records, [key.strip() for key in keys])
-    extra = ratio_columns(load_records(results, devices), ratio) if ratio else []
-
-    def plain(rows: "list[Record]") -> "Table[Any]":
-        table = latency_table(rows, names)
-        return table.with_columns([*table.columns, *extra], [*table.notes, RATIO_NOTE]) if extra else table
-
+    rows = sort_records(records, keys)
     if beside:
-        tables = [table_by_device(rows, names)]
-    else:
-        parts = list(group_by_column(rows, group).values()) if group else [rows]
-        apart = output not in ("csv", "json")
-        tables = [plain(part) for part in (parts if apart else [list(chain.from_iterable(parts))])]
-    data = {"rows": tables[0].to_dicts()} if beside or ratio else {"records": tables[0].rows}
-    emit(tables, output, data)
+        table = table_by_device(rows, names)
+        emit(table, output, {"rows": table.to_dicts()})
+        return
+    groups = list(group_by_column(rows, group).values()) if group else [rows]
+    if output in ("csv", "json"):
+        groups = [list(chain.from_iterable(groups))]
+    tables = [latency_table(group_rows, names) for group_rows in groups]
+    if ratio:
+        ratios = ratio_columns(load_records(results, devices), ratio)
+        tables = [table.with_columns([*table.columns, *ratios], [*table.notes, RATIO_NOTE]) for table in tables]
+    emit(tables, output, {"rows": tables[0].to_dicts()} if ratio else {"records": tables[0].rows})
 
 
-def _write(records: Sequence["Record"], reports: Sequence[tuple[str, Path]]) -> None:
-    """What services take in of the newest records."""
+def _write_reports(records: "Sequence[Record]", reports: Sequence[tuple[str, Path]]) -> None:
     from mnbench import atomic_files
     from mnbench.comparison.exports import bencher, benchmark_action
 
-    writers = {"bencher": bencher.export_records, "benchmark-action": benchmark_action.export_records}
+    exports = {"bencher": bencher.export_records, "benchmark-action": benchmark_action.export_records}
     for name, path in reports:
-        if name in writers:
-            atomic_files.write_atomically(path, writers[name](records).encode(), durable=False)
+        if name in exports:
+            atomic_files.write_atomically(path, exports[name](records).encode(), durable=False)
 
 
-def _history(stores: Sequence["ResultsFile"], reports: Sequence[tuple[str, Path]], output: str) -> None:
+def _show_histories(results: Path, devices: Iterable[str], reports: Sequence[tuple[str, Path]], output: str) -> None:
     from mnbench.analysis.history import histories_to_dict, histories_to_series, history_table, load_histories
     from mnbench.comparison.exports import otava
+    from mnbench.results.store import ResultsFile
 
-    histories = [history for store in stores for history in load_histories(store)]
+    histories = [history for device in devices for history in load_histories(ResultsFile(results, device))]
     for name, path in reports:
         if name == "series":
             otava.write_series(path, histories_to_series(histories))

@@ -6,7 +6,7 @@ import click
 
 from mnbench.cli.options import device_option, format_option, seed_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import ImageSize, WorkspaceName
+from mnbench.cli.param_types import IMAGE_SIZE, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.families import parse_variant
 from mnbench.network.variant import ModelSource, OnnxFile
@@ -19,7 +19,7 @@ EXIT_DIFFERENT = 1
     epilog="\b\nExample:\n  mnbench verify v2-a0.5-r160-int8\n"
     "  mnbench verify model.onnx --against reference.onnx --input cat.jpg"
 )
-@click.argument("model", type=WorkspaceName("graphs", ".onnx"))
+@click.argument("model", type=WorkspaceName("graphs"))
 @click.option("--against", metavar="MODEL", help="Reference model. Default: the model's own graph in fp32.")
 @device_option("Device to run MODEL on.")
 @click.option(
@@ -30,7 +30,7 @@ EXIT_DIFFERENT = 1
     help="Input file: a .npy array or an image. Repeatable.",
 )
 @click.option("--seeded", type=click.IntRange(min=1), help="Number of random inputs. Default: 8, or 0 with --input.")
-@click.option("--res", type=ImageSize(), help="Input size for an .onnx file that leaves it open: 224 or 240x320.")
+@click.option("--res", type=IMAGE_SIZE, help="Input size of an .onnx file with an open size: 224 or 240x320.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True),
