@@ -52,9 +52,10 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
         "field": "type",
         "type": "nominal",
         "scale": {"domain": shown, "range": [theme.parts[color_index[kind]] for kind in shown]},
-        # A page scrolls many bars below what names their colours.
         "legend": {"title": "layer type"} | ({"orient": "top", "columns": 1} if theme is PAGE else {}),
     }
+    # A page scrolls many bars below their axis and what names their colours.
+    orient = "top" if theme is PAGE else "bottom"
     name_axis = {"title": None, "labelLimit": 0, "ticks": False, "domain": False, "labelOffset": -7}
     name_axis |= {"labelExpr": "split(datum.label, '\\n')"}
     x = {"field": "start", "type": "quantitative", "scale": {"domain": [0, 100]}}
@@ -62,7 +63,7 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
     bar = {
         "mark": {"type": "bar", "stroke": theme.background or "var(--background)", "strokeWidth": 1.5},
         "encoding": {
-            "x": x | {"axis": {"title": "share of the kernels' time (%)", "tickCount": 5}},
+            "x": x | {"axis": {"title": "share of the kernels' time (%)", "tickCount": 5, "orient": orient}},
             "x2": {"field": "end"},
             "y": y,
             "color": color,

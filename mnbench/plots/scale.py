@@ -58,7 +58,8 @@ class Axis:
             "field": self.field,
             "type": "quantitative",
             "scale": {"type": kind, "domain": domain, "nice": False, "zero": False},
-            "axis": {"values": list(self.scale.ticks), "format": ",~r", "title": self.title},
+            # Vega's `format` has as many digits as its own choice of ticks needs: it would show 62.5 as 63.
+            "axis": {"values": list(self.scale.ticks), "labelExpr": "format(datum.value, ',~r')", "title": self.title},
         }
 
     def fraction(self, point: Mapping[str, Any]) -> float:

@@ -35,9 +35,9 @@ MAX_LISTED_ISSUES = 400
 """Issues listed one by one; if there are more, each kind is listed once."""
 
 METHOD = (
-    "Each row was measured in fresh processes, visited in random order: a session is created, run once, warmed up, and"
-    " timed with its inputs and outputs bound beforehand. Latency is the median of the processes' medians. Costs are"
-    " counted, layer by layer, and not measured."
+    "Each row was measured in fresh processes, in random order: a session is created, run once, warmed up, and timed"
+    " with its inputs and outputs bound beforehand. Latency is the median of the processes' medians. Costs are counted,"
+    " layer by layer, and not measured."
 )
 
 

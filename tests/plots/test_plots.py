@@ -234,6 +234,16 @@ def test_a_value_stands_where_its_share_says(values):
     assert [pytest.approx(value) for value in values] == [scale.value(scale.fraction(value)) for value in values]
 
 
+def test_a_tick_is_labelled_with_its_own_value(invoke, workspace, make_record):
+    """Steps of 2.5 %: 62.5 is not rounded to 63."""
+    pytest.importorskip("vl_convert")
+    for alpha, side in ((1.0, 224), (0.5, 160)):
+        ResultsFile(workspace / "results", "cpu").append(make_record(alpha, side))
+    assert 0 == invoke("plot", "accuracy", "-o", "plot.svg").exit_code
+
+    assert {"60", "62.5"} <= set(texts((workspace / "plot.svg").read_text(encoding="utf-8")))
+
+
 # Names
 
 
