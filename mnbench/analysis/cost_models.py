@@ -271,24 +271,24 @@ def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:
     others = [model for model in others if model.error != best.error]
     ties = [COST_NAMES[model.cost] for model in others if model.no_worse_than_best]
     worse = [
-        f"{COST_NAMES[model.cost]} by {format_percent(model.error.value)}"
+        f"{COST_NAMES[model.cost]} (within {format_percent(model.error.value)})"
         for model in others
         if not model.no_worse_than_best
     ]
     name = COST_NAMES[best.cost]
     if best.error.value > POOR_ERROR:
-        said = f"On {where}, no cost predicts latency well. Of all, {name} comes closest: half"
+        said = f"On {where}, no cost predicts latency well; {name} comes closest. Half"
     else:
         predict = "predicts" if best.cost in ("memory_access_bytes", "bound_ns") else "predict"
-        said = f"On {where}, {name} {predict} latency best: half"
-    said += f" of the variants are off by {format_percent(best.error.value)} or less from a line through the others"
+        said = f"On {where}, {name} {predict} latency best. Half"
+    said += f" of the variants are within {format_percent(best.error.value)} of a line through the others"
     said += f" ({format_percent(best.error.low)} to {format_percent(best.error.high)})"
     if best.error_across:
-        said += f", and by {format_percent(best.error_across.value)} from a line through other families"
+        said += f", and within {format_percent(best.error_across.value)} of a line through other families"
     if ties:
-        said += f"; {_listed(ties)} may be as good: {variants} variants do not distinguish them"
+        said += f". As good, as far as {variants} variants can distinguish: {_listed(ties)}"
     if worse:
-        said += f"; {_listed(worse)}"
+        said += f". Worse: {_listed(worse)}"
     return f"{said}."
 
 

@@ -138,7 +138,7 @@ def run_benchmark(
 ) -> BenchmarkOutcome:
     """Measure every model on every device, append the records to the results folder and render its tables.
 
-    All devices share rounds, for each number of threads in turn. A device that cannot be used is skipped. An
+    For each number of threads in turn, all devices share rounds. A device that cannot be used is skipped. An
     interrupted run stays in the folder, and the same call continues it.
 
     Raises:
@@ -243,7 +243,7 @@ class _Benchmark:
         return DeviceRun(plan=plan, results_file=results_file, folder=folder)
 
     def _roofline_bounds(self, device: Device) -> dict[str, RooflineBound]:
-        """Measure the device's roofline; return each case's bound, or nothing if the device fails the probes."""
+        """Measure the device's roofline; return each case's bound, or no bounds if the device fails the probes."""
         precisions: list[Precision] = [case.precision for case in self.cases]
         try:
             roofline = measure_roofline(device, precisions, fresh=self.options.fresh, on_progress=self.on_progress)

@@ -37,7 +37,7 @@ class DriftRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftLog(CachedFigures, frozen=True, kw_only=True):
-    """All runs of one setting."""
+    """The repeated runs of one setting, from which the host's drift is estimated."""
 
     runs: list[DriftRun]
 

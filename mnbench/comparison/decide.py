@@ -32,7 +32,7 @@ ERROR_SPENDING = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
 
 
 class Effect(NamedTuple):
-    """The effect on a row in one process, from so many pairs."""
+    """The effect that one process measured for a row, and the number of its pairs."""
 
     log_ratio: float
     pairs: int

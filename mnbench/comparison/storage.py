@@ -32,7 +32,7 @@ class PairedTrialLog:
     processes: list[tuple[Stage, PairedTrial]] = field(default_factory=list[tuple[Stage, PairedTrial]])
 
     def add(self, stage: Stage, trial: PairedTrial) -> None:
-        """Add a trial. Its counts are stored in few bytes, nanoseconds in eight.
+        """Add a trial, and store it. Counts take the smallest integer type that holds them, nanoseconds take int64.
 
         Raises:
             FileError: no space, no permission.

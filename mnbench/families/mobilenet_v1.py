@@ -124,7 +124,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
                 yield str(number), row
 
     def check(self, path: Path) -> None:
-        """Hold the table against itself, filters and pools included."""
+        """Check that the rows fit together, with their filters and pools."""
         first, row = next(self.numbered_rows())
         if not isinstance(row, Conv):
             reject_row(path, first, "input", row.input, "a table begins with a convolution")

@@ -158,7 +158,7 @@ class ShuffleNet(Architecture, frozen=True, kw_only=True):
                 above = printed
 
     def add_row(self, builder: LayerBuilder, x: Tensor, row: Any) -> Tensor:
-        """Add a row that both ShuffleNets have, and draw alike."""
+        """Add a row of a type that both ShuffleNets share."""
         match row:
             case MaxPool():
                 return builder.max_pool(x, "max_pool", row.k, row.s)

@@ -1,4 +1,4 @@
-"""What a graph computes by definition, how far outputs are from it, and how far they may be."""
+"""Reference outputs, the differences of other outputs from them, and tolerances."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -26,7 +26,7 @@ def graph_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def random_inputs(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
-    """Standard normal numbers for every input; zeros for integers. An open size is 1."""
+    """Return standard normal numbers for each input, zeros for an integer input. An open size is 1."""
     random = np.random.default_rng(seed)
     feed: dict[str, NDArray[Any]] = {}
     for value in graph_inputs(proto):

@@ -30,7 +30,7 @@ SHARED_CONSTANTS = {
 
 
 def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant, *, seed: int) -> Weights:
-    """Return the weights with each layer's scale corrected by a power of two. `layers` set the number of images.
+    """Return the weights with each layer's scale corrected by a power of two. `layers` give the batch size.
 
     Raises:
         RuntimeUnavailable: onnxruntime is not installed.

@@ -17,8 +17,8 @@ class Cost:
     `params` are trainable: weights, biases, gamma and beta; `weights` leaves out biases, gamma and beta. `mult_adds`
     are multiply-adds counted once: convolutions and fully connected layers, without bias, batch normalization and
     activation (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: those that each layer
-    reads and writes, weights included (its Section 2, G1). Batch normalization, activations and biases are part of the
-    layer before and add nothing.
+    reads and writes, weights included (its Section 2, G1). Batch normalization, activations and biases belong to the
+    preceding layer and cost nothing.
     """
 
     params: int = 0
@@ -73,7 +73,7 @@ def cost_by_type(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) ->
 
 
 def peak_activation_bytes(layers: Sequence[Layer], element_bytes: int = FLOAT32_BYTES) -> int:
-    """Return the peak memory of all live activations, in this order of the layers.
+    """Return the peak memory of all live activations if the layers run in this order.
 
     A tensor is live from the layer that writes it to the last one that reads it; the network's outputs stay live. A
     fused layer or a view reuses the memory of an input that no later layer reads.

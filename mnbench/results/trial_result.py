@@ -1,4 +1,4 @@
-"""What one process of a case measured."""
+"""The measurements of one process of a case."""
 
 from dataclasses import dataclass, field
 from typing import Any

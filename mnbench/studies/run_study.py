@@ -148,7 +148,7 @@ class StudyRun:
         return {pairs[finding.variant]: finding for finding in findings}, latencies_ns
 
     def _measure_memory(self) -> dict[str, list[int]]:
-        """Return each row's peak memory in each process, less that of the same network with a small input."""
+        """Return each row's peak memory in each process, minus that of the same network with a small input."""
         claims = [claim for claim in self.study.claims if claim.quantity == "memory"]
         labels = dict.fromkeys(label for claim in claims for label in claim.row_labels)
         cases: dict[tuple[str, bool], BenchmarkCase] = {}

@@ -26,7 +26,7 @@ class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the paper's table in one column. `published` is in the study's unit.
 
     `latency_ns` is the median over the processes of all comparisons of this variant. `memory_bytes` is the peak memory
-    of its process, less that of the same network with a small input.
+    of its process, minus that of the same network with a small input.
     """
 
     label: str

@@ -30,7 +30,7 @@ class RuntimeFacts(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 @cache
 def runtime_facts(runtime: str) -> RuntimeFacts:
-    """Return the facts of a runtime; the defaults, if there is no such runtime."""
+    """Return the facts of a runtime, or the defaults if it is unknown."""
     return msgspec.convert(read_literals(runtime), RuntimeFacts)
 
 

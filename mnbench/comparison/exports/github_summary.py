@@ -1,6 +1,6 @@
 """Markdown for a job summary or a comment, with a plot made of text.
 
-GitHub renders GitHub Flavored Markdown there, up to 1 MiB a step
+In a job summary, GitHub renders GitHub Flavored Markdown, up to 1 MiB per step
 (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary), and filters
 HTML (https://github.github.com/gfm/#disallowed-raw-html-extension-). A picture would need a server, and Mermaid's
 xychart has no error bars (https://mermaid.js.org/syntax/xyChart.html); text in a code block looks the same on GitHub,

@@ -21,7 +21,7 @@ ALLOWED_ELEMENTS = {"inconclusive": "skipped"}
 
 
 def export(comparison: Comparison) -> str:
-    """Return a test case a row: a slower row fails, an inconclusive row is an error, or skipped if the table passed."""
+    """Return a test case for each row. An inconclusive row is an error, or skipped if the table passed."""
     kinds = ALLOWED_ELEMENTS if comparison.verdict == "pass" else FAILURE_ELEMENTS
     count = Counter(kinds.get(finding.verdict) for finding in comparison.findings)
     attributes = {"name": "mnbench", "tests": str(len(comparison.findings))}

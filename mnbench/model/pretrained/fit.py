@@ -91,8 +91,9 @@ def _recognized(checkpoint: Checkpoint, variant: Variant) -> CheckpointLayout:
         )
     for option, value in layout.options.items():
         if variant.options.get(option, value) != value:
+            wanted = variant.options[option]
             raise BuildError(
-                f"{checkpoint.path}: has {layout.name}'s names, whose {option} is not {variant.options[option]}",
+                f"{checkpoint.path}: {layout.name}'s tensor names are for {option} {value}, not {wanted}",
                 hint=f"leave --{option} out, or give --{option} {value}",
             )
     return layout
