@@ -216,7 +216,6 @@ def _sparkline(history: RowHistory) -> str:
 
 
 def histories_to_dict(histories: Sequence[RowHistory]) -> dict[str, Any]:
-    """Return the values for JSON."""
     return {
         "rows": [
             {

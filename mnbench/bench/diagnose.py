@@ -11,12 +11,7 @@ from mnbench.bench.benchmark import reject_emulated
 from mnbench.bench.drift import DriftLog, calibrate
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.self_comparison import (
-    SelfComparison,
-    compare_with_itself,
-    noise_sentence,
-    self_comparison_table,
-)
+from mnbench.bench.self_comparison import SelfComparison, compare_with_itself, noise_sentence, self_comparison_table
 from mnbench.errors import MnbenchError
 from mnbench.families import parse_variant
 from mnbench.hosts.facts_table import facts_table
@@ -54,7 +49,6 @@ class HostReport:
     noise_missing: str | None = None
 
     def tables(self) -> list[Table[Any]]:
-        """Return facts, noise sources with their fixes, and self-comparisons."""
         runtime = f"{self.device.runtime} {self.runtime_version or 'not installed'}"
         facts = {
             **self.facts,
@@ -81,7 +75,6 @@ class HostReport:
         return [*tables[:-1], replace(tables[-1], notes=[*tables[-1].notes, *notes])]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
         comparisons = self.self_comparisons
         return {
             "device": self.device.name,

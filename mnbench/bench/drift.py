@@ -120,7 +120,6 @@ def load_drift_log(device: Device) -> DriftLog:
 
 
 def _run(plan: Plan, run_trial: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
-    """Return the latency of each case."""
     trials: dict[str, list[TrialResult]] = {case.variant: [] for case in plan.cases}
     for process in range(plan.sampling.processes):
         for case in plan.cases_of_round(process):

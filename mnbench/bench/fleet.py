@@ -110,7 +110,6 @@ class Fleet:
         self._tasks[board] = self._client.submit(measure_case, self._fingerprint, job, **where)
 
     def cancel(self, board: Board) -> None:
-        """Cancel the case that the board measures."""
         self._tasks.pop(board).cancel(force=True)
 
     def wait_for_results(self, timeout_s: float) -> list[tuple[Board, CaseResult]]:
@@ -238,7 +237,6 @@ class _Schedule:
                 yield run, case, result
 
     def lost_devices(self) -> dict[str, MnbenchError]:
-        """Return why the devices of the waiting cases cannot be measured."""
         waiting = {run.device for run, _ in self.waiting}
         lost: dict[str, MnbenchError] = {}
         for run in self.runs:
@@ -253,7 +251,6 @@ class _Schedule:
 
 
 def _append(run: DeviceRun, case: BenchmarkCase, result: CaseResult, on_trial: OnTrial) -> None:
-    """Store the trials of a case and its record."""
     trials, error = result.trials, result.case_error
     run.folder.delete_trials(case.variant)
     for process, trial in enumerate(trials):

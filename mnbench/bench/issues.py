@@ -85,7 +85,7 @@ def _host_issues(trials: Sequence[TrialResult]) -> Iterator[Issue]:
 
 
 def _shortfall(sampling: SamplingConfig, processes: int, latency: Latency) -> str:
-    """Say which request the budget did not reach; empty if none."""
+    """Return which request the budget did not reach; empty if none."""
     if processes == 1:
         return "one process gives no interval"
     if processes < sampling.processes:

@@ -115,7 +115,6 @@ class Plan:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
     def cases_of_round(self, process: int) -> list[BenchmarkCase]:
-        """Return every case, in the order of this round."""
         return shuffle_round(self.cases, self.sampling.seed, process)
 
 

@@ -31,7 +31,6 @@ def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[st
 
 
 def setting_request(device: Device) -> dict[str, Any]:
-    """Return the device's settings of a session."""
     return {
         "runtime": device.runtime,
         "provider": device.provider,

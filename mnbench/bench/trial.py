@@ -14,6 +14,12 @@ from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
 from mnbench.units import NS_PER_S
 
+REPORTED = (
+    *("first_run_ns", "session_ns", "threads", "copies_ns", "peak_rss_bytes", "placement"),
+    *("runtime", "host", "conditions", "gpu"),
+)
+"""What a worker reports that is stored as it is."""
+
 
 def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
     """Measure a case in one new process.
@@ -39,27 +45,11 @@ def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
     if not plan.allow_fallback:
         require_placement(case, answer["placement"], device.provider)
     return TrialResult(
-        latencies_ns=np.array(answer["latencies_ns"], np.int64),
-        cpu_ns=np.array(answer["cpu_ns"], np.int64),
-        warmup_ns=np.array(answer["warmup_ns"], np.int64),
+        **{name: np.array(answer[name], np.int64) for name in ("latencies_ns", "cpu_ns", "warmup_ns")},
         duration_ns=duration_ns,
         conversion_ns=model.conversion_ns,
         difference=check_outputs(device, case, answer["outputs"]),
-        **{
-            name: answer[name]
-            for name in (
-                "first_run_ns",
-                "session_ns",
-                "threads",
-                "copies_ns",
-                "peak_rss_bytes",
-                "placement",
-                "runtime",
-                "host",
-                "conditions",
-                "gpu",
-            )
-        },
+        **{name: answer[name] for name in REPORTED},
     )
 
 

@@ -52,7 +52,6 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     placement: dict[str, int] | None
 
     def table(self) -> Table[OutputDifference]:
-        """Return one row per output."""
         columns = [
             Column[OutputDifference](name="output", value=lambda output: output.name, left=True),
             Column[OutputDifference](name="max_abs", title="largest\ndifference", format="{:.1e}".format),

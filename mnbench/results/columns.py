@@ -45,7 +45,6 @@ def _resolution(record: Record) -> str | None:
 
 
 def record_accuracy(record: Record) -> PublishedAccuracy | None:
-    """Return the published accuracy of the variant."""
     if record.alpha is None or record.resolution is None or not (record.simplified and record.fold_batch_norm):
         return None
     return published_accuracy(

@@ -41,7 +41,6 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def duration_ns(self) -> int | None:
-        """The time of its kernels together."""
         return sum(node.duration_ns for node in self.nodes) if self.nodes else None
 
     @property
@@ -50,7 +49,6 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The providers that ran its nodes."""
         return tuple(dict.fromkeys(node.provider for node in self.nodes))
 
 
@@ -90,7 +88,6 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kernels_ns(self) -> int:
-        """The time of all kernels."""
         return sum(part.duration_ns or 0 for part in self.parts)
 
     @property

@@ -59,11 +59,9 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
         return next((candidate for candidate in self.candidates if candidate.fit == "picked"), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values for JSON."""
         return msgspec.to_builtins(self) | {"picked": msgspec.to_builtins(self.picked)}
 
     def table(self) -> Table[PickCandidate]:
-        """Return a table with a row for each candidate, the best first."""
         several = len({(candidate.threads, candidate.runtime) for candidate in self.candidates}) > 1
         columns = [
             quantity("variant"),

@@ -156,7 +156,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def setting(self) -> Setting:
-        """Where and how the model ran."""
         host = HostIdentity.from_facts(self.host, self.gpu)
         return Setting(self.device, self.threads, self.runtime.name, self.runtime.version, host)
 

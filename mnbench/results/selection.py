@@ -77,7 +77,6 @@ class Condition:
         return f"{self.column}{self.operator}{value}"
 
     def matches(self, record: Record) -> bool:
-        """Return whether a record meets the condition."""
         value = COLUMNS[self.column].value(record)
         if isinstance(self.value, str):
             return fnmatchcase("" if value is None else str(value), self.value) == (self.operator == "=")

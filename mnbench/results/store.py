@@ -195,13 +195,11 @@ class RunFolder:
         return dict(sorted(results.items()))
 
     def delete_trials(self, variant: str) -> None:
-        """Delete the stored results of a variant."""
         for path in self.path.glob(f"{escape(variant)}.*.npz"):
             path.unlink()
 
     @property
     def trial_count(self) -> int:
-        """The number of stored trials."""
         return sum(1 for _ in self.path.glob("*.npz"))
 
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What a visit found, but for its outputs, of which only `difference` from the reference is kept.
+    """The result of a trial. Of its outputs, only the `difference` from the reference is stored.
 
-    `latencies_ns` and `cpu_ns` hold every timed run in order; `warmup_ns` those before; `placement` node names by
-    provider; `copies_ns` what it takes to bring inputs to a device with memory of its own and outputs back;
-    `duration_ns` the whole visit, from the process's start to its end; `conversion_ns` what bringing the model into the
-    runtime's own form took, once for all processes; `conditions` are the host's before and after.
+    `latencies_ns` and `cpu_ns` hold every timed run in order, `warmup_ns` the runs before. `placement` holds the names
+    of nodes by provider. `copies_ns` are the times to copy inputs to a device with its own memory, and outputs back.
+    `duration_ns` is that of the whole process; `conversion_ns` that of the model's conversion for the runtime, once
+    for all processes. `conditions` are those of the host before and after.
     """
 
     latencies_ns: NDArray[np.int64]
@@ -36,5 +36,4 @@ class TrialResult:
 
     @property
     def median_ns(self) -> float:
-        """Return the median latency of this process."""
         return float(np.median(self.latencies_ns))
