@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from mnbench import families
 from mnbench.errors import GraphFileError
@@ -15,9 +15,6 @@ INTEGER_SOURCES = ("quantized", "8-bit")
 
 OWN_IMPLEMENTATIONS = ("own implementation",)
 """Words of a source that trained a graph of its own design."""
-
-Stamp: TypeAlias = tuple[int, int, int]
-"""A version of a file: its inode, modification time and size."""
 
 
 class PublishedAccuracy(NamedTuple):
@@ -98,11 +95,12 @@ def _find(graph: str | None) -> _Table | None:
     if path is None:
         return None
     facts = path.stat()
-    return _read(path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
+    return _read(path, facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
 
 @lru_cache
-def _read(path: Path, stamp: Stamp) -> _Table | None:  # noqa: ARG001  the stamp tells versions of the file apart
+def _read(path: Path, *_version: int) -> _Table | None:
+    """Read a graph once for each version of its file."""
     try:
         architecture = families.read_architecture(path)
     except GraphFileError:

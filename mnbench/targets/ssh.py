@@ -6,6 +6,7 @@ import shlex
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ class SshConnection:
         self._sent: dict[str, str] = {}
         specification = execnet.XSpec(device.gateway)
         self._group = execnet.Group()
-        command, execmodel = start_command(specification, {}), self._group.execmodel
-        self._gateway = start_gateway(self._group, lambda: Process(command, execmodel), specification, device)
+        start = partial(Process, start_command(specification, {}), self._group.execmodel)
+        self._gateway = start_gateway(self._group, start, specification, device)
         self.process: Process = self._gateway._io  # noqa: SLF001
         try:
             self._channel = self._gateway.remote_exec(model_store)

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -136,9 +137,17 @@ def _last_line(failure: BaseException) -> str:
 
 @contextmanager
 def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
+    """Make a gateway like `Group.makegateway`, but kill its process if it does not answer."""
     group = execnet.Group()
     try:
-        yield _started(group, device, environment)
+        specification = execnet.XSpec(device.gateway)
+        start: Callable[[], Any] | None = None
+        if specification.ssh:
+            # Workers are children of the connection's process, which reports their exit codes and ends them.
+            start = partial(connection_to(device).start_process, specification, environment)
+        elif specification.popen:
+            start = partial(Process, start_command(specification, environment), group.execmodel)
+        yield start_gateway(group, start, specification, device) if start else group.makegateway(specification)
     except UnreachableError as failure:
         if lost := connection_loss(device):
             raise TrialError(lost, hint=LOST_HINT) from failure
@@ -149,19 +158,6 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
         raise cannot_start(device, _last_line(failure)) from failure
     finally:
         group.terminate(timeout=END_S)
-
-
-def _started(group: Any, device: Device, environment: Mapping[str, str]) -> Any:
-    """Make a gateway like `Group.makegateway`, but kill its process if it does not answer."""
-    specification = execnet.XSpec(device.gateway)
-    if specification.ssh:
-        # Workers are children of the connection's process, which reports their exit codes and ends them.
-        connection = connection_to(device)
-        return start_gateway(group, lambda: connection.start_process(specification, environment), specification, device)
-    if specification.popen:
-        command = start_command(specification, environment)
-        return start_gateway(group, lambda: Process(command, group.execmodel), specification, device)
-    return group.makegateway(specification)
 
 
 def _exit_error(gateway: Any, device: Device) -> TrialError:
