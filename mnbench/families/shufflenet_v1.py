@@ -34,10 +34,7 @@ Points: TypeAlias = Sequence[tuple[float, int]]
 
 
 def interpolate(points: Points, alpha: float) -> float:
-    """Return the channels at any α: straight lines between the points, proportional to α outside them.
-
-    Continuous, and monotone where the points are.
-    """
+    """Return the channels at any α: straight lines between the points, and proportional to α outside them."""
     for (alpha_low, low), (alpha_high, high) in pairwise(points):
         if alpha_low <= alpha <= alpha_high:
             return low + (high - low) * (alpha - alpha_low) / (alpha_high - alpha_low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import time
@@ -113,8 +114,8 @@ def _temperature(files: ProcFiles) -> float | None:
     for chip in files.list_names("sys/class/hwmon"):
         folder = f"sys/class/hwmon/{chip}"
         if CHIPS.fullmatch(files.read_text(f"{folder}/name")):
-            sensors = [name for name in files.list_names(folder) if name.startswith("temp") and name.endswith("_input")]
-            paths += [f"{folder}/{name}" for name in sensors[:MOST_CPUS]]
+            sensors = fnmatch.filter(files.list_names(folder), "temp*_input")[:MOST_CPUS]
+            paths += [f"{folder}/{name}" for name in sensors]
     result = not_none(files.read_integer(path) for path in paths)
     return max((value / 1000 for value in result if 0 < value < 150_000), default=None)
 

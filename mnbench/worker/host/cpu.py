@@ -34,11 +34,7 @@ CPUS = "sys/devices/system/cpu"
 
 
 def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
-    """Return the processor's name and the numbers that identify its model.
-
-    On Arm, the numbers are those of the identification register: architecture, part, and variant with revision as one
-    number.
-    """
+    """Return the processor's name and the numbers of its model; on Arm, those of the identification register."""
     lines = ([line.partition(":") for line in block.splitlines()] for block in cpuinfo.split("\n\n"))
     blocks = [{key.strip(): value.strip() for key, _, value in block} for block in lines]
     first = next((block for block in blocks if "processor" in block), dict[str, str]())
@@ -51,6 +47,7 @@ def identity(files: ProcFiles, cpuinfo: str) -> dict[str, Any]:
         "cpu_vendor": first.get("vendor_id") or (MAKERS.get(maker, hex(maker)) if maker is not None else None),
         "cpu_family": parse_integer(first.get("cpu family") or first.get("CPU architecture")),
         "cpu_model": parse_integer(first.get("model") or first.get("CPU part")),
+        # On Arm: variant and revision as one number.
         "cpu_stepping": revision[0] * 16 + revision[1] if len(revision) == 2 else parse_integer(first.get("stepping")),
         "cpu_flags": sorted({flag for flag in flags if KERNEL_FLAGS.fullmatch(flag)}),
         "core_kinds": {name: format_cpu_list(cpus) for name, cpus in kinds.items()} if len(kinds) > 1 else {},

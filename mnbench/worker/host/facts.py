@@ -73,10 +73,7 @@ def usable_cores(allowed: int, quota: float | None) -> int:
 
 
 def peak_rss_bytes() -> int | None:
-    """Return this process's peak memory.
-
-    On Linux, ru_maxrss includes the parent's peak, so the high-water mark is read from /proc instead.
-    """
+    """Return this process's peak memory: on Linux from /proc, because ru_maxrss includes the parent's peak."""
     peak = parse_kib_line(ProcFiles().read_text("proc/self/status"), "VmHWM")
     used = resource_usage("SELF")
     if peak is not None or used is None:

@@ -14,10 +14,7 @@ WARMUP_RUNS = 5
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
-    """Return the kernels of `model`, and of `probe`: a model that does almost nothing, which shows the profiler's cost.
-
-    Without a `probe` there are no kernels of it.
-    """
+    """Return the kernels of `model`, and of `probe`, if any: an almost empty model shows the profiler's cost."""
     bind(request["cores"])
     runtime, host = load_runtime(request), host_facts()
     if not hasattr(runtime.Session, "end_profile"):

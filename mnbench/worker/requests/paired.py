@@ -65,10 +65,7 @@ def run_rounds(
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.thread_time_ns,
 ) -> Columns:
-    """Run a block of pairs of each row, in random order, round by round; stop when the time is over.
-
-    The first round is always completed.
-    """
+    """Run a block of pairs of each row, in random order, round by round, until the time is over; at least one round."""
     columns: Columns = {name: [] for name in PAIR_COLUMNS}
     begin = last_message = clock()
     round_number = 0
