@@ -7,7 +7,6 @@ in memory differs from process to process, and with it the latency, so this is t
 .venv/bin/python -m benchmarks.overhead [--runs N]
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from statistics import median
 
 from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
 from benchmarks.plain import plain_loop
-from benchmarks.report import Comparison, Goal, report, versions
+from benchmarks.report import Comparison, Goal, parse_rounds, report, versions
 from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
 from mnbench.worker.timing import time_runs
@@ -53,9 +52,7 @@ CASES = (Case(alpha="1", resolution="224", tolerance=0.01), Case(alpha="0.25", r
 
 def main() -> None:
     """Build, time, print and log."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=30, help="rounds of each comparison")
-    runs = parser.parse_args().runs
+    runs = parse_rounds(__doc__, 30)
     with tempfile.TemporaryDirectory() as folder:
         comparisons = list(chain.from_iterable(compared(case, Path(folder), runs) for case in CASES))
     report("overhead", comparisons, notes=[versions("mnbench", "onnxruntime", "numpy", "execnet")])

@@ -1,5 +1,6 @@
 """What a benchmark prints, and the log that it leaves in `benchmarks/logs/`."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,13 @@ def report(name: str, comparisons: Sequence[Comparison], *, notes: Sequence[str]
     ]
     log.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     print(f"\nwritten to {log.relative_to(ROOT)}")
+
+
+def parse_rounds(description: str | None, default: int) -> int:
+    """The number of rounds from the command line: `--runs N`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=default, help="rounds, each with one turn of every arm")
+    return parser.parse_args().runs
 
 
 def versions(*packages: str, python: str | Path = sys.executable) -> str:

@@ -3,7 +3,6 @@
 .venv/bin/python -m benchmarks.showing [--runs N]
 """
 
-import argparse
 import random
 import tempfile
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from statistics import median
 import msgspec
 
 from benchmarks.interleaved import MNBENCH, ROOT, interleaved, process
-from benchmarks.report import LOGS, versions
+from benchmarks.report import LOGS, parse_rounds, versions
 from mnbench.results.record import Issue
 from mnbench.results.store import ResultsFile
 
@@ -70,9 +69,7 @@ def fill(folder: Path) -> None:
 
 def main() -> None:
     """Time, print and log."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="rounds, each with one process of every arm")
-    runs = parser.parse_args().runs
+    runs = parse_rounds(__doc__, 5)
     with tempfile.TemporaryDirectory() as built:
         fill(Path(built) / "results")
         kinds = ("mult-adds", "accuracy", "roofline")

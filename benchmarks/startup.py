@@ -3,11 +3,10 @@
 .venv/bin/python -m benchmarks.startup [--runs N]
 """
 
-import argparse
 import sys
 
 from benchmarks.interleaved import MNBENCH, interleaved, process
-from benchmarks.report import Comparison, Goal, report, versions
+from benchmarks.report import Comparison, Goal, parse_rounds, report, versions
 from mnbench.cli import COMMANDS
 
 HELLO = f"from benchmarks.hello import program; program{tuple(COMMANDS)}()"
@@ -16,9 +15,7 @@ HELLO = f"from benchmarks.hello import program; program{tuple(COMMANDS)}()"
 
 def main() -> None:
     """Time, print and log."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=40, help="rounds, each with one process of every arm")
-    runs = parser.parse_args().runs
+    runs = parse_rounds(__doc__, 40)
     arms = {
         "hello.py --help": process(sys.executable, "-c", HELLO, "--help"),
         "mnbench --help": process(MNBENCH, "--help"),

@@ -8,7 +8,6 @@
 PyTorch is installed into `.venv-torch` the first time.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.environment import environment
 from benchmarks.interleaved import MNBENCH, interleaved, output, process
-from benchmarks.report import Comparison, Goal, report, versions
+from benchmarks.report import Comparison, Goal, parse_rounds, report, versions
 
 HERE = Path(__file__).parent
 OURS, DYNAMO, TORCHSCRIPT = "mnbench build v1", "PyTorch, dynamo (its default)", "PyTorch, torchscript (its older one)"
@@ -33,9 +32,7 @@ def python() -> Path:
 
 def main() -> None:
     """Install, time, count, print and log."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=12, help="rounds, each with one process of every arm")
-    runs = parser.parse_args().runs
+    runs = parse_rounds(__doc__, 12)
     with tempfile.TemporaryDirectory() as folder:
         files = {arm: Path(folder, f"{index}.onnx") for index, arm in enumerate((OURS, DYNAMO, TORCHSCRIPT))}
         export = (python(), HERE / "torch_export.py")

@@ -8,7 +8,6 @@ up to a percent: so each round makes both anew, in random order, and lets them t
 PyTorch and torchvision are installed into `.venv-torchvision` the first time (5 GB).
 """
 
-import argparse
 import json
 import random
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.environment import environment
 from benchmarks.interleaved import MNBENCH, Arm, Rounds, interleaved, output
-from benchmarks.report import Comparison, Goal, report, versions
+from benchmarks.report import Comparison, Goal, parse_rounds, report, versions
 from benchmarks.sessions import session_of
 from mnbench.units import NS_PER_S
 from mnbench.worker.timing import time_runs
@@ -45,9 +44,7 @@ def python() -> Path:
 
 def main() -> None:
     """Install, export, time, print and log."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20, help="rounds, each with fresh sessions")
-    rounds = parser.parse_args().runs
+    rounds = parse_rounds(__doc__, 20)
     with tempfile.TemporaryDirectory() as folder:
         comparisons = [compared(name, Path(folder), rounds) for name in NETWORKS]
     notes = [f"mnbench: {versions('mnbench', 'onnxruntime')}"]

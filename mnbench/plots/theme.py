@@ -4,7 +4,6 @@ The colours are those of Okabe and Ito, "Color Universal Design" (2008), which r
 tell apart; what colour says, a shape or a text says too.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +40,9 @@ class Theme:
 
     def part_text_color(self, at: int) -> str:
         """Return the colour of text on a part: white on the dark one."""
-        return (
-            f"var(--on-part-{at % len(self.parts)})"
-            if self is PAGE
-            else "#FFFFFF"
-            if self.parts[at] == BLUE
-            else "#000000"
-        )
+        if self is PAGE:
+            return f"var(--on-part-{at % len(self.parts)})"
+        return "#FFFFFF" if self.parts[at] == BLUE else "#000000"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -97,14 +92,6 @@ DARK = Theme(
 )
 
 
-def _names(theme: Theme) -> Mapping[str, str]:
-    """Return each colour of a theme by its variable's name in a page's style sheet."""
-    entries = {"background": theme.background or "none", "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
-    entries |= {f"series-{at}": color for at, color in enumerate(theme.series)}
-    entries |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
-    return entries | {f"on-part-{at}": theme.part_text_color(at) for at in range(len(theme.parts))}
-
-
 PAGE = Theme(
     background=None,
     ink="var(--ink)",
@@ -119,7 +106,11 @@ PAGE = Theme(
 def style_sheet() -> str:
     """Return the values of these variables: light, and dark if the reader prefers it."""
 
-    def values(theme: Theme) -> str:
-        return "".join(f"--{name}:{color};" for name, color in _names(theme).items())
+    def variables(theme: Theme) -> str:
+        colors = {"background": theme.background, "ink": theme.ink, "muted": theme.muted, "grid": theme.grid}
+        colors |= {f"series-{at}": color for at, color in enumerate(theme.series)}
+        colors |= {f"part-{at}": color for at, color in enumerate(theme.parts)}
+        colors |= {f"on-part-{at}": theme.part_text_color(at) for at in range(len(theme.parts))}
+        return "".join(f"--{name}:{color};" for name, color in colors.items())
 
-    return f":root{{{values(LIGHT)}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{values(DARK)}}}}}\n"
+    return f":root{{{variables(LIGHT)}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}\n"

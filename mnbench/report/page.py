@@ -50,45 +50,46 @@ def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
     measured = [record for record in records if record.latency_ns]
     if not measured:
         raise ResultsError(f"{results}: no row was measured", hint="see why: mnbench table")
-    folder = files("mnbench.report")
+
+    def read(name: str) -> str:
+        return files("mnbench.report").joinpath(name).read_text(encoding="utf-8")
+
     names, differing = _columns(records), _differing(measured)
     library = load_vl_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     devices = list(dict.fromkeys(record.device for record in measured))
     lead = f"{len(measured)} variants measured on {', '.join(devices)}, {when}."
-    figures = "".join(_device(results, records, device) for device in devices)
     sections = {f"device-{device}": f"Plots: {device}" for device in devices}
     sections |= {"results": "Results", "issues": "Issues", "measured": "How it was measured"}
     sections |= {"hosts": "Hosts", "again": "Measure it again"}
-    return Template(folder.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+    notes = [note for note in explain(measured, names) if note[0] not in "≈!·"]
+    return Template(read("page.html")).substitute(
         version=escape(__version__),
         title=escape(title),
         lead=escape(lead),
         links="".join(f'<a href="#{escape(key)}">{escape(name)}</a>' for key, name in sections.items()),
-        style=style_sheet()
-        + folder.joinpath("page.css").read_text(encoding="utf-8")
-        + _right("#table", _variant_first(names))
-        + _right("#runs", differing),
-        plots=figures,
+        style=style_sheet() + read("page.css") + _right("#table", names) + _right("#runs", differing),
+        plots="".join(_device(results, records, device) for device in devices),
         table=_table(records, names),
-        notes="".join(
-            f'<p class="note">{escape(note)}</p>' for note in explain(measured, names) if note[0] not in "≈!·"
-        ),
+        notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         issues=_issues(records),
         measured=_measured(measured, differing),
         hosts="".join(_hosts(measured)),
         commands=escape("\n".join(rerun_commands(records))),
         library=library.replace("</script", "<\\/script"),
-        script=folder.joinpath("page.js").read_text(encoding="utf-8"),
+        script=read("page.js"),
     )
 
 
 def _columns(records: Sequence[Record]) -> list[str]:
-    """Return the terminal table's columns, with accuracy and issues, and the device if there are several."""
-    shown = [column.name for column in latency_table(records).columns]
-    several = len({record.device for record in records}) > 1
-    return list(dict.fromkeys([*(["device"] if several else []), *shown, "top1", "issues"]))
+    """Return the terminal table's columns, with accuracy and issues, and the device if there are several.
+
+    Graph and variant come first: they stay visible while a narrow screen scrolls.
+    """
+    devices = ["device"] if len({record.device for record in records}) > 1 else []
+    names = [*devices, *(column.name for column in latency_table(records).columns), "top1", "issues"]
+    return sorted(dict.fromkeys(names), key=lambda name: name not in ("graph", "variant"))
 
 
 def _table(records: Sequence[Record], names: Sequence[str]) -> str:
@@ -98,13 +99,8 @@ def _table(records: Sequence[Record], names: Sequence[str]) -> str:
     def head(column: Column[Any]) -> str:
         return f'<button type="button">{escape(column.header)}</button>'
 
-    columns = [COLUMNS[name] for name in _variant_first(names)]
+    columns = [COLUMNS[name] for name in names]
     return html.render(Table(columns=columns, rows=records), row_attributes=row, header_content=head, cell=_cell)
-
-
-def _variant_first(names: Sequence[str]) -> list[str]:
-    """Put graph and variant first: they stay visible while a narrow screen scrolls."""
-    return sorted(names, key=lambda name: name not in ("graph", "variant"))
 
 
 def _cell(column: Column[Any], row: Any) -> str:
@@ -120,11 +116,10 @@ def _right(place: str, names: Sequence[str]) -> str:
 
 def _device(results: Path, records: Sequence[Record], device: str) -> str:
     mine = [record for record in records if record.device == device]
-    shown = "".join(_figures(results, mine, device))
-    setting = latency_table(mine).title
     return (
-        f'<section id="device-{escape(device)}">\n<h2>{escape(device)}</h2>\n<p class="setting">{escape(setting)}</p>\n'
-        f'<div class="plots">\n{shown}</div>\n</section>\n'
+        f'<section id="device-{escape(device)}">\n<h2>{escape(device)}</h2>\n'
+        f'<p class="setting">{escape(latency_table(mine).title)}</p>\n'
+        f'<div class="plots">\n{"".join(_figures(results, mine, device))}</div>\n</section>\n'
     )
 
 
@@ -147,26 +142,27 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
 
 
 def _issues(records: Sequence[Record]) -> str:
-    result = [(record, issue) for record in records for issue in record.issues]
-    failed = [f"<p>{escape(record.variant)} failed: {escape(record.error)}</p>" for record in records if record.error]
-    if not result:
-        return "".join(failed) or "<p>None.</p>"
-    count = Counter((record.device, issue.name) for record, issue in result)
-    kinds = {(record.device, issue.name): (record, issue) for record, issue in reversed(result)}
+    rows = [(record, issue) for record in records for issue in record.issues]
+    failed = "".join(
+        f"<p>{escape(record.variant)} failed: {escape(record.error)}</p>" for record in records if record.error
+    )
+    if not rows:
+        return failed or "<p>None.</p>"
+    summary = f"{len(rows):,} issues"
     columns = [
         quantity("device", lambda item: item[0].device),
         Column[tuple[Record, Issue]](name="issue", value=lambda item: item[1].name, left=True),
         quantity("variant", lambda item: item[0].variant),
         Column[tuple[Record, Issue]](name="what to do", value=lambda item: item[1].advice, left=True),
     ]
-    rows = result
-    if len(result) > MAX_LISTED_ISSUES:
-        rows = list(kinds.values())
+    if len(rows) > MAX_LISTED_ISSUES:
+        count = Counter((record.device, issue.name) for record, issue in rows)
+        rows = list({(record.device, issue.name): (record, issue) for record, issue in reversed(rows)}.values())
         columns.insert(
             2, Column(name="rows", value=lambda item: count[item[0].device, item[1].name], format="{:,}".format)
         )
         columns[3] = replace(columns[3], name="such as")
-    return "".join(failed) + _folded(f"{len(result):,} issues", html.render(Table(columns=columns, rows=rows)))
+    return failed + _folded(summary, html.render(Table(columns=columns, rows=rows)))
 
 
 def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
