@@ -44,7 +44,7 @@ def built_in(folder: Folder) -> Path:
 
 
 def check_name(name: str, path: Path, error: type[TomlError]) -> None:
-    """Refuse a table whose name is not that of its file: results go by names, and two of one name would mix theirs."""
+    """Refuse a table whose name differs from its file's: results of two tables with one name would mix."""
     if name != path.stem:
         raise error(
             path,

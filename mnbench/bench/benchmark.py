@@ -65,7 +65,7 @@ class BenchmarkOutcome:
 
 
 def select_devices(names: Sequence[str], packages: Sequence[str] = ()) -> list[Device]:
-    """Read the devices of these names, with environments of the packages that they use.
+    """Read the named devices. Those that use one of the `packages` get an environment with it.
 
     Raises:
         DeviceFileError: a device is unknown, or its file is wrong.

@@ -100,8 +100,8 @@ class Stage(ChannelsByGroups, frozen=True, kw_only=True, tag_field="type", tag="
 class Unit(TomlStruct, frozen=True, kw_only=True):
     """A variant of the unit that is in use.
 
-    `transposed`: the shuffle reads its channels as rows of one channel a group (Megvii's code), and not as the groups
-    one behind the other (the paper). Where g does not divide a group's channels, that is another network.
+    `transposed`: the shuffle reads channels as (n, g), as in Megvii's code, instead of (g, n), as in the paper.
+    Where g does not divide a group's channels, that is another network.
     """
 
     transposed: bool

@@ -17,7 +17,7 @@ PADDING = 0.06
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Where an axis begins and ends, and where its ticks stand."""
+    """An axis: its ends, and the positions of its ticks."""
 
     log: bool
     domain: tuple[float, float]

@@ -64,7 +64,7 @@ def open_warm_sessions(
 ) -> tuple[list[WarmSession], dict[str, Any]]:
     """Open and warm up all sessions, and read the host's facts.
 
-    The order is random: where a session lies in memory must not depend on its side. All requests are of one device.
+    The order is random: where a session lies in memory must not depend on its side. All requests are for one device.
     """
     bind(requests[0]["cores"])
     host = host_facts()

@@ -1,4 +1,4 @@
-"""Files of weights: what they hold is known before any of it is read, and nothing in them is ever run."""
+"""Read weight files: names and shapes come first, tensors on demand, and no code in a file is run."""
 
 import hashlib
 import json

@@ -138,7 +138,7 @@ def _alphas(checkpoint: Checkpoint, variant: Variant, layout: CheckpointLayout) 
 def _candidates(
     variant: Variant, layout: CheckpointLayout, alphas: Iterable[float]
 ) -> Iterator[tuple[Variant, list[ExpectedTensor]]]:
-    """Return the variant at each α and with each value of the options that shapes determine and nobody set."""
+    """Return the variant at each α and with each value of the options left open that shapes determine."""
     table = variant.architecture
     unset = [name for name, option in table.options.items() if option.inferred and name not in variant.options]
     values = [dict.fromkeys((variant.option(name), *table.option_values(name))) for name in unset]

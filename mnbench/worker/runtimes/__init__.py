@@ -75,7 +75,7 @@ def find_distribution(runtime: str) -> metadata.Distribution | None:
 
 
 def library_sha256(runtime: str, library: str) -> str | None:
-    """Return the hash of the library whose name starts like this, from the RECORD of its wheel."""
+    """Return the hash of the file whose name begins with `library`, from the RECORD of the wheel."""
     distribution = find_distribution(runtime)
     for file in (distribution.files if distribution else None) or []:
         if file.hash and file.name.startswith(library):
