@@ -26,7 +26,6 @@ class _Box(NamedTuple):
     top: float
 
     def overlaps(self, other: "_Box") -> bool:
-        """Whether the two share any of their area."""
         return (
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )

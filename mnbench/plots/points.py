@@ -30,7 +30,7 @@ MAX_DETAILED_POINTS = 400
 
 
 def make_points(records: Sequence[Record]) -> list[Point]:
-    """Return one point per measured record, in the units of the axes, with the texts of tables."""
+    """Return a point per measured record, in the axes' units; the first of a graph is labelled with its name."""
     measured = [record for record in records if record.latency_ns]
     count = Counter(map(_graph, measured))
     first = {_graph(record): record.id for record in reversed(measured)}
@@ -38,7 +38,6 @@ def make_points(records: Sequence[Record]) -> list[Point]:
 
 
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
-    """Return a record's point; the first point of a graph is labelled with the graph's name."""
     latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
     low, high = latency.interval

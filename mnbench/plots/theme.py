@@ -33,7 +33,6 @@ class Theme:
     parts: tuple[str, ...]
 
     def family_color(self, name: str) -> str:
-        """Return the colour of a family."""
         *colors, other = self.series
         families = [*FAMILIES[:-1], *sorted(set(family_classes()).difference(FAMILIES), reverse=True)]
         return colors[families.index(name) % len(colors)] if name in families else other

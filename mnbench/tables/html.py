@@ -8,12 +8,10 @@ from mnbench.tables.table import Column, Table
 
 
 def header_content(column: Column[Any]) -> str:
-    """Return what a column's header cell holds."""
     return escape(column.header.replace("\n", " "))
 
 
 def cell(column: Column[Any], row: Any) -> str:
-    """Return a whole cell."""
     return f"<td{_alignment(column)}>{escape(column.text(row))}</td>"
 
 

@@ -9,7 +9,6 @@ from mnbench.tables.table import Table
 
 
 def render(table: Table[Any]) -> str:
-    """Return the table's rows as JSON."""
     return dump({"rows": table.to_dicts()})
 
 

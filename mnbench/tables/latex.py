@@ -30,7 +30,6 @@ ESCAPES = {
 
 
 def render(table: Table[Any]) -> str:
-    """Return the table as LaTeX."""
     headers = [column.header.split("\n") for column in table.columns]
     depth = max(map(len, headers))
     header_lines = [[(["", "", *header])[-depth:][line] for header in headers] for line in range(depth)]

@@ -36,9 +36,7 @@ def render(table: Table[Any], *, styled: bool = True, console: Console | None = 
             console.print()
         console.print(_grid(columns, widths, table.rows[:MAX_RICH_ROWS]))
     lines = [_line(row, columns, widths) for row in table.rows[MAX_RICH_ROWS:]]
-    notes = [*table.notes]
-    if dropped:
-        notes.append(f"no room for {', '.join(column.name for column in dropped)}")
+    notes = [*table.notes, *([f"no room for {', '.join(column.name for column in dropped)}"] if dropped else [])]
     with console.capture() as bottom:
         if notes:
             console.print()
