@@ -81,7 +81,12 @@ def layer(scope, mult_adds):
     """A fully connected layer of that many Mult-Adds."""
     inputs, outputs = Tensor(f"{scope}.in", (1, mult_adds)), Tensor(f"{scope}.out", (1, 1))
     return Layer(
-        scope=scope, kind="fully_connected", inputs=(inputs,), outputs=(outputs,), weights=((1, mult_adds), (1,))
+        scope=scope,
+        kind="fully_connected",
+        inputs=(inputs,),
+        outputs=(outputs,),
+        weights=((1, mult_adds), (1,)),
+        mult_adds=mult_adds,
     )
 
 

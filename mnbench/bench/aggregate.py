@@ -11,7 +11,6 @@ import numpy as np
 import mnbench
 from mnbench.bench.issues import TIMELESS, find_issues
 from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.network.cost import layer_cost
 from mnbench.results.record import Latency, Placement, Record, Runtime, SessionOptions
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import effective_runs, median_interval, median_of_medians
@@ -134,7 +133,8 @@ def _placement(nodes: dict[str, list[str]] | None, provider: str, case: Benchmar
     if len(on_provider) == len(names):
         # A runtime that converts a model also renames its nodes.
         return Placement(nodes=1.0, mult_adds=1.0)
-    mult_adds = {layer.scope: layer_cost(layer).mult_adds for layer in case.layers}
+    # The share is of what is known: a layer that no rule counts has no part in it.
+    mult_adds = {layer.scope: layer.mult_adds or 0 for layer in case.layers}
     total = sum(mult_adds.get(name, 0) for name in names)
     return Placement(
         nodes=len(on_provider) / len(names),

@@ -59,7 +59,10 @@ class Roofline:
         moved, peak = compulsory_bytes(case), self.peaks.get(case.precision)
         size = max((size for size in self.bandwidths if size <= moved), default=0)
         bandwidth = max((rate for read, rate in self.bandwidths.items() if read >= size and rate), default=None)
-        bound_s = max(case.cost.mult_adds / peak, moved / bandwidth) if peak and bandwidth else None
+        mult_adds = case.cost.mult_adds
+        bound_s = None
+        if peak and bandwidth and mult_adds is not None:
+            bound_s = max(mult_adds / peak, moved / bandwidth)
         return RooflineBound(
             peak_mult_adds_per_s=peak,
             bandwidth_bytes_per_s=bandwidth,
@@ -124,7 +127,7 @@ def _compute_rate(device: Device, probe: Callable[[int], Model], precision: Prec
     batch, best = 1, None
     while batch <= LARGEST_BATCH:
         model = probe(batch)
-        work = model.cost.mult_adds
+        work = model.cost.mult_adds or 0
         try:
             rate = _probe_rate(device, convert_precision(model, precision), work)
         except BuildError:

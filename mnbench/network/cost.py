@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from mnbench.network.layer import FUSED_KINDS, VIEW_KINDS, Layer
@@ -16,14 +16,15 @@ class Cost:
 
     `params` are trainable: weights, biases, gamma and beta; `weights` leaves out biases, gamma and beta. `mult_adds`
     are multiply-adds counted once: convolutions and fully connected layers, without bias, batch normalization and
-    activation (MobileNet paper, Section 3.1). `memory_access` is ShuffleNet V2's MAC in elements: those that each layer
-    reads and writes, weights included (its Section 2, G1). Batch normalization, activations and biases belong to the
-    preceding layer and cost nothing.
+    activation (MobileNet paper, Section 3.1); None if no rule counts the layers of the types `unknown`. `memory_access`
+    is ShuffleNet V2's MAC in elements: those that each layer reads and writes, weights included (its Section 2, G1).
+    Batch normalization, activations and biases belong to the preceding layer and cost nothing.
     """
 
     params: int = 0
     weights: int = 0
-    mult_adds: int = 0
+    mult_adds: int | None = 0
+    unknown: frozenset[str] = frozenset()
     memory_access: int = 0
     element_bytes: int = FLOAT32_BYTES
 
@@ -35,7 +36,8 @@ class Cost:
         return Cost(
             params=self.params + other.params,
             weights=self.weights + other.weights,
-            mult_adds=self.mult_adds + other.mult_adds,
+            mult_adds=None if self.mult_adds is None or other.mult_adds is None else self.mult_adds + other.mult_adds,
+            unknown=self.unknown | other.unknown,
             memory_access=self.memory_access + other.memory_access,
             element_bytes=self.element_bytes,
         )
@@ -43,21 +45,19 @@ class Cost:
 
 def layer_cost(layer: Layer, element_bytes: int = FLOAT32_BYTES) -> Cost:
     """Return the cost of one layer, with this many bytes per element."""
-    params = sum(map(prod, layer.weights))
-    if layer.kind in FUSED_KINDS or layer.kind in VIEW_KINDS:
-        return Cost(params=params, element_bytes=element_bytes)
-    moved = sum(tensor.elements for tensor in (*layer.inputs, *layer.outputs))
-    if layer.kind not in ("conv", "fully_connected"):
-        return Cost(params=params, memory_access=moved, element_bytes=element_bytes)
-    # A product of two activations has no weight, and sums over the last side of the first.
-    weight = layer.weights[0] if layer.weights else (0, layer.inputs[0].shape[-1])
-    return Cost(
-        params=params,
-        weights=prod(weight),
-        mult_adds=layer.output.elements * prod(weight[1:]),
-        memory_access=moved + prod(weight),
+    cost = Cost(
+        params=sum(map(prod, layer.weights)) - layer.shared_params,
+        mult_adds=layer.mult_adds,
+        unknown=frozenset([layer.type] if layer.mult_adds is None else []),
         element_bytes=element_bytes,
     )
+    if layer.kind in FUSED_KINDS or layer.kind in VIEW_KINDS:
+        return cost
+    # Biases have one side. A layer that multiplies nothing, such as a table's look-up, reads few of its weights.
+    matrices = [weight for weight in layer.weights if len(weight) > 1 and layer.mult_adds != 0]
+    weights = sum(map(prod, matrices))
+    moved = sum(tensor.elements for tensor in (*layer.inputs, *layer.outputs))
+    return replace(cost, weights=weights, memory_access=moved + weights)
 
 
 def total_cost(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) -> Cost:
@@ -69,7 +69,7 @@ def cost_by_type(layers: Iterable[Layer], element_bytes: int = FLOAT32_BYTES) ->
     types: dict[str, Cost] = {}
     for layer in layers:
         types[layer.type] = types.get(layer.type, Cost(element_bytes=element_bytes)) + layer_cost(layer)
-    return dict(sorted(types.items(), key=lambda item: (-item[1].mult_adds, -item[1].params)))
+    return dict(sorted(types.items(), key=lambda item: (-(item[1].mult_adds or 0), -item[1].params)))
 
 
 def peak_activation_bytes(layers: Sequence[Layer], element_bytes: int = FLOAT32_BYTES) -> int:

@@ -41,8 +41,8 @@ class Costs:
         return self.total.params
 
     @property
-    def mult_adds(self) -> int:
-        """The number of multiply-adds of one inference."""
+    def mult_adds(self) -> int | None:
+        """The number of multiply-adds of one inference; None if a file has operators that no rule counts."""
         return self.total.mult_adds
 
     @property
@@ -128,8 +128,16 @@ def cost_table(counted: Sequence[Costs]) -> Table[Costs]:
         quantity("peak_activation_bytes", drop_priority=1),
     ]
     extended = [costs.name for costs in counted if costs.extended]
-    notes = [f"not published: the widths of {', '.join(extended)} lie between or beyond the paper's columns"]
-    return Table(columns=columns, rows=counted, notes=notes if extended else ())
+    notes = [note for costs in counted for note in _unknown_notes(costs)]
+    if extended:
+        widths = ", ".join(extended)
+        notes.insert(0, f"not published: the widths of {widths} lie between or beyond the paper's columns")
+    return Table(columns=columns, rows=counted, notes=notes)
+
+
+def _unknown_notes(costs: Costs) -> list[str]:
+    types = ", ".join(sorted(costs.total.unknown))
+    return [f"{costs.name}: no rule counts the Mult-Adds of {types}"] if types else []
 
 
 def _layer_table(counted: Costs) -> Table[CostRow]:
@@ -144,14 +152,16 @@ def _layer_table(counted: Costs) -> Table[CostRow]:
         )
         for layer in counted.layers
     ]
-    return _line_table(f"{counted.name}, layer by layer", "scope", lines, counted.total, shapes=True)
+    title = f"{counted.name}, layer by layer"
+    return _line_table(title, "scope", lines, counted.total, shapes=True, notes=_unknown_notes(counted))
 
 
 def _type_table(counted: Costs) -> Table[CostRow]:
     """Return one row for each layer type, as in Table 2 of the MobileNet paper."""
     types = cost_by_type(counted.layers, counted.element_bytes)
     lines = [CostRow(label=kind, cost=cost) for kind, cost in types.items()]
-    return _line_table(f"{counted.name}, by layer type", "type", lines, counted.total, shapes=False)
+    title = f"{counted.name}, by layer type"
+    return _line_table(title, "type", lines, counted.total, shapes=False, notes=_unknown_notes(counted))
 
 
 def row_table(network: Network) -> Table[CostRow]:
@@ -235,12 +245,16 @@ def _line_table(
             Column[CostRow](name="output", value=lambda line: _times(line.output_shape)),
         ]
     columns += _cost_columns(lambda line: line.cost)
-    columns.append(
-        fraction_column("mult_adds", "Mult-Adds", lambda line: fraction(line.cost.mult_adds, total.mult_adds))
-    )
+    columns.append(fraction_column("mult_adds", "Mult-Adds", lambda line: _mult_adds_share(line.cost, total)))
     if not shapes:
         columns.append(fraction_column("params", "params", lambda line: fraction(line.cost.params, total.params)))
     return Table(columns=columns, rows=lines, title=title, notes=notes)
+
+
+def _mult_adds_share(part: Cost, whole: Cost) -> float | None:
+    if part.mult_adds is None or whole.mult_adds is None:
+        return None
+    return fraction(part.mult_adds, whole.mult_adds)
 
 
 def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
@@ -252,7 +266,7 @@ def _cost_columns(of: Callable[[Any], Cost]) -> list[Column[Any]]:
     ]
 
 
-def cost_to_dict(cost: Cost) -> dict[str, int]:
+def cost_to_dict(cost: Cost) -> dict[str, int | None]:
     return {name: getattr(cost, name) for name in ("params", "mult_adds", "memory_access", "memory_access_bytes")}
 
 

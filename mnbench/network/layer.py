@@ -28,7 +28,8 @@ class Layer:
     """One node: its scope is the node's name in the ONNX graph (`separable3/depthwise/conv`).
 
     `weights` are the shapes of its trainable tensors: of a convolution (out, in / groups, height, width) and, if it has
-    one, its bias (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias.
+    one, its bias (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias. An
+    earlier layer has counted `shared_params` of them. `mult_adds` is None for an ONNX operator that no rule knows.
     `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right).
     """
 
@@ -37,6 +38,8 @@ class Layer:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     weights: tuple[Shape, ...] = ()
+    shared_params: int = 0
+    mult_adds: int | None = 0
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -51,7 +54,7 @@ class Layer:
         """Return the layer type that shares are summed by, as in Table 2 of the MobileNet paper."""
         height, width = self.kernel
         match self.kind:
-            case "conv" if 1 < self.groups == self.weights[0][0]:
+            case "conv" if 1 < self.groups == self.output.shape[1]:
                 return f"Conv DW {height}×{width}"
             case "conv" if self.groups > 1:
                 return f"Conv {height}×{width} grouped"
@@ -60,7 +63,7 @@ class Layer:
             case "fully_connected":
                 return "Fully Connected"
             case kind:
-                return kind.replace("_", " ").capitalize()
+                return kind[0].upper() + kind[1:].replace("_", " ")
 
 
 FUSED_KINDS = frozenset(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NoReturn
 
 from mnbench.errors import BuildError
@@ -115,7 +116,10 @@ class LayerBuilder:
     ) -> Tensor:
         """Add a layer with one output, named after its scope; `fields` are further ones of `Layer`."""
         output = Tensor(name or scope, shape)
-        self._append(Layer(scope=scope, kind=kind, inputs=tuple(inputs), outputs=(output,), **fields))
+        mult_adds = prod(shape) * prod(fields["weights"][0][1:]) if kind in ("conv", "fully_connected") else 0
+        self._append(
+            Layer(scope=scope, kind=kind, inputs=tuple(inputs), outputs=(output,), mult_adds=mult_adds, **fields)
+        )
         return output
 
     def _window(

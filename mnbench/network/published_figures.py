@@ -59,7 +59,7 @@ def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
 
 def count_mult_adds(layers: tuple[Layer, ...], of: MultAddsCounted) -> int:
     """Count Mult-Adds as a source does: of every layer, without the fully connected ones, or as fvcore does."""
-    counted = total_cost(layer for layer in layers if of != "convolutions" or layer.kind == "conv").mult_adds
+    counted = sum(layer.mult_adds or 0 for layer in layers if of != "convolutions" or layer.kind == "conv")
     if of != "all and normalization":
         return counted
     return counted + 2 * sum(layer.output.elements for layer in layers if layer.kind == "batch_norm")

@@ -40,6 +40,7 @@ def make_points(records: Sequence[Record]) -> list[Point]:
 def _point(record: Record, of_graph: int, *, first: bool) -> Point:
     latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
+    mult_adds = record.mult_adds
     low, high = latency.interval
     marks = COLUMNS["latency_ns"].text(record)
     names = [_graph(record)] * first + [_short(record)] * (of_graph > 1)
@@ -53,12 +54,12 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
         "latency": to_milliseconds(latency.median),
         "low": to_milliseconds(low),
         "high": to_milliseconds(high),
-        "mult_adds": to_millions(record.mult_adds),
+        "mult_adds": None if mult_adds is None else to_millions(mult_adds),
         "memory_access_bytes": to_millions(record.memory_access_bytes),
         "params": to_millions(record.params),
         "top1": accuracy.top1 if accuracy else None,
-        "intensity": record.mult_adds / roofline.moved_bytes if roofline and roofline.moved_bytes else None,
-        "rate": to_billions(record.mult_adds) / (to_milliseconds(latency.median) / 1e3),
+        "intensity": mult_adds / roofline.moved_bytes if mult_adds and roofline and roofline.moved_bytes else None,
+        "rate": mult_adds and to_billions(mult_adds) / (to_milliseconds(latency.median) / 1e3),
     }
 
 

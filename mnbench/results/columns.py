@@ -33,7 +33,9 @@ def _interval(record: Record) -> str | None:
 
 
 def _rate(record: Record) -> float | None:
-    return rate_per_s(record.mult_adds, record.latency_ns.median) if record.latency_ns else None
+    if record.latency_ns is None or record.mult_adds is None:
+        return None
+    return rate_per_s(record.mult_adds, record.latency_ns.median)
 
 
 def _of_bound(record: Record) -> float | None:

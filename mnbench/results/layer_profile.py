@@ -36,7 +36,7 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     added: bool = False
     nodes: tuple[KernelTime, ...] = ()
     params: int = 0
-    mult_adds: int = 0
+    mult_adds: int | None = 0
     memory_access_bytes: int = 0
 
     @property
@@ -79,7 +79,7 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
                 added=added,
                 nodes=tuple(node for part in parts for node in part.nodes),
                 params=sum(part.params for part in parts),
-                mult_adds=sum(part.mult_adds for part in parts),
+                mult_adds=parts[0].mult_adds and sum(part.mult_adds or 0 for part in parts),
                 memory_access_bytes=sum(part.memory_access_bytes for part in parts),
             )
             for (added, kind), parts in groups.items()

@@ -32,7 +32,7 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: int
     high_ns: int
     size_bytes: int
-    mult_adds: int
+    mult_adds: int | None
     trusted: bool
     fit: Fit
 

@@ -132,7 +132,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     effective_runs: int = 0
     params: int
-    mult_adds: int
+    mult_adds: int | None
     memory_access: int
     memory_access_bytes: int
     peak_activation_bytes: int

@@ -209,7 +209,7 @@ class StudyRun:
                         label=row.label,
                         column=column,
                         variant=name,
-                        mult_adds=total.mult_adds,
+                        mult_adds=total.mult_adds or 0,
                         memory_access_bytes=total.memory_access_bytes,
                         peak_activation_bytes=peak_activation_bytes(layers, variant.element_bytes),
                         published=row.published[index] if row.published else None,

@@ -43,6 +43,7 @@ def chain(*kinds):
             inputs=(Tensor(f"t{at}", (1, 4, 2, 2)),),
             outputs=(Tensor(f"t{at + 1}", (1, 4, 2, 2)),),
             weights=((4, 4, 1, 1),) if kind == "conv" else (),
+            mult_adds=64 if kind == "conv" else 0,
         )
         for at, kind in enumerate(kinds)
     ]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mnbench.families import read_architecture
 from mnbench.network.cost import Cost, cost_by_type, layer_cost, total_cost
-from mnbench.network.layer import Layer, Tensor
+from mnbench.network.layer import Tensor
+from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.workspace import built_in
@@ -55,17 +56,11 @@ def _convs(layers):
     return [layer for layer in layers if layer.kind == "conv"]
 
 
-def _conv(channels, out, *, height, width, kernel=1, groups=1, stride=1):
-    return Layer(
-        scope="conv",
-        kind="conv",
-        inputs=(Tensor("x", (1, channels, height, width)),),
-        outputs=(Tensor("y", (1, out, -(-height // stride), -(-width // stride))),),
-        weights=((out, channels // groups, kernel, kernel),),
-        kernel=(kernel, kernel),
-        stride=(stride, stride),
-        groups=groups,
-    )
+def _conv(channels, out, *, height, width, kernel=1, groups=1, stride=1, bias=False):
+    builder = LayerBuilder(Variant(architecture=V1, alpha=1, resolution=(224, 224)))
+    builder.row = ("1", builder.variant.architecture.rows[0])
+    builder.conv(Tensor("x", (1, channels, height, width)), "conv", out, kernel, stride, groups=groups, bias=bias)
+    return builder.layers[0]
 
 
 @pytest.mark.parametrize(
@@ -282,14 +277,7 @@ def test_bytes_are_four_an_element():
 def test_bias_is_a_parameter_and_nothing_else():
     """A convolution with a bias has more parameters, and the same Mult-Adds and memory access."""
     plain = _conv(3, 8, height=32, width=32, kernel=3)
-    biased = Layer(
-        scope="conv",
-        kind="conv",
-        inputs=plain.inputs,
-        outputs=plain.outputs,
-        weights=(*plain.weights, (8,)),
-        kernel=(3, 3),
-    )
+    biased = _conv(3, 8, height=32, width=32, kernel=3, bias=True)
 
     assert layer_cost(plain) + Cost(params=8) == layer_cost(biased)
 
