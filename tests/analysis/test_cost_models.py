@@ -60,7 +60,7 @@ def test_a_line_is_found(linear):
     assert not poor.no_worse_than_best
     assert "mult_adds" in {model.cost for model in ranking.predictors[:3]}
     assert ranking.sentence.startswith("On cpu (fp32, 1 thread, onnxruntime 1.2.3), ")
-    assert f"memory access by {poor.error.value:.0%}" in ranking.sentence
+    assert f"memory access (within {poor.error.value:.0%})" in ranking.sentence
 
 
 def test_leaving_one_out_is_fitting_without_it():
