@@ -96,7 +96,10 @@ def table(workspace, make_record):
         runtime = Runtime(name="onnxruntime", version=onnxruntime.__version__)
         facts = {"model_sha256": build_model(parse_variant(VARIANT)).sha256, "runtime": runtime}
         row = make_record(0.25, 32, **facts)
-        for item in (row, *(msgspec.structs.replace(row, variant=name) for name in others)):
+        for item in (
+            row,
+            *(msgspec.structs.replace(row, variant=name, architecture=name.partition("-")[0]) for name in others),
+        ):
             ResultsFile(workspace / "results", "cpu").append(item)
 
     return write
