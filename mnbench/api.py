@@ -345,7 +345,7 @@ def verify(
 
 
 def plot(results: Results, kind: str = "mult-adds", *, dark: bool = False) -> Plot:
-    """Draw results. The plot shows itself in a notebook and has `save`; both need `pip install "mnbench[plot]"`.
+    """Draw results. The plot shows itself in a notebook and has `save`; both need `pip install ".[plot]"`.
 
     Args:
         results: What to draw.

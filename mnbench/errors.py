@@ -15,7 +15,9 @@ MnbenchError                    one line "Error: …", one line "Hint: …", exi
 └─ ResultsError                 results cannot be read or written
 """
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 class MnbenchError(Exception):
@@ -68,6 +70,21 @@ class SimplifyError(BuildError):
 
 class MissingDependency(MnbenchError):  # noqa: N818  the state is what the user fixes
     """A package or a program is not installed; the hint is the command that installs it."""
+
+
+def import_extra(module: str, *, extra: str, use: str) -> Any:
+    """Import a module of an optional extra of mnbench; `use` says what needs it.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as failure:
+        raise MissingDependency(
+            f"{failure.name} is not installed, and {use} needs it",
+            hint=f'in a checkout of mnbench: pip install ".[{extra}]"',
+        ) from failure
 
 
 class RuntimeUnavailable(MissingDependency):

@@ -20,7 +20,7 @@ from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
 from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocking
 from mnbench.bench.trial import run_trial
-from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError, first_line
+from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets.device import DASK_PREFIX, Device, read_device
 from mnbench.targets.environments import prepare_device
@@ -57,16 +57,11 @@ class Fleet:
     """A connection to a Dask scheduler, and the case that each board measures now."""
 
     def __init__(self, address: str) -> None:
-        try:
-            from dask import config  # noqa: PLC0415  an optional extra
-            from distributed import Client  # noqa: PLC0415
-        except ImportError as failure:
-            raise RuntimeUnavailable(
-                f"a fleet needs Dask: {failure.name} is not installed", hint="pip install 'mnbench[fleet]'"
-            ) from failure
+        distributed = import_extra("distributed", extra="fleet", use="a fleet")
+        config = import_extra("dask.config", extra="fleet", use="a fleet")
         config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"})  # a task holds its model
         try:
-            self._client: Any = Client(address, timeout=CONNECT_S, set_as_default=False)
+            self._client: Any = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as failure:
             raise UnreachableError(
                 f"no Dask scheduler answers at {address}: {first_line(failure)}",
@@ -267,7 +262,7 @@ def fleet_devices(fleet_device: Device) -> list[Device]:
     """Return the devices of a fleet's boards, or the one named after a colon: `fleet:rpi5`.
 
     Raises:
-        RuntimeUnavailable, UnreachableError: no Dask, no scheduler, no such board.
+        MissingDependency, UnreachableError: no Dask, no scheduler, no such board.
     """
     _, _, wanted = fleet_device.name.partition(":")
     with Fleet(scheduler_address(fleet_device)) as fleet:

@@ -1,7 +1,6 @@
 """Inputs of a model: random numbers, arrays from files, and images with ImageNet's usual preprocessing."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import onnx
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, FileError, MissingDependency, first_line
+from mnbench.errors import BuildError, FileError, first_line, import_extra
 
 CROP_SHARE = 0.875
 """What the crop leaves of the shorter side: 224 of 256."""
@@ -85,13 +84,7 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
     """Resized until the crop is 87.5 % of the shorter side, cropped in the middle, normalized by channel."""
     if like.ndim != 4 or like.shape[1] != len(MEAN):
         raise BuildError(f"{path}: the model takes {like.shape}, which is no image", hint="give a .npy file")
-    try:
-        library: Any = import_module("PIL.Image")
-    except ImportError as failure:
-        raise MissingDependency(
-            f"{path}: pillow, which reads images, is not installed",
-            hint='pip install ".[images]" in a checkout of mnbench, or give a .npy file',
-        ) from failure
+    library = import_extra("PIL.Image", extra="images", use=f"the image {path}")
     height, width = like.shape[2:]
     try:
         with library.open(path) as file:

@@ -1,11 +1,10 @@
 """A plot in characters, drawn by plotext."""
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from textwrap import wrap
 from typing import Any
 
-from mnbench.errors import MissingDependency
+from mnbench.errors import import_extra
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
 from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front
@@ -27,10 +26,7 @@ def draw_text(plot: Plot, *, width: int = WIDTH, colors: bool = False) -> str:
     Raises:
         MissingDependency: plotext is not installed.
     """
-    try:
-        plotext = import_module("plotext")
-    except ImportError as failure:
-        raise MissingDependency("plotext is not installed", hint='install it: pip install "mnbench[plot]"') from failure
+    plotext = import_extra("plotext", extra="plot", use="a plot in the terminal")
     plotext.terminal.limit(width=False, height=False)
     lines: list[str] = []
     for setting, records in plot.records_by_device.items():

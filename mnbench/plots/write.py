@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from mnbench import atomic_files
-from mnbench.errors import FileError, MissingDependency
+from mnbench.errors import FileError, import_extra
 from mnbench.plots.theme import Theme
 
 WIDTH, HEIGHT = 640, 430
@@ -31,13 +31,7 @@ def load_vl_convert() -> Any:
     Raises:
         MissingDependency: it is not installed.
     """
-    try:
-        import vl_convert  # noqa: PLC0415  84 MB, and an extra
-    except ImportError as failure:
-        raise MissingDependency(
-            "vl-convert-python, which draws plots, is not installed", hint='install it: pip install "mnbench[plot]"'
-        ) from failure
-    return vl_convert
+    return import_extra("vl_convert", extra="plot", use="a plot")
 
 
 def combine_panels(panels: Mapping[str, dict[str, Any]], theme: Theme, *, title: str, legend: str) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Rows as a pandas data frame; pandas is an optional dependency."""
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
-from mnbench.errors import MissingDependency
+from mnbench.errors import import_extra
 
 
 def to_data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
@@ -13,8 +12,5 @@ def to_data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
     Raises:
         MissingDependency: pandas is not installed.
     """
-    try:
-        pandas = import_module("pandas")
-    except ImportError as failure:
-        raise MissingDependency("pandas is not installed", hint="pip install mnbench[pandas]") from failure
+    pandas = import_extra("pandas", extra="pandas", use="a data frame")
     return pandas.DataFrame(rows, columns=list(columns))

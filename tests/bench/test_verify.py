@@ -285,4 +285,7 @@ def test_without_pillow_an_image_is_refused(workspace, invoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     (workspace / "image.png").write_bytes(png(np.zeros((40, 40, 3), np.uint8)))
 
-    assert 'Hint: pip install ".[images]"' in invoke("verify", SMALL, "--input", "image.png").stderr
+    assert (
+        'Hint: in a checkout of mnbench: pip install ".[images]"'
+        in invoke("verify", SMALL, "--input", "image.png").stderr
+    )

@@ -145,7 +145,7 @@ def test_a_missing_library_is_one_line_and_a_hint(invoke, monkeypatch):
     result = invoke("plot", "mult-adds", "-o", "plot.svg")
 
     assert 1 == result.exit_code
-    assert result.stderr.splitlines()[1] == 'Hint: install it: pip install "mnbench[plot]"'
+    assert result.stderr.splitlines()[1] == 'Hint: in a checkout of mnbench: pip install ".[plot]"'
 
 
 @pytest.mark.usefixtures("stored")
@@ -154,7 +154,10 @@ def test_without_plotext_a_terminal_shows_the_hint(invoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotext", None)
     result = invoke("plot", "mult-adds")
 
-    assert (1, 'Hint: install it: pip install "mnbench[plot]"') == (result.exit_code, result.stderr.splitlines()[1])
+    assert (1, 'Hint: in a checkout of mnbench: pip install ".[plot]"') == (
+        result.exit_code,
+        result.stderr.splitlines()[1],
+    )
 
 
 @pytest.mark.usefixtures("everything")

@@ -105,7 +105,7 @@ def test_values(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingDependency) as missing:
         results.to_pandas()
-    assert "pip install mnbench[pandas]" == missing.value.hint
+    assert 'in a checkout of mnbench: pip install ".[pandas]"' == missing.value.hint
 
 
 def test_results_are_saved_and_loaded(results, tmp_path):
