@@ -95,6 +95,7 @@ def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
     """
     constants = {tensor.name: _constant(tensor.name, tensor) for tensor in proto.graph.initializer}
     shapes, element_types = _infer(proto, model_name)
+    used = {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
     counted: set[str] = set()
     layers: list[Layer] = []
     for index, node in enumerate(proto.graph.node):
@@ -112,10 +113,10 @@ def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
             if node.op_type == "Constant" and "value" in attributes:
                 constants[node.output[0]] = _constant(node.output[0], attributes["value"])
             continue
-        unknown = [
-            name for name in (*node.input, *node.output) if name and name not in shapes and name not in constants
-        ]
-        if unknown:
+        # An output that nobody reads, such as the mask of a Dropout, needs no shape.
+        inputs = [name for name in node.input if name and name not in constants]
+        outputs = [name for name in node.output if name and (name in shapes or name in used)]
+        if unknown := [name for name in (*inputs, *outputs) if name not in shapes]:
             raise BuildError(
                 f"{model_name}: the shape of {unknown[0]} at node {scope} is not known",
                 hint="give the input's size with --res, or export the model with fixed shapes",
@@ -127,8 +128,8 @@ def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
             Layer(
                 scope=scope,
                 kind=_kind(node, attributes, constants),
-                inputs=tuple(Tensor(name, shapes[name]) for name in node.input if name and name not in constants),
-                outputs=tuple(Tensor(name, shapes[name]) for name in node.output if name),
+                inputs=tuple(Tensor(name, shapes[name]) for name in inputs),
+                outputs=tuple(Tensor(name, shapes[name]) for name in outputs),
                 weights=tuple(_sides(node, weight) for weight in weights),
                 shared_params=shared_params,
                 mult_adds=_mult_adds(node, attributes, constants, shapes),

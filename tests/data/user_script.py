@@ -9,7 +9,7 @@ names: list[str] = [variant.name for variant in options]
 model: mnbench.Model = mnbench.build("v1", alpha=0.25, resolution=96)
 saved: Path = model.save("v1.onnx")
 data: bytes = model.to_bytes()
-mult_adds: int = mnbench.cost("v1", alpha=0.5, per="layer").mult_adds
+mult_adds: int | None = mnbench.cost("v1", alpha=0.5, per="layer").mult_adds
 sampling = mnbench.SamplingConfig(processes=2, budget_s=1.0, duration_s=0.1)
 results: mnbench.Results = mnbench.run([*options, "v1-a0.5-r96"], sampling=sampling, results="results")
 fast: mnbench.Results = results.where("latency_ns<=10ms").sort("latency_ns")

@@ -293,6 +293,15 @@ def test_relu6_in_the_forms_that_exporters_write(form):
     assert (layer.kind, layer.type) == ("relu6", "Relu6")
 
 
+def test_an_output_that_nobody_reads_needs_no_shape():
+    """Old Dropouts write a mask, whose shape ONNX does not infer: it is left out, and the graph is counted."""
+    model = model_of([helper.make_node("Dropout", ["x"], ["y", "mask"], ratio=0.5)], {"x": [1, 4]}, {"y": [1, 4]})
+    model.proto.opset_import[0].version = 9
+    (layer,) = model.node_layers
+
+    assert ([tensor.name for tensor in layer.outputs], layer.mult_adds) == (["y"], 0)
+
+
 def test_weights_that_several_nodes_read_are_counted_once():
     """A head on three maps has the parameters of one, and its Mult-Adds and reads three times."""
     sides = (8, 4, 2)
