@@ -57,7 +57,8 @@ SCALAR_OPERATORS = frozenset(
 )
 """A single number in these is a setting of the graph, such as the 6 of a ReLU6; more numbers are parameters."""
 
-INT32_BIAS_OPERATORS = frozenset({"QLinearConv", "QGemm", "Conv", "Gemm"})
+INT32_BIAS_OPERATORS = frozenset({"Conv", "Gemm", "QGemm", "QLinearConv"})
+"""Quantized networks store the biases of these as int32; elsewhere int32 numbers are indices and shapes."""
 
 WINDOWED_OPERATORS = frozenset(
     {"AveragePool", "Conv", "ConvInteger", "ConvTranspose", "FusedConv", "MaxPool", "QLinearConv"}
