@@ -163,7 +163,7 @@ def _terms(records: Sequence[Record]) -> dict[str, Floats]:
         floats = np.array(values, np.float64)
         return floats / floats.mean()
 
-    mult_adds = scaled([record.mult_adds or 0 for record in records])
+    mult_adds = scaled([record.mult_adds for record in records if record.mult_adds is not None])
     memory_access = scaled([record.memory_access_bytes for record in records])
     costs = {"mult_adds": [mult_adds], "memory_access_bytes": [memory_access], "both": [mult_adds, memory_access]}
     bounds = [record.bound_ns for record in records if record.bound_ns is not None]

@@ -133,10 +133,10 @@ def _placement(nodes: dict[str, list[str]] | None, provider: str, case: Benchmar
     if len(on_provider) == len(names):
         # A runtime that converts a model also renames its nodes.
         return Placement(nodes=1.0, mult_adds=1.0)
-    # The share is of what is known: a layer that no rule counts has no part in it.
-    mult_adds = {layer.scope: layer.mult_adds or 0 for layer in case.layers}
+    mult_adds = {layer.scope: layer.mult_adds for layer in case.layers if layer.mult_adds is not None}
+    known = len(mult_adds) == len({layer.scope for layer in case.layers})
     total = sum(mult_adds.get(name, 0) for name in names)
     return Placement(
         nodes=len(on_provider) / len(names),
-        mult_adds=sum(mult_adds.get(name, 0) for name in on_provider) / total if total else None,
+        mult_adds=sum(mult_adds.get(name, 0) for name in on_provider) / total if known and total else None,
     )

@@ -127,7 +127,8 @@ def _compute_rate(device: Device, probe: Callable[[int], Model], precision: Prec
     batch, best = 1, None
     while batch <= LARGEST_BATCH:
         model = probe(batch)
-        work = model.cost.mult_adds or 0
+        work = model.cost.mult_adds
+        assert work  # a probe is a convolution or a product of matrices
         try:
             rate = _probe_rate(device, convert_precision(model, precision), work)
         except BuildError:

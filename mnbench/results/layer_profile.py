@@ -1,5 +1,6 @@
 """Layer profiles: the time of each layer, stored with the raw results of its run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,16 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(node.provider for node in self.nodes))
 
 
+def _sum_known(counts: Iterable[int | None]) -> int | None:
+    """Return the sum; None if a count is not known, because the sum of the others would be too small."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
+
+
 class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
     """The layers of a case in the order in which they run, measured over `runs` runs in a separate process."""
 
@@ -79,7 +90,7 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
                 added=added,
                 nodes=tuple(node for part in parts for node in part.nodes),
                 params=sum(part.params for part in parts),
-                mult_adds=parts[0].mult_adds and sum(part.mult_adds or 0 for part in parts),
+                mult_adds=_sum_known(part.mult_adds for part in parts),
                 memory_access_bytes=sum(part.memory_access_bytes for part in parts),
             )
             for (added, kind), parts in groups.items()

@@ -204,12 +204,13 @@ class StudyRun:
                 variant = parse_variant(name)
                 layers = build_network(variant).layers
                 total = total_cost(layers, variant.element_bytes)
+                assert total.mult_adds is not None  # of a variant they are always known
                 figures.append(
                     StudyFigure(
                         label=row.label,
                         column=column,
                         variant=name,
-                        mult_adds=total.mult_adds or 0,
+                        mult_adds=total.mult_adds,
                         memory_access_bytes=total.memory_access_bytes,
                         peak_activation_bytes=peak_activation_bytes(layers, variant.element_bytes),
                         published=row.published[index] if row.published else None,

@@ -242,6 +242,14 @@ def test_the_idle_probe_shows_few_and_many_tensors():
     }
 
 
+def test_a_type_with_a_layer_that_no_rule_counts_is_unknown():
+    """An attention with a cache is not counted, one without is: their sum would be too small."""
+    parts = tuple(LayerTime(scope=f"a{at}", type="Attention", mult_adds=count) for at, count in enumerate((64, None)))
+    (summed,) = make_profile([], [], parts=parts).times_by_type
+
+    assert summed.mult_adds is None
+
+
 def test_types_stand_by_time_with_their_shares():
     """The table by type sums its layers, shows what the runtime added as such, and says what coverage is."""
     layers = chain("conv", "relu", "conv", "add")

@@ -3,6 +3,7 @@
 # ruff: noqa: SIM300  expected == actual
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,3 +189,14 @@ def test_placement_is_a_share_of_nodes_and_of_mult_adds(plan, make_sample, place
     record = record_of(plan, plan.cases[0], [make_sample(placement=placement)])
 
     assert (nodes, mult_adds) == (record.placement.nodes, record.placement.mult_adds)
+
+
+def test_placement_of_unknown_mult_adds_is_unknown(plan, make_sample):
+    """A layer that no rule counts may be most of the work: the share of nodes is known, that of Mult-Adds is not."""
+    case = plan.cases[0]
+    layers = tuple(replace(layer, mult_adds=None) if at == 0 else layer for at, layer in enumerate(case.layers))
+    scopes = [layer.scope for layer in layers]
+    sample = make_sample(placement={plan.device.provider: scopes[:1], "Other": scopes[1:]})
+    record = record_of(plan, replace(case, layers=layers), [sample])
+
+    assert (1 / len(scopes), None) == (record.placement.nodes, record.placement.mult_adds)
