@@ -127,7 +127,7 @@ def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[Cost
     """Fit cost models for each setting, precision and batch. `records` are the newest of each variant."""
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
-        if record.latency_ns and record.mult_adds is not None:
+        if record.latency_ns and record.mult_adds is not None and record.memory_access is not None:
             groups.setdefault((record.setting, record.precision, record.batch), []).append(record)
     return [_ranking(group, seed) for group in groups.values()]
 
@@ -159,11 +159,11 @@ def _ranking(records: Sequence[Record], seed: int) -> CostModelRanking:
 def _terms(records: Sequence[Record]) -> dict[str, Floats]:
     """Return the terms of each cost's line: a constant, and each cost over its mean. All records have these costs."""
 
-    def scaled(values: Sequence[int]) -> Floats:
+    def scaled(values: Sequence[int | None]) -> Floats:
         floats = np.array(values, np.float64)
         return floats / floats.mean()
 
-    mult_adds = scaled([record.mult_adds for record in records if record.mult_adds is not None])
+    mult_adds = scaled([record.mult_adds for record in records])
     memory_access = scaled([record.memory_access_bytes for record in records])
     costs = {"mult_adds": [mult_adds], "memory_access_bytes": [memory_access], "both": [mult_adds, memory_access]}
     bounds = [record.bound_ns for record in records if record.bound_ns is not None]

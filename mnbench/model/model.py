@@ -2,22 +2,23 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import onnx
+from numpy.typing import NDArray
 
 from mnbench import atomic_files
-from mnbench.model.inputs import graph_inputs
+from mnbench.model.inputs import graph_inputs, random_inputs
 from mnbench.model.onnx_layers import detect_precision, onnx_layers
 from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
 from mnbench.network.cost_tables import cost_to_dict
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
-from mnbench.network.variant import ELEMENT_BYTES, Precision, Variant
+from mnbench.network.variant import ELEMENT_BYTES, GivenInputs, Precision, Variant
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 
@@ -37,12 +38,14 @@ class Model:
 
     `variant` is the variant that it was built from; None for a file. `difference` is the largest that simplification
     made to the outputs, as a share of their standard deviation; None where nothing was simplified. `plain` is the graph
-    before simplification and conversion to another precision; None where there was neither.
+    before simplification and conversion to another precision; None where there was neither. `given` is what the user
+    says of the inputs of a file.
     """
 
     name: str
     proto: onnx.ModelProto
     variant: Variant | None = None
+    given: GivenInputs = field(default_factory=GivenInputs)
     plain: "Model | None" = None
     difference: float | None = None
 
@@ -99,6 +102,14 @@ class Model:
         """Height and width of the first input that is an image, (N, C, H, W); None if there is none."""
         shapes = ([side.dim_value for side in value.type.tensor_type.shape.dim] for value in graph_inputs(self.proto))
         return next(((shape[2], shape[3]) for shape in shapes if len(shape) == 4), None)
+
+    def make_inputs(self, seed: int) -> dict[str, NDArray[Any]]:
+        """Return an array for each input: what the user gave, and seeded random numbers.
+
+        Raises:
+            BuildError: a size or a value is left open that cannot be chosen, or what was given does not fit.
+        """
+        return random_inputs(self.proto, seed)
 
     @property
     def opset(self) -> int:

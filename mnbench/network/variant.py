@@ -138,6 +138,22 @@ VARIANT_NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenInputs:
+    """What a user says of a file's inputs; what is not said is chosen, or asked for.
+
+    `sizes` are those of open sizes by name, in every input; `shapes` whole inputs by name, where "" is the only one;
+    `values` say what an input holds: a number, a range `0..9`, or a path to an .npy or .npz file. `batch` is the size
+    of an open first axis, and `resolution` the (height, width) of an input that is an image.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    batch: int | None = None
+    resolution: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFile:
     """A user's own model; `resolution` is the (height, width) for a file that leaves it open."""
 

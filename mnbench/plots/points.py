@@ -54,13 +54,17 @@ def _point(record: Record, of_graph: int, *, first: bool) -> Point:
         "latency": to_milliseconds(latency.median),
         "low": to_milliseconds(low),
         "high": to_milliseconds(high),
-        "mult_adds": None if mult_adds is None else to_millions(mult_adds),
-        "memory_access_bytes": to_millions(record.memory_access_bytes),
+        "mult_adds": _millions(mult_adds),
+        "memory_access_bytes": _millions(record.memory_access_bytes),
         "params": to_millions(record.params),
         "top1": accuracy.top1 if accuracy else None,
         "intensity": mult_adds / roofline.moved_bytes if mult_adds and roofline and roofline.moved_bytes else None,
         "rate": mult_adds and to_billions(mult_adds) / (to_milliseconds(latency.median) / 1e3),
     }
+
+
+def _millions(count: int | None) -> float | None:
+    return None if count is None else to_millions(count)
 
 
 def add_tooltip(point: Point) -> Point:

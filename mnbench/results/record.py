@@ -87,6 +87,16 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     minor: bool = False
 
 
+class FedInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What one input was fed. `made` says how: normal, ones, 16000, 0..255, or the name of a file."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    made: str
+    sha256: str
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A measured case. `error` says why it has no latency; an `emulated` case has no times at all.
 
@@ -94,8 +104,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (CPU time of the thread in a run) and `copies_ns` (to and from
     the memory of a GPU) are medians over processes. `effective_runs` is the effective sample size of `runs`, which are
     not independent. `difference` is the largest of an output from onnxruntime's CPU provider in fp32, as a share
-    of the output's spread. `conditions` are those of the host before the first trial and after the last. `session` is
-    None in old records that did not store it.
+    of the output's spread; `not_compared` says of each output that was not compared, why. `file` is the path of a
+    user's own model, and `inputs` what it was fed. `count_notes` say how costs were counted, or why one is not known.
+    `conditions` are those of the host before the first trial and after the last. `session` is None in old records that
+    did not store it.
     """
 
     schema: int = SCHEMA
@@ -127,19 +139,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     cpu_ns: int | None = None
     copies_ns: dict[str, int] = {}
     difference: float | None = None
+    not_compared: tuple[str, ...] = ()
     peak_rss_bytes: int | None = None
     processes: int = 0
     runs: int = 0
     effective_runs: int = 0
     params: int
     mult_adds: int | None
-    memory_access: int
-    memory_access_bytes: int
-    peak_activation_bytes: int
+    memory_access: int | None
+    memory_access_bytes: int | None
+    peak_activation_bytes: int | None
+    count_notes: tuple[str, ...] = ()
     roofline: RooflineBound | None = None
     placement: Placement = Placement(nodes=None, mult_adds=None)
     issues: tuple[Issue, ...] = ()
     model_sha256: str
+    file: str | None = None
+    inputs: tuple[FedInput, ...] = ()
     seed: int
     host: dict[str, Any]
     conditions: list[dict[str, Any]] = []
