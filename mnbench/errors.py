@@ -15,6 +15,8 @@ MnbenchError                    one line "Error: …", one line "Hint: …", exi
 └─ ResultsError                 results cannot be read or written
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,12 @@ class MnbenchError(Exception):
 def first_line(failure: BaseException) -> str:
     """The first line of a library's message, which may have many."""
     return next((line.strip() for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a question that begins a hint, "did you mean `v1`? ", or an empty string if no known name is close."""
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean `{close[0]}`? " if close else ""
 
 
 class TomlError(MnbenchError):

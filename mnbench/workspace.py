@@ -4,12 +4,11 @@ A workspace is a folder with graphs/, devices/ and results/; without another one
 """
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 import mnbench
-from mnbench.errors import TomlError
+from mnbench.errors import TomlError, suggest
 
 Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "devices"]
 
@@ -65,16 +64,10 @@ def find_table(name: str, folder: Folder, error: type[TomlError], root: Path = C
     known = table_paths(folder, root)
     if name in known:
         return known[name]
-    close = get_close_matches(name, known, n=1)
-    guess = f"did you mean `{close[0]}`? " if close else ""
     thing = {"graphs/studies": "study", "graphs/study_networks": "graph"}.get(folder, folder.removesuffix("s"))
-    raise error(
-        name,
-        "",
-        f"unknown {thing}",
-        hint=f"{guess}known: {', '.join(known)}; a path to a .toml works too"
-        + (", and so does a path to an .onnx" if folder == "graphs" else ""),
-    )
+    others = "a variant such as v1-a0.5-r160, or a path to an .onnx or" if folder == "graphs" else "a path to"
+    hint = f"{suggest(name, known)}known: {', '.join(known)}; {others} a .toml works too"
+    raise error(name, "", f"unknown {thing}", hint=hint)
 
 
 def cache_folder() -> Path:

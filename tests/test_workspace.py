@@ -112,7 +112,9 @@ def test_unknown_graph_says_what_is_known(workspace):
     _own_graph(workspace / "graphs/own.toml", name="own")
     known = ", ".join(table_paths("graphs"))
     message = "v11: unknown graph"
-    hint = f"did you mean `v1`? known: {known}; a path to a .toml works too, and so does a path to an .onnx"
+    hint = (
+        f"did you mean `v1`? known: {known}; a variant such as v1-a0.5-r160, or a path to an .onnx or a .toml works too"
+    )
 
     with pytest.raises(GraphFileError) as caught:
         families.architecture("v11")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.param_types import BATCH_SIZE, WorkspaceName, comma_separated, parse_image_size
+from mnbench.cli.param_types import BATCH_SIZE, DYNAMIC, WorkspaceName, comma_separated, parse_image_size
 from mnbench.families import family_options, select_variants
 from mnbench.network.variant import ModelSource
 
@@ -118,7 +118,7 @@ def variant_options(command: Command) -> Command:
             type=comma_separated(float, "number"),
             help="Input sizes as shares of the graph's own, in place of --res: 0.714.",
         ),
-        click.option("--batch", type=BATCH_SIZE, default="1", help="Number of images per inference, or dynamic."),
+        click.option("--batch", type=BATCH_SIZE, help="Number of images per inference, or dynamic. Default: 1."),
         click.option(
             "--classes", type=int, help="Number of classes; 0 ends at the features. Default: the graph's own number."
         ),
@@ -129,8 +129,7 @@ def variant_options(command: Command) -> Command:
         click.option(
             "--padding",
             type=click.Choice(["torch", "same"]),
-            default="torch",
-            help="Padding of convolutions with stride 2: PyTorch's, or TensorFlow's SAME.",
+            help="Padding of convolutions with stride 2: PyTorch's, or TensorFlow's SAME. Default: torch.",
         ),
         click.option(
             "--activation", type=click.Choice(["relu"]), help="Replace the h-swish of V3 by ReLU, as in its Table 5."
@@ -138,8 +137,7 @@ def variant_options(command: Command) -> Command:
         click.option(
             "--precision",
             type=click.Choice(["fp32", "fp16", "int8"]),
-            default="fp32",
-            help="Precision of weights and arithmetic.",
+            help="Precision of weights and arithmetic. Default: fp32.",
         ),
     )(command)
 
@@ -172,23 +170,24 @@ def select_sources(
     """
     if res and rho:
         raise click.UsageError("--res and --rho both set the input size: use one of them")
-    family = {name: options.pop(name) for name in family_options() if options.get(name)}
-    options = {name: value for name, value in options.items() if name not in family_options()}
-    selected = [alpha, res, rho, *family.values(), options.get("classes")]
+    given = {name: value for name, value in options.items() if value is not None}
+    family = {name: given.pop(name) for name in family_options() if name in given}
+    selected = [alpha, res, rho, *family.values(), given.get("classes")]
     if published and any(item is not None for item in selected):
         raise click.UsageError("--published selects the variants: remove --alpha, --res and other options of variants")
     for name in graphs:
         if name.endswith(".onnx") and (alpha or rho or family.get("groups") or published):
             raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
+    common: dict[str, Any] = {name: None if value == DYNAMIC else value for name, value in given.items()}
     sources = select_variants(
         graphs,
-        alphas=alpha or (1.0,),
+        alphas=alpha or (),
         resolutions=res or (),
         rhos=rho or (),
         published=published,
         options={name: [value] if isinstance(value, str) else value for name, value in family.items()},
-        **options,
+        **common,
     )
-    if to_measure and options["batch"] is None:
-        raise click.UsageError("a measurement needs a batch of fixed size: --batch dynamic is for build")
+    if to_measure and (common.get("batch", 1) is None or any(getattr(item, "batch", 1) is None for item in sources)):
+        raise click.UsageError("a measurement needs a batch of fixed size: a dynamic one is for build")
     return sources

@@ -12,6 +12,8 @@ from mnbench.workspace import Folder, table_paths
 
 T = TypeVar("T")
 
+DYNAMIC: Literal["dynamic"] = "dynamic"
+
 SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "": 1}
 
 
@@ -81,9 +83,9 @@ def parse_image_size(text: str) -> tuple[int, int]:
     return int(height), int(width if cross else height)
 
 
-def parse_batch(text: str) -> int | None:
+def parse_batch(text: str) -> int | Literal["dynamic"]:
     """Parse a number of images, or `dynamic`, which leaves it open."""
-    return None if text == "dynamic" else int(text)
+    return DYNAMIC if text == DYNAMIC else int(text)
 
 
 PERCENT = Parsed(parse_share, "percent", "a share such as 1% or 0.5%")

@@ -1,7 +1,8 @@
 """One module a family; they are found by being here. Files, names and the grid of options become variants."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from inspect import getmembers, isclass
@@ -17,7 +18,6 @@ from mnbench.network.variant import (
     VARIANT_NAME,
     ModelSource,
     OnnxFile,
-    Padding,
     Precision,
     Variant,
     resolution_at_rho,
@@ -105,6 +105,26 @@ def parse_variant(name: str, root: Path = CURRENT_FOLDER) -> Variant:
     )
 
 
+def is_variant_name(name: str, root: Path = CURRENT_FOLDER) -> bool:
+    """Return whether a name is that of a variant, and not of a graph or a file."""
+    is_file = name.endswith((".toml", ".onnx"))
+    return not is_file and VARIANT_NAME.fullmatch(name) is not None and graph_path(name, root) is None
+
+
+def replace_options(variant: Variant, options: Mapping[str, Any], *, fixed: Collection[str]) -> Variant:
+    """Return the variant with other `options`: batch, classes, padding or precision.
+
+    Raises:
+        BuildError: `fixed` names options that the variant's name settles.
+    """
+    if fixed:
+        raise BuildError(
+            f"{variant.name} is one variant: {', '.join(fixed)} cannot be set",
+            hint=f"name the graph: {variant.architecture.name}",
+        )
+    return replace(variant, **options)
+
+
 def _split_graph(text: str, root: Path) -> tuple[Architecture, list[str]]:
     """Return the graph that a text begins with, the longest of that kind, and the words behind it."""
     words = text.split("-")
@@ -130,25 +150,24 @@ def parse_options(
 def select_variants(
     graphs: Sequence[str],
     *,
-    alphas: Sequence[float] = (1.0,),
+    alphas: Sequence[float] = (),
     resolutions: Sequence[tuple[int, int]] = (),
     rhos: Sequence[float] = (),
     published: bool = False,
-    batch: int | None = 1,
-    classes: int | None = None,
-    padding: Padding = "torch",
-    precision: Precision = "fp32",
     options: Mapping[str, Sequence[OptionValue]] | None = None,
     root: Path = CURRENT_FOLDER,
+    **common: Any,
 ) -> list[ModelSource]:
     """Return every graph at every alpha, resolution and value of its options; every `.onnx` file at every resolution.
 
     Without `resolutions`, `rhos` give them as shares of the table's own; without both it is the table's own. With
-    `published`, return the variants of each graph for which a source prints an accuracy.
+    `published`, return the variants of each graph for which a source prints an accuracy. A variant's name is that
+    variant. `common` are the batch, classes, padding and precision that all variants get, where they are given.
 
     Raises:
         GraphFileError: a graph is unknown.
-        BuildError: an alpha, a resolution or an option is impossible, or a variant is selected twice.
+        BuildError: an alpha, a resolution or an option is impossible, or fixed by a variant's name; or a variant is
+            selected twice.
     """
     from mnbench.families.published_accuracy import published_variants  # noqa: PLC0415  it imports this module
 
@@ -157,26 +176,20 @@ def select_variants(
         if name.endswith(".onnx"):
             selected += [OnnxFile(path=Path(name), resolution=size) for size in resolutions or [None]]
             continue
+        if is_variant_name(name, root):
+            grid = {"alpha": alphas, "resolution": resolutions, "rho": rhos, "published": published, **(options or {})}
+            fixed = [option for option, values in grid.items() if values]
+            selected.append(replace_options(parse_variant(name, root), common, fixed=fixed))
+            continue
         table = architecture(name, root)
         if published:
-            selected += published_variants(table, batch=batch, padding=padding, precision=precision)
+            selected += published_variants(table, **common)
             continue
         sizes = [resolution_at_rho(table, rho) for rho in rhos] or resolutions or [table.resolution]
         names = {name: values for name, values in (options or {}).items() if values}
         choices = [dict(zip(names, values, strict=True)) for values in product(*names.values())]
-        for alpha, size, choice in product(alphas, sizes, choices):
-            selected.append(
-                Variant(
-                    architecture=table,
-                    alpha=alpha,
-                    resolution=size,
-                    batch=batch,
-                    classes=classes,
-                    options=choice,
-                    padding=padding,
-                    precision=precision,
-                )
-            )
+        for alpha, size, choice in product(alphas or [1.0], sizes, choices):
+            selected.append(Variant(architecture=table, alpha=alpha, resolution=size, options=choice, **common))
     for name, count in Counter(source.name for source in selected).items():
         if count > 1:
             raise BuildError(f"{name} is selected twice", hint="name each variant once")

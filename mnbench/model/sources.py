@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mnbench.errors import BuildError
-from mnbench.families import parse_variant, select_variants
+from mnbench.families import replace_options, select_variants
 from mnbench.network.variant import ModelSource, OnnxFile, Variant
 
 if TYPE_CHECKING:
@@ -45,22 +44,16 @@ def list_variants(
         GraphFileError: a graph is unknown, or its file is wrong.
         BuildError: an alpha, a resolution or an option is impossible, or cannot be set, because a name is one variant.
     """
-    selected: list[Variant] = []
-    for name in names:
-        if variant := _parse_variant(name):
-            selected.append(_with_options(variant, alpha=alpha, resolution=resolution, published=published, **options))
-            continue
-        family = {key: [value] for key, value in options.items() if key not in COMMON_OPTIONS and value is not None}
-        graph_variants = select_variants(
-            [name],
-            alphas=[alpha] if isinstance(alpha, int | float) else list(alpha),
-            resolutions=_sizes(resolution),
-            published=published,
-            options=family,
-            **{key: value for key, value in options.items() if key in COMMON_OPTIONS},
-        )
-        selected += cast("list[Variant]", graph_variants)
-    return selected
+    common, family = _split_options(options)
+    selected = select_variants(
+        list(names),
+        alphas=list(alpha) if isinstance(alpha, Iterable) else [] if alpha == DEFAULTS["alpha"] else [alpha],
+        resolutions=_sizes(resolution),
+        published=published,
+        options={key: [value] for key, value in family.items()},
+        **common,
+    )
+    return cast("list[Variant]", selected)
 
 
 class Sources:
@@ -81,7 +74,8 @@ class Sources:
         """
         chosen: dict[str, Any] = {"alpha": alpha, "resolution": resolution, **options}
         if isinstance(graph, Variant):
-            return _with_options(graph, **chosen)
+            common, fixed = _split_options(chosen)
+            return replace_options(graph, common, fixed=fixed)
         if not isinstance(graph, str | PathLike):
             number = next(self._numbers)
             name = getattr(graph, "name", "") or f"model-{number}"
@@ -131,20 +125,11 @@ def _rebuildable(graph: Graph, seed: int) -> Graph:
     return variant if build_model(variant, seed=seed).sha256 == cast("Model", graph).sha256 else graph
 
 
-def _parse_variant(name: str) -> Variant | None:
-    """Return the variant of that name; None if it is the name of a graph or a file."""
-    try:
-        return None if name.endswith(".toml") else parse_variant(name)
-    except BuildError:
-        return None
-
-
-def _with_options(variant: Variant, **options: Any) -> Variant:
-    """Return the variant with options that every variant has. Its alpha, resolution and family's options are fixed."""
-    common = {key: value for key, value in options.items() if key in COMMON_OPTIONS and value != DEFAULTS.get(key)}
-    fixed = {key: value for key, value in options.items() if key not in COMMON_OPTIONS}
-    _reject(f"{variant.name} is one variant", fixed, hint=f"name the graph: {variant.architecture.name}")
-    return replace(variant, **common)
+def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that are not at their default: those of every family, and the others."""
+    given = {key: value for key, value in options.items() if value != DEFAULTS.get(key)}
+    common = {key: given.pop(key) for key in COMMON_OPTIONS if key in given}
+    return common, given
 
 
 def _reject(reason: str, options: Mapping[str, Any], hint: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mnbench.errors import ResultsError
+from mnbench.errors import ResultsError, suggest
 from mnbench.results.columns import COLUMNS
 from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
@@ -50,9 +50,11 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         if record.variant == variant and device in ("", record.device) and record.latency_ns
     }
     if not references:
+        known = dict.fromkeys(record.variant for record in records if device in ("", record.device))
         raise ResultsError(
             f"no measured row is named {reference}",
-            hint="name a variant, such as v1-a1-r224, or a row of a device, such as cpu/v1-a1-r224",
+            hint=f"{suggest(variant, known)}name a variant, such as v1-a1-r224, or a row of a device, such as "
+            "cpu/v1-a1-r224",
         )
     fixed = next(iter(references.values())) if device else None
 

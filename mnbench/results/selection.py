@@ -4,12 +4,11 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from mnbench.errors import ResultsError
+from mnbench.errors import ResultsError, suggest
 from mnbench.results.columns import COLUMNS
 from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
@@ -34,9 +33,7 @@ def parse_column_name(text: str) -> str:
     """
     name = text.strip()
     if name not in COLUMNS:
-        close = get_close_matches(name, COLUMNS, n=1)
-        guess = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"there is no column {name!r}{guess}. Known: {', '.join(COLUMNS)}")
+        raise ValueError(f"there is no column {name!r}: {suggest(name, COLUMNS)}known: {', '.join(COLUMNS)}")
     return name
 
 
@@ -115,9 +112,10 @@ def read_records(path: Path, devices: Sequence[str]) -> list[Record]:
         known = sorted(file.stem for file in path.glob("*.jsonl"))
         for device in devices:
             if device not in known:
+                hint = f"{suggest(device, known)}known: {', '.join(known)}"
                 raise ResultsError(
                     f"{path}: holds no results of device {device}",
-                    hint=f"known: {', '.join(known)}" if known else f"measure some: mnbench run --device {device}",
+                    hint=hint if known else f"measure some: mnbench run --device {device}",
                 )
         records = [record for device in devices or known for record in ResultsFile(path, device).read_records()]
     if not records:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.errors import DeviceFileError
+from mnbench.errors import DeviceFileError, suggest
 from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
 from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.workspace import CURRENT_FOLDER, built_in, check_name, find_table, table_paths
@@ -125,7 +125,8 @@ def _extended(path: Path, root: Path, *below: Path) -> dict[str, Any]:
     known = table_paths("devices", root) | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
     base = known.get(name)
     if base is None or base in (path, *below):
-        raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=f"known: {', '.join(known)}")
+        hint = f"{suggest(name, known)}known: {', '.join(known)}"
+        raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=hint)
     entries = _extended(base, root, path, *below)
     for key in NOT_INHERITED:
         entries.pop(key, None)

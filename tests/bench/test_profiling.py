@@ -349,6 +349,7 @@ def test_profiles_that_are_not_there_or_broken_are_told(invoke, workspace):
     assert 1 == unknown.exit_code
     assert "holds no profile of v1" in unknown.stderr
     assert "known: own" in unknown.stderr
+    assert "did you mean `own`?" in invoke("profile", "owen").stderr
 
     (folder / "own.profile.json").write_text("{")
     broken = invoke("profile")

@@ -6,7 +6,9 @@ import json
 
 import onnx
 import pytest
+from checkpoints import tensors
 from common import BUILD, SMALL, misfits
+from safetensors.numpy import save_file
 
 # build
 
@@ -35,6 +37,16 @@ def test_build_json_of_several_variants_is_a_list(invoke, workspace):
     assert [] == [misfit for item in payload["models"] for misfit in misfits(item, BUILD)]
     assert ["v1-a0.25-r32.onnx", "v1-a0.25-r64.onnx"] == sorted(path.name for path in workspace.iterdir())
     assert len({item["sha256"] for item in payload["models"]}) == 2
+
+
+def test_weights_must_fit_the_named_variant(invoke, workspace):
+    """A variant's name settles alpha: the weights of another alpha are refused, those of a graph choose it."""
+    save_file(tensors("v2", "torchvision", 0.5), workspace / "v2.safetensors")
+
+    assert 1 == invoke("build", "v2-a1-r32", "--weights", "v2.safetensors").exit_code
+    assert 0 == invoke("build", "v2-a0.5-r32", "--weights", "v2.safetensors").exit_code
+    assert 0 == invoke("build", "v2", "--res", "64", "--weights", "v2.safetensors").exit_code
+    assert ["v2-a0.5-r32.onnx", "v2-a0.5-r64.onnx"] == sorted(path.name for path in workspace.glob("*.onnx"))
 
 
 def test_build_writes_where_o_says(invoke, workspace):

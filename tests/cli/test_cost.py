@@ -33,6 +33,16 @@ def test_cost_json_of_several_variants_is_a_list(invoke):
     assert [] == [misfit for item in payload["costs"] for misfit in misfits(item, COST)]
 
 
+def test_a_variants_name_is_that_variant(invoke):
+    """A variant's name stands where a graph does; options that its name does not settle apply to it."""
+    names = ["v1-a0.5-r160-b4", "shufflenet-v1-g8-a1-r64-fp16"]
+    plain = json.loads(invoke("cost", *names, "--format", "json").stdout)
+    changed = json.loads(invoke("cost", *names, "--batch", "1", "--precision", "fp32", "--format", "json").stdout)
+
+    assert names == [item["variant"] for item in plain["costs"]]
+    assert ["v1-a0.5-r160", "shufflenet-v1-g8-a1-r64"] == [item["variant"] for item in changed["costs"]]
+
+
 def test_cost_json_layers_and_types_add_up(invoke):
     """Layers and types, each with scope or name, kind and costs, sum to the totals."""
     payload = json.loads(invoke("cost", "v1", *SMALL, "--layers", "--format", "json").stdout)

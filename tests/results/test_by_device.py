@@ -35,7 +35,7 @@ def test_where_keeps_rows_that_fulfil_every_condition(invoke, conditions, expect
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        ("latency<5", "did you mean latency_ns?"),
+        ("latency<5", "did you mean `latency_ns`?"),
         ("latency_ns", "is not a condition"),
         ("latency_ns<5MB", "latency_ns cannot be compared with"),
         ("graph<v1", "graph cannot be compared with"),
@@ -81,10 +81,13 @@ def test_ratio_to_a_row_of_each_device(invoke, workspace, make_record):
 
 @pytest.mark.usefixtures("stored")
 def test_ratio_to_a_row_that_is_not_there(invoke):
-    """An unknown row is refused, and the hint shows how one is named."""
-    result = invoke("table", "--ratio", "v9")
+    """An unknown row is refused, and the hint names the nearest and shows how one is named."""
+    result = invoke("table", "--ratio", "v1-a1-r223")
+    error, hint = result.stderr.splitlines()
 
-    assert (1, "Error: no measured row is named v9") == (result.exit_code, result.stderr.splitlines()[0])
+    assert (1, "Error: no measured row is named v1-a1-r223") == (result.exit_code, error)
+    assert hint.startswith("Hint: did you mean `v1-a1-r224`? name a variant")
+    assert "did you mean `cpu`?" in invoke("table", "cpuu").stderr
 
 
 @pytest.mark.usefixtures("stored")

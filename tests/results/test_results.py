@@ -52,7 +52,7 @@ def test_where_and_sort(results):
     assert [0.25, 0.5] == [record.alpha for record in fast.sort("latency_ns")]
     assert [0.5, 0.25] == [record.alpha for record in fast.sort("-latency_ns")]
     assert 0 == len(results.where("latency_ns<1ns"))
-    with pytest.raises(ResultsError, match="did you mean latency_ns"):
+    with pytest.raises(ResultsError, match="did you mean `latency_ns`"):
         results.where("latency<1")
     with pytest.raises(ResultsError, match="no column 'speed'"):
         results.sort("-speed")

@@ -10,6 +10,7 @@ from mnbench.cli.options import format_option, graph_form_options, seed_option, 
 from mnbench.cli.output import emit
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.errors import FileError
+from mnbench.families import is_variant_name
 from mnbench.network.variant import ModelSource, Variant
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def command(
 ) -> None:
     """Build and simplify ONNX models.
 
-    GRAPH is a name, a path to a .toml table, or an .onnx model to simplify. Weights are seeded random numbers, or
-    trained weights from a file: each tensor is matched by name and used once, and alpha is read from the shapes. The
-    simplified graph is checked: it has the outputs of the plain graph, and passes ONNX's full checker.
+    GRAPH is a graph's or variant's name, a path to a .toml table, or an .onnx model to simplify. Weights are seeded
+    random numbers, or trained weights from a file: each tensor is matched by name and used once, and alpha is read from
+    the shapes. The simplified graph is checked: it has the outputs of the plain graph, and passes ONNX's full checker.
     """
     sources = select_sources(**selection)
     if not sources:
@@ -100,5 +101,5 @@ def _fit(
     if len(variants) < len(sources) or len(selection["graphs"]) > 1 or len(alphas) > 1:
         raise click.UsageError("--weights fit one graph at one alpha: name one graph, and at most one --alpha")
     checkpoint = open_checkpoint(weights)
-    alpha = alphas[0] if alphas else None
+    alpha = alphas[0] if alphas else variants[0].alpha if is_variant_name(selection["graphs"][0]) else None
     return [fit_checkpoint(checkpoint, variant, alpha=alpha, epsilon=epsilon) for variant in variants]

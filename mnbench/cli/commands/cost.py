@@ -16,8 +16,9 @@ from mnbench.cli.output import emit
 def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None:
     """Count params, Mult-Adds and memory access.
 
-    GRAPH is a name, a path to a .toml table or a path to an .onnx model. Nothing is measured, and graphs do not need
-    the onnx package. Mult-Adds are counted once and exclude bias, batch normalization and activations.
+    GRAPH is a graph's or variant's name, a path to a .toml table or a path to an .onnx model. Nothing is measured, and
+    graphs do not need the onnx package. Mult-Adds are counted once and exclude bias, batch normalization and
+    activations.
     """
     if layers and types:
         raise click.UsageError("--layers and --types show different tables: use one of them")

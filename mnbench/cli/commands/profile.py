@@ -7,7 +7,7 @@ import click
 
 from mnbench.cli.options import format_option, results_option
 from mnbench.cli.output import emit
-from mnbench.errors import ResultsError
+from mnbench.errors import ResultsError, suggest
 
 
 @click.command(epilog="\b\nExample:\n  mnbench profile v1-a0.5-r160\n  mnbench profile v1-a0.5-r160 --by layer")
@@ -28,10 +28,8 @@ def command(*, variants: tuple[str, ...], by: Literal["type", "layer"], results:
     known = list(dict.fromkeys(profile.variant for profile in profiles))
     for variant in variants:
         if variant not in known:
-            raise ResultsError(
-                f"{results}: holds no profile of {variant}",
-                hint=f"known: {', '.join(known)}" if known else "make one: mnbench run --profile",
-            )
+            hint = f"{suggest(variant, known)}known: {', '.join(known)}" if known else "make one: mnbench run --profile"
+            raise ResultsError(f"{results}: holds no profile of {variant}", hint=hint)
     if not profiles:
         raise ResultsError(f"{results}: holds no profile yet", hint="make one: mnbench run v1 --profile")
     chosen = [profile for profile in profiles if not variants or profile.variant in variants]

@@ -117,10 +117,10 @@ def command(
 ) -> None:
     """Measure latency and append it to the results.
 
-    GRAPH is a name, a path to a .toml table, or an .onnx model, which is measured as it is. Without a GRAPH, every
-    graph is measured. Each case runs in several fresh processes, in random order, until its interval is as narrow as
-    --precision-target or --budget is spent. Each trial is stored at once: after Ctrl-C, the same command or --resume
-    continues.
+    GRAPH is a graph's or variant's name, a path to a .toml table, or an .onnx model, which is measured as it is.
+    Without a GRAPH, every graph is measured. Each case runs in several fresh processes, in random order, until its
+    interval is as narrow as --precision-target or --budget is spent. Each trial is stored at once: after Ctrl-C, the
+    same command or --resume continues.
     """
     from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark, select_devices
     from mnbench.bench.plan import SamplingConfig
