@@ -2,49 +2,103 @@
 
 Of each large weight, only the shape, the type and the distribution of its numbers are stored. Refilling draws numbers
 of that distribution with a generator seeded by the weight's name. Latency depends on the layout of the numbers and on
-their not being denormal, but not on their values.
+which of them are denormal, but not on their values. What decides how a network runs is stored as it is: small tensors,
+indices, shapes, masks, scales and zero points.
 """
 
 import hashlib
-import json
 import lzma
+import zlib
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import msgspec
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
 from mnbench.model.model import Model
+from mnbench.model.onnx_layers import INT32_BIAS_OPERATORS
+from mnbench.model.stored_tensors import DENORMAL_TYPES, all_nodes, denormal_places, stored_tensors
 
 MAX_EXACT_SIZE = 64
-"""Weights of at most this many numbers are stored exactly: scales, zero points, shapes."""
+"""Tensors of at most this many numbers are stored as they are: scales, zero points, shapes."""
+
+MIN_COMPRESSION = 50
+"""A tensor that is compressed to this fraction is stored as it is: a mask or a constant."""
+
+COMPRESSION_SAMPLE_BYTES = 2**16
+
+FLOAT_TYPES = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+    | {TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ, TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ}
+)
+QUANTIZED_TYPES = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4})
 
 SUFFIX = ".onnx.xz"
-HASH_KEY = "mnbench.refilled"
+
+EMPTIED_KEY = "mnbench.emptied"
+"""Names the last of the model's metadata. Earlier entries are the user's, whatever they are called."""
+
+
+class Distribution(msgspec.Struct, frozen=True, array_like=True):
+    """What numbers are drawn from: nearly normal ones, cut off at both ends."""
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.float64]) -> "Distribution":
+        """Describe numbers, in six digits; all zeros if there are none."""
+        if not numbers.size:
+            return cls(0.0, 0.0, 0.0, 0.0)
+        return cls(*(float(f"{x:.6g}") for x in (numbers.mean(), numbers.std(), numbers.min(), numbers.max())))
+
+    def draw(self, normal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn standard normal numbers into numbers of this distribution."""
+        return np.clip(self.mean + self.deviation * normal, self.least, self.most)
+
+
+class EmptiedTensor(msgspec.Struct, frozen=True, array_like=True):
+    """What is stored of a large weight. `denormal_bits` say where its denormal numbers are, eight places a byte."""
+
+    numbers: Distribution
+    denormals: Distribution | None = None
+    denormal_bits: bytes = b""
+
+
+class EmptiedTensors(msgspec.Struct, frozen=True):
+    """The emptied tensors of a model by their position in `stored_tensors`, and the digest of the refilled model."""
+
+    tensors: dict[int, EmptiedTensor]
+    sha256: str
 
 
 def strip_weights(model: Model) -> bytes:
-    """Return the model without its large weights, compressed, with the hash that `refill_weights` must reproduce."""
+    """Return the model without its large weights, compressed."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    # A runtime fuses quantized operators only where scales and zero points fit each other.
-    scaled = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
-    exact = {name for node in scaled for name in node.input[1:]}
-    for tensor in proto.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        large = values.size > MAX_EXACT_SIZE and values.dtype.kind in "fiu" and values.dtype.itemsize <= 4
-        if large and tensor.name not in exact:
-            _empty(tensor, values)
+    drawn_biases, exact_names = _biases_and_scales(proto)
+    emptied: dict[int, EmptiedTensor] = {}
+    for position, (name, tensor) in enumerate(stored_tensors(proto)):
+        is_weight = tensor.data_type in FLOAT_TYPES | QUANTIZED_TYPES or name in drawn_biases
+        if is_weight and name not in exact_names and np.prod(tensor.dims) > MAX_EXACT_SIZE:
+            values = numpy_helper.to_array(tensor)
+            if not _is_exact(values, tensor.data_type):
+                emptied[position] = _describe(values, tensor.data_type)
+                _replace_data(tensor, b"")
     filled = onnx.ModelProto()
     filled.CopyFrom(proto)
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = HASH_KEY, _fill(filled)
+    _fill(filled, emptied)
+    text = msgspec.json.encode(EmptiedTensors(tensors=emptied, sha256=_sha256(filled))).decode()
+    proto.metadata_props.add(key=EMPTIED_KEY, value=text)
     return lzma.compress(proto.SerializeToString(deterministic=True), preset=9)
 
 
@@ -56,14 +110,13 @@ def refill_weights(data: bytes, name: str) -> Model:
     """
     try:
         proto = onnx.ModelProto.FromString(lzma.decompress(data))
-        wanted = next(entry for entry in proto.metadata_props if entry.key == HASH_KEY)
-        proto.metadata_props.remove(wanted)
-        digest = _fill(proto)
-    except (lzma.LZMAError, EOFError, DecodeError, StopIteration, ValueError, KeyError) as failure:
+        emptied = msgspec.json.decode(proto.metadata_props.pop().value, type=EmptiedTensors)
+        _fill(proto, emptied.tensors)
+    except (lzma.LZMAError, EOFError, DecodeError, IndexError, ValueError) as failure:
         raise ResultsError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
-    if digest != wanted.value:
+    if (digest := _sha256(proto)) != emptied.sha256:
         raise ResultsError(
-            f"{name}: the hash of the graph that is kept is {digest[:12]}, and not {wanted.value[:12]}",
+            f"{name}: the hash of the graph that is kept is {digest[:12]}, and not {emptied.sha256[:12]}",
             hint="restore it from git, or keep the graph again",
         )
     return Model(name=name, proto=proto)
@@ -85,31 +138,74 @@ def save_weightless(results: Path, model: Path, sha256: str) -> None:
         atomic_files.write_atomically(path, strip_weights(Model(name=model.stem, proto=proto)))
 
 
-def _empty(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
-    """Replace a weight by its shape, type and distribution."""
-    exact = values.astype(np.float64)
-    spread = [float(f"{item:.6g}") for item in (exact.mean(), exact.std(), exact.min(), exact.max())]
-    shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
-    tensor.Clear()
-    tensor.dims.extend(shape)
-    tensor.data_type, tensor.name, tensor.doc_string = kind, name, json.dumps(spread)
+def _biases_and_scales(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
+    """Return the names of tensors that are weights if they are int32, and of tensors that must be exact.
+
+    A runtime fuses quantized operators only where scales and zero points fit each other.
+    """
+    biases, scales = set[str](), set[str]()
+    for node in all_nodes(proto):
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            scales.update(node.input[1:])
+        if node.op_type == "DequantizeLinear" or node.op_type in INT32_BIAS_OPERATORS:
+            biases.update(node.input)
+    return biases, scales
 
 
-def _fill(proto: onnx.ModelProto) -> str:
-    """Draw every missing weight and return the hash of the model."""
-    for tensor in proto.graph.initializer:
-        if tensor.doc_string:
-            mean, deviation, least, most = json.loads(tensor.doc_string)
+def _is_exact(values: NDArray[Any], data_type: int) -> bool:
+    """Return whether a large tensor is stored as it is: it holds infinities or NaN, or takes no space, as a mask."""
+    if data_type not in FLOAT_TYPES:
+        return False
+    if not np.isfinite(values).all():
+        return True
+    data = values.tobytes()
+    parts = (data[:COMPRESSION_SAMPLE_BYTES], data)
+    return all(len(zlib.compress(part, level=1)) * MIN_COMPRESSION < len(part) for part in parts)
+
+
+def _describe(values: NDArray[Any], data_type: int) -> EmptiedTensor:
+    """Return the distribution of a weight's numbers, and apart from that, of its denormal ones' magnitudes."""
+    numbers = values.astype(np.float64).ravel()
+    denormal = denormal_places(values).ravel() if data_type in DENORMAL_TYPES else np.zeros(0, np.bool_)
+    if not denormal.any():
+        return EmptiedTensor(Distribution.of(numbers))
+    return EmptiedTensor(
+        Distribution.of(numbers[~denormal]), Distribution.of(np.abs(numbers[denormal])), np.packbits(denormal).tobytes()
+    )
+
+
+def _fill(proto: onnx.ModelProto, emptied: dict[int, EmptiedTensor]) -> None:
+    """Draw every emptied tensor."""
+    for position, (name, tensor) in enumerate(stored_tensors(proto)):
+        if position in emptied:
+            numbers = _draw(emptied[position], name, int(np.prod(tensor.dims)))
             kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            numbers = mean + deviation * _normal(tensor.name, int(np.prod(tensor.dims)))
-            numbers = np.clip(numbers, least, most)
-            values = (np.rint(numbers) if kind.kind in "iu" else numbers).astype(kind)
-            tensor.doc_string = ""
-            tensor.raw_data = values.tobytes()
-    return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+            values = (numbers if tensor.data_type in FLOAT_TYPES else np.rint(numbers)).astype(kind)
+            _replace_data(tensor, numpy_helper.from_array(values).raw_data)
+
+
+def _draw(emptied: EmptiedTensor, name: str, count: int) -> NDArray[np.float64]:
+    normal = _normal(name, count)
+    numbers = emptied.numbers.draw(normal)
+    if emptied.denormals is None:
+        return numbers
+    denormal = np.unpackbits(np.frombuffer(emptied.denormal_bits, np.uint8), count=count).astype(np.bool_)
+    return np.where(denormal, emptied.denormals.draw(normal), numbers)
 
 
 def _normal(name: str, count: int) -> NDArray[np.float64]:
     """Draw nearly normal numbers, the same on every machine: sums of four uniform numbers from PCG64's raw stream."""
     bits = np.random.PCG64(crc32(name.encode())).random_raw(count).view(np.uint16).reshape(count, 4)
     return (bits.sum(axis=1, dtype=np.int64) - 2 * 65535) / (65536 / np.sqrt(3.0))
+
+
+def _replace_data(tensor: TensorProto, raw_data: bytes) -> None:
+    """Replace a tensor's numbers by these bytes; its shape, its type and its names stay."""
+    for field in ("float_data", "int32_data", "double_data", "raw_data"):
+        tensor.ClearField(field)
+    if raw_data:
+        tensor.raw_data = raw_data
+
+
+def _sha256(proto: onnx.ModelProto) -> str:
+    return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
