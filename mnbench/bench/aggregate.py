@@ -25,7 +25,7 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
     latency = aggregate_latency(trials)
     placements = [_placement(trial.placement, plan.device.provider, case) for trial in trials]
     least_placed = min(placements, key=lambda placement: 1.0 if placement.nodes is None else placement.nodes)
-    issues = tuple(find_issues(plan, trials, latency, least_placed))
+    issues = tuple(find_issues(plan, case, trials, latency, least_placed))
     record = msgspec.structs.replace(
         _record(plan, case, run, trials),
         difference=max(trial.difference for trial in trials),

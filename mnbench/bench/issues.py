@@ -6,11 +6,11 @@ from statistics import median
 
 import numpy as np
 
-from mnbench.bench.plan import Plan, SamplingConfig
+from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.hosts.noise_sources import noise_sources
 from mnbench.results.record import Issue, Latency, Placement
 from mnbench.results.trial_result import TrialResult
-from mnbench.units import format_ms
+from mnbench.units import format_ms, format_significant
 
 HOST_ISSUES = {
     "emulated": "emulated",
@@ -35,13 +35,24 @@ OUTLIER_SHARE = 0.05
 SLOWING_RATIO = 1.1
 SLOW_FIRST_RATIO = 10
 SLOW_FIRST_NS = 50_000_000
+DENORMAL_SHARE = 0.001
+"""At a thousandth, one in 60 vectors of 16 numbers holds one."""
+
+FLUSH_DENORMALS = "session.set_denormal_as_zero"
 
 
-def find_issues(plan: Plan, trials: Sequence[TrialResult], latency: Latency, placement: Placement) -> Iterator[Issue]:
+def find_issues(
+    plan: Plan, case: BenchmarkCase, trials: Sequence[TrialResult], latency: Latency, placement: Placement
+) -> Iterator[Issue]:
     """Yield every issue of a measured case, the most severe first."""
     if placement.nodes is not None and placement.nodes < 1:
         elsewhere = f"{1 - placement.nodes:.0%} of the nodes did not run on {plan.device.provider}"
         yield Issue(name="misplaced", advice=elsewhere)
+    if case.denormal_share and not plan.device.nvidia and plan.device.options.get(FLUSH_DENORMALS) != "1":
+        percent = format_significant(100 * case.denormal_share)
+        reason = f"{percent}% of the weights are denormal numbers, which many CPUs compute slowly with"
+        advice = f'{reason}: set them to 0, or give onnxruntime the option "{FLUSH_DENORMALS}" = "1"'
+        yield Issue(name="denormal", advice=advice, minor=case.denormal_share < DENORMAL_SHARE)
     threads, cores = trials[0].threads, trials[0].host.get("cores")
     if cores is not None and threads > cores:
         yield Issue(name="oversubscribed", advice=f"{threads} threads share {cores} cores: give --threads {cores}")

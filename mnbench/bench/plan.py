@@ -57,6 +57,7 @@ class BenchmarkCase:
     if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
     reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
     graph as built; `layers` are those of the measured model. `source` is the variant, None for a user's file.
+    `denormal_share` is the share of the weights that are denormal numbers, 0 to 1.
     """
 
     variant: str
@@ -74,6 +75,7 @@ class BenchmarkCase:
     source: Variant | None = None
     simplified: bool = True
     fold_batch_norm: bool = True
+    denormal_share: float = 0.0
 
 
 class HostDrift(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from mnbench.errors import BuildError
 from mnbench.model import equivalence
 from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
+from mnbench.model.stored_tensors import denormal_share
 
 
 def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> BenchmarkCase:
@@ -58,4 +59,5 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         source=model.variant,
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,
+        denormal_share=denormal_share(model.proto),
     )

@@ -14,8 +14,9 @@ from mnbench.bench.plan import SamplingConfig
 def issues(make_plan, make_cell):
     """The issues of a record of these samples, by name, for a protocol that asks for as many processes."""
 
-    def issues(samples, device=None, **protocol):
-        plan = make_plan(make_cell(), device=device, **{"processes": len(samples), "precision": 10.0} | protocol)
+    def issues(samples, device=None, denormal_share=0.0, **protocol):
+        cell = make_cell(denormal_share=denormal_share)
+        plan = make_plan(cell, device=device, **{"processes": len(samples), "precision": 10.0} | protocol)
         return {issue.name: issue for issue in aggregate(plan, plan.cases[0], "run", samples).issues}
 
     return issues
@@ -47,6 +48,24 @@ def test_placement_of_every_process_counts(issues, make_sample):
 
     for samples in ([misplaced, placed, placed], [placed, placed, misplaced]):
         assert f"100% of the nodes did not run on {PROVIDER}" == issues(samples)["misplaced"].advice
+
+
+@pytest.mark.parametrize(
+    ("share", "changes", "expected"),
+    [
+        (0.0, {}, None),
+        (0.0009, {}, True),
+        (0.75, {}, False),
+        (0.75, {"options": {"session.set_denormal_as_zero": "1"}}, None),
+        (0.75, {"provider": "CUDAExecutionProvider"}, None),
+    ],
+    ids=["none", "few", "many", "set to zero", "GPU"],
+)
+def test_denormal(issues, make_sample, make_device, share, changes, expected):
+    """Few denormal weights are a minor issue; none if the device sets them to 0, or is a GPU."""
+    found = issues(same(make_sample(placement=None)), device=make_device(**changes), denormal_share=share)
+
+    assert ([] if expected is None else [expected]) == [issue.minor for issue in found.values()]
 
 
 @pytest.mark.parametrize(
