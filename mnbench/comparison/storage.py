@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -17,7 +17,7 @@ from mnbench.comparison.paired_trial import PairedTrial
 from mnbench.comparison.verdicts import ComparisonContext, conclude
 from mnbench.errors import MnbenchError, ResultsError
 from mnbench.results.npz_archive import read_archive, write_archive
-from mnbench.results.store import new_run_folder
+from mnbench.results.store import new_run_folder, remove_unused
 
 Stage: TypeAlias = Literal["first", "again"]
 
@@ -86,9 +86,7 @@ def unfinished_folders(results: Path | None, name: str) -> Generator[Callable[[]
     except (KeyboardInterrupt, MnbenchError) as error:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # the parents go if they are empty
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
+            remove_unused(folder.parent)
         if isinstance(error, KeyboardInterrupt):
             error.add_note(f"the unfinished {name} is not stored")
         raise

@@ -24,6 +24,7 @@ from mnbench.results.trial_result import TrialResult
 from mnbench.results.upgrade import upgrade
 
 ARGUMENTS = "arguments.json"
+GITIGNORE = ".gitignore"
 
 
 class ResultsFile:
@@ -90,7 +91,7 @@ class ResultsFile:
 
 
 def new_run_folder(raw_folder: Path, suffix: str) -> Path:
-    """Create a folder that is named after the time and this suffix.
+    """Create a folder that is named after the time and this suffix, in a folder that git ignores.
 
     Raises:
         OSError: no permission.
@@ -100,8 +101,24 @@ def new_run_folder(raw_folder: Path, suffix: str) -> Path:
         with suppress(FileExistsError):
             folder = raw_folder / f"{started}-{suffix}"
             folder.mkdir(parents=True)
+            _ignore_in_git(raw_folder)
             return folder
     raise AssertionError
+
+
+def _ignore_in_git(raw_folder: Path) -> None:
+    """Write a .gitignore of all files, unless there is one; a folder without it works as well."""
+    with suppress(OSError), (raw_folder / GITIGNORE).open("x", encoding="utf-8") as file:
+        file.write("# Written by mnbench.\n*\n")
+
+
+def remove_unused(raw_folder: Path) -> None:
+    """Remove `results/raw` if it holds no run, and then `results` if it holds nothing."""
+    with suppress(OSError):
+        if [path.name for path in raw_folder.iterdir()] == [GITIGNORE]:
+            (raw_folder / GITIGNORE).unlink()
+        raw_folder.rmdir()
+        raw_folder.parent.rmdir()
 
 
 def parse_records(path: Path, data: bytes) -> list[Record]:
@@ -170,8 +187,8 @@ class RunFolder:
             self.finish()
             (self.path / "lock").unlink(missing_ok=True)
             with suppress(OSError):
-                for folder in (self.path, self.path.parent, self.path.parent.parent):
-                    folder.rmdir()
+                self.path.rmdir()
+            remove_unused(self.path.parent)
 
     def save_trial(self, variant: str, process: int, result: TrialResult) -> None:
         """Store the result of a trial.

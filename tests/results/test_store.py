@@ -198,6 +198,25 @@ def test_an_unfinished_run_is_continued(store, plan, make_sample):
     assert {} == again.load_trials(plan.cases[1].variant)
 
 
+def test_git_ignores_the_raw_results(store, plan):
+    """The first run makes git ignore what is below `raw`; an empty run leaves nothing."""
+    subprocess.run(["git", "init", "-q", store.folder.parent], check=True)
+    run = store.open_run(plan.id)
+    status = ["git", "-C", store.folder.parent, "status", "--porcelain", store.folder]
+    assert b"" == subprocess.run(status, capture_output=True, check=True).stdout
+
+    run.discard_if_empty()
+    assert not store.folder.exists()
+
+
+def test_a_gitignore_of_the_user_stays(store, plan):
+    """A .gitignore that is there is not written again."""
+    store.raw_folder.mkdir(parents=True)
+    (store.raw_folder / ".gitignore").write_text("mine")
+    store.open_run(plan.id)
+    assert "mine" == (store.raw_folder / ".gitignore").read_text()
+
+
 def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
     """Every nanosecond and every fact of a visit comes back."""
     run = store.open_run(plan.id)
