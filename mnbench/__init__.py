@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnbench.api import build, compare, cost, diagnose, gate, plot, run, variants, verify
+    from mnbench.api import build, compare, cost, diagnose, gate, onnx_file, plot, run, variants, verify
     from mnbench.bench.plan import SamplingConfig
     from mnbench.comparison.comparison import Comparison
     from mnbench.comparison.decide import DecisionRules
@@ -27,6 +27,7 @@ __all__ = [
     "diagnose",
     "gate",
     "load_results",
+    "onnx_file",
     "plot",
     "run",
     "variants",

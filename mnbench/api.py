@@ -5,7 +5,7 @@ Everything that these functions return is documented; what is not in `mnbench.__
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mnbench.bench.plan import SamplingConfig
 from mnbench.comparison.decide import DecisionRules
 from mnbench.errors import BuildError, ResultsError
-from mnbench.model.sources import Graph, Size, Sources, list_variants
+from mnbench.model.sources import Graph, InputValue, Size, Sources, input_text, list_variants, one_size
 from mnbench.network.architecture import OptionValue
-from mnbench.network.variant import OnnxFile, Padding, Precision, Variant
+from mnbench.network.variant import GivenInputs, OnnxFile, Padding, Precision, Variant
 from mnbench.results.results import Results
 from mnbench.targets.device import read_device
 
@@ -58,6 +58,37 @@ def variants(
     """
     names = [graphs] if isinstance(graphs, str) else graphs
     return list_variants(names, alpha=alpha, resolution=resolution, published=published, **options)
+
+
+def onnx_file(
+    path: str | PathLike[str],
+    *,
+    name: str = "",
+    sizes: Mapping[str, int] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    inputs: Mapping[str, InputValue] | None = None,
+    batch: int | None = None,
+    resolution: Size | None = None,
+) -> OnnxFile:
+    """Return a model file with what is said of its inputs; every function here takes it as a graph.
+
+    Args:
+        path: The .onnx file.
+        name: What its rows are called. Default: the file's name.
+        sizes: Open sizes by name, in every input: {"height": 320}.
+        shapes: The shapes of inputs by name: {"state": (2, 1, 128)}.
+        inputs: What inputs hold: a number, an array, "0..999" (random), or the path of an .npy file.
+        batch: The size of an open first axis.
+        resolution: The size of the images that it takes.
+    """
+    given = GivenInputs(
+        sizes=dict(sizes or {}),
+        shapes=dict(shapes or {}),
+        values={key: input_text(value) for key, value in (inputs or {}).items()},
+        batch=batch,
+        resolution=one_size(resolution),
+    )
+    return OnnxFile(path=Path(path), label=name, given=given)
 
 
 def build(

@@ -6,6 +6,7 @@ MnbenchError                    one line "Error: …", one line "Hint: …", exi
 │  ├─ DeviceFileError
 │  └─ StudyFileError
 ├─ BuildError                   alpha, resolution or file impossible; ONNX's checker rejected the model
+│  ├─ InputError                a size or a value of an input is missing, or does not fit
 │  └─ SimplifyError             the simplified graph computes something else
 ├─ FileError                    a file cannot be read or written
 ├─ MissingDependency            a package or program is not installed
@@ -70,6 +71,10 @@ class FileError(MnbenchError):
 
 class BuildError(MnbenchError):
     """The network or the model asked for cannot be built, or the file holds none."""
+
+
+class InputError(BuildError):
+    """A size or a value of an input is missing, or does not fit the model."""
 
 
 class SimplifyError(BuildError):

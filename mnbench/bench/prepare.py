@@ -9,7 +9,6 @@ from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.errors import BuildError
 from mnbench.model import equivalence
-from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.model.stored_tensors import denormal_share
 
@@ -25,7 +24,8 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
     """
     path = folder / f"{model.sha256}.onnx"
     atomic_files.write_atomically(path, model.to_bytes(), durable=False)
-    inputs = random_inputs(model.proto, seed)
+    made = model.describe_inputs(seed)
+    inputs = {name: entry.array for name, entry in made.items()}
     answers = equivalence.reference_outputs(model.reference.to_bytes(), inputs, name=variant)
     if any(array.dtype.kind not in "biuf" for array in (*inputs.values(), *answers)):
         raise BuildError(

@@ -22,7 +22,7 @@ from mnbench.model.equivalence import (
     compare_output,
     reference_outputs,
 )
-from mnbench.model.inputs import load_inputs, random_inputs
+from mnbench.model.input_files import load_batches
 from mnbench.model.model import Model
 from mnbench.network.variant import ModelSource, Precision, Variant
 from mnbench.progress import OnProgress
@@ -103,9 +103,9 @@ def verify_model(
         against = replace(model.reference, name="its plain graph in fp32" if model.plain else "itself")
         if model.plain is None and precision == "int8":
             tolerance = tolerance or SELF_REFERENCE_TOLERANCE
-    all_inputs = load_inputs(inputs, model.proto) if inputs else []
+    all_inputs = load_batches(inputs, model) if inputs else []
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
-    all_inputs += [random_inputs(model.proto, seed + index) for index in range(count)]
+    all_inputs += [model.make_inputs(seed + index) for index in range(count)]
     input_names = _shared_inputs(model, against)
     answer = _run(model, device, all_inputs)
     results = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
@@ -149,7 +149,7 @@ def _shared_inputs(model: Model, against: Model) -> list[str]:
     Raises:
         BuildError: they have not.
     """
-    inputs, other_inputs = random_inputs(model.proto, 0), random_inputs(against.proto, 0)
+    inputs, other_inputs = model.make_inputs(0), against.make_inputs(0)
     kinds, other_kinds = (
         [(array.shape, str(array.dtype)) for array in arrays.values()] for arrays in (inputs, other_inputs)
     )

@@ -1,14 +1,25 @@
 """Arguments and options that commands share. `main` shows the default of every option in its help."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnbench.cli.param_types import BATCH_SIZE, DYNAMIC, WorkspaceName, comma_separated, parse_image_size
-from mnbench.families import family_options, select_variants
-from mnbench.network.variant import ModelSource
+from mnbench.cli.param_types import (
+    BATCH_SIZE,
+    DYNAMIC,
+    INPUT_SHAPE,
+    INPUT_VALUE,
+    NAMED_SIZES,
+    WorkspaceName,
+    comma_separated,
+    parse_image_size,
+)
+from mnbench.families import family_options, find_model, select_variants
+from mnbench.network.variant import GivenInputs, ModelSource
 
 if TYPE_CHECKING:
     from mnbench.results.selection import Condition
@@ -97,6 +108,34 @@ graph_form_options = combine(
 )
 
 
+input_options = combine(
+    click.option(
+        "--dim",
+        "dims",
+        multiple=True,
+        type=NAMED_SIZES,
+        help="Size of an .onnx file's open size of that name, in every input: height=320; height=320,640 are two rows. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        type=INPUT_SHAPE,
+        help="Shape of an input of an .onnx file: x=1,3,48,320; without a name, of its only input. Repeatable.",
+    ),
+)
+
+values_option = click.option(
+    "--input",
+    "values",
+    multiple=True,
+    type=INPUT_VALUE,
+    help="What an input of an .onnx file holds: rate=16000, lengths=1,2,3, ids=0..999 (random), x=x.npy, or an .npz "
+    "file with several. Default: random numbers, and 1 for whole numbers. Repeatable.",
+)
+
+
 def variant_options(command: Command) -> Command:
     """Add GRAPH…, and the options that select its variants."""
     shared = ("groups", "unit", "activation")
@@ -139,6 +178,8 @@ def variant_options(command: Command) -> Command:
             type=click.Choice(["fp32", "fp16", "int8"]),
             help="Precision of weights and arithmetic. Default: fp32.",
         ),
+        input_options,
+        values_option,
     )(command)
 
 
@@ -155,17 +196,20 @@ def select_sources(
     alpha: Sequence[float] | None,
     res: Sequence[tuple[int, int]] | None,
     rho: Sequence[float] | None,
+    dims: Sequence[tuple[str, Sequence[int]]],
+    shapes: Sequence[tuple[str, tuple[int, ...]]],
+    values: Sequence[tuple[str, str]],
     published: bool = False,
     to_measure: bool = False,
     **options: Any,
 ) -> list[ModelSource]:
-    """Return every graph at every alpha, size and number of groups, and every file at every size.
+    """Return every graph at every alpha, size and number of groups, and every model file at every size.
 
     With `published`, return the variants of each graph for which a source prints an accuracy. Models `to_measure` need
     a batch of fixed size.
 
     Raises:
-        click.UsageError: options exclude each other.
+        click.UsageError: options exclude each other, or mean nothing for a graph or a file that is named.
         GraphFileError, BuildError: a graph is unknown, or an alpha or a size is impossible.
     """
     if res and rho:
@@ -176,8 +220,15 @@ def select_sources(
     if published and any(item is not None for item in selected):
         raise click.UsageError("--published selects the variants: remove --alpha, --res and other options of variants")
     for name in graphs:
-        if name.endswith(".onnx") and (alpha or rho or family.get("groups") or published):
-            raise click.UsageError(f"{name} is a finished model: --alpha, --rho, --groups and such are for graphs")
+        if find_model(name):
+            own = {name: value for name, value in given.items() if name != "batch"}
+            for_graphs = {"alpha": alpha, "rho": rho, "published": published, **family, **own}
+            _reject_options(
+                for_graphs, f"{name} is a finished model", "are for graphs; its sizes: --res, --batch, --dim, --shape"
+            )
+        else:
+            for_models = {"dim": dims, "shape": shapes, "input": values}
+            _reject_options(for_models, f"{name} is a graph", "are for .onnx files; its sizes: --res, --batch")
     common: dict[str, Any] = {name: None if value == DYNAMIC else value for name, value in given.items()}
     sources = select_variants(
         graphs,
@@ -186,8 +237,50 @@ def select_sources(
         rhos=rho or (),
         published=published,
         options={name: [value] if isinstance(value, str) else value for name, value in family.items()},
+        given=given_inputs(dims, shapes, values, batch=common.get("batch"), resolutions=res),
         **common,
     )
     if to_measure and (common.get("batch", 1) is None or any(getattr(item, "batch", 1) is None for item in sources)):
         raise click.UsageError("a measurement needs a batch of fixed size: a dynamic one is for build")
     return sources
+
+
+def given_inputs(
+    dims: Sequence[tuple[str, Sequence[int]]],
+    shapes: Sequence[tuple[str, tuple[int, ...]]],
+    values: Sequence[tuple[str, str]] = (),
+    *,
+    batch: int | None = None,
+    resolutions: Sequence[tuple[int, int]] | None = None,
+) -> list[GivenInputs]:
+    """Return what is given of the inputs of files: one for each combination of sizes.
+
+    Raises:
+        click.UsageError: an option is given twice for one name.
+    """
+    for option, entries in (("dim", dims), ("shape", shapes), ("input", values)):
+        for name, count in Counter(name for name, _ in entries).items():
+            if count > 1:
+                raise click.UsageError(f"--{option} {name} is given twice")
+    names = [name for name, _ in dims]
+    return [
+        GivenInputs(
+            sizes=dict(zip(names, sizes, strict=True)),
+            shapes=dict(shapes),
+            values=dict(values),
+            batch=batch,
+            resolution=resolution,
+        )
+        for resolution in resolutions or [None]
+        for sizes in product(*(sizes for _, sizes in dims))
+    ]
+
+
+def _reject_options(options: Mapping[str, Any], reason: str, meaning: str) -> None:
+    """Fail if options were given that mean nothing here.
+
+    Raises:
+        click.UsageError: some were.
+    """
+    if given := [f"--{name}" for name, value in options.items() if value]:
+        raise click.UsageError(f"{reason}: {', '.join(given)} {meaning}")

@@ -88,9 +88,34 @@ def parse_batch(text: str) -> int | Literal["dynamic"]:
     return DYNAMIC if text == DYNAMIC else int(text)
 
 
+def parse_named(text: str) -> tuple[str, str]:
+    """Parse `NAME=TEXT`; a name may contain `=`, and is empty if there is none."""
+    name, _, value = text.rpartition("=")
+    if not value:
+        raise ValueError(text)
+    return name, value
+
+
+def parse_sizes(text: str) -> tuple[str, list[int]]:
+    """Parse `height=320`, or several sizes as `height=320,640`."""
+    name, sizes = parse_named(text)
+    if not name:
+        raise ValueError(text)
+    return name, [int(size) for size in sizes.split(",")]
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Parse `1,3,48,320`, of an input that may be named: `x=1,3,48,320`."""
+    name, sizes = parse_named(text)
+    return name, tuple(int(size) for size in sizes.split(","))
+
+
 PERCENT = Parsed(parse_share, "percent", "a share such as 1% or 0.5%")
 DURATION_S = Parsed(lambda text: parse_with_unit(text, SECONDS), "duration", "a duration such as 20s, 2m or 500ms")
 IMAGE_SIZE = Parsed(parse_image_size, "size", "a size such as 160 or 240x320 (height x width)")
+NAMED_SIZES = Parsed(parse_sizes, "name=size,...", "a size by name, such as height=320 or height=320,640")
+INPUT_SHAPE = Parsed(parse_shape, "[input=]shape", "a shape such as 1,3,48,320 or x=1,3,48,320")
+INPUT_VALUE = Parsed(parse_named, "[input=]value", "a value such as rate=16000, ids=0..999 or x=x.npy")
 BATCH_SIZE = Parsed(parse_batch, "batch", "a number or `dynamic`")
 
 

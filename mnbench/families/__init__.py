@@ -13,9 +13,11 @@ from typing import Any, Union, cast
 
 from mnbench.errors import BuildError, GraphFileError
 from mnbench.network.architecture import Architecture, Option, OptionValue
+from mnbench.network.model_file import read_model_file
 from mnbench.network.toml_struct import read_toml
 from mnbench.network.variant import (
     VARIANT_NAME,
+    GivenInputs,
     ModelSource,
     OnnxFile,
     Precision,
@@ -61,7 +63,7 @@ def architecture(name: str, root: Path = CURRENT_FOLDER) -> Architecture:
     """
     known = table_paths("graphs", root)
     if name not in known and not name.endswith(".toml"):
-        tables = map(read_architecture, known.values())
+        tables = architectures(root)
         name = next((table.name for table in tables if table.short == name and table.name in known), name)
     path = graph_path(name, root) or find_table(name, "graphs", GraphFileError, root)
     table = read_architecture(path)
@@ -69,9 +71,27 @@ def architecture(name: str, root: Path = CURRENT_FOLDER) -> Architecture:
     return table
 
 
+def architectures(root: Path = CURRENT_FOLDER) -> list[Architecture]:
+    """Return all architectures; files of graphs/ that name an `.onnx` model are left out."""
+    paths = table_paths("graphs", root).values()
+    return [read_architecture(path) for path in paths if not read_model_file(path)]
+
+
 def graph_path(name: str, root: Path = CURRENT_FOLDER) -> Path | None:
     """Return the file of a graph, also one of studies, which no list shows and no run measures by default."""
     return table_path(name, "graphs", root) or table_path(name, "graphs/study_networks", root)
+
+
+def find_model(name: str, root: Path = CURRENT_FOLDER) -> OnnxFile | None:
+    """Return the `.onnx` file of that path, or the one that a file of graphs/ names; None for a graph.
+
+    Raises:
+        GraphFileError: the file of graphs/ is wrong.
+    """
+    if name.endswith(".onnx"):
+        return OnnxFile(path=Path(name))
+    path = Path(name) if name.endswith(".toml") else table_path(name, "graphs", root)
+    return read_model_file(path) if path else None
 
 
 def parse_variant(name: str, root: Path = CURRENT_FOLDER) -> Variant:
@@ -155,14 +175,16 @@ def select_variants(
     rhos: Sequence[float] = (),
     published: bool = False,
     options: Mapping[str, Sequence[OptionValue]] | None = None,
+    given: Sequence[GivenInputs] = (GivenInputs(),),
     root: Path = CURRENT_FOLDER,
     **common: Any,
 ) -> list[ModelSource]:
-    """Return every graph at every alpha, resolution and value of its options; every `.onnx` file at every resolution.
+    """Return every graph at every alpha, resolution and value of its options; every model with all `given` inputs.
 
-    Without `resolutions`, `rhos` give them as shares of the table's own; without both it is the table's own. With
-    `published`, return the variants of each graph for which a source prints an accuracy. A variant's name is that
-    variant. `common` are the batch, classes, padding and precision that all variants get, where they are given.
+    A model is an `.onnx` file, or a file of graphs/ that names one. Without `resolutions`, `rhos` give them as shares
+    of the table's own; without both it is the table's own. With `published`, return the variants of each graph for
+    which a source prints an accuracy. A variant's name is that variant. `common` are the batch, classes, padding and
+    precision that all variants get, where they are given.
 
     Raises:
         GraphFileError: a graph is unknown.
@@ -173,8 +195,8 @@ def select_variants(
 
     selected: list[ModelSource] = []
     for name in graphs:
-        if name.endswith(".onnx"):
-            selected += [OnnxFile(path=Path(name), resolution=size) for size in resolutions or [None]]
+        if file := find_model(name, root):
+            selected += [replace(file, given=inputs) for inputs in given]
             continue
         if is_variant_name(name, root):
             grid = {"alpha": alphas, "resolution": resolutions, "rho": rhos, "published": published, **(options or {})}

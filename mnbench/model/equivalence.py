@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, RuntimeUnavailable, SimplifyError, TrialError, first_line
-from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.network.variant import Precision
 
@@ -133,7 +132,7 @@ def check_equivalence(plain: Model, simplified: Model) -> float:
             not finite.
         RuntimeUnavailable: onnxruntime is not installed.
     """
-    name, feed = plain.name, random_inputs(plain.proto, seed=0)
+    name, feed = plain.name, plain.make_inputs(0)
     expected, actual = (reference_outputs(model.to_bytes(), feed, name=name) for model in (plain, simplified))
     if [output.shape for output in expected] != [output.shape for output in actual]:
         raise SimplifyError(

@@ -1,109 +1,195 @@
-"""Inputs of a model: random numbers, arrays from files, and images with ImageNet's usual preprocessing."""
+"""The arrays that a model is fed: what the user gives, and seeded random numbers."""
 
-from collections.abc import Sequence
+import re
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, FileError, first_line, import_extra
+from mnbench.errors import FileError, InputError, first_line
+from mnbench.model.input_sizes import DeclaredInput, Sizes, declared_inputs
+from mnbench.network.layer import Shape
+from mnbench.network.variant import GivenInputs
 
-CROP_SHARE = 0.875
-"""What the crop leaves of the shorter side: 224 of 256."""
+BYTE_TYPES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
+"""Types of images and of quantized numbers, which are drawn from their whole range."""
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue, as shares of 255."""
+INTEGER_TYPES = frozenset(
+    {onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64}
+    | {onnx.TensorProto.UINT16, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64}
+    | {onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+)
+"""Types of indices, lengths, masks and settings: most models accept a 1 as any of them, but not a length of 0."""
 
+LENGTH_OPERANDS = {"GRU": 4, "LSTM": 4, "RNN": 4, "ReverseSequence": 1}
+"""Which operand of an operator holds the lengths of sequences; the sequences are its first, time first."""
 
-def graph_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Return the inputs that are not weights."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    return [value for value in proto.graph.input if value.name not in weights]
-
-
-def random_inputs(proto: onnx.ModelProto, seed: int) -> dict[str, NDArray[Any]]:
-    """Return standard normal numbers for each input, zeros for an integer input. An open size is 1."""
-    random = np.random.default_rng(seed)
-    feed: dict[str, NDArray[Any]] = {}
-    for value in graph_inputs(proto):
-        shape = [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
-        kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        numbers = random.standard_normal(shape) if np.issubdtype(kind, np.floating) else np.zeros(shape)
-        feed[value.name] = numbers.astype(kind)
-    return feed
+RANGE = re.compile(r"(-?\d[\d.e+-]*)\.\.(-?\d[\d.e+-]*)", re.IGNORECASE)
 
 
-def load_inputs(paths: Sequence[Path], proto: onnx.ModelProto) -> list[dict[str, NDArray[Any]]]:
-    """The files' inputs, as many at once as the model's batch has.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeInput:
+    """The array of an input, and how it was made: `normal`, `ones`, `16000`, `0..9` or a file's name.
+
+    `assumed` are the axes whose size nobody gave, which is 1.
+    """
+
+    array: NDArray[Any]
+    made: str
+    assumed: tuple[int, ...] = ()
+
+
+def make_inputs(proto: onnx.ModelProto, given: GivenInputs, *, seed: int, name: str) -> dict[str, MadeInput]:
+    """Return an array for each input of a model; `name` is the model's, for errors.
+
+    Floating-point numbers are standard normal, bytes lie anywhere in their range, other integers are 1, lengths of
+    sequences are full, truth values are true and texts are "a".
 
     Raises:
-        FileError: a file cannot be read.
-        BuildError: it does not fit the model, or the model does not take one input.
-        MissingDependency: pillow, which reads images, is not installed.
+        InputError: a size is open that nobody gives, one whole number steers the model and is not given, or what is
+            given does not fit.
+        FileError: a file of values cannot be read.
     """
-    (name, like), *more = random_inputs(proto, 0).items()
-    if more or not like.ndim:
-        raise BuildError(
-            f"{proto.graph.name}: takes {', '.join([name, *(other for other, _ in more)])}",
-            hint="files are for models with one input that has a batch: leave --input out",
-        )
-    arrays = [_array(path, like) if path.suffix == ".npy" else _image(path, like)[None] for path in paths]
-    every = np.concatenate(arrays).astype(like.dtype)
-    batch = like.shape[0]
-    if len(every) % batch:
-        raise BuildError(
-            f"{len(every)} inputs do not fill batches of {batch}", hint=f"give a multiple of {batch}, or another model"
-        )
-    return [{name: every[at : at + batch]} for at in range(0, len(every), batch)]
+    inputs = declared_inputs(proto, name)
+    sizes = Sizes(inputs, name)
+    values = {value.entry.name: value for item in given.values.items() for value in _read(*item, sizes)}
+    sizes.apply(given, {key: (value.shape, value.words) for key, value in values.items() if value.shape is not None})
+    settled, lengths = sizes.settle(), _sequences(proto)
+    random = np.random.default_rng(seed)
+    made: dict[str, MadeInput] = {}
+    for entry in inputs:
+        shape, assumed = settled[entry.name].shape, settled[entry.name].assumed
+        sequences = lengths.get(entry.name, "")
+        if value := values.get(entry.name):
+            array, text = value.array(shape, random), value.made
+        elif sequences in settled and entry.element_type in INTEGER_TYPES:
+            steps = settled[sequences].shape[0]
+            array, text = np.full(shape, steps), f"{steps}, as long as {sequences}"
+        else:
+            array, text = _chosen(entry, shape, random, name)
+        array = array.astype(onnx.helper.tensor_dtype_to_np_dtype(entry.element_type))
+        made[entry.name] = MadeInput(array=array.reshape(shape), made=text, assumed=assumed)
+    return made
 
 
-def _array(path: Path, like: NDArray[Any]) -> NDArray[Any]:
-    """Inputs behind each other, or one without a batch."""
+@dataclass(frozen=True, slots=True)
+class _GivenValue:
+    """What the user says that an input holds: an array, or a text as it was typed; `words` are the option."""
+
+    entry: DeclaredInput
+    value: NDArray[Any] | str
+    words: str
+    made: str
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape that the value gives to its input; None if it fits any."""
+        if not isinstance(self.value, str):
+            return self.value.shape
+        items = self.value.count(",") + 1
+        return (items,) if items > 1 and self.entry.sides is not None and len(self.entry.sides) == 1 else None
+
+    def array(self, shape: Shape, random: np.random.Generator) -> NDArray[Any]:
+        """Return the values in this shape: one number fills it.
+
+        Raises:
+            InputError: they do not fit the input's type or shape.
+        """
+        kind = onnx.helper.tensor_dtype_to_np_dtype(self.entry.element_type)
+        if not isinstance(self.value, str):
+            if self.value.dtype.kind != kind.kind and not np.can_cast(self.value.dtype, kind, "same_kind"):
+                raise self._misfit(f"{self.value.dtype} are not {kind}")
+            return self.value
+        if self.entry.element_type == onnx.TensorProto.STRING:
+            items: list[Any] = self.value.split(",")
+        elif ends := RANGE.fullmatch(self.value):
+            low, high = self._numbers(list(ends.groups()), kind)
+            if low > high:
+                raise self._misfit("a range begins with its smaller end")
+            whole = self.entry.element_type in (*INTEGER_TYPES, *BYTE_TYPES)
+            return random.integers(low, high, shape, endpoint=True) if whole else random.uniform(low, high, shape)
+        else:
+            items = self._numbers(self.value.split(","), kind)
+        if len(items) not in (1, prod(shape)):
+            raise self._misfit(f"{len(items)} values do not fill {self.entry.name} {_times(shape)}")
+        return np.full(shape, items[0]) if len(items) == 1 else np.array(items).reshape(shape)
+
+    def _numbers(self, texts: list[str], kind: np.dtype[Any]) -> list[Any]:
+        """Return the numbers, which must be what the input's type can hold."""
+        words = {"true": 1, "false": 0}
+        try:
+            if self.entry.element_type in (*INTEGER_TYPES, *BYTE_TYPES, onnx.TensorProto.BOOL):
+                whole = [words.get(text.strip().lower(), text) for text in texts]
+                return [kind.type(int(number)).item() for number in whole]
+            return [float(text) for text in texts]
+        except (ValueError, OverflowError) as failure:
+            raise self._misfit(f"is no value for {self.entry.name}, which holds {kind}") from failure
+
+    def _misfit(self, problem: str) -> InputError:
+        return InputError(f"{self.words}: {problem}", hint="give a number, a range 0..9, a list 1,2,3 or an .npy file")
+
+
+def _read(name: str, value: Any, sizes: Sizes) -> list[_GivenValue]:
+    """Return a given value for its input; for each input, if an .npz file is given that names none."""
+    if not isinstance(value, str):
+        words = f"the array for {name}"
+        return [_GivenValue(sizes.find(name, words), np.asarray(value), words, "array")]
+    words = f"--input {name}={value}" if name else f"--input {value}"
+    path = Path(value)
+    if path.suffix not in (".npy", ".npz"):
+        return [_GivenValue(sizes.find(name, words), value, words, value)]
     try:
-        array: NDArray[Any] = npy.open_memmap(path, mode="r")
+        arrays = _load(path, name)
     except OSError as failure:
-        raise _unreadable(path, failure) from failure
-    except (ValueError, EOFError) as failure:
-        raise BuildError(
-            f"{path}: is no .npy file: {first_line(failure)}", hint="write it with numpy.save"
-        ) from failure
-    if array.dtype.kind not in "biuf":
-        raise BuildError(f"{path}: holds no plain numbers", hint="write one array of numbers with numpy.save")
-    array = array[None] if array.shape == like.shape[1:] else array
-    if array.ndim != like.ndim or array.shape[1:] != like.shape[1:] or not len(array):
-        raise BuildError(
-            f"{path}: holds {array.shape}, and the model takes {like.shape}", hint="write the array in the model's size"
-        )
-    return array
+        reason = failure.strerror or first_line(failure)
+        raise FileError(f"{path}: cannot be read ({reason})", hint="name a file that you can read") from failure
+    except Exception as failure:  # spoiled archives raise whatever zipfile and numpy raise
+        raise InputError(f"{path}: is no array: {first_line(failure)}", hint="write it with numpy.save") from failure
+    if name and name not in arrays:
+        raise InputError(f"{words}: the file holds {', '.join(arrays)}", hint=f"store the array as {name}")
+    chosen = {name: arrays[name]} if name else arrays
+    return [_GivenValue(sizes.find(key, words), array, words, path.name) for key, array in chosen.items()]
 
 
-def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
-    """Resized until the crop is 87.5 % of the shorter side, cropped in the middle, normalized by channel."""
-    if like.ndim != 4 or like.shape[1] != len(MEAN):
-        raise BuildError(f"{path}: the model takes {like.shape}, which is no image", hint="give a .npy file")
-    library = import_extra("PIL.Image", extra="images", use=f"the image {path}")
-    height, width = like.shape[2:]
-    try:
-        with library.open(path) as file:
-            image: Any = file.convert("RGB")
-        scale = max(width / image.width, height / image.height) / CROP_SHARE
-        sides = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-        image = image.resize(sides, library.Resampling.BILINEAR)
-    except OSError as failure:
-        raise _unreadable(path, failure) from failure
-    except Exception as failure:  # its readers raise what they like
-        raise BuildError(f"{path}: cannot be read: {first_line(failure)}", hint="give another image") from failure
-    left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
-    pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / 255
-    normal = (pixels - np.array(MEAN)) / np.array(DEVIATION)
-    return normal.transpose(2, 0, 1).astype(np.float32)
+def _load(path: Path, name: str) -> dict[str, NDArray[Any]]:
+    if path.suffix == ".npy":
+        return {name: np.load(path, allow_pickle=False)}
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
 
 
-def _unreadable(path: Path, failure: OSError) -> FileError:
-    return FileError(
-        f"{path}: cannot be read ({failure.strerror or first_line(failure)})",
-        hint="name an image or a .npy file that you can read",
-    )
+def _chosen(entry: DeclaredInput, shape: Shape, random: np.random.Generator, name: str) -> tuple[NDArray[Any], str]:
+    """Return values for an input of which the user says nothing, and a word for them."""
+    if entry.element_type == onnx.TensorProto.STRING:
+        return np.full(shape, "a", object), "the text a"
+    if entry.element_type == onnx.TensorProto.BOOL:
+        return np.ones(shape, np.bool_), "true"
+    if entry.element_type in BYTE_TYPES:
+        limits = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(entry.element_type))
+        return random.integers(limits.min, limits.max, shape, endpoint=True), f"{limits.min}..{limits.max}"
+    if entry.element_type in INTEGER_TYPES:
+        if not shape:
+            raise InputError(
+                f"{name}: {entry.name} is one whole number that steers the model, and is not given",
+                hint=f"--input {entry.name}=VALUE",
+            )
+        return np.ones(shape, np.int64), "ones"
+    return random.standard_normal(shape), "normal"
+
+
+def _sequences(proto: onnx.ModelProto) -> dict[str, str]:
+    """Return the tensor with the sequences, by the name of the tensor that holds their lengths."""
+    found: dict[str, str] = {}
+    for node in proto.graph.node:
+        operand = LENGTH_OPERANDS.get(node.op_type)
+        if operand and len(node.input) > operand and node.input[operand]:
+            found[node.input[operand]] = node.input[0]
+    return found
+
+
+def _times(shape: Shape) -> str:
+    return "×".join(map(str, shape)) or "(one value)"

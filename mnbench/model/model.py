@@ -12,7 +12,8 @@ import onnx
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
-from mnbench.model.inputs import graph_inputs, random_inputs
+from mnbench.model.input_sizes import graph_inputs, write_sizes
+from mnbench.model.inputs import MadeInput, make_inputs
 from mnbench.model.onnx_layers import detect_precision, onnx_layers
 from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
 from mnbench.network.cost_tables import cost_to_dict
@@ -70,7 +71,8 @@ class Model:
         Raises:
             BuildError: a shape is not known, or the graph has control flow.
         """
-        return onnx_layers(self.proto, self.name)
+        shapes = {name: array.shape for name, array in self.make_inputs(0).items()}
+        return onnx_layers(write_sizes(self.proto, shapes), self.name)
 
     @property
     def cost(self) -> Cost:
@@ -107,9 +109,14 @@ class Model:
         """Return an array for each input: what the user gave, and seeded random numbers.
 
         Raises:
-            BuildError: a size or a value is left open that cannot be chosen, or what was given does not fit.
+            InputError: a size or a value is not given that cannot be chosen, or what is given does not fit.
+            FileError: a file of values cannot be read.
         """
-        return random_inputs(self.proto, seed)
+        return {name: entry.array for name, entry in self.describe_inputs(seed).items()}
+
+    def describe_inputs(self, seed: int) -> dict[str, MadeInput]:
+        """Return the arrays of `make_inputs`, with how each was made."""
+        return make_inputs(self.proto, self.given, seed=seed, name=self.name)
 
     @property
     def opset(self) -> int:

@@ -12,7 +12,6 @@ import onnx
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
-from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.network.variant import Precision
 
@@ -70,7 +69,7 @@ def _quantized(model: Model, seed: int) -> onnx.ModelProto:
 
     class Images(library.CalibrationDataReader):
         def __init__(self) -> None:
-            self.feeds = (random_inputs(model.proto, seed + number) for number in range(CALIBRATION_IMAGES))
+            self.feeds = (model.make_inputs(seed + number) for number in range(CALIBRATION_IMAGES))
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(self.feeds, None)

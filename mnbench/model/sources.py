@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mnbench.errors import BuildError
-from mnbench.families import replace_options, select_variants
-from mnbench.network.variant import ModelSource, OnnxFile, Variant
+from mnbench.families import find_model, replace_options, select_variants
+from mnbench.network.variant import GivenInputs, ModelSource, OnnxFile, Variant
 
 if TYPE_CHECKING:
     import onnx
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 Size: TypeAlias = int | tuple[int, int]
 """The side of a square image, or (height, width)."""
 
-Graph: TypeAlias = "str | PathLike[str] | Variant | Model | onnx.ModelProto"
-"""A name such as "v1" or "v1-a0.5-r160", a path to a .toml or .onnx file, a Variant, a Model or a ModelProto."""
+Graph: TypeAlias = "str | PathLike[str] | Variant | OnnxFile | Model | onnx.ModelProto"
+"""A name such as "v1" or "v1-a0.5-r160", a path to a .toml or .onnx file, or what this package or onnx returns."""
+
+InputValue: TypeAlias = "int | float | str | Path | NDArray[Any]"
+"""What an input holds: a number, a text as on the command line, the path of an .npy file, or an array."""
 
 COMMON_OPTIONS = ("batch", "classes", "padding", "precision")
 """Options of every family; the others are a family's own."""
@@ -76,28 +80,28 @@ class Sources:
         if isinstance(graph, Variant):
             common, fixed = _split_options(chosen)
             return replace_options(graph, common, fixed=fixed)
+        if isinstance(graph, OnnxFile):
+            return replace(graph, given=graph.given | _given(graph.name, chosen))
         if not isinstance(graph, str | PathLike):
             number = next(self._numbers)
             name = getattr(graph, "name", "") or f"model-{number}"
-            _reject(f"{name} is a finished model", chosen, hint="build it with these options")
+            given = _given(name, chosen)
             proto: Any = getattr(graph, "proto", graph)
             path = self._folder / str(number) / f"{name}.onnx"
             path.parent.mkdir()
             path.write_bytes(proto.SerializeToString(deterministic=True))
-            return OnnxFile(path=path)
+            return OnnxFile(path=path, preset=getattr(graph, "given", GivenInputs()), given=given)
         name = fspath(graph)
-        if not name.endswith(".onnx"):
-            return list_variants([name], published=False, **chosen)[0]
-        chosen["resolution"] = None
-        _reject(f"{name} is a finished model", chosen, hint="a file takes a resolution alone")
-        return OnnxFile(path=Path(name), resolution=next(iter(_sizes(resolution)), None))
+        if file := find_model(name):
+            return replace(file, given=_given(name, chosen))
+        return list_variants([name], published=False, **chosen)[0]
 
     def sources(self, graphs: Graph | Iterable[Graph], *, seed: int | None = None) -> list[ModelSource]:
         """Return the variant or the file of each graph.
 
         With `seed`, a Model is its variant if that is built with this seed as the same bytes: a row of its own variant.
         """
-        single = isinstance(graphs, str | PathLike | Variant) or not isinstance(graphs, Iterable)
+        single = isinstance(graphs, str | PathLike | Variant | OnnxFile) or not isinstance(graphs, Iterable)
         listed = cast("Iterable[Graph]", [graphs] if single else graphs)
         return [self.source(graph if seed is None else _rebuildable(graph, seed)) for graph in listed]
 
@@ -113,6 +117,17 @@ class Sources:
                 files.append(self._folder / f"input-{len(files)}.npy")
                 np.save(files[-1], item)
         return files
+
+
+def _given(name: str, options: dict[str, Any]) -> GivenInputs:
+    """Return what the options say of the inputs of a finished model.
+
+    Raises:
+        BuildError: another option is set.
+    """
+    size, batch = options.pop("resolution"), options.pop("batch", 1)
+    _reject(f"{name} is a finished model", options, hint="a finished model takes a resolution and a batch")
+    return GivenInputs(batch=None if batch == 1 else batch, resolution=one_size(size))
 
 
 def _rebuildable(graph: Graph, seed: int) -> Graph:
@@ -141,6 +156,16 @@ def _reject(reason: str, options: Mapping[str, Any], hint: str) -> None:
     changed = [key for key, value in options.items() if value != DEFAULTS.get(key)]
     if changed:
         raise BuildError(f"{reason}: {', '.join(changed)} cannot be set", hint=hint)
+
+
+def one_size(resolution: Size | None) -> tuple[int, int] | None:
+    """Return (height, width)."""
+    return next(iter(_sizes(resolution)), None)
+
+
+def input_text(value: InputValue) -> Any:
+    """Return a number or a path as it is typed on the command line, and an array as it is."""
+    return str(value) if isinstance(value, int | float | Path) else value
 
 
 def _sizes(resolution: Size | Iterable[Size] | None) -> list[tuple[int, int]]:

@@ -142,28 +142,58 @@ class GivenInputs:
     """What a user says of a file's inputs; what is not said is chosen, or asked for.
 
     `sizes` are those of open sizes by name, in every input; `shapes` whole inputs by name, where "" is the only one;
-    `values` say what an input holds: a number, a range `0..9`, or a path to an .npy or .npz file. `batch` is the size
-    of an open first axis, and `resolution` the (height, width) of an input that is an image.
+    `values` what an input holds: an array, or a text such as `16000`, `1,2,3`, `0..9` or a path to an .npy or .npz
+    file. `batch` is the size of an open first axis, and `resolution` the (height, width) of images.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
     batch: int | None = None
     resolution: tuple[int, int] | None = None
+
+    def __or__(self, other: "GivenInputs") -> "GivenInputs":
+        """Return both, where the other's entries replace these."""
+        return GivenInputs(
+            sizes={**self.sizes, **other.sizes},
+            shapes={**self.shapes, **other.shapes},
+            values={**self.values, **other.values},
+            batch=self.batch if other.batch is None else other.batch,
+            resolution=other.resolution or self.resolution,
+        )
+
+    def __str__(self) -> str:
+        """`[batch=8,res=224,sr=16000]`, or an empty text if nothing is given."""
+        size = {"res": format_resolution(self.resolution)} if self.resolution else {}
+        batch = {} if self.batch is None else {"batch": self.batch}
+        shapes = {name: "x".join(map(str, shape)) for name, shape in self.shapes.items()}
+        values = {name: value if isinstance(value, str) else "array" for name, value in self.values.items()}
+        words = {**batch, **size, **self.sizes, **shapes, **values}
+        listed = ",".join(f"{name}={value}" if name else str(value) for name, value in words.items())
+        return f"[{listed}]" if listed else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFile:
-    """A user's own model; `resolution` is the (height, width) for a file that leaves it open."""
+    """A user's own model; `label` names it in place of its file's name.
+
+    `preset` is what a file of graphs/ says of its inputs, and `given` what the user says besides.
+    """
 
     path: Path
-    resolution: tuple[int, int] | None = None
+    label: str = ""
+    preset: GivenInputs = field(default_factory=GivenInputs)
+    given: GivenInputs = field(default_factory=GivenInputs)
 
     @property
     def name(self) -> str:
-        """The file's name, and the resolution if it is set."""
-        return self.path.stem + (f"-r{format_resolution(self.resolution)}" if self.resolution else "")
+        """The label or the file's name, and what is given: `silero_vad[sr=16000]`."""
+        return f"{self.label or self.path.stem}{self.given}"
+
+    @property
+    def inputs(self) -> GivenInputs:
+        """All that is said of the inputs."""
+        return self.preset | self.given
 
 
 ModelSource: TypeAlias = Variant | OnnxFile

@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from mnbench.network.architecture import Architecture
-from mnbench.network.variant import format_resolution
+from mnbench.network.variant import OnnxFile, format_resolution
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
@@ -26,6 +26,15 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
         Column[Any](name="table", left=True),
     ]
     return Table(columns=columns, rows=architectures)
+
+
+def model_file_table(files: Sequence[OnnxFile]) -> Table[OnnxFile]:
+    columns = [
+        Column[Any](name="model", value=lambda file: file.name, left=True),
+        Column[Any](name="file", value=lambda file: str(file.path), left=True),
+        Column[Any](name="inputs", value=lambda file: str(file.preset), left=True),
+    ]
+    return Table(columns=columns, rows=files)
 
 
 def graph_to_dict(architecture: Architecture) -> dict[str, Any]:

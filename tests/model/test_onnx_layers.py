@@ -338,17 +338,6 @@ def test_control_flow_is_refused():
         _ = model_of([node], {"x": []}, {"y": [2]}, input_type=TensorProto.BOOL).node_layers
 
 
-@pytest.mark.parametrize("shape", [[1, 3, "H", "W"], ["N", 3, 8, 8], None])
-def test_unknown_shape_is_refused(shape):
-    """A tensor whose size is not fixed is refused by name, and the hint is --res."""
-    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
-
-    with pytest.raises(BuildError, match=r"(?m)^g: the shape of x at node conv is not known$") as caught:
-        _ = model_of([node], {"x": shape}, {"y": None}, {"w": [4, 3, 1, 1]}).node_layers
-
-    assert "--res" in caught.value.hint
-
-
 def test_shape_that_depends_on_the_numbers_is_refused():
     """A tensor whose size only running the graph would tell is refused."""
     node = helper.make_node("NonZero", ["x"], ["y"], name="find")

@@ -7,6 +7,7 @@ import click
 from mnbench import families
 from mnbench.cli.options import format_option, select_sources, variant_options
 from mnbench.cli.output import emit
+from mnbench.network.model_file import read_model_file
 from mnbench.network.variant import Variant
 from mnbench.workspace import table_paths
 
@@ -28,9 +29,12 @@ def list_graphs(*, output: str) -> None:
     """List the architectures: built in, and from ./graphs."""
     from mnbench.targets import listing
 
-    known = [families.architecture(name) for name in table_paths("graphs")]
-    data = {"graphs": [listing.graph_to_dict(architecture) for architecture in known]}
-    emit(listing.graph_table(known), output, data)
+    known = families.architectures()
+    models = [file for path in table_paths("graphs").values() if (file := read_model_file(path))]
+    data: dict[str, Any] = {"graphs": [listing.graph_to_dict(architecture) for architecture in known]}
+    if models:
+        data["models"] = [{"name": file.name, "path": str(file.path)} for file in models]
+    emit([listing.graph_table(known), *([listing.model_file_table(models)] if models else [])], output, data)
 
 
 @command.command(epilog="\b\nExample:\n  mnbench graphs show v1 --alpha 0.5 --res 160")

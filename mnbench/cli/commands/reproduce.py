@@ -6,7 +6,6 @@ from mnbench import families
 from mnbench.cli.options import format_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
-from mnbench.workspace import table_paths
 
 
 @click.command(epilog="\b\nExample:\n  mnbench reproduce v2\n  mnbench reproduce --disputed")
@@ -23,8 +22,8 @@ def command(*, graphs: tuple[str, ...], disputed: bool, output: str) -> None:
 
     from mnbench.network import published_figures
 
-    names = graphs or tuple(table_paths("graphs"))
-    figures = [figure for name in names for figure in published_figures.check_published(families.architecture(name))]
+    known = [families.architecture(name) for name in graphs] if graphs else families.architectures()
+    figures = [figure for architecture in known for figure in published_figures.check_published(architecture)]
     shown = [figure for figure in figures if figure.verdict == "disputed" or not disputed]
     data = {
         "figures": msgspec.to_builtins(shown),

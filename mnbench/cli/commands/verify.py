@@ -1,15 +1,17 @@
 """Check a model's outputs against a reference."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from mnbench.cli.options import device_option, format_option, seed_option
+from mnbench.cli.options import device_option, format_option, given_inputs, input_options, seed_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import IMAGE_SIZE, WorkspaceName
+from mnbench.cli.param_types import IMAGE_SIZE, INPUT_VALUE, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar
-from mnbench.families import parse_variant
-from mnbench.network.variant import ModelSource, OnnxFile
+from mnbench.families import find_model, parse_variant
+from mnbench.network.variant import GivenInputs, ModelSource
 from mnbench.targets.device import read_device
 
 EXIT_DIFFERENT = 1
@@ -26,11 +28,13 @@ EXIT_DIFFERENT = 1
     "--input",
     "inputs",
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Input file: a .npy array or an image. Repeatable.",
+    help="A batch of inputs for a model of one input: a .npy array or an image; or what one input holds, as for run: "
+    "rate=16000, x=x.npy. Repeatable.",
 )
 @click.option("--seeded", type=click.IntRange(min=1), help="Number of random inputs. Default: 8, or 0 with --input.")
-@click.option("--res", type=IMAGE_SIZE, help="Input size of an .onnx file with an open size: 224 or 240x320.")
+@click.option("--res", type=IMAGE_SIZE, help="Size of the images that an .onnx file takes: 224 or 240x320.")
+@click.option("--batch", type=click.IntRange(min=1), help="Size of an open first axis of an .onnx file.")
+@input_options
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True),
@@ -44,9 +48,12 @@ def command(
     model: str,
     against: str | None,
     device: str,
-    inputs: tuple[Path, ...],
+    inputs: tuple[str, ...],
     seeded: int | None,
     res: tuple[int, int] | None,
+    batch: int | None,
+    dims: Sequence[tuple[str, Sequence[int]]],
+    shapes: Sequence[tuple[str, tuple[int, ...]]],
     tolerance: float | None,
     seed: int,
     output: str,
@@ -59,12 +66,17 @@ def command(
     """
     from mnbench.bench.verify import verify_model
 
+    files = [Path(item) for item in inputs if "=" not in item or Path(item).exists()]
+    values = [INPUT_VALUE.parse(item) for item in inputs if Path(item) not in files]
+    (given, *more) = given_inputs(dims, shapes, values, batch=batch, resolutions=[res] if res else None)
+    if more:
+        raise click.UsageError("one model is verified at one size: give one size to each --dim")
     with ProgressBar() as bar:
         verification = verify_model(
-            _source(model, res),
-            _source(against, res) if against else None,
+            _source(model, given),
+            _source(against, given) if against else None,
             read_device(device),
-            inputs=inputs,
+            inputs=files,
             random_input_count=seeded,
             tolerance=tolerance,
             seed=seed,
@@ -75,5 +87,9 @@ def command(
         raise click.exceptions.Exit(EXIT_DIFFERENT)
 
 
-def _source(name: str, resolution: tuple[int, int] | None) -> ModelSource:
-    return OnnxFile(path=Path(name), resolution=resolution) if name.endswith(".onnx") else parse_variant(name)
+def _source(name: str, given: GivenInputs) -> ModelSource:
+    if file := find_model(name):
+        return replace(file, given=given)
+    if str(given):
+        raise click.UsageError(f"{name} is a variant, whose inputs are fixed: {given} is for .onnx files")
+    return parse_variant(name)
