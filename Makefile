@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 READY := $(VENV)/ready
+# There while packages are installed: an environment whose installation was killed is made anew.
+UNFINISHED := $(VENV)-unfinished
 
 TORCH := $(VENV)/torch-ready
 
@@ -46,13 +48,17 @@ notebook: $(READY)  ## run the notebook again and store its outputs
 	$(BIN)/jupyter execute --inplace docs/notebook.ipynb
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(UNFINISHED) dist
 
 $(READY): pyproject.toml $(CONSTRAINTS)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnbench needs Python 3.11 or newer: make PYTHON=python3.12")'
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint $(CONSTRAINTS) pip
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable . --group dev
+	@if test -d $(UNFINISHED) || ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnbench needs Python 3.11 or newer: make PYTHON=python3.12")' \
+	  && mkdir -p $(UNFINISHED) && echo "$(PYTHON) -m venv --clear $(VENV)" && $(PYTHON) -m venv --clear $(VENV); \
+	fi
+	@mkdir -p $(UNFINISHED)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint $(CONSTRAINTS) pip \
+	&& $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable . --group dev; \
+	status=$$?; rmdir $(UNFINISHED); exit $$status
 	@touch $@
 
 $(TORCH): $(READY)
