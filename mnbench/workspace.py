@@ -33,6 +33,12 @@ def table_path(name: str, folder: Folder, root: Path = CURRENT_FOLDER) -> Path |
         return None
 
 
+def path_in_workspace(path: Path, root: Path = CURRENT_FOLDER) -> str:
+    """Return a path with `/`, relative to the workspace if it lies below it. Links are not followed."""
+    absolute, folder = (Path(os.path.abspath(item)) for item in (root / path, root))  # noqa: PTH100  follows no links
+    return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
+
+
 def built_in(folder: Folder) -> Path:
     """Return the folder inside the installed package, or beside it in a checkout."""
     package = Path(mnbench.__file__).parent

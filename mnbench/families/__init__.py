@@ -89,7 +89,7 @@ def find_model(name: str, root: Path = CURRENT_FOLDER) -> OnnxFile | None:
         GraphFileError: the file of graphs/ is wrong.
     """
     if name.endswith(".onnx"):
-        return OnnxFile(path=Path(name))
+        return OnnxFile.parse(name)
     path = Path(name) if name.endswith(".toml") else table_path(name, "graphs", root)
     return read_model_file(path) if path else None
 
@@ -212,7 +212,7 @@ def select_variants(
         choices = [dict(zip(names, values, strict=True)) for values in product(*names.values())]
         for alpha, size, choice in product(alphas or [1.0], sizes, choices):
             selected.append(Variant(architecture=table, alpha=alpha, resolution=size, options=choice, **common))
-    for name, count in Counter(source.name for source in selected).items():
+    for row, count in Counter(source.row for source in selected).items():
         if count > 1:
-            raise BuildError(f"{name} is selected twice", hint="name each variant once")
+            raise BuildError(f"{row.name} is selected twice", hint="name each variant and each file once")
     return selected

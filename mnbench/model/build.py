@@ -1,5 +1,6 @@
 """From a variant or a file to the model that is saved or measured."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,12 +68,16 @@ def save_models(
         BuildError: a model cannot be built.
     """
     read = [source.path for source in sources if isinstance(source, OnnxFile)]
+    targets = [path or Path(f"{source.name.removesuffix('.onnx')}.onnx") for source in sources]
+    for target, count in Counter(targets).items():
+        if count > 1:
+            raise FileError(f"{target}: {count} models would be written to it", hint="name them: NAME=path/model.onnx")
     progress = StageProgress(on_progress, "build", len(sources))
     saved: dict[Path, Model] = {}
     for index, source in enumerate(sources):
         weights = pretrained[index] if pretrained else None
         model = build_model(source, seed=seed, opset=opset, simplified=simplified, keep_bn=keep_bn, pretrained=weights)
-        target = path or Path(f"{source.name}.onnx")
+        target = targets[index]
         if target.exists() and any(target.samefile(file) for file in read):
             raise FileError(f"{target}: is the model that was read", hint="name another file with -o")
         saved[model.save(target)] = model

@@ -87,10 +87,10 @@ class Sources:
             name = getattr(graph, "name", "") or f"model-{number}"
             given = _given(name, chosen)
             proto: Any = getattr(graph, "proto", graph)
-            path = self._folder / str(number) / f"{name}.onnx"
-            path.parent.mkdir()
+            path = self._folder / f"{number}.onnx"
             path.write_bytes(proto.SerializeToString(deterministic=True))
-            return OnnxFile(path=path, preset=getattr(graph, "given", GivenInputs()), given=given)
+            preset = getattr(graph, "given", GivenInputs())
+            return OnnxFile(path=path, label=name, in_memory=True, preset=preset, given=given)
         name = fspath(graph)
         if file := find_model(name):
             return replace(file, given=_given(name, chosen))

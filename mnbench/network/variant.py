@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from mnbench.errors import BuildError
 from mnbench.network.architecture import Architecture, OptionValue
+from mnbench.network.row import Row
+from mnbench.workspace import path_in_workspace
 
 ANCHOR = "v1-a0.25-r64"
 """The variant that `mnbench run --anchor` measures too: it shows how fast the host is at that hour."""
@@ -96,6 +98,11 @@ class Variant:
         precision = "" if self.precision == "fp32" else f"-{self.precision}"
         return "-".join(parts) + self._spelled(after_size=True) + precision
 
+    @property
+    def row(self) -> Row:
+        """What its line of a table is about."""
+        return Row(self.name, self.architecture.name)
+
     def __repr__(self) -> str:
         return f"<Variant: {self.name}>"
 
@@ -177,23 +184,49 @@ class GivenInputs:
 class OnnxFile:
     """A user's own model; `label` names it in place of its file's name.
 
-    `preset` is what a file of graphs/ says of its inputs, and `given` what the user says besides.
+    The path of a model that is `in_memory` means nothing to the user. `preset` is what a file of graphs/ says of its
+    inputs, and `given` what the user says besides.
     """
 
     path: Path
     label: str = ""
+    in_memory: bool = False
     preset: GivenInputs = field(default_factory=GivenInputs)
     given: GivenInputs = field(default_factory=GivenInputs)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `path/model.onnx` or `NAME=path/model.onnx`.
+
+        Raises:
+            BuildError: NAME is the name of a variant.
+        """
+        label, equals, path = text.partition("=")
+        if not equals or Path(text).exists():
+            return cls(path=Path(text))
+        if not label or VARIANT_NAME.fullmatch(label):
+            raise BuildError(
+                f"{text}: {label or 'nothing'} cannot name a file", hint="choose a name that no variant has"
+            )
+        return cls(path=Path(path), label=label)
 
     @property
     def name(self) -> str:
         """The label or the file's name, and what is given: `silero_vad[sr=16000]`."""
-        return f"{self.label or self.path.stem}{self.given}"
+        name = self.label or self.path.stem
+        # Nobody may take a file for the variant whose name it has.
+        suffix = ".onnx" if VARIANT_NAME.fullmatch(name) else ""
+        return f"{name}{suffix}{self.given}"
 
     @property
     def inputs(self) -> GivenInputs:
         """All that is said of the inputs."""
         return self.preset | self.given
+
+    @property
+    def row(self) -> Row:
+        """What its line of a table is about. The digest of a model in memory is not known yet."""
+        return Row(self.name, None, None if self.in_memory else path_in_workspace(self.path))
 
 
 ModelSource: TypeAlias = Variant | OnnxFile

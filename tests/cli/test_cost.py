@@ -120,8 +120,9 @@ def test_cost_counts_a_file_as_its_table(invoke):
         for source, more in (("v1", SMALL), ("v1-a0.25-r32.onnx", ()))
     )
 
-    assert None is file["alpha"]
-    assert [table[key] for key in COST if key != "alpha"] == [file[key] for key in COST if key != "alpha"]
+    assert (f"{table['variant']}.onnx", None) == (file["variant"], file["alpha"])
+    same = [key for key in COST if key not in ("variant", "alpha")]
+    assert [table[key] for key in same] == [file[key] for key in same]
 
 
 def test_cost_refuses_two_tables_at_once(invoke):

@@ -1,5 +1,6 @@
 """Count params, Mult-Adds and memory access."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -26,9 +27,12 @@ def command(*, layers: bool, types: bool, output: str, **selection: Any) -> None
         raise click.UsageError("name a graph or an .onnx file: mnbench cost v1")
     from mnbench.model.count import count_model
     from mnbench.network.cost_tables import cost_table
+    from mnbench.network.row import row_labels
 
     per = "layer" if layers else "type" if types else "model"
-    costs = [count_model(source, per) for source in select_sources(**selection)]
+    sources = select_sources(**selection)
+    labels = row_labels(source.row for source in sources)
+    costs = [replace(count_model(source, per), name=labels[source.row]) for source in sources]
     tables = [cost_table(costs)] if per == "model" else [item.table() for item in costs]
     data = [item.to_dict() for item in costs]
     emit(tables, output, data[0] if len(data) == 1 else {"costs": data})
