@@ -91,6 +91,7 @@ def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialRes
         peak_activation_bytes=case.peak_activation_bytes,
         roofline=plan.roofline_bounds.get(case.variant),
         model_sha256=case.sha256,
+        inputs=case.inputs,
         seed=plan.sampling.seed,
         host=first.host if first else {},
         conditions=[trials[0].conditions[0], trials[-1].conditions[-1]] if trials else [],

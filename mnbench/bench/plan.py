@@ -15,7 +15,7 @@ import mnbench
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
 from mnbench.network.variant import Precision, Variant
-from mnbench.results.record import RooflineBound
+from mnbench.results.record import FedInput, RooflineBound
 from mnbench.stats import quantile
 from mnbench.targets.device import Device
 
@@ -56,8 +56,8 @@ class BenchmarkCase:
     `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or None
     if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
     reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
-    graph as built; `layers` are those of the measured model. `source` is the variant, None for a user's file.
-    `denormal_share` is the share of the weights that are denormal numbers, 0 to 1.
+    graph as built; `layers` are those of the measured model. `inputs` are what it is fed. `source` is the variant, None
+    for a user's file. `denormal_share` is the share of the weights that are denormal numbers, 0 to 1.
     """
 
     variant: str
@@ -72,6 +72,7 @@ class BenchmarkCase:
     cost: Cost
     peak_activation_bytes: int
     layers: tuple[Layer, ...] = field(repr=False)
+    inputs: tuple[FedInput, ...] = ()
     source: Variant | None = None
     simplified: bool = True
     fold_batch_norm: bool = True
@@ -112,7 +113,7 @@ class Plan:
             asdict(self.sampling),
             msgspec.to_builtins(self.device),
             self.allow_fallback,
-            [(case.variant, case.sha256) for case in self.cases],
+            [(case.variant, case.sha256, [fed.sha256 for fed in case.inputs]) for case in self.cases],
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 

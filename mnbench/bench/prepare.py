@@ -1,5 +1,6 @@
 """Turn built models into benchmark cases: files with model, inputs and expected outputs, and costs."""
 
+import hashlib
 from io import BytesIO
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.errors import BuildError
 from mnbench.model import equivalence
+from mnbench.model.inputs import MadeInput
 from mnbench.model.model import Model
 from mnbench.model.stored_tensors import denormal_share
+from mnbench.results.record import FedInput
 
 
 def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> BenchmarkCase:
@@ -39,7 +42,9 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         feed |= {f"own.{index}": array for index, array in enumerate(self_reference)}
     packed = BytesIO()
     np.savez(packed, allow_pickle=False, **feed)
-    atomic_files.write_atomically(path.with_suffix(".npz"), packed.getvalue(), durable=False)
+    # One file may be measured with several inputs.
+    inputs_path = path.with_suffix(f".{hashlib.sha256(variant.encode()).hexdigest()[:8]}.npz")
+    atomic_files.write_atomically(inputs_path, packed.getvalue(), durable=False)
     plain = model.variant is not None and model.difference is None
     nodes = model.proto.graph.node
     batch_norms = model.variant is not None and any(node.op_type == "BatchNormalization" for node in nodes)
@@ -51,7 +56,8 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         precision=model.precision,
         batch=next((array.shape[0] for array in inputs.values() if array.ndim), 1),
         path=path,
-        inputs_path=path.with_suffix(".npz"),
+        inputs_path=inputs_path,
+        inputs=tuple(_describe(name, entry) for name, entry in made.items()),
         sha256=model.sha256,
         cost=model.cost,
         peak_activation_bytes=model.peak_activation_bytes,
@@ -60,4 +66,16 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,
         denormal_share=denormal_share(model.proto),
+    )
+
+
+def _describe(name: str, entry: MadeInput) -> FedInput:
+    data = entry.array.tobytes() if entry.array.dtype != object else "\0".join(entry.array.flat).encode()
+    return FedInput(
+        name=name,
+        type=str(entry.array.dtype),
+        shape=entry.array.shape,
+        made=entry.made,
+        sha256=hashlib.sha256(data).hexdigest(),
+        assumed=entry.assumed,
     )

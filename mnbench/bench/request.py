@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.errors import TrialError
+from mnbench.model.input_sizes import write_sizes
 from mnbench.targets.device import Device
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.targets.transport import call_worker, provide_file
@@ -65,9 +67,10 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     if runtime_facts(device.runtime).reads_onnx:
         return ConvertedModel(case.path, None)
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
-    path, duration = (case.path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
+    path, duration = (case.inputs_path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
     if not duration.exists():
-        request = {"kind": "convert", **session_request(device, case, case.path)}
+        model = _write_sized(case) if case.inputs and not case.source else case.path
+        request = {"kind": "convert", **session_request(device, case, model)}
         try:
             answer = call_worker(device, request, timeout_s=CONVERT_TIMEOUT_S)
         except TrialError as failure:
@@ -75,3 +78,13 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
         atomic_files.write_atomically(path, answer["model"], durable=False)
         atomic_files.write_atomically(duration, str(answer["duration_ns"]).encode(), durable=False)
     return ConvertedModel(path, int(duration.read_bytes()))
+
+
+def _write_sized(case: BenchmarkCase) -> Path:
+    """Write the sizes of the inputs into a copy of a user's model: converters do not take open ones."""
+    path = case.inputs_path.with_suffix(".onnx")
+    if not path.exists():
+        proto = onnx.load_from_string(case.path.read_bytes())
+        proto = write_sizes(proto, {fed.name: fed.shape for fed in case.inputs})
+        atomic_files.write_atomically(path, proto.SerializeToString(), durable=False)
+    return path

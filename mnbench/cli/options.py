@@ -223,12 +223,9 @@ def select_sources(
         if find_model(name):
             own = {name: value for name, value in given.items() if name != "batch"}
             for_graphs = {"alpha": alpha, "rho": rho, "published": published, **family, **own}
-            _reject_options(
-                for_graphs, f"{name} is a finished model", "are for graphs; its sizes: --res, --batch, --dim, --shape"
-            )
+            _reject_options(for_graphs, f"{name} is a finished model", "--res, --batch, --dim and --shape")
         else:
-            for_models = {"dim": dims, "shape": shapes, "input": values}
-            _reject_options(for_models, f"{name} is a graph", "are for .onnx files; its sizes: --res, --batch")
+            _reject_options({"dim": dims, "shape": shapes, "input": values}, f"{name} is a graph", "--res and --batch")
     common: dict[str, Any] = {name: None if value == DYNAMIC else value for name, value in given.items()}
     sources = select_variants(
         graphs,
@@ -276,11 +273,12 @@ def given_inputs(
     ]
 
 
-def _reject_options(options: Mapping[str, Any], reason: str, meaning: str) -> None:
+def _reject_options(options: Mapping[str, Any], reason: str, alternatives: str) -> None:
     """Fail if options were given that mean nothing here.
 
     Raises:
         click.UsageError: some were.
     """
     if given := [f"--{name}" for name, value in options.items() if value]:
-        raise click.UsageError(f"{reason}: {', '.join(given)} {meaning}")
+        listed = f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not apply"
+        raise click.UsageError(f"{reason}, to which {listed}: set its sizes with {alternatives}")

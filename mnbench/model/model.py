@@ -116,7 +116,7 @@ class Model:
 
     def describe_inputs(self, seed: int) -> dict[str, MadeInput]:
         """Return the arrays of `make_inputs`, with how each was made."""
-        return make_inputs(self.proto, self.given, seed=seed, name=self.name)
+        return make_inputs(self.proto, self.given, seed=seed, name=self.name.removesuffix(str(self.given)))
 
     @property
     def opset(self) -> int:

@@ -46,6 +46,15 @@ def _resolution(record: Record) -> str | None:
     return format_resolution(record.resolution) if record.resolution else None
 
 
+def _shape(record: Record) -> str | None:
+    """Return `1×576 +2`: the shape of the first input, and how many more there are; None for variants."""
+    if record.architecture or not record.inputs:
+        return None
+    first, *more = record.inputs
+    sides = "×".join(map(str, first.shape)) or first.made
+    return f"{sides} +{len(more)}" if more else sides
+
+
 def record_accuracy(record: Record) -> PublishedAccuracy | None:
     if record.alpha is None or record.resolution is None or not (record.simplified and record.fold_batch_norm):
         return None
@@ -75,6 +84,7 @@ COLUMNS: dict[str, Column[Record]] = {
         Column[Record](name="graph", value=lambda r: r.architecture or r.variant, left=True),
         Column[Record](name="alpha", title="α", format=format_alpha),
         Column[Record](name="resolution", title="res", value=_resolution),
+        Column[Record](name="shape", title="input", value=_shape, left=True),
         quantity("params"),
         quantity("mult_adds"),
         quantity("memory_access"),

@@ -10,11 +10,14 @@ MAX_LINES_PER_ISSUE = 3
 """An issue of more rows than these is one line."""
 
 DEFAULT_COLUMNS = (
-    *("graph", "device", "alpha", "resolution", "precision", "batch", "threads"),
+    *("graph", "device", "alpha", "resolution", "shape", "precision", "batch", "threads"),
     *("params", "mult_adds", "memory_access_bytes"),
     *("latency_ns", "interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s", "placed", "difference"),
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it shows how close the latency is to the bound."""
+
+VARIANT_COLUMNS = ("alpha", "resolution")
+"""Default columns that are left out if all records are of a user's own models, which have a shape."""
 
 SHAPE_COLUMNS = ("graph", "alpha", "resolution")
 """Default columns that `variant` replaces if they do not distinguish all variants, such as those of several groups."""
@@ -70,8 +73,19 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
         notes.append(
             "top-1: as published for exactly this variant, by the authors if they print one; not measured here"
         )
+    notes += [f"{_who(record, records)}: {text}" for record in records if (text := _fed(record))]
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
     return notes + _advice(records)
+
+
+def _fed(record: Record) -> str:
+    """Return what a user's model was fed, if that is more than random numbers in a shape that was given."""
+    if record.architecture:
+        return ""
+    values = ", ".join(str(fed) for fed in record.inputs if fed.made != "normal")
+    assumed = ", ".join(fed.name for fed in record.inputs if fed.assumed)
+    sizes = f"the first axis of {assumed} is open and was taken as 1"
+    return "; ".join([f"fed {values}"] * bool(values) + [sizes] * bool(assumed))
 
 
 def _meaning(records: Sequence[Record]) -> str:
@@ -129,6 +143,10 @@ def _is_informative(name: str, records: Sequence[Record]) -> bool:
     """Return whether a column that is seldom needed has a value other than its default."""
     if name in TIMED_COLUMNS and records and all(record.emulated for record in records):
         return False
+    if name == "shape":
+        return any(COLUMNS[name].value(record) for record in records)
+    if name in VARIANT_COLUMNS:
+        return not records or any(record.architecture or not record.inputs for record in records)
     if name == "difference":
         return any(record.precision != "fp32" or record.emulated for record in records)
     first = records[0] if records else None

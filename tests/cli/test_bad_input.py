@@ -104,7 +104,7 @@ FAILURES = {
     "build absolute.onnx": "external data cannot be used",
     "build linked.onnx": "external data cannot be used",
     "build missing.onnx": "external data cannot be used",
-    "cost good.onnx --res 16": "--res 16: good[res=16] takes input 1×3×8×8",
+    "cost good.onnx --res 16": "--res 16: good takes input 1×3×8×8",
     # folders where files belong, and files where folders belong
     "cost folder": "unknown graph",
     "cost folder.onnx": "folder.onnx: cannot be read (Is a directory)",
