@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnbench.families.published_accuracy import family_name
 from mnbench.results.record import Record
-from mnbench.tables.table import Column, Table
+from mnbench.tables.table import Column, IntervalColumn, Table
 from mnbench.units import format_percent, format_percent_1
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -109,17 +109,16 @@ def _estimate_columns(
 ) -> list[Column[CostModel]]:
     """Return a column with an estimate, and one with both ends of its interval."""
 
-    def value(model: CostModel) -> float | None:
-        estimate: BootstrapEstimate | None = getattr(model, name)
-        return estimate.value if estimate else None
+    def column(suffix: str, field: str, title: str = "") -> Column[CostModel]:
+        def value(model: CostModel) -> float | None:
+            return getattr(getattr(model, name), field, None)
 
-    def interval(model: CostModel) -> str | None:
-        estimate: BootstrapEstimate | None = getattr(model, name)
-        return f"{text(estimate.low)}–{text(estimate.high)}" if estimate else None
+        return Column(name=f"{name}{suffix}", title=title, value=value, format=text)
 
+    ends = (column("_low", "low"), column("_high", "high"))
     return [
-        Column(name=name, title=title, value=value, format=text),
-        Column(name=f"{name}_interval", title=interval_title, value=interval, drop_priority=drop_priority),
+        column("", "value", title),
+        IntervalColumn(name=f"{name}_interval", title=interval_title, drop_priority=drop_priority, parts=ends),
     ]
 
 

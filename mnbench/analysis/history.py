@@ -187,7 +187,7 @@ def history_table(histories: Sequence[RowHistory]) -> Table[RowHistory]:
         Column[RowHistory](name="change", title="minimum\nchanged", format=change_format),
         Column[RowHistory](name="calibrated_change", title="calibrated\nmedian", format=change_format),
         Column[RowHistory](name="slope", format="{:.2f}".format, drop_priority=5),
-        Column[RowHistory](name="medians", value=_sparkline, left=True, drop_priority=1),
+        Column[RowHistory](name="medians", value=_sparkline, left=True, drop_priority=1, parts=()),
         Column[RowHistory](
             name="alarm",
             value=lambda h: "compare" if h.needs_comparison else None,

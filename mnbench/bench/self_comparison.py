@@ -15,7 +15,7 @@ from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median_interval, median_of_medians, quantile
 from mnbench.tables.quantities import quantity
-from mnbench.tables.table import Column, Table
+from mnbench.tables.table import Column, IntervalColumn, Table
 from mnbench.units import format_percent_1
 
 SIDES = 2
@@ -111,11 +111,12 @@ def noise_sentence(comparisons: Sequence[SelfComparison]) -> str:
 
 def self_comparison_table(comparisons: Sequence[SelfComparison]) -> Table[SelfComparison]:
     """Return one row a model, and what the figures mean."""
+    ends = [Column[SelfComparison](name=name, format="{:.3f}".format) for name in ("low", "high")]
     columns = [
         quantity("variant"),
         quantity("latency_ns"),
         Column[SelfComparison](name="ratio", title="B/A", format="{:.3f}".format),
-        Column[SelfComparison](name="interval", value=lambda row: f"{row.low:.3f}–{row.high:.3f}", drop_priority=2),
+        IntervalColumn[SelfComparison](name="interval", drop_priority=2, parts=ends),
         Column[SelfComparison](name="p90", title="p90\nabove", format=format_percent_1, drop_priority=3),
         Column[SelfComparison](name="spread", title="process\nspread", format=format_percent_1),
         Column[SelfComparison](name="typical_difference", title="two runs\ndiffer", format=format_percent_1),

@@ -237,7 +237,12 @@ def _line_table(
     def label(line: CostRow) -> str:
         return line.label if line.number is None else f"{line.number:<4}  {line.label}"
 
-    columns = [Column[CostRow](name=name, value=label, left=True)]
+    parts = (
+        Column[CostRow](name=name, value=lambda line: line.number),
+        Column[CostRow](name="scope", value=lambda line: line.label),
+    )
+    numbered = any(line.number is not None for line in lines)
+    columns = [Column[CostRow](name=name, value=label, left=True, parts=parts if numbered else None)]
     if shapes:
         columns += [
             Column[CostRow](name="type", value=lambda line: line.kind, left=True),

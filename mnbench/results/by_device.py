@@ -7,7 +7,7 @@ from mnbench.results.columns import COLUMNS
 from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
 from mnbench.results.record import Record
-from mnbench.tables.table import ABSENT, CellValue, Column, Table
+from mnbench.tables.table import ABSENT, CellValue, Column, IntervalColumn, Table
 from mnbench.units import format_significant
 
 VARIANT_COLUMNS = frozenset(
@@ -64,16 +64,20 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
             return None
         return record.latency_ns.median / base.latency_ns.median
 
-    def interval(record: Record) -> str | None:
+    def interval(record: Record) -> tuple[float | None, float | None]:
         base = fixed or references.get(record.setting)
         mine, theirs = record.latency_ns, base.latency_ns if base and base.id != record.id else None
         if not mine or not theirs or not mine.coverage or not theirs.coverage:
-            return None
-        return f"{format_significant(mine.low / theirs.high)}–{format_significant(mine.high / theirs.low)}"
+            return None, None
+        return mine.low / theirs.high, mine.high / theirs.low
 
+    ends = (
+        Column[Record](name="ratio_low", value=lambda record: interval(record)[0], format=format_significant),
+        Column[Record](name="ratio_high", value=lambda record: interval(record)[1], format=format_significant),
+    )
     return [
         Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, format=format_significant),
-        Column[Record](name="ratio_interval", title="interval\nof ratio", value=interval),
+        IntervalColumn[Record](name="ratio_interval", title="interval\nof ratio", parts=ends),
     ]
 
 
@@ -120,7 +124,10 @@ def _project(column: Column[Record], label: str) -> Column[RecordsByDevice]:
     name, title = column.name, column.title
     if label:
         name, title = f"{label}.{name}", f"{label}\n" + (title or name).replace("\n", " ")
-    return ProjectedColumn(name=name, title=title, unit=column.unit, left=column.left, value=value, format=text)
+    parts = None if column.parts is None else [_project(part, label) for part in column.parts]
+    return ProjectedColumn(
+        name=name, title=title, unit=column.unit, left=column.left, value=value, format=text, parts=parts
+    )
 
 
 def _labels(records: Sequence[Record]) -> dict[Setting, str]:

@@ -6,8 +6,8 @@ from mnbench.families.published_accuracy import PublishedAccuracy, published_acc
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 from mnbench.tables.quantities import quantity
-from mnbench.tables.table import CellValue, Column
-from mnbench.units import format_giga, format_ms, format_percent, rate_per_s
+from mnbench.tables.table import CellValue, Column, IntervalColumn
+from mnbench.units import format_giga, format_percent, rate_per_s
 
 
 class LatencyColumn(Column[Record]):
@@ -25,11 +25,10 @@ def _latency(name: str) -> Callable[[Record], CellValue]:
     return lambda record: getattr(record.latency_ns, name, None)
 
 
-def _interval(record: Record) -> str | None:
-    if not record.latency_ns:
-        return None
-    low, high = record.latency_ns.interval
-    return f"{format_ms(low)}–{format_ms(high)}"
+INTERVAL_ENDS = (
+    quantity("low_ns", lambda record: record.latency_ns and record.latency_ns.interval[0]),
+    quantity("high_ns", lambda record: record.latency_ns and record.latency_ns.interval[1]),
+)
 
 
 def _rate(record: Record) -> float | None:
@@ -91,9 +90,8 @@ COLUMNS: dict[str, Column[Record]] = {
         quantity("memory_access_bytes"),
         quantity("peak_activation_bytes"),
         LatencyColumn(**vars(quantity("latency_ns", _latency("median")))),
-        Column[Record](name="interval_ns", title="interval", unit="ms", value=_interval),
-        quantity("low_ns", _latency("low")),
-        quantity("high_ns", _latency("high")),
+        IntervalColumn[Record](name="interval_ns", title="interval", unit="ms", parts=INTERVAL_ENDS),
+        *INTERVAL_ENDS,
         quantity("p10_ns", _latency("p10"), drop_priority=3),
         quantity("p90_ns", _latency("p90"), drop_priority=1),
         quantity("min_ns", _latency("min"), drop_priority=3),

@@ -1,6 +1,6 @@
 """Results: the records of a table in memory, to filter, sort, show and convert."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -10,7 +10,7 @@ from mnbench.results.columns import COLUMNS
 from mnbench.results.latency_table import latency_table, newest_records
 from mnbench.results.pick import Criterion, Pick, pick
 from mnbench.results.record import Record
-from mnbench.results.selection import Condition, parse_column_name, read_records, sort_records
+from mnbench.results.selection import Condition, parse_column_name, parse_sort_key, read_records, sort_records
 from mnbench.results.store import ResultsFile
 from mnbench.tables.data_frame import to_data_frame
 from mnbench.tables.table import Table
@@ -105,10 +105,10 @@ class Results(Sequence[Record]):
         """Return the records sorted by the first column, then by the next; `-` before a name puts the largest first.
 
         Raises:
-            ResultsError: there is no such column.
+            ResultsError: there is no such column, or it has two values in a row: `interval_ns`.
         """
         for column in columns:
-            _check_column(column.removeprefix("-"))
+            _check_column(column.removeprefix("-"), parse_sort_key)
         return self._select(sort_records(self.records, columns))
 
     def pick(self, *, budget_ms: float, max_bytes: int | None = None, best: Criterion = "top1") -> Pick:
@@ -149,7 +149,7 @@ class Results(Sequence[Record]):
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return a dictionary for each record, with all columns in base units."""
-        return Table(columns=list(COLUMNS.values()), rows=self.records).to_dicts()
+        return _all_columns(self.records).to_dicts()
 
     def to_pandas(self) -> "pd.DataFrame":  # pyright: ignore[reportUnknownParameterType, reportUnknownMemberType]
         """Return a data frame with a row for each record and all columns in base units.
@@ -157,7 +157,7 @@ class Results(Sequence[Record]):
         Raises:
             MissingDependency: pandas is not installed.
         """
-        return to_data_frame(self.to_dicts(), list(COLUMNS))
+        return to_data_frame(self.to_dicts(), [column.name for column in _all_columns(self.records).data_columns])
 
     def save(self, path: "str | PathLike[str]") -> Path:
         """Append the records that are not there yet to a .jsonl file, or to `<device>.jsonl` in a folder.
@@ -195,8 +195,12 @@ def load_results(
     return Results(newest_records(records) if newest else records, folder=folder)
 
 
-def _check_column(name: str) -> None:
+def _all_columns(records: Sequence[Record]) -> Table[Record]:
+    return Table(columns=list(COLUMNS.values()), rows=records)
+
+
+def _check_column(name: str, parse: Callable[[str], str] = parse_column_name) -> None:
     try:
-        parse_column_name(name)
+        parse(name)
     except ValueError as failure:
         raise ResultsError(str(failure), hint="list the columns: mnbench table --help") from failure

@@ -37,6 +37,18 @@ def parse_column_name(text: str) -> str:
     return name
 
 
+def parse_sort_key(text: str) -> str:
+    """Return the name of a column that has one value in a row.
+
+    Raises:
+        ValueError: there is no such column, or it has several values.
+    """
+    name = parse_column_name(text)
+    if parts := COLUMNS[name].parts:
+        raise ValueError(f"{name} has two values in a row: name {' or '.join(part.name for part in parts)}")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """`latency_ns<=10ms`, `graph=v3-*` or `issues=`: a column, a comparison and a value.
@@ -59,7 +71,7 @@ class Condition:
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
         if not match:
             raise ValueError(f"{text!r} is not a condition such as latency_ns<=10ms or graph=v3-*")
-        name, sign, value = parse_column_name(match[1]), match[2], match[3]
+        name, sign, value = parse_sort_key(match[1]), match[2], match[3]
         try:
             return cls(name, sign, parse_quantity(value, name))
         except ValueError:

@@ -11,6 +11,6 @@ def render(table: Table[Any]) -> str:
     """Return the table as CSV with a header, without title and notes."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in table.columns])
-    writer.writerows([column.value(row) for column in table.columns] for row in table.rows)
+    writer.writerow([column.name for column in table.data_columns])
+    writer.writerows(row.values() for row in table.to_dicts())
     return text.getvalue()

@@ -29,7 +29,8 @@ class Column(Generic[R]):
 
     `value` is the row's attribute `name` unless it is given. Numbers are aligned right, `left` columns left. A narrow
     terminal drops the column of the highest `drop_priority` first, and never one of priority 0; the text of a `wrap`
-    column may take several lines. `style` returns how a terminal with colours sets the cell apart.
+    column may take several lines. `style` returns how a terminal with colours sets the cell apart. In CSV and JSON,
+    `parts` stand for a column that draws several values, or none, for people.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Column(Generic[R]):
     left: bool = False
     wrap: bool = False
     style: Callable[[R], str] | None = None
+    parts: "Sequence[Column[R]] | None" = None
 
     def __post_init__(self) -> None:
         if self.value is _same_name:
@@ -57,6 +59,15 @@ class Column(Generic[R]):
         return f"{self.title or self.name}\n{self.unit}".rstrip()
 
 
+class IntervalColumn(Column[R]):
+    """A column of both ends of an interval, its two `parts`."""
+
+    def text(self, row: R) -> str:
+        """Return `9.55–9.88`."""
+        ends = [part.text(row) for part in self.parts or ()]
+        return ABSENT if ABSENT in ends else "–".join(ends)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table(Generic[R]):
     """Rows under columns, with a title above and notes below."""
@@ -70,9 +81,15 @@ class Table(Generic[R]):
         """Return the same rows under other columns and notes."""
         return replace(self, columns=columns, notes=notes)
 
+    @property
+    def data_columns(self) -> list[Column[R]]:
+        """The columns with their values apart: each holds a number in its base unit or a word."""
+        columns = [part for column in self.columns for part in ((column,) if column.parts is None else column.parts)]
+        return list({column.name: column for column in columns}.values())
+
     def to_dicts(self) -> list[dict[str, CellValue]]:
-        """Return each row's values, in base units, by the columns' names."""
-        return [{column.name: column.value(row) for column in self.columns} for row in self.rows]
+        """Return each row's values, in base units, by the names of the data columns."""
+        return [{column.name: column.value(row) for column in self.data_columns} for row in self.rows]
 
     def to(self, format: str) -> str:  # noqa: A002  the command line's word
         """Return the table as text: `rich`, `markdown`, `csv`, `json`, `latex` or `html`.

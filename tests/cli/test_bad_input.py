@@ -161,6 +161,8 @@ USAGE_ERRORS = {
     "build v1 --seed -1": "-1 is not in the range",
     "table --columns latnecy_ns": "did you mean `latency_ns`?",
     "table --columns nonsense": "there is no column 'nonsense'",
+    "table --sort interval_ns": "name low_ns or high_ns",
+    "table --where interval_ns<1ms": "name low_ns or high_ns",
     "table --sort nonsense": "there is no column 'nonsense'",
     "table --columns ,": "there is no column ''",
 }

@@ -75,8 +75,29 @@ def test_ratio_to_a_row_of_each_device(invoke, workspace, make_record):
     fixed = json.loads(invoke("table", "--ratio", "cpu/v1-a1-r224", "--format", "json").stdout)["rows"]
 
     assert [1, pytest.approx(2 / 9), pytest.approx(0.3 / 9), 1, 0.5] == [row["ratio"] for row in rows]
-    assert [None, "0.207–0.238"] == [row["ratio_interval"] for row in rows[:2]]
+    assert [None, pytest.approx(0.207, abs=5e-4)] == [row["ratio_low"] for row in rows[:2]]
+    assert [None, pytest.approx(0.238, abs=5e-4)] == [row["ratio_high"] for row in rows[:2]]
     assert [pytest.approx(0.5 / 9), pytest.approx(0.25 / 9)] == [row["ratio"] for row in fixed[3:]]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--ratio", "v1-a1-r224"],
+        ["--beside", "--columns", "variant,latency_ns,interval_ns"],
+        ["--columns", "low_ns,interval_ns,high_ns"],
+        ["--history"],
+    ],
+)
+def test_a_csv_cell_is_one_value(invoke, options):
+    """An interval is two columns of numbers, and a drawing is none; no column comes twice."""
+    rows = csv_rows(invoke("table", "cpu", *options, "--format", "csv").stdout)
+    words = {"variant", "graph", "device", "first", "alarm"}
+
+    assert 3 == len(rows)
+    assert options == ["--history"] or any(name.endswith("high_ns") for name in rows[0])
+    assert all(float(row[name]) for row in rows for name in row.keys() - words if row[name])
 
 
 @pytest.mark.usefixtures("stored")

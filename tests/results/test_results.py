@@ -56,6 +56,8 @@ def test_where_and_sort(results):
         results.where("latency<1")
     with pytest.raises(ResultsError, match="no column 'speed'"):
         results.sort("-speed")
+    with pytest.raises(ResultsError, match="interval_ns has two values in a row: name low_ns or high_ns"):
+        results.sort("interval_ns")
 
 
 def test_failures(results, make_record):

@@ -67,12 +67,12 @@ def command(
         raise click.UsageError("--history has fixed rows, columns and order: remove the options that change them")
     from mnbench.results.by_device import RATIO_NOTE, group_by_column, ratio_columns, table_by_device
     from mnbench.results.latency_table import latency_table
-    from mnbench.results.selection import load_records, parse_column_name, sort_records
+    from mnbench.results.selection import load_records, parse_column_name, parse_sort_key, sort_records
 
     names = [parse_option(parse_column_name, name) for name in columns.split(",")] if columns else []
     keys = [key.strip() for key in sort.split(",")] if sort else []
     for key in keys:
-        parse_option(parse_column_name, key.removeprefix("-"))
+        parse_option(parse_sort_key, key.removeprefix("-"))
     group = group and parse_option(parse_column_name, group)
     records = load_records(results, devices, conditions)
     _write_reports(records, reports)
