@@ -198,7 +198,7 @@ def _weights(node: onnx.NodeProto, constants: Mapping[str, Constant]) -> list[Co
 
 def _sides(node: onnx.NodeProto, weight: Constant) -> Shape:
     """Return the shape of a weight: a bias has one side, and a matrix more."""
-    if node.op_type in ("GRU", "LSTM", "RNN") and weight.source == node.input[3]:
+    if node.op_type in ("GRU", "LSTM", "RNN") and weight.source in node.input[3:4]:
         return (prod(weight.shape),)
     return (1, *weight.shape) if node.op_type == "MatMul" and len(weight.shape) == 1 else weight.shape
 
