@@ -267,7 +267,7 @@ class _Benchmark:
             if record is None:
                 progress.advance(added_steps=int(process + 1 >= processes))
                 return
-            if record.latency_ns:
+            if record.latency_ns and not case.data_bytes:
                 save_weightless(self.results, case.path, case.sha256)
             where = f" on {record.device}" if len(runs) > 1 else ""
             unit = " ms" if record.latency_ns else ""

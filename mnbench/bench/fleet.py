@@ -24,6 +24,7 @@ from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_lin
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets.device import DASK_PREFIX, Device, read_device
 from mnbench.targets.environments import prepare_device
+from mnbench.targets.transport import TOO_LARGE_TO_SEND
 from mnbench.workspace import table_paths
 
 CONNECT_S = 10
@@ -149,6 +150,8 @@ def measure_case(fingerprint: str, job: bytes) -> CaseResult:
         board_error = f"board {worker.name} has another mnbench, {source_fingerprint()}; this is {fingerprint}"
         return CaseResult(board_error=board_error)
     plan, case, model, inputs = pickle.loads(job)  # noqa: S301  whoever reaches the scheduler can run code anyway
+    if case.data_bytes:
+        return CaseResult(case_error=TOO_LARGE_TO_SEND)
     with tempfile.TemporaryDirectory(prefix="mnbench-", dir=worker.local_directory) as folder:
         case = replace(case, path=Path(folder, case.path.name), inputs_path=Path(folder, case.inputs_path.name))
         case.path.write_bytes(model)

@@ -25,11 +25,10 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         BuildError, RuntimeUnavailable: onnxruntime's CPU provider cannot compute the outputs.
         FileError: no space, no permission.
     """
-    path = folder / f"{model.sha256}.onnx"
-    atomic_files.write_atomically(path, model.to_bytes(), durable=False)
+    path = model.file_in(folder)
     made = model.describe_inputs(seed)
     inputs = {name: entry.array for name, entry in made.items()}
-    answers = equivalence.reference_outputs(model.reference.to_bytes(), inputs, name=variant)
+    answers = equivalence.reference_outputs(model.reference.session_source(), inputs, name=variant)
     if any(array.dtype.kind not in "biuf" for array in (*inputs.values(), *answers)):
         raise BuildError(
             f"{variant}: an input or output is not numeric", hint="remove the other inputs and outputs from the model"
@@ -38,12 +37,12 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
     feed |= {f"out.{index}": array for index, array in enumerate(answers)}
     if model.precision == "int8":
         # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
-        self_reference = equivalence.reference_outputs(model.to_bytes(), inputs, name=variant)
+        self_reference = equivalence.reference_outputs(model.session_source(), inputs, name=variant)
         feed |= {f"own.{index}": array for index, array in enumerate(self_reference)}
     packed = BytesIO()
     np.savez(packed, allow_pickle=False, **feed)
     # One file may be measured with several inputs.
-    inputs_path = path.with_suffix(f".{hashlib.sha256(variant.encode()).hexdigest()[:8]}.npz")
+    inputs_path = folder / f"{model.sha256}.{hashlib.sha256(variant.encode()).hexdigest()[:8]}.npz"
     atomic_files.write_atomically(inputs_path, packed.getvalue(), durable=False)
     plain = model.variant is not None and model.difference is None
     nodes = model.proto.graph.node
@@ -62,6 +61,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         cost=model.cost,
         peak_activation_bytes=model.peak_activation_bytes,
         layers=model.node_layers,
+        data_bytes=model.data_bytes,
         source=model.variant,
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,

@@ -23,11 +23,14 @@ def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[st
     """Return what a worker needs to create a case's session: model, inputs, and the device's settings.
 
     The model is a path if the worker can read it, else its content.
+
+    Raises:
+        TrialError: the model is larger than 2 GB, and the device is another machine.
     """
     inputs = load_arrays(case, "in.")
     return {
         **setting_request(device),
-        "model": provide_file(device, model),
+        "model": provide_file(device, model, data_bytes=case.data_bytes),
         "inputs": {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in inputs.items()},
     }
 

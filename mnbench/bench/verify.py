@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnbench import atomic_files
 from mnbench.bench.benchmark import ready_device
 from mnbench.bench.request import setting_request
 from mnbench.errors import BuildError, TrialError
@@ -110,7 +109,9 @@ def verify_model(
     answer = _run(model, device, all_inputs)
     results = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
     expected = [
-        reference_outputs(against.to_bytes(), dict(zip(input_names, arrays.values(), strict=True)), name=against.name)
+        reference_outputs(
+            against.session_source(), dict(zip(input_names, arrays.values(), strict=True)), name=against.name
+        )
         for arrays in all_inputs
     ]
     for outputs, other in zip(results, expected, strict=True):
@@ -165,12 +166,11 @@ def _shared_inputs(model: Model, against: Model) -> list[str]:
 def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
     """Return the worker's answer: the outputs for each input, and the placement of the nodes."""
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        path = Path(folder) / "model.onnx"
-        atomic_files.write_atomically(path, model.to_bytes(), durable=False)
+        path = model.file_in(Path(folder))
         request = {
             "kind": "outputs",
             **setting_request(device),
-            "model": provide_file(device, path),
+            "model": provide_file(device, path, data_bytes=model.data_bytes),
             "inputs": [{name: pack_array(array) for name, array in arrays.items()} for arrays in inputs],
         }
         return call_worker(device, request, timeout_s=TIMEOUT_S)

@@ -22,8 +22,8 @@ SIMPLIFY_TOLERANCE = 1e-4
 """How far the outputs of a simplified graph may lie from those of the plain one."""
 
 
-def reference_outputs(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) -> list[NDArray[Any]]:
-    """Run a serialized model with onnxruntime's CPU provider, its optimizations off; `name` is for errors.
+def reference_outputs(model: bytes | str, feed: dict[str, NDArray[Any]], *, name: str) -> list[NDArray[Any]]:
+    """Run a model, its bytes or its path, with onnxruntime's CPU provider, its optimizations off; `name` is for errors.
 
     Raises:
         RuntimeUnavailable: onnxruntime is not installed.
@@ -38,7 +38,7 @@ def reference_outputs(data: bytes, feed: dict[str, NDArray[Any]], *, name: str) 
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return session.run(None, feed)
     except Exception as failure:  # onnxruntime's exceptions share no public base class
         raise BuildError(
@@ -133,7 +133,7 @@ def check_equivalence(plain: Model, simplified: Model) -> float:
         RuntimeUnavailable: onnxruntime is not installed.
     """
     name, feed = plain.name, plain.make_inputs(0)
-    expected, actual = (reference_outputs(model.to_bytes(), feed, name=name) for model in (plain, simplified))
+    expected, actual = (reference_outputs(model.session_source(), feed, name=name) for model in (plain, simplified))
     if [output.shape for output in expected] != [output.shape for output in actual]:
         raise SimplifyError(
             f"{name}: the simplified graph has outputs of other shapes",

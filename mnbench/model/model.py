@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
+from mnbench.errors import BuildError, FileError
 from mnbench.model.input_sizes import graph_inputs, write_sizes
 from mnbench.model.inputs import MadeInput, make_inputs
 from mnbench.model.onnx_layers import detect_precision, onnx_layers
@@ -41,6 +42,9 @@ class Model:
     made to the outputs, as a share of their standard deviation; None where nothing was simplified. `plain` is the graph
     before simplification and conversion to another precision; None where there was neither. `given` is what the user
     says of the inputs of a file.
+
+    `file` is what the model was read from, and `data` its bytes, until the graph is changed. `data_files` hold the
+    weights of a model that is larger than 2 GB; they stay where they are, and `proto` is without them.
     """
 
     name: str
@@ -49,6 +53,13 @@ class Model:
     given: GivenInputs = field(default_factory=GivenInputs)
     plain: "Model | None" = None
     difference: float | None = None
+    file: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+    data_files: tuple[Path, ...] = ()
+
+    def with_proto(self, proto: onnx.ModelProto) -> "Model":
+        """Return the model with another graph, which is not that of the file any more."""
+        return replace(self, proto=proto, data=None, data_files=())
 
     @property
     def reference(self) -> "Model":
@@ -130,24 +141,71 @@ class Model:
 
     @cached_property
     def _bytes(self) -> bytes:
-        return self.proto.SerializeToString(deterministic=True)
+        return self.data or self.proto.SerializeToString(deterministic=True)
 
     @cached_property
     def sha256(self) -> str:
-        """The digest of the model's bytes: graph and weights."""
-        return hashlib.sha256(self._bytes).hexdigest()
+        """The digest of the model's bytes: graph and weights.
+
+        Raises:
+            FileError: a data file cannot be read.
+        """
+        digest = hashlib.sha256(self._bytes)
+        for path in self.data_files:
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as failure:
+                raise FileError(
+                    f"{path}: cannot be read ({failure.strerror})", hint="name a model whose data you can read"
+                ) from failure
+        return digest.hexdigest()
+
+    @property
+    def data_bytes(self) -> int:
+        """The size of the data files."""
+        return sum(path.stat().st_size for path in self.data_files)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the model's file, and of its data files."""
+        return len(self._bytes) + self.data_bytes
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of the file; `onnxruntime.InferenceSession` takes them."""
+        """Return the bytes of the file; `onnxruntime.InferenceSession` takes them.
+
+        Raises:
+            BuildError: the model is larger than 2 GB.
+        """
+        if self.data_files:
+            raise BuildError(
+                f"{self.name}: is larger than 2 GB, so it cannot be copied or changed",
+                hint="measure it as it is, with a runtime on this machine that reads ONNX",
+            )
         return self._bytes
+
+    def session_source(self) -> bytes | str:
+        """Return what `onnxruntime.InferenceSession` takes: the bytes, or the path of a model larger than 2 GB."""
+        return str(self.file) if self.data_files else self._bytes
+
+    def file_in(self, folder: Path) -> Path:
+        """Return a file of the model: written into the folder, or its own if it is larger than 2 GB.
+
+        Raises:
+            FileError: the file cannot be written.
+        """
+        if self.data_files and self.file:
+            return self.file
+        return self.save(folder / f"{self.sha256}.onnx")
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the model to a file and return its path.
 
         Raises:
+            BuildError: the model is larger than 2 GB.
             FileError: the file cannot be written.
         """
-        atomic_files.write_atomically(Path(path), self._bytes, durable=False)
+        atomic_files.write_atomically(Path(path), self.to_bytes(), durable=False)
         return Path(path)
 
     def to_dict(self, path: Path) -> dict[str, Any]:
@@ -159,7 +217,7 @@ class Model:
             **cost_to_dict(self.cost),
             "peak_activation_bytes": self.peak_activation_bytes,
             "path": str(path),
-            "size_bytes": len(self._bytes),
+            "size_bytes": self.size_bytes,
             "sha256": self.sha256,
             "nodes": self.nodes,
             "nodes_before": self.reference.nodes,
@@ -179,7 +237,7 @@ def model_table(models: Mapping[Path, Model]) -> Table[Path]:
     column = Column[Path]
     columns = [
         column(name="path", title="file", value=str, left=True),
-        quantity("size_bytes", lambda path: len(models[path].to_bytes()), decimals=2),
+        quantity("size_bytes", lambda path: models[path].size_bytes, decimals=2),
         quantity("mult_adds", lambda path: models[path].cost.mult_adds),
         column(
             name="nodes_before", title="nodes\nbefore", value=lambda path: models[path].reference.nodes, drop_priority=2

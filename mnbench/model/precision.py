@@ -4,7 +4,6 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def convert_precision(model: Model, precision: Precision, *, seed: int = 0) -> M
         ) from failure
     properties = {entry.key: entry.value for entry in model.proto.metadata_props}
     onnx.helper.set_model_props(proto, properties | {"precision": f"{precision}: {PRECISION_NOTES[precision]}"})
-    return replace(model, proto=proto)
+    return model.with_proto(proto)
 
 
 def _half(proto: onnx.ModelProto) -> onnx.ModelProto:

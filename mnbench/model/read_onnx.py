@@ -5,35 +5,60 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from mnbench.errors import BuildError, FileError, first_line
+from mnbench.errors import BuildError, FileError
+from mnbench.model.external_data import load_external_data, locate_external_data
+from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
 from mnbench.model.model import Model
 
 PROTOBUF_LIMIT_BYTES = 2**31
+"""What one message holds at most. A model with more is measured from its own files, and not copied."""
 
 
 def read_onnx(path: Path) -> Model:
-    """Read a model; external data comes inside.
+    """Read a model. External data comes inside, unless the model gets larger than 2 GB by it.
 
     Raises:
-        FileError: the file cannot be read.
-        BuildError: it is no ONNX model, is broken, larger than 2 GB, or refers to files outside its folder.
+        FileError: a file cannot be read.
+        BuildError: it is not an ONNX model, or its external data is missing, cut short or elsewhere.
     """
+    data = _read(path)
+    proto = _parse(path, data)
+    tensors = locate_external_data(proto, path)
+    if not tensors:
+        return Model(name=path.stem, proto=proto, file=path, data=data)
+    if len(data) + sum(tensor.size_bytes for tensor in tensors) < PROTOBUF_LIMIT_BYTES:
+        load_external_data(tensors)
+        return Model(name=path.stem, proto=proto, file=path)
+    files = tuple(dict.fromkeys(tensor.file for tensor in tensors))
+    # A runtime looks for the data beside the path that it is given.
+    beside = all(tensor.folder == path.parent for tensor in tensors)
+    return Model(name=path.stem, proto=proto, file=path if beside else path.resolve(), data=data, data_files=files)
+
+
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size >= PROTOBUF_LIMIT_BYTES:
-            raise BuildError(f"{path}: is larger than 2 GB", hint="such models are beyond what mnbench is for")
-        proto = onnx.load(path, format="protobuf")  # pyright: ignore[reportUnknownMemberType]
+            with path.open("rb") as file:
+                raise _not_a_model(path, file.read(HEAD_BYTES), "is larger than 2 GB, which no ONNX file is")
+        return path.read_bytes()
+    except IsADirectoryError as failure:
+        raise FileError(f"{path}: is a folder", hint=f"name the files in it: {path}/*.onnx") from failure
     except OSError as failure:
         raise FileError(
-            f"{failure.filename or path}: cannot be read ({failure.strerror})",
-            hint="name an .onnx file that you can read",
+            f"{path}: cannot be read ({failure.strerror})", hint="name an .onnx file that you can read"
         ) from failure
+
+
+def _parse(path: Path, data: bytes) -> onnx.ModelProto:
+    try:
+        proto = onnx.ModelProto.FromString(data)
     except DecodeError as failure:
-        raise BuildError(f"{path}: is no ONNX model, or is cut short", hint="export or download it again") from failure
-    except (onnx.checker.ValidationError, ValueError) as failure:
-        raise BuildError(
-            f"{path}: its external data cannot be used: {first_line(failure)}",
-            hint="keep the data in files beside the model",
-        ) from failure
+        raise _not_a_model(path, data, "is not an ONNX model, or is cut short") from failure
     if not proto.graph.node:
-        raise BuildError(f"{path}: holds no graph", hint="export or download it again")
-    return Model(name=path.stem, proto=proto)
+        raise _not_a_model(path, data, "holds no graph" if data else "is empty")
+    return proto
+
+
+def _not_a_model(path: Path, head: bytes, message: str) -> BuildError:
+    message, hint = describe_other_format(head) or (message, "export or download it again")
+    return BuildError(f"{path}: {message}", hint=hint)

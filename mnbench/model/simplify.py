@@ -1,6 +1,5 @@
 """Fewer nodes that compute the same, by onnxsim."""
 
-from dataclasses import replace
 from typing import Any
 
 from mnbench.errors import SimplifyError, first_line
@@ -32,4 +31,4 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
     stored = [entry for entry in proto.metadata_props if not entry.key.startswith(ONNXSIM_METADATA_PREFIX)]
     del proto.metadata_props[:]
     proto.metadata_props.extend(stored)
-    return replace(model, proto=proto)
+    return model.with_proto(proto)

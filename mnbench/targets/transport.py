@@ -23,6 +23,8 @@ from mnbench.worker import bootstrap
 WORKER_PACKAGE = "mnbench_worker"
 END_S = 1.0
 
+TOO_LARGE_TO_SEND = "a model larger than 2 GB is not sent to another machine"
+
 
 def call_worker(
     device: Device,
@@ -108,10 +110,16 @@ def shares_files(device: Device) -> bool:
     return bool(specification.popen and not specification.chdir and len(command) == 1 and Path(command[0]).is_file())
 
 
-def provide_file(device: Device, path: Path) -> str | bytes:
-    """Return what a worker gets for a file: its path here, its path there after an upload, or its content."""
+def provide_file(device: Device, path: Path, *, data_bytes: int = 0) -> str | bytes:
+    """Return what a worker gets for a model: its path here, its path there after an upload, or its content.
+
+    Raises:
+        TrialError: the worker cannot read the files beside the model that hold its weights.
+    """
     if shares_files(device):
-        return str(path.resolve())
+        return str(path.absolute())  # the data of a linked model lies beside the link
+    if data_bytes:
+        raise TrialError(TOO_LARGE_TO_SEND, hint="run mnbench on that machine")
     return connection_to(device).upload(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
 
 

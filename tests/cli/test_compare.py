@@ -80,10 +80,10 @@ def test_missing_and_broken_files_are_findings_of_a_folder(model, prepared, tmp_
     assert ["missing", "missing", "missing", "incomparable"] == [item.verdict for item in result]
     assert "the candidate has no such file (--allow missing)" == result[0].reason
     assert "the base has no such file (--allow missing)" == result[1].reason
-    assert all("is no ONNX model" in item.reason for item in result[2:])
+    assert all("is not an ONNX model" in item.reason for item in result[2:])
     assert "inconclusive" == overall_verdict(result)
     assert [] == prepared(both(good, None), allow=frozenset({"missing"})).findings
-    with pytest.raises(BuildError, match="is no ONNX model"):
+    with pytest.raises(BuildError, match="is not an ONNX model"):
         prepared(both(good, broken), alone=True)
 
 
@@ -230,7 +230,7 @@ def test_a_broken_file_is_told(invoke, workspace, tree):
     (workspace / "a.onnx").write_bytes(b"no model")
     result = invoke("compare", "a.onnx", "a.onnx")
     assert (1, "") == (result.exit_code, result.stdout)
-    assert "is no ONNX model, or is cut short" in result.stderr
+    assert "is not an ONNX model, or is cut short" in result.stderr
     assert ["a.onnx"] == list(tree(workspace))
 
 

@@ -1,0 +1,118 @@
+"""External data: the weights that an ONNX model keeps in other files."""
+
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx
+from onnx.external_data_helper import uses_external_data
+
+from mnbench.errors import BuildError, FileError
+from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
+from mnbench.model.stored_tensors import stored_tensors
+
+PACKED_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+"""The bits of a number of the types of which a byte holds several."""
+
+
+class ExternalTensor(NamedTuple):
+    """A tensor and the place of its bytes."""
+
+    tensor: onnx.TensorProto
+    folder: Path
+    location: str
+    offset: int
+    size_bytes: int
+
+    @property
+    def file(self) -> Path:
+        return self.folder / self.location
+
+
+def locate_external_data(proto: onnx.ModelProto, model: Path) -> list[ExternalTensor]:
+    """Find the bytes of every tensor that is not stored in the model itself.
+
+    A model that is a link, as in the cache of a model hub, may keep its data beside the link or beside the file that it
+    points to. A model must not read any other file of this machine.
+
+    Raises:
+        BuildError: a data file is missing, too short or elsewhere.
+        FileError: a data file cannot be read.
+    """
+    return [_locate(tensor, model) for _, tensor in stored_tensors(proto) if uses_external_data(tensor)]
+
+
+def load_external_data(tensors: Iterable[ExternalTensor]) -> None:
+    """Move the data into the tensors.
+
+    Raises:
+        FileError: a data file cannot be read.
+    """
+    for external in tensors:
+        try:
+            with external.file.open("rb") as file:
+                file.seek(external.offset)
+                external.tensor.raw_data = file.read(external.size_bytes)
+        except OSError as failure:
+            raise _unreadable(external.file, failure) from failure
+        external.tensor.ClearField("data_location")
+        del external.tensor.external_data[:]
+
+
+def _locate(tensor: onnx.TensorProto, model: Path) -> ExternalTensor:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    try:
+        folder = _find_folder(location, model)
+        path = folder / location
+        file_bytes = path.stat().st_size
+    except OSError as failure:
+        raise _unreadable(model.parent / location, failure) from failure
+    try:
+        expected_bytes = _size_bytes(tensor)
+        offset, size_bytes = int(entries.get("offset", 0)), int(entries.get("length", expected_bytes))
+    except (ValueError, KeyError) as failure:
+        raise BuildError(
+            f"{model}: weight {tensor.name} has a broken reference to {location}", hint="export the model again"
+        ) from failure
+    if offset < 0 or size_bytes != expected_bytes:
+        raise BuildError(
+            f"{model}: weight {tensor.name} takes {expected_bytes} bytes, and not {size_bytes} from {offset}",
+            hint="export the model again",
+        )
+    if offset + size_bytes > file_bytes:
+        if other := describe_other_format(path.read_bytes()[:HEAD_BYTES]):
+            raise BuildError(f"{path}: {other.message}", hint=other.hint)
+        raise BuildError(
+            f"{path}: is cut short: weight {tensor.name} ends at byte {offset + size_bytes:,} of {file_bytes:,}",
+            hint="download it again",
+        )
+    return ExternalTensor(tensor, folder, location, offset, size_bytes)
+
+
+def _find_folder(location: str, model: Path) -> Path:
+    """Return where a data file is: in the model's folder, or in the folder of the file that the model links to."""
+    relative, folders = Path(location), (model.parent, model.resolve().parent)
+    outside = BuildError(
+        f"{model}: its weights are outside its folder ({location or 'no file is named'})",
+        hint="keep the data in files beside the model",
+    )
+    if not location or "\0" in location or relative.is_absolute() or ".." in relative.parts:
+        raise outside
+    folder = next((folder for folder in folders if (folder / relative).is_file()), None)
+    if folder is None:
+        raise BuildError(f"{model.parent / relative} is not there", hint="download it too, and put it beside the model")
+    if not any((folder / relative).resolve().is_relative_to(allowed.resolve()) for allowed in folders):
+        raise outside
+    return folder
+
+
+def _size_bytes(tensor: onnx.TensorProto) -> int:
+    name = onnx.TensorProto.DataType.Name(tensor.data_type)
+    bits = PACKED_BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return (prod(tensor.dims) * bits + 7) // 8
+
+
+def _unreadable(path: Path, failure: OSError) -> FileError:
+    return FileError(f"{path}: cannot be read ({failure.strerror})", hint="name a model whose data you can read")
