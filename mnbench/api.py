@@ -187,7 +187,8 @@ def run(
     """Measure the latency of each graph on each device.
 
     With `results`, every record is appended to that folder, and an unfinished run continues. A case that cannot be
-    measured is a record with `error`; a device that cannot be used is in `Results.skipped`.
+    measured is a record with `error`; of several models, one that cannot be built is in `Results.rejected`. A device
+    that cannot be used is in `Results.skipped`.
 
     Args:
         graphs: What to measure: a graph, or several. A Model with the bytes that `run` builds of its variant (default
@@ -230,7 +231,12 @@ def run(
         outcome = run_benchmark(sources.sources(graphs, seed=seed), devices, target, options, on_progress)
     if not outcome.runs and outcome.skipped:
         raise list(outcome.skipped.values())[-1]
-    return Results(outcome.records, skipped=outcome.skipped, folder=None if results is None else target)
+    return Results(
+        outcome.records,
+        skipped=outcome.skipped,
+        rejected=dict(outcome.rejected),
+        folder=None if results is None else target,
+    )
 
 
 def compare(

@@ -17,6 +17,7 @@ from mnbench.bench.profiling import profile_layers
 from mnbench.bench.roofline import measure_roofline
 from mnbench.bench.schedule import DeviceRun, OnTrial, run_all
 from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.build import build_model
 from mnbench.model.weightless import save_weightless
 from mnbench.network.variant import ModelSource, OnnxFile, Precision
@@ -51,11 +52,12 @@ class BenchmarkOptions:
 
 @dataclass(kw_only=True)
 class BenchmarkOutcome:
-    """The result of a benchmark: the completed runs with their records, and the error of each skipped device."""
+    """The completed runs of a benchmark with their records, the models that were rejected, and the skipped devices."""
 
     runs: list[DeviceRun] = field(default_factory=list[DeviceRun])
     records: list[Record] = field(default_factory=list[Record])
     profiles: list[LayerProfile] = field(default_factory=list[LayerProfile])
+    rejected: list[Rejection] = field(default_factory=list[Rejection])
     skipped: dict[str, MnbenchError] = field(default_factory=dict[str, MnbenchError])
 
     @property
@@ -138,17 +140,20 @@ def run_benchmark(
 ) -> BenchmarkOutcome:
     """Measure every model on every device, append the records to the results folder and render its tables.
 
-    For each number of threads in turn, all devices share rounds. A device that cannot be used is skipped. An
-    interrupted run stays in the folder, and the same call continues it.
+    For each number of threads in turn, all devices share rounds. A device that cannot be used is skipped, and so is a
+    model of several that cannot be built or run on onnxruntime's CPU. An interrupted run stays in the folder, and the
+    same call continues it.
 
     Raises:
-        BuildError: a model cannot be built.
+        BuildError: the only model cannot be built or run.
         FileError: a result cannot be saved.
     """
     outcome = BenchmarkOutcome()
     ready = _prepare_devices(devices, outcome.skipped, on_progress)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cases = _prepare_cases(sources if ready else (), Path(folder), options, on_progress)
+        cases, outcome.rejected = _prepare_cases(sources if ready else (), Path(folder), options, on_progress)
+        if not cases:
+            return outcome
         benchmark = _Benchmark(cases=cases, results=results, options=options, on_progress=on_progress, outcome=outcome)
         for threads in dict.fromkeys(options.threads or (None,)):
             benchmark.run([device for device in ready if device.name not in outcome.skipped], threads)
@@ -181,18 +186,19 @@ def _prepare_devices(
 
 def _prepare_cases(
     sources: Sequence[ModelSource], folder: Path, options: BenchmarkOptions, on_progress: OnProgress | None
-) -> tuple[BenchmarkCase, ...]:
+) -> tuple[tuple[BenchmarkCase, ...], list[Rejection]]:
     """Build each model, with its reference outputs, in that folder. A user's own file is not simplified."""
     suffix = "-plain" if not options.simplified else "-bn" if options.keep_bn else ""
     seed = options.sampling.seed
     progress = StageProgress(on_progress, "build", len(sources))
-    cases: list[BenchmarkCase] = []
-    for source in sources:
+
+    def prepare(source: ModelSource) -> BenchmarkCase:
         simplified = options.simplified and not isinstance(source, OnnxFile)
         model = build_model(source, seed=seed, simplified=simplified, keep_bn=options.keep_bn)
-        cases.append(prepare_case(model, folder, variant=source.name + suffix, seed=seed))
-        progress.advance()
-    return tuple(cases)
+        return prepare_case(model, folder, variant=source.name + suffix, seed=seed)
+
+    cases, rejected = attempt_each(sources, prepare, progress.advance)
+    return tuple(cases), rejected
 
 
 @dataclass(frozen=True, kw_only=True)

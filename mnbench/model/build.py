@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnbench.errors import FileError
+from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.equivalence import check_equivalence
 from mnbench.model.model import OPSET, Model
 from mnbench.model.precision import convert_precision
@@ -60,26 +61,37 @@ def save_models(
     simplified: bool,
     keep_bn: bool,
     on_progress: OnProgress | None = None,
-) -> dict[Path, Model]:
+) -> tuple[dict[Path, Model], list[Rejection]]:
     """Build each model and save it as `path`, or under its own name; `pretrained` are the weights of each, if any.
 
+    Returns:
+        The saved models by their files, and the models of several that could not be built or saved.
+
     Raises:
-        FileError: a file cannot be written, or is one of the models that are read.
-        BuildError: a model cannot be built.
+        FileError: the only file cannot be written, or is one of the models that are read.
+        BuildError: the only model cannot be built.
     """
-    read = [source.path for source in sources if isinstance(source, OnnxFile)]
-    targets = [path or Path(f"{source.name.removesuffix('.onnx')}.onnx") for source in sources]
-    for target, count in Counter(targets).items():
+    files = [source.path for source in sources if isinstance(source, OnnxFile)]
+    targets = {source.row: path or Path(f"{source.name.removesuffix('.onnx')}.onnx") for source in sources}
+    for target, count in Counter(targets.values()).items():
         if count > 1:
             raise FileError(f"{target}: {count} models would be written to it", hint="name them: NAME=path/model.onnx")
+    weights = {item.variant.name: item for item in pretrained}
     progress = StageProgress(on_progress, "build", len(sources))
-    saved: dict[Path, Model] = {}
-    for index, source in enumerate(sources):
-        weights = pretrained[index] if pretrained else None
-        model = build_model(source, seed=seed, opset=opset, simplified=simplified, keep_bn=keep_bn, pretrained=weights)
-        target = targets[index]
-        if target.exists() and any(target.samefile(file) for file in read):
-            raise FileError(f"{target}: is the model that was read", hint="name another file with -o")
-        saved[model.save(target)] = model
-        progress.advance()
-    return saved
+
+    def save(source: ModelSource) -> tuple[Path, Model]:
+        target = targets[source.row]
+        model = build_model(
+            source,
+            seed=seed,
+            opset=opset,
+            simplified=simplified,
+            keep_bn=keep_bn,
+            pretrained=weights.get(source.name),
+        )
+        if target.exists() and any(file.exists() and target.samefile(file) for file in files):
+            raise FileError(f"{target}: is the model that is read", hint="name another file with -o")
+        return model.save(target), model
+
+    saved, rejected = attempt_each(sources, save, progress.advance)
+    return dict(saved), rejected

@@ -6,15 +6,17 @@ from mnbench.families.published_accuracy import PublishedAccuracy, published_acc
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 from mnbench.tables.quantities import quantity
-from mnbench.tables.table import CellValue, Column, IntervalColumn
+from mnbench.tables.table import CellValue, Column, FailedRow, IntervalColumn
 from mnbench.units import format_giga, format_percent, rate_per_s
 
 
 class LatencyColumn(Column[Record]):
     """The latency, with a mark if it is imprecise (≈) or has another issue (!)."""
 
-    def text(self, row: Record) -> str:
+    def text(self, row: Record | FailedRow) -> str:
         """Return `11.9`, `≈ 11.9`, `11.9 !`, `emulated` or `failed`."""
+        if isinstance(row, FailedRow):
+            return "failed"
         if row.latency_ns is None:
             return "emulated" if row.emulated and not row.error else "failed"
         names = {issue.name for issue in row.issues if not issue.minor}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Results(Sequence[Record]):
     """Records in order; immutable. `skipped` are the devices that could not be used, with the reason.
 
-    `folder` holds the profiles and raw samples of the records; None if they are not stored.
+    `rejected` are the models that could not be built or run on onnxruntime's CPU, with the reason. `folder` holds the
+    profiles and raw samples of the records; None if they are not stored.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Results(Sequence[Record]):
         records: Iterable[Record] = (),
         *,
         skipped: Mapping[str, MnbenchError] | None = None,
+        rejected: Mapping[str, MnbenchError] | None = None,
         folder: Path | None = None,
     ) -> None:
         self.records = tuple(records)
         self.skipped = dict(skipped or {})
+        self.rejected = dict(rejected or {})
         self.folder = folder
 
     def __len__(self) -> int:
@@ -82,7 +85,7 @@ class Results(Sequence[Record]):
         return named[0]
 
     def _select(self, records: Iterable[Record]) -> "Results":
-        return Results(records, skipped=self.skipped, folder=self.folder)
+        return Results(records, skipped=self.skipped, rejected=self.rejected, folder=self.folder)
 
     @property
     def failures(self) -> "Results":

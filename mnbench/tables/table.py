@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from operator import attrgetter
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from mnbench.errors import MnbenchError
 from mnbench.tables import FORMATS
@@ -68,6 +68,13 @@ class IntervalColumn(Column[R]):
         return ABSENT if ABSENT in ends else "–".join(ends)
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row without values."""
+
+    name: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table(Generic[R]):
     """Rows under columns, with a title above and notes below."""
@@ -86,6 +93,13 @@ class Table(Generic[R]):
         """The columns with their values apart: each holds a number in its base unit or a word."""
         columns = [part for column in self.columns for part in ((column,) if column.parts is None else column.parts)]
         return list({column.name: column for column in columns}.values())
+
+    def with_failures(self, failures: Sequence[tuple[str, MnbenchError]]) -> "Table[Any]":
+        """Return the table with a row for each failure, which has a name and nothing else, and a note that says why."""
+        columns = [_with_failed_rows(column, named=index == 0) for index, column in enumerate(self.columns)]
+        rows = [*self.rows, *(FailedRow(name) for name, _ in failures)]
+        notes = [*self.notes, *(f"{error.message} ({error.hint})" for _, error in failures)]
+        return replace(self, columns=columns, rows=rows, notes=notes)
 
     def to_dicts(self) -> list[dict[str, CellValue]]:
         """Return each row's values, in base units, by the names of the data columns."""
@@ -108,3 +122,15 @@ class Table(Generic[R]):
 
     def _repr_html_(self) -> str:
         return self.to("html")
+
+
+def _with_failed_rows(column: Column[Any], *, named: bool) -> Column[Any]:
+    """Return the column for failed rows too, in which it is empty or holds the name."""
+
+    def value(row: Any) -> CellValue:
+        if isinstance(row, FailedRow):
+            return row.name if named else None
+        return column.value(row)
+
+    parts = column.parts and [_with_failed_rows(part, named=False) for part in column.parts]
+    return replace(column, value=value, parts=parts)

@@ -94,5 +94,5 @@ def test_build_never_overwrites_the_model_that_it_read(invoke, workspace):
     result = invoke("build", "v1-a0.25-r32.onnx")
 
     assert 1 == result.exit_code
-    assert "is the model that was read" in result.stderr
+    assert "is the model that is read" in result.stderr
     assert before == (workspace / "v1-a0.25-r32.onnx").read_bytes()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnbench.cli.options import format_option, graph_form_options, seed_option, select_sources, variant_options
-from mnbench.cli.output import emit
+from mnbench.cli.output import emit, fail_if_rejected, rejected_to_dict
 from mnbench.cli.progress_bar import ProgressBar
 from mnbench.errors import FileError
 from mnbench.families import is_variant_name
@@ -74,9 +74,10 @@ def command(
     from mnbench.model.model import model_table
 
     pretrained = _fit(weights, sources, selection, bn_epsilon) if weights else []
+    sources = [checkpoint.variant for checkpoint in pretrained] or sources
     with ProgressBar() as bar:
-        saved = save_models(
-            [checkpoint.variant for checkpoint in pretrained] or sources,
+        saved, rejected = save_models(
+            sources,
             path,
             pretrained=pretrained,
             seed=seed,
@@ -86,7 +87,9 @@ def command(
             on_progress=bar,
         )
     data = [model.to_dict(file) for file, model in saved.items()]
-    emit(model_table(saved), output, data[0] if len(data) == 1 else {"models": data})
+    models = data[0] if len(sources) == 1 else {"models": data, **rejected_to_dict(rejected)}
+    emit(model_table(saved).with_failures(rejected), output, models)
+    fail_if_rejected(rejected, len(sources))
 
 
 def _fit(

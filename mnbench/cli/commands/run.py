@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnbench.cli import options as shared
-from mnbench.cli.output import emit
+from mnbench.cli.output import emit, rejected_to_dict
 from mnbench.cli.param_types import (
     DURATION_S,
     PERCENT,
@@ -155,14 +155,14 @@ def command(
 
 def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:
     """Print the records and where they are stored; fail if a device was skipped or a case has no latency."""
-    if outcome.runs:
+    if outcome.runs or outcome.rejected:
         from mnbench.results.latency_table import latency_table
 
-        data: dict[str, Any] = {"records": outcome.records}
+        data: dict[str, Any] = {"records": outcome.records, **rejected_to_dict(outcome.rejected)}
         if profiled:
             data["profiles"] = [profile.to_dict() for profile in outcome.profiles]
         profiles = (profile.table("type") for profile in outcome.profiles)
-        emit([latency_table(outcome.records), *profiles], output, data)
+        emit([latency_table(outcome.records).with_failures(outcome.rejected), *profiles], output, data)
     for results_file in outcome.results_files:
         click.echo(f"stored in {results_file.path}", err=True)
     errors = list(outcome.skipped.values())
@@ -170,9 +170,9 @@ def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:
         click.echo(f"Error: {error.message}\nHint: {error.hint}", err=True)
     if errors:
         raise errors[-1]
-    failed = sum(record.error is not None for record in outcome.records)
+    failed = sum(record.error is not None for record in outcome.records) + len(outcome.rejected)
     if failed:
         raise MnbenchError(
-            f"{failed} of {len(outcome.records)} cases could not be measured",
+            f"{failed} of {len(outcome.records) + len(outcome.rejected)} cases could not be measured",
             hint="the notes below the table say why",
         )
