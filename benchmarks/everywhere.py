@@ -28,7 +28,6 @@ from benchmarks.report import report, versions
 from mnbench import families
 from mnbench.errors import MnbenchError
 from mnbench.model.equivalence import check_equivalence
-from mnbench.model.inputs import random_inputs
 from mnbench.model.model import Model
 from mnbench.model.precision import convert_precision
 from mnbench.model.simplify import simplify
@@ -191,7 +190,7 @@ def moments(model: Model) -> tuple[float, float]:
     """Mean and spread of the output, run as users run it: with onnxruntime's optimizations."""
     check_model(model)
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, random_inputs(model.proto, 0))
+    (output,) = session.run(None, model.make_inputs(0))
     return float(output.mean(dtype=np.float64)), float(output.std(dtype=np.float64))
 
 

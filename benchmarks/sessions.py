@@ -1,21 +1,22 @@
 """Sessions as a worker makes them, in this process."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import onnx
-
-from mnbench.model.inputs import random_inputs
+from mnbench.model.read_onnx import read_onnx
+from mnbench.network.variant import GivenInputs
 from mnbench.targets.device import read_device
 from mnbench.worker.runtimes import SessionSettings
 from mnbench.worker.runtimes.onnxruntime import Session
 
 
-def session_of(path: Path) -> Session:
-    """A model's session on the device `cpu`."""
+def session_of(path: Path, given: GivenInputs | None = None) -> Session:
+    """A model's session on the device `cpu`, fed what is given."""
+    model = replace(read_onnx(path), given=given or GivenInputs())
     device = read_device("cpu")
     assert device.threads != "all"
     settings = SessionSettings(
-        inputs=random_inputs(onnx.load(path), seed=0),  # pyright: ignore[reportUnknownMemberType]
+        inputs=model.make_inputs(0),
         provider=device.provider,
         provider_options=device.provider_options,
         threads=device.threads,

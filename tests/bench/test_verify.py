@@ -17,7 +17,8 @@ from int8 import exact_int8
 
 from mnbench.model import equivalence
 from mnbench.model.equivalence import compare_output
-from mnbench.model.inputs import CROP_SHARE, DEVIATION, MEAN, load_inputs
+from mnbench.model.input_files import CROP_SHARE, DEVIATION, MEAN, load_batches
+from mnbench.model.model import Model
 
 NUMBER = (int, float)
 CONTRACT = {
@@ -232,7 +233,7 @@ def model(side):
     value = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, (1, 3, *side))
     node = onnx.helper.make_node("Relu", ["input"], ["output"])
     output = onnx.helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, (1, 3, *side))
-    return onnx.helper.make_model(onnx.helper.make_graph([node], "relu", [value], [output]))
+    return Model(name="relu", proto=onnx.helper.make_model(onnx.helper.make_graph([node], "relu", [value], [output])))
 
 
 def test_an_image_of_one_colour_is_normalized(workspace):
@@ -240,7 +241,7 @@ def test_an_image_of_one_colour_is_normalized(workspace):
     pytest.importorskip("PIL", reason="pillow is not installed")
     colour = (255, 0, 128)
     (workspace / "image.png").write_bytes(png(np.full((50, 70, 3), colour, np.uint8)))
-    (arrays,) = load_inputs([Path("image.png")], model((32, 32)))
+    (arrays,) = load_batches([Path("image.png")], model((32, 32)))
     expected = (np.array(colour) / 255 - MEAN) / DEVIATION
 
     assert (1, 3, 32, 32) == arrays["input"].shape
@@ -252,7 +253,7 @@ def test_the_middle_of_an_image_is_taken(workspace):
     image_module = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     pixels = np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8)
     (workspace / "image.png").write_bytes(png(pixels))
-    (arrays,) = load_inputs([Path("image.png")], model((224, 224)))
+    (arrays,) = load_batches([Path("image.png")], model((224, 224)))
     resized = image_module.open(io.BytesIO(png(pixels))).resize((358, 256), image_module.Resampling.BILINEAR)
     crop = np.asarray(resized.crop((67, 16, 291, 240)), np.float32) / 255
     expected = ((crop - np.array(MEAN)) / np.array(DEVIATION)).transpose(2, 0, 1)

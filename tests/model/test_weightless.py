@@ -17,7 +17,6 @@ from mnbench.errors import ResultsError
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.equivalence import reference_outputs
-from mnbench.model.inputs import random_inputs
 from mnbench.model.stored_tensors import denormal_places, denormal_share, stored_tensors
 from mnbench.model.weightless import MAX_EXACT_SIZE, refill_weights, strip_weights
 
@@ -79,7 +78,7 @@ def test_refilling_always_gives_the_same(model):
 def test_a_refilled_graph_computes_finite_numbers(name):
     """Neither zeros nor overflow: a network of those would be measured as something that it is not."""
     result = refilled(build_model(parse_variant(name)))
-    for output in reference_outputs(result.to_bytes(), random_inputs(result.proto, 0), name=name):
+    for output in reference_outputs(result.to_bytes(), result.make_inputs(0), name=name):
         assert np.isfinite(output).all()
         assert 0.01 < output.astype(np.float64).std() < 10_000
 
