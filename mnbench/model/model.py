@@ -177,12 +177,20 @@ class Model:
         Raises:
             BuildError: the model is larger than 2 GB.
         """
+        self.require_bytes()
+        return self._bytes
+
+    def require_bytes(self) -> None:
+        """Raise an error if the model is not in memory.
+
+        Raises:
+            BuildError: the model is larger than 2 GB.
+        """
         if self.data_files:
             raise BuildError(
                 f"{self.name}: is larger than 2 GB, so it cannot be copied or changed",
                 hint="measure it as it is, with a runtime on this machine that reads ONNX",
             )
-        return self._bytes
 
     def session_source(self) -> bytes | str:
         """Return what `onnxruntime.InferenceSession` takes: the bytes, or the path of a model larger than 2 GB."""

@@ -15,8 +15,10 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
     the time.
 
     Raises:
+        BuildError: the model is larger than 2 GB.
         SimplifyError: onnxsim fails.
     """
+    model.require_bytes()
     import onnxsim  # noqa: PLC0415  0.3 s, only here
 
     try:

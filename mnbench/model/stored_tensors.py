@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 DENORMAL_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 """fp16 is left out: CPUs compute it in fp32, where its denormal numbers are normal."""
@@ -48,10 +49,13 @@ def denormal_places(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def denormal_share(proto: onnx.ModelProto) -> float:
-    """Return the share of a model's floating-point weights that are denormal, 0 to 1; 0 if it has no such weights."""
+    """Return the share of a model's floating-point weights that are denormal, 0 to 1; 0 if it has no such weights.
+
+    Weights in other files are not read.
+    """
     denormal = total = 0
     for _, tensor in stored_tensors(proto):
-        if tensor.data_type in DENORMAL_TYPES:
+        if tensor.data_type in DENORMAL_TYPES and not uses_external_data(tensor):
             places = denormal_places(numpy_helper.to_array(tensor))
             denormal += int(places.sum())
             total += places.size

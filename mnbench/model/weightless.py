@@ -82,7 +82,12 @@ class EmptiedTensors(msgspec.Struct, frozen=True):
 
 
 def strip_weights(model: Model) -> bytes:
-    """Return the model without its large weights, compressed."""
+    """Return the model without its large weights, compressed.
+
+    Raises:
+        BuildError: the model is larger than 2 GB.
+    """
+    model.require_bytes()
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     drawn_biases, exact_names = _biases_and_scales(proto)

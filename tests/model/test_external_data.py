@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import mnbench.model.read_onnx as reader
-from mnbench.errors import BuildError
+from mnbench.bench.prepare import prepare_case
+from mnbench.bench.request import session_request
+from mnbench.errors import BuildError, TrialError
 from mnbench.model.equivalence import reference_outputs
 from mnbench.model.external_data import locate_external_data
 from mnbench.model.read_onnx import read_onnx
+from mnbench.model.simplify import simplify
+from mnbench.model.weightless import strip_weights
 
 WEIGHT = np.arange(12 * 4, dtype=np.float32).reshape(12, 4)
 FEED = {"x": np.ones((1, 12), np.float32)}
@@ -193,6 +197,47 @@ def test_large_model_is_not_copied(large):
     assert model.size_bytes == large.stat().st_size + WEIGHT.nbytes
     with pytest.raises(BuildError, match="larger than 2 GB"):
         model.to_bytes()
+
+
+def test_large_model_cannot_be_changed(large):
+    """What would have to copy its weights says so."""
+    model = read_onnx(large)
+
+    for copy in (simplify, strip_weights, lambda model: model.save(large.with_name("copy.onnx"))):
+        with pytest.raises(BuildError, match="larger than 2 GB"):
+            copy(model)
+
+
+def test_large_model_as_a_case(large, tmp_path, make_device):
+    """A case of a large model is measured from the user's own file, on this machine alone."""
+    case = prepare_case(read_onnx(large), tmp_path, variant="m", seed=0)
+
+    assert session_request(make_device(), case, case.path)["model"] == str(large)
+    with pytest.raises(TrialError, match="larger than 2 GB"):
+        session_request(make_device(gateway="ssh=board"), case, case.path)
+
+
+@pytest.mark.slow
+def test_beyond_two_gigabytes(tmp_path):
+    """A model with 2.2 GB of weights is counted without reading them; onnxruntime finds them."""
+    side = 23_500
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(side * side * 4)
+    if (tmp_path / "w.bin").stat().st_blocks:
+        pytest.skip("this disk writes every zero of a sparse file")
+    proto = _proto("w.bin")
+    for dims in (proto.graph.initializer[0].dims, proto.graph.input[0].type.tensor_type.shape.dim):
+        del dims[:]
+    proto.graph.initializer[0].dims.extend([side, side])
+    for size in (1, side):
+        proto.graph.input[0].type.tensor_type.shape.dim.add().dim_value = size
+    proto.graph.output[0].type.tensor_type.shape.CopyFrom(proto.graph.input[0].type.tensor_type.shape)
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    model = read_onnx(tmp_path / "m.onnx")
+    (output,) = reference_outputs(model.session_source(), model.make_inputs(0), name="m")
+
+    assert model.cost.mult_adds == side**2
+    assert output.shape == (1, side)
 
 
 @pytest.mark.usefixtures("large")
