@@ -272,14 +272,11 @@ def compare(
         DeviceFileError, RuntimeUnavailable, UnreachableError: the device cannot be used.
     """
     from mnbench.comparison.compare import compare_requests
-    from mnbench.comparison.sides import Side, pair_sides, parse_side
+    from mnbench.comparison.sides import pair_sides
 
     with _sources() as sources:
-
-        def side(value: Graph) -> Side:
-            return parse_side(fspath(value)) if isinstance(value, str | PathLike) else sources.source(value)
-
-        requests = pair_sides(side(baseline), side(candidate), sources.sources(graphs) if graphs else [])
+        base, new = (fspath(side) if isinstance(side, PathLike) else side for side in (baseline, candidate))
+        requests = pair_sides(base, new, sources.sources(graphs), lambda graph: [sources.source(graph)])
         return compare_requests(
             requests,
             _settings(rules, budget_s, seed, allow),

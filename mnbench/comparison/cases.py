@@ -65,7 +65,6 @@ class CaseBuilder:
 
     def _prepare_side(self, request: ComparisonRequest, source: ModelSource, options: SideOptions) -> PreparedSide:
         device = options.configure_device(self._device)
-        source = options.with_precision(source)
         case = next((case for built, case in self._built if built == source), None)
         if case is None:
             seed = self._settings.seed

@@ -2,17 +2,16 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import msgspec
 
 from mnbench.bench.aggregate import session_options
-from mnbench.errors import BuildError, FileError, RuntimeUnavailable
-from mnbench.families import parse_variant
-from mnbench.network.variant import ModelSource, OnnxFile, Precision, Variant
+from mnbench.errors import BuildError, RuntimeUnavailable
+from mnbench.network.variant import ModelSource, OnnxFile, Precision
 from mnbench.results.record import SessionOptions
 from mnbench.targets.device import Device
 from mnbench.targets.environments import create_environment, is_used_by, required_packages, with_packages
@@ -24,6 +23,11 @@ SETTING_PREFIXES = [re.escape(prefix) for name in runtime_names() for prefix in 
 SETTING_PATTERN = re.compile(rf"(?:provider\.|{'|'.join(SETTING_PREFIXES)})[\w.]*=[^=]*|threads=\d+")
 DEFAULT = "default"
 """The side that runs with the settings of the device file."""
+
+Side: TypeAlias = Any
+"""What names a side: options or a folder as text, or a model as `select` takes it."""
+
+Select: TypeAlias = Callable[[Any], Sequence[ModelSource]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +85,18 @@ class SideOptions:
         """Return the variant in the side's precision.
 
         Raises:
-            BuildError: the source is a file.
+            BuildError: the source is a file, or a variant whose precision is set.
         """
         if self.precision is None:
             return source
         if isinstance(source, OnnxFile):
             raise BuildError(f"{source.path}: has a fixed precision", hint="compare it with another file")
+        if source.precision != "fp32":
+            raise BuildError(
+                f"{source.name} is in {source.precision}, and the sides are precisions",
+                hint="name it without its precision, and leave --precision out",
+            )
         return replace(source, precision=self.precision)
-
-
-Side: TypeAlias = ModelSource | Path | SideOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +108,8 @@ class ComparisonRequest:
     candidate: tuple[ModelSource, SideOptions] | None
 
 
-def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
-    """Parse one side of a comparison; a Path is a folder.
-
-    Raises:
-        FileError: the file or folder does not exist.
-        BuildError: it cannot be compared.
-    """
-    path = Path(text)
-    if path.is_dir():
-        return path
-    if text.endswith(".onnx"):
-        if not path.exists():
-            raise FileError(f"{text}: the file does not exist", hint="name an .onnx file that you can read")
-        return OnnxFile(path=path)
+def parse_options(text: str) -> SideOptions | None:
+    """Parse a precision, settings or a runtime build; return None for anything else."""
     if text == DEFAULT:
         return SideOptions()
     if text in get_args(Precision):
@@ -125,59 +119,67 @@ def parse_side(text: str) -> Side:  # noqa: PLR0911  one return a kind
     settings = text.split(",")
     if all(map(SETTING_PATTERN.fullmatch, settings)):
         return SideOptions(settings=dict(setting.split("=", 1) for setting in settings))
-    try:
-        return parse_variant(text)
-    except BuildError as failure:
-        raise BuildError(
-            failure.message,
-            hint="compare .onnx files, folders of them, variants such as v1-a0.5-r160, fp32 with int8, "
-            "onnxruntime==1.30.0 with onnxruntime, or session.KEY=VALUE with default",
-        ) from failure
+    return None
 
 
-def pair_sides(base: Side, candidate: Side, graphs: Sequence[ModelSource]) -> list[ComparisonRequest]:
-    """Return the rows of a comparison.
+def pair_sides(base: Side, candidate: Side, graphs: Sequence[Side], select: Select) -> list[ComparisonRequest]:
+    """Return the rows of a comparison: options with the `graphs` to compare them with, two models or two folders.
+
+    `select` returns the models that a side names, with the user's options applied.
 
     Raises:
         BuildError: the sides are of different kinds, or graphs are missing or superfluous.
     """
-    if isinstance(base, SideOptions) and isinstance(candidate, SideOptions):
-        if not graphs:
-            raise BuildError(
-                "no graphs to compare them with", hint="name some: mnbench compare fp32 int8 v1 --alpha 0.5"
-            )
-        if (base.precision is None) != (candidate.precision is None):
-            raise BuildError("compare a precision with another precision", hint="mnbench compare fp32 int8 v1")
-        return [
-            ComparisonRequest(
-                variant=source.name,
-                baseline=(base.with_precision(source), base),
-                candidate=(candidate.with_precision(source), candidate),
-            )
-            for source in graphs
-        ]
+    options = [parse_options(side) if isinstance(side, str) else None for side in (base, candidate)]
+    if options[0] and options[1]:
+        return _pair_options(options[0], options[1], [model for graph in graphs for model in select(graph)])
     if graphs:
         raise BuildError(
             "GRAPH is for comparisons of precisions, settings or runtimes",
-            hint="remove the graphs and their options",
+            hint="remove the graphs",
         )
-    if isinstance(base, Path) and isinstance(candidate, Path):
-        return _pair_files(base, candidate)
-    if isinstance(base, Variant | OnnxFile) and isinstance(candidate, Variant | OnnxFile):
-        return [
-            ComparisonRequest(
-                variant=candidate.name, baseline=(base, SideOptions()), candidate=(candidate, SideOptions())
-            )
-        ]
-    raise BuildError("BASE and CANDIDATE are of two kinds", hint="compare two files, two folders or two variants")
+    folders = [isinstance(side, str) and Path(side).is_dir() for side in (base, candidate)]
+    if options[0] or options[1] or folders[0] != folders[1]:
+        raise BuildError("BASE and CANDIDATE are of two kinds", hint="compare two files, two folders or two variants")
+    if folders[0]:
+        return _pair_files(Path(base), Path(candidate), select)
+    return _pair_models(select(base), select(candidate))
 
 
-def _pair_files(base: Path, candidate: Path) -> list[ComparisonRequest]:
+def _pair_options(base: SideOptions, candidate: SideOptions, models: Sequence[ModelSource]) -> list[ComparisonRequest]:
+    if not models:
+        raise BuildError("no graphs to compare them with", hint="name some: mnbench compare fp32 int8 v1 --alpha 0.5")
+    if (base.precision is None) != (candidate.precision is None):
+        raise BuildError("compare a precision with another precision", hint="mnbench compare fp32 int8 v1")
+    return [
+        ComparisonRequest(
+            variant=model.name,
+            baseline=(base.with_precision(model), base),
+            candidate=(candidate.with_precision(model), candidate),
+        )
+        for model in models
+    ]
+
+
+def _pair_models(base: Sequence[ModelSource], candidate: Sequence[ModelSource]) -> list[ComparisonRequest]:
+    """Pair models in order."""
+    if len(base) != len(candidate):
+        raise BuildError(
+            f"BASE selects {len(base)} models and CANDIDATE {len(candidate)}", hint="name two variants or two files"
+        )
+    return [
+        ComparisonRequest(variant=new.name, baseline=(old, SideOptions()), candidate=(new, SideOptions()))
+        for old, new in zip(base, candidate, strict=True)
+    ]
+
+
+def _pair_files(base: Path, candidate: Path, select: Select) -> list[ComparisonRequest]:
     """Pair files of the same name in two folders; subfolders are part of the name."""
     base_files, candidate_files = (
         {
-            str(path.relative_to(folder).with_suffix("")): (OnnxFile(path=path), SideOptions())
+            f"{path.relative_to(folder).with_suffix('')}{getattr(model, 'given', '')}": (model, SideOptions())
             for path in folder.rglob("*.onnx")
+            for model in select(str(path))
         }
         for folder in (base, candidate)
     )

@@ -107,6 +107,54 @@ def test_a_runtime_that_cannot_be_installed_is_a_finding(prepared, monkeypatch):
 # The command
 
 
+@pytest.fixture
+def compared(invoke, monkeypatch):
+    """The sources of the rows that a command would compare; nothing is measured."""
+    rows = []
+
+    def record_requests(requests, *_, **__):
+        rows.extend((request.baseline[0], request.candidate[0]) for request in requests)
+        raise BuildError("nothing is measured", hint="")
+
+    monkeypatch.setattr("mnbench.comparison.compare.compare_requests", record_requests)
+
+    def compare(*arguments):
+        rows.clear()
+        return rows, invoke("compare", *arguments).stderr
+
+    return compare
+
+
+def test_options_apply_to_both_sides(compared, model):
+    """Sizes of files, batch and precision of variants, and everything of graphs; several sizes are several rows."""
+    path = model("a.onnx")
+    rows, _ = compared(path, path, "--dim", "height=32,64", "--batch", 8)
+    assert [{"height": 32}, {"height": 64}] == [candidate.given.sizes for _, candidate in rows]
+    assert all(base == candidate and base.given.batch == 8 for base, candidate in rows)
+    rows, _ = compared("v1-a0.25-r64", "v2-a1-r64", "--batch", 8, "--precision", "int8")
+    assert ["v1-a0.25-r64-b8-int8", "v2-a1-r64-b8-int8"] == [source.name for source in rows[0]]
+    rows, _ = compared("v1", "v2", "--alpha", "0.5,1", "--res", 64)
+    assert ["v2-a0.5-r64", "v2-a1-r64"] == [candidate.name for _, candidate in rows]
+
+
+@pytest.mark.parametrize(
+    ("sides", "options", "message"),
+    [
+        (("v1-a0.25-r64", "v1-a0.25-r64"), ("--res", 32), "v1-a0.25-r64 is one variant: resolution cannot be set"),
+        (("v1-a0.25-r64", "v1-a0.25-r64"), ("--dim", "height=32"), "--dim are for .onnx files"),
+        (("a.onnx", "a.onnx"), ("--precision", "int8"), "a.onnx is a finished model: --precision are for graphs"),
+        ((".", "."), ("--alpha", 0.5), "a.onnx is a finished model: --alpha are for graphs"),
+        (("fp32", "int8", "v1"), ("--precision", "fp16"), "v1-a1-r224-fp16 is in fp16"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(compared, model, sides, options, message):
+    """Nothing else is measured in silence."""
+    model("a.onnx")
+    rows, error = compared(*sides, *options)
+    assert [] == rows
+    assert message in error
+
+
 @pytest.mark.slow
 def test_a_model_is_not_slower_than_itself(invoke, model, workspace):
     """Real processes; whatever the machine is busy with, nobody is accused."""
@@ -207,8 +255,8 @@ def test_self_check_compares_the_base_with_itself(invoke, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("nonsense", "v1-a1-r224"), 1, "'nonsense' is not a variant's name"),
-        (("a.onnx", "b.onnx"), 1, "a.onnx: the file does not exist"),
+        (("nonsense", "v1-a1-r224"), 1, "nonsense: unknown graph"),
+        (("a.onnx", "b.onnx"), 1, "a.onnx: cannot be read (No such file or directory)"),
         (("fp32", "int8"), 1, "no graphs to compare them with"),
         (("v1-a1-r224", "v1-a1-r224", "--processes", "3"), 2, "--processes"),
         (("v1-a1-r224", "v1-a1-r224", "--margin", "5"), 2, "--margin"),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnbench import families
-from mnbench.comparison.sides import SideOptions, pair_sides, parse_side
-from mnbench.errors import BuildError, GraphFileError, MnbenchError, RuntimeUnavailable
+from mnbench.comparison.sides import SideOptions, pair_sides, parse_options
+from mnbench.errors import BuildError, GraphFileError, RuntimeUnavailable
 from mnbench.families import parse_variant
 from mnbench.network.variant import OnnxFile, Variant
 from mnbench.workspace import table_paths
@@ -79,26 +79,24 @@ def test_a_name_of_an_unknown_table_says_which_are_known():
 # Sides
 
 
-def test_arguments_are_told_apart(tmp_path):
-    """Files, folders, variants, precisions, runtimes, settings."""
-    path = tmp_path / "a.onnx"
-    path.touch()
-    assert OnnxFile(path=path) == parse_side(str(path))
-    assert tmp_path == parse_side(str(tmp_path))
-    assert parse_variant("v1-a0.5-r160") == parse_side("v1-a0.5-r160")
-    assert SideOptions(precision="int8") == parse_side("int8")
-    assert SideOptions(requirement="onnxruntime==1.30.0") == parse_side("onnxruntime==1.30.0")
-    assert SideOptions(requirement="OpenVINO>=2026") == parse_side("OpenVINO>=2026")
-    assert SideOptions(requirement="onnxruntime") == parse_side("onnxruntime")
-    assert SideOptions() == parse_side("default")
+def select(name):
+    """The model of that name, as it is."""
+    return [OnnxFile(path=Path(name)) if name.endswith(".onnx") else parse_variant(name)]
+
+
+def test_options_are_told_from_models():
+    """Precisions, runtimes and settings are options; files, folders and variants are not."""
+    assert SideOptions(precision="int8") == parse_options("int8")
+    assert SideOptions(requirement="onnxruntime==1.30.0") == parse_options("onnxruntime==1.30.0")
+    assert SideOptions(requirement="OpenVINO>=2026") == parse_options("OpenVINO>=2026")
+    assert SideOptions(requirement="onnxruntime") == parse_options("onnxruntime")
+    assert SideOptions() == parse_options("default")
     settings = {"session.intra_op.allow_spinning": "1", "threads": "2", "provider.use_tf32": "1"}
-    assert SideOptions(settings=settings) == parse_side(
+    assert SideOptions(settings=settings) == parse_options(
         "session.intra_op.allow_spinning=1,threads=2,provider.use_tf32=1"
     )
-    with pytest.raises(MnbenchError, match="the file does not exist"):
-        parse_side(str(tmp_path / "b.onnx"))
-    with pytest.raises(BuildError, match="'nonsense' is not a variant's name"):
-        parse_side("nonsense")
+    for name in ("a.onnx", "net=a.onnx", ".", "v1-a0.5-r160", "v1"):
+        assert parse_options(name) is None
 
 
 def test_settings_change_the_device(make_device):
@@ -150,7 +148,7 @@ def test_folders_are_paired_by_file_name(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    requests = pair_sides(tmp_path / "a", tmp_path / "b", [])
+    requests = pair_sides(str(tmp_path / "a"), str(tmp_path / "b"), [], select)
     assert {
         "deep/y": (True, True),
         "new": (False, True),
@@ -170,15 +168,24 @@ def test_folders_are_paired_by_file_name(tmp_path):
         (".", ".", [], "hold no .onnx files"),
     ],
 )
-def test_sides_that_do_not_go_together_are_refused(workspace, base, candidate, graphs, message):
+def test_sides_that_do_not_go_together_are_refused(workspace, base, candidate, graphs, message):  # noqa: ARG001
     """In one line."""
-    if base == "a.onnx":
-        (workspace / base).touch()
     with pytest.raises(BuildError, match=message):
-        pair_sides(parse_side(base), parse_side(candidate), [parse_variant(name) for name in graphs])
+        pair_sides(base, candidate, graphs, select)
 
 
-def test_a_files_precision_is_its_own(tmp_path):
-    """Nobody converts it."""
-    with pytest.raises(BuildError, match="has a fixed precision"):
-        pair_sides(SideOptions(precision="fp32"), SideOptions(precision="int8"), [OnnxFile(path=tmp_path / "x.onnx")])
+def test_as_many_models_are_paired_as_options_select():
+    """In order; sides that select different numbers of models are refused."""
+    models = {"old": [parse_variant(f"v1-a{alpha}-r64") for alpha in (1, 0.5)], "new": select("v2-a1-r64")}
+    requests = pair_sides("old", "old", [], models.get)
+    assert ["v1-a1-r64", "v1-a0.5-r64"] == [request.variant for request in requests]
+    assert all(request.baseline == request.candidate for request in requests)
+    with pytest.raises(BuildError, match="BASE selects 2 models and CANDIDATE 1"):
+        pair_sides("old", "new", [], models.get)
+
+
+@pytest.mark.parametrize(("name", "message"), [("x.onnx", "has a fixed precision"), ("v1-a1-r64-fp16", "is in fp16")])
+def test_a_model_with_a_precision_is_not_compared_in_two(name, message):
+    """It would be measured in others than its own."""
+    with pytest.raises(BuildError, match=message):
+        pair_sides("fp32", "int8", [name], select)

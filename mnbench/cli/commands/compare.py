@@ -29,6 +29,7 @@ def command(
     *,
     base: str,
     candidate: str,
+    graphs: tuple[str, ...],
     device: str | None,
     results: Path,
     reports: Sequence[tuple[str, Path]],
@@ -39,13 +40,14 @@ def command(
     """Compare two models, precisions, settings or runtimes.
 
     BASE and CANDIDATE are two .onnx files, two folders of them, two variants, or two precisions, runtimes or settings
-    followed by the graphs to compare them with. Both are measured in interleaved runs, in fresh processes, until every
-    row is decided. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
+    followed by the graphs to compare them with. Options of variants and of inputs apply to both. Both are measured in
+    interleaved runs, in fresh processes, until every row is decided. Exit code 0: no row is slower; 3: some rows are;
+    4: inconclusive.
     """
     from mnbench.comparison.compare import compare_requests
-    from mnbench.comparison.sides import pair_sides, parse_side
+    from mnbench.comparison.sides import pair_sides
 
-    requests = pair_sides(parse_side(base), parse_side(candidate), select_sources(**selection, to_measure=True))
+    requests = pair_sides(base, candidate, graphs, lambda name: select_sources([name], **selection, to_measure=True))
     with ProgressBar() as bar:
         comparison = compare_requests(
             requests,
