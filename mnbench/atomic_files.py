@@ -1,10 +1,21 @@
 """Files that are written completely or not at all."""
 
+import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
 from mnbench.errors import FileError
+
+MAX_NAME_BYTES = 120
+"""Bytes of a file's name without its suffix; file systems allow 255, and temporary files add some."""
+
+
+def file_name(text: str) -> str:
+    """Return a text as a file's name: as it is if that is possible, else quoted, cut, and with a digest."""
+    name = re.sub(r"[^\w.=+@,-]", "_", text).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:

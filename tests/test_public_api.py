@@ -32,7 +32,7 @@ SIGNATURES = {
     "cost": "graph *per **variant",
     "diagnose": "device *measure_noise *on_progress",
     "gate": "table *models *base_ref *measure_unchanged *device *rules *budget_s *seed *allow *results *on_progress",
-    "load_results": "path *device *newest",
+    "load_results": "path *device *host *newest",
     "onnx_file": "path *name *sizes *shapes *inputs *batch *resolution",
     "plot": "results kind *dark",
     "run": "graphs *device *sampling *threads *cores *packages *seed *results *resume *roofline *profile "

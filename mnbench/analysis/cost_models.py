@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.families.published_accuracy import family_name
+from mnbench.results.host_identity import HostIdentity
 from mnbench.results.record import Record
 from mnbench.tables.table import Column, IntervalColumn, Table
 from mnbench.units import format_percent, format_percent_1
@@ -128,15 +129,19 @@ def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[Cost
     for record in records:
         if record.latency_ns and record.mult_adds is not None and record.memory_access is not None:
             groups.setdefault((record.setting, record.precision, record.batch), []).append(record)
-    return [_ranking(group, seed) for group in groups.values()]
+    hosts: dict[str, set[HostIdentity | None]] = {}
+    for first, *_ in groups.values():
+        hosts.setdefault(first.device, set()).add(first.host_identity)
+    return [_ranking(group, seed, name_host=len(hosts[group[0].device]) > 1) for group in groups.values()]
 
 
-def _ranking(records: Sequence[Record], seed: int) -> CostModelRanking:
+def _ranking(records: Sequence[Record], seed: int, *, name_host: bool) -> CostModelRanking:
     first, count = records[0], len(records)
     families = [family_name(record.architecture) for record in records]
     batch = f", batch {first.batch}" if first.batch > 1 else ""
     threads = f"{first.threads} thread{'s' if first.threads != 1 else ''}"
     setting = f"{first.precision}, {threads}{batch}, {first.runtime.name} {first.runtime.version}"
+    setting += f", {first.host_identity}" if name_host else ""
     models: list[CostModel] = []
     if count < MIN_VARIANTS:
         sentence = f"On {first.device} ({setting}), {count} variants are too few: measure {MIN_VARIANTS} or more."

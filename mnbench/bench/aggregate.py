@@ -63,7 +63,7 @@ def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialRes
     first = trials[0] if trials else None
     requested = plan.device.threads
     return Record(
-        id=f"{run}/{case.variant}",
+        id=f"{run}/{case.row.id}",
         run=run,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         mnbench_version=mnbench.__version__,
@@ -89,9 +89,10 @@ def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialRes
         memory_access=case.cost.memory_access,
         memory_access_bytes=case.cost.memory_access_bytes,
         peak_activation_bytes=case.peak_activation_bytes,
-        roofline=plan.roofline_bounds.get(case.variant),
+        roofline=plan.roofline_bounds.get(case.row.id),
         model_sha256=case.sha256,
         inputs=case.inputs,
+        file=case.file,
         seed=plan.sampling.seed,
         host=first.host if first else {},
         conditions=[trials[0].conditions[0], trials[-1].conditions[-1]] if trials else [],

@@ -20,12 +20,14 @@ from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, Tr
 from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.build import build_model
 from mnbench.model.weightless import save_weightless
+from mnbench.network.row import row_labels
 from mnbench.network.variant import ModelSource, OnnxFile, Precision
 from mnbench.progress import OnProgress, StageProgress, report
 from mnbench.results.columns import COLUMNS
-from mnbench.results.latency_table import latency_table, newest_records
+from mnbench.results.latency_table import latency_table
 from mnbench.results.layer_profile import LayerProfile, save_profile
 from mnbench.results.record import Record, RooflineBound
+from mnbench.results.selection import select_records
 from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device, Threads, expand_variables, read_device
 from mnbench.targets.environments import is_used_by, prepare_device, with_packages
@@ -161,7 +163,8 @@ def run_benchmark(
     for run in outcome.runs:
         run.folder.finish()
     for results_file in outcome.results_files:
-        table = latency_table(newest_records(results_file.read_records()))
+        records, notes = select_records(results_file.read_records())
+        table = latency_table(records).with_notes(notes)
         atomic_files.write_atomically(results_file.path.with_suffix(".md"), table.to("markdown").encode())
     return outcome
 
@@ -187,15 +190,16 @@ def _prepare_devices(
 def _prepare_cases(
     sources: Sequence[ModelSource], folder: Path, options: BenchmarkOptions, on_progress: OnProgress | None
 ) -> tuple[tuple[BenchmarkCase, ...], list[Rejection]]:
-    """Build each model, with its reference outputs, in that folder. A user's own file is not simplified."""
-    suffix = "-plain" if not options.simplified else "-bn" if options.keep_bn else ""
+    """Build each model, with its reference outputs, in that folder. A user's own file is measured as it is."""
+    form = "-plain" if not options.simplified else "-bn" if options.keep_bn else ""
     seed = options.sampling.seed
     progress = StageProgress(on_progress, "build", len(sources))
 
     def prepare(source: ModelSource) -> BenchmarkCase:
-        simplified = options.simplified and not isinstance(source, OnnxFile)
+        own = isinstance(source, OnnxFile)
+        simplified, variant = options.simplified and not own, source.name + ("" if own else form)
         model = build_model(source, seed=seed, simplified=simplified, keep_bn=options.keep_bn)
-        return prepare_case(model, folder, variant=source.name + suffix, seed=seed)
+        return prepare_case(model, folder, variant=variant, seed=seed, file=source.row.file)
 
     cases, rejected = attempt_each(sources, prepare, progress.advance)
     return tuple(cases), rejected
@@ -256,7 +260,7 @@ class _Benchmark:
         except TrialError as error:
             report(self.on_progress, "roofline", f"no roofline: {error.message}")
             return {}
-        return {case.variant: roofline.bound_for(case) for case in self.cases}
+        return {case.row.id: roofline.bound_for(case) for case in self.cases}
 
     def _measure(self, runs: Sequence[DeviceRun]) -> dict[str, MnbenchError]:
         """Measure all cases of the runs; return the errors of the devices that cannot be used any more.
@@ -268,6 +272,7 @@ class _Benchmark:
             report(self.on_progress, "measure", text)
         processes = max(run.plan.sampling.processes for run in runs)
         progress = StageProgress(self.on_progress, "measure", len(runs) * len(self.cases) * processes)
+        labels = row_labels(case.row for case in self.cases)
 
         def on_trial(case: BenchmarkCase, process: int, record: Record | None) -> None:
             if record is None:
@@ -277,7 +282,7 @@ class _Benchmark:
                 save_weightless(self.results, case.path, case.sha256)
             where = f" on {record.device}" if len(runs) > 1 else ""
             unit = " ms" if record.latency_ns else ""
-            message = f"{record.variant}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
+            message = f"{labels[record.row]}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
             progress.advance(message, added_steps=processes - process - 1, record=record)
 
         try:
@@ -315,7 +320,9 @@ class _Benchmark:
         for case, record in zip(run.plan.cases, records, strict=True):
             if record.latency_ns:
                 try:
-                    profile = profile_layers(run.plan, case, latency_ns=record.latency_ns.median)
+                    profile = profile_layers(
+                        run.plan, case, latency_ns=record.latency_ns.median, host=record.host_identity
+                    )
                 except TrialError as error:
                     text = f"{case.variant} on {record.device}: no profile: {error.message}"
                     report(self.on_progress, "profile", text)

@@ -250,9 +250,9 @@ class _Schedule:
 
 def _append(run: DeviceRun, case: BenchmarkCase, result: CaseResult, on_trial: OnTrial) -> None:
     trials, error = result.trials, result.case_error
-    run.folder.delete_trials(case.variant)
+    run.folder.delete_trials(case.row.id)
     for process, trial in enumerate(trials):
-        run.folder.save_trial(case.variant, process, trial)
+        run.folder.save_trial(case.row.id, process, trial)
     context = run.plan, case, run.folder.id
     record = failed_record(*context, error, trials) if error else aggregate(*context, trials)
     run.append(record)

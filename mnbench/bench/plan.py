@@ -14,6 +14,7 @@ import msgspec
 import mnbench
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
+from mnbench.network.row import Row
 from mnbench.network.variant import Precision, Variant
 from mnbench.results.record import FedInput, RooflineBound
 from mnbench.stats import quantile
@@ -58,7 +59,8 @@ class BenchmarkCase:
     reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
     graph as built; `layers` are those of the measured model. `inputs` are what it is fed. `data_bytes` is the size of
     the files beside `path` that hold the weights of a model larger than 2 GB. `source` is the variant, None for a
-    user's file. `denormal_share` is the share of the weights that are denormal numbers, 0 to 1.
+    user's file; `file` is its path, None for a model in memory. `denormal_share` is the share of the weights
+    that are denormal numbers, 0 to 1.
     """
 
     variant: str
@@ -75,10 +77,16 @@ class BenchmarkCase:
     layers: tuple[Layer, ...] = field(repr=False)
     inputs: tuple[FedInput, ...] = ()
     data_bytes: int = 0
+    file: str | None = None
     source: Variant | None = None
     simplified: bool = True
     fold_batch_norm: bool = True
     denormal_share: float = 0.0
+
+    @property
+    def row(self) -> Row:
+        """The row of its record."""
+        return Row.of(self.variant, self.architecture, self.file, self.sha256)
 
 
 class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +105,7 @@ class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
 class Plan:
     """Cases to measure on a device by a protocol. `allow_fallback` accepts nodes on other providers.
 
-    `roofline_bounds` holds the known bounds of cases by variant.
+    `roofline_bounds` holds the known bounds of cases by the ids of their rows.
     """
 
     cases: tuple[BenchmarkCase, ...]
@@ -115,7 +123,7 @@ class Plan:
             asdict(self.sampling),
             msgspec.to_builtins(self.device),
             self.allow_fallback,
-            [(case.variant, case.sha256, [fed.sha256 for fed in case.inputs]) for case in self.cases],
+            [(case.row.id, case.sha256, [fed.sha256 for fed in case.inputs]) for case in self.cases],
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -16,10 +16,10 @@ from mnbench.model.stored_tensors import denormal_share
 from mnbench.results.record import FedInput
 
 
-def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> BenchmarkCase:
+def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: str | None = None) -> BenchmarkCase:
     """Write the model, inputs and the reference's outputs into `folder`, and count costs.
 
-    Records of the case are named `variant`.
+    Records of the case are named `variant`; `file` is the path of a user's file.
 
     Raises:
         BuildError, RuntimeUnavailable: onnxruntime's CPU provider cannot compute the outputs.
@@ -62,6 +62,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int) -> Benc
         peak_activation_bytes=model.peak_activation_bytes,
         layers=model.node_layers,
         data_bytes=model.data_bytes,
+        file=file,
         source=model.variant,
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,

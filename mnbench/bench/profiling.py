@@ -14,6 +14,7 @@ from mnbench.model import probe_models
 from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED_KINDS, Layer
 from mnbench.network.variant import ELEMENT_BYTES
+from mnbench.results.host_identity import HostIdentity
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.targets.runtimes import ProfilerNodes, runtime_facts
 from mnbench.targets.transport import call_worker
@@ -26,8 +27,15 @@ CONVERSION_OPS = frozenset({"Cast", "DequantizeLinear", "QuantizeLinear", "Trans
 _IN_PLACE = frozenset(kind.replace("_", "") for kind in FUSED_KINDS)
 
 
-def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = None, runs: int = RUNS) -> LayerProfile:
-    """Profile a case in a fresh process.
+def profile_layers(
+    plan: Plan,
+    case: BenchmarkCase,
+    *,
+    latency_ns: int | None = None,
+    host: HostIdentity | None = None,
+    runs: int = RUNS,
+) -> LayerProfile:
+    """Profile a case in a fresh process; `latency_ns` and `host` are those of its record, if it has one.
 
     Raises:
         TrialError: the worker crashed, hung or failed.
@@ -47,6 +55,8 @@ def profile_layers(plan: Plan, case: BenchmarkCase, *, latency_ns: int | None = 
     nodes = subtract_overhead(nodes, probe) if probe else nodes
     return LayerProfile(
         variant=case.variant,
+        row=case.row,
+        host_identity=host,
         device=plan.device.name,
         provider=plan.device.provider,
         runtime=f"{plan.device.runtime} {answer['runtime_version']}",

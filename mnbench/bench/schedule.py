@@ -33,17 +33,17 @@ class DeviceRun:
     @property
     def open_cases(self) -> list[BenchmarkCase]:
         """The cases that have no record yet."""
-        return [case for case in self.plan.cases if case.variant not in self.folder.recorded_variants]
+        return [case for case in self.plan.cases if case.row.id not in self.folder.recorded_rows]
 
     def append(self, record: Record) -> None:
         self.results_file.append(record)
-        self.folder.recorded_variants.add(record.variant)
+        self.folder.recorded_rows.add(record.row.id)
 
     def read_records(self) -> list[Record]:
         """Return the records of this run, in the plan's order."""
-        order = {case.variant: index for index, case in enumerate(self.plan.cases)}
-        mine = {record.variant: record for record in self.results_file.read_records() if record.run == self.folder.id}
-        return sorted(mine.values(), key=lambda record: order[record.variant])
+        order = {case.row: index for index, case in enumerate(self.plan.cases)}
+        mine = {record.row: record for record in self.results_file.read_records() if record.run == self.folder.id}
+        return sorted(mine.values(), key=lambda record: order[record.row])
 
 
 @contextmanager
@@ -81,13 +81,13 @@ def run_all(
     jobs = [(run, case) for run in runs for case in run.plan.cases]
     with unlocking(runs):
         trials = {
-            (run.device, case.variant): run.folder.load_trials(case.variant) for run in runs for case in run.open_cases
+            (run.device, case.row.id): run.folder.load_trials(case.row.id) for run in runs for case in run.open_cases
         }
         for process in count():
             if all(device in lost for device, _ in trials):
                 break
             for run, case in shuffle_round(jobs, runs[0].plan.sampling.seed, process):
-                key = run.device, case.variant
+                key = run.device, case.row.id
                 if key not in trials or run.device in lost:
                     continue
                 try:
@@ -117,7 +117,7 @@ def run_next_trial(
             trials[process] = run_trial(plan, case)
         except TrialError as failure:
             return failed_record(plan, case, folder.id, failure.message, list(trials.values()))
-        folder.save_trial(case.variant, process, trials[process])
+        folder.save_trial(case.row.id, process, trials[process])
     results = list(trials.values())
     return aggregate(plan, case, folder.id, results) if is_complete(plan.sampling, results) else None
 

@@ -89,6 +89,11 @@ results_option = click.option(
     "--results", default="results", type=click.Path(path_type=Path), help="Folder of the results."
 )
 
+host_option = click.option(
+    "--host",
+    help="Use rows of this host: the name or digest that a table's title shows, or all. Default: each device's newest.",
+)
+
 where_option = click.option(
     "--where",
     "conditions",

@@ -30,14 +30,22 @@ def fail_if_rejected(rejected: "Sequence[Rejection]", total: int) -> None:
         )
 
 
-def emit(tables: "Table[Any] | Iterable[Table[Any]]", output: str, data: Any) -> None:
-    """Write tables in a format, one below the other; or, as JSON, `data`."""
+def emit(tables: "Table[Any] | Iterable[Table[Any]]", output: str, data: Any, *, notes: Sequence[str] = ()) -> None:
+    """Write tables in a format, one below the other; or, as JSON, `data`.
+
+    `notes` stand below the last table; formats without notes have them on stderr.
+    """
     from mnbench.tables.json_text import dump
     from mnbench.tables.table import Table
 
+    if output in ("json", "csv"):
+        for note in notes:
+            click.echo(note, err=True)
     if output == "json":
         text = dump(data)
     else:
-        text = "\n".join(table.to(output) for table in ([tables] if isinstance(tables, Table) else tables))
+        shown = [tables] if isinstance(tables, Table) else list(tables)
+        shown[-1:] = [table.with_notes(notes) for table in shown[-1:]]
+        text = "\n".join(table.to(output) for table in shown)
     # Whether there are colours has been decided; click would take them away in a pipe that forces them.
     click.echo(text, nl=False, color=True)

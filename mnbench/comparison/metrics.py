@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnbench.comparison.comparison import Comparison
+from mnbench.network.row import row_labels
 from mnbench.results.record import Record
 
 
@@ -41,13 +42,16 @@ def comparison_metrics(comparison: Comparison) -> list[Metric]:
 
 
 def record_metrics(records: Sequence[Record]) -> list[Metric]:
-    """Return the latency of each measured record; devices and threads are named if there are several."""
+    """Return the latency of each measured record; devices, threads and hosts are named if there are several."""
+    labels = row_labels(record.row for record in records)
+    hosts = len({record.host_identity for record in records if record.latency_ns}) > 1
     devices = len({record.device for record in records}) > 1
     threads = len({record.threads for record in records}) > 1
     metrics: list[Metric] = []
     for record in records:
         if record.latency_ns:
-            name = [record.device] * devices + [record.variant] + [f"{record.threads} threads"] * threads
+            name = [record.device] * devices + [labels[record.row]] + [f"{record.threads} threads"] * threads
+            name += [f"on {record.host_identity}"] * hosts
             metrics.append(
                 Metric(
                     row=" ".join(name),
@@ -56,7 +60,7 @@ def record_metrics(records: Sequence[Record]) -> list[Metric]:
                     value=record.latency_ns.median,
                     low=record.latency_ns.low,
                     high=record.latency_ns.high,
-                    note=f"{record.runtime.name} {record.runtime.version} on {record.host.get('cpu')}",
+                    note=f"{record.runtime.name} {record.runtime.version} on {record.host_identity}",
                 )
             )
     return metrics

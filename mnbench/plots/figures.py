@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnbench.errors import ResultsError
+from mnbench.network.row import row_labels
 from mnbench.plots import PlotKind
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
 from mnbench.plots.points import MAX_DETAILED_POINTS
@@ -94,16 +95,23 @@ class Plot:
 
     def find_profiles(self, records: Sequence[Record]) -> list[LayerProfile]:
         """Return the newest profile of each of these records."""
-        wanted = {(record.variant, record.device, record.threads) for record in records}
+        wanted = {(record.row, record.device, record.threads, record.host_identity) for record in records}
         profiles = layer_profile.newest_profiles(self.results) if self.results else ()
-        return [profile for profile in profiles if (profile.variant, profile.device, profile.threads) in wanted]
+        return layer_profile.label_profiles(
+            [
+                profile
+                for profile in profiles
+                if (profile.row, profile.device, profile.threads, profile.host_identity) in wanted
+            ]
+        )
 
     def load_latencies(self, records: Sequence[Record]) -> dict[str, list[Any]]:
         """Return the raw latencies of the first variants that have any."""
+        labels = row_labels(record.row for record in records)
         latencies_by_variant: dict[str, list[Any]] = {}
         for record in records:
             if self.results and (latencies := raw_latencies(self.results, record)):
-                latencies_by_variant[record.variant] = latencies
+                latencies_by_variant[labels[record.row]] = latencies
             if len(latencies_by_variant) == MAX_CURVES:
                 break
         return latencies_by_variant

@@ -1,10 +1,11 @@
 """Records as the points of a plot."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mnbench.families.published_accuracy import family_name
+from mnbench.network.row import Row, row_labels
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.plots.scale import Axis
 from mnbench.plots.theme import FAMILIES, SHAPES, Theme
@@ -29,25 +30,30 @@ MAX_DETAILED_POINTS = 400
 """With more points, intervals, names and tooltips would only blur a plot."""
 
 
-def make_points(records: Sequence[Record]) -> list[Point]:
-    """Return a point per measured record, in the axes' units; the first of a graph is labelled with its name."""
+def make_points(records: Sequence[Record], all_records: Sequence[Record] = ()) -> list[Point]:
+    """Return a point per measured record, in the axes' units; the first of a graph is labelled with its name.
+
+    `all_records` are those of other panels too: a row has one name in all of them.
+    """
+    labels = row_labels(record.row for record in (*records, *all_records))
     measured = [record for record in records if record.latency_ns]
-    count = Counter(map(_graph, measured))
-    first = {_graph(record): record.id for record in reversed(measured)}
-    return [_point(record, count[_graph(record)], first=first[_graph(record)] == record.id) for record in measured]
+    count = Counter(_graph(record, labels) for record in measured)
+    first = {_graph(record, labels): record.id for record in reversed(measured)}
+    return [_point(record, labels, count, first) for record in measured]
 
 
-def _point(record: Record, of_graph: int, *, first: bool) -> Point:
+def _point(record: Record, labels: Mapping[Row, str], count: Mapping[str, int], first_of: Mapping[str, str]) -> Point:
     latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
     assert latency
-    mult_adds = record.mult_adds
+    graph, mult_adds = _graph(record, labels), record.mult_adds
+    first = first_of[graph] == record.id
     low, high = latency.interval
     marks = COLUMNS["latency_ns"].text(record)
-    names = [_graph(record)] * first + [_short(record)] * (of_graph > 1)
+    names = [graph] * first + [_short(record)] * (count[graph] > 1)
     return {
         "record": record,
-        "variant": record.variant,
-        "graph": _graph(record),
+        "variant": labels[record.row],
+        "graph": graph,
         "label": " ".join(["≈"] * ("≈" in marks) + names + ["!"] * ("!" in marks)),
         "first": first,
         "doubted": "!" in marks,
@@ -72,7 +78,7 @@ def add_tooltip(point: Point) -> Point:
     record: Record = point["record"]
     accuracy = record_accuracy(record)
     tip = {
-        "": record.variant,
+        "": point["variant"],
         "latency": f"{COLUMNS['latency_ns'].text(record)} ms",
         "interval": f"{COLUMNS['interval_ns'].text(record)} ms",
         "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
@@ -84,8 +90,8 @@ def add_tooltip(point: Point) -> Point:
     return {name: value for name, value in point.items() if name != "record"} | {"tip": tip}
 
 
-def _graph(record: Record) -> str:
-    return record.architecture or record.variant
+def _graph(record: Record, labels: Mapping[Row, str]) -> str:
+    return record.architecture or labels[record.row]
 
 
 def _short(record: Record) -> str:
@@ -100,9 +106,10 @@ def _short(record: Record) -> str:
 
 def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
     """Assign each graph its family's colour, and a shape that distinguishes it within the family."""
+    labels = row_labels(record.row for record in records)
     graphs_by_family: dict[str, set[str]] = {name: set() for name in FAMILIES}
     for record in records:
-        graphs_by_family.setdefault(family_name(record.architecture), set()).add(_graph(record))
+        graphs_by_family.setdefault(family_name(record.architecture), set()).add(_graph(record, labels))
     return {
         graph: (theme.family_color(name), SHAPES[at % len(SHAPES)])
         for name, graphs in graphs_by_family.items()

@@ -34,8 +34,8 @@ def scatter_plot(
 ) -> Spec:
     """Plot a point for each record; the axes fit `all_records`, so that panels share them."""
     fields = [field for field, _, _ in SCATTER_AXES[kind]]
-    points = _points_with(fields, records)
-    x, y = _axes(kind, _points_with(fields, all_records), all_records)
+    points = _points_with(fields, records, all_records)
+    x, y = _axes(kind, _points_with(fields, all_records, all_records), all_records)
     few = len(points) <= MAX_DETAILED_POINTS
     if few:
         shown = [add_tooltip(point) for point in sorted(points, key=lambda point: not point["first"])]
@@ -68,9 +68,9 @@ def scatter_plot(
     return {"data": {"values": shown}, "transform": [paint], "layer": layers}
 
 
-def _points_with(fields: Sequence[str], records: Sequence[Record]) -> list[Point]:
+def _points_with(fields: Sequence[str], records: Sequence[Record], all_records: Sequence[Record]) -> list[Point]:
     """Return the points that have a value on both axes."""
-    return [point for point in make_points(records) if all(point[field] is not None for field in fields)]
+    return [point for point in make_points(records, all_records) if all(point[field] is not None for field in fields)]
 
 
 def _axes(kind: str, points: Sequence[Point], records: Sequence[Record]) -> list[Axis]:

@@ -13,12 +13,14 @@ from typing import Any
 from mnbench import __version__
 from mnbench.errors import ResultsError
 from mnbench.hosts.facts_table import facts_table
+from mnbench.network.row import row_labels
 from mnbench.plots import PLOT_KINDS
 from mnbench.plots.figures import Plot
 from mnbench.plots.theme import PAGE, style_sheet
 from mnbench.plots.write import PAGE_SIZES, draw_for_page, load_vl_convert
 from mnbench.report.commands import rerun_commands
-from mnbench.results.columns import COLUMNS
+from mnbench.results.columns import COLUMNS, labelled_columns
+from mnbench.results.host_identity import HostIdentity
 from mnbench.results.latency_table import explain, latency_table
 from mnbench.results.record import Issue, Record
 from mnbench.tables import html
@@ -41,8 +43,8 @@ METHOD = (
 )
 
 
-def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
-    """Return the whole HTML file.
+def render_page(results: Path, records: Sequence[Record], *, title: str, notes: Sequence[str] = ()) -> str:
+    """Return the whole HTML file. `notes` say which rows it does not show.
 
     Raises:
         MnbenchError: what draws the plots is not installed.
@@ -58,19 +60,19 @@ def render_page(results: Path, records: Sequence[Record], *, title: str) -> str:
     library = load_vl_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    devices = list(dict.fromkeys(record.device for record in measured))
-    lead = f"{len(measured)} variants measured on {', '.join(devices)}, {when}."
-    sections = {f"device-{device}": f"Plots: {device}" for device in devices}
+    settings = _by_device_and_host(records)
+    lead = f"{len(measured)} variants measured on {', '.join(settings)}, {when}."
+    sections = {f"device-{setting}": f"Plots: {setting}" for setting in settings}
     sections |= {"results": "Results", "issues": "Issues", "measured": "How it was measured"}
     sections |= {"hosts": "Hosts", "again": "Measure it again"}
-    notes = [note for note in explain(measured, names) if note[0] not in "≈!·"]
+    notes = [*(note for note in explain(measured, names) if note[0] not in "≈!·"), *notes]
     return Template(read("page.html")).substitute(
         version=escape(__version__),
         title=escape(title),
         lead=escape(lead),
         links="".join(f'<a href="#{escape(key)}">{escape(name)}</a>' for key, name in sections.items()),
         style=style_sheet() + read("page.css") + _right("#table", names) + _right("#runs", differing),
-        plots="".join(_device(results, records, device) for device in devices),
+        plots="".join(_device(results, mine, setting) for setting, mine in settings.items()),
         table=_table(records, names),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         issues=_issues(records),
@@ -94,12 +96,12 @@ def _columns(records: Sequence[Record]) -> list[str]:
 
 def _table(records: Sequence[Record], names: Sequence[str]) -> str:
     def row(record: Record) -> str:
-        return f' data-variant="{escape(record.variant)}" data-device="{escape(record.device)}"'
+        return f' data-variant="{escape(labels[record.row])}" data-device="{escape(record.device)}"'
 
     def head(column: Column[Any]) -> str:
         return f'<button type="button">{escape(column.header)}</button>'
 
-    columns = [COLUMNS[name] for name in names]
+    columns, labels = labelled_columns(names, records), row_labels(record.row for record in records)
     return html.render(Table(columns=columns, rows=records), row_attributes=row, header_content=head, cell=_cell)
 
 
@@ -114,12 +116,26 @@ def _right(place: str, names: Sequence[str]) -> str:
     return f"{place} td:is({cells}) {{ text-align: right; }}\n"
 
 
-def _device(results: Path, records: Sequence[Record], device: str) -> str:
-    mine = [record for record in records if record.device == device]
+def _by_device_and_host(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of each device with latencies; of each host of it if there are several."""
+    hosts: dict[str, set[str]] = {}
+    for record in records:
+        if record.latency_ns:
+            hosts.setdefault(record.device, set()).add(str(record.host_identity))
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record.device in hosts:
+            several = len(hosts[record.device]) > 1 and record.host
+            name = f"{record.device} on {record.host_identity}" if several else record.device
+            groups.setdefault(name, []).append(record)
+    return groups
+
+
+def _device(results: Path, records: Sequence[Record], setting: str) -> str:
     return (
-        f'<section id="device-{escape(device)}">\n<h2>{escape(device)}</h2>\n'
-        f'<p class="setting">{escape(latency_table(mine).title)}</p>\n'
-        f'<div class="plots">\n{"".join(_figures(results, mine, device))}</div>\n</section>\n'
+        f'<section id="device-{escape(setting)}">\n<h2>{escape(setting)}</h2>\n'
+        f'<p class="setting">{escape(latency_table(records).title)}</p>\n'
+        f'<div class="plots">\n{"".join(_figures(results, records, records[0].device))}</div>\n</section>\n'
     )
 
 
@@ -142,9 +158,10 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
 
 
 def _issues(records: Sequence[Record]) -> str:
+    labels = row_labels(record.row for record in records)
     rows = [(record, issue) for record in records for issue in record.issues]
     failed = "".join(
-        f"<p>{escape(record.variant)} failed: {escape(record.error)}</p>" for record in records if record.error
+        f"<p>{escape(labels[record.row])} failed: {escape(record.error)}</p>" for record in records if record.error
     )
     if not rows:
         return failed or "<p>None.</p>"
@@ -152,7 +169,7 @@ def _issues(records: Sequence[Record]) -> str:
     columns = [
         quantity("device", lambda item: item[0].device),
         Column[tuple[Record, Issue]](name="issue", value=lambda item: item[1].name, left=True),
-        quantity("variant", lambda item: item[0].variant),
+        quantity("variant", lambda item: labels[item[0].row]),
         Column[tuple[Record, Issue]](name="what to do", value=lambda item: item[1].advice, left=True),
     ]
     if len(rows) > MAX_LISTED_ISSUES:
@@ -170,7 +187,7 @@ def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
     common = [COLUMNS[name] for name in MEASUREMENT_COLUMNS if name not in names]
     words = [(column.title or column.name, column.text(records[0]), column.unit) for column in common]
     message = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
-    table = html.render(Table(columns=[COLUMNS[name] for name in names], rows=records), cell=_cell)
+    table = html.render(Table(columns=labelled_columns(names, records), rows=records), cell=_cell)
     every = f"<p>Of every row: {escape(message)}.</p>" if message else ""
     return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 
@@ -193,13 +210,13 @@ def _folded(summary: str, table: str, *, name: str = "") -> str:
 
 def _hosts(records: Sequence[Record]) -> Iterator[str]:
     """Yield the facts of each host once."""
-    hosts: dict[tuple[object, ...], tuple[str, dict[str, Any]]] = {}
+    hosts: dict[tuple[object, ...], tuple[str, HostIdentity | None, dict[str, Any]]] = {}
     for record in records:
         facts = record.host | {f"gpu_{name}": value for name, value in (record.gpu or {}).items()}
         facts |= {"runtime": f"{record.runtime.name} {record.runtime.version}", "build": record.runtime.build}
         facts |= {"library SHA-256": record.runtime.library_sha256}
-        key = record.device, record.setting.host, record.runtime.version
-        hosts.setdefault(key, (record.device, facts))
-    for device, facts in hosts.values():
+        key = record.device, record.host_identity, record.runtime.version
+        hosts.setdefault(key, (record.device, record.host_identity, facts))
+    for device, host, facts in hosts.values():
         table = html.render(facts_table(facts))
-        yield _folded(f"{device}: {facts.get('cpu')}", table).replace("<td>", '<td class="long">')
+        yield _folded(f"{device}: {host}", table).replace("<td>", '<td class="long">')

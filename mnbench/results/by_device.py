@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from mnbench.errors import ResultsError, suggest
-from mnbench.results.columns import COLUMNS
+from mnbench.network.row import Row, row_labels
+from mnbench.results.columns import labelled_columns
 from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
 from mnbench.results.record import Record
@@ -30,9 +31,17 @@ RecordsByDevice = Mapping[str, Record]
 def group_by_column(records: Sequence[Record], column: str) -> dict[str, list[Record]]:
     """Return the records by their text in a column, in order."""
     groups: dict[str, list[Record]] = {}
+    (labelled,) = labelled_columns([column], records)
     for record in records:
-        groups.setdefault(COLUMNS[column].text(record), []).append(record)
+        groups.setdefault(labelled.text(record), []).append(record)
     return groups
+
+
+def named_records(records: Sequence[Record], name: str) -> list[Record]:
+    """Return the records of this label or variant, or of `DEVICE/` and one of them."""
+    labels = row_labels(record.row for record in records)
+    by_label = [record for record in records if name in (labels[record.row], f"{record.device}/{labels[record.row]}")]
+    return by_label or [record for record in records if name in (record.variant, f"{record.device}/{record.variant}")]
 
 
 def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Record]]:
@@ -41,22 +50,23 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
     The interval of the ratio is the widest that the intervals of both rows allow.
 
     Raises:
-        ResultsError: no measured row has that name.
+        ResultsError: no measured row has that name, or several have it.
     """
-    device, _, variant = reference.rpartition("/")
-    references = {
-        record.setting: record
-        for record in records
-        if record.variant == variant and device in ("", record.device) and record.latency_ns
-    }
+    named = [record for record in named_records(records, reference) if record.latency_ns]
+    references = {record.setting: record for record in named}
     if not references:
-        known = dict.fromkeys(record.variant for record in records if device in ("", record.device))
+        known = dict.fromkeys(record.variant for record in records)
+        guess = suggest(reference.rpartition("/")[2], known)
         raise ResultsError(
             f"no measured row is named {reference}",
-            hint=f"{suggest(variant, known)}name a variant, such as v1-a1-r224, or a row of a device, such as "
-            "cpu/v1-a1-r224",
+            hint=f"{guess}name a variant, such as v1-a1-r224, or a row of a device, such as cpu/v1-a1-r224",
         )
-    fixed = next(iter(references.values())) if device else None
+    if len({record.row for record in named}) > 1:
+        labels = row_labels(record.row for record in records)
+        names = ", ".join(dict.fromkeys(labels[record.row] for record in named))
+        raise ResultsError(f"several rows are named {reference}", hint=f"name one: {names}")
+    # A reference that names its device is that of all rows.
+    fixed = named[0] if reference.startswith(f"{named[0].device}/") else None
 
     def ratio(record: Record) -> float | None:
         base = fixed or references.get(record.setting)
@@ -85,13 +95,13 @@ def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> T
     """Return a table with a row for each variant, and each column that depends on the device once for each device."""
     columns = columns or informative_columns(BY_DEVICE_COLUMNS, records)
     labels = _labels(records)
-    rows: dict[tuple[str, str | None], dict[str, Record]] = {}
+    rows: dict[Row, dict[str, Record]] = {}
     for record in records:
-        rows.setdefault((record.variant, record.architecture), {})[labels[record.setting]] = record
+        rows.setdefault(record.row, {})[labels[record.setting]] = record
     shown: list[Column[RecordsByDevice]] = []
-    for name in columns:
-        devices = [""] if name in VARIANT_COLUMNS else dict.fromkeys(labels.values())
-        shown += [_project(COLUMNS[name], label) for label in devices]
+    for column in labelled_columns(columns, records):
+        devices = [""] if column.name in VARIANT_COLUMNS else dict.fromkeys(labels.values())
+        shown += [_project(column, label) for label in devices]
     return Table(
         columns=shown,
         rows=list(rows.values()),
@@ -131,15 +141,14 @@ def _project(column: Column[Record], label: str) -> Column[RecordsByDevice]:
 
 
 def _labels(records: Sequence[Record]) -> dict[Setting, str]:
-    """Return a label for each setting: the device, and what differs between the settings of that device."""
+    """Return a label for each setting: the device, what differs between its settings, and the host if several are."""
     settings = dict.fromkeys(record.setting for record in records)
-    hosts = {setting.host for setting in settings}
-    facts = {
-        setting: (f"×{setting.threads}", setting.runtime_version, setting.host.label(hosts)) for setting in settings
-    }
+    hosts = {setting.host for setting in settings if setting.host}
+    facts = {setting: (f"×{setting.threads}", setting.runtime_version) for setting in settings}
     labels: dict[Setting, str] = {}
     for setting, parts in facts.items():
         siblings = [other for known, other in facts.items() if known.device == setting.device]
         differing = [part for index, part in enumerate(parts) if len({other[index] for other in siblings}) > 1]
-        labels[setting] = " ".join([setting.device, *differing])
+        host = [str(setting.host)] if len(hosts) > 1 and setting.host else []
+        labels[setting] = " ".join([setting.device, *differing, *host])
     return labels

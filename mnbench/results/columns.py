@@ -1,8 +1,10 @@
 """The columns of a record, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
+from mnbench.network.row import row_labels
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 from mnbench.tables.quantities import quantity
@@ -70,6 +72,10 @@ def record_accuracy(record: Record) -> PublishedAccuracy | None:
     )
 
 
+def _host(record: Record) -> str | None:
+    return str(record.host_identity) if record.host_identity else None
+
+
 def _accuracy(name: str) -> Callable[[Record], CellValue]:
     return lambda record: getattr(record_accuracy(record), name, None)
 
@@ -127,8 +133,18 @@ COLUMNS: dict[str, Column[Record]] = {
         quantity("device"),
         quantity("threads"),
         Column[Record](name="runtime", value=lambda r: f"{r.runtime.name} {r.runtime.version}", left=True),
-        Column[Record](name="host", value=lambda r: r.host.get("cpu"), left=True),
+        Column[Record](name="host", value=_host, left=True, wrap=True),
         Column[Record](name="measured_at", title="measured", left=True),
         Column[Record](name="issues", value=_issues, left=True),
     )
 }
+
+
+def labelled_columns(names: Iterable[str], records: Sequence[Record]) -> list[Column[Record]]:
+    """Return the columns of these names, with labels that tell the rows of these records apart."""
+    labels = row_labels(record.row for record in records)
+    named: dict[str, Callable[[Record], CellValue]] = {
+        "variant": lambda record: labels[record.row],
+        "graph": lambda record: record.architecture or labels[record.row],
+    }
+    return [replace(COLUMNS[name], value=named[name]) if name in named else COLUMNS[name] for name in names]

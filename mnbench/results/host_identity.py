@@ -2,15 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from math import ceil
 from typing import Any, NamedTuple, Self
+
+from mnbench.network.row import Row
 
 FACTS = (
     *("cpu", "cpu_vendor", "cpu_family", "cpu_model", "cpu_stepping", "cpu_flags", "core_kinds", "machine", "cores"),
     *("caches", "hypervisor"),
 )
 """Facts of a host that decide about latency and stay the same from boot to boot."""
+
+MIN_DIGITS = 4
+"""The digits of a digest that are shown, and that name a host at least."""
+
+
+NOISE_WORDS = re.compile(r"\((?:R|TM)\)|@.*|\b(?:AMD|Intel|CPU|Processor|\d+-Core)\b", re.IGNORECASE)
+"""What a processor's name says of every processor of its maker, or besides its name."""
 
 
 class HostIdentity(NamedTuple):
@@ -24,12 +34,31 @@ class HostIdentity(NamedTuple):
         """Identify the host with these facts, and with this GPU if a GPU ran the model."""
         identity = _identity(facts, gpu)
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        return cls(str(facts.get("cpu")), digest)
+        return cls(_short_name(identity), digest)
 
-    def label(self, hosts: "Iterable[HostIdentity]") -> str:
-        """Return the name, with the digest if one of these other hosts has the same name."""
-        shared = any(other.name == self.name and other != self for other in hosts)
-        return f"{self.name} {self.digest}" if shared else self.name
+    def __str__(self) -> str:
+        """Return `EPYC 25/17/1, 2 cores, #3fa2`: the processor's name and model, and the digest's first digits."""
+        return f"{self.name}, #{self.digest[:4]}"
+
+    def matches(self, text: str) -> bool:
+        """Return whether a text names this host: its label, its name, or its digest or the beginning of it."""
+        digest = text.removeprefix("#")
+        return text in (str(self), self.name) or (len(digest) >= MIN_DIGITS and self.digest.startswith(digest))
+
+
+def _short_name(identity: Mapping[str, Any]) -> str:
+    """Return GPU, processor, its numbers on x86 (family/model/stepping), and the number of cores."""
+    cpu = " ".join(NOISE_WORDS.sub(" ", str(identity.get("cpu") or "")).split())
+    numbers = [identity.get(f"cpu_{fact}") for fact in ("family", "model", "stepping")]
+    if identity.get("machine") in ("x86_64", "AMD64") and None not in numbers:
+        cpu = f"{cpu} {'/'.join(map(str, numbers))}".strip()
+    cores = identity.get("cores")
+    parts = [
+        identity.get("gpu"),
+        ("emulated " if identity.get("emulated") else "") + (cpu or identity.get("machine") or "unknown processor"),
+        cores and f"{cores} core{'s' if cores > 1 else ''}",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def host_difference(facts: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -51,7 +80,7 @@ def _identity(facts: Mapping[str, Any], gpu: Mapping[str, Any] | None = None) ->
         # The memory that the kernel reserves changes with its version.
         identity["memory_gib"] = ceil(memory_bytes / 2**30)
     if gpu:
-        identity["gpu"] = gpu.get("name")
+        identity["gpu"] = " ".join([str(gpu.get("name")), *(["MIG"] if gpu.get("mig") else [])])
     return identity
 
 
@@ -62,12 +91,11 @@ class Setting(NamedTuple):
     threads: int
     runtime: str
     runtime_version: str
-    host: HostIdentity
+    host: HostIdentity | None
 
 
 class RecordKey(NamedTuple):
-    """A variant, or a model file of that name, in a setting."""
+    """A row in a setting."""
 
-    variant: str
-    architecture: str | None
+    row: Row
     setting: Setting

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from mnbench.results.columns import COLUMNS
+from mnbench.network.row import row_labels
+from mnbench.results.columns import COLUMNS, labelled_columns
 from mnbench.results.record import Issue, Record
 from mnbench.tables.table import Table
 
@@ -10,7 +11,7 @@ MAX_LINES_PER_ISSUE = 3
 """An issue of more rows than these is one line."""
 
 DEFAULT_COLUMNS = (
-    *("graph", "device", "alpha", "resolution", "shape", "precision", "batch", "threads"),
+    *("graph", "device", "host", "alpha", "resolution", "shape", "precision", "batch", "threads"),
     *("params", "mult_adds", "memory_access_bytes"),
     *("latency_ns", "interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s", "placed", "difference"),
 )
@@ -47,7 +48,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     columns = columns or [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
     settings = dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated)
     return Table(
-        columns=[COLUMNS[name] for name in columns],
+        columns=labelled_columns(columns, records),
         rows=records,
         title="\n".join(settings),
         notes=explain(records, columns),
@@ -123,18 +124,20 @@ def _advice(records: Sequence[Record]) -> list[str]:
 
 
 def _who(record: Record, records: Sequence[Record]) -> str:
-    """Return the variant, and its device if there are several."""
+    """Return the row's label, and its device if there are several."""
+    label = row_labels(other.row for other in records)[record.row]
     several = any(other.device != record.device for other in records)
-    return f"{record.variant} on {record.device}" if several else record.variant
+    return f"{label} on {record.device}" if several else label
 
 
 def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
     """Return the columns whose values differ from their defaults."""
     result = [name for name in columns if _is_informative(name, records)]
     shapes = {
-        tuple(COLUMNS[name].value(record) for name in (*SHAPE_COLUMNS, "precision", "batch")) for record in records
+        (record.row.file, *(COLUMNS[name].value(record) for name in (*SHAPE_COLUMNS, "precision", "batch")))
+        for record in records
     }
-    if len({record.variant for record in records}) > len(shapes):
+    if len({record.row for record in records}) > len(shapes):
         return ["variant", *(name for name in result if name not in SHAPE_COLUMNS)]
     return result
 
@@ -147,6 +150,8 @@ def _is_informative(name: str, records: Sequence[Record]) -> bool:
         return any(COLUMNS[name].value(record) for record in records)
     if name in VARIANT_COLUMNS:
         return not records or any(record.architecture or not record.inputs for record in records)
+    if name == "host":
+        return len({record.host_identity for record in records if record.host}) > 1
     if name == "difference":
         return any(record.precision != "fp32" or record.emulated for record in records)
     first = records[0] if records else None
@@ -156,8 +161,6 @@ def _is_informative(name: str, records: Sequence[Record]) -> bool:
 
 def setting_label(record: Record) -> str:
     """Return device, runtime, threads and host for a title."""
-    emulated = "emulated " if record.emulated else ""
     threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
-    gpu = f"{record.gpu['name']}, " if record.gpu else ""
-    host = f"{gpu}{emulated}{record.host.get('cpu')}, {record.host.get('cores')} cores"
-    return f"{record.device}: {record.runtime.name} {record.runtime.version} {record.provider}, {threads}, {host}"
+    runtime = f"{record.runtime.name} {record.runtime.version} {record.provider}"
+    return f"{record.device}: {runtime}, {threads}, {record.host_identity or 'no host'}"

@@ -1,6 +1,6 @@
 """Layer profiles: the time of each layer, stored with the raw results of its run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,8 @@ import msgspec
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
 from mnbench.network.cost_tables import fraction, fraction_column
+from mnbench.network.row import Row, row_labels
+from mnbench.results.host_identity import HostIdentity
 from mnbench.results.store import RunFolder
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_giga, format_ms, format_percent, format_us, rate_per_s
@@ -64,9 +66,14 @@ def _sum_known(counts: Iterable[int | None]) -> int | None:
 
 
 class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """The layers of a case in the order in which they run, measured over `runs` runs in a separate process."""
+    """The layers of a case in the order in which they run, measured over `runs` runs in a separate process.
+
+    `host_identity` is that of the case's record; None for a profile without a record.
+    """
 
     variant: str
+    row: Row
+    host_identity: HostIdentity | None
     device: str
     provider: str
     runtime: str
@@ -121,9 +128,10 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
             return {"time_share": share, **{name: getattr(part, name) for name in names}}
 
         facts = msgspec.structs.asdict(self)
-        del facts["parts"]
+        del facts["parts"], facts["row"], facts["host_identity"]
         return {
             **facts,
+            "host": str(self.host_identity) if self.host_identity else None,
             "kernels_ns": self.kernels_ns,
             "assigned_share": self.assigned_share,
             "coverage": self.coverage,
@@ -168,9 +176,14 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
         return Table(
             columns=columns,
             rows=[part for part in parts if part.nodes or part.mult_adds or part.memory_access_bytes],
-            title=f"{self.variant} on {self.device}, {grouping}: {self.runtime}, threads: {self.threads}",
+            title=f"{self.variant} on {self.device}, {grouping}: {self._setting}",
             notes=self._notes(),
         )
+
+    @property
+    def _setting(self) -> str:
+        host = f", {self.host_identity}" if self.host_identity else ""
+        return f"{self.runtime}, threads: {self.threads}{host}"
 
     def _notes(self) -> list[str]:
         kernels = f"time: of the kernels, {format_ms(self.kernels_ns)} ms a run"
@@ -192,21 +205,29 @@ def save_profile(run: RunFolder, profile: LayerProfile) -> None:
     Raises:
         FileError: no space, no permission.
     """
-    atomic_files.write_atomically(run.path / f"{profile.variant}{PROFILE_SUFFIX}", msgspec.json.encode(profile))
+    atomic_files.write_atomically(
+        run.path / f"{atomic_files.file_name(profile.row.id)}{PROFILE_SUFFIX}", msgspec.json.encode(profile)
+    )
+
+
+def label_profiles(profiles: Sequence[LayerProfile]) -> list[LayerProfile]:
+    """Return the profiles, each named by the label of its row among these."""
+    labels = row_labels(profile.row for profile in profiles)
+    return [msgspec.structs.replace(profile, variant=labels[profile.row]) for profile in profiles]
 
 
 def newest_profiles(results: Path) -> list[LayerProfile]:
-    """Return the newest profile of each variant on each device with each thread count, sorted by name.
+    """Return the newest profile of each row on each device and host with each thread count, sorted by name.
 
     Raises:
         ResultsError: a profile cannot be read.
     """
-    newest: dict[tuple[str, str, int], LayerProfile] = {}
+    newest: dict[tuple[Row, str, int, HostIdentity | None], LayerProfile] = {}
     # A run's folder is named after the time when it started.
     for path in sorted(results.glob(f"raw/*/*{PROFILE_SUFFIX}")):
         try:
             profile = msgspec.json.decode(path.read_bytes(), type=LayerProfile)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
             raise ResultsError(f"{path}: is not a profile: {failure}", hint="delete it, and profile again") from failure
-        newest[profile.variant, profile.device, profile.threads] = profile
-    return [newest[key] for key in sorted(newest)]
+        newest[profile.row, profile.device, profile.threads, profile.host_identity] = profile
+    return sorted(newest.values(), key=lambda profile: (profile.variant, profile.device, profile.threads))

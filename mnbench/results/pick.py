@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from mnbench.network.row import row_labels
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.columns import record_accuracy
 from mnbench.results.record import Record
@@ -41,12 +42,13 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """The candidates of a device, the best first: of the highest published `top1`, or of the most `params`.
+    """The candidates of a device on one host, the best first: of the highest published `top1`, or of the most `params`.
 
     The variants `unknown` have no published accuracy, and are no candidates for the best top-1.
     """
 
     device: str
+    host: str
     budget_ns: int
     max_bytes: int | None
     best: Criterion
@@ -79,7 +81,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
         if several:
             columns += [quantity("threads"), Column[PickCandidate](name="runtime", left=True, drop_priority=1)]
         size = f" and {millions_formatter(1)(self.max_bytes)} MB" if self.max_bytes else ""
-        title = f"{self.device}: at most {format_ms(self.budget_ns)} ms{size}"
+        title = f"{self.device} on {self.host}: at most {format_ms(self.budget_ns)} ms{size}"
         return Table(columns=columns, rows=self.candidates, title=title, notes=self._notes())
 
     def __repr__(self) -> str:
@@ -121,19 +123,22 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 def pick(
     records: Iterable[Record], *, budget_ns: int, max_bytes: int | None = None, best: Criterion = "top1"
 ) -> list[Pick]:
-    """Pick a variant for each device. A variant fits if the upper end of its interval and its weights do.
+    """Pick a variant for each device on each host. A variant fits if the upper end of its interval and its weights do.
 
     The interval includes the host's drift if it was calibrated. Of equally good variants, the fastest is picked.
     """
-    devices: dict[str, list[Record]] = {}
+    groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if record.latency_ns and record.batch == 1:
-            devices.setdefault(record.device, []).append(record)
-    return [_pick(device, mine, budget_ns, max_bytes, best) for device, mine in devices.items()]
+            groups.setdefault((record.device, str(record.host_identity)), []).append(record)
+    return [_pick(device, host, mine, budget_ns, max_bytes, best) for (device, host), mine in groups.items()]
 
 
-def _pick(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None, best: Criterion) -> Pick:
-    candidates = [_candidate(record, budget_ns, max_bytes) for record in records]
+def _pick(
+    device: str, host: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None, best: Criterion
+) -> Pick:
+    labels = row_labels(record.row for record in records)
+    candidates = [_candidate(record, labels[record.row], budget_ns, max_bytes) for record in records]
     unknown = dict.fromkeys(candidate.variant for candidate in candidates if candidate.top1 is None)
     if best == "top1":
         candidates = [candidate for candidate in candidates if candidate.top1 is not None]
@@ -143,6 +148,7 @@ def _pick(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int
         candidates[index] = msgspec.structs.replace(candidates[index], fit="picked")
     return Pick(
         device=device,
+        host=host,
         budget_ns=budget_ns,
         max_bytes=max_bytes,
         best=best,
@@ -151,7 +157,7 @@ def _pick(device: str, records: Sequence[Record], budget_ns: int, max_bytes: int
     )
 
 
-def _candidate(record: Record, budget_ns: int, max_bytes: int | None) -> PickCandidate:
+def _candidate(record: Record, label: str, budget_ns: int, max_bytes: int | None) -> PickCandidate:
     assert record.latency_ns
     accuracy = record_accuracy(record)
     _, high_ns = record.latency_ns.interval
@@ -163,7 +169,7 @@ def _candidate(record: Record, budget_ns: int, max_bytes: int | None) -> PickCan
     elif large:
         fit = "too large"
     return PickCandidate(
-        variant=record.variant,
+        variant=label,
         device=record.device,
         threads=record.threads,
         runtime=f"{record.runtime.name} {record.runtime.version}",

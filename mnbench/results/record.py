@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from mnbench.network.architecture import OptionValue
+from mnbench.network.row import Row
 from mnbench.network.variant import Padding, Precision
 from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
 
@@ -181,13 +182,22 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def setting(self) -> Setting:
-        host = HostIdentity.from_facts(self.host, self.gpu)
-        return Setting(self.device, self.threads, self.runtime.name, self.runtime.version, host)
+        return Setting(self.device, self.threads, self.runtime.name, self.runtime.version, self.host_identity)
+
+    @property
+    def host_identity(self) -> HostIdentity | None:
+        """The host; None if nothing ran there."""
+        return HostIdentity.from_facts(self.host, self.gpu) if self.host else None
 
     @property
     def key(self) -> RecordKey:
         """The key of which only the newest record is shown."""
-        return RecordKey(self.variant, self.architecture, self.setting)
+        return RecordKey(self.row, self.setting)
+
+    @property
+    def row(self) -> Row:
+        """What was measured."""
+        return Row.of(self.variant, self.architecture, self.file, self.model_sha256)
 
     @property
     def trusted(self) -> bool:

@@ -5,12 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from mnbench.errors import MnbenchError, ResultsError
-from mnbench.results.by_device import RATIO_NOTE, ratio_columns, table_by_device
-from mnbench.results.columns import COLUMNS
-from mnbench.results.latency_table import latency_table, newest_records
+from mnbench.results.by_device import RATIO_NOTE, named_records, ratio_columns, table_by_device
+from mnbench.results.columns import COLUMNS, labelled_columns
+from mnbench.results.host_selection import select_hosts
+from mnbench.results.latency_table import latency_table
 from mnbench.results.pick import Criterion, Pick, pick
 from mnbench.results.record import Record
-from mnbench.results.selection import Condition, parse_column_name, parse_sort_key, read_records, sort_records
+from mnbench.results.selection import (
+    Condition,
+    parse_column_name,
+    parse_sort_key,
+    read_records,
+    select_records,
+    sort_records,
+)
 from mnbench.results.store import ResultsFile
 from mnbench.tables.data_frame import to_data_frame
 from mnbench.tables.table import Table
@@ -25,7 +33,7 @@ class Results(Sequence[Record]):
     """Records in order; immutable. `skipped` are the devices that could not be used, with the reason.
 
     `rejected` are the models that could not be built or run on onnxruntime's CPU, with the reason. `folder` holds the
-    profiles and raw samples of the records; None if they are not stored.
+    profiles and raw samples of the records; None if they are not stored. `notes` say what was not loaded.
     """
 
     def __init__(
@@ -35,11 +43,13 @@ class Results(Sequence[Record]):
         skipped: Mapping[str, MnbenchError] | None = None,
         rejected: Mapping[str, MnbenchError] | None = None,
         folder: Path | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.records = tuple(records)
         self.skipped = dict(skipped or {})
         self.rejected = dict(rejected or {})
         self.folder = folder
+        self.notes = tuple(notes)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -66,15 +76,16 @@ class Results(Sequence[Record]):
     def __getitem__(self, key: int | slice | str) -> "Record | Results":
         """Return a record by its index or its variant's name, or the records of a slice.
 
+        `DEVICE/VARIANT` names a record of one device, `small/model` one of two files `model.onnx`.
+
         Raises:
-            ResultsError: no record, or more than one, has that name. `DEVICE/VARIANT` names a record of one device.
+            ResultsError: no record, or more than one, has that name.
         """
         if isinstance(key, int):
             return self.records[key]
         if isinstance(key, slice):
             return self._select(self.records[key])
-        device, _, variant = key.rpartition("/")
-        named = [record for record in self.records if record.variant == variant and device in ("", record.device)]
+        named = named_records(self.records, key)
         if len(named) != 1:
             raise ResultsError(
                 f"{len(named) or 'no'} records are named {key}",
@@ -85,7 +96,7 @@ class Results(Sequence[Record]):
         return named[0]
 
     def _select(self, records: Iterable[Record]) -> "Results":
-        return Results(records, skipped=self.skipped, rejected=self.rejected, folder=self.folder)
+        return Results(records, skipped=self.skipped, rejected=self.rejected, folder=self.folder, notes=self.notes)
 
     @property
     def failures(self) -> "Results":
@@ -118,13 +129,13 @@ class Results(Sequence[Record]):
         """Return the best variant within a latency budget: of the highest published top-1, or of the most `params`.
 
         Raises:
-            ResultsError: the records are of several devices, or none has a latency.
+            ResultsError: the records are of several devices or hosts, or none has a latency.
         """
         picks = pick(self.records, budget_ns=round(budget_ms * 1e6), max_bytes=max_bytes, best=best)
         if len(picks) != 1:
-            devices = ", ".join(choice.device for choice in picks)
+            settings = "; ".join(f"{choice.device} on {choice.host}" for choice in picks)
             raise ResultsError(
-                f"the records are of several devices: {devices}" if picks else "no record has a latency",
+                f"the records are of several devices or hosts: {settings}" if picks else "no record has a latency",
                 hint="choose a device: results.where('device=cpu')" if picks else "measure some: mnbench run v1",
             )
         return picks[0]
@@ -143,8 +154,8 @@ class Results(Sequence[Record]):
         for column in columns:
             _check_column(column)
         if by_device:
-            return table_by_device(self.records, columns)
-        table = latency_table(self.records, columns)
+            return table_by_device(self.records, columns).with_notes(self.notes)
+        table = latency_table(self.records, columns).with_notes(self.notes)
         if ratio_to is not None:
             ratios = ratio_columns(self.records, ratio_to)
             table = table.with_columns([*table.columns, *ratios], [*table.notes, RATIO_NOTE])
@@ -180,26 +191,33 @@ class Results(Sequence[Record]):
 
 
 def load_results(
-    path: "str | PathLike[str]" = "results", *, device: str | Iterable[str] | None = None, newest: bool = True
+    path: "str | PathLike[str]" = "results",
+    *,
+    device: str | Iterable[str] | None = None,
+    host: str | None = None,
+    newest: bool = True,
 ) -> Results:
     """Read a results folder or one .jsonl file, of all devices or of those named.
 
     Args:
         path: The folder or the file.
         device: The name of a device, or several.
+        host: The host as a table's title shows it, its digest, or "all". Default: each device's newest host.
         newest: Read the newest record of each variant in each setting only.
 
     Raises:
-        ResultsError: there are no results, or they cannot be read.
+        ResultsError: there are no results, they are of no such host, or they cannot be read.
     """
     path = Path(path)
     records = read_records(path, [device] if isinstance(device, str) else list(device or ()))
+    selected = select_records(records, host)
     folder = path.parent if path.suffix == ".jsonl" else path
-    return Results(newest_records(records) if newest else records, folder=folder)
+    shown = selected.records if newest else select_hosts(records, host).items
+    return Results(shown, folder=folder, notes=selected.notes)
 
 
 def _all_columns(records: Sequence[Record]) -> Table[Record]:
-    return Table(columns=list(COLUMNS.values()), rows=records)
+    return Table(columns=labelled_columns(COLUMNS, records), rows=records)
 
 
 def _check_column(name: str, parse: Callable[[str], str] = parse_column_name) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnbench.errors import ResultsError, suggest
+from mnbench.network.row import row_labels
 from mnbench.results.columns import COLUMNS
+from mnbench.results.host_identity import RecordKey
+from mnbench.results.host_selection import select_hosts
 from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile
@@ -95,18 +98,56 @@ class Condition:
             return False
 
 
-def load_records(results: Path, devices: Sequence[str], conditions: Iterable[Condition] = ()) -> list[Record]:
+class SelectedRecords(NamedTuple):
+    """The newest records that were asked for, and notes on what is left out."""
+
+    records: list[Record]
+    notes: list[str]
+
+
+def load_records(
+    results: Path, devices: Sequence[str], conditions: Iterable[Condition] = (), *, host: str | None = None
+) -> SelectedRecords:
     """Return the newest records of these devices, or of all devices, that meet all conditions.
+
+    They are of each device's newest host, or of the `host` that is named, or of all.
 
     Raises:
         ResultsError: there are no such records, or the results cannot be read.
     """
-    records = newest_records(read_records(results, devices))
+    records, notes = select_records(read_records(results, devices), host)
     for condition in conditions:
         records = [record for record in records if condition.matches(record)]
         if not records:
             raise ResultsError(f"{results}: no row has {condition}", hint="see what there is: mnbench table")
-    return records
+    return SelectedRecords(records, notes)
+
+
+def select_records(records: Iterable[Record], host: str | None = None) -> SelectedRecords:
+    """Return the newest records of the hosts, and notes on other hosts and on files that changed.
+
+    Raises:
+        ResultsError: no record is of that host.
+    """
+    selection = select_hosts(records, host)
+    newest = newest_records(selection.items)
+    notes = selection.note(len({record.key for record in selection.others}))
+    return SelectedRecords(newest, notes + _changed_models(selection.items, newest))
+
+
+def _changed_models(records: Iterable[Record], newest: Sequence[Record]) -> list[str]:
+    """Return a note for each file that had other bytes in an earlier run."""
+    earlier: dict[RecordKey, str] = {}
+    shown = {record.key: record for record in newest if record.file}
+    labels = row_labels(record.row for record in newest)
+    for record in records:
+        if record.file and record.model_sha256 != shown[record.key].model_sha256:
+            earlier[record.key] = record.model_sha256
+    return [
+        f"{labels[key.row]}: the file has changed from {sha256[:6]} to {shown[key].model_sha256[:6]};"
+        " the newest is shown"
+        for key, sha256 in earlier.items()
+    ]
 
 
 def read_records(path: Path, devices: Sequence[str]) -> list[Record]:

@@ -74,7 +74,7 @@ class ResultsFile:
         recorded = self.read_records()
         try:
             for folder in _unfinished(self.raw_folder, f"*-{plan_id}"):
-                run = RunFolder(folder, {record.variant for record in recorded if record.run == folder.name})
+                run = RunFolder(folder, {record.row.id for record in recorded if record.run == folder.name})
                 if not run.try_lock():
                     continue
                 if not fresh:
@@ -153,11 +153,11 @@ def _unfinished(raw: Path, pattern: str) -> list[Path]:
 
 
 class RunFolder:
-    """A run of a plan: the results of its trials, each in a file, and the variants that have a record."""
+    """A run of a plan: the results of its trials, each in a file, and the ids of the rows that have a record."""
 
     def __init__(self, folder: Path, recorded: set[str]) -> None:
         self.path = folder
-        self.recorded_variants = recorded
+        self.recorded_rows = recorded
         self._lock = FileLock(folder / "lock", timeout=0)
 
     @property
@@ -190,7 +190,7 @@ class RunFolder:
                 self.path.rmdir()
             remove_unused(self.path.parent)
 
-    def save_trial(self, variant: str, process: int, result: TrialResult) -> None:
+    def save_trial(self, row_id: str, process: int, result: TrialResult) -> None:
         """Store the result of a trial.
 
         Raises:
@@ -199,20 +199,19 @@ class RunFolder:
         values = {field.name: getattr(result, field.name) for field in fields(result)}
         arrays: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         facts = {name: value for name, value in values.items() if name not in arrays}
-        write_archive(self.path / f"{variant}.{process}.npz", arrays, facts)
+        write_archive(self.path / f"{atomic_files.file_name(row_id)}.{process}.npz", arrays, facts)
 
-    def load_trials(self, variant: str) -> dict[int, TrialResult]:
-        """Return the stored results of a variant that can be read, by process, in order."""
+    def load_trials(self, row_id: str) -> dict[int, TrialResult]:
+        """Return the stored results of a row that can be read, by process, in order."""
         results: dict[int, TrialResult] = {}
-        for path in self.path.glob(f"{escape(variant)}.*.npz"):
-            process = path.name.removeprefix(f"{variant}.").removesuffix(".npz")
+        for process, path in _trial_files(self.path, row_id).items():
             with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
                 arrays, facts = read_archive(path)
-                results[int(process)] = TrialResult(**arrays, **facts)
-        return dict(sorted(results.items()))
+                results[process] = TrialResult(**arrays, **facts)
+        return results
 
-    def delete_trials(self, variant: str) -> None:
-        for path in self.path.glob(f"{escape(variant)}.*.npz"):
+    def delete_trials(self, row_id: str) -> None:
+        for path in _trial_files(self.path, row_id).values():
             path.unlink()
 
     @property
@@ -220,12 +219,21 @@ class RunFolder:
         return sum(1 for _ in self.path.glob("*.npz"))
 
 
+def _trial_files(folder: Path, row_id: str) -> dict[int, Path]:
+    """Return the files of a row's trials by process, in order."""
+    name = atomic_files.file_name(row_id)
+    numbers = {
+        path: path.name.removeprefix(f"{name}.").removesuffix(".npz") for path in folder.glob(f"{escape(name)}.*.npz")
+    }
+    return dict(sorted((int(number), path) for path, number in numbers.items() if number.isdecimal()))
+
+
 def raw_latencies(results: Path, record: Record) -> list[NDArray[np.int64]]:
     """Return the latencies of all timed runs, in ns, an array for each process; none if none are stored."""
     latencies: list[NDArray[np.int64]] = []
     folder = results / "raw" / record.run
     # Most tables have no raw folder, and checking for it is faster than matching a pattern.
-    for path in sorted(folder.glob(f"{escape(record.variant)}.*.npz")) if folder.is_dir() else ():
+    for path in _trial_files(folder, record.row.id).values() if folder.is_dir() else ():
         with suppress(Exception), np.load(path) as arrays:  # spoiled archives raise whatever zipfile and numpy raise
             latencies.append(arrays["latencies_ns"])
     return latencies

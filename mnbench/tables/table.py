@@ -101,6 +101,10 @@ class Table(Generic[R]):
         notes = [*self.notes, *(f"{error.message} ({error.hint})" for _, error in failures)]
         return replace(self, columns=columns, rows=rows, notes=notes)
 
+    def with_notes(self, notes: Sequence[str]) -> "Table[R]":
+        """Return the same table with more notes."""
+        return replace(self, notes=[*self.notes, *notes])
+
     def to_dicts(self) -> list[dict[str, CellValue]]:
         """Return each row's values, in base units, by the names of the data columns."""
         return [{column.name: column.value(row) for column in self.data_columns} for row in self.rows]

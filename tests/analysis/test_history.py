@@ -93,12 +93,12 @@ def test_revisions_of_the_table_are_read(workspace, make_record, monkeypatch):
             git("add", "results/cpu.jsonl")
             git("commit", "--quiet", "-m", str(day))
             commits.append(git("rev-parse", "HEAD")[:12])
-    row = next(history for history in load_histories(store) if history.newest.record.variant == "v1-a1-r224")
+    row = next(history for history in load_histories([store]).rows if history.newest.record.variant == "v1-a1-r224")
     assert [*commits, ""] == [point.commit for point in row.points]
     assert [10**7, 2 * 10**7, 3 * 10**7] == [point.median_ns for point in row.points]
     assert {130_000} == {point.anchor_ns for point in row.points}
     monkeypatch.setenv("PATH", "")
-    assert [1, 1] == [len(history.points) for history in load_histories(store)]
+    assert [1, 1] == [len(history.points) for history in load_histories([store]).rows]
 
 
 def test_the_history_is_shown_and_written(invoke, stored, workspace):

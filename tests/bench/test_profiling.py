@@ -20,6 +20,7 @@ from mnbench.errors import TrialError
 from mnbench.model import probe_models
 from mnbench.model.build import build_model
 from mnbench.network.layer import Layer, Tensor
+from mnbench.network.row import Row
 from mnbench.network.variant import Variant
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.targets.device import read_device
@@ -64,6 +65,8 @@ def make_profile(layers, nodes, **changes):
     """A profile of these layers and nodes."""
     facts = {
         "variant": "own",
+        "row": Row("own", None, "own.onnx"),
+        "host_identity": None,
         "device": "cpu",
         "provider": CPU,
         "runtime": "onnxruntime 1.2.3",

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from mnbench.network.row import Row
 from mnbench.plots import PLOT_KINDS
 from mnbench.plots.figures import Plot
 from mnbench.plots.labels import FONT_SIZE, LETTER_WIDTH, MARK_RADIUS, place_labels
@@ -45,7 +46,7 @@ def paper(make_record, **changes):
     ]
 
 
-def profile(variant="v1-a1-r224"):
+def profile(host=None, variant="v1-a1-r224"):
     """Nine tenths of the time in 1×1 convolutions."""
     parts = [
         LayerTime(
@@ -59,6 +60,8 @@ def profile(variant="v1-a1-r224"):
     ]
     return LayerProfile(
         variant=variant,
+        row=Row(variant, "v1"),
+        host_identity=host,
         device="cpu",
         provider="CPUExecutionProvider",
         runtime="onnxruntime 1.2.3",
@@ -83,7 +86,7 @@ def everything(workspace, make_record):
     stored = workspace / "results" / "raw" / "run" / "v1-a1-r224.profile.json"
     import msgspec
 
-    stored.write_bytes(msgspec.json.encode(profile()))
+    stored.write_bytes(msgspec.json.encode(profile(record.host_identity)))
     return workspace
 
 

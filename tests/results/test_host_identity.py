@@ -77,10 +77,27 @@ def test_a_gpu_is_part_of_the_host():
     assert 3 == len(set(gpus))
 
 
-def test_a_host_has_a_digest_in_its_label_only_where_names_are_equal():
-    """Names that differ need no digest."""
-    hosts = [HostIdentity.from_facts(FACTS | change) for change in ({}, {"cores": 4}, {"cpu": "Xeon"})]
-    assert [f"EPYC {hosts[0].digest}", f"EPYC {hosts[1].digest}", "Xeon"] == [host.label(hosts) for host in hosts]
+@pytest.mark.parametrize(
+    ("facts", "gpu", "name"),
+    [
+        (FACTS | {"cpu": "AMD EPYC"}, None, "EPYC 25/0/1, 2 cores"),
+        (FACTS | {"cpu": "Intel(R) Xeon(R) Gold 6148 CPU @ 2.40GHz"}, None, "Xeon Gold 6148 25/0/1, 2 cores"),
+        (FACTS, {"name": "NVIDIA H100", "mig": False}, "NVIDIA H100, EPYC 25/0/1, 2 cores"),
+        (FACTS | {"emulated": True, "machine": "aarch64", "cores": 1}, None, "emulated EPYC, 1 core"),
+        (
+            {"cpu": "4 × Cortex-A76 + 4 × Cortex-A55", "machine": "aarch64", "cores": 8, "cpu_family": 8},
+            None,
+            "4 × Cortex-A76 + 4 × Cortex-A55, 8 cores",
+        ),
+        ({}, None, "unknown processor"),
+    ],
+)
+def test_a_host_has_a_short_name_and_the_beginning_of_its_digest(facts, gpu, name):
+    """The processor's name without what its maker writes on each, the numbers of its model, its cores."""
+    host = HostIdentity.from_facts(facts, gpu)
+    assert f"{name}, #{host.digest[:4]}" == str(host)
+    assert all(map(host.matches, (str(host), name, host.digest, f"#{host.digest[:4]}")))
+    assert not any(map(host.matches, ("", "#", host.digest[:3], "EPYC")))
 
 
 def test_records_of_two_hosts_of_one_cpu_name_are_not_mixed(make_record):
@@ -90,8 +107,7 @@ def test_records_of_two_hosts_of_one_cpu_name_are_not_mixed(make_record):
     assert 2 == len({record.setting for record in records})
     assert 2 == len(fit_cost_models(records))
     names = [column.name for column in table_by_device(records).columns]
-    digests = [HostIdentity.from_facts(record.host).digest for record in records[:2]]
-    assert [f"cpu EPYC {digest}.latency_ns" for digest in digests] == names[-2:]
+    assert [f"cpu {record.host_identity}.latency_ns" for record in records[:2]] == names[-2:]
 
 
 def test_stored_figures_belong_to_one_host(make_device, monkeypatch):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from mnbench.cli.options import format_option, results_option
+from mnbench.cli.options import format_option, host_option, results_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S, Parsed, WorkspaceName, parse_with_unit
 from mnbench.units import NS_PER_S
@@ -30,6 +30,7 @@ BYTE_SIZE = Parsed(
     "--device", type=WorkspaceName("devices"), help="Device whose results to use. Default: every device with results."
 )
 @results_option
+@host_option
 @format_option()
 def command(
     *,
@@ -38,6 +39,7 @@ def command(
     best: Literal["top1", "params"],
     device: str | None,
     results: Path,
+    host: str | None,
     output: str,
 ) -> None:
     """Choose the most accurate network for a budget.
@@ -48,6 +50,6 @@ def command(
     from mnbench.results.pick import pick
     from mnbench.results.selection import load_records
 
-    records = load_records(results, [device] if device else [])
+    records, notes = load_records(results, [device] if device else [], host=host)
     picks = pick(records, budget_ns=round(budget * NS_PER_S), max_bytes=max_bytes, best=best)
-    emit((choice.table() for choice in picks), output, {"choices": [choice.to_dict() for choice in picks]})
+    emit((choice.table() for choice in picks), output, {"choices": [choice.to_dict() for choice in picks]}, notes=notes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mnbench.cli.options import devices_argument, results_option, where_option
+from mnbench.cli.options import devices_argument, host_option, results_option, where_option
 from mnbench.plots import PLOT_KINDS
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("kind", metavar="KIND", type=click.Choice(PLOT_KINDS))
 @devices_argument
 @results_option
+@host_option
 @where_option
 @click.option(
     "-o",
@@ -38,6 +39,7 @@ def command(
     kind: str,
     devices: tuple[str, ...],
     results: Path,
+    host: str | None,
     conditions: "Sequence[Condition]",
     paths: Sequence[Path],
     dark: bool,
@@ -51,8 +53,10 @@ def command(
     from mnbench.plots.figures import Plot
     from mnbench.results.selection import load_records
 
-    records = load_records(results, devices, conditions)
+    records, notes = load_records(results, devices, conditions, host=host)
     plot = Plot(kind=cast("Any", kind), results=results, records=records, dark=dark)
+    for note in notes:
+        click.echo(note, err=True)
     if not paths:
         from mnbench.plots.terminal import draw_text
 

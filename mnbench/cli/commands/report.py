@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import devices_argument, results_option, where_option
+from mnbench.cli.options import devices_argument, host_option, results_option, where_option
 
 if TYPE_CHECKING:
     from mnbench.results.selection import Condition
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.command(epilog="\b\nExample:\n  mnbench report\n  mnbench report cpu --where 'graph=v3-*' -o v3.html")
 @devices_argument
 @results_option
+@host_option
 @where_option
 @click.option(
     "-o",
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 )
 @click.option("--title", default="Latency, measured", help="Heading of the page.")
 def command(
-    *, devices: tuple[str, ...], results: Path, conditions: "Sequence[Condition]", path: Path, title: str
+    *,
+    devices: tuple[str, ...],
+    results: Path,
+    host: str | None,
+    conditions: "Sequence[Condition]",
+    path: Path,
+    title: str,
 ) -> None:
     """Write the results as one HTML file.
 
@@ -37,6 +44,7 @@ def command(
     from mnbench.report.page import render_page
     from mnbench.results.selection import load_records
 
-    records = load_records(results, devices, conditions)
-    atomic_files.write_atomically(path, render_page(results, records, title=title).encode(), durable=False)
+    records, notes = load_records(results, devices, conditions, host=host)
+    page = render_page(results, records, title=title, notes=notes)
+    atomic_files.write_atomically(path, page.encode(), durable=False)
     click.echo(path)

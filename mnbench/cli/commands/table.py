@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import FORMATS, devices_argument, format_option, parse_option, results_option, where_option
+from mnbench.cli.options import (
+    FORMATS,
+    devices_argument,
+    format_option,
+    host_option,
+    parse_option,
+    results_option,
+    where_option,
+)
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import ReportFile
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 )
 @devices_argument
 @results_option
+@host_option
 @click.option("--columns", metavar="COLUMN,…", default="", help="Show these columns.")
 @click.option(
     "--sort", metavar="COLUMN,…", default="", help="Sort by these columns, smallest first; -COLUMN puts largest first."
@@ -45,6 +54,7 @@ def command(
     *,
     devices: tuple[str, ...],
     results: Path,
+    host: str | None,
     columns: str,
     sort: str,
     conditions: "Sequence[Condition]",
@@ -74,24 +84,24 @@ def command(
     for key in keys:
         parse_option(parse_sort_key, key.removeprefix("-"))
     group = group and parse_option(parse_column_name, group)
-    records = load_records(results, devices, conditions)
+    records, notes = load_records(results, devices, conditions, host=host)
     _write_reports(records, reports)
     if history:
-        _show_histories(results, devices or dict.fromkeys(record.device for record in records), reports, output)
+        _show_histories(results, devices or dict.fromkeys(record.device for record in records), host, reports, output)
         return
     rows = sort_records(records, keys)
     if beside:
         table = table_by_device(rows, names)
-        emit(table, output, {"rows": table.to_dicts()})
+        emit(table, output, {"rows": table.to_dicts()}, notes=notes)
         return
     groups = list(group_by_column(rows, group).values()) if group else [rows]
     if output in ("csv", "json"):
         groups = [list(chain.from_iterable(groups))]
     tables = [latency_table(group_rows, names) for group_rows in groups]
     if ratio:
-        ratios = ratio_columns(load_records(results, devices), ratio)
+        ratios = ratio_columns(load_records(results, devices, host=host).records, ratio)
         tables = [table.with_columns([*table.columns, *ratios], [*table.notes, RATIO_NOTE]) for table in tables]
-    emit(tables, output, {"rows": tables[0].to_dicts()} if ratio else {"records": tables[0].rows})
+    emit(tables, output, {"rows": tables[0].to_dicts()} if ratio else {"records": tables[0].rows}, notes=notes)
 
 
 def _write_reports(records: "Sequence[Record]", reports: Sequence[tuple[str, Path]]) -> None:
@@ -104,13 +114,16 @@ def _write_reports(records: "Sequence[Record]", reports: Sequence[tuple[str, Pat
             atomic_files.write_atomically(path, exports[name](records).encode(), durable=False)
 
 
-def _show_histories(results: Path, devices: Iterable[str], reports: Sequence[tuple[str, Path]], output: str) -> None:
-    from mnbench.analysis.history import histories_to_dict, histories_to_series, history_table, load_histories
+def _show_histories(
+    results: Path, devices: Iterable[str], host: str | None, reports: Sequence[tuple[str, Path]], output: str
+) -> None:
+    from mnbench.analysis.history import load_histories
+    from mnbench.analysis.history_table import histories_to_dict, histories_to_series, history_table
     from mnbench.comparison.exports import otava
     from mnbench.results.store import ResultsFile
 
-    histories = [history for device in devices for history in load_histories(ResultsFile(results, device))]
+    histories, notes = load_histories((ResultsFile(results, device) for device in devices), host)
     for name, path in reports:
         if name == "series":
             otava.write_series(path, histories_to_series(histories))
-    emit(history_table(histories), output, histories_to_dict(histories))
+    emit(history_table(histories), output, histories_to_dict(histories), notes=notes)
