@@ -110,7 +110,7 @@ def build(
     """Build a graph as an ONNX model.
 
     Args:
-        graph: What to build; a finished model is simplified.
+        graph: What to build. A finished model is simplified; open sizes that `onnx_file` sets are written into it.
         alpha: The width multiplier. At 1.0, `weights` decide: the alpha that their shapes fit.
         resolution: The input size. Default: that of the graph's table.
         batch: The number of images; None leaves it open.
@@ -144,7 +144,7 @@ def build(
             pretrained = fit_checkpoint(open_checkpoint(Path(weights)), source, alpha=fitting_alpha)
             source = pretrained.variant
         form: dict[str, Any] = {"opset": opset, "simplified": simplify, "keep_bn": not fold_batch_norm}
-        return build_model(source, pretrained=pretrained, seed=seed, **form)
+        return build_model(source, pretrained=pretrained, seed=seed, fix_sizes=True, **form)
 
 
 def cost(graph: Graph, *, per: Literal["model", "layer", "type", "row"] = "model", **variant: Any) -> Costs:

@@ -69,6 +69,10 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     """
     if runtime_facts(device.runtime).reads_onnx:
         return ConvertedModel(case.path, None)
+    if case.data_bytes:
+        raise TrialError(
+            f"not converted for {device.runtime}: larger than 2 GB", hint="choose a device whose runtime reads ONNX"
+        )
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
     path, duration = (case.inputs_path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
     if not duration.exists():

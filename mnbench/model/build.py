@@ -7,14 +7,16 @@ from pathlib import Path
 
 from mnbench.errors import FileError
 from mnbench.model.attempts import Rejection, attempt_each
+from mnbench.model.changes import describe_changes
 from mnbench.model.equivalence import check_equivalence
+from mnbench.model.input_sizes import write_sizes
 from mnbench.model.model import OPSET, Model
 from mnbench.model.precision import convert_precision
 from mnbench.model.read_onnx import read_onnx
 from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import PretrainedWeights, check_model, to_onnx
 from mnbench.network.network import build_network
-from mnbench.network.variant import ModelSource, OnnxFile, Variant
+from mnbench.network.variant import GivenInputs, ModelSource, OnnxFile, Variant
 from mnbench.progress import OnProgress, StageProgress
 
 
@@ -26,10 +28,12 @@ def build_model(
     simplified: bool = True,
     keep_bn: bool = False,
     pretrained: PretrainedWeights | None = None,
+    fix_sizes: bool = False,
 ) -> Model:
     """Build a variant's graph, or read a user's file; simplify it and prove that it computes the same, if asked to.
 
-    A variant's weights are the `pretrained` ones, or seeded random numbers.
+    A variant's weights are the `pretrained` ones, or seeded random numbers. With `fix_sizes`, sizes that the user gives
+    are written into a file's graph; those that nobody gives stay open.
 
     Raises:
         FileError, BuildError: the file cannot be read, or the checker refuses the model.
@@ -39,16 +43,32 @@ def build_model(
         plain = to_onnx(build_network(source), seed=seed, opset=opset, pretrained=pretrained)
     else:
         plain = replace(read_onnx(source.path), name=source.name, given=source.inputs)
-    model = plain
+    model = _fix_given_sizes(plain) if fix_sizes and isinstance(source, OnnxFile) else plain
     if simplified:
         # Our own graphs hold no constant expressions.
-        model = simplify(plain, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
+        model = simplify(model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
         model = replace(model, difference=check_equivalence(plain, model))
     if isinstance(source, Variant):
         model = convert_precision(model, source.precision, seed=seed)
     if model is not plain or isinstance(source, Variant):
         check_model(model)
-    return model if model is plain else replace(model, plain=plain)
+    if isinstance(source, OnnxFile):
+        embedded = ["the weights of its data files are inside"] if plain.data is None else []
+        changes = describe_changes(plain.proto, model.proto) if model is not plain else []
+        model = replace(model, changes=(*embedded, *model.changes, *changes))
+    return replace(model, plain=None if model.proto is plain.proto else plain)
+
+
+def _fix_given_sizes(model: Model) -> Model:
+    """Return the model with the sizes that the user gives of its inputs; the others stay open."""
+    shapes = {
+        name: [None if axis in entry.assumed else size for axis, size in enumerate(entry.array.shape)]
+        for name, entry in model.describe_inputs(0).items()
+    }
+    proto = write_sizes(model.proto, shapes)
+    if list(proto.graph.input) == list(model.proto.graph.input):
+        return model
+    return replace(model.with_proto(proto), given=GivenInputs(values=model.given.values))
 
 
 def save_models(
@@ -88,6 +108,7 @@ def save_models(
             simplified=simplified,
             keep_bn=keep_bn,
             pretrained=weights.get(source.name),
+            fix_sizes=True,
         )
         if target.exists() and any(file.exists() and target.samefile(file) for file in files):
             raise FileError(f"{target}: is the model that is read", hint="name another file with -o")

@@ -248,15 +248,17 @@ def _is_open(entry: DeclaredInput) -> bool:
     return entry.sides is None or any(isinstance(side, str) for side in entry.sides)
 
 
-def write_sizes(proto: onnx.ModelProto, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
-    """Return a copy of the model whose inputs have these shapes."""
+def write_sizes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> onnx.ModelProto:
+    """Return a copy of the model whose inputs have these shapes; None leaves a size as it is."""
     sized = onnx.ModelProto()
     sized.CopyFrom(proto)
     for value in graph_inputs(sized):
         if (shape := shapes.get(value.name)) is not None:
-            tensor = value.type.tensor_type
-            del tensor.shape.dim[:]
-            tensor.shape.SetInParent()
-            for size in shape:
-                tensor.shape.dim.add().dim_value = size
+            sides = value.type.tensor_type.shape
+            sides.SetInParent()
+            while len(sides.dim) < len(shape):
+                sides.dim.add()
+            for side, size in zip(sides.dim, shape, strict=True):
+                if size is not None:
+                    side.dim_value = size
     return sized

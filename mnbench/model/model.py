@@ -1,7 +1,6 @@
 """A model: an ONNX graph with its weights, as the bytes that a device runs, and what it was built from."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
@@ -21,8 +21,6 @@ from mnbench.network.cost_tables import cost_to_dict
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
 from mnbench.network.variant import ELEMENT_BYTES, GivenInputs, Precision, Variant
-from mnbench.tables.quantities import quantity
-from mnbench.tables.table import Column, Table
 
 OPSET = 17
 """Reads everywhere that matters: onnxruntime, OpenVINO, ncnn's and MNN's converters."""
@@ -45,6 +43,7 @@ class Model:
 
     `file` is what the model was read from, and `data` its bytes, until the graph is changed. `data_files` hold the
     weights of a model that is larger than 2 GB; they stay where they are, and `proto` is without them.
+    `changes` say in which other ways than its nodes the model differs from the file.
     """
 
     name: str
@@ -56,6 +55,7 @@ class Model:
     file: Path | None = None
     data: bytes | None = field(default=None, repr=False)
     data_files: tuple[Path, ...] = ()
+    changes: tuple[str, ...] = ()
 
     def with_proto(self, proto: onnx.ModelProto) -> "Model":
         """Return the model with another graph, which is not that of the file any more."""
@@ -141,7 +141,10 @@ class Model:
 
     @cached_property
     def _bytes(self) -> bytes:
-        return self.data or self.proto.SerializeToString(deterministic=True)
+        try:
+            return self.data or self.proto.SerializeToString(deterministic=True)
+        except EncodeError as failure:
+            raise self._too_large() from failure
 
     @cached_property
     def sha256(self) -> str:
@@ -187,10 +190,13 @@ class Model:
             BuildError: the model is larger than 2 GB.
         """
         if self.data_files:
-            raise BuildError(
-                f"{self.name}: is larger than 2 GB, so it cannot be copied or changed",
-                hint="measure it as it is, with a runtime on this machine that reads ONNX",
-            )
+            raise self._too_large()
+
+    def _too_large(self) -> BuildError:
+        return BuildError(
+            f"{self.name}: is larger than 2 GB, so it cannot be copied or changed",
+            hint="measure its file as it is, with a runtime on this machine that reads ONNX",
+        )
 
     def session_source(self) -> bytes | str:
         """Return what `onnxruntime.InferenceSession` takes: the bytes, or the path of a model larger than 2 GB."""
@@ -226,34 +232,20 @@ class Model:
             "peak_activation_bytes": self.peak_activation_bytes,
             "path": str(path),
             "size_bytes": self.size_bytes,
+            "size_bytes_before": self.reference.size_bytes if self.file else None,
             "sha256": self.sha256,
             "nodes": self.nodes,
             "nodes_before": self.reference.nodes,
             "opset": self.opset,
             "simplified": self.difference is not None,
             "difference": self.difference,
+            "changes": self.changes,
         }
 
     def __repr__(self) -> str:
         return f"<Model: {self.name}, {self.nodes} nodes>"
 
     def _repr_html_(self) -> str:
+        from mnbench.model.model_table import model_table  # noqa: PLC0415  it imports this module
+
         return model_table({Path(f"{self.name}.onnx"): self}).to("html")
-
-
-def model_table(models: Mapping[Path, Model]) -> Table[Path]:
-    column = Column[Path]
-    columns = [
-        column(name="path", title="file", value=str, left=True),
-        quantity("size_bytes", lambda path: models[path].size_bytes, decimals=2),
-        quantity("mult_adds", lambda path: models[path].cost.mult_adds),
-        column(
-            name="nodes_before", title="nodes\nbefore", value=lambda path: models[path].reference.nodes, drop_priority=2
-        ),
-        column(name="nodes", value=lambda path: models[path].nodes),
-        column(name="difference", value=lambda path: models[path].difference, format="{:.0e}".format, drop_priority=1),
-        column(name="sha256", value=lambda path: models[path].sha256, format="{:.12}".format, left=True),
-    ]
-    notes = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
-    simplified = any(model.difference is not None for model in models.values())
-    return Table(columns=columns, rows=tuple(models), notes=notes if simplified else ())

@@ -1,36 +1,75 @@
 """Fewer nodes that compute the same, by onnxsim."""
 
+from dataclasses import replace
 from typing import Any
 
-from mnbench.errors import SimplifyError, first_line
+import onnx
+
+from mnbench.errors import BuildError, SimplifyError, first_line
 from mnbench.model.model import Model
 
-ONNXSIM_METADATA_PREFIX = "onnxsim."
+MAX_GROWTH = 1.1
+GROWTH_ALLOWANCE_BYTES = 64 * 1024
+"""How much larger a file may get by folding: shapes of all tensors are written into it too."""
+
+SMALL_CONSTANT = "1KB"
 
 
 def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> Model:
     """The same function in fewer nodes: batch normalization goes into the convolution before it, unless `keep_bn`.
 
     Graphs of our own builder hold no constant expressions and no custom operators: without `thorough` they take half
-    the time.
+    the time. Where folding of constant expressions would make the file larger, only small ones are folded.
 
     Raises:
-        BuildError: the model is larger than 2 GB.
+        BuildError: the model is larger than 2 GB, or newer than the onnx package.
         SimplifyError: onnxsim fails.
     """
     model.require_bytes()
-    import onnxsim  # noqa: PLC0415  0.3 s, only here
-
+    _require_known_version(model)
+    proto = _with_output_shapes(model.proto)
+    options = {"skip_constant_folding": not thorough, "import_custom_schemas": thorough, "skip_fuse_bn": keep_bn}
     try:
-        library: Any = onnxsim
-        proto, _ = library.simplify(
-            model.proto, skip_constant_folding=not thorough, import_custom_schemas=thorough, skip_fuse_bn=keep_bn
-        )
+        simplified = _run_onnxsim(proto, options)
+        limit_bytes = MAX_GROWTH * proto.ByteSize() + GROWTH_ALLOWANCE_BYTES
+        if (folded_bytes := simplified.ByteSize()) > limit_bytes:
+            simplified = _run_onnxsim(proto, {**options, "tensor_size_threshold": SMALL_CONSTANT})
+            unfolded = f"constants above 1 kB are not folded: the file would have {folded_bytes:,} bytes"
+            model = replace(model, changes=(*model.changes, unfolded))
     except Exception as failure:  # onnxsim raises RuntimeError, ValueError and the C++ library's own
         raise SimplifyError(
             f"{model.name}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"
         ) from failure
-    stored = [entry for entry in proto.metadata_props if not entry.key.startswith(ONNXSIM_METADATA_PREFIX)]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(stored)
-    return model.with_proto(proto)
+    return model.with_proto(simplified)
+
+
+def _require_known_version(model: Model) -> None:
+    versions = {
+        "IR version": (model.proto.ir_version, int(onnx.IR_VERSION)),
+        "opset": (model.opset, onnx.defs.onnx_opset_version()),
+    }
+    for name, (version, newest) in versions.items():
+        if version > newest:
+            raise BuildError(
+                f"{model.name}: has {name} {version}, and onnx {onnx.__version__} reads up to {newest}",
+                hint="export the model with an older one, or update: pip install --upgrade onnx onnxruntime onnxsim",
+            )
+
+
+def _run_onnxsim(proto: onnx.ModelProto, options: dict[str, Any]) -> onnx.ModelProto:
+    """Simplify a graph, and keep the metadata as it was: onnxsim adds a report of its own."""
+    import onnxsim  # noqa: PLC0415  0.3 s, only here
+
+    library: Any = onnxsim
+    simplified: onnx.ModelProto = library.simplify(proto, **options)[0]
+    del simplified.metadata_props[:]
+    simplified.metadata_props.extend(proto.metadata_props)
+    return simplified
+
+
+def _with_output_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with a shape for every output, which onnxsim demands and runtimes do not."""
+    outputs = [value.type for value in proto.graph.output if value.type.HasField("tensor_type")]
+    if all(kind.tensor_type.HasField("shape") for kind in outputs):
+        return proto
+    return onnx.shape_inference.infer_shapes(proto)

@@ -86,11 +86,11 @@ class Sources:
             number = next(self._numbers)
             name = getattr(graph, "name", "") or f"model-{number}"
             given = _given(name, chosen)
-            proto: Any = getattr(graph, "proto", graph)
-            path = self._folder / f"{number}.onnx"
-            path.write_bytes(proto.SerializeToString(deterministic=True))
-            preset = getattr(graph, "given", GivenInputs())
-            return OnnxFile(path=path, label=name, in_memory=True, preset=preset, given=given)
+            from mnbench.model.model import Model  # noqa: PLC0415  variants need no onnx
+
+            model = graph if isinstance(graph, Model) else Model(name=name, proto=graph)
+            path = model.file_in(self._folder)
+            return OnnxFile(path=path, label=name, in_memory=True, preset=model.given, given=given)
         name = fspath(graph)
         if file := find_model(name):
             return replace(file, given=_given(name, chosen))

@@ -60,6 +60,7 @@ def command(
     GRAPH is a graph's or variant's name, a path to a .toml table, or an .onnx model to simplify. Weights are seeded
     random numbers, or trained weights from a file: each tensor is matched by name and used once, and alpha is read from
     the shapes. The simplified graph is checked: it has the outputs of the plain graph, and passes ONNX's full checker.
+    An .onnx model keeps its open sizes, except those that --dim, --shape, --batch and --res set.
     """
     sources = select_sources(**selection)
     if not sources:
@@ -71,7 +72,7 @@ def command(
     if bn_epsilon and not weights:
         raise click.UsageError("--bn-epsilon needs --weights")
     from mnbench.model.build import save_models
-    from mnbench.model.model import model_table
+    from mnbench.model.model_table import model_table
 
     pretrained = _fit(weights, sources, selection, bn_epsilon) if weights else []
     sources = [checkpoint.variant for checkpoint in pretrained] or sources
