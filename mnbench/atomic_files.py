@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import errno
 import hashlib
 import os
 import re
@@ -18,6 +19,10 @@ def file_name(text: str) -> str:
     return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+MAX_PREFIX = 50
+"""How much of a file's name its temporary file repeats: names have at most 255 bytes."""
+
+
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file in one step: a reader sees the old file or the new one, even if this process is killed.
 
@@ -30,7 +35,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:MAX_PREFIX]}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -47,9 +52,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 def write_error(path: Path, failure: OSError) -> FileError:
     """Return the error for a file that could not be written."""
+    too_long = failure.errno == errno.ENAMETOOLONG
     return FileError(
         f"{path}: cannot be written ({failure.strerror})",
-        hint="free some space, or choose a folder that you can write to",
+        hint="choose a shorter name" if too_long else "free some space, or choose a folder that you can write to",
     )
 
 

@@ -24,6 +24,8 @@ from mnbench.results.trial_result import TrialResult
 from mnbench.results.upgrade import upgrade
 
 ARGUMENTS = "arguments.json"
+
+MERGE_MARKS = (b"<<<<<<<", b"|||||||", b"=======", b">>>>>>>")
 GITIGNORE = ".gitignore"
 
 
@@ -284,6 +286,11 @@ def _record(path: Path, number: int, line: bytes) -> Record:
         schema = record.schema
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         schema = _schema(line)
+        if line.startswith(MERGE_MARKS):
+            raise ResultsError(
+                f"{path}: line {number} is a mark of git: a merge is unfinished",
+                hint="keep the lines of both sides, and delete the marks",
+            ) from failure
         if schema <= SCHEMA:
             raise ResultsError(
                 f"{path}: line {number} is not a record: {failure}",

@@ -85,6 +85,16 @@ def test_a_corrupt_line_in_the_middle_is_named(store, make_record, bad):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("mark", [b"<<<<<<< HEAD", b"=======", b">>>>>>> feature"])
+def test_unfinished_merge(store, make_record, mark):
+    """A mark that git left in a file is named as such, wherever it stands."""
+    store.folder.mkdir()
+    store.path.write_bytes(line_of(make_record()) + mark + b"\n" + line_of(make_record()))
+
+    with pytest.raises(ResultsError, match="line 2 is a mark of git: a merge is unfinished"):
+        store.read_records()
+
+
 @pytest.mark.parametrize("extra", [{}, {"latency": "another shape"}], ids=["schema alone", "changed fields"])
 def test_a_newer_schema_is_named(store, make_record, extra):
     """A record that a newer mnbench wrote is an error with its line, and the hint is to update."""
