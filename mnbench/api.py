@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mnbench.bench.plan import SamplingConfig
 from mnbench.comparison.decide import DecisionRules
 from mnbench.errors import BuildError, ResultsError
+from mnbench.families import find_model
 from mnbench.model.sources import Graph, InputValue, Size, Sources, input_text, list_variants, one_size
 from mnbench.network.architecture import OptionValue
 from mnbench.network.variant import GivenInputs, OnnxFile, Padding, Precision, Variant
@@ -291,6 +292,7 @@ def gate(
     table: str | PathLike[str],
     *,
     models: Iterable[str | PathLike[str]] = (),
+    host: str = "all",
     base_ref: str | None = None,
     measure_unchanged: bool = False,
     device: str | None = None,
@@ -305,7 +307,8 @@ def gate(
 
     Args:
         table: A .jsonl file that `run` wrote.
-        models: Your own .onnx files that have rows.
+        models: Your own .onnx files that have rows, or "NAME=model.onnx" for the row of that name.
+        host: The host whose rows to compare: all figures are measured here and now. Default: every host's.
         base_ref: Take the baseline's table, graphs and tool from this git revision.
         measure_unchanged: Measure unchanged rows too.
         device: The name of a device file. Default: that of the table.
@@ -323,12 +326,13 @@ def gate(
     from mnbench.comparison.compare import gate_table
 
     table = Path(table)
-    files = [Path(model) for model in models]
+    names = [fspath(model) for model in models]
     return gate_table(
         table,
         _settings(rules, budget_s, seed, allow),
         device=device,
-        user_models={OnnxFile(path=path).name: path for path in files},
+        user_models=[find_model(name) or OnnxFile(path=Path(name)) for name in names],
+        host=host,
         base_ref=base_ref,
         measure_unchanged=measure_unchanged,
         results=None if results is None else Path(results),

@@ -31,7 +31,8 @@ SIGNATURES = {
     "compare": "baseline candidate *graphs *device *rules *budget_s *seed *allow *results *on_progress",
     "cost": "graph *per **variant",
     "diagnose": "device *measure_noise *on_progress",
-    "gate": "table *models *base_ref *measure_unchanged *device *rules *budget_s *seed *allow *results *on_progress",
+    "gate": "table *models *host *base_ref *measure_unchanged *device *rules *budget_s *seed *allow *results"
+    " *on_progress",
     "load_results": "path *device *host *newest",
     "onnx_file": "path *name *sizes *shapes *inputs *batch *resolution",
     "plot": "results kind *dark",

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnbench import atomic_files, families
@@ -14,6 +14,7 @@ from mnbench.errors import MnbenchError, ResultsError
 from mnbench.model.build import build_model
 from mnbench.model.model import Model
 from mnbench.model.weightless import refill_weights, strip_weights, weightless_path
+from mnbench.network.row import Row
 from mnbench.network.variant import OnnxFile, Variant
 from mnbench.results.record import Record
 from mnbench.targets.device import Device
@@ -23,15 +24,17 @@ from mnbench.targets.device import Device
 class RequestBuilder:
     """Turn the rows of a table in `results` into comparisons; models are written into `folder`.
 
-    `version` is that of the device's runtime now; `user_models` are the files of rows that no graph describes.
+    `version` is that of the device's runtime now; `user_models` are the files of rows that no graph describes, with
+    their inputs. `labels` name rows whose names are not unique.
     """
 
     results: Path
     folder: Path
     device: Device
     version: str
-    user_models: Mapping[str, Path]
+    user_models: Mapping[Row, OnnxFile]
     measure_unchanged: bool = False
+    labels: Mapping[Row, str] = field(default_factory=dict[Row, str])
     requests: list[ComparisonRequest] = field(default_factory=list[ComparisonRequest])
     findings: list[Finding] = field(default_factory=list[Finding])
 
@@ -56,13 +59,13 @@ class RequestBuilder:
                 self.add_finding(record, "identical", "the same model, runtime and options")
                 return
             # Both sides get new weights, so that they compute with the same kind of numbers.
-            candidate_file = self._write(refill_weights(strip_weights(candidate), candidate.name))
+            candidate_file = self._write(refill_weights(strip_weights(candidate), candidate.name), record)
             if same_model:
                 rebuilt_file = candidate_file
             elif baseline:
-                rebuilt_file = self._write(refill_weights(strip_weights(baseline), baseline.name))
+                rebuilt_file = self._write(refill_weights(strip_weights(baseline), baseline.name), record)
             else:
-                rebuilt_file = self._write(self._rebuild_stored(record))
+                rebuilt_file = self._write(self._rebuild_stored(record), record)
         except MnbenchError as failure:
             self.add_finding(record, "incomparable", failure.message)
             return
@@ -72,10 +75,11 @@ class RequestBuilder:
             session=None if same_session else record.session,
             settings=threads,
         )
-        is_taken = any(request.variant == record.variant for request in self.requests)
+        variant = self._label(record)
+        is_taken = any(request.variant == variant for request in self.requests)
         self.requests.append(
             ComparisonRequest(
-                variant=f"{record.variant} with {record.threads} threads" if is_taken else record.variant,
+                variant=f"{variant} with {record.threads} threads" if is_taken else variant,
                 baseline=(rebuilt_file, baseline_options),
                 candidate=(candidate_file, SideOptions(settings=threads)),
             )
@@ -83,14 +87,17 @@ class RequestBuilder:
 
     def add_finding(self, record: Record, verdict: Verdict, reason: str) -> None:
         """Add the verdict of a row that is not measured."""
-        self.findings.append(Finding(variant=record.variant, device=record.device, verdict=verdict, reason=reason))
+        self.findings.append(Finding(variant=self._label(record), device=record.device, verdict=verdict, reason=reason))
+
+    def _label(self, record: Record) -> str:
+        return self.labels.get(record.row, record.variant)
 
     def _build_candidate(self, record: Record) -> Model:
         if record.architecture is None:
-            path = self.user_models.get(record.variant)
-            if path is None:
+            file = self.user_models.get(record.row)
+            if file is None:
                 raise ResultsError("it is your own file; name it", hint="mnbench gate results/cpu.jsonl my_model.onnx")
-            return build_model(OnnxFile(path=path), simplified=False)
+            return build_model(file, simplified=False)
         return build_model(
             record_variant(record),
             seed=record.seed,
@@ -110,11 +117,12 @@ class RequestBuilder:
             ) from failure
         return refill_weights(data, record.variant)
 
-    def _write(self, model: Model) -> OnnxFile:
+    def _write(self, model: Model, record: Record) -> OnnxFile:
         path = self.folder / f"{model.sha256}.onnx"
         if not path.exists():
             atomic_files.write_atomically(path, model.to_bytes(), durable=False)
-        return OnnxFile(path=path)
+        file = self.user_models.get(record.row)
+        return replace(file, path=path) if file else OnnxFile(path=path)
 
 
 def record_variant(record: Record) -> Variant:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,10 +14,14 @@ from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest
 from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
+from mnbench.comparison.user_models import match_user_models
 from mnbench.errors import MnbenchError, ResultsError
 from mnbench.hosts.host_facts import runtime_version
+from mnbench.network.row import row_labels
+from mnbench.network.variant import OnnxFile
 from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.git_history import checkout_revision, path_in_repository
+from mnbench.results.host_selection import ALL_HOSTS, select_hosts
 from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile
@@ -66,7 +70,8 @@ def gate_table(
     settings: ComparisonSettings,
     *,
     device: str | None,
-    user_models: Mapping[str, Path],
+    user_models: Sequence[OnnxFile],
+    host: str | None = ALL_HOSTS,
     base_ref: str | None = None,
     measure_unchanged: bool = False,
     results: Path | None,
@@ -75,15 +80,17 @@ def gate_table(
     """Compare what each row of a latency table was measured with against what it is now.
 
     `base_ref` takes the table, the graphs and the tool of the baseline from another git revision. `user_models` are
-    the files of rows that no graph describes, by the rows' names. Default device: that of the table's name.
+    the files of rows that no graph describes. Default device: that of the table's name. Rows of every `host` are
+    compared by default: all figures are measured here and now.
 
     Raises:
-        ResultsError: the table has no latencies, or the revision has no such table.
+        ResultsError: the table has no latencies, or none of that host; the revision has no such table; or a file is
+            for no row.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     with ExitStack() as stack:
         tree = stack.enter_context(checkout_revision(base_ref)) / path_in_repository() if base_ref else None
-        records = read_gated_records(tree / os.path.relpath(table) if tree else table)
+        records = read_gated_records(tree / os.path.relpath(table) if tree else table, host)
         target = read_device(device or table.stem)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
         builder = RequestBuilder(
@@ -91,7 +98,8 @@ def gate_table(
             folder=folder,
             device=target,
             version="" if base_ref else runtime_version(ready_device(target, on_progress)),
-            user_models=user_models,
+            user_models=match_user_models(records, user_models),
+            labels=row_labels(record.row for record in records),
             measure_unchanged=measure_unchanged or settings.self_check,
         )
         progress = StageProgress(on_progress, "build", len(records))
@@ -113,8 +121,8 @@ def gate_table(
         )
 
 
-def read_gated_records(table: Path) -> Sequence[Record]:
-    """Return the newest record with a latency of each variant and number of threads, of any runtime and CPU.
+def read_gated_records(table: Path, host: str | None = ALL_HOSTS) -> Sequence[Record]:
+    """Return the newest record with a latency of each row and number of threads, of any runtime, on these hosts.
 
     Raises:
         ResultsError: there is none, or the table cannot be read.
@@ -123,8 +131,8 @@ def read_gated_records(table: Path) -> Sequence[Record]:
         raise ResultsError(f"{table}: is not a results table", hint="name one: mnbench gate results/cpu.jsonl")
     if not table.exists():
         raise ResultsError(f"{table}: the table does not exist", hint="measure one: mnbench run v1")
-    records = ResultsFile(table.parent, table.stem).read_records()
-    measured = {(record.variant, record.threads): record for record in records if record.latency_ns}
+    records = select_hosts(ResultsFile(table.parent, table.stem).read_records(), host).items
+    measured = {(record.row, record.threads): record for record in records if record.latency_ns}
     newest = newest_records(measured.values())
     if not newest and any(record.emulated for record in records):
         raise ResultsError(

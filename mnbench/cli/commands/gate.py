@@ -9,6 +9,7 @@ import click
 from mnbench.cli.decisions import decision_options, emit_comparison
 from mnbench.cli.options import format_option
 from mnbench.cli.progress_bar import ProgressBar
+from mnbench.results.host_selection import ALL_HOSTS
 
 if TYPE_CHECKING:
     from mnbench.comparison.procedure import ComparisonSettings
@@ -19,17 +20,21 @@ if TYPE_CHECKING:
     "\n  mnbench gate results/cpu.jsonl --report junit=gate.xml --report markdown=gate.md"
 )
 @click.argument("table", type=click.Path(path_type=Path))
-@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--base-ref", metavar="REV", help="Take the baseline's table, graphs and tool from another git revision.")
 @click.option("--all", "measure_unchanged", is_flag=True, help="Measure unchanged rows too.")
+@click.option(
+    "--host", default=ALL_HOSTS, help="Compare the rows of this host: the name or digest that a table's title shows."
+)
 @decision_options
 @format_option()
 def command(
     *,
     table: Path,
-    models: tuple[Path, ...],
+    models: tuple[str, ...],
     base_ref: str | None,
     measure_unchanged: bool,
+    host: str,
     results: Path,
     reports: Sequence[tuple[str, Path]],
     output: str,
@@ -40,9 +45,11 @@ def command(
 
     TABLE is a file that `mnbench run` wrote: results/cpu.jsonl. The model of each row is built as it was and as it is
     now, and both are measured in interleaved runs; the stored latency is not used. Unchanged rows are not measured.
-    MODEL names your own .onnx files that have rows. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
+    MODEL is your own .onnx file that has rows, or NAME=model.onnx for the row of that name. Rows of every host are
+    compared: all figures are measured here. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
     """
     from mnbench.comparison.compare import gate_table
+    from mnbench.families import find_model
     from mnbench.network.variant import OnnxFile
 
     with ProgressBar() as bar:
@@ -50,7 +57,8 @@ def command(
             table,
             settings,
             device=device,
-            user_models={OnnxFile(path=path).name: path for path in models},
+            user_models=[find_model(model) or OnnxFile(path=Path(model)) for model in models],
+            host=host,
             base_ref=base_ref,
             measure_unchanged=measure_unchanged,
             results=results,
