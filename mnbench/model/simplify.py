@@ -1,6 +1,9 @@
 """Fewer nodes that compute the same, by onnxsim."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import onnx
@@ -13,6 +16,8 @@ GROWTH_ALLOWANCE_BYTES = 64 * 1024
 """How much larger a file may get by folding: shapes of all tensors are written into it too."""
 
 SMALL_CONSTANT = "1KB"
+
+FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS = 4
 
 
 def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> Model:
@@ -27,7 +32,7 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
     """
     model.require_bytes()
     _require_known_version(model)
-    proto = _with_output_shapes(model.proto)
+    proto = _tidy(model.proto)
     options = {"skip_constant_folding": not thorough, "import_custom_schemas": thorough, "skip_fuse_bn": keep_bn}
     try:
         simplified = _run_onnxsim(proto, options)
@@ -67,9 +72,43 @@ def _run_onnxsim(proto: onnx.ModelProto, options: dict[str, Any]) -> onnx.ModelP
     return simplified
 
 
-def _with_output_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with a shape for every output, which onnxsim demands and runtimes do not."""
-    outputs = [value.type for value in proto.graph.output if value.type.HasField("tensor_type")]
+def _tidy(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model in the order and with the declarations that onnxsim demands, and runtimes do not."""
+    tidy = onnx.ModelProto()
+    tidy.CopyFrom(proto)
+    # Before this version, weights had to be inputs too.
+    tidy.ir_version = max(tidy.ir_version, FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS)
+    with suppress(CycleError):
+        _sort_nodes(tidy.graph)
+    outputs = [value.type for value in tidy.graph.output if value.type.HasField("tensor_type")]
     if all(kind.tensor_type.HasField("shape") for kind in outputs):
-        return proto
-    return onnx.shape_inference.infer_shapes(proto)
+        return tidy
+    return onnx.shape_inference.infer_shapes(tidy)
+
+
+def _sort_nodes(graph: onnx.GraphProto) -> None:
+    """Put each node behind those that it reads from, also in subgraphs; leave a sorted graph as it is.
+
+    Raises:
+        CycleError: nodes read from each other.
+    """
+    writers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    read = [{writers[name] for name in _inputs(node) if name in writers} for node in graph.node]
+    if any(writer >= index for index, indices in enumerate(read) for writer in indices):
+        nodes = [graph.node[index] for index in TopologicalSorter(dict(enumerate(read))).static_order()]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    for subgraph in (subgraph for node in graph.node for subgraph in _subgraphs(node)):
+        _sort_nodes(subgraph)
+
+
+def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield what a node reads, also in its subgraphs."""
+    yield from node.input
+    for inner in (inner for graph in _subgraphs(node) for inner in graph.node):
+        yield from _inputs(inner)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)

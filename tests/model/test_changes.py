@@ -80,6 +80,33 @@ def test_output_without_a_shape(tmp_path):
     assert model.changes == ("output y was without a shape, and is batch×4",)
 
 
+def test_weight_that_is_no_input_of_an_old_model(tmp_path):
+    """Onnxruntime takes such a model, and so does its simplification."""
+    model = build_model(OnnxFile(path=_save(tmp_path, _proto(ir_version=3))))
+
+    assert model.changes == ("not in the new file: IR version 3",)
+
+
+def test_nodes_in_any_order(tmp_path):
+    """Onnxruntime takes nodes in any order, also of those that a branch reads from, and so does the simplification."""
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node(operator, ["y"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4))],
+        )
+        for name, operator in (("then_branch", "Sigmoid"), ("else_branch", "Neg"))
+    }
+    proto = _proto(batch=1)
+    proto.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, ()))
+    proto.graph.node.insert(0, helper.make_node("If", ["c"], ["z"], name="if", **branches))
+    proto.graph.output[0].name = "z"
+    model = build_model(OnnxFile(path=_save(tmp_path, proto)))
+
+    assert [node.name for node in model.proto.graph.node] == ["fc", "if"]
+
+
 def test_metadata_stays(tmp_path):
     """Metadata stays, also of an earlier run of onnxsim."""
     proto = _proto(doc_string="mine")
