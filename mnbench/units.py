@@ -56,6 +56,14 @@ def millions_formatter(decimals: int) -> Callable[[float], str]:
     return lambda count: f"{count / 1e6:,.{decimals}f}"
 
 
+def format_time(duration_s: float) -> str:
+    """Format seconds for people who wait: 40 s, 5 min, 1 h 10 min."""
+    minutes = round(duration_s / 60)
+    if minutes < 2:
+        return f"{max(1, round(duration_s))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def format_binary_bytes(size_bytes: float) -> str:
     """Format bytes in binary units: 32 KiB, 1 MiB, 23.5 GiB."""
     unit = next((power for power in (3, 2, 1) if size_bytes >= 1024**power), 0)

@@ -31,6 +31,13 @@ from mnbench.results.selection import select_records
 from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device, Threads, expand_variables, read_device
 from mnbench.targets.environments import is_used_by, prepare_device, with_packages
+from mnbench.units import format_time
+
+MIN_ANNOUNCED_S = 60.0
+"""A run that may take this long says so before it begins."""
+
+TRIAL_OVERHEAD_S = 1.0
+"""The time that a process takes in addition to its timed runs: to start, load the model and warm up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +159,8 @@ def run_benchmark(
     """
     outcome = BenchmarkOutcome()
     ready = _prepare_devices(devices, outcome.skipped, on_progress)
+    if announcement := announce_duration(len(sources) * len(ready), options):
+        report(on_progress, "prepare", announcement)
     with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         cases, outcome.rejected = _prepare_cases(sources if ready else (), Path(folder), options, on_progress)
         if not cases:
@@ -167,6 +176,16 @@ def run_benchmark(
         table = latency_table(records).with_notes(notes)
         atomic_files.write_atomically(results_file.path.with_suffix(".md"), table.to("markdown").encode())
     return outcome
+
+
+def announce_duration(case_count: int, options: BenchmarkOptions) -> str:
+    """Return how long measuring so many cases takes, or an empty string if that is soon."""
+    sampling, case_count = options.sampling, case_count * max(1, len(options.threads))
+    longest_s = case_count * sampling.budget_s
+    shortest_s = min(longest_s, case_count * sampling.processes * (sampling.duration_s + TRIAL_OVERHEAD_S))
+    if longest_s < MIN_ANNOUNCED_S:
+        return ""
+    return f"measuring {case_count} cases: {format_time(shortest_s)} to {format_time(longest_s)}"
 
 
 def _prepare_devices(

@@ -1,5 +1,6 @@
 """The schedule: trials run in rounds, each stored at once, until every case has its record."""
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, Unreach
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, RunFolder
 from mnbench.results.trial_result import TrialResult
-from mnbench.units import NS_PER_S
+from mnbench.units import NS_PER_S, format_ms
+
+logger = logging.getLogger(__name__)
 
 OnTrial = Callable[[BenchmarkCase, int, Record | None], None]
 """Called after every trial, new or stored, with the case's record if the trial completed it."""
@@ -118,8 +121,17 @@ def run_next_trial(
         except TrialError as failure:
             return failed_record(plan, case, folder.id, failure.message, list(trials.values()))
         folder.save_trial(case.row.id, process, trials[process])
+        _log_trial(run, case, process, trials[process])
     results = list(trials.values())
     return aggregate(plan, case, folder.id, results) if is_complete(plan.sampling, results) else None
+
+
+def _log_trial(run: DeviceRun, case: BenchmarkCase, process: int, trial: TrialResult) -> None:
+    logger.info(
+        "%s on %s, process %d: median %s ms of %d runs, first run %s ms, session %s ms",
+        *(case.variant, run.device, process + 1, format_ms(trial.median_ns), len(trial.latencies_ns)),
+        *(format_ms(trial.first_run_ns), format_ms(trial.session_ns)),
+    )
 
 
 def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:

@@ -10,6 +10,7 @@ import click
 from mnbench.cli.options import combine, max_processes_option, results_option, seed_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S, PERCENT, ReportFile, WorkspaceName
+from mnbench.cli.progress_bar import echo_note
 from mnbench.comparison.exports import REPORT_FORMATS
 
 if TYPE_CHECKING:
@@ -101,6 +102,6 @@ def emit_comparison(comparison: "Comparison", results: Path, output: str, report
     emit(comparison.table(reason_column=output == "csv"), output, comparison)
     write_exports(comparison, reports)
     if comparison.run:
-        click.echo(f"every pair is stored in {results / 'raw' / comparison.run}", err=True)
+        echo_note(f"every pair is stored in {results / 'raw' / comparison.run}")
     if EXIT_CODES[comparison.verdict]:
         raise click.exceptions.Exit(EXIT_CODES[comparison.verdict])

@@ -1,14 +1,19 @@
-"""The progress of a long command on stderr: a bar on a terminal, a line per completed case elsewhere."""
+"""The progress of a long command on stderr: a bar on a terminal, lines elsewhere; and how much of it is shown."""
 
+import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
 from mnbench.progress import Progress, Stage
+from mnbench.units import format_time
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 LABELS: dict[Stage, str] = {
     "prepare": "preparing",
@@ -21,15 +26,75 @@ LABELS: dict[Stage, str] = {
     "download": "megabytes",
 }
 
+LINE_INTERVAL_S = 10.0
+"""Seconds between two lines that say how far a stage is, where no terminal shows a bar."""
+
+QUIET, VERBOSE = "mnbench.quiet", "mnbench.verbose"
+
+
+def _set_verbosity(ctx: click.Context, option: click.Parameter, value: bool) -> None:  # noqa: FBT001  Click's call
+    if not value:
+        return
+    ctx.meta[QUIET if option.name == "quiet" else VERBOSE] = True
+    if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    if option.name == "verbose":
+        _show_log(ctx)
+
+
+def verbosity_options(command: Command) -> Command:
+    """Add `--quiet` and `--verbose` to a command that reports progress."""
+    quiet = "Show only the result and errors: no progress, and not where results are stored."
+    verbose = "Also show each process, and the files and programs that are used."
+    flags: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": _set_verbosity}
+    return click.option("-q", "--quiet", help=quiet, **flags)(
+        click.option("-v", "--verbose", help=verbose, **flags)(command)
+    )
+
+
+def is_quiet() -> bool:
+    """Return whether the running command got `--quiet`."""
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.meta.get(QUIET))
+
+
+def echo_note(text: str) -> None:
+    """Write a line to stderr that `--quiet` leaves out."""
+    if not is_quiet():
+        click.echo(text, err=True)
+
+
+def _show_log(ctx: click.Context) -> None:
+    """Write the log of the library to stderr until the command ends."""
+    import logging
+
+    class EchoHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(self.format(record), err=True)
+
+    logger, handler = logging.getLogger("mnbench"), EchoHandler()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+
+    def stop() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+    ctx.call_on_close(stop)
+
 
 class ProgressBar:
-    """A bar that shows the reports of a library call, as its `on_progress`; nothing is shown before the first one."""
+    """Shows the reports of a library call, as its `on_progress`; nothing is shown before the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._quiet = is_quiet()
         self._console: Console | None = None
         self._bar: Any = None
         self._task: Any = None
         self._stage: Stage | None = None
+        self._stage_begin = self._last_line = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +105,8 @@ class ProgressBar:
         self._remove()
 
     def __call__(self, progress: Progress) -> None:
+        if self._quiet:
+            return
         if progress.total is None:
             if progress.message:
                 click.echo(progress.message, err=True)
@@ -50,8 +117,22 @@ class ProgressBar:
             self._console = Console(stderr=True)
         if self._console.is_terminal:
             self._draw(progress, self._console)
-        elif progress.message:
-            self._console.print(progress.message, markup=False, highlight=False, soft_wrap=True)
+            return
+        if progress.message:
+            click.echo(progress.message, err=True)
+        self._print_line(progress, progress.total)
+
+    def _print_line(self, progress: Progress, total: int) -> None:
+        """Print how far the stage is and how long it will take, if the last such line is some time ago."""
+        now = self._clock()
+        if progress.stage != self._stage or progress.done == 0:
+            self._stage, self._stage_begin, self._last_line = progress.stage, now, now
+        if now - self._last_line < LINE_INTERVAL_S or not 0 < progress.done < total:
+            return
+        self._last_line = now
+        remaining_s = (now - self._stage_begin) / progress.done * (total - progress.done)
+        label = LABELS[progress.stage]
+        click.echo(f"{label}: {progress.done} of {total}, about {format_time(remaining_s)} remaining", err=True)
 
     def _draw(self, progress: Progress, console: "Console") -> None:
         from rich import progress as rich_progress

@@ -1,9 +1,10 @@
 """The procedure of a comparison: process after process, until every row is decided or the budget is spent."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import expm1, inf
 from random import Random
 from statistics import median
 from typing import Any
@@ -18,6 +19,8 @@ from mnbench.comparison.storage import PairedTrialLog, Stage
 from mnbench.comparison.verdicts import ComparisonContext, conclude, confirm, suspected_regressions
 from mnbench.errors import TrialError
 from mnbench.results.host_identity import host_difference
+
+logger = logging.getLogger(__name__)
 
 SECONDS_PER_CASE = 0.35
 MIN_PROCESS_S = 1.0
@@ -175,6 +178,7 @@ class Procedure:
             except TrialError as failure:
                 raise Stopped(f"a process failed: {failure.message}") from failure
             if trial.busy_reason:
+                logger.info("waiting and starting again: %s", trial.busy_reason)
                 self._pause(trial.busy_reason)
                 continue
             self.failed.update(trial.failed)
@@ -182,8 +186,15 @@ class Procedure:
             if trial.columns["row"].size:
                 self._require_same_host(trial)
                 self.log.add(stage, trial)
+                if logger.isEnabledFor(logging.INFO):
+                    self._log_process(stage, rows)
                 self._await_first_speed(trial)
                 return
+
+    def _log_process(self, stage: Stage, rows: Sequence[str]) -> None:
+        effects = self._effects(stage)
+        changes = (f"{row} {expm1(effects[row][-1].log_ratio):+.1%}" for row in rows if effects.get(row))
+        logger.info("process %d: %s", len(self.log.processes), ", ".join(changes))
 
     def _groups(self, rows: Sequence[str], seed: str) -> list[list[str]]:
         """Draw the rows into as few groups as fit into one process each, or into two alternating processes."""

@@ -1,5 +1,6 @@
 """Strict TOML: a table becomes a frozen value, or an error that names file, row, key and what is allowed."""
 
+import logging
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,8 @@ from msgspec import inspect
 from mnbench.errors import TomlError
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class TomlStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +27,7 @@ def read_toml(path: Path, kind: type[T], error: type[TomlError]) -> T:
 
 def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
     """Read the TOML file at `path` as a dictionary."""
+    logger.info("reading %s", path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as failure:

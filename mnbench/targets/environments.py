@@ -1,6 +1,7 @@
 """Python environments for runtimes that this Python does not have, each built once."""
 
 import hashlib
+import logging
 import platform
 import re
 import shlex
@@ -17,6 +18,8 @@ from mnbench.targets.build_once import build_once, is_built
 from mnbench.targets.device import Device, expand_variables
 from mnbench.targets.resolve import resolve_gateway
 from mnbench.workspace import cache_folder
+
+logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -128,6 +131,7 @@ def create_environment(
 
 
 def _run(command: Sequence[str], requirements: Sequence[str]) -> None:
+    logger.info("running %s", shlex.join(command))
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]

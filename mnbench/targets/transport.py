@@ -1,5 +1,6 @@
 """Start a worker on the device, send it its source, and ask it a request."""
 
+import logging
 import shlex
 import signal
 import sys
@@ -19,6 +20,8 @@ from mnbench.targets.device import Device
 from mnbench.targets.ssh import LOST_HINT, RemoteProcess, connection_loss, connection_to
 from mnbench.targets.start import START_TIMEOUT_S, Process, cannot_start, start_command, start_gateway
 from mnbench.worker import bootstrap
+
+logger = logging.getLogger(__name__)
 
 WORKER_PACKAGE = "mnbench_worker"
 END_S = 1.0
@@ -147,6 +150,9 @@ def _last_line(failure: BaseException) -> str:
 def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[Any]:
     """Make a gateway like `Group.makegateway`, but kill its process if it does not answer."""
     group = execnet.Group()
+    python = f" ({sys.executable})" if device.gateway == "popen" else ""
+    variables = "".join(f" {name}={value}" for name, value in environment.items())
+    logger.info("starting a worker of device %s on %s%s%s", device.name, device.gateway, python, variables)
     try:
         specification = execnet.XSpec(device.gateway)
         start: Callable[[], Any] | None = None

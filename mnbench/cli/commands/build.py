@@ -8,7 +8,7 @@ import click
 
 from mnbench.cli.options import format_option, graph_form_options, seed_option, select_sources, variant_options
 from mnbench.cli.output import emit, fail_if_rejected, rejected_to_dict
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, verbosity_options
 from mnbench.errors import FileError
 from mnbench.families import is_variant_name
 from mnbench.network.variant import ModelSource, Variant
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--opset", default=17, type=int, help="Version of the ONNX operator set.")
 @graph_form_options
+@verbosity_options
 @format_option()
 def command(
     *,

@@ -8,7 +8,7 @@ import click
 
 from mnbench.cli.decisions import decision_options, emit_comparison
 from mnbench.cli.options import format_option, select_sources, variant_options
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, verbosity_options
 from mnbench.targets.device import read_device
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("candidate")
 @variant_options
 @decision_options
+@verbosity_options
 @format_option()
 def command(
     *,

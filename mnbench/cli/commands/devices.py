@@ -7,7 +7,7 @@ import click
 from mnbench.cli.options import allow_fallback_option, format_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
 from mnbench.targets.device import read_device
 from mnbench.workspace import table_paths
 
@@ -62,6 +62,7 @@ def show(*, device: str, output: str) -> None:
 )
 @click.argument("device", type=NAME)
 @click.option("--fresh", is_flag=True, help="Create the environment again, with the newest packages.")
+@verbosity_options
 def setup(*, device: str, fresh: bool) -> None:
     """Create the environment that a device requires, or its emulator."""
     from mnbench.bench.benchmark import ready_device
@@ -87,7 +88,7 @@ def _emulate(device: "Device", *, fresh: bool) -> None:
     from mnbench.targets.build_once import is_built
 
     if fresh or not is_built(emulation.emulator_path()):
-        click.echo("making an emulated arm64 Python from Debian's packages, once", err=True)
+        echo_note("making an emulated arm64 Python from Debian's packages, once")
     with ProgressBar() as bar:
         progress = StageProgress(bar, "download", debian.SIZE_MB)
         path = emulation.install_emulator(fresh=fresh, on_progress=progress.advance)
@@ -97,6 +98,7 @@ def _emulate(device: "Device", *, fresh: bool) -> None:
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
 @click.argument("device", type=NAME)
 @allow_fallback_option
+@verbosity_options
 @format_option()
 def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     """Check that a device works, with a small model.

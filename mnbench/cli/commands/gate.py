@@ -8,7 +8,7 @@ import click
 
 from mnbench.cli.decisions import decision_options, emit_comparison
 from mnbench.cli.options import format_option
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, verbosity_options
 from mnbench.results.host_selection import ALL_HOSTS
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "--host", default=ALL_HOSTS, help="Compare the rows of this host: the name or digest that a table's title shows."
 )
 @decision_options
+@verbosity_options
 @format_option()
 def command(
     *,

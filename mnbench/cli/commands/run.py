@@ -16,7 +16,7 @@ from mnbench.cli.param_types import (
     parse_core,
     parse_threads,
 )
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
 from mnbench.errors import MnbenchError
 from mnbench.families import parse_variant
 from mnbench.network.variant import ANCHOR
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from mnbench.bench.benchmark import BenchmarkOutcome
 
 ARGUMENTS = "mnbench.run.arguments"
+NOT_REPEATED = ("--fresh", "-q", "--quiet", "-v", "--verbose")
+"""Arguments that `--resume` does not repeat."""
 
 
 class ArgumentRecorder(click.Command):
     """A command that stores its arguments as they were typed, so that `--resume` can repeat them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Store all arguments but `--fresh`, and parse."""
-        ctx.meta[ARGUMENTS] = tuple(argument for argument in args if argument != "--fresh")
+        """Store all arguments but those that hold for this call alone, and parse."""
+        ctx.meta[ARGUMENTS] = tuple(argument for argument in args if argument not in NOT_REPEATED)
         return super().parse_args(ctx, args)
 
 
@@ -102,6 +104,7 @@ sampling_options = shared.combine(
 @shared.graph_form_options
 @click.option("--fresh", is_flag=True, help="Start a new run instead of continuing an unfinished one.")
 @click.option("--resume", is_flag=True, help="Continue the last unfinished run in --results with its own arguments.")
+@verbosity_options
 @shared.format_option()
 @click.pass_context
 def command(
@@ -141,7 +144,9 @@ def command(
         arguments=ctx.meta[ARGUMENTS],
         **{name: options.pop(name) for name in ("keep_bn", "roofline", "profile", "allow_fallback", "fresh")},
     )
-    options["graphs"] = options["graphs"] or tuple(table_paths("graphs"))
+    if not options["graphs"]:
+        echo_note("no GRAPH is named, so every graph is measured; name one to measure less: mnbench run v1")
+        options["graphs"] = tuple(table_paths("graphs"))
     sources = shared.select_sources(**options, to_measure=True)
     if anchor and ANCHOR not in {source.name for source in sources}:
         sources.append(parse_variant(ANCHOR))
@@ -164,7 +169,7 @@ def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:
         profiles = (profile.table("type") for profile in outcome.profiles)
         emit([latency_table(outcome.records).with_failures(outcome.rejected), *profiles], output, data)
     for results_file in outcome.results_files:
-        click.echo(f"stored in {results_file.path}", err=True)
+        echo_note(f"stored in {results_file.path}")
     errors = list(outcome.skipped.values())
     for error in errors[:-1]:
         click.echo(f"Error: {error.message}\nHint: {error.hint}", err=True)

@@ -7,7 +7,7 @@ import click
 from mnbench.cli.options import device_option, format_option, max_processes_option, results_option, seed_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S, WorkspaceName
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
 from mnbench.targets.device import read_device
 
 
@@ -25,6 +25,7 @@ from mnbench.targets.device import read_device
     help="Measure despite this condition. Repeatable.",
 )
 @seed_option("Seed for the random weights and the order.")
+@verbosity_options
 @format_option()
 def command(
     *,
@@ -69,7 +70,7 @@ def command(
     for name in names:
         with ProgressBar() as bar:
             path, outcome = measure_study(name, measured_on, settings, results, bar)
-        click.echo(f"stored in {path}", err=True)
+        echo_note(f"stored in {path}")
         if output == "json":
             payloads.append(outcome.to_dict())
         else:

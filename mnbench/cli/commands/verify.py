@@ -9,7 +9,7 @@ import click
 from mnbench.cli.options import device_option, format_option, given_inputs, input_options, seed_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import IMAGE_SIZE, INPUT_VALUE, WorkspaceName
-from mnbench.cli.progress_bar import ProgressBar
+from mnbench.cli.progress_bar import ProgressBar, verbosity_options
 from mnbench.families import find_model, parse_variant
 from mnbench.network.variant import GivenInputs, ModelSource
 from mnbench.targets.device import read_device
@@ -42,6 +42,7 @@ EXIT_DIFFERENT = 1
     "0.2 in fp16, 2.5 in int8; 0.25 for an int8 file compared with itself.",
 )
 @seed_option("Seed for the random weights and inputs.")
+@verbosity_options
 @format_option()
 def command(
     *,
