@@ -85,7 +85,7 @@ def layer(scope, mult_adds):
         kind="fully_connected",
         inputs=(inputs,),
         outputs=(outputs,),
-        weights=((1, mult_adds), (1,)),
+        weights=(Tensor(f"{scope}.weight", (1, mult_adds)), Tensor(f"{scope}.bias", (1,))),
         mult_adds=mult_adds,
     )
 

@@ -89,6 +89,7 @@ def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialRes
         memory_access=case.cost.memory_access,
         memory_access_bytes=case.cost.memory_access_bytes,
         peak_activation_bytes=case.peak_activation_bytes,
+        count_notes=case.count_notes,
         roofline=plan.roofline_bounds.get(case.row.id),
         model_sha256=case.sha256,
         inputs=case.inputs,

@@ -57,10 +57,11 @@ class BenchmarkCase:
     `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or None
     if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
     reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
-    graph as built; `layers` are those of the measured model. `inputs` are what it is fed. `data_bytes` is the size of
-    the files beside `path` that hold the weights of a model larger than 2 GB. `source` is the variant, None for a
-    user's file; `file` is its path, None for a model in memory. `denormal_share` is the share of the weights
-    that are denormal numbers, 0 to 1.
+    graph as built; `layers` are those of the measured model, and `moved_bytes` what every run of it must move.
+    `count_notes` say how costs were counted. `inputs` are what it is fed. `data_bytes` is the size of the files beside
+    `path` that hold the weights of a model larger than 2 GB. `source` is the variant, None for a user's file; `file` is
+    its path, None for a model in memory. `denormal_share` is the share of the weights that are denormal numbers, 0 to
+    1.
     """
 
     variant: str
@@ -73,11 +74,13 @@ class BenchmarkCase:
     inputs_path: Path
     sha256: str
     cost: Cost
-    peak_activation_bytes: int
+    peak_activation_bytes: int | None
     layers: tuple[Layer, ...] = field(repr=False)
     inputs: tuple[FedInput, ...] = ()
     data_bytes: int = 0
     file: str | None = None
+    moved_bytes: int | None = None
+    count_notes: tuple[str, ...] = ()
     source: Variant | None = None
     simplified: bool = True
     fold_batch_norm: bool = True

@@ -63,6 +63,8 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         layers=model.node_layers,
         data_bytes=model.data_bytes,
         file=file,
+        moved_bytes=model.counted.moved_bytes,
+        count_notes=() if model.variant else model.reference.counted.notes,
         source=model.variant,
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,

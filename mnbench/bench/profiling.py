@@ -13,7 +13,6 @@ from mnbench.bench.request import convert_model, session_request
 from mnbench.model import probe_models
 from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED_KINDS, Layer
-from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.targets.runtimes import ProfilerNodes, runtime_facts
@@ -64,7 +63,7 @@ def profile_layers(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         runs=runs,
         latency_ns=latency_ns,
-        parts=assign_kernels(nodes, case.layers, ELEMENT_BYTES[case.precision], profiler),
+        parts=assign_kernels(nodes, case.layers, profiler),
     )
 
 
@@ -87,7 +86,7 @@ def subtract_overhead(nodes: Sequence[KernelTime], probe: Sequence[KernelTime]) 
 
 
 def assign_kernels(
-    nodes: Sequence[KernelTime], layers: Sequence[Layer], element_bytes: int, profiler: ProfilerNodes
+    nodes: Sequence[KernelTime], layers: Sequence[Layer], profiler: ProfilerNodes
 ) -> tuple[LayerTime, ...]:
     """Return each layer with the nodes that compute it; other nodes stand behind the layer that they follow."""
     nodes_of: dict[str, list[KernelTime]] = {layer.scope: [] for layer in layers}
@@ -104,12 +103,12 @@ def assign_kernels(
     parts = behind.pop("", [])
     for layer in layers:
         # Names need not be unique in a user's model: the first layer of a name takes its nodes.
-        parts += [_part(layer, nodes_of.pop(layer.scope, []), element_bytes), *behind.pop(layer.scope, [])]
+        parts += [_part(layer, nodes_of.pop(layer.scope, [])), *behind.pop(layer.scope, [])]
     return tuple(parts)
 
 
-def _part(layer: Layer, nodes: Sequence[KernelTime], element_bytes: int) -> LayerTime:
-    cost = layer_cost(layer, element_bytes)
+def _part(layer: Layer, nodes: Sequence[KernelTime]) -> LayerTime:
+    cost = layer_cost(layer)
     return LayerTime(
         scope=layer.scope,
         type=layer.type,

@@ -19,7 +19,7 @@ from mnbench.hosts.host_facts import CachedFigures, host_fingerprint, load_cache
 from mnbench.model import probe_models
 from mnbench.model.model import Model
 from mnbench.model.precision import convert_precision
-from mnbench.network.variant import ELEMENT_BYTES, Precision
+from mnbench.network.variant import Precision
 from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.record import RooflineBound
 from mnbench.targets.device import Device
@@ -56,12 +56,12 @@ class Roofline:
         Successive runs of a case read its weights from a cache if one holds them all, so the bandwidth is the best of
         arrays of that size and larger ones.
         """
-        moved, peak = compulsory_bytes(case), self.peaks.get(case.precision)
-        size = max((size for size in self.bandwidths if size <= moved), default=0)
+        moved, peak = case.moved_bytes, self.peaks.get(case.precision)
+        size = max((size for size in self.bandwidths if size <= (moved or 0)), default=0)
         bandwidth = max((rate for read, rate in self.bandwidths.items() if read >= size and rate), default=None)
         mult_adds = case.cost.mult_adds
         bound_s = None
-        if peak and bandwidth and mult_adds is not None:
+        if peak and bandwidth and mult_adds is not None and moved is not None:
             bound_s = max(mult_adds / peak, moved / bandwidth)
         return RooflineBound(
             peak_mult_adds_per_s=peak,
@@ -69,14 +69,6 @@ class Roofline:
             moved_bytes=moved,
             bound_ns=None if bound_s is None else round(bound_s * NS_PER_S),
         )
-
-
-def compulsory_bytes(case: BenchmarkCase) -> int:
-    """Return the bytes that every run must move: weights, inputs and outputs, each once."""
-    read = {tensor.name: tensor.elements for layer in case.layers for tensor in layer.inputs}
-    written = {tensor.name: tensor.elements for layer in case.layers for tensor in layer.outputs}
-    ends = sum(elements for name, elements in (read | written).items() if (name in read) != (name in written))
-    return (case.cost.weights + ends) * ELEMENT_BYTES[case.precision]
 
 
 class CachedRate(CachedFigures, frozen=True, kw_only=True):

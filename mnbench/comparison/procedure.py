@@ -248,5 +248,5 @@ class Procedure:
 
 
 def _session_bytes(case: BenchmarkCase) -> int:
-    """Estimate a session's memory: the weights, twice because the runtime packs them, and the activations."""
-    return 2 * (case.path.stat().st_size + case.data_bytes + case.peak_activation_bytes)
+    """Estimate a session's memory: the weights, twice because the runtime packs them, and the activations if known."""
+    return 2 * (case.path.stat().st_size + case.data_bytes + (case.peak_activation_bytes or 0))

@@ -9,7 +9,7 @@ def count_model(source: ModelSource, per: Per = "model") -> Costs:
     """Count a variant's layers, or those of an ONNX file; only a file needs the onnx package.
 
     Raises:
-        FileError, BuildError: the file cannot be read.
+        FileError, BuildError: the file cannot be read, or its inputs have open sizes.
     """
     if isinstance(source, Variant):
         return Costs(
@@ -17,16 +17,17 @@ def count_model(source: ModelSource, per: Per = "model") -> Costs:
             variant=source,
             resolution=source.resolution,
             layers=build_network(source).layers,
-            element_bytes=source.element_bytes,
             per=per,
         )
     from mnbench.model.build import build_model  # noqa: PLC0415  variants need no onnx
 
     model = build_model(source, simplified=False)
+    if model.counted.error:
+        raise model.counted.error
     return Costs(
         name=model.name,
         resolution=model.resolution,
         layers=model.layers,
-        element_bytes=model.element_bytes,
+        notes=model.counted.notes,
         per=per,
     )

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.errors import BuildError, FileError
-from mnbench.model.input_sizes import graph_inputs, write_sizes
+from mnbench.model.counting import Counted, count_graph
+from mnbench.model.input_sizes import graph_inputs
 from mnbench.model.inputs import MadeInput, make_inputs
-from mnbench.model.onnx_layers import detect_precision, onnx_layers
+from mnbench.model.onnx_weights import detect_precision
 from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
 from mnbench.network.cost_tables import cost_to_dict
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
-from mnbench.network.variant import ELEMENT_BYTES, GivenInputs, Precision, Variant
+from mnbench.network.variant import GivenInputs, Precision, Variant
 
 OPSET = 17
 """Reads everywhere that matters: onnxruntime, OpenVINO, ncnn's and MNN's converters."""
@@ -68,42 +69,34 @@ class Model:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that are counted: those of the graph's table, or of the file as it was read.
-
-        Raises:
-            BuildError: a file's shape is not known, or its graph has control flow.
-        """
+        """The layers that costs are those of: of the graph's table, or of the file as it was read."""
         return build_network(self.variant).layers if self.variant else self.reference.node_layers
 
     @cached_property
-    def node_layers(self) -> tuple[Layer, ...]:
-        """A layer for each node of this very graph that computes.
+    def counted(self) -> Counted:
+        """The layers of this very graph, how they were counted, and why figures are not known."""
+        data_folder = self.file.parent if self.data_files and self.file else None
+        return count_graph(self.proto, lambda: self.make_inputs(0), data_folder)
 
-        Raises:
-            BuildError: a shape is not known, or the graph has control flow.
-        """
-        shapes = {name: array.shape for name, array in self.make_inputs(0).items()}
-        return onnx_layers(write_sizes(self.proto, shapes), self.name)
+    @property
+    def node_layers(self) -> tuple[Layer, ...]:
+        """A layer for each node of this very graph that computes."""
+        return self.counted.layers
 
     @property
     def cost(self) -> Cost:
-        """The costs of all layers."""
-        return total_cost(self.layers, self.element_bytes)
+        """The costs of all layers; what is not known of a file is None."""
+        return total_cost(self.layers)
 
     @property
-    def peak_activation_bytes(self) -> int:
-        """The largest number of bytes that activations take at once."""
-        return peak_activation_bytes(self.layers, self.element_bytes)
+    def peak_activation_bytes(self) -> int | None:
+        """The largest number of bytes that activations take at once; None if it is not known."""
+        return peak_activation_bytes(self.layers)
 
     @property
     def precision(self) -> Precision:
         """The precision of most weights."""
         return self.variant.precision if self.variant else detect_precision(self.reference.proto)
-
-    @property
-    def element_bytes(self) -> int:
-        """The bytes of a weight or an activation."""
-        return ELEMENT_BYTES[self.precision]
 
     @property
     def alpha(self) -> float | None:

@@ -1,19 +1,18 @@
-"""Conversion of any ONNX model to layers, so that one counter serves all models."""
+"""Layers of an ONNX graph: one for each node that computes, so that one counter serves all models."""
 
 import re
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+from collections import ChainMap, Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper
 
-from mnbench.errors import BuildError, first_line
-from mnbench.model.operators import Operation, count_mult_adds
-from mnbench.network.layer import Layer, Shape, Tensor
-from mnbench.network.variant import Precision
+from mnbench.model.onnx_weights import Constant, element_bits, node_weights, stored_constant
+from mnbench.model.operators import Operation, UnknownShapeError, count_mult_adds
+from mnbench.model.profiled_run import KernelRun, KernelRuns, bodies, node_paths
+from mnbench.network.layer import CONTROL_FLOW_KINDS, Layer, Tensor
 
 KINDS = {
     "BatchNormalization": "batch_norm",
@@ -27,134 +26,257 @@ KINDS = {
     "QLinearMatMul": "fully_connected",
 }
 
-SETTINGS: Mapping[str, Container[int]] = {
-    "BatchNormalization": (3, 4),
-    "Clip": (1, 2),
-    "ConvInteger": (2, 3),
-    "DequantizeLinear": (1, 2),
-    "Dropout": (1, 2),
-    "DynamicQuantizeLSTM": range(8, 12),
-    "DynamicQuantizeMatMul": (2, 3),
-    "LSTM": (4, 5, 6),
-    "GRU": (4, 5),
-    "MatMulInteger": (2, 3),
-    "MatMulIntegerToFloat": (2, 3, 4, 5),
-    "Pad": (1, 2, 3),
-    "QAttention": (3, 4, 5, 6, 7, 8),
-    "QGemm": (1, 2, 4, 5, 7, 8),
-    "QLinearConv": (1, 2, 4, 5, 6, 7),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "QuantizeLinear": (1, 2),
-    "RNN": (4, 5),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-}
-"""Operands that are settings, running statistics, states, scales or zero points: constants, and no parameters."""
-
-SCALAR_OPERATORS = frozenset(
-    {"Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Pow"}
-    | {"Sub", "Where"}
-)
-"""A single number in these is a setting of the graph, such as the 6 of a ReLU6; more numbers are parameters."""
-
-INT32_BIAS_OPERATORS = frozenset({"Conv", "Gemm", "QGemm", "QLinearConv"})
-"""Quantized networks store the biases of these as int32; elsewhere int32 numbers are indices and shapes."""
-
 WINDOWED_OPERATORS = frozenset(
     {"AveragePool", "Conv", "ConvInteger", "ConvTranspose", "FusedConv", "MaxPool", "QLinearConv"}
 )
 
-PRECISIONS: Mapping[int, Precision] = {
-    onnx.TensorProto.FLOAT: "fp32",
-    onnx.TensorProto.DOUBLE: "fp32",
-    onnx.TensorProto.FLOAT16: "fp16",
-    onnx.TensorProto.BFLOAT16: "fp16",
-    onnx.TensorProto.INT8: "int8",
-    onnx.TensorProto.UINT8: "int8",
-}
-"""The precision of weights of each type. Tensors of other types, such as shapes and indices, are no weights."""
+
+NOT_A_TENSOR = -1
+"""Stands for the element type of sequences, maps and optional values: no rule and no run gives them a size."""
+
+
+@dataclass(slots=True)
+class GraphLayers:
+    """The layers of a graph, the operators that no rule counts, and layers with an operand whose size is not known.
+
+    `needs_run` says whether a run can show what is not known.
+    """
+
+    layers: list[Layer] = field(default_factory=list[Layer])
+    uncounted_operators: set[str] = field(default_factory=set[str])
+    unknown_sizes: dict[str, str] = field(default_factory=dict[str, str])
+    needs_run: bool = False
+
+
+def graph_layers(
+    graph: onnx.GraphProto, tensors: Mapping[str, Tensor], types: Mapping[str, int], runs: KernelRuns | None
+) -> GraphLayers:
+    """Return a layer for each node that computes, in the graph's order.
+
+    `tensors` are those of known shape, and `types` are ONNX's types of elements. A node that reads only constants, such
+    as one that widens int8 weights, is a constant itself. Weights that several nodes read are parameters of the first.
+    Nodes in branches and loops count as often as they ran; without `runs` this is not known.
+    """
+    collector = _Collector(graph, runs)
+    scope = _Scope("", "", ChainMap(dict(tensors)), ChainMap(dict(types)), ChainMap({}), repeats=1)
+    collector.add_graph(graph, scope)
+    return collector.result
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
-    """A tensor that depends on no input, and the largest stored tensor that it is computed from."""
+class _Scope:
+    """What the nodes of a graph see: its own tensors, and those of the graphs around it.
 
-    shape: Shape
-    element_type: int
-    source: str
-    number: float | None = None
-
-
-def onnx_layers(proto: onnx.ModelProto, model_name: str) -> tuple[Layer, ...]:
-    """Return a layer for each node that computes, in the graph's order, with shapes from ONNX's shape inference.
-
-    A node that reads only constants, such as one that widens int8 weights, is a constant itself. Weights that several
-    nodes read are parameters of the first.
-
-    Raises:
-        BuildError: a shape is not known, or the graph has control flow.
+    `path` and `name` precede those of its nodes; the graph ran `repeats` times, None if this is not known.
     """
-    constants = {tensor.name: _constant(tensor.name, tensor) for tensor in proto.graph.initializer}
-    shapes, element_types = _infer(proto, model_name)
-    used = {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
-    counted: set[str] = set()
-    layers: list[Layer] = []
-    for index, node in enumerate(proto.graph.node):
-        scope = node.name or f"{node.op_type}_{index}"
-        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
-            raise BuildError(
-                f"{model_name}: node {scope} is control flow ({node.op_type})", hint="only plain graphs can be counted"
-            )
-        if all(name in constants for name in node.input if name):
-            sources = sorted((constants[name] for name in node.input if name), key=lambda read: prod(read.shape))
-            for name in node.output:
-                source = sources[-1].source if sources else name
-                constants[name] = Constant(shapes.get(name, ()), element_types.get(name, 0), source)
-            if node.op_type == "Constant" and "value" in attributes:
-                constants[node.output[0]] = _constant(node.output[0], attributes["value"])
-            continue
+
+    path: str
+    name: str
+    tensors: ChainMap[str, Tensor]
+    types: ChainMap[str, int]
+    constants: ChainMap[str, Constant]
+    repeats: int | None
+
+    def inside(self, path: str, name: str, body: onnx.GraphProto, repeats: int | None) -> "_Scope":
+        types = self.types.new_child(value_types(body))
+        return _Scope(
+            path, name, self.tensors.new_child(value_tensors(body, types)), types, self.constants.new_child(), repeats
+        )
+
+
+class _Collector:
+    def __init__(self, graph: onnx.GraphProto, runs: KernelRuns | None) -> None:
+        self.result = GraphLayers()
+        self._runs = runs
+        self._counted: set[str] = set()
+        nodes = dict(node_paths(graph))
+        self._read = {name for node in nodes.values() for name in node.input} | {value.name for value in graph.output}
+        self._read |= {value.name for node in nodes.values() for _, body in bodies(node) for value in body.output}
+        # onnxruntime writes some operators as functions of others, whose kernels do not say which node they are of.
+        self._all_known = runs is not None and set(runs) <= set(nodes)
+
+    def add_graph(self, graph: onnx.GraphProto, scope: _Scope) -> list[Tensor]:
+        """Add the layers of the graph's nodes; return the weights of those that never ran."""
+        scope.constants.update((tensor.name, stored_constant(tensor.name, tensor)) for tensor in graph.initializer)
+        if scope.repeats == 1:
+            scope.tensors.update(self._observed(graph, scope))
+            scope.tensors.update(_stored_quantized(graph, scope.tensors))
+        not_run: list[Tensor] = []
+        for index, node in enumerate(graph.node):
+            path, label = f"{scope.path}{index}", scope.name + (node.name or f"{node.op_type}_{index}")
+            attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+            if not bodies(node) and all(name in scope.constants for name in node.input if name):
+                _add_constants(node, attributes, scope)
+                continue
+            weights = node_weights(label, node, attributes, scope.constants)
+            for attribute, body in bodies(node):
+                self.result.needs_run = True
+                weights += self._add_body(body, f"{path}/{attribute}/", f"{label}/", scope)
+            if scope.repeats == 0:
+                not_run += weights
+                continue
+            for tensors, runs in self._node_runs(path, node, scope):
+                self._add_layer(label, node, attributes, replace(scope, tensors=tensors), weights, runs)
+        return not_run
+
+    def _add_body(self, body: onnx.GraphProto, path: str, name: str, scope: _Scope) -> list[Tensor]:
+        repeats = None
+        if self._runs is not None and scope.repeats is not None:
+            # Every node of a body runs as often as the body.
+            repeats = max((len(self._runs.get(f"{path}{index}", ())) for index in range(len(body.node))), default=0)
+        if repeats == 0 and not self._all_known:
+            repeats = None
+        return self.add_graph(body, scope.inside(path, name, body, repeats))
+
+    def _observed(self, graph: onnx.GraphProto, scope: _Scope) -> Iterator[tuple[str, Tensor]]:
+        for index, node in enumerate(graph.node):
+            for run in (self._runs or {}).get(f"{scope.path}{index}", ()):
+                yield from _operands(node, run, scope.types).items()
+
+    def _node_runs(
+        self, path: str, node: onnx.NodeProto, scope: _Scope
+    ) -> Iterator[tuple[ChainMap[str, Tensor], int | None]]:
+        """Return the tensors of each different run of a node, and how often it ran so; None if this is not known."""
+        if scope.repeats in (1, None) or self._runs is None:
+            yield scope.tensors, scope.repeats
+            return
+        counts = Counter(self._runs.get(path, ()))
+        for run, count in counts.items():
+            yield scope.tensors.new_child(_operands(node, run, scope.types)), count
+        if counts.total() < scope.repeats:
+            yield scope.tensors, scope.repeats - counts.total()
+
+    def _add_layer(
+        self,
+        label: str,
+        node: onnx.NodeProto,
+        attributes: Mapping[str, Any],
+        scope: _Scope,
+        weights: Sequence[Tensor],
+        runs: int | None,
+    ) -> None:
+        tensors = scope.tensors
         # An output that nobody reads, such as the mask of a Dropout, needs no shape.
-        inputs = [name for name in node.input if name and name not in constants]
-        outputs = [name for name in node.output if name and (name in shapes or name in used)]
-        if unknown := [name for name in (*inputs, *outputs) if name not in shapes]:
-            raise BuildError(
-                f"{model_name}: the shape of {unknown[0]} at node {scope} is not known",
-                hint="give the input's size with --res, or export the model with fixed shapes",
-            )
-        weights = _weights(node, constants)
-        shared_params = sum(prod(weight.shape) for weight in weights if weight.source in counted)
-        counted.update(weight.source for weight in weights)
-        layers.append(
+        operands = [
+            [name for name in node.input if name and name not in scope.constants],
+            [name for name in node.output if name and (name in tensors or name in self._read)],
+        ]
+        unknown = [name for names in operands for name in names if name not in tensors]
+        inputs, outputs = (tuple(tensors[name] for name in names if name in tensors) for names in operands)
+        kind = _kind(node, attributes, scope.constants)
+        mult_adds = 0 if kind in CONTROL_FLOW_KINDS else self._mult_adds(label, node, attributes, scope)
+        if mult_adds:
+            mult_adds = None if runs is None else runs * mult_adds
+        if unknown:
+            self.result.unknown_sizes.setdefault(label, unknown[0])
+            self.result.needs_run |= any(scope.types.get(name) != NOT_A_TENSOR for name in unknown)
+        self.result.layers.append(
             Layer(
-                scope=scope,
-                kind=_kind(node, attributes, constants),
-                inputs=tuple(Tensor(name, shapes[name]) for name in inputs),
-                outputs=tuple(Tensor(name, shapes[name]) for name in outputs),
-                weights=tuple(_sides(node, weight) for weight in weights),
-                shared_params=shared_params,
-                mult_adds=_mult_adds(node, attributes, constants, shapes),
-                **_window(node, attributes, weights, shapes),
+                scope=label,
+                kind=kind,
+                inputs=inputs,
+                outputs=outputs,
+                weights=tuple(weights),
+                shared_params=sum(weight.elements for weight in weights if weight.name in self._counted),
+                runs=runs or 1,
+                mult_adds=mult_adds,
+                partial=bool(unknown) or runs is None,
+                **_window(node, attributes, weights, inputs),
             )
         )
-    return tuple(layers)
+        self._counted.update(weight.name for weight in weights)
+
+    def _mult_adds(self, label: str, node: onnx.NodeProto, attributes: Mapping[str, Any], scope: _Scope) -> int | None:
+        """Return the Mult-Adds of one run."""
+
+        def shapes(names: Iterable[str]) -> list[tuple[int, ...] | None]:
+            known = [scope.constants.get(name) or scope.tensors.get(name) for name in names]
+            return [tensor.shape if tensor else None for tensor in known]
+
+        operation = Operation(
+            domain="" if node.domain == "ai.onnx" else node.domain,
+            operator=node.op_type,
+            attributes=attributes,
+            inputs=shapes(node.input),
+            outputs=shapes(node.output),
+        )
+        try:
+            mult_adds = count_mult_adds(operation)
+        except UnknownShapeError:
+            self.result.unknown_sizes.setdefault(label, next(iter(node.output)))
+            self.result.needs_run = True
+            return None
+        if mult_adds is None:
+            self.result.uncounted_operators.add(node.op_type)
+        return mult_adds
 
 
-def detect_precision(proto: onnx.ModelProto) -> Precision:
-    """Return the precision of most of the model's weights."""
-    stored = [entry.t for node in proto.graph.node if node.op_type == "Constant" for entry in node.attribute]
-    elements: Counter[Precision] = Counter()
-    for tensor in (*proto.graph.initializer, *stored):
-        if precision := PRECISIONS.get(tensor.data_type):
-            elements[precision] += prod(tensor.dims)
-    return elements.most_common(1)[0][0] if elements else "fp32"
+def value_types(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return the type of elements of each value that the graph describes; NOT_A_TENSOR for sequences and maps."""
+    types: dict[str, int] = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.type.HasField("tensor_type"):
+            types[value.name] = value.type.tensor_type.elem_type
+        elif value.type.WhichOneof("value"):
+            types[value.name] = NOT_A_TENSOR
+    return types
 
 
-def _constant(name: str, tensor: onnx.TensorProto) -> Constant:
-    """Return a stored tensor; its number, if it is a single one of the types that weights have."""
-    single = prod(tensor.dims) == 1 and tensor.data_type in PRECISIONS
-    number = float(numpy_helper.to_array(tensor).item()) if single else None
-    return Constant(tuple(tensor.dims), tensor.data_type, name, number)
+def value_tensors(graph: onnx.GraphProto, types: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return the tensors that the graph describes with all sizes."""
+    tensors: dict[str, Tensor] = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.type.HasField("tensor_type") and not has_open_size(value):
+            shape = tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+            tensors[value.name] = Tensor(value.name, shape, element_bits(types.get(value.name, 0)))
+    return tensors
+
+
+def has_open_size(value: onnx.ValueInfoProto) -> bool:
+    """Return whether a tensor's shape or a size of it is left open."""
+    tensor = value.type.tensor_type
+    sizes = (dimension.dim_value if dimension.HasField("dim_value") else -1 for dimension in tensor.shape.dim)
+    return value.type.HasField("tensor_type") and (not tensor.HasField("shape") or any(size < 0 for size in sizes))
+
+
+def _operands(node: onnx.NodeProto, run: KernelRun, types: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return the tensors that a kernel read and wrote, by name, where none is left out."""
+    operands: dict[str, Tensor] = {}
+    for names, seen in ((node.input, run.inputs), (node.output, run.outputs)):
+        present = [name for name in names if name]
+        for name, (kind, shape) in zip(present, seen, strict=False) if len(present) == len(seen) else ():
+            # A CPU computes some types in wider ones: the graph's own type counts.
+            stored = types.get(name) or TensorProto.DataType.Value(kind.upper())
+            operands[name] = Tensor(name, shape, element_bits(stored))
+    return operands
+
+
+def _stored_quantized(graph: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Return the tensors between quantized layers: stored in the quantized type, widened inside kernels."""
+    readers = Counter(name for node in graph.node for name in node.input) + Counter(v.name for v in graph.output)
+    written = {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear":
+            wide, narrow = node.output[0], node.input[0]
+        elif node.op_type == "QuantizeLinear" and node.input[0] in written and readers[node.input[0]] == 1:
+            wide, narrow = node.input[0], node.output[0]
+        else:
+            continue
+        if wide in tensors and narrow in tensors:
+            yield wide, replace(tensors[wide], element_bits=tensors[narrow].element_bits)
+
+
+def _add_constants(node: onnx.NodeProto, attributes: Mapping[str, Any], scope: _Scope) -> None:
+    """Remember what a node computes from constants."""
+    if node.op_type == "Constant" and "value" in attributes:
+        scope.constants[node.output[0]] = stored_constant(node.output[0], attributes["value"])
+        return
+    read = [scope.constants[name].stored for name in node.input if name]
+    for name in node.output:
+        tensor = scope.tensors.get(name)
+        stored = max(read, key=lambda source: source.elements) if read else tensor or Tensor(name, ())
+        element_type = scope.types.get(name, TensorProto.UNDEFINED)
+        scope.constants[name] = Constant(tensor.shape if tensor else None, element_type, stored)
 
 
 def _kind(node: onnx.NodeProto, attributes: Mapping[str, Any], constants: Mapping[str, Constant]) -> str:
@@ -168,47 +290,12 @@ def _kind(node: onnx.NodeProto, attributes: Mapping[str, Any], constants: Mappin
     return words if words.isupper() else words.lower()
 
 
-def _mult_adds(
-    node: onnx.NodeProto, attributes: Mapping[str, Any], constants: Mapping[str, Constant], shapes: Mapping[str, Shape]
-) -> int | None:
-    return count_mult_adds(
-        Operation(
-            domain="" if node.domain == "ai.onnx" else node.domain,
-            operator=node.op_type,
-            attributes=attributes,
-            inputs=[constants[name].shape if name in constants else shapes.get(name) for name in node.input],
-            outputs=[shapes.get(name) for name in node.output],
-        )
-    )
-
-
-def _weights(node: onnx.NodeProto, constants: Mapping[str, Constant]) -> list[Constant]:
-    """Return the trainable operands: the matrices as they are stored, then biases, scales and slopes."""
-    settings = SETTINGS.get(node.op_type, ())
-    types = {*PRECISIONS, onnx.TensorProto.INT32} if node.op_type in INT32_BIAS_OPERATORS else PRECISIONS
-    return [
-        constants[name]
-        for index, name in enumerate(node.input)
-        if name in constants
-        and index not in settings
-        and constants[name].element_type in types
-        and not (node.op_type in SCALAR_OPERATORS and prod(constants[name].shape) == 1)
-    ]
-
-
-def _sides(node: onnx.NodeProto, weight: Constant) -> Shape:
-    """Return the shape of a weight: a bias has one side, and a matrix more."""
-    if node.op_type in ("GRU", "LSTM", "RNN") and weight.source in node.input[3:4]:
-        return (prod(weight.shape),)
-    return (1, *weight.shape) if node.op_type == "MatMul" and len(weight.shape) == 1 else weight.shape
-
-
 def _window(
-    node: onnx.NodeProto, attributes: Mapping[str, Any], weights: Sequence[Constant], shapes: Mapping[str, Shape]
+    node: onnx.NodeProto, attributes: Mapping[str, Any], weights: Sequence[Tensor], inputs: Sequence[Tensor]
 ) -> dict[str, Any]:
     """Return kernel, stride, padding and groups of a convolution or a pooling."""
     if node.op_type == "GlobalAveragePool":
-        return {"kernel": _pair(shapes[node.input[0]][2:])}
+        return {"kernel": _pair(inputs[0].shape[2:])} if inputs else {}
     if node.op_type not in WINDOWED_OPERATORS:
         return {}
     return {
@@ -229,20 +316,3 @@ def _padding(pads: Sequence[int]) -> tuple[int, int, int, int]:
     """Return top, left, bottom and right; 1-D convolutions have only left and right."""
     before, after = pads[: len(pads) // 2], pads[len(pads) // 2 :]
     return (0, 0, *before)[-2], (0, *before)[-1], (0, 0, *after)[-2], (0, *after)[-1]
-
-
-def _infer(proto: onnx.ModelProto, model_name: str) -> tuple[dict[str, Shape], dict[str, int]]:
-    """Return the shape of every tensor whose sizes are all known, and the types of elements."""
-    try:
-        graph = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True).graph
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as failure:
-        raise BuildError(
-            f"{model_name}: its shapes contradict each other: {first_line(failure)}", hint="export the model again"
-        ) from failure
-    values = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    shapes = {
-        name: tuple(dimension.dim_value for dimension in tensor.shape.dim)
-        for name, tensor in values.items()
-        if tensor.HasField("shape") and all(dimension.HasField("dim_value") for dimension in tensor.shape.dim)
-    }
-    return shapes, {name: tensor.elem_type for name, tensor in values.items()}

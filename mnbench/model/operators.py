@@ -12,7 +12,7 @@ MICROSOFT = "com.microsoft"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A node with the shapes of its operands; an operand that is left out has no shape."""
+    """A node with the shapes of its operands; one that is left out or whose shape is not known has none."""
 
     domain: str
     operator: str
@@ -21,21 +21,39 @@ class Operation:
     outputs: Sequence[Shape | None]
 
     def input(self, index: int) -> Shape:
-        """Return the shape of an operand that the operator demands."""
-        shape = self.inputs[index]
-        assert shape is not None
+        """Return the shape of an operand that the operator demands.
+
+        Raises:
+            UnknownShapeError: it is not known.
+        """
+        shape = self.inputs[index] if index < len(self.inputs) else None
+        if shape is None:
+            raise UnknownShapeError
         return shape
 
     @property
     def output_elements(self) -> int:
-        """Return the number of elements of the first output that is used."""
-        return next(prod(shape) for shape in self.outputs if shape is not None)
+        """Return the number of elements of the first output.
+
+        Raises:
+            UnknownShapeError: its shape is not known.
+        """
+        if not self.outputs or self.outputs[0] is None:
+            raise UnknownShapeError
+        return prod(self.outputs[0])
+
+
+class UnknownShapeError(Exception):
+    """A shape that a rule needs is not known."""
 
 
 def count_mult_adds(operation: Operation) -> int | None:
     """Return the multiply-adds, without bias and elementwise arithmetic; None if no rule knows the operator.
 
     A rule may not know all forms of an operator, such as an attention whose keys come from a cache.
+
+    Raises:
+        UnknownShapeError: the rule needs a shape that is not known.
     """
     if rule := RULES.get((operation.domain, operation.operator)):
         return rule(operation)

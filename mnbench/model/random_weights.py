@@ -59,7 +59,7 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
         read = [moments[tensor.name] for tensor in layer.inputs]
         if layer.kind in ("conv", "fully_connected"):
             conv = layer
-            kernel = layer.weights[0]
+            kernel = layer.weights[0].shape
             # Batch normalization takes any scale; a layer without it needs outputs at unit scale by itself.
             square = read[0].square if len(layer.weights) > 1 or layer.kind == "fully_connected" else 1.0
             fan_in = math.prod(kernel[1:])
@@ -141,7 +141,7 @@ def _predicted(
 
 def _uniform(layer: Layer, name: str, seed: int, reach: float, *, tensor: int = 0) -> NDArray[np.float32]:
     """Draw numbers in ± reach, the same on every machine: numpy's compatibility policy fixes PCG64's raw stream."""
-    shape = layer.weights[tensor]
+    shape = layer.weights[tensor].shape
     count = math.prod(shape)
     bits = np.random.PCG64([seed, crc32(f"{layer.scope}.{name}".encode())]).random_raw((count + 1) // 2)
     numbers = (bits.view(np.uint32)[:count] >> 8).astype(np.float32)

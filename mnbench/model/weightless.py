@@ -23,7 +23,7 @@ from onnx import TensorProto, numpy_helper
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
 from mnbench.model.model import Model
-from mnbench.model.onnx_layers import INT32_BIAS_OPERATORS
+from mnbench.model.onnx_weights import INT32_BIAS_OPERATORS
 from mnbench.model.stored_tensors import DENORMAL_TYPES, all_nodes, denormal_places, stored_tensors
 
 MAX_EXACT_SIZE = 64

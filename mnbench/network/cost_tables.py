@@ -21,19 +21,22 @@ Per: TypeAlias = Literal["model", "layer", "type", "row"]
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """The costs of a variant or a file, by its layers; `per` is what the rows of its table are."""
+    """The costs of a variant or a file, by its layers; `per` is what the rows of its table are.
+
+    `notes` say how they were counted, or why one is not known.
+    """
 
     name: str
     variant: Variant | None = None
     resolution: tuple[int, int] | None
     layers: Sequence[Layer]
-    element_bytes: int
+    notes: Sequence[str] = ()
     per: Per = "model"
 
     @cached_property
     def total(self) -> Cost:
         """The cost of all layers."""
-        return total_cost(self.layers, self.element_bytes)
+        return total_cost(self.layers)
 
     @property
     def params(self) -> int:
@@ -42,23 +45,23 @@ class Costs:
 
     @property
     def mult_adds(self) -> int | None:
-        """The number of multiply-adds of one inference; None if a file has operators that no rule counts."""
+        """The number of multiply-adds of one inference; None if it is not known."""
         return self.total.mult_adds
 
     @property
-    def memory_access(self) -> int:
-        """The number of elements that all layers read and write."""
+    def memory_access(self) -> int | None:
+        """The number of elements that all layers read and write; None if it is not known."""
         return self.total.memory_access
 
     @property
-    def memory_access_bytes(self) -> int:
-        """The bytes that all layers read and write."""
+    def memory_access_bytes(self) -> int | None:
+        """The bytes that all layers read and write; None if they are not known."""
         return self.total.memory_access_bytes
 
     @property
-    def peak_activation_bytes(self) -> int:
-        """The largest number of bytes that activations take at once."""
-        return peak_activation_bytes(self.layers, self.element_bytes)
+    def peak_activation_bytes(self) -> int | None:
+        """The largest number of bytes that activations take at once; None if it is not known."""
+        return peak_activation_bytes(self.layers)
 
     @property
     def alpha(self) -> float | None:
@@ -82,8 +85,8 @@ class Costs:
         """Return the costs in base units, with the layers or the rows if the table has them."""
         if self.per == "row" and self.variant:
             return row_costs_to_dict(build_network(self.variant))
-        types = cost_by_type(self.layers, self.element_bytes)
-        layers = [_layer_to_dict(layer, self.element_bytes) for layer in self.layers]
+        types = cost_by_type(self.layers)
+        layers = [_layer_to_dict(layer) for layer in self.layers]
         return {
             "variant": self.name,
             "alpha": self.alpha,
@@ -93,6 +96,7 @@ class Costs:
             "peak_activation_bytes": self.peak_activation_bytes,
             "types": {kind: cost_to_dict(cost) for kind, cost in types.items()},
             **({"layers": layers} if self.per == "layer" else {}),
+            **({} if self.variant else {"notes": self.notes}),
         }
 
     def __repr__(self) -> str:
@@ -128,16 +132,11 @@ def cost_table(counted: Sequence[Costs]) -> Table[Costs]:
         quantity("peak_activation_bytes", drop_priority=1),
     ]
     extended = [costs.name for costs in counted if costs.extended]
-    notes = [note for costs in counted for note in _unknown_notes(costs)]
+    notes = [f"{costs.name}: {note}" for costs in counted for note in costs.notes]
     if extended:
         widths = ", ".join(extended)
         notes.insert(0, f"not published: the widths of {widths} lie between or beyond the paper's columns")
     return Table(columns=columns, rows=counted, notes=notes)
-
-
-def _unknown_notes(costs: Costs) -> list[str]:
-    types = ", ".join(sorted(costs.total.unknown))
-    return [f"{costs.name}: no rule counts the Mult-Adds of {types}"] if types else []
 
 
 def _layer_table(counted: Costs) -> Table[CostRow]:
@@ -147,27 +146,27 @@ def _layer_table(counted: Costs) -> Table[CostRow]:
             label=layer.scope,
             kind=layer.type,
             input_shape=layer.inputs[0].shape if layer.inputs else (),
-            output_shape=layer.output.shape,
-            cost=layer_cost(layer, counted.element_bytes),
+            output_shape=layer.outputs[0].shape if layer.outputs else (),
+            cost=layer_cost(layer),
         )
         for layer in counted.layers
     ]
     title = f"{counted.name}, layer by layer"
-    return _line_table(title, "scope", lines, counted.total, shapes=True, notes=_unknown_notes(counted))
+    return _line_table(title, "scope", lines, counted.total, shapes=True, notes=counted.notes)
 
 
 def _type_table(counted: Costs) -> Table[CostRow]:
     """Return one row for each layer type, as in Table 2 of the MobileNet paper."""
-    types = cost_by_type(counted.layers, counted.element_bytes)
+    types = cost_by_type(counted.layers)
     lines = [CostRow(label=kind, cost=cost) for kind, cost in types.items()]
     title = f"{counted.name}, by layer type"
-    return _line_table(title, "type", lines, counted.total, shapes=False, notes=_unknown_notes(counted))
+    return _line_table(title, "type", lines, counted.total, shapes=False, notes=counted.notes)
 
 
 def row_table(network: Network) -> Table[CostRow]:
     """Return one row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
     variant, architecture = network.variant, network.variant.architecture
-    total = total_cost(network.layers, variant.element_bytes)
+    total = total_cost(network.layers)
     title = (
         f"{architecture.title} at α = {format_alpha(variant.alpha)}, {format_resolution(variant.resolution)}\n"
         f"{architecture.paper}, {architecture.table}"
@@ -189,7 +188,7 @@ def row_costs_to_dict(network: Network) -> dict[str, Any]:
         "variant": variant.name,
         "alpha": variant.alpha,
         "resolution": variant.resolution,
-        **cost_to_dict(total_cost(network.layers, variant.element_bytes)),
+        **cost_to_dict(total_cost(network.layers)),
         "rows": [
             {
                 "row": line.number,
@@ -216,7 +215,7 @@ def _row_costs(network: Network) -> list[CostRow]:
                 kind=network.variant.architecture.describe_row(row),
                 input_shape=layers[0].inputs[0].shape,
                 output_shape=layers[-1].output.shape,
-                cost=total_cost(layers, network.variant.element_bytes),
+                cost=total_cost(layers),
             )
         )
     return lines
@@ -275,15 +274,16 @@ def cost_to_dict(cost: Cost) -> dict[str, int | None]:
     return {name: getattr(cost, name) for name in ("params", "mult_adds", "memory_access", "memory_access_bytes")}
 
 
-def _layer_to_dict(layer: Layer, element_bytes: int) -> dict[str, Any]:
+def _layer_to_dict(layer: Layer) -> dict[str, Any]:
     return {
         "scope": layer.scope,
         "kind": layer.kind,
         "type": layer.type,
         "inputs": [tensor.shape for tensor in layer.inputs],
         "outputs": [tensor.shape for tensor in layer.outputs],
-        **{name: getattr(layer, name) for name in ("weights", "kernel", "stride", "padding", "groups")},
-        **cost_to_dict(layer_cost(layer, element_bytes)),
+        "weights": [weight.shape for weight in layer.weights],
+        **{name: getattr(layer, name) for name in ("kernel", "stride", "padding", "groups")},
+        **cost_to_dict(layer_cost(layer)),
     }
 
 

@@ -13,33 +13,41 @@ INPUT, OUTPUT = "input", "logits"
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named activation."""
+    """A named activation or weight; `element_bits` is None if its type has no fixed size, such as a string."""
 
     name: str
     shape: Shape
+    element_bits: int | None = 32
 
     @property
     def elements(self) -> int:
         return prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int | None:
+        return None if self.element_bits is None else -(-self.elements * self.element_bits // 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One node: its scope is the node's name in the ONNX graph (`separable3/depthwise/conv`).
 
-    `weights` are the shapes of its trainable tensors: of a convolution (out, in / groups, height, width) and, if it has
-    one, its bias (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias. An
-    earlier layer has counted `shared_params` of them. `mult_adds` is None for an ONNX operator that no rule knows.
-    `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right).
+    `weights` are its trainable tensors: of a convolution (out, in / groups, height, width) and, if it has one, its bias
+    (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias. An earlier layer
+    has counted `shared_params` of them. The layer runs `runs` times in one inference, a loop's body more than once;
+    `mult_adds` are those of all runs, None if they are not known. A `partial` layer also reads or writes tensors whose
+    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right).
     """
 
     scope: str
     kind: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    weights: tuple[Shape, ...] = ()
+    weights: tuple[Tensor, ...] = ()
     shared_params: int = 0
+    runs: int = 1
     mult_adds: int | None = 0
+    partial: bool = False
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -54,7 +62,7 @@ class Layer:
         """Return the layer type that shares are summed by, as in Table 2 of the MobileNet paper."""
         height, width = self.kernel
         match self.kind:
-            case "conv" if 1 < self.groups == self.output.shape[1]:
+            case "conv" if self.outputs and 1 < self.groups == self.output.shape[1]:
                 return f"Conv DW {height}×{width}"
             case "conv" if self.groups > 1:
                 return f"Conv {height}×{width} grouped"
@@ -72,5 +80,7 @@ FUSED_KINDS = frozenset(
 )
 """Layers that a runtime computes in place, with the layer before: they access no memory of their own."""
 
-VIEW_KINDS = frozenset({"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "shape"})
-"""Layers that only rename a tensor: they read and write no numbers."""
+CONTROL_FLOW_KINDS = frozenset({"if", "loop", "scan"})
+
+VIEW_KINDS = CONTROL_FLOW_KINDS | {"flatten", "reshape", "squeeze", "unsqueeze", "identity", "dropout", "shape"}
+"""Layers that only rename a tensor, or run others: they read and write no numbers."""

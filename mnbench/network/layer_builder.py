@@ -25,7 +25,8 @@ class LayerBuilder:
         self._counts = Counter[str]()
         self.rows: list[tuple[str, TomlStruct]] = []
         self.row: tuple[str, TomlStruct]
-        self.input = Tensor(INPUT, variant.architecture.input_shape(variant))
+        self._element_bits = 8 * variant.element_bytes
+        self.input = self._tensor(INPUT, variant.architecture.input_shape(variant))
 
     def numbered(self, name: str) -> str:
         """Return the next scope of that name: `conv1`, `conv2`."""
@@ -37,7 +38,7 @@ class LayerBuilder:
     ) -> Tensor:
         """Add a convolution; its map shrinks to ceil(side / stride)."""
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        weights = ((out, x.shape[1] // groups, *sides), *[(out,)] * bias)
+        weights = self._weights(scope, (out, x.shape[1] // groups, *sides), bias=bias)
         return self._window("conv", x, scope, out, sides, stride, groups=groups, weights=weights)
 
     def conv_bn(
@@ -45,7 +46,8 @@ class LayerBuilder:
     ) -> Tensor:
         """Add a convolution, batch normalization and, if named, an activation."""
         x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
-        x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=((out,), (out,)))
+        norms = tuple(self._tensor(f"{scope}/bn.{name}", (out,)) for name in ("gamma", "beta"))
+        x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=norms)
         return self.activation(x, scope, activation) if activation else x
 
     def depthwise_bn(self, x: Tensor, scope: str, kernel: Kernel, stride: int = 1, *, activation: str = "") -> Tensor:
@@ -84,7 +86,7 @@ class LayerBuilder:
         """Split the channels into two halves."""
         batch, channels, height, width = self._map(x)
         half = (batch, channels // 2, height, width)
-        left, right = Tensor(f"{scope}/left", half), Tensor(f"{scope}/right", half)
+        left, right = self._tensor(f"{scope}/left", half), self._tensor(f"{scope}/right", half)
         self._append(Layer(scope=scope, kind="split", inputs=(x,), outputs=(left, right)))
         return left, right
 
@@ -103,7 +105,7 @@ class LayerBuilder:
         """Add a fully connected layer: (N, C) to (N, out)."""
         if len(x.shape) != 2:
             self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
-        weights = ((out, x.shape[1]), *[(out,)] * bias)
+        weights = self._weights(scope, (out, x.shape[1]), bias=bias)
         return self.add_layer("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
     def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> Tensor:
@@ -115,8 +117,8 @@ class LayerBuilder:
         self, kind: str, scope: str, inputs: Sequence[Tensor], shape: Shape, *, name: str = "", **fields: Any
     ) -> Tensor:
         """Add a layer with one output, named after its scope; `fields` are further ones of `Layer`."""
-        output = Tensor(name or scope, shape)
-        mult_adds = prod(shape) * prod(fields["weights"][0][1:]) if kind in ("conv", "fully_connected") else 0
+        output = self._tensor(name or scope, shape)
+        mult_adds = prod(shape) * prod(fields["weights"][0].shape[1:]) if kind in ("conv", "fully_connected") else 0
         self._append(
             Layer(scope=scope, kind=kind, inputs=tuple(inputs), outputs=(output,), mult_adds=mult_adds, **fields)
         )
@@ -134,6 +136,13 @@ class LayerBuilder:
         return self.add_layer(
             kind, scope, [x], shape, kernel=kernel, stride=(stride, stride), padding=padding, **fields
         )
+
+    def _tensor(self, name: str, shape: Shape) -> Tensor:
+        return Tensor(name, shape, self._element_bits)
+
+    def _weights(self, scope: str, shape: Shape, *, bias: bool) -> tuple[Tensor, ...]:
+        weight = self._tensor(f"{scope}.weight", shape)
+        return (weight, self._tensor(f"{scope}.bias", shape[:1])) if bias else (weight,)
 
     def _padding(self, size: int, kernel: int, stride: int) -> tuple[int, int]:
         """Return the padding before and after: half a kernel each, or TensorFlow's SAME."""

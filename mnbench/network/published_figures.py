@@ -68,7 +68,7 @@ def count_mult_adds(layers: tuple[Layer, ...], of: MultAddsCounted) -> int:
 def count_params(layers: tuple[Layer, ...], of: ParamsCounted) -> int:
     """Count parameters as a source does; each statistic of a batch normalization is as long as its gamma."""
     total = total_cost(layers)
-    statistics = sum(layer.weights[0][0] for layer in layers if layer.kind == "batch_norm")
+    statistics = sum(layer.weights[0].elements for layer in layers if layer.kind == "batch_norm")
     return {
         "weights": total.weights,
         "trainable": total.params,

@@ -1,6 +1,6 @@
 """Layer profiles: the time of each layer, stored with the raw results of its run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.network.cost import sum_known
 from mnbench.network.cost_tables import fraction, fraction_column
 from mnbench.network.row import Row, row_labels
 from mnbench.results.host_identity import HostIdentity
@@ -40,7 +41,7 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[KernelTime, ...] = ()
     params: int = 0
     mult_adds: int | None = 0
-    memory_access_bytes: int = 0
+    memory_access_bytes: int | None = 0
 
     @property
     def duration_ns(self) -> int | None:
@@ -53,16 +54,6 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def providers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(node.provider for node in self.nodes))
-
-
-def _sum_known(counts: Iterable[int | None]) -> int | None:
-    """Return the sum; None if a count is not known, because the sum of the others would be too small."""
-    total = 0
-    for count in counts:
-        if count is None:
-            return None
-        total += count
-    return total
 
 
 class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +88,8 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
                 added=added,
                 nodes=tuple(node for part in parts for node in part.nodes),
                 params=sum(part.params for part in parts),
-                mult_adds=_sum_known(part.mult_adds for part in parts),
-                memory_access_bytes=sum(part.memory_access_bytes for part in parts),
+                mult_adds=sum_known(part.mult_adds for part in parts),
+                memory_access_bytes=sum_known(part.memory_access_bytes for part in parts),
             )
             for (added, kind), parts in groups.items()
         )
@@ -149,10 +140,13 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
             return None if part.duration_ns is None else fraction(part.duration_ns, self.kernels_ns)
 
         def share_column(name: str, title: str) -> Column[LayerTime]:
-            whole = sum(getattr(part, name) for part in self.parts)
-            return fraction_column(
-                name, title, lambda part: None if part.added else fraction(getattr(part, name), whole)
-            )
+            whole = sum_known(getattr(part, name) for part in self.parts)
+
+            def share(part: LayerTime) -> float | None:
+                value = getattr(part, name)
+                return None if part.added or value is None or whole is None else fraction(value, whole)
+
+            return fraction_column(name, title, share)
 
         def providers(part: LayerTime) -> str | None:
             return ", ".join(name.removesuffix("ExecutionProvider") for name in part.providers) or None

@@ -63,13 +63,14 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
 class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
     """The lower bound of a case's latency on its device. Peak and bandwidth are None if they could not be measured.
 
-    `moved_bytes` are the bytes that every run must move: weights, inputs and outputs, once. `bound_ns` is the longer of
+    `moved_bytes` are the bytes that every run must move: weights, inputs and outputs, once. `bound_ns`, None if the
+    Mult-Adds or the bytes are not known, is the longer of
     the time for its Mult-Adds at the peak, and of the time for these bytes at the bandwidth.
     """
 
     peak_mult_adds_per_s: float | None
     bandwidth_bytes_per_s: float | None
-    moved_bytes: int
+    moved_bytes: int | None
     bound_ns: int | None
 
 

@@ -203,8 +203,12 @@ class StudyRun:
             for index, (column, name) in enumerate(zip(self.study.columns, row.variants, strict=True)):
                 variant = parse_variant(name)
                 layers = build_network(variant).layers
-                total = total_cost(layers, variant.element_bytes)
-                assert total.mult_adds is not None  # of a variant they are always known
+                total = total_cost(layers)
+                peak = peak_activation_bytes(layers)
+                # Those of a variant are always known.
+                assert total.mult_adds is not None
+                assert total.memory_access_bytes is not None
+                assert peak is not None
                 figures.append(
                     StudyFigure(
                         label=row.label,
@@ -212,7 +216,7 @@ class StudyRun:
                         variant=name,
                         mult_adds=total.mult_adds,
                         memory_access_bytes=total.memory_access_bytes,
-                        peak_activation_bytes=peak_activation_bytes(layers, variant.element_bytes),
+                        peak_activation_bytes=peak,
                         published=row.published[index] if row.published else None,
                         latency_ns=latencies_ns.get(name),
                         memory_bytes=round(median(memory_bytes[row.label])) if memory_bytes.get(row.label) else None,

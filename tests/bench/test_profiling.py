@@ -43,7 +43,7 @@ def chain(*kinds):
             kind=kind,
             inputs=(Tensor(f"t{at}", (1, 4, 2, 2)),),
             outputs=(Tensor(f"t{at + 1}", (1, 4, 2, 2)),),
-            weights=((4, 4, 1, 1),) if kind == "conv" else (),
+            weights=(Tensor(f"conv{at}.weight", (4, 4, 1, 1)),) if kind == "conv" else (),
             mult_adds=64 if kind == "conv" else 0,
         )
         for at, kind in enumerate(kinds)
@@ -57,7 +57,7 @@ def node(name, op="Conv", duration_ns=1000, tensors=3, provider=CPU):
 
 def places(nodes, layers):
     """Where each node went: its layer's scope, or `+` and its own name."""
-    parts = assign_kernels(nodes, layers, 4, PROFILER)
+    parts = assign_kernels(nodes, layers, PROFILER)
     return {kernel.name: f"+ {part.scope}" if part.added else part.scope for part in parts for kernel in part.nodes}
 
 
@@ -74,7 +74,7 @@ def make_profile(layers, nodes, **changes):
         "measured_at": "2026-01-01T00:00:00+00:00",
         "runs": 50,
         "latency_ns": 10_000,
-        "parts": assign_kernels(nodes, layers, 4, PROFILER),
+        "parts": assign_kernels(nodes, layers, PROFILER),
     }
     return LayerProfile(**facts | changes)
 
@@ -100,7 +100,7 @@ def test_a_recorded_profile_joins_nodes_that_are_named_after_tensors():
             kind=kind,
             inputs=(Tensor(read, (1, 4)),),
             outputs=(Tensor(written, (1, 4)),),
-            weights=((4, 4, 1, 1),) if kind in ("conv", "fully_connected") else (),
+            weights=(Tensor(f"{scope}.weight", (4, 4, 1, 1)),) if kind in ("conv", "fully_connected") else (),
         )
         for scope, kind, read, written in (
             ("conv1/conv", "conv", "x", "c"),

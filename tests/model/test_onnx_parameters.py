@@ -40,13 +40,12 @@ def test_embedding_reads_few_of_its_parameters():
 
 
 def test_an_operator_without_a_rule_makes_the_total_unknown():
-    """The total is not known, and the type without a rule is named; what is known of the rest stays."""
+    """The total is not known, and the operator without a rule is named; what is known of the rest stays."""
     nodes = [helper.make_node("DFT", ["x"], ["f"], axis=1), helper.make_node("MatMul", ["f", "w"], ["y"])]
-    layers = model_of(nodes, {"x": [1, 8, 1]}, {"y": [1, 8, 3]}, {"w": [2, 3]}).node_layers
-    total = total_cost(layers)
+    model = model_of(nodes, {"x": [1, 8, 1]}, {"y": [1, 8, 3]}, {"w": [2, 3]})
 
-    assert (None, {"DFT"}) == (total.mult_adds, total.unknown)
-    assert [layer.mult_adds for layer in layers] == [None, 48]
+    assert (model.cost.mult_adds, model.counted.notes) == (None, ("no rule counts the Mult-Adds of DFT",))
+    assert [layer.mult_adds for layer in model.node_layers] == [None, 48]
 
 
 @pytest.mark.parametrize(

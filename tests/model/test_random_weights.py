@@ -40,7 +40,7 @@ def _conv(scope, *, side=8, channels=4, out=4, groups=1):
         kind="conv",
         inputs=(Tensor("input", (1, channels, side, side)),),
         outputs=(Tensor(scope, (1, out, side, side)),),
-        weights=((out, channels // groups, 3, 3),),
+        weights=(Tensor(f"{scope}.weight", (out, channels // groups, 3, 3)),),
         kernel=(3, 3),
         padding=(1, 1, 1, 1),
         groups=groups,
@@ -53,7 +53,7 @@ def _norm(conv):
         kind="batch_norm",
         inputs=conv.outputs,
         outputs=(Tensor(f"{conv.scope}/bn", conv.output.shape),),
-        weights=((conv.output.shape[1],), (conv.output.shape[1],)),
+        weights=tuple(Tensor(f"{conv.scope}/bn.{name}", (conv.output.shape[1],)) for name in ("gamma", "beta")),
     )
 
 
@@ -156,7 +156,9 @@ def test_range_of_the_numbers(alpha, seed):
     """Weights fill ± sqrt(3 / fan in), gamma fills 1 ± 0.25, beta and the classifier's bias fill ± 0.25."""
     layers = _network(alpha).layers
     weights = _weights(layers, seed)
-    reach = {layer.scope: math.sqrt(3 / math.prod(layer.weights[0][1:])) for layer in layers if layer.kind == "conv"}
+    reach = {
+        layer.scope: math.sqrt(3 / math.prod(layer.weights[0].shape[1:])) for layer in layers if layer.kind == "conv"
+    }
     filled = {
         1: [weights[f"{scope}.weight"] / item for scope, item in reach.items()],
         0.25: [weights[f"{layer.scope}.beta"] for layer in layers if layer.kind == "batch_norm"]
@@ -177,9 +179,9 @@ def test_shapes_of_the_numbers(alpha):
     layers = _network(alpha).layers
     names = {"conv": ["weight"], "batch_norm": ["gamma", "beta"], "fully_connected": ["weight", "bias"]}
     expected = {
-        f"{layer.scope}.{name}": (shape, np.float32)
+        f"{layer.scope}.{name}": (weight.shape, np.float32)
         for layer in layers
-        for name, shape in zip(names.get(layer.kind, []), layer.weights, strict=True)
+        for name, weight in zip(names.get(layer.kind, []), layer.weights, strict=True)
     }
     entries = {name: (tensor.shape, tensor.dtype) for name, tensor in _weights(layers).items()}
 

@@ -22,7 +22,7 @@ def test_batch_normalizations_become_part_of_their_convolutions(plain, simplifie
 def test_costs_and_types_survive(plain, simplified):
     """Mult-Adds and memory access are those of the plain graph, and each gamma and beta have become one bias."""
     before, after = total_cost(plain.node_layers), total_cost(simplified.node_layers)
-    norms = sum(layer.weights[0][0] for layer in plain.layers if layer.kind == "batch_norm")
+    norms = sum(layer.weights[0].elements for layer in plain.layers if layer.kind == "batch_norm")
     types = [layer.type for layer in plain.node_layers if layer.kind != "batch_norm"]
 
     assert (before.mult_adds, before.memory_access) == (after.mult_adds, after.memory_access)

@@ -208,7 +208,7 @@ def test_params_by_type_of_table_2(kind, percent):
     weights = Counter()
     for layer in _layers():
         if layer.kind in ("conv", "fully_connected"):
-            out, *fan_in = layer.weights[0]
+            out, *fan_in = layer.weights[0].shape
             weights[layer.type] += out * Tensor("", tuple(fan_in)).elements
 
     assert percent == round(100 * weights[kind] / weights.total(), 2)
@@ -284,7 +284,7 @@ def test_bias_is_a_parameter_and_nothing_else():
 
 def test_add_moves_what_it_reads_and_writes():
     """A residual addition reads two maps and writes one, and multiplies nothing."""
-    expected = Cost(memory_access=30)
+    expected = Cost(memory_access=30, memory_access_bytes=120)
 
     assert expected == layer_cost(layer_by_hand("add", {"a": 10, "b": 10}, {"c": 10}))
 

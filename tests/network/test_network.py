@@ -102,7 +102,11 @@ def test_depthwise_convolutions_keep_their_channels(alpha):
     for layer in _strided(_network(alpha))[1:]:
         channels = layer.inputs[0].shape[1]
 
-        assert (channels, channels, ((channels, 1, 3, 3),)) == (layer.groups, layer.output.shape[1], layer.weights)
+        assert (channels, channels, (channels, 1, 3, 3)) == (
+            layer.groups,
+            layer.output.shape[1],
+            layer.weights[0].shape,
+        )
 
 
 def test_width_rule_is_the_tables(tmp_path):

@@ -47,7 +47,7 @@ def _wanted(layout: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[Expec
         prefix = _prefix(layout, owners[layer.scope], blocks, normalizes=layer.kind == "batch_norm")
         suffixes = BATCH_NORM_SUFFIXES if layer.kind == "batch_norm" else WEIGHT_SUFFIXES
         # Mean and variance have the shape of gamma and beta.
-        shapes = layer.weights * (2 if layer.kind == "batch_norm" else 1)
+        shapes = [weight.shape for weight in layer.weights] * (2 if layer.kind == "batch_norm" else 1)
         for (ours, theirs), shape in zip(suffixes.items(), shapes, strict=False):
             yield ExpectedTensor(f"{prefix}.{theirs}", f"{layer.scope}.{ours}", shape)
 
