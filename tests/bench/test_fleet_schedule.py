@@ -2,17 +2,19 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import pickle
 from collections import Counter
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from common import CELLS, PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.bench.fleet import Board, CaseResult, run_on_fleet
+from mnbench.bench.fleet import Board, CaseResult, measure_case, run_on_fleet, source_fingerprint
 from mnbench.bench.schedule import DeviceRun
 from mnbench.errors import UnreachableError
 from mnbench.results.store import ResultsFile
@@ -169,3 +171,14 @@ def test_a_lost_scheduler_leaves_what_was_measured(make_runs, make_sample, tmp_p
 
     assert [PROCESSES] * 2 == [record.processes for record in device_run.results_file.read_records()]
     assert 2 == len({record.variant for record in device_run.results_file.read_records()})
+
+
+def test_model_larger_than_2_gb(make_cell, make_plan, monkeypatch):
+    """Its data is not on the board: the case fails, and the board stays in use."""
+    distributed = pytest.importorskip("distributed", reason="there is no Dask")
+    monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(name="one", local_directory=None))
+    case = make_cell(data_bytes=2**31)
+    result = measure_case(source_fingerprint(), pickle.dumps((make_plan(), case, b"graph", b"inputs")))
+
+    assert "larger than 2 GB" in result.case_error
+    assert not result.board_error
