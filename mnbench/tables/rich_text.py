@@ -1,5 +1,6 @@
 """Text for a terminal: as wide as it is, with colours where it has them."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +12,17 @@ from rich.text import Text
 from mnbench.tables.table import Column, Table
 
 PIPE_WIDTH = 100
-"""Columns of text that no terminal shows."""
+"""Columns of text that no terminal shows, unless the variable COLUMNS says otherwise."""
 GAP = 2
 MAX_RICH_ROWS = 200
 """The rows that rich lays out; it takes seconds for thousands."""
 
 
 def render(table: Table[Any], *, styled: bool = True, console: Console | None = None) -> str:
-    """Return the table as the terminal shows it, without the columns that do not fit; 100 columns wide elsewhere."""
+    """Return the table as the terminal shows it, without the columns that do not fit; elsewhere of COLUMNS, or 100."""
     console = console or (Console() if styled else Console(color_system=None, force_jupyter=False))
     if not console.is_terminal:
-        console.width = PIPE_WIDTH
+        console.width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
     columns, dropped = _fitting(table, console.width)
     excess = max(0, _total_width(columns, table.rows) - console.width)
     # A name may be cut short where nothing else helps, a number never.

@@ -57,6 +57,17 @@ def test_a_table_prints_itself_without_colours():
     assert TABLE.to("html") == TABLE._repr_html_()
 
 
+@pytest.mark.parametrize(("columns", "width"), [("40", 40), ("130", 130), ("0", 100), (None, 100), ("wide", 100)])
+def test_the_width_of_a_pipe_is_that_of_columns(monkeypatch, columns, width):
+    """The variable COLUMNS limits the width where no terminal does; without it, it is 100."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    notes = Table(columns=TABLE.columns, rows=TABLE.rows, notes=["word " * 60]).to("rich").splitlines()[-4:]
+
+    assert width - 5 < max(map(len, notes)) <= width
+
+
 def test_an_unknown_format_is_an_error_that_names_the_others():
     """The hint has every format."""
     with pytest.raises(MnbenchError) as error:

@@ -59,9 +59,10 @@ def command(
         click.echo(note, err=True)
     if not paths:
         from mnbench.plots.terminal import draw_text
+        from mnbench.tables.rich_text import PIPE_WIDTH
 
         terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if terminal else 100
+        width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
         click.echo(draw_text(plot, width=width, colors=terminal and "NO_COLOR" not in os.environ), nl=False)
         return
     plot.save(*paths)
