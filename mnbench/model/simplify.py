@@ -15,7 +15,11 @@ MAX_GROWTH = 1.1
 GROWTH_ALLOWANCE_BYTES = 64 * 1024
 """How much larger a file may get by folding: shapes of all tensors are written into it too."""
 
-SMALL_CONSTANT = "1KB"
+LESS_FOLDING: dict[str, dict[str, Any]] = {
+    "constants above 1 kB": {"tensor_size_threshold": "1KB"},
+    "constant expressions": {"skip_constant_folding": True},
+}
+"""Options of onnxsim by what they keep from being folded. The first does not keep int8 weights from becoming floats."""
 
 FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS = 4
 
@@ -24,7 +28,7 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
     """The same function in fewer nodes: batch normalization goes into the convolution before it, unless `keep_bn`.
 
     Graphs of our own builder hold no constant expressions and no custom operators: without `thorough` they take half
-    the time. Where folding of constant expressions would make the file larger, only small ones are folded.
+    the time. Constant expressions whose folding would make the file larger are not folded.
 
     Raises:
         BuildError: the model is larger than 2 GB, or newer than the onnx package.
@@ -36,11 +40,13 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
     options = {"skip_constant_folding": not thorough, "import_custom_schemas": thorough, "skip_fuse_bn": keep_bn}
     try:
         simplified = _run_onnxsim(proto, options)
-        limit_bytes = MAX_GROWTH * proto.ByteSize() + GROWTH_ALLOWANCE_BYTES
-        if (folded_bytes := simplified.ByteSize()) > limit_bytes:
-            simplified = _run_onnxsim(proto, {**options, "tensor_size_threshold": SMALL_CONSTANT})
-            unfolded = f"constants above 1 kB are not folded: the file would have {folded_bytes:,} bytes"
-            model = replace(model, changes=(*model.changes, unfolded))
+        folded_bytes, limit_bytes = simplified.ByteSize(), MAX_GROWTH * proto.ByteSize() + GROWTH_ALLOWANCE_BYTES
+        for unfolded, restriction in LESS_FOLDING.items():
+            if simplified.ByteSize() <= limit_bytes:
+                break
+            simplified = _run_onnxsim(proto, {**options, **restriction})
+            note = f"{unfolded} are not folded: the file would have {folded_bytes:,} bytes"
+            model = replace(model, changes=(note,))
     except Exception as failure:  # onnxsim raises RuntimeError, ValueError and the C++ library's own
         raise SimplifyError(
             f"{model.name}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"

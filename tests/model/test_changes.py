@@ -170,6 +170,23 @@ def test_quantized_weights_stay_quantized(tmp_path):
     assert model.size_bytes < 6000
 
 
+def test_weights_that_are_cast_stay_small(tmp_path):
+    """int8 weights that the graph casts to floats itself are not folded to floats."""
+    weight = np.random.default_rng(0).integers(-127, 128, (256, 256)).astype(np.int8)
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["w"], ["f"], to=TensorProto.FLOAT), helper.make_node("MatMul", ["x", "f"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 256))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 256))],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = build_model(OnnxFile(path=_save(tmp_path, proto)))
+
+    assert model.size_bytes < 1.1 * weight.nbytes
+    assert model.changes[0].startswith("constant expressions are not folded: the file would have 262,")
+
+
 @pytest.mark.parametrize("newer", ["ir_version", "opset"])
 def test_newer_than_onnx(tmp_path, newer):
     """A model of a later onnx is refused with both versions, and not by onnxsim."""
