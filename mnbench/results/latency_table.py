@@ -75,6 +75,7 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
             "top-1: as published for exactly this variant, by the authors if they print one; not measured here"
         )
     notes += [f"{_who(record, records)}: {text}" for record in records if (text := _fed(record))]
+    notes += [f"{_who(record, records)}: {note}" for record in records for note in record.count_notes]
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
     return notes + _advice(records)
 
