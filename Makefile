@@ -12,7 +12,7 @@ TORCH := $(VENV)/torch-ready
 .PHONY: bench test torch arm64 quick check docs picture notebook clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
-	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128
+	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128 --results results/local
 
 # pytest's processes have the cores between them: numpy's threads that wait for one cost more than they give
 test quick: export OPENBLAS_NUM_THREADS := 1

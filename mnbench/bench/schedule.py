@@ -1,7 +1,7 @@
 """The schedule: trials run in rounds, each stored at once, until every case has its record."""
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -10,6 +10,7 @@ from mnbench.bench.aggregate import aggregate, aggregate_latency, failed_record
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig, shuffle_round
 from mnbench.bench.trial import run_trial
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.results.host_identity import host_difference
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, RunFolder
 from mnbench.results.trial_result import TrialResult
@@ -122,8 +123,15 @@ def run_next_trial(
             return failed_record(plan, case, folder.id, failure.message, list(trials.values()))
         folder.save_trial(case.row.id, process, trials[process])
         _log_trial(run, case, process, trials[process])
-    results = list(trials.values())
-    return aggregate(plan, case, folder.id, results) if is_complete(plan.sampling, results) else None
+    results = of_last_host(trials)
+    complete = is_complete(plan.sampling, results) or is_over_budget(plan.sampling, list(trials.values()))
+    return aggregate(plan, case, folder.id, results) if complete else None
+
+
+def of_last_host(trials: Mapping[int, TrialResult]) -> list[TrialResult]:
+    """Return the trials on the host of the last one: a run may be continued on another machine."""
+    last = trials[max(trials)]
+    return [trial for trial in trials.values() if not host_difference(trial.host, last.host)]
 
 
 def _log_trial(run: DeviceRun, case: BenchmarkCase, process: int, trial: TrialResult) -> None:
@@ -136,7 +144,12 @@ def _log_trial(run: DeviceRun, case: BenchmarkCase, process: int, trial: TrialRe
 
 def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
     """Return whether a case is complete: it has its processes and is precise, or its budget allows no more trials."""
-    spent_s = sum(trial.duration_ns for trial in trials) / NS_PER_S
-    if spent_s * (1 + 1 / len(trials)) > sampling.budget_s:
+    if is_over_budget(sampling, trials):
         return True
     return len(trials) >= sampling.processes and aggregate_latency(trials).precision <= sampling.precision
+
+
+def is_over_budget(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
+    """Return whether one more trial would exceed the budget of the case."""
+    spent_s = sum(trial.duration_ns for trial in trials) / NS_PER_S
+    return spent_s * (1 + 1 / len(trials)) > sampling.budget_s

@@ -30,7 +30,7 @@ def match_user_models(records: Sequence[Record], models: Sequence[OnnxFile]) -> 
         labelled = [model for model in models if model.name in (labels[row], _base(labels[row]))]
         named = [model for model in models if alone and model.name == _base(row.name)]
         for model in [*at_path, *labelled, *named][:1]:
-            given = model.given | _recorded_inputs(record)
+            given = model.given | recorded_inputs(record)
             matched[row] = replace(model, label=_base(labels[row]), given=given)
     for model in models:
         if not any(model.path == taken.path for taken in matched.values()):
@@ -47,7 +47,7 @@ def _base(name: str) -> str:
     return name.partition("[")[0]
 
 
-def _recorded_inputs(record: Record) -> GivenInputs:
+def recorded_inputs(record: Record) -> GivenInputs:
     """Return the sizes of all inputs of a record, and the values that a user gave as text."""
     values = {fed.name: fed.made for fed in record.inputs if fed.made not in CHOSEN and " " not in fed.made}
     return GivenInputs(shapes={fed.name: fed.shape for fed in record.inputs}, values=values)

@@ -1,7 +1,10 @@
 """The commands that measure again what a report shows."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
+from mnbench.comparison.user_models import recorded_inputs
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.results.record import Record
 
@@ -10,7 +13,7 @@ def rerun_commands(records: Sequence[Record]) -> list[str]:
     """Return as few `mnbench run` commands as measure all of these rows, and no others."""
     alphas_by_size: dict[tuple[str, str], dict[str, list[str]]] = {}
     for record in records:
-        graph = record.architecture or f"{record.variant}.onnx"
+        graph = record.architecture or _spelled_file(record)
         alpha = size = ""
         if record.architecture and record.alpha is not None and record.resolution:
             alpha, size = format_alpha(record.alpha), format_resolution(record.resolution)
@@ -29,6 +32,13 @@ def rerun_commands(records: Sequence[Record]) -> list[str]:
     return commands
 
 
+def _spelled_file(record: Record) -> str:
+    """Return a user's file as it is typed, with its name if that is not the file's."""
+    name = record.variant.partition("[")[0]
+    file = PurePosixPath(record.file or f"{name}.onnx")
+    return shlex.quote(str(file) if name in (file.stem, file.name) else f"{name}={file}")
+
+
 def _options(record: Record) -> str:
     """Return the options of a record beside its α and resolution, without those that are defaults."""
     words = [f"--{name} {value}" for name, value in record.options.items()]
@@ -38,4 +48,15 @@ def _options(record: Record) -> str:
     words += [f"--precision {record.precision}"] * (record.precision != "fp32")
     words += ["--no-simplify"] * (not record.simplified) + ["--keep-bn"] * (not record.fold_batch_norm)
     setting = [f"--device {record.device}", f"--threads {record.threads}"]
-    return " ".join([*words, *setting] if record.architecture else setting)
+    return " ".join([*words, *setting] if record.architecture else [*_spelled_inputs(record), *setting])
+
+
+def _spelled_inputs(record: Record) -> Iterator[str]:
+    """Yield the sizes and values of a user's model, if it has any that its file does not have."""
+    given = recorded_inputs(record)
+    if _spelled_file(record) == shlex.quote(record.file or "") and "[" not in record.variant:
+        return
+    shapes = {name: ",".join(map(str, shape)) for name, shape in given.shapes.items() if shape}
+    for option, entries in (("shape", shapes), ("input", given.values)):
+        for name, value in entries.items():
+            yield f"--{option} {shlex.quote(f'{name}={value}')}"

@@ -154,6 +154,20 @@ def test_a_gap_among_the_visits_is_filled(make_plan, make_sample, scripted_visit
     assert 3 == record.processes
 
 
+def test_trials_of_another_host_are_left_out(make_plan, make_sample, scripted_visit, store):
+    """A run that is continued on another machine measures its cases there, within the same budget."""
+    plan = make_plan(STEADY, processes=3)
+    run = store.open_run(plan.id)
+    other = {"cpu": "a CPU", "cores": 64}
+    for process in range(2):
+        run.save_trial(plan.cases[0].row.id, process, make_sample([5] * 10, host=other))
+    visit = scripted_visit()
+    (record,) = collect(plan, store, run, on_trial=lambda *_: None, run_trial=visit)
+
+    assert (3, 3, 2) == (visit.asked, record.processes, record.host["cores"])
+    assert record.latency_ns.min > 5
+
+
 def test_completeness_is_a_matter_of_the_samples_alone(make_sample):
     """The same samples are complete or not, whoever made them and when."""
     protocol = SamplingConfig(processes=3, budget_s=20.0)

@@ -11,7 +11,7 @@ import pytest
 
 from mnbench.report.commands import rerun_commands
 from mnbench.report.page import render_page as page_of
-from mnbench.results.record import Issue
+from mnbench.results.record import FedInput, Issue
 from mnbench.results.store import ResultsFile
 
 pytest.importorskip("vl_convert")
@@ -132,6 +132,23 @@ def test_commands_measure_every_row_and_no_other(make_record):
         "mnbench run shufflenet-v1 --alpha 1 --res 224 --groups 8 --batch 4 --precision int8 --device cpu --threads 1",
         "mnbench run own.onnx --device cpu --threads 1",
     ] == rerun_commands(records)
+
+
+@pytest.mark.parametrize(
+    ("variant", "file", "inputs", "words"),
+    [
+        ("net", "a/net.onnx", (("x", (1, 3), "normal"),), "a/net.onnx"),
+        ("net", "a b/net.onnx", (), "'a b/net.onnx'"),
+        ("net[h=3]", "net.onnx", (("x", (1, 3), "normal"),), "net.onnx --shape x=1,3"),
+        ("my", "net.onnx", (("x", (2,), "normal"), ("rate", (), "16")), "my=net.onnx --shape x=2 --input rate=16"),
+        ("v1-a1-r224.onnx", "v1-a1-r224.onnx", (), "v1-a1-r224.onnx"),
+    ],
+)
+def test_a_users_file_is_measured_again_with_its_name_and_inputs(make_record, variant, file, inputs, words):
+    """The command takes the path, and what was given of the inputs."""
+    fed = tuple(FedInput(name=name, type="f", shape=shape, made=made, sha256="") for name, shape, made in inputs)
+    record = make_record(None, variant=variant, architecture=None, file=file, inputs=fed)
+    assert [f"mnbench run {words} --device cpu --threads 1"] == rerun_commands([record])
 
 
 @pytest.fixture(scope="module")
