@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import tensors
+from common import own_model
 from onnx_graphs import speech_model
 from safetensors.numpy import save_file
 
@@ -42,6 +43,9 @@ def test_examples_run(page, invoke, workspace):
             assert invoke("build", "v1", "--alpha", "0.25", "--res", "32", "-o", "my_model.onnx").exit_code == 0
         if "speech.onnx" in words:
             Path("speech.onnx").write_bytes(speech_model().SerializeToString())
+        for path in (Path(word.rpartition("=")[2]) for word in words if word.endswith("/model.onnx")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(own_model())
         for path in (Path(word) for word in words if word.endswith(".safetensors")):
             save_file(tensors("v2", "torchvision", 0.5), path)
         for path in (Path(word) for word in words if word.endswith(".npy")):
