@@ -1,26 +1,29 @@
 """Conversion of units, and the only place for it: base units in, text in the printed unit out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 NS_PER_S = 1e9
 
-UNIT_FACTORS: dict[str, dict[str, float]] = {
-    "ns": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
-    "bytes": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9},
+NS_FACTORS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
+
+UNIT_FACTORS: dict[str, Mapping[str, float]] = {
+    "ns": NS_FACTORS,
+    "s": {unit: factor / NS_PER_S for unit, factor in NS_FACTORS.items()},
+    "bytes": {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9},
     "": {"k": 1e3, "M": 1e6, "G": 1e9, "%": 0.01},
 }
-"""The units allowed after a number: of a duration, of a size, of anything else."""
+"""The units allowed after a number, by the base unit: of a duration, of a size, of anything else."""
 
 
-def parse_quantity(text: str, name: str) -> float:
-    """Parse a number with an optional unit (10ms, 300M, 60 %) into the base unit that the column's name ends with.
+def parse_quantity(text: str, base_unit: str) -> float:
+    """Parse a number with an optional unit (10ms, 300M, 60 %) into the base unit: ns, s, bytes or none.
 
     Raises:
         ValueError: the text is not a number, or its unit is of another kind.
     """
-    number = text.rstrip("nuµmskMGB%").rstrip()
+    number = text.rstrip("nuµmshkKMGB%").rstrip()
     suffix = text[len(number) :].strip()
-    factors = UNIT_FACTORS[next((kind for kind in ("ns", "bytes") if name.endswith(f"_{kind}")), "")] | {"": 1.0}
+    factors = {**UNIT_FACTORS[base_unit], "": 1.0}
     if suffix not in factors:
         raise ValueError(text)
     return float(number) * factors[suffix]

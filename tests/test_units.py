@@ -122,3 +122,35 @@ def test_units(show, value, expected):
 def test_rate_of_nanoseconds_is_a_second():
     """A million in a millisecond is a thousand million a second."""
     assert pytest.approx(1e9) == units.rate_per_s(1e6, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("text", "base_unit", "value"),
+    [
+        ("1.5s", "s", 1.5),
+        ("500ms", "s", 0.5),
+        ("2m", "s", 120),
+        ("1h", "s", 3600),
+        ("0.2", "s", 0.2),
+        ("10ms", "ns", 1e7),
+        ("3 µs", "ns", 3e3),
+        ("7", "ns", 7),
+        ("10MB", "bytes", 1e7),
+        ("10KB", "bytes", 1e4),
+        ("1%", "", 0.01),
+        ("0.01", "", 0.01),
+        ("300M", "", 3e8),
+    ],
+)
+def test_a_quantity_is_read_in_its_base_unit(text, base_unit, value):
+    """Options and conditions read one syntax; a number alone is in the base unit."""
+    assert pytest.approx(value) == units.parse_quantity(text, base_unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "base_unit"), [("5MB", "s"), ("10ms", "bytes"), ("1%", "ns"), ("2 s s", "s"), ("", "s")]
+)
+def test_a_unit_of_another_kind_is_refused(text, base_unit):
+    """So is what is not a number."""
+    with pytest.raises(ValueError, match=r"."):
+        units.parse_quantity(text, base_unit)

@@ -9,7 +9,7 @@ import click
 
 from mnbench.cli.options import combine, max_processes_option, results_option, seed_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import DURATION_S, PERCENT, ReportFile, WorkspaceName
+from mnbench.cli.param_types import DURATION_S, SHARE_BELOW_1, ReportFile, WorkspaceName
 from mnbench.cli.progress_bar import echo_note
 from mnbench.comparison.exports import REPORT_FORMATS
 
@@ -29,28 +29,28 @@ OPTIONS = combine(
     click.option(
         "--min-effect",
         default="1%",
-        type=PERCENT,
+        type=SHARE_BELOW_1,
         help='Report "slower" only if the estimated slowdown is at least this.',
     ),
     click.option(
         "--margin",
         "noise_margin",
         default="0.5%",
-        type=PERCENT,
+        type=SHARE_BELOW_1,
         help='Report "slower" only if the lower confidence bound of the slowdown exceeds this.',
     ),
     click.option(
         "--tolerance",
         "equivalence_margin",
         default="2%",
-        type=PERCENT,
+        type=SHARE_BELOW_1,
         help='Equivalence margin: report "same" when the upper confidence bound of the slowdown is below this.',
     ),
     click.option(
         "--alpha-level",
         "error_rate",
         default="1%",
-        type=PERCENT,
+        type=SHARE_BELOW_1,
         help="Family-wise false-positive rate: the chance that an unchanged table is reported slower.",
     ),
     click.option(

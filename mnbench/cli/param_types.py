@@ -1,20 +1,19 @@
 """Kinds of arguments: what their texts mean, and how a shell completes them."""
 
-import re
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from mnbench.units import parse_quantity
 from mnbench.workspace import Folder, table_paths
 
 T = TypeVar("T")
 
 DYNAMIC: Literal["dynamic"] = "dynamic"
-
-SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "": 1}
 
 
 class Parsed(click.ParamType[T], Generic[T]):
@@ -44,21 +43,12 @@ def comma_separated(parse_item: Callable[[str], T], name: str, expected: str = "
     return Parsed(parse, f"{name},...", f"{expected or f'a {name}'}, or several with commas between")
 
 
-def parse_with_unit(text: str, units: Mapping[str, float]) -> float:
-    """Parse a positive number with one of these units."""
-    match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*({'|'.join(units)})", text)
-    value = float(match[1]) * units[match[2]] if match else 0.0
-    if not 0 < value < float("inf"):
+def parse_positive(text: str, base_unit: str, limit: float = math.inf) -> float:
+    """Parse a number above 0 and below the limit, with or without a unit, into the base unit."""
+    value = parse_quantity(text, base_unit)
+    if not 0 < value < limit:
         raise ValueError(text)
     return value
-
-
-def parse_share(text: str) -> float:
-    """Parse `1%` as 0.01."""
-    share = float(text.removesuffix("%")) / 100
-    if not 0 < share < 1 or not text.endswith("%"):
-        raise ValueError(text)
-    return share
 
 
 def parse_threads(text: str) -> int | Literal["all"]:
@@ -110,8 +100,10 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(int(size) for size in sizes.split(","))
 
 
-PERCENT = Parsed(parse_share, "percent", "a share such as 1% or 0.5%")
-DURATION_S = Parsed(lambda text: parse_with_unit(text, SECONDS), "duration", "a duration such as 20s, 2m or 500ms")
+SHARE = Parsed(lambda text: parse_positive(text, ""), "share", "a share such as 0.1% or 0.001")
+SHARE_BELOW_1 = Parsed(lambda text: parse_positive(text, "", limit=1), "share", "a share such as 1% or 0.01")
+DURATION_S = Parsed(lambda text: parse_positive(text, "s"), "duration", "a duration such as 20s, 2m or 500ms")
+SIZE_BYTES = Parsed(lambda text: round(parse_positive(text, "bytes")), "size", "a size such as 10MB or 500kB")
 IMAGE_SIZE = Parsed(parse_image_size, "size", "a size such as 160 or 240x320 (height x width)")
 NAMED_SIZES = Parsed(parse_sizes, "name=size,...", "a size by name, such as height=320 or height=320,640")
 INPUT_SHAPE = Parsed(parse_shape, "[input=]shape", "a shape such as 1,3,48,320 or x=1,3,48,320")

@@ -75,8 +75,9 @@ class Condition:
         if not match:
             raise ValueError(f"{text!r} is not a condition such as latency_ns<=10ms or graph=v3-*")
         name, sign, value = parse_sort_key(match[1]), match[2], match[3]
+        base_unit = next((unit for unit in ("ns", "bytes") if name.endswith(f"_{unit}")), "")
         try:
-            return cls(name, sign, parse_quantity(value, name))
+            return cls(name, sign, parse_quantity(value, base_unit))
         except ValueError:
             if sign not in ("=", "!=") or COLUMNS[name].unit:
                 raise ValueError(

@@ -140,6 +140,8 @@ USAGE_ERRORS = {
     "run v1 --budget nan": "'nan' is not a duration",
     "run v1 --budget inf": "'inf' is not a duration",
     "run v1 --budget 1e999s": "'1e999s' is not a duration",
+    "pick --budget 5ms --max-size 5ms": "'5ms' is not a size",
+    "verify v1-a1-r32 --tolerance 0": "'0' is not a share",
     "run v1 --precision-target 1": "'1' is not a share",
     "run v1 --precision-target 0%": "'0%' is not a share",
     "run v1 --precision-target 100%": "'100%' is not a share",

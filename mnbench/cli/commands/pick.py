@@ -7,19 +7,13 @@ import click
 
 from mnbench.cli.options import format_option, host_option, results_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import DURATION_S, Parsed, WorkspaceName, parse_with_unit
+from mnbench.cli.param_types import DURATION_S, SIZE_BYTES, WorkspaceName
 from mnbench.units import NS_PER_S
-
-BYTE_SIZE = Parsed(
-    lambda text: round(parse_with_unit(text, {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9})),
-    "size",
-    "a size such as 10MB or 500kB",
-)
 
 
 @click.command(epilog="\b\nExample:\n  mnbench pick --budget 10ms\n  mnbench pick --budget 5ms --max-size 10MB")
 @click.option("--budget", required=True, type=DURATION_S, help="Limit of the latency: 10ms.")
-@click.option("--max-size", "max_bytes", type=BYTE_SIZE, help="Limit of the weights' size: 10MB.")
+@click.option("--max-size", "max_bytes", type=SIZE_BYTES, help="Limit of the weights' size: 10MB.")
 @click.option(
     "--best",
     default="top1",

@@ -10,7 +10,7 @@ from mnbench.cli import options as shared
 from mnbench.cli.output import emit, rejected_to_dict
 from mnbench.cli.param_types import (
     DURATION_S,
-    PERCENT,
+    SHARE_BELOW_1,
     WorkspaceNames,
     comma_separated,
     parse_core,
@@ -51,7 +51,7 @@ sampling_options = shared.combine(
     click.option(
         "--precision-target",
         default="1%",
-        type=PERCENT,
+        type=SHARE_BELOW_1,
         help="Stop measuring a case when its confidence interval is within ± this share of the median.",
     ),
     click.option("--budget", "budget_s", default="20s", type=DURATION_S, help="Time limit per case: 90s, 2m."),

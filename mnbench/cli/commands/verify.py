@@ -8,7 +8,7 @@ import click
 
 from mnbench.cli.options import device_option, format_option, given_inputs, input_options, seed_option
 from mnbench.cli.output import emit
-from mnbench.cli.param_types import IMAGE_SIZE, INPUT_VALUE, WorkspaceName
+from mnbench.cli.param_types import IMAGE_SIZE, INPUT_VALUE, SHARE, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar, verbosity_options
 from mnbench.families import find_model, parse_variant
 from mnbench.network.variant import GivenInputs, ModelSource
@@ -37,7 +37,7 @@ EXIT_DIFFERENT = 1
 @input_options
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SHARE,
     help="Largest difference that agrees, as a share of the output's standard deviation. Default: 0.001 in fp32, "
     "0.2 in fp16, 2.5 in int8; 0.25 for an int8 file compared with itself.",
 )
