@@ -170,7 +170,7 @@ def tried(variant: Variant, *, run: bool) -> Found:
             getattr(before, figure) != getattr(after, figure) for figure in ("weights", "mult_adds", "memory_access")
         ):
             result.faults.append("the simplified graph is counted otherwise")
-        result.difference = check_equivalence(plain, simplified)
+        result.difference = check_equivalence(plain, simplified).difference
         for precision in precisions(variant) if run else ():
             result.outputs[precision] = moments(convert_precision(simplified, precision))
     except MnbenchError as failure:

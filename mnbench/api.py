@@ -359,7 +359,7 @@ def verify(
         device: The name of a device file.
         inputs: Arrays, .npy files or images.
         random_inputs: The number of random inputs. Default: 8, or 0 with `inputs`.
-        tolerance: The largest difference that agrees, as a share of the output's standard deviation.
+        tolerance: The largest difference that agrees, as a share of the output's largest number.
         seed: The seed for the random weights and inputs.
         on_progress: Called with a Progress after each step.
 

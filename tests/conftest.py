@@ -13,7 +13,8 @@ from hypothesis import settings
 
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.cli import main
-from mnbench.model import equivalence
+from mnbench.model.outputs import Output
+from mnbench.model.reference import reference_outputs
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer, Tensor
 from mnbench.results.record import Latency, Placement, Record, Runtime
@@ -109,6 +110,7 @@ def make_cell(tmp_path):
             "precision": "fp32",
             "batch": 1,
             "layers": (layer("a", 1), layer("b", 3)),
+            "outputs": tuple(Output(name=f"y{at}") for at in range(len(answers))),
         }
         return BenchmarkCase(variant=variant, path=path, inputs_path=feed, **facts | changes)
 
@@ -226,7 +228,7 @@ class FakeWorker:
         feed = {
             name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in request["inputs"].items()
         }
-        return equivalence.reference_outputs(request["model"], feed, name="fake")
+        return reference_outputs(request["model"], feed, name="fake")
 
 
 @pytest.fixture

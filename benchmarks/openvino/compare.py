@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.environment import environment
 from benchmarks.interleaved import MNBENCH, output
 from benchmarks.report import report, versions
-from mnbench.model.equivalence import reference_outputs
+from mnbench.model.reference import reference_outputs
 from mnbench.network.layer import INPUT
 from mnbench.workspace import table_paths
 

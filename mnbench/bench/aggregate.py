@@ -28,7 +28,8 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
     issues = tuple(find_issues(plan, case, trials, latency, least_placed))
     record = msgspec.structs.replace(
         _record(plan, case, run, trials),
-        difference=max(trial.difference for trial in trials),
+        difference=max((trial.difference for trial in trials if trial.difference is not None), default=None),
+        not_compared=tuple(dict.fromkeys(reason for trial in trials for reason in trial.not_compared)),
         placement=least_placed,
         issues=issues,
     )

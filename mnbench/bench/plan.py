@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 import mnbench
+from mnbench.model.outputs import Output
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
 from mnbench.network.row import Row
@@ -56,12 +57,12 @@ class BenchmarkCase:
 
     `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or None
     if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
-    reference (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`). `cost` is that of the
-    graph as built; `layers` are those of the measured model, and `moved_bytes` what every run of it must move.
-    `count_notes` say how costs were counted. `inputs` are what it is fed. `data_bytes` is the size of the files beside
-    `path` that hold the weights of a model larger than 2 GB. `source` is the variant, None for a user's file; `file` is
-    its path, None for a model in memory. `denormal_share` is the share of the weights that are denormal numbers, 0 to
-    1.
+    reference in fp32 (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`); `outputs` says
+    which can be compared. `cost` is that of the graph as built; `layers` are those of the measured model, and
+    `moved_bytes` what every run of it must move. `count_notes` say how costs were counted. `inputs` are what it is fed.
+    `data_bytes` is the size of the files beside `path` that hold the weights of a model larger than 2 GB. `source` is
+    the variant, None for a user's file; `file` is its path, None for a model in memory. `denormal_share` is the share
+    of the weights that are denormal numbers, 0 to 1.
     """
 
     variant: str
@@ -81,6 +82,7 @@ class BenchmarkCase:
     file: str | None = None
     moved_bytes: int | None = None
     count_notes: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
     source: Variant | None = None
     simplified: bool = True
     fold_batch_norm: bool = True

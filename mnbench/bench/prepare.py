@@ -3,15 +3,17 @@
 import hashlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
-from mnbench.errors import BuildError
-from mnbench.model import equivalence
 from mnbench.model.inputs import MadeInput
 from mnbench.model.model import Model
+from mnbench.model.outputs import read_outputs
+from mnbench.model.reference import Value, reference_outputs
 from mnbench.model.stored_tensors import denormal_share
 from mnbench.results.record import FedInput
 
@@ -28,19 +30,18 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
     path = model.file_in(folder)
     made = model.describe_inputs(seed)
     inputs = {name: entry.array for name, entry in made.items()}
-    answers = equivalence.reference_outputs(model.reference.session_source(), inputs, name=variant)
-    if any(array.dtype.kind not in "biuf" for array in (*inputs.values(), *answers)):
-        raise BuildError(
-            f"{variant}: an input or output is not numeric", hint="remove the other inputs and outputs from the model"
-        )
-    feed = {f"in.{name}": array for name, array in inputs.items()}
-    feed |= {f"out.{index}": array for index, array in enumerate(answers)}
+    values: dict[str, Value] = {f"in.{name}": array for name, array in inputs.items()}
+    references = {"out": model.reference}
     if model.precision == "int8":
         # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
-        self_reference = equivalence.reference_outputs(model.session_source(), inputs, name=variant)
-        feed |= {f"own.{index}": array for index, array in enumerate(self_reference)}
+        references = {"own": model} if model.plain is None else {"out": model.plain, "own": model}
+    for prefix, reference in references.items():
+        outputs = reference_outputs(reference.session_source(), inputs, name=variant)
+        values |= {f"{prefix}.{index}": output for index, output in enumerate(outputs)}
     packed = BytesIO()
-    np.savez(packed, allow_pickle=False, **feed)
+    np.savez(
+        packed, allow_pickle=False, **{name: _storable(value) for name, value in values.items() if value is not None}
+    )
     # One file may be measured with several inputs.
     inputs_path = folder / f"{model.sha256}.{hashlib.sha256(variant.encode()).hexdigest()[:8]}.npz"
     atomic_files.write_atomically(inputs_path, packed.getvalue(), durable=False)
@@ -65,6 +66,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         file=file,
         moved_bytes=model.counted.moved_bytes,
         count_notes=() if model.variant else model.reference.counted.notes,
+        outputs=read_outputs(model.proto),
         source=model.variant,
         simplified=not plain,
         fold_batch_norm=plain or not batch_norms,
@@ -82,3 +84,8 @@ def _describe(name: str, entry: MadeInput) -> FedInput:
         sha256=hashlib.sha256(data).hexdigest(),
         assumed=entry.assumed,
     )
+
+
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return strings as an array that is stored without pickle; others as they are."""
+    return array.astype(np.str_) if array.dtype.kind == "O" else array

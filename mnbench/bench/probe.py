@@ -32,7 +32,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     runtime: dict[str, str | None]
     provider: str
     placement: dict[str, int] | None
-    difference: float
+    difference: float | None
     latency_ns: int | None
     session_ns: int | None
     conversion_ns: int | None
@@ -48,7 +48,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
             ("build", self.runtime["build"] or ABSENT),
             ("host", f"{self.host.get('cpu')}, {self.host.get('cores')} cores, {self.host.get('system')}"),
             ("placement", placement or "not reported by this version"),
-            ("outputs", f"differ from the reference by {self.difference:.1e} of their spread"),
+            ("outputs", f"differ from the reference by {self.difference or 0:.1e} of their largest number"),
             ("conversion", ABSENT if self.conversion_ns is None else f"{format_ms(self.conversion_ns)} ms"),
         ]
         if self.latency_ns is None or self.session_ns is None:

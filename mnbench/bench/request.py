@@ -15,6 +15,7 @@ from mnbench.model.input_sizes import write_sizes
 from mnbench.targets.device import Device
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.targets.transport import call_worker, provide_file
+from mnbench.worker.session import pack_value
 
 CONVERT_TIMEOUT_S = 300.0
 
@@ -31,7 +32,7 @@ def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[st
     return {
         **setting_request(device),
         "model": provide_file(device, model, data_bytes=case.data_bytes),
-        "inputs": {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in inputs.items()},
+        "inputs": {name: pack_value(array) for name, array in inputs.items()},
     }
 
 

@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.request import convert_model, load_arrays, session_request
 from mnbench.errors import TrialError
-from mnbench.model.equivalence import require_agreement
+from mnbench.model.equivalence import Agreement, require_agreement
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
 from mnbench.units import NS_PER_S
+from mnbench.worker.session import unpack_value
 
 REPORTED = (
     *("first_run_ns", "session_ns", "threads", "copies_ns", "peak_rss_bytes", "placement"),
@@ -44,27 +46,34 @@ def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
     duration_ns = time.monotonic_ns() - begin_ns
     if not plan.allow_fallback:
         require_placement(case, answer["placement"], device.provider)
+    agreement = check_outputs(device, case, answer["outputs"])
     return TrialResult(
         **{name: np.array(answer[name], np.int64) for name in ("latencies_ns", "cpu_ns", "warmup_ns")},
         duration_ns=duration_ns,
         conversion_ns=model.conversion_ns,
-        difference=check_outputs(device, case, answer["outputs"]),
+        difference=agreement.difference,
+        not_compared=agreement.not_compared,
         **{name: answer[name] for name in REPORTED},
     )
 
 
-def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[tuple[str, Sequence[int], bytes]]) -> float:
-    """Return the largest difference of any output from the reference's.
+def check_outputs(device: Device, case: BenchmarkCase, packed: Sequence[Any]) -> Agreement:
+    """Compare a worker's packed outputs with the reference's.
 
     Raises:
-        TrialError: it is larger than the tolerance, or the outputs are no finite numbers.
+        TrialError: an output is wrong.
     """
-    if any(np.dtype(dtype).kind not in "biuf" for dtype, _, _ in outputs):
-        raise TrialError("outputs are no numbers", hint="report the runtime")
+    actual = [unpack_value(value) for value in packed]
+    references = {prefix: load_arrays(case, f"{prefix}.") for prefix in ("out", "own")}
+    expected, self_reference = (
+        [values.get(str(index)) for index in range(len(case.outputs))] if values else []
+        for values in references.values()
+    )
     return require_agreement(
-        [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outputs],
-        list(load_arrays(case, "out.").values()),
-        self_reference=list(load_arrays(case, "own.").values()),
+        case.outputs,
+        actual,
+        expected=expected,
+        self_reference=self_reference,
         precision=case.precision,
         tolerance=device.tolerance,
     )

@@ -7,38 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from mnbench.bench.benchmark import ready_device
 from mnbench.bench.request import setting_request
 from mnbench.errors import BuildError, TrialError
 from mnbench.model.build import build_model
-from mnbench.model.equivalence import (
-    OUTPUT_TOLERANCES,
-    SELF_REFERENCE_TOLERANCE,
-    OutputDifference,
-    compare_output,
-    reference_outputs,
-)
+from mnbench.model.equivalence import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
 from mnbench.model.input_files import load_batches
 from mnbench.model.model import Model
+from mnbench.model.output_differences import Limits, OutputDifference, compare_outputs, shape_problem
+from mnbench.model.outputs import read_outputs
+from mnbench.model.reference import Reference
 from mnbench.network.variant import ModelSource, Precision, Variant
 from mnbench.progress import OnProgress
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker, provide_file
 from mnbench.units import format_percent_1
-from mnbench.worker.session import pack_array
+from mnbench.worker.session import pack_value, unpack_value
 
 TIMEOUT_S = 120.0
 RANDOM_INPUTS = 8
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared, and how far apart the outputs lie. `placement` is how many nodes each provider took."""
+    """What was compared, and how far apart the outputs lie. `placement` is how many nodes each provider took.
+
+    `inconclusive` says why outputs without a problem prove nothing; None if they agree or differ.
+    """
 
     agrees: bool
+    inconclusive: str | None
     model: str
     against: str
     outputs: tuple[OutputDifference, ...]
@@ -54,10 +54,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         columns = [
             Column[OutputDifference](name="output", value=lambda output: output.name, left=True),
             Column[OutputDifference](name="max_abs", title="largest\ndifference", format="{:.1e}".format),
-            Column[OutputDifference](name="relative", title="of the\nspread", format="{:.1e}".format),
+            Column[OutputDifference](name="relative", title="of the\nlargest", format="{:.1e}".format),
+            Column[OutputDifference](name="noise", title="of the\nspread", format="{:.1e}".format),
             Column[OutputDifference](name="top1_agreement", title="top-1\nagreement", format=format_percent_1),
         ]
-        agrees = "agrees" if self.agrees else "DIFFERS"
+        agrees = "agrees" if self.agrees else "is INCONCLUSIVE" if self.inconclusive else "DIFFERS"
         inputs = f"{self.inputs} input" + ("s" if self.inputs != 1 else "")
         title = (
             f"{self.model} on {self.device} ({self.runtime} {self.provider}) {agrees}\n"
@@ -68,8 +69,19 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             for provider, count in (self.placement or {}).items()
             if provider != self.provider
         ]
-        note = f"of the spread: a share of the expected output's standard deviation; up to {self.tolerance:g} agrees"
-        return Table(columns=columns, rows=self.outputs, title=title, notes=[note, *elsewhere])
+        notes = [
+            f"of the largest: the largest difference as a share of the largest number; up to {self.tolerance:g} agrees",
+            "of the spread: the root mean square of the differences as a share of the expected standard deviation",
+            *(f"`{output.name}` {output.problem}" for output in self.outputs if output.problem),
+            *(f"not compared: {output.not_compared}" for output in self.outputs if output.not_compared),
+            *(
+                f"output `{output.name}` does not depend on the input: equality proves little"
+                for output in self.outputs
+                if output.varies is False and not self.inconclusive
+            ),
+            *([f"inconclusive: {self.inconclusive}"] if self.inconclusive else []),
+        ]
+        return Table(columns=columns, rows=self.outputs, title=title, notes=[*notes, *elsewhere])
 
 
 def verify_model(
@@ -100,48 +112,57 @@ def verify_model(
         precision = max(precision, against.precision, key=OUTPUT_TOLERANCES.__getitem__)
     else:
         against = replace(model.reference, name="its plain graph in fp32" if model.plain else "itself")
-        if model.plain is None and precision == "int8":
-            tolerance = tolerance or SELF_REFERENCE_TOLERANCE
+    is_self_reference = precision == "int8" and not reference and not model.plain
+    usual = SELF_REFERENCE_TOLERANCE if is_self_reference else OUTPUT_TOLERANCES[precision]
+    # Whoever gives a tolerance decides what agrees: how the output varies does not matter then.
+    limits = Limits(tolerance, noise=None) if tolerance else Limits(device.tolerance or usual)
     all_inputs = load_batches(inputs, model) if inputs else []
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
     all_inputs += [model.make_inputs(seed + index) for index in range(count)]
     input_names = _shared_inputs(model, against)
     answer = _run(model, device, all_inputs)
-    results = [[np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in item] for item in answer["outputs"]]
-    expected = [
-        reference_outputs(
-            against.session_source(), dict(zip(input_names, arrays.values(), strict=True)), name=against.name
+    results = [[unpack_value(value) for value in item] for item in answer["outputs"]]
+    reference_session = Reference(against.session_source(), name=against.name)
+    expected = [reference_session.run(dict(zip(input_names, arrays.values(), strict=True))) for arrays in all_inputs]
+    outputs = read_outputs(model.proto)
+    if problem := shape_problem(outputs, expected, results):
+        raise TrialError(
+            f"{model.name} and {against.name} have other outputs: {problem}", hint="compare models of the same task"
         )
-        for arrays in all_inputs
-    ]
-    for outputs, other in zip(results, expected, strict=True):
-        shapes, other_shapes = [array.shape for array in outputs], [array.shape for array in other]
-        if shapes != other_shapes:
-            raise TrialError(
-                f"{model.name} and {against.name} put out {shapes} and {other_shapes}",
-                hint="compare models of the same task",
-            )
-    differences = tuple(
-        compare_output(
-            output.name, np.stack([item[index] for item in expected]), np.stack([item[index] for item in results])
-        )
-        for index, output in enumerate(model.proto.graph.output)
-    )
-    allowed = tolerance or device.tolerance or OUTPUT_TOLERANCES[precision]
+    differences = compare_outputs(outputs, expected, results, limits)
+    inconclusive = _inconclusive(differences)
     placement: Mapping[str, Sequence[str]] | None = answer["placement"]
     return Verification(
-        agrees=all(output.relative is not None and output.relative <= allowed for output in differences),
+        agrees=not inconclusive and not any(output.problem for output in differences),
+        inconclusive=inconclusive,
         model=model.name,
         against=against.name,
         outputs=differences,
-        inputs=sum(len(next(iter(arrays.values()))) for arrays in all_inputs),
-        tolerance=allowed,
+        inputs=sum(map(_batch, all_inputs)),
+        tolerance=limits.tolerance,
         precision=precision,
         device=device.name,
         runtime=f"{device.runtime} {answer['runtime_version']}",
         provider=device.provider,
         placement={provider: len(nodes) for provider, nodes in placement.items()} if placement else None,
     )
+
+
+def _inconclusive(differences: Sequence[OutputDifference]) -> str | None:
+    """Return why outputs without a problem prove nothing; None if they prove something, or have one."""
+    compared = [output for output in differences if not output.not_compared]
+    if any(output.problem for output in compared):
+        return None
+    if not compared:
+        return "no output could be compared"
+    if all(output.varies is False for output in compared):
+        return "no output depends on the inputs that were fed"
+    return None
+
+
+def _batch(inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Return how many inputs a model takes at once: its first axis, if it has one."""
+    return next((array.shape[0] for array in inputs.values() if array.ndim), 1)
 
 
 def _shared_inputs(model: Model, against: Model) -> list[str]:
@@ -171,6 +192,6 @@ def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any
             "kind": "outputs",
             **setting_request(device),
             "model": provide_file(device, path, data_bytes=model.data_bytes),
-            "inputs": [{name: pack_array(array) for name, array in arrays.items()} for arrays in inputs],
+            "inputs": [{name: pack_value(array) for name, array in arrays.items()} for arrays in inputs],
         }
         return call_worker(device, request, timeout_s=TIMEOUT_S)

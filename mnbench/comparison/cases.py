@@ -92,7 +92,7 @@ def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_f
         numbers = " and ".join(dict.fromkeys(map(str, threads)))
         return f"{numbers} threads: their latency scatters too much to judge by (--allow threads)"
     if "shapes" not in allow and both_files:
-        base, candidate = (_shapes(side.case.inputs_path) for side in case.sides)
+        base, candidate = (_shapes(side.case) for side in case.sides)
         for name in sorted({*base, *candidate}):
             if base.get(name) != candidate.get(name):
                 label = name.replace("in.", "input ").replace("out.", "output ")
@@ -100,8 +100,13 @@ def precondition_failure(case: ComparisonCase, allow: Collection[str], *, both_f
     return ""
 
 
-def _shapes(inputs_path: Path) -> dict[str, str]:
-    """Return the type and shape of every input and output."""
-    with np.load(inputs_path) as arrays:
-        entries: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-    return {name: f"{array.dtype} {'x'.join(map(str, array.shape))}" for name, array in entries.items()}
+def _shapes(case: BenchmarkCase) -> dict[str, str]:
+    """Return the type and shape of every input and output; what selects decides on the shape of its output itself."""
+    open_shapes = [f"out.{index}" for index, output in enumerate(case.outputs) if output.ordering_node]
+    with np.load(case.inputs_path) as arrays:
+        entries: dict[str, Any] = {name.replace("own.", "out."): arrays[name] for name in arrays.files}
+    return {
+        name: f"{'string' if array.dtype.kind == 'U' else array.dtype} {'x'.join(map(str, array.shape))}"
+        for name, array in entries.items()
+        if name not in open_shapes
+    }

@@ -250,7 +250,8 @@ def _session_facts(side: PreparedSide, answer: dict[str, Any], *, allow_fallback
     if not allow_fallback:
         require_placement(side.case, answer["placement"], side.device.provider)
     facts = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
-    return facts | {"difference": check_outputs(side.device, side.case, answer["outputs"]), "sha256": side.case.sha256}
+    agreement = check_outputs(side.device, side.case, answer["outputs"])
+    return facts | agreement._asdict() | {"sha256": side.case.sha256}
 
 
 def _failed_trial(cases: Sequence[ComparisonCase], row: int, side: int, failure: TrialError) -> PairedTrial:

@@ -47,7 +47,8 @@ def build_model(
     if simplified:
         # Our own graphs hold no constant expressions.
         model = simplify(model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
-        model = replace(model, difference=check_equivalence(plain, model))
+        difference, not_proven = check_equivalence(plain, model)
+        model = replace(model, difference=difference, not_proven=not_proven)
     if isinstance(source, Variant):
         model = convert_precision(model, source.precision, seed=seed)
     if model is not plain or isinstance(source, Variant):

@@ -38,9 +38,10 @@ class Model:
     """An ONNX model. Do not change its `proto`.
 
     `variant` is the variant that it was built from; None for a file. `difference` is the largest that simplification
-    made to the outputs, as a share of their standard deviation; None where nothing was simplified. `plain` is the graph
-    before simplification and conversion to another precision; None where there was neither. `given` is what the user
-    says of the inputs of a file.
+    made to the outputs, as a share of their largest number; None where nothing was simplified, or nothing could be
+    compared. `not_proven` says which outputs prove little or nothing about that. `plain` is the graph before
+    simplification and conversion to another precision; None where there was neither. `given` is what the user says of
+    the inputs of a file.
 
     `file` is what the model was read from, and `data` its bytes, until the graph is changed. `data_files` hold the
     weights of a model that is larger than 2 GB; they stay where they are, and `proto` is without them.
@@ -53,6 +54,7 @@ class Model:
     given: GivenInputs = field(default_factory=GivenInputs)
     plain: "Model | None" = None
     difference: float | None = None
+    not_proven: tuple[str, ...] = ()
     file: Path | None = None
     data: bytes | None = field(default=None, repr=False)
     data_files: tuple[Path, ...] = ()
@@ -230,8 +232,9 @@ class Model:
             "nodes": self.nodes,
             "nodes_before": self.reference.nodes,
             "opset": self.opset,
-            "simplified": self.difference is not None,
+            "simplified": self.difference is not None or bool(self.not_proven),
             "difference": self.difference,
+            "not_proven": self.not_proven,
             "changes": self.changes,
         }
 

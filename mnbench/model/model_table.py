@@ -33,8 +33,8 @@ def model_table(models: Mapping[Path, Model]) -> Table[Path]:
     notes = [
         change if len(models) == 1 else f"{path}: {change}"
         for path, model in models.items()
-        for change in model.changes
+        for change in (*model.changes, *model.not_proven)
     ]
     simplified = any(model.difference is not None for model in models.values())
-    explained = ["difference: the largest that simplifying made to the outputs, as a share of their spread"]
+    explained = ["difference: the largest that simplifying made to the outputs, as a share of their largest number"]
     return Table(columns=columns, rows=tuple(models), notes=[*(explained if simplified else []), *notes])

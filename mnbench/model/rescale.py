@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from mnbench.model.equivalence import reference_outputs
 from mnbench.model.model import IR_VERSION, OPSET
 from mnbench.model.nodes import constant_operands, to_initializer, to_node, to_value_info
 from mnbench.model.random_weights import Weights
+from mnbench.model.reference import reference_outputs
 from mnbench.network.layer import INPUT, Layer, Tensor
 from mnbench.network.variant import Variant
 
@@ -74,7 +74,8 @@ def _exponents(
     )
     proto = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     proto.ir_version = IR_VERSION
-    return [float(exponent[0]) for exponent in reference_outputs(proto.SerializeToString(), feed, name=variant.name)]
+    exponents = reference_outputs(proto.SerializeToString(), feed, name=variant.name)
+    return [float(exponent[0]) for exponent in exponents if exponent is not None]
 
 
 def _probe(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:

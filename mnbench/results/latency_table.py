@@ -68,7 +68,7 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
         )
     if "difference" in columns and any(record.difference is not None for record in records):
         notes.append(
-            "difference: the largest from onnxruntime's CPU provider in fp32, as a share of the output's spread"
+            "difference: the largest from onnxruntime's CPU provider in fp32, as a share of the output's largest number"
         )
     if {"top1", "top1_source"} & set(columns):
         notes.append(
@@ -76,6 +76,7 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
         )
     notes += [f"{_who(record, records)}: {text}" for record in records if (text := _fed(record))]
     notes += [f"{_who(record, records)}: {note}" for record in records for note in record.count_notes]
+    notes += [f"{_who(record, records)}: {text}" for record in records if (text := _not_compared(record))]
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
     return notes + _advice(records)
 
@@ -88,6 +89,12 @@ def _fed(record: Record) -> str:
     assumed = ", ".join(fed.name for fed in record.inputs if fed.assumed)
     sizes = f"the first axis of {assumed} is open and was taken as 1"
     return "; ".join([f"fed {values}"] * bool(values) + [sizes] * bool(assumed))
+
+
+def _not_compared(record: Record) -> str:
+    """Return why an output was not compared, and how many others were not."""
+    first, *more = record.not_compared or ("",)
+    return f"not compared: {first}" + (f", and {len(more)} more" if more else "") if first else ""
 
 
 def _meaning(records: Sequence[Record]) -> str:

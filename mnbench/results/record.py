@@ -114,9 +114,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     `conversion_ns` is the time to convert the model for a runtime that does not read ONNX; it is not part of
     `session_ns`. `first_run_ns`, `session_ns`, `cpu_ns` (CPU time of the thread in a run) and `copies_ns` (to and from
     the memory of a GPU) are medians over processes. `effective_runs` is the effective sample size of `runs`, which are
-    not independent. `difference` is the largest of an output from onnxruntime's CPU provider in fp32, as a share
-    of the output's spread; `not_compared` says of each output that was not compared, why. `file` is the path of a
-    user's own model, and `inputs` what it was fed. `count_notes` say how costs were counted, or why one is not known.
+    not independent. `difference` is the largest of an output from onnxruntime's CPU provider in fp32, as a share of
+    the output's largest number; `not_compared` says of each output that was not compared, why. `file` is the path of
+    a user's own model, and `inputs` what it was fed. `count_notes` say how costs were counted, or why one is not known.
     `conditions` are those of the host before the first trial and after the last. `session` is None in old records that
     did not store it.
     """

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """The result of a trial. Of its outputs, only the `difference` from the reference is stored.
+    """The result of a trial.
 
+    Of its outputs, only the `difference` from the reference is stored, None if none was compared, and why others were
+    `not_compared`.
     `latencies_ns` and `cpu_ns` hold every timed run in order, `warmup_ns` the runs before. `placement` holds the names
     of nodes by provider. `copies_ns` are the times to copy inputs to a device with its own memory, and outputs back.
     `duration_ns` is that of the whole process; `conversion_ns` that of the model's conversion for the runtime, once
@@ -23,7 +25,8 @@ class TrialResult:
     first_run_ns: int
     session_ns: int
     duration_ns: int
-    difference: float
+    difference: float | None
+    not_compared: tuple[str, ...] = ()
     threads: int
     copies_ns: dict[str, int]
     peak_rss_bytes: int | None

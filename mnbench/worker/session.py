@@ -45,7 +45,7 @@ def load_runtime(request: dict[str, Any]) -> Any:
 def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: str = "") -> OpenSession:
     """Create a session, and run it for the first time. A request for 0 threads gets as many as `cores`."""
     settings = SessionSettings(
-        inputs=unpack_arrays(request["inputs"]),
+        inputs={name: unpack_value(value) for name, value in request["inputs"].items()},
         provider=request["provider"],
         provider_options=request["provider_options"],
         threads=request["threads"] or cores,
@@ -92,7 +92,7 @@ def _open_warm(request: dict[str, Any], *, cores: int) -> WarmSession:
         "session_ns": opened.session_ns,
         "waits": waits,
         "first_run_ns": opened.first_run_ns,
-        "outputs": [pack_array(output) for output in opened.session.outputs()],
+        "outputs": [pack_value(output) for output in opened.session.outputs()],
         "placement": opened.session.placement(),
         "threads": opened.threads,
         "runtime_version": runtime.version(),
@@ -118,12 +118,20 @@ def bind(cores: list[int]) -> None:
         raise Unavailable(f"cannot be bound to cores {', '.join(map(str, sorted(refused)))}: {reason}", missing="cores")
 
 
-def pack_array(array: Any) -> tuple[str, tuple[int, ...], bytes]:
-    """Turn an array into what a message holds: type, shape, bytes."""
-    array = np.asarray(array)
+def pack_value(value: Any) -> tuple[str, tuple[int, ...], bytes | list[str]] | None:
+    """Turn an array into what a message holds: type, shape, and bytes or strings; None if it is not an array."""
+    if not hasattr(value, "dtype"):
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind in "OU":
+        return "str", array.shape, [str(text) for text in array.ravel()]
     return str(array.dtype), array.shape, array.tobytes()
 
 
-def unpack_arrays(packed: dict[str, Any]) -> dict[str, Any]:
-    """Turn packed arrays into arrays with memory of their own."""
-    return {name: np.frombuffer(data, dtype).reshape(shape).copy() for name, (dtype, shape, data) in packed.items()}
+def unpack_value(packed: tuple[str, tuple[int, ...], Any] | None) -> Any:
+    """Turn a packed array into one with memory of its own."""
+    if packed is None:
+        return None
+    dtype, shape, data = packed
+    array = np.array(data, object) if dtype == "str" else np.frombuffer(data, dtype)
+    return array.reshape(shape).copy()

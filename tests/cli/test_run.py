@@ -124,7 +124,7 @@ def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_w
 
     assert 1 == result.exit_code
     assert [False, True] == sorted(record["latency_ns"] is None for record in records)
-    assert ["not finite" in record["error"] for record in records if record["error"]] == [True]
+    assert ["a NaN or an infinity" in record["error"] for record in records if record["error"]] == [True]
     assert "Error: 1 of 2 cases could not be measured\nHint: " in result.stderr
 
 

@@ -14,9 +14,9 @@ import mnbench.model.read_onnx as reader
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.request import session_request
 from mnbench.errors import BuildError, TrialError
-from mnbench.model.equivalence import reference_outputs
 from mnbench.model.external_data import locate_external_data
 from mnbench.model.read_onnx import read_onnx
+from mnbench.model.reference import reference_outputs
 from mnbench.model.simplify import simplify
 from mnbench.model.weightless import strip_weights
 

@@ -16,7 +16,7 @@ from onnx_graphs import model_of
 from mnbench.errors import ResultsError
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
-from mnbench.model.equivalence import reference_outputs
+from mnbench.model.reference import reference_outputs
 from mnbench.model.stored_tensors import denormal_places, denormal_share, stored_tensors
 from mnbench.model.weightless import MAX_EXACT_SIZE, refill_weights, strip_weights
 

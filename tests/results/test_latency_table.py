@@ -117,6 +117,16 @@ def test_precisions_show_what_they_lose(invoke, workspace, make_record):
     assert "difference: the largest from onnxruntime's CPU provider in fp32" in invoke("table").stdout
 
 
+def test_outputs_that_were_not_compared_are_named(make_record):
+    """A note names the first with its reason, and how many more there are."""
+    reasons = ("output `z` depends on Bernoulli `b`", "output `s` is of type sequence")
+    notes = [latency_table([make_record(not_compared=reasons[:count])]).notes for count in range(3)]
+    named = [[note for note in each if "not compared" in note] for each in notes]
+
+    assert [[], [1], [1]] == [[note.count(reasons[0]) for note in each] for each in named]
+    assert named[2][0].endswith(", and 1 more")
+
+
 def test_a_failed_or_untrusted_latency_is_marked(invoke, workspace, make_record):
     """A cell without latency says `failed`, one with an issue has an exclamation mark, and notes say why."""
     store = ResultsFile(workspace / "results", "cpu")

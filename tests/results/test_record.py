@@ -124,6 +124,14 @@ def test_work_copies_and_difference(plan, make_sample):
     )
 
 
+def test_outputs_that_were_not_compared(plan, make_sample):
+    """A reason is named once; without any difference there is none."""
+    samples = [make_sample(difference=None, not_compared=reasons) for reasons in (("a", "b"), ["a", "c"])]
+    record = record_of(plan, plan.cases[0], samples)
+
+    assert (None, ("a", "b", "c")) == (record.difference, record.not_compared)
+
+
 def test_first_run_session_and_memory(plan, make_sample):
     """First run and session creation are medians over processes; memory is the most that any held."""
     facts = zip((10, 30, 1000), (7, 9, 8), (100, None, 300), strict=True)

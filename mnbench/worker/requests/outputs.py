@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..host.facts import host_facts
-from ..session import bind, load_runtime, open_session, pack_array
+from ..session import bind, load_runtime, open_session, pack_value
 
 
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
@@ -18,6 +18,6 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     for inputs in request["inputs"]:
         begin = time.monotonic()
         session = open_session(runtime, {**request, "inputs": inputs}, cores=cores).session
-        outputs.append([pack_array(output) for output in session.outputs()])
+        outputs.append([pack_value(output) for output in session.outputs()])
         channel.send({"expected_s": time.monotonic() - begin})
     return {"outputs": outputs, "placement": session.placement(), "runtime_version": runtime.version()}

@@ -9,7 +9,7 @@ from ..host.conditions import conditions
 from ..host.facts import host_facts, peak_rss_bytes
 from ..host.gpu import gpu_conditions
 from ..runtimes import library_sha256
-from ..session import bind, load_runtime, open_session, pack_array
+from ..session import bind, load_runtime, open_session, pack_value
 from ..timing import time_runs, warm_up
 
 COPY_RUNS = 20
@@ -39,7 +39,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         "latencies_ns": timed.latencies_ns,
         "cpu_ns": timed.cpu_ns,
         "peak_rss_bytes": peak_rss_bytes(),
-        "outputs": [pack_array(output) for output in session.outputs()],
+        "outputs": [pack_value(output) for output in session.outputs()],
         "copies_ns": {name: _duration_ns(copy) for name, copy in copies.items()},
         "placement": session.placement(),
         "threads": threads,

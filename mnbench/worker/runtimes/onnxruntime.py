@@ -54,13 +54,23 @@ KERNEL = "_kernel_time"
 
 
 class Session:
-    """One model on one provider; input and output memory is bound once, if shapes allow it."""
+    """One model on one provider; input and output memory is bound once, if shapes allow it.
+
+    Strings cannot be bound: a model that reads or writes them copies its inputs and outputs in every run.
+    """
 
     def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
         self._session: Any = _session(model, settings)
         self._memory = MEMORY.get(settings.provider, "cpu")
-        self._binding: Any = self._session.io_binding()
         self._inputs = settings.inputs
+        self._binding: Any = self._session.io_binding()
+        self._bound: dict[str, Any] = {}
+        self._results: list[Any] = []
+        values = (*self._session.get_inputs(), *self._session.get_outputs())
+        if any("string" in value.type for value in values):
+            self.run: Callable[[], None] = self._run_with_copies
+            return
+        self.run = self._run_bound
         self._bound = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array, self._memory, 0)
             for name, array in self._inputs.items()
@@ -68,7 +78,6 @@ class Session:
         for name, value in self._bound.items():
             self._binding.bind_ortvalue_input(name, value)
         # A CPU tensor shares its array's memory, which must live as long as the binding.
-        self._results: list[Any] = []
         for value in self._session.get_outputs():
             if all(isinstance(side, int) for side in value.shape) and value.type in _DTYPES:
                 empty = np.zeros(value.shape, _DTYPES[value.type])
@@ -76,21 +85,30 @@ class Session:
                 self._results.append(memory)
                 self._binding.bind_ortvalue_output(value.name, memory)
             else:
-                self._binding.bind_output(value.name, self._memory)
+                self._binding.bind_output(value.name, self._memory if value.type.startswith("tensor") else "cpu")
         self._wait: Callable[[], None] = self._binding.synchronize_outputs
 
-    def run(self) -> None:
+    def _run_bound(self) -> None:
         """Run one inference until its outputs are complete."""
         self._session.run_with_iobinding(self._binding)
         if self._memory != "cpu":
             self._wait()
 
+    def _run_with_copies(self) -> None:
+        self._results = self._session.run(None, self._inputs)
+
     def outputs(self) -> list[Any]:
-        return self._binding.copy_outputs_to_cpu()
+        """Return the outputs of the last run; None for a tensor of a type that numpy does not have."""
+        if self.run == self._run_with_copies:
+            return self._results
+        try:
+            return self._binding.copy_outputs_to_cpu()
+        except RuntimeError:
+            return [_to_numpy(value) for value in self._binding.get_outputs()]
 
     def copies(self) -> dict[str, Callable[[], object]]:
         """Return the copies that an application adds on a device with its own memory: inputs in, outputs out."""
-        return {} if self._memory == "cpu" else {"in": self._copy_in, "out": self.outputs}
+        return {"in": self._copy_in, "out": self.outputs} if self._bound and self._memory != "cpu" else {}
 
     def _copy_in(self) -> None:
         for name, value in self._bound.items():
@@ -111,6 +129,13 @@ class Session:
         """Stop profiling, and return the kernel times of the runs after the first `skip`."""
         path = Path(self._session.end_profiling())
         return kernels(json.loads(path.read_text(encoding="utf-8")), skip=skip)
+
+
+def _to_numpy(value: Any) -> Any:
+    try:
+        return value.numpy()
+    except RuntimeError:
+        return None
 
 
 def kernels(events: list[dict[str, Any]], *, skip: int) -> list[dict[str, Any]]:
