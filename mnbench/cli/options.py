@@ -219,19 +219,19 @@ def select_sources(
     """
     if res and rho:
         raise click.UsageError("--res and --rho both set the input size: use one of them")
-    given = {name: value for name, value in options.items() if value is not None}
-    family = {name: given.pop(name) for name in family_options() if name in given}
-    selected = [alpha, res, rho, *family.values(), given.get("classes")]
+    typed = {name: value for name, value in options.items() if value is not None}
+    family = {name: typed.pop(name) for name in family_options() if name in typed}
+    selected = [alpha, res, rho, *family.values(), typed.get("classes")]
     if published and any(item is not None for item in selected):
         raise click.UsageError("--published selects the variants: remove --alpha, --res and other options of variants")
     for name in graphs:
         if find_model(name):
-            own = {name: value for name, value in given.items() if name != "batch"}
+            own = {name: value for name, value in typed.items() if name != "batch"}
             for_graphs = {"alpha": alpha, "rho": rho, "published": published, **family, **own}
             _reject_options(for_graphs, f"{name} is a finished model", "--res, --batch, --dim and --shape")
         else:
             _reject_options({"dim": dims, "shape": shapes, "input": values}, f"{name} is a graph", "--res and --batch")
-    common: dict[str, Any] = {name: None if value == DYNAMIC else value for name, value in given.items()}
+    common: dict[str, Any] = {name: None if value == DYNAMIC else value for name, value in typed.items()}
     sources = select_variants(
         graphs,
         alphas=alpha or (),

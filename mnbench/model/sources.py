@@ -142,9 +142,9 @@ def _rebuildable(graph: Graph, seed: int) -> Graph:
 
 def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options that are not at their default: those of every family, and the others."""
-    given = {key: value for key, value in options.items() if value != DEFAULTS.get(key)}
-    common = {key: given.pop(key) for key in COMMON_OPTIONS if key in given}
-    return common, given
+    changed = {key: value for key, value in options.items() if value != DEFAULTS.get(key)}
+    common = {key: changed.pop(key) for key in COMMON_OPTIONS if key in changed}
+    return common, changed
 
 
 def _reject(reason: str, options: Mapping[str, Any], hint: str) -> None:
