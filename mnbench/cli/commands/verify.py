@@ -37,15 +37,9 @@ EXIT_DIFFERENT = 1
 @input_options
 @click.option(
     "--tolerance",
-<<<<<<< HEAD
     type=SHARE,
-    help="Largest difference that agrees, as a share of the output's standard deviation. Default: 0.001 in fp32, "
-    "0.2 in fp16, 2.5 in int8; 0.25 for an int8 file compared with itself.",
-=======
-    type=click.FloatRange(min=0, min_open=True),
     help="Largest difference that agrees, as a share of the output's largest number. Default: 0.001 in fp32, 0.05 in "
     "fp16, 0.5 in int8, 0.1 for an int8 file compared with itself, and less than a constant output would have.",
->>>>>>> bec62ce (Judge outputs by their largest number, over several inputs; measure what cannot be compared, and say why)
 )
 @seed_option("Seed for the random weights and inputs.")
 @verbosity_options
