@@ -1,15 +1,17 @@
 """The rows of a latency table as comparisons: what each was measured with, rebuilt, with what is there now."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mnbench import atomic_files, families
+from mnbench import families
 from mnbench.bench.aggregate import session_options
 from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
+from mnbench.comparison.user_models import recorded_inputs, require_stored_inputs
 from mnbench.errors import MnbenchError, ResultsError
 from mnbench.model.build import build_model
 from mnbench.model.model import Model
@@ -19,91 +21,110 @@ from mnbench.network.variant import OnnxFile, Variant
 from mnbench.results.record import Record
 from mnbench.targets.device import Device
 
+DRAWN_WEIGHTS = "both sides have random weights: the file that the row was measured with is gone"
+
 
 @dataclass(kw_only=True)
 class RequestBuilder:
     """Turn the rows of a table in `results` into comparisons; models are written into `folder`.
 
-    `version` is that of the device's runtime now; `user_models` are the files of rows that no graph describes, with
-    their inputs. `labels` name rows whose names are not unique.
+    `version` is that of the device's runtime now. `tree` is the git revision that the baselines are taken from; their
+    runtime is today's. `user_models` replace the files that rows were measured with. `labels` name rows whose names
+    are not unique.
     """
 
     results: Path
     folder: Path
     device: Device
     version: str
-    user_models: Mapping[Row, OnnxFile]
-    measure_unchanged: bool = False
+    tree: Path | None = None
+    user_models: Mapping[Row, OnnxFile] = field(default_factory=dict[Row, OnnxFile])
     labels: Mapping[Row, str] = field(default_factory=dict[Row, str])
+    measure_unchanged: bool = False
     requests: list[ComparisonRequest] = field(default_factory=list[ComparisonRequest])
     findings: list[Finding] = field(default_factory=list[Finding])
 
-    def add(self, record: Record, baseline_file: Path | None = None) -> None:
+    def add(self, record: Record) -> None:
         """Add a row, or a finding that says why it is not measured."""
+        label = self.labels.get(record.row, record.variant)
         then, now = (record.runtime.name, record.provider), (self.device.runtime, self.device.provider)
         if then != now:
             reason = f"measured with {' '.join(then)}, and device {self.device.name} now has {' '.join(now)}"
-            self.add_finding(record, "incomparable", reason)
+            self._add_finding(label, "incomparable", reason)
             return
         try:
             candidate = self._build_candidate(record)
         except MnbenchError as failure:
-            self.add_finding(record, "missing", f"the candidate cannot be built: {failure.message}")
+            self._add_finding(label, "missing", f"the candidate cannot be built: {failure.message}")
             return
-        same_runtime = baseline_file is not None or record.runtime.version in ("", self.version)
-        same_session = record.session in (None, session_options(self.device))
         try:
-            baseline = build_model(OnnxFile(path=baseline_file), simplified=False) if baseline_file else None
-            same_model = candidate.sha256 == (baseline.sha256 if baseline else record.model_sha256)
-            if same_model and same_runtime and same_session and not self.measure_unchanged:
-                self.add_finding(record, "identical", "the same model, runtime and options")
-                return
-            # Both sides get new weights, so that they compute with the same kind of numbers.
-            candidate_file = self._write(refill_weights(strip_weights(candidate), candidate.name), record)
-            if same_model:
-                rebuilt_file = candidate_file
-            elif baseline:
-                rebuilt_file = self._write(refill_weights(strip_weights(baseline), baseline.name), record)
-            else:
-                rebuilt_file = self._write(self._rebuild_stored(record), record)
+            self._add_request(record, candidate, label)
         except MnbenchError as failure:
-            self.add_finding(record, "incomparable", failure.message)
+            self._add_finding(label, "incomparable", failure.message)
+
+    def _add_finding(self, label: str, verdict: Verdict, reason: str) -> None:
+        self.findings.append(Finding(variant=label, device=self.device.name, verdict=verdict, reason=reason))
+
+    def _add_request(self, record: Record, candidate: Model, label: str) -> None:
+        """Add a row whose candidate is built, with the model that it was measured with.
+
+        True weights are used where both sides have them. Else both get new ones, so that they compute with the same
+        kind of numbers.
+        """
+        true_baseline = self._find_baseline(record)
+        same_runtime = self.tree is not None or record.runtime.version in ("", self.version)
+        same_session = record.session in (None, session_options(self.device))
+        same_model = candidate.sha256 == (true_baseline.sha256 if true_baseline else record.model_sha256)
+        if same_model and same_runtime and same_session and not self.measure_unchanged:
+            self._add_finding(label, "identical", "the same model, runtime and options")
             return
+        if same_model:
+            true_baseline = candidate
+        has_drawn_weights = true_baseline is None
+        baseline = true_baseline or self._rebuild_stored(record)
+        if has_drawn_weights:
+            drawn = refill_weights(strip_weights(candidate), candidate.name)
+            candidate = replace(drawn, given=candidate.given)
         threads = {"threads": str(record.threads)}
         baseline_options = SideOptions(
             requirement="" if same_runtime else f"{record.runtime.name}=={record.runtime.version}",
             session=None if same_session else record.session,
             settings=threads,
         )
-        variant = self._label(record)
-        is_taken = any(request.variant == variant for request in self.requests)
+        is_taken = any(request.variant == label for request in self.requests)
         self.requests.append(
             ComparisonRequest(
-                variant=f"{variant} with {record.threads} threads" if is_taken else variant,
-                baseline=(rebuilt_file, baseline_options),
-                candidate=(candidate_file, SideOptions(settings=threads)),
+                variant=f"{label} with {record.threads} threads" if is_taken else label,
+                baseline=(self._write(baseline), baseline_options),
+                candidate=(self._write(candidate), SideOptions(settings=threads)),
+                note=DRAWN_WEIGHTS if has_drawn_weights and record.architecture is None else "",
             )
         )
 
-    def add_finding(self, record: Record, verdict: Verdict, reason: str) -> None:
-        """Add the verdict of a row that is not measured."""
-        self.findings.append(Finding(variant=self._label(record), device=record.device, verdict=verdict, reason=reason))
-
-    def _label(self, record: Record) -> str:
-        return self.labels.get(record.row, record.variant)
-
     def _build_candidate(self, record: Record) -> Model:
         if record.architecture is None:
-            file = self.user_models.get(record.row)
+            file = self.user_models.get(record.row) or (OnnxFile(path=Path(record.file)) if record.file else None)
             if file is None:
-                raise ResultsError("it is your own file; name it", hint="mnbench gate results/cpu.jsonl my_model.onnx")
-            return build_model(file, simplified=False)
+                raise ResultsError("it was a model in memory; name a file", hint="mnbench gate results/cpu.jsonl MODEL")
+            require_stored_inputs(record)
+            return _read_file(file.path, record)
         return build_model(
             record_variant(record),
             seed=record.seed,
             simplified=record.simplified,
             keep_bn=not record.fold_batch_norm,
         )
+
+    def _find_baseline(self, record: Record) -> Model | None:
+        """Return the model that the row was measured with, with its own weights; None if they are gone."""
+        if self.tree:
+            path = find_at_revision(self.tree, record, self.folder)
+        else:
+            path = Path(record.file) if record.file else None
+        if path is None or not path.is_file():
+            return None
+        model = _read_file(path, record)
+        return model if self.tree or model.sha256 == record.model_sha256 else None
 
     def _rebuild_stored(self, record: Record) -> Model:
         """Return the model that the row was measured with, from the graph stored beside the table."""
@@ -115,14 +136,16 @@ class RequestBuilder:
                 f"its graph has changed, and the table's graph is not stored ({path})",
                 hint="commit results/graphs with the table, or name a revision that still builds it with --base-ref",
             ) from failure
-        return refill_weights(data, record.variant)
+        return replace(refill_weights(data, record.variant), given=recorded_inputs(record))
 
-    def _write(self, model: Model, record: Record) -> OnnxFile:
-        path = self.folder / f"{model.sha256}.onnx"
-        if not path.exists():
-            atomic_files.write_atomically(path, model.to_bytes(), durable=False)
-        file = self.user_models.get(record.row)
-        return replace(file, path=path) if file else OnnxFile(path=path)
+    def _write(self, model: Model) -> OnnxFile:
+        """Return the file of a model: its own, or else a new one."""
+        return OnnxFile(path=model.file_in(self.folder), preset=model.given)
+
+
+def _read_file(path: Path, record: Record) -> Model:
+    """Read a model that is fed the record's inputs."""
+    return build_model(OnnxFile(path=path, label=record.variant, preset=recorded_inputs(record)), simplified=False)
 
 
 def record_variant(record: Record) -> Variant:
@@ -144,6 +167,18 @@ def record_variant(record: Record) -> Variant:
         padding=record.padding,
         precision=record.precision,
     )
+
+
+def find_at_revision(tree: Path, record: Record, folder: Path) -> Path | None:
+    """Return the model of a record at a git revision: the user's file, or a variant, built there; None without a file.
+
+    Raises:
+        ResultsError: the variant cannot be built there.
+    """
+    if record.architecture is not None:
+        return build_at_revision(tree, record, folder)
+    path = Path(os.path.relpath(record.file)) if record.file else None
+    return None if path is None or path.parts[0] == ".." else tree / path
 
 
 def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:

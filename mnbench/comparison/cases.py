@@ -55,7 +55,7 @@ class CaseBuilder:
                     raise
                 self._add_finding(request, failed_side_verdict(name), f"the {name}: {error.message}")
                 return
-        case = ComparisonCase(variant=request.variant, baseline=sides[0], candidate=sides[1])
+        case = ComparisonCase(variant=request.variant, baseline=sides[0], candidate=sides[1], note=request.note)
         both_files = all(isinstance(source, OnnxFile) for source, _ in (baseline, candidate))
         reason = precondition_failure(case, self._settings.allow, both_files=both_files)
         if reason:

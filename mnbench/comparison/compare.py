@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mnbench.bench.benchmark import ready_device
-from mnbench.comparison.baseline import RequestBuilder, build_at_revision
+from mnbench.comparison.baseline import RequestBuilder
 from mnbench.comparison.cases import CaseBuilder
 from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import Finding
@@ -15,7 +15,7 @@ from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest
 from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
 from mnbench.comparison.user_models import match_user_models
-from mnbench.errors import MnbenchError, ResultsError
+from mnbench.errors import ResultsError
 from mnbench.hosts.host_facts import runtime_version
 from mnbench.network.row import row_labels
 from mnbench.network.variant import OnnxFile
@@ -79,9 +79,9 @@ def gate_table(
 ) -> Comparison:
     """Compare what each row of a latency table was measured with against what it is now.
 
-    `base_ref` takes the table, the graphs and the tool of the baseline from another git revision. `user_models` are
-    the files of rows that no graph describes. Default device: that of the table's name. Rows of every `host` are
-    compared by default: all figures are measured here and now.
+    `base_ref` takes the table, the graphs, the files and the tool of the baseline from another git revision.
+    `user_models` replace the files that rows were measured with. Default device: that of the table's name. Rows of
+    every `host` are compared by default: all figures are measured here and now.
 
     Raises:
         ResultsError: the table has no latencies, or none of that host; the revision has no such table; or a file is
@@ -90,24 +90,23 @@ def gate_table(
     """
     with ExitStack() as stack:
         tree = stack.enter_context(checkout_revision(base_ref)) / path_in_repository() if base_ref else None
-        records = read_gated_records(tree / os.path.relpath(table) if tree else table, host)
+        table_then = tree / os.path.relpath(table) if tree else table
+        records = read_gated_records(table_then, host)
         target = read_device(device or table.stem)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
         builder = RequestBuilder(
-            results=table.parent,
+            results=table_then.parent,
             folder=folder,
             device=target,
             version="" if base_ref else runtime_version(ready_device(target, on_progress)),
+            tree=tree,
             user_models=match_user_models(records, user_models),
             labels=row_labels(record.row for record in records),
             measure_unchanged=measure_unchanged or settings.self_check,
         )
         progress = StageProgress(on_progress, "build", len(records))
         for record in records:
-            try:
-                builder.add(record, build_at_revision(tree, record, folder) if tree else None)
-            except MnbenchError as error:
-                builder.add_finding(record, "incomparable", error.message)
+            builder.add(record)
             progress.advance()
         return compare_requests(
             builder.requests,

@@ -51,11 +51,12 @@ class PreparedSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonCase:
-    """A row: its baseline and its candidate."""
+    """A row: its baseline and its candidate. `note` says how they were chosen."""
 
     variant: str
     baseline: PreparedSide
     candidate: PreparedSide
+    note: str = ""
 
     @property
     def sides(self) -> tuple[PreparedSide, PreparedSide]:

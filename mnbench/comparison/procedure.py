@@ -100,6 +100,7 @@ class Procedure:
             rules=self.settings.rules,
             seed=self.settings.seed,
             measured={variant: case.candidate.device.name for variant, case in self.cases.items()},
+            notes={variant: case.note for variant, case in self.cases.items() if case.note},
             known=tuple(known_findings),
             failed=self.failed,
             stopped="" if stopped.incomparable else stopped.reason,

@@ -101,11 +101,12 @@ class SideOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRequest:
-    """A row to compare; a side that does not exist is None."""
+    """A row to compare; a side that does not exist is None. `note` says how the sides were chosen."""
 
     variant: str
     baseline: tuple[ModelSource, SideOptions] | None
     candidate: tuple[ModelSource, SideOptions] | None
+    note: str = ""
 
 
 def parse_options(text: str) -> SideOptions | None:

@@ -9,11 +9,15 @@ from mnbench.network.variant import GivenInputs, OnnxFile
 from mnbench.results.record import Record
 
 CHOSEN = ("normal", "ones", "true", "the text a")
+CHOSEN_LENGTH = ", as long as "
 """What inputs were fed that nobody gave values for."""
+
+ARRAY = "array"
+"""What an input was fed that was given as an array in Python."""
 
 
 def match_user_models(records: Sequence[Record], models: Sequence[OnnxFile]) -> Mapping[Row, OnnxFile]:
-    """Return the file for each row of a user's model, with the label and the inputs of the row.
+    """Return the file for each row of a user's model, with the label of the row.
 
     It is the file at the row's path, the one that has the row's label, or the one that has its name, if no other file
     has rows of that name.
@@ -21,17 +25,16 @@ def match_user_models(records: Sequence[Record], models: Sequence[OnnxFile]) -> 
     Raises:
         ResultsError: a file is for no row.
     """
-    own = {record.row: record for record in records if record.architecture is None}
+    own = dict.fromkeys(record.row for record in records if record.architecture is None)
     labels = row_labels(own)
     matched: dict[Row, OnnxFile] = {}
-    for row, record in own.items():
+    for row in own:
         alone = len({other.file for other in own if _base(other.name) == _base(row.name)}) == 1
         at_path = [model for model in models if model.row.file == row.file]
         labelled = [model for model in models if model.name in (labels[row], _base(labels[row]))]
         named = [model for model in models if alone and model.name == _base(row.name)]
         for model in [*at_path, *labelled, *named][:1]:
-            given = model.given | recorded_inputs(record)
-            matched[row] = replace(model, label=_base(labels[row]), given=given)
+            matched[row] = replace(model, label=_base(labels[row]))
     for model in models:
         if not any(model.path == taken.path for taken in matched.values()):
             names = ", ".join(dict.fromkeys(map(_base, labels.values()))) or "none"
@@ -48,6 +51,20 @@ def _base(name: str) -> str:
 
 
 def recorded_inputs(record: Record) -> GivenInputs:
-    """Return the sizes of all inputs of a record, and the values that a user gave as text."""
-    values = {fed.name: fed.made for fed in record.inputs if fed.made not in CHOSEN and " " not in fed.made}
-    return GivenInputs(shapes={fed.name: fed.shape for fed in record.inputs}, values=values)
+    """Return the sizes of all inputs of a record, and the values that a user gave as text; a variant needs none."""
+    inputs = record.inputs if record.architecture is None else ()
+    values = {fed.name: fed.made for fed in inputs if fed.made not in CHOSEN and CHOSEN_LENGTH not in fed.made}
+    return GivenInputs(shapes={fed.name: fed.shape for fed in inputs}, values=values)
+
+
+def require_stored_inputs(record: Record) -> None:
+    """Check that a record's inputs can be made again.
+
+    Raises:
+        ResultsError: an input was an array in memory, which is not stored.
+    """
+    for fed in record.inputs:
+        if fed.made == ARRAY:
+            raise ResultsError(
+                f"its input {fed.name} was an array in memory", hint="measure it with the array in an .npy file"
+            )

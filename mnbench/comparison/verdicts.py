@@ -26,8 +26,9 @@ RAISE_BUDGET = "raise --budget"
 class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about a comparison except its pairs.
 
-    `measured` names the device of each measured row; `known` are the findings that needed no measurement; `failed`
-    holds the failed side of a row and its error; `stopped` says why measuring ended early.
+    `measured` names the device of each measured row, and `notes` say how its sides were chosen; `known` are the
+    findings that needed no measurement; `failed` holds the failed side of a row and its error; `stopped` says why
+    measuring ended early.
     """
 
     base: str
@@ -35,6 +36,7 @@ class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
     rules: DecisionRules
     seed: int
     measured: dict[str, str]
+    notes: dict[str, str] = {}
     known: tuple[Finding, ...] = ()
     failed: dict[str, tuple[str, str]] = {}
     stopped: str = ""
@@ -104,7 +106,7 @@ def _finding(row: str, device: str, decision: Decision, repeat: Decision | None,
         high=exp(estimate.high),
         processes=estimate.processes,
         pairs=estimate.pairs,
-        reason=reason,
+        reason="; ".join(filter(None, (reason, context.notes.get(row, "")))),
     )
 
 

@@ -14,6 +14,7 @@ from mnbench.errors import FileError, InputError, first_line
 from mnbench.model.input_sizes import DeclaredInput, Sizes, declared_inputs
 from mnbench.network.layer import Shape
 from mnbench.network.variant import GivenInputs
+from mnbench.workspace import path_in_workspace
 
 BYTE_TYPES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 """Types of images and of quantized numbers, which are drawn from their whole range."""
@@ -152,7 +153,7 @@ def _read(name: str, value: Any, sizes: Sizes) -> list[_GivenValue]:
     if name and name not in arrays:
         raise InputError(f"{words}: the file holds {', '.join(arrays)}", hint=f"store the array as {name}")
     chosen = {name: arrays[name]} if name else arrays
-    return [_GivenValue(sizes.find(key, words), array, words, path.name) for key, array in chosen.items()]
+    return [_GivenValue(sizes.find(key, words), array, words, path_in_workspace(path)) for key, array in chosen.items()]
 
 
 def _load(path: Path, name: str) -> dict[str, NDArray[Any]]:

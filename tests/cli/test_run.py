@@ -61,6 +61,18 @@ def test_run_keeps_what_a_gate_needs(invoke, fake_worker, workspace):
     assert ["identical"] * 2 == [load["verdict"] for load in json.loads(result.stdout)["findings"]]
 
 
+def test_rows_of_files_can_be_gated(invoke, fake_worker, model):
+    """As they are, and in another form of the graph, which files do not have; a file that is gone is missing."""
+    fake_worker.changes = {"runtime": lambda: {"name": "onnxruntime", "version": onnxruntime.__version__}}
+    path = model("a.onnx")
+    assert 0 == invoke("run", path, "--no-simplify", *ONCE).exit_code
+    for verdict in ("identical", "missing"):
+        result = invoke("gate", "results/cpu.jsonl", "--format", "json")
+        (finding,) = json.loads(result.stdout)["findings"]
+        assert ("a", verdict) == (finding["variant"], finding["verdict"])
+        path.unlink(missing_ok=True)
+
+
 def test_run_keeps_no_graph_of_a_cell_that_failed(invoke, fake_worker, workspace):
     """It has no latency that anything could be compared with."""
     fake_worker.perturb = lambda outputs: [output + 1000 for output in outputs]

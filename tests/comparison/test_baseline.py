@@ -2,11 +2,13 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
 
 import msgspec
+import onnx
 import onnxruntime
 import pytest
 
@@ -15,7 +17,8 @@ from mnbench.comparison.baseline import RequestBuilder
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.model.weightless import refill_weights, save_weightless, strip_weights, weightless_path
-from mnbench.results.record import Record, SessionOptions
+from mnbench.network.variant import OnnxFile
+from mnbench.results.record import FedInput, Record, SessionOptions
 from mnbench.results.store import ResultsFile
 from mnbench.workspace import built_in
 
@@ -55,8 +58,8 @@ def baseline(tmp_path, make_device):
 
     def make_baseline(**changes):
         (tmp_path / "models").mkdir(exist_ok=True)
-        facts = {"version": onnxruntime.__version__, "user_models": {}, "device": make_device()}
-        return RequestBuilder(results=tmp_path / "results", folder=tmp_path / "models", **facts | changes)
+        facts = {"version": onnxruntime.__version__, "device": make_device(), "results": tmp_path / "results"}
+        return RequestBuilder(folder=tmp_path / "models", **facts | changes)
 
     return make_baseline
 
@@ -124,7 +127,8 @@ def test_a_changed_graph_needs_the_one_that_is_kept(baseline, make_row, tmp_path
     [
         ({"variant": "gone-a1-r64", "architecture": "gone"}, "unknown graph"),
         ({"variant": "v1-a1-g9-r64", "options": {"groups": 9}}, "groups"),
-        ({"variant": "mine", "architecture": None}, "it is your own file; name it"),
+        ({"variant": "mine", "architecture": None}, "it was a model in memory; name a file"),
+        ({"variant": "mine", "architecture": None, "file": "mine.onnx"}, "mine.onnx: cannot be read"),
     ],
 )
 def test_a_row_that_has_vanished_is_missing(baseline, make_row, changes, reason):
@@ -170,6 +174,88 @@ def test_another_provider_is_refused(baseline, make_row, make_device):
     ((verdict, reason),) = known(result)
     assert "incomparable" == verdict
     assert reason.startswith("measured with onnxruntime CPUExecutionProvider, and device cpu now has onnxruntime CUDA")
+
+
+@pytest.fixture
+def own_row(make_row, workspace):
+    """A row of a user's file with open sizes, which was fed 1×3×64×64, and the file."""
+    path = workspace / "own.onnx"
+    proto = onnx.ModelProto.FromString(build_model(parse_variant("v1-a0.25-r32")).to_bytes())
+    for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    path.write_bytes(proto.SerializeToString())
+    name = proto.graph.input[0].name
+    fed = FedInput(name=name, type="float32", shape=(2, 3, 48, 64), made="0..1", sha256="")
+    facts = {"variant": "own[res=48x64]", "architecture": None, "alpha": None, "file": "own.onnx", "inputs": (fed,)}
+    return make_row(model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **facts), path
+
+
+def test_a_row_of_a_file_is_fed_the_same_again(baseline, own_row):
+    """Sizes and values; an unchanged file is identical."""
+    row, _ = own_row
+    result = baseline()
+    result.add(row)
+    assert ["identical"] == [verdict for verdict, _ in known(result)]
+    result = baseline(measure_unchanged=True)
+    result.add(row)
+    ((candidate, _),) = (request.candidate for request in result.requests)
+    (fed,) = row.inputs
+    assert {fed.name: fed.shape} == candidate.inputs.shapes
+    assert {fed.name: "0..1"} == candidate.inputs.values
+
+
+def test_true_weights_are_used_where_both_sides_have_them(baseline, own_row, workspace):
+    """The old file beside its replacement. If it is overwritten, both have random weights, and the row says so."""
+    row, path = own_row
+    new = workspace / "new.onnx"
+    new.write_bytes(build_model(parse_variant("v1-a0.35-r64")).to_bytes())
+    save_weightless(workspace / "results", path, row.model_sha256)
+
+    result = baseline(user_models={row.row: OnnxFile(path=new)}, results=workspace / "results")
+    result.add(row)
+    (request,) = result.requests
+    assert [path.read_bytes(), new.read_bytes()] == [
+        side[0].path.read_bytes() for side in (request.baseline, request.candidate)
+    ]
+    assert "" == request.note
+
+    path.write_bytes(new.read_bytes())
+    result = baseline(results=workspace / "results")
+    result.add(row)
+    (request,) = result.requests
+    assert new.read_bytes() != request.candidate[0].path.read_bytes()
+    assert "random weights" in request.note
+    assert request.baseline[0].inputs == request.candidate[0].inputs
+
+
+def test_a_file_of_a_revision_is_the_baseline(baseline, own_row, workspace):
+    """As it was there, whatever its runtime was; a file that is not there has its stored graph."""
+    row, path = own_row
+    tree = workspace / "tree"
+    tree.mkdir()
+    (tree / "own.onnx").write_bytes(path.read_bytes())
+    path.write_bytes(build_model(parse_variant("v1-a0.35-r64")).to_bytes())
+    row = msgspec.structs.replace(row, runtime=msgspec.structs.replace(row.runtime, version="1.0.0"))
+    result = baseline(tree=tree)
+    result.add(row)
+    (request,) = result.requests
+    assert (tree / "own.onnx").read_bytes() == request.baseline[0].path.read_bytes()
+    assert "" == request.baseline[1].requirement
+    (tree / "own.onnx").unlink()
+    result = baseline(tree=tree)
+    result.add(row)
+    assert ["incomparable"] == [verdict for verdict, _ in known(result)]
+
+
+def test_an_array_in_memory_cannot_be_fed_again(baseline, own_row):
+    """Its numbers are not stored."""
+    row, _ = own_row
+    fed = msgspec.structs.replace(row.inputs[0], made="array")
+    result = baseline()
+    result.add(msgspec.structs.replace(row, inputs=(fed,)))
+    ((verdict, reason),) = known(result)
+    assert "missing" == verdict
+    assert "was an array in memory" in reason
 
 
 def test_rows_of_several_thread_counts_stay_apart(baseline, make_row):

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from mnbench.comparison.user_models import match_user_models
+from mnbench.comparison.user_models import match_user_models, recorded_inputs
 from mnbench.errors import ResultsError
-from mnbench.network.variant import OnnxFile
+from mnbench.model.inputs import make_inputs
+from mnbench.network.variant import GivenInputs, OnnxFile
 from mnbench.results.record import FedInput
 
 
@@ -47,13 +50,31 @@ def test_a_file_for_no_row_is_refused(row, model):
     assert failure.value.hint == f"rows of your own files: a/net, b/net; name one: ROW={model}"
 
 
-def test_the_inputs_of_the_row_are_fed_again(row):
-    """All sizes, and the values that were given."""
-    inputs = (
-        FedInput(name="x", type="float32", shape=(1, 32), made="normal", sha256=""),
-        FedInput(name="rate", type="int64", shape=(), made="16000", sha256=""),
+def test_inputs_are_made_again(make_record, tmp_path):
+    """Every kind of value gives the same arrays, from what a record says of them alone; a variant needs nothing."""
+    declared = {
+        "x": (TensorProto.FLOAT, ["steps", "batch", 3]),
+        "uniform": (TensorProto.FLOAT, [4]),
+        "file": (TensorProto.FLOAT, [2]),
+        "rate": (TensorProto.INT64, []),
+        "mask": (TensorProto.INT64, ["batch"]),
+        "lengths": (TensorProto.INT32, ["batch"]),
+        "flag": (TensorProto.BOOL, [2]),
+        "bytes": (TensorProto.UINT8, [5]),
+        "words": (TensorProto.STRING, [2]),
+        "letters": (TensorProto.STRING, [2]),
+    }
+    np.save(tmp_path / "file.npy", np.arange(2, dtype=np.float32))
+    values = {"uniform": "0..1", "rate": "16000", "words": "yes,no", "file": f"{tmp_path}/file.npy"}
+    gru = helper.make_node("GRU", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=3)
+    infos = [helper.make_tensor_value_info(name, *entry) for name, entry in declared.items()]
+    proto = helper.make_model(helper.make_graph([gru], "g", infos, []))
+    made = make_inputs(proto, GivenInputs(sizes={"steps": 7, "batch": 2}, values=values), seed=0, name="net")
+    fed = tuple(
+        FedInput(name=name, type=str(item.array.dtype), shape=item.array.shape, made=item.made, sha256="")
+        for name, item in made.items()
     )
-    record = row("net.onnx", "net[rate=16000]", inputs=inputs)
-    file = match_user_models([record], [OnnxFile.parse("net.onnx")])[record.row]
-    assert (file.given.shapes, file.given.values) == ({"x": (1, 32), "rate": ()}, {"rate": "16000"})
-    assert file.label == "net"
+    given = recorded_inputs(make_record(None, architecture=None, inputs=fed))
+    again = make_inputs(proto, given, seed=0, name="net")
+    assert all(np.array_equal(made[name].array, again[name].array) for name in declared)
+    assert GivenInputs() == recorded_inputs(make_record(inputs=fed))

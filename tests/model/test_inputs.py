@@ -262,7 +262,7 @@ def test_values_from_files(tmp_path):
     for values in ({"x": f"{tmp_path}/x.npy", "ids": f"{tmp_path}/both.npz"}, {"": f"{tmp_path}/both.npz"}):
         made = _made(inputs, values=values)
         assert all(np.array_equal(array, made[name].array) for name, array in arrays.items())
-    assert "both.npz" == made["x"].made
+    assert f"{tmp_path}/both.npz" == made["x"].made
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def command(
 
     TABLE is a file that `mnbench run` wrote: results/cpu.jsonl. The model of each row is built as it was and as it is
     now, and both are measured in interleaved runs; the stored latency is not used. Unchanged rows are not measured.
-    MODEL is your own .onnx file that has rows, or NAME=model.onnx for the row of that name. Rows of every host are
-    compared: all figures are measured here. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
+    MODEL replaces your own .onnx file of the same name, and NAME=model.onnx that of the row NAME. Rows of every host
+    are compared: all figures are measured here. Exit code 0: no row is slower; 3: some rows are; 4: inconclusive.
     """
     from mnbench.comparison.compare import gate_table
     from mnbench.families import find_model
