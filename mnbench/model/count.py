@@ -9,7 +9,7 @@ def count_model(source: ModelSource, per: Per = "model") -> Costs:
     """Count a variant's layers, or those of an ONNX file; only a file needs the onnx package.
 
     Raises:
-        FileError, BuildError: the file cannot be read, or its inputs have open sizes.
+        FileError, BuildError: the file cannot be read, its inputs have open sizes, or what is given does not fit them.
     """
     if isinstance(source, Variant):
         return Costs(
@@ -22,6 +22,8 @@ def count_model(source: ModelSource, per: Per = "model") -> Costs:
     from mnbench.model.build import build_model  # noqa: PLC0415  variants need no onnx
 
     model = build_model(source, simplified=False)
+    if str(source.inputs):
+        model.make_inputs(0)  # a file of fixed sizes is counted without inputs, and would not notice
     if model.counted.error:
         raise model.counted.error
     return Costs(
