@@ -4,8 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple, Self
+
+import msgspec
 
 from mnbench.network.row import Row
 
@@ -32,9 +35,7 @@ class HostIdentity(NamedTuple):
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any], gpu: Mapping[str, Any] | None = None) -> Self:
         """Identify the host with these facts, and with this GPU if a GPU ran the model."""
-        identity = _identity(facts, gpu)
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        return cls(_short_name(identity), digest)
+        return cls(*_name_and_digest(msgspec.json.encode(_identity(facts, gpu))))
 
     def __str__(self) -> str:
         """Return `EPYC 25/17/1, 2 cores, #3fa2`: the processor's name and model, and the digest's first digits."""
@@ -44,6 +45,14 @@ class HostIdentity(NamedTuple):
         """Return whether a text names this host: its label, its name, or its digest or the beginning of it."""
         digest = text.removeprefix("#")
         return text in (str(self), self.name) or (len(digest) >= MIN_DIGITS and self.digest.startswith(digest))
+
+
+@lru_cache
+def _name_and_digest(encoded: bytes) -> tuple[str, str]:
+    """Return them of the facts in this JSON: thousands of records are of one host."""
+    identity = msgspec.json.decode(encoded)
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return _short_name(identity), digest
 
 
 def _short_name(identity: Mapping[str, Any]) -> str:

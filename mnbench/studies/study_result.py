@@ -8,6 +8,7 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.results.host_identity import HostIdentity
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import NS_PER_S, format_percent_1, format_significant, millions_formatter
@@ -145,8 +146,8 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
     def tables(self) -> list[Table[Any]]:
         """Return a table of the figures beside the paper's, and a table for each claim."""
         setting = f"{self.device}: {self.runtime} {self.provider}, threads: {self.threads}"
-        host = self.host.get("cpu")
-        title = f"{self.title}\n{self.paper}, {self.table}\n{setting}{f', {host}' if host else ''}"
+        host = f", {HostIdentity.from_facts(self.host)}" if self.host else ""
+        title = f"{self.title}\n{self.paper}, {self.table}\n{setting}{host}"
         notes = [f"paper: {self.on}"] if self.on else []
         if any(figure.latency_ns for figure in self.figures):
             notes.append(
