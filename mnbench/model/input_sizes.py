@@ -50,6 +50,19 @@ class SettledShape:
     assumed: tuple[int, ...] = ()
 
 
+def image_size(shape: Shape) -> tuple[int, int] | None:
+    """Return height and width of an image, (N, C, H, W) or (N, H, W, C); None for a state or another array.
+
+    An image has one, three or four channels, and more rows and columns than channels.
+    """
+    axes = DeclaredInput("", onnx.TensorProto.UNDEFINED, shape).image_axes
+    if axes is None:
+        return None
+    height, width = (shape[axis] for axis in axes)
+    channels = shape[3] if axes == (1, 2) else shape[1]
+    return (height, width) if min(height, width) > channels else None
+
+
 def graph_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """Return the inputs that are not weights."""
     weights = {tensor.name for tensor in proto.graph.initializer}

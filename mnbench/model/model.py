@@ -12,9 +12,9 @@ from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
-from mnbench.errors import BuildError, FileError
+from mnbench.errors import BuildError, FileError, MnbenchError
 from mnbench.model.counting import Counted, count_graph
-from mnbench.model.input_sizes import graph_inputs
+from mnbench.model.input_sizes import image_size
 from mnbench.model.inputs import MadeInput, make_inputs
 from mnbench.model.onnx_weights import detect_precision
 from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
@@ -107,9 +107,14 @@ class Model:
 
     @property
     def resolution(self) -> tuple[int, int] | None:
-        """Height and width of the first input that is an image, (N, C, H, W); None if there is none."""
-        shapes = ([side.dim_value for side in value.type.tensor_type.shape.dim] for value in graph_inputs(self.proto))
-        return next(((shape[2], shape[3]) for shape in shapes if len(shape) == 4), None)
+        """Height and width of the first input that is an image; None if there is none, or a size is open."""
+        if self.variant:
+            return self.variant.resolution
+        try:
+            shapes = [array.shape for array in self.make_inputs(0).values()]
+        except MnbenchError:
+            return None
+        return next(filter(None, map(image_size, shapes)), None)
 
     def make_inputs(self, seed: int) -> dict[str, NDArray[Any]]:
         """Return an array for each input: what the user gave, and seeded random numbers.

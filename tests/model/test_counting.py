@@ -288,3 +288,19 @@ def test_trees_have_parameters_and_no_known_mult_adds():
 
     assert (total.params, total.mult_adds, total.memory_access) == (3, None, 4)
     assert counted.notes == ("no rule counts the Mult-Adds of TreeEnsembleRegressor",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "resolution"),
+    [
+        ([1, 3, 240, 320], (240, 320)),
+        ([1, 240, 320, 3], (240, 320)),
+        ([1, 1, 64, 256], (64, 256)),
+        ([2, 1, 128, 1], None),
+        ([1, 8, 32, 32], None),
+        ([50, 1, 40], None),
+    ],
+)
+def test_only_an_image_has_a_resolution(shape, resolution):
+    """Channels stand first or last; states and signals are no images."""
+    assert model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": shape}, {"y": shape}).resolution == resolution
