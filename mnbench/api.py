@@ -19,7 +19,7 @@ from mnbench.errors import BuildError, ResultsError
 from mnbench.families import find_model
 from mnbench.model.sources import Graph, InputValue, Size, Sources, input_text, list_variants, one_size
 from mnbench.network.architecture import OptionValue
-from mnbench.network.variant import GivenInputs, OnnxFile, Padding, Precision, Variant
+from mnbench.network.variant import InputOptions, OnnxFile, Padding, Precision, Variant
 from mnbench.results.results import Results
 from mnbench.targets.device import read_device
 
@@ -82,14 +82,14 @@ def onnx_file(
         batch: The size of an open first axis.
         resolution: The size of the images that it takes.
     """
-    given = GivenInputs(
+    input_options = InputOptions(
         sizes=dict(sizes or {}),
         shapes=dict(shapes or {}),
         values={key: input_text(value) for key, value in (inputs or {}).items()},
         batch=batch,
         resolution=one_size(resolution),
     )
-    return OnnxFile(path=Path(path), label=name, given=given)
+    return OnnxFile(path=Path(path), label=name, input_options=input_options)
 
 
 def build(

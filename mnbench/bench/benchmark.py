@@ -215,8 +215,8 @@ def _prepare_cases(
     progress = StageProgress(on_progress, "build", len(sources))
 
     def prepare(source: ModelSource) -> BenchmarkCase:
-        own = isinstance(source, OnnxFile)
-        simplified, variant = options.simplified and not own, source.name + ("" if own else form)
+        is_file = isinstance(source, OnnxFile)
+        simplified, variant = options.simplified and not is_file, source.name + ("" if is_file else form)
         model = build_model(source, seed=seed, simplified=simplified, keep_bn=options.keep_bn)
         return prepare_case(model, folder, variant=variant, seed=seed, file=source.row.file)
 

@@ -28,8 +28,8 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         FileError: no space, no permission.
     """
     path = model.file_in(folder)
-    made = model.describe_inputs(seed)
-    inputs = {name: entry.array for name, entry in made.items()}
+    described = model.describe_inputs(seed)
+    inputs = {name: entry.array for name, entry in described.items()}
     values: dict[str, Value] = {f"in.{name}": array for name, array in inputs.items()}
     references = {"out": model.reference}
     if model.precision == "int8":
@@ -57,7 +57,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         batch=next((array.shape[0] for array in inputs.values() if array.ndim), 1),
         path=path,
         inputs_path=inputs_path,
-        inputs=tuple(_describe(name, entry) for name, entry in made.items()),
+        inputs=tuple(_describe(name, entry) for name, entry in described.items()),
         sha256=model.sha256,
         cost=model.cost,
         peak_activation_bytes=model.peak_activation_bytes,
@@ -80,7 +80,8 @@ def _describe(name: str, entry: MadeInput) -> FedInput:
         name=name,
         type=str(entry.array.dtype),
         shape=entry.array.shape,
-        made=entry.made,
+        values=entry.values,
+        chosen=entry.chosen,
         sha256=hashlib.sha256(data).hexdigest(),
         assumed=entry.assumed,
     )

@@ -19,7 +19,7 @@ from mnbench.cli.param_types import (
     parse_image_size,
 )
 from mnbench.families import family_options, find_model, select_variants
-from mnbench.network.variant import GivenInputs, ModelSource
+from mnbench.network.variant import InputOptions, ModelSource
 
 if TYPE_CHECKING:
     from mnbench.results.selection import Condition
@@ -113,7 +113,7 @@ graph_form_options = combine(
 )
 
 
-input_options = combine(
+size_options = combine(
     click.option(
         "--dim",
         "dims",
@@ -183,7 +183,7 @@ def variant_options(command: Command) -> Command:
             type=click.Choice(["fp32", "fp16", "int8"]),
             help="Precision of weights and arithmetic. Default: fp32.",
         ),
-        input_options,
+        size_options,
         values_option,
     )(command)
 
@@ -226,8 +226,8 @@ def select_sources(
         raise click.UsageError("--published selects the variants: remove --alpha, --res and other options of variants")
     for name in graphs:
         if find_model(name):
-            own = {name: value for name, value in typed.items() if name != "batch"}
-            for_graphs = {"alpha": alpha, "rho": rho, "published": published, **family, **own}
+            fixed = {name: value for name, value in typed.items() if name != "batch"}
+            for_graphs = {"alpha": alpha, "rho": rho, "published": published, **family, **fixed}
             _reject_options(for_graphs, f"{name} is a finished model", "--res, --batch, --dim and --shape")
         else:
             _reject_options({"dim": dims, "shape": shapes, "input": values}, f"{name} is a graph", "--res and --batch")
@@ -239,7 +239,7 @@ def select_sources(
         rhos=rho or (),
         published=published,
         options={name: [value] if isinstance(value, str) else value for name, value in family.items()},
-        given=given_inputs(dims, shapes, values, batch=common.get("batch"), resolutions=res),
+        input_options=expand_input_options(dims, shapes, values, batch=common.get("batch"), resolutions=res),
         **common,
     )
     if to_measure and (common.get("batch", 1) is None or any(getattr(item, "batch", 1) is None for item in sources)):
@@ -247,14 +247,14 @@ def select_sources(
     return sources
 
 
-def given_inputs(
+def expand_input_options(
     dims: Sequence[tuple[str, Sequence[int]]],
     shapes: Sequence[tuple[str, tuple[int, ...]]],
     values: Sequence[tuple[str, str]] = (),
     *,
     batch: int | None = None,
     resolutions: Sequence[tuple[int, int]] | None = None,
-) -> list[GivenInputs]:
+) -> list[InputOptions]:
     """Return what is given of the inputs of files: one for each combination of sizes.
 
     Raises:
@@ -266,7 +266,7 @@ def given_inputs(
                 raise click.UsageError(f"--{option} {name} is given twice")
     names = [name for name, _ in dims]
     return [
-        GivenInputs(
+        InputOptions(
             sizes=dict(zip(names, sizes, strict=True)),
             shapes=dict(shapes),
             values=dict(values),
@@ -284,6 +284,6 @@ def _reject_options(options: Mapping[str, Any], reason: str, alternatives: str) 
     Raises:
         click.UsageError: some were.
     """
-    if given := [f"--{name}" for name, value in options.items() if value]:
-        listed = f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not apply"
+    if rejected := [f"--{name}" for name, value in options.items() if value]:
+        listed = f"{', '.join(rejected)} {'does' if len(rejected) == 1 else 'do'} not apply"
         raise click.UsageError(f"{reason}, to which {listed}: set its sizes with {alternatives}")

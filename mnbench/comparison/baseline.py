@@ -84,7 +84,7 @@ class RequestBuilder:
         baseline = true_baseline or self._rebuild_stored(record)
         if has_drawn_weights:
             drawn = refill_weights(strip_weights(candidate), candidate.name)
-            candidate = replace(drawn, given=candidate.given)
+            candidate = replace(drawn, input_options=candidate.input_options)
         threads = {"threads": str(record.threads)}
         baseline_options = SideOptions(
             requirement="" if same_runtime else f"{record.runtime.name}=={record.runtime.version}",
@@ -136,11 +136,11 @@ class RequestBuilder:
                 f"its graph has changed, and the table's graph is not stored ({path})",
                 hint="commit results/graphs with the table, or name a revision that still builds it with --base-ref",
             ) from failure
-        return replace(refill_weights(data, record.variant), given=recorded_inputs(record))
+        return replace(refill_weights(data, record.variant), input_options=recorded_inputs(record))
 
     def _write(self, model: Model) -> OnnxFile:
         """Return the file of a model: its own, or else a new one."""
-        return OnnxFile(path=model.file_in(self.folder), preset=model.given)
+        return OnnxFile(path=model.file_in(self.folder), preset=model.input_options)
 
 
 def _read_file(path: Path, record: Record) -> Model:

@@ -5,12 +5,8 @@ from dataclasses import replace
 
 from mnbench.errors import ResultsError
 from mnbench.network.row import Row, row_labels
-from mnbench.network.variant import GivenInputs, OnnxFile
+from mnbench.network.variant import InputOptions, OnnxFile
 from mnbench.results.record import Record
-
-CHOSEN = ("normal", "ones", "true", "the text a")
-CHOSEN_LENGTH = ", as long as "
-"""What inputs were fed that nobody gave values for."""
 
 ARRAY = "array"
 """What an input was fed that was given as an array in Python."""
@@ -25,11 +21,11 @@ def match_user_models(records: Sequence[Record], models: Sequence[OnnxFile]) -> 
     Raises:
         ResultsError: a file is for no row.
     """
-    own = dict.fromkeys(record.row for record in records if record.architecture is None)
-    labels = row_labels(own)
+    rows = dict.fromkeys(record.row for record in records if record.architecture is None)
+    labels = row_labels(rows)
     matched: dict[Row, OnnxFile] = {}
-    for row in own:
-        alone = len({other.file for other in own if _base(other.name) == _base(row.name)}) == 1
+    for row in rows:
+        alone = len({other.file for other in rows if _base(other.name) == _base(row.name)}) == 1
         at_path = [model for model in models if model.row.file == row.file]
         labelled = [model for model in models if model.name in (labels[row], _base(labels[row]))]
         named = [model for model in models if alone and model.name == _base(row.name)]
@@ -50,11 +46,13 @@ def _base(name: str) -> str:
     return name.partition("[")[0]
 
 
-def recorded_inputs(record: Record) -> GivenInputs:
+def recorded_inputs(record: Record) -> InputOptions:
     """Return the sizes of all inputs of a record, and the values that a user gave as text; a variant needs none."""
     inputs = record.inputs if record.architecture is None else ()
-    values = {fed.name: fed.made for fed in inputs if fed.made not in CHOSEN and CHOSEN_LENGTH not in fed.made}
-    return GivenInputs(shapes={fed.name: fed.shape for fed in inputs}, values=values)
+    return InputOptions(
+        shapes={fed.name: fed.shape for fed in inputs},
+        values={fed.name: fed.values for fed in inputs if not fed.chosen},
+    )
 
 
 def require_stored_inputs(record: Record) -> None:
@@ -64,7 +62,7 @@ def require_stored_inputs(record: Record) -> None:
         ResultsError: an input was an array in memory, which is not stored.
     """
     for fed in record.inputs:
-        if fed.made == ARRAY:
+        if fed.values == ARRAY:
             raise ResultsError(
                 f"its input {fed.name} was an array in memory", hint="measure it with the array in an .npy file"
             )

@@ -17,7 +17,7 @@ from mnbench.network.model_file import read_model_file
 from mnbench.network.toml_struct import read_toml
 from mnbench.network.variant import (
     VARIANT_NAME,
-    GivenInputs,
+    InputOptions,
     ModelSource,
     OnnxFile,
     Precision,
@@ -175,11 +175,11 @@ def select_variants(
     rhos: Sequence[float] = (),
     published: bool = False,
     options: Mapping[str, Sequence[OptionValue]] | None = None,
-    given: Sequence[GivenInputs] = (GivenInputs(),),
+    input_options: Sequence[InputOptions] = (InputOptions(),),
     root: Path = CURRENT_FOLDER,
     **common: Any,
 ) -> list[ModelSource]:
-    """Return every graph at every alpha, resolution and value of its options; every model with all `given` inputs.
+    """Return every graph at every alpha, resolution and value of its options; every model with all `input_options`.
 
     A model is an `.onnx` file, or a file of graphs/ that names one. Without `resolutions`, `rhos` give them as shares
     of the table's own; without both it is the table's own. With `published`, return the variants of each graph for
@@ -196,7 +196,7 @@ def select_variants(
     selected: list[ModelSource] = []
     for name in graphs:
         if file := find_model(name, root):
-            selected += [replace(file, given=inputs) for inputs in given]
+            selected += [replace(file, input_options=inputs) for inputs in input_options]
             continue
         if is_variant_name(name, root):
             grid = {"alpha": alphas, "resolution": resolutions, "rho": rhos, "published": published, **(options or {})}

@@ -16,7 +16,7 @@ from mnbench.model.read_onnx import read_onnx
 from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import PretrainedWeights, check_model, to_onnx
 from mnbench.network.network import build_network
-from mnbench.network.variant import GivenInputs, ModelSource, OnnxFile, Variant
+from mnbench.network.variant import InputOptions, ModelSource, OnnxFile, Variant
 from mnbench.progress import OnProgress, StageProgress
 
 
@@ -42,7 +42,7 @@ def build_model(
     if isinstance(source, Variant):
         plain = to_onnx(build_network(source), seed=seed, opset=opset, pretrained=pretrained)
     else:
-        plain = replace(read_onnx(source.path), name=source.name, given=source.inputs)
+        plain = replace(read_onnx(source.path), name=source.name, input_options=source.inputs)
     model = _fix_given_sizes(plain) if fix_sizes and isinstance(source, OnnxFile) else plain
     if simplified:
         # Our own graphs hold no constant expressions.
@@ -69,7 +69,7 @@ def _fix_given_sizes(model: Model) -> Model:
     proto = write_sizes(model.proto, shapes)
     if list(proto.graph.input) == list(model.proto.graph.input):
         return model
-    return replace(model.with_proto(proto), given=GivenInputs(values=model.given.values))
+    return replace(model.with_proto(proto), input_options=InputOptions(values=model.input_options.values))
 
 
 def save_models(

@@ -15,8 +15,7 @@ def describe_changes(before: onnx.ModelProto, after: onnx.ModelProto) -> list[st
     weights = {tensor.name for tensor in before.graph.initializer}
     old_inputs, new_inputs = _shapes(before.graph.input), _shapes(after.graph.input)
     released = [name for name in old_inputs if name in weights and name not in new_inputs]
-    kept = set(_facts(after))
-    lost = [fact for fact in dict.fromkeys(_facts(before)) if fact not in kept]
+    lost = [fact for fact in dict.fromkeys(_facts(before)) if fact not in set(_facts(after))]
     return [
         *_differences("input", {name: old_inputs[name] for name in old_inputs if name not in released}, new_inputs),
         *_differences("output", _shapes(before.graph.output), _shapes(after.graph.output)),

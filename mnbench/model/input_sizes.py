@@ -9,7 +9,7 @@ import onnx
 
 from mnbench.errors import InputError
 from mnbench.network.layer import Shape
-from mnbench.network.variant import GivenInputs, format_resolution
+from mnbench.network.variant import InputOptions, format_resolution
 
 GENERIC_NAME = re.compile(r"|\?|n|b|bs|none|batch.*|s\d+|unk__\d+|(p2o\.)?dynamicdimension\.\d+", re.IGNORECASE)
 """Names that exporters give to an open first axis: whatever it counts, it may be 1."""
@@ -103,7 +103,7 @@ class Sizes:
         self._known: dict[tuple[str, int] | str, int] = {}
         self._said: dict[tuple[str, int] | str, str] = {}
 
-    def apply(self, given: GivenInputs, shapes: Mapping[str, tuple[Shape, str]]) -> None:
+    def apply(self, input_options: InputOptions, shapes: Mapping[str, tuple[Shape, str]]) -> None:
         """Take over what is given; `shapes` are those of given arrays, with the words that gave them.
 
         Raises:
@@ -112,21 +112,21 @@ class Sizes:
         names = sorted(
             {side for entry in self._inputs.values() for side in entry.sides or () if side and isinstance(side, str)}
         )
-        for name, size in given.sizes.items():
+        for name, size in input_options.sizes.items():
             words = f"--dim {name}={size}"
             if name not in names:
                 open_sizes = f"open are {', '.join(names)}" if names else "no open size has a name"
                 raise InputError(f"{words}: {self._model_name} has no size {name}; {open_sizes}", hint=self._hint())
             self._set(name, size, words)
-        for name, shape in given.shapes.items():
+        for name, shape in input_options.shapes.items():
             words = f"--shape {name}{'=' if name else ''}{','.join(map(str, shape))}"
             self._set_shape(self.find(name, words), shape, words)
         for name, (shape, words) in shapes.items():
             self._set_shape(self._inputs[name], shape, words)
-        if given.batch is not None:
-            self._set_batch(given.batch)
-        if given.resolution is not None:
-            self._set_resolution(given.resolution)
+        if input_options.batch is not None:
+            self._set_batch(input_options.batch)
+        if input_options.resolution is not None:
+            self._set_resolution(input_options.resolution)
 
     def find(self, name: str, words: str) -> DeclaredInput:
         """Return the input of that name; without a name, the only one.

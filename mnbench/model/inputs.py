@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnbench.errors import FileError, InputError, first_line
 from mnbench.model.input_sizes import DeclaredInput, Sizes, declared_inputs
 from mnbench.network.layer import Shape
-from mnbench.network.variant import GivenInputs
+from mnbench.network.variant import InputOptions
 from mnbench.workspace import path_in_workspace
 
 BYTE_TYPES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
@@ -34,17 +34,18 @@ RANGE = re.compile(r"(-?\d[\d.e+-]*)\.\.(-?\d[\d.e+-]*)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeInput:
-    """The array of an input, and how it was made: `normal`, `ones`, `16000`, `0..9` or a file's name.
+    """The array of an input, and a word for its values: `normal`, `ones`, `16000`, `0..9` or a file's path.
 
-    `assumed` are the axes whose size nobody gave, which is 1.
+    Values that nobody gave are `chosen`. `assumed` are the axes whose size nobody gave, which is 1.
     """
 
     array: NDArray[Any]
-    made: str
+    values: str
+    chosen: bool
     assumed: tuple[int, ...] = ()
 
 
-def make_inputs(proto: onnx.ModelProto, given: GivenInputs, *, seed: int, name: str) -> dict[str, MadeInput]:
+def make_inputs(proto: onnx.ModelProto, input_options: InputOptions, *, seed: int, name: str) -> dict[str, MadeInput]:
     """Return an array for each input of a model; `name` is the model's, for errors.
 
     Floating-point numbers are standard normal, bytes lie anywhere in their range, other integers are 1, lengths of
@@ -57,24 +58,28 @@ def make_inputs(proto: onnx.ModelProto, given: GivenInputs, *, seed: int, name: 
     """
     inputs = declared_inputs(proto, name)
     sizes = Sizes(inputs, name)
-    values = {value.entry.name: value for item in given.values.items() for value in _read(*item, sizes)}
-    sizes.apply(given, {key: (value.shape, value.words) for key, value in values.items() if value.shape is not None})
+    values = {value.entry.name: value for item in input_options.values.items() for value in _read(*item, sizes)}
+    sizes.apply(
+        input_options, {key: (value.shape, value.words) for key, value in values.items() if value.shape is not None}
+    )
     settled, lengths = sizes.settle(), _sequences(proto)
     random = np.random.default_rng(seed)
-    made: dict[str, MadeInput] = {}
+    inputs_made: dict[str, MadeInput] = {}
     for entry in inputs:
         shape, assumed = settled[entry.name].shape, settled[entry.name].assumed
         sequences = lengths.get(entry.name, "")
         if value := values.get(entry.name):
-            array, text = value.array(shape, random), value.made
+            array, text = value.array(shape, random), value.text
         elif sequences in settled and entry.element_type in INTEGER_TYPES:
             steps = settled[sequences].shape[0]
             array, text = np.full(shape, steps), f"{steps}, as long as {sequences}"
         else:
             array, text = _chosen(entry, shape, random, name)
         array = array.astype(onnx.helper.tensor_dtype_to_np_dtype(entry.element_type))
-        made[entry.name] = MadeInput(array=array.reshape(shape), made=text, assumed=assumed)
-    return made
+        inputs_made[entry.name] = MadeInput(
+            array=array.reshape(shape), values=text, chosen=entry.name not in values, assumed=assumed
+        )
+    return inputs_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class _GivenValue:
     entry: DeclaredInput
     value: NDArray[Any] | str
     words: str
-    made: str
+    text: str
 
     @property
     def shape(self) -> Shape | None:
@@ -184,12 +189,12 @@ def _chosen(entry: DeclaredInput, shape: Shape, random: np.random.Generator, nam
 
 def _sequences(proto: onnx.ModelProto) -> dict[str, str]:
     """Return the tensor with the sequences, by the name of the tensor that holds their lengths."""
-    found: dict[str, str] = {}
+    sequences: dict[str, str] = {}
     for node in proto.graph.node:
         operand = LENGTH_OPERANDS.get(node.op_type)
         if operand and len(node.input) > operand and node.input[operand]:
-            found[node.input[operand]] = node.input[0]
-    return found
+            sequences[node.input[operand]] = node.input[0]
+    return sequences
 
 
 def _times(shape: Shape) -> str:

@@ -21,7 +21,7 @@ from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
 from mnbench.network.cost_tables import cost_to_dict
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
-from mnbench.network.variant import GivenInputs, Precision, Variant
+from mnbench.network.variant import InputOptions, Precision, Variant
 
 OPSET = 17
 """Reads everywhere that matters: onnxruntime, OpenVINO, ncnn's and MNN's converters."""
@@ -40,8 +40,8 @@ class Model:
     `variant` is the variant that it was built from; None for a file. `difference` is the largest that simplification
     made to the outputs, as a share of their largest number; None where nothing was simplified, or nothing could be
     compared. `not_proven` says which outputs prove little or nothing about that. `plain` is the graph before
-    simplification and conversion to another precision; None where there was neither. `given` is what the user says of
-    the inputs of a file.
+    simplification and conversion to another precision; None where there was neither. `input_options` are what
+    the user says of the inputs of a file.
 
     `file` is what the model was read from, and `data` its bytes, until the graph is changed. `data_files` hold the
     weights of a model that is larger than 2 GB; they stay where they are, and `proto` is without them.
@@ -51,7 +51,7 @@ class Model:
     name: str
     proto: onnx.ModelProto
     variant: Variant | None = None
-    given: GivenInputs = field(default_factory=GivenInputs)
+    input_options: InputOptions = field(default_factory=InputOptions)
     plain: "Model | None" = None
     difference: float | None = None
     not_proven: tuple[str, ...] = ()
@@ -127,7 +127,9 @@ class Model:
 
     def describe_inputs(self, seed: int) -> dict[str, MadeInput]:
         """Return the arrays of `make_inputs`, with how each was made."""
-        return make_inputs(self.proto, self.given, seed=seed, name=self.name.removesuffix(str(self.given)))
+        return make_inputs(
+            self.proto, self.input_options, seed=seed, name=self.name.removesuffix(str(self.input_options))
+        )
 
     @property
     def opset(self) -> int:

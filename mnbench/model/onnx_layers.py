@@ -242,9 +242,9 @@ def has_open_size(value: onnx.ValueInfoProto) -> bool:
 def _operands(node: onnx.NodeProto, run: KernelRun, types: Mapping[str, int]) -> dict[str, Tensor]:
     """Return the tensors that a kernel read and wrote, by name, where none is left out."""
     operands: dict[str, Tensor] = {}
-    for names, seen in ((node.input, run.inputs), (node.output, run.outputs)):
+    for names, sides in ((node.input, run.inputs), (node.output, run.outputs)):
         present = [name for name in names if name]
-        for name, (kind, shape) in zip(present, seen, strict=False) if len(present) == len(seen) else ():
+        for name, (kind, shape) in zip(present, sides, strict=False) if len(present) == len(sides) else ():
             # A CPU computes some types in wider ones: the graph's own type counts.
             stored = types.get(name) or TensorProto.DataType.Value(kind.upper())
             operands[name] = Tensor(name, shape, element_bits(stored))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mnbench.errors import BuildError
 from mnbench.families import find_model, replace_options, select_variants
-from mnbench.network.variant import GivenInputs, ModelSource, OnnxFile, Variant
+from mnbench.network.variant import InputOptions, ModelSource, OnnxFile, Variant
 
 if TYPE_CHECKING:
     import onnx
@@ -81,19 +81,21 @@ class Sources:
             common, fixed = _split_options(chosen)
             return replace_options(graph, common, fixed=fixed)
         if isinstance(graph, OnnxFile):
-            return replace(graph, given=graph.given | _given(graph.name, chosen))
+            return replace(graph, input_options=graph.input_options | _input_options(graph.name, chosen))
         if not isinstance(graph, str | PathLike):
             number = next(self._numbers)
             name = getattr(graph, "name", "") or f"model-{number}"
-            given = _given(name, chosen)
+            input_options = _input_options(name, chosen)
             from mnbench.model.model import Model  # noqa: PLC0415  variants need no onnx
 
             model = graph if isinstance(graph, Model) else Model(name=name, proto=graph)
             path = model.file_in(self._folder)
-            return OnnxFile(path=path, label=name, in_memory=True, preset=model.given, given=given)
+            return OnnxFile(
+                path=path, label=name, in_memory=True, preset=model.input_options, input_options=input_options
+            )
         name = fspath(graph)
         if file := find_model(name):
-            return replace(file, given=_given(name, chosen))
+            return replace(file, input_options=_input_options(name, chosen))
         return list_variants([name], published=False, **chosen)[0]
 
     def sources(self, graphs: Graph | Iterable[Graph], *, seed: int | None = None) -> list[ModelSource]:
@@ -119,7 +121,7 @@ class Sources:
         return files
 
 
-def _given(name: str, options: dict[str, Any]) -> GivenInputs:
+def _input_options(name: str, options: dict[str, Any]) -> InputOptions:
     """Return what the options say of the inputs of a finished model.
 
     Raises:
@@ -127,7 +129,7 @@ def _given(name: str, options: dict[str, Any]) -> GivenInputs:
     """
     size, batch = options.pop("resolution"), options.pop("batch", 1)
     _reject(f"{name} is a finished model", options, hint="a finished model takes a resolution and a batch")
-    return GivenInputs(batch=None if batch == 1 else batch, resolution=one_size(size))
+    return InputOptions(batch=None if batch == 1 else batch, resolution=one_size(size))
 
 
 def _rebuildable(graph: Graph, seed: int) -> Graph:

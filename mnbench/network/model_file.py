@@ -7,7 +7,7 @@ import msgspec
 
 from mnbench.errors import GraphFileError
 from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
-from mnbench.network.variant import GivenInputs, OnnxFile
+from mnbench.network.variant import InputOptions, OnnxFile
 
 Number: TypeAlias = int | float | bool | str
 
@@ -38,7 +38,7 @@ def read_model_file(path: Path) -> OnnxFile | None:
     return OnnxFile(
         path=path.parent / file.model,
         label=path.stem,
-        preset=GivenInputs(sizes=file.dim, shapes=file.shape, values=texts),
+        preset=InputOptions(sizes=file.dim, shapes=file.shape, values=texts),
     )
 
 

@@ -145,7 +145,7 @@ VARIANT_NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenInputs:
+class InputOptions:
     """What a user says of a file's inputs; what is not said is chosen, or asked for.
 
     `sizes` are those of open sizes by name, in every input; `shapes` whole inputs by name, where "" is the only one;
@@ -159,9 +159,9 @@ class GivenInputs:
     batch: int | None = None
     resolution: tuple[int, int] | None = None
 
-    def __or__(self, other: "GivenInputs") -> "GivenInputs":
+    def __or__(self, other: "InputOptions") -> "InputOptions":
         """Return both, where the other's entries replace these."""
-        return GivenInputs(
+        return InputOptions(
             sizes={**self.sizes, **other.sizes},
             shapes={**self.shapes, **other.shapes},
             values={**self.values, **other.values},
@@ -185,14 +185,14 @@ class OnnxFile:
     """A user's own model; `label` names it in place of its file's name.
 
     The path of a model that is `in_memory` means nothing to the user. `preset` is what a file of graphs/ says of its
-    inputs, and `given` what the user says besides.
+    inputs, and `input_options` what the user says besides.
     """
 
     path: Path
     label: str = ""
     in_memory: bool = False
-    preset: GivenInputs = field(default_factory=GivenInputs)
-    given: GivenInputs = field(default_factory=GivenInputs)
+    preset: InputOptions = field(default_factory=InputOptions)
+    input_options: InputOptions = field(default_factory=InputOptions)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -216,12 +216,12 @@ class OnnxFile:
         name = self.label or self.path.stem
         # Nobody may take a file for the variant whose name it has.
         suffix = ".onnx" if VARIANT_NAME.fullmatch(name) else ""
-        return f"{name}{suffix}{self.given}"
+        return f"{name}{suffix}{self.input_options}"
 
     @property
-    def inputs(self) -> GivenInputs:
+    def inputs(self) -> InputOptions:
         """All that is said of the inputs."""
-        return self.preset | self.given
+        return self.preset | self.input_options
 
     @property
     def row(self) -> Row:

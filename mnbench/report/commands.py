@@ -53,10 +53,10 @@ def _options(record: Record) -> str:
 
 def _spelled_inputs(record: Record) -> Iterator[str]:
     """Yield the sizes and values of a user's model, if it has any that its file does not have."""
-    given = recorded_inputs(record)
+    input_options = recorded_inputs(record)
     if _spelled_file(record) == shlex.quote(record.file or "") and "[" not in record.variant:
         return
-    shapes = {name: ",".join(map(str, shape)) for name, shape in given.shapes.items() if shape}
-    for option, entries in (("shape", shapes), ("input", given.values)):
+    shapes = {name: ",".join(map(str, shape)) for name, shape in input_options.shapes.items() if shape}
+    for option, entries in (("shape", shapes), ("input", input_options.values)):
         for name, value in entries.items():
             yield f"--{option} {shlex.quote(f'{name}={value}')}"

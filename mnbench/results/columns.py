@@ -54,7 +54,7 @@ def _shape(record: Record) -> str | None:
     if record.architecture or not record.inputs:
         return None
     first, *more = record.inputs
-    sides = "×".join(map(str, first.shape)) or first.made
+    sides = "×".join(map(str, first.shape)) or first.values
     return f"{sides} +{len(more)}" if more else sides
 
 

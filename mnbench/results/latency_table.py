@@ -85,7 +85,7 @@ def _fed(record: Record) -> str:
     """Return what a user's model was fed, if that is more than random numbers in a shape that was given."""
     if record.architecture:
         return ""
-    values = ", ".join(str(fed) for fed in record.inputs if fed.made != "normal")
+    values = ", ".join(str(fed) for fed in record.inputs if fed.values != "normal")
     assumed = ", ".join(fed.name for fed in record.inputs if fed.assumed)
     sizes = f"the first axis of {assumed} is open and was taken as 1"
     return "; ".join([f"fed {values}"] * bool(values) + [sizes] * bool(assumed))

@@ -90,22 +90,23 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FedInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What one input was fed: `made` says how, as normal, ones, 16000, 0..255, or the name of a file.
+    """What one input was fed: `values` says it in a word, as normal, ones, 16000, 0..255, or the path of a file.
 
-    `assumed` are the axes whose size nobody gave, which is 1.
+    Values that nobody gave are `chosen`. `assumed` are the axes whose size nobody gave, which is 1.
     """
 
     name: str
     type: str
     shape: tuple[int, ...]
-    made: str
+    values: str
     sha256: str
+    chosen: bool = False
     assumed: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """`state 2×1×128 (normal)`, or `rate 16000`."""
         sides = "×".join(map(str, self.shape))
-        return f"{self.name} {sides} ({self.made})" if sides else f"{self.name} {self.made}"
+        return f"{self.name} {sides} ({self.values})" if sides else f"{self.name} {self.values}"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

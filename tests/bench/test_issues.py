@@ -63,9 +63,9 @@ def test_placement_of_every_process_counts(issues, make_sample):
 )
 def test_denormal(issues, make_sample, make_device, share, changes, expected):
     """Few denormal weights are a minor issue; none if the device sets them to 0, or is a GPU."""
-    found = issues(same(make_sample(placement=None)), device=make_device(**changes), denormal_share=share)
+    raised = issues(same(make_sample(placement=None)), device=make_device(**changes), denormal_share=share)
 
-    assert ([] if expected is None else [expected]) == [issue.minor for issue in found.values()]
+    assert ([] if expected is None else [expected]) == [issue.minor for issue in raised.values()]
 
 
 @pytest.mark.parametrize(

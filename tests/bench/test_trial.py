@@ -89,10 +89,10 @@ def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fa
     """What rounding excuses against fp32 is not excused against what the graph itself says; a file has that alone."""
     right, noise = np.random.default_rng(0).standard_normal((2, 1000))
     cell = make_cell(precision="int8", answers=[right])
-    own = right + 0.3 * noise
-    arrays = {"in.input": np.ones((1, 3), np.float32), "own.0": own}
+    defined = right + 0.3 * noise
+    arrays = {"in.input": np.ones((1, 3), np.float32), "own.0": defined}
     np.savez(cell.inputs_path, **arrays, **{"out.0": right})
-    fake_worker.outputs = lambda _: [own + 0.01]
+    fake_worker.outputs = lambda _: [defined + 0.01]
     assert 0.1 < run_trial(make_plan(cell), cell).difference < 0.5
 
     fake_worker.outputs = lambda _: [right]
@@ -100,7 +100,7 @@ def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fa
         run_trial(make_plan(cell), cell)
 
     np.savez(cell.inputs_path, **arrays)
-    fake_worker.outputs = lambda _: [own + 0.01]
+    fake_worker.outputs = lambda _: [defined + 0.01]
     assert 0.01 > run_trial(make_plan(cell), cell).difference
 
 

@@ -129,8 +129,8 @@ def test_options_apply_to_both_sides(compared, model):
     """Sizes of files, batch and precision of variants, and everything of graphs; several sizes are several rows."""
     path = model("a.onnx")
     rows, _ = compared(path, path, "--dim", "height=32,64", "--batch", 8)
-    assert [{"height": 32}, {"height": 64}] == [candidate.given.sizes for _, candidate in rows]
-    assert all(base == candidate and base.given.batch == 8 for base, candidate in rows)
+    assert [{"height": 32}, {"height": 64}] == [candidate.input_options.sizes for _, candidate in rows]
+    assert all(base == candidate and base.input_options.batch == 8 for base, candidate in rows)
     rows, _ = compared("v1-a0.25-r64", "v2-a1-r64", "--batch", 8, "--precision", "int8")
     assert ["v1-a0.25-r64-b8-int8", "v2-a1-r64-b8-int8"] == [source.name for source in rows[0]]
     rows, _ = compared("v1", "v2", "--alpha", "0.5,1", "--res", 64)

@@ -185,7 +185,7 @@ def own_row(make_row, workspace):
         proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     path.write_bytes(proto.SerializeToString())
     name = proto.graph.input[0].name
-    fed = FedInput(name=name, type="float32", shape=(2, 3, 48, 64), made="0..1", sha256="")
+    fed = FedInput(name=name, type="float32", shape=(2, 3, 48, 64), values="0..1", sha256="")
     facts = {"variant": "own[res=48x64]", "architecture": None, "alpha": None, "file": "own.onnx", "inputs": (fed,)}
     return make_row(model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **facts), path
 
@@ -250,7 +250,7 @@ def test_a_file_of_a_revision_is_the_baseline(baseline, own_row, workspace):
 def test_an_array_in_memory_cannot_be_fed_again(baseline, own_row):
     """Its numbers are not stored."""
     row, _ = own_row
-    fed = msgspec.structs.replace(row.inputs[0], made="array")
+    fed = msgspec.structs.replace(row.inputs[0], values="array")
     result = baseline()
     result.add(msgspec.structs.replace(row, inputs=(fed,)))
     ((verdict, reason),) = known(result)

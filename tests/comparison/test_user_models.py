@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from mnbench.comparison.user_models import match_user_models, recorded_inputs
 from mnbench.errors import ResultsError
 from mnbench.model.inputs import make_inputs
-from mnbench.network.variant import GivenInputs, OnnxFile
+from mnbench.network.variant import InputOptions, OnnxFile
 from mnbench.results.record import FedInput
 
 
@@ -69,12 +69,19 @@ def test_inputs_are_made_again(make_record, tmp_path):
     gru = helper.make_node("GRU", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=3)
     infos = [helper.make_tensor_value_info(name, *entry) for name, entry in declared.items()]
     proto = helper.make_model(helper.make_graph([gru], "g", infos, []))
-    made = make_inputs(proto, GivenInputs(sizes={"steps": 7, "batch": 2}, values=values), seed=0, name="net")
+    described = make_inputs(proto, InputOptions(sizes={"steps": 7, "batch": 2}, values=values), seed=0, name="net")
     fed = tuple(
-        FedInput(name=name, type=str(item.array.dtype), shape=item.array.shape, made=item.made, sha256="")
-        for name, item in made.items()
+        FedInput(
+            name=name,
+            type=str(item.array.dtype),
+            shape=item.array.shape,
+            values=item.values,
+            chosen=item.chosen,
+            sha256="",
+        )
+        for name, item in described.items()
     )
-    given = recorded_inputs(make_record(None, architecture=None, inputs=fed))
-    again = make_inputs(proto, given, seed=0, name="net")
-    assert all(np.array_equal(made[name].array, again[name].array) for name in declared)
-    assert GivenInputs() == recorded_inputs(make_record(inputs=fed))
+    input_options = recorded_inputs(make_record(None, architecture=None, inputs=fed))
+    again = make_inputs(proto, input_options, seed=0, name="net")
+    assert all(np.array_equal(described[name].array, again[name].array) for name in declared)
+    assert InputOptions() == recorded_inputs(make_record(inputs=fed))

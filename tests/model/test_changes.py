@@ -12,7 +12,7 @@ from mnbench.model.build import build_model, save_models
 from mnbench.model.changes import describe_changes
 from mnbench.model.model_table import model_table
 from mnbench.model.simplify import simplify
-from mnbench.network.variant import GivenInputs, OnnxFile
+from mnbench.network.variant import InputOptions, OnnxFile
 
 WEIGHT = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
 
@@ -54,7 +54,7 @@ def test_open_batch_stays_open(tmp_path, simplified):
 
 def test_given_sizes_are_written(tmp_path):
     """A given batch is written into inputs and outputs, and noted; a measurement leaves the file as it is."""
-    source = OnnxFile(path=_save(tmp_path, _proto()), given=GivenInputs(batch=8))
+    source = OnnxFile(path=_save(tmp_path, _proto()), input_options=InputOptions(batch=8))
     model = build_model(source, fix_sizes=True)
     measured = build_model(source, simplified=False)
 
@@ -201,7 +201,7 @@ def test_newer_than_onnx(tmp_path, newer):
 
 def test_table_of_a_file(tmp_path):
     """The table of a file's build has its size before; that of a variant has not."""
-    source = OnnxFile(path=_save(tmp_path, _proto()), given=GivenInputs(batch=8))
+    source = OnnxFile(path=_save(tmp_path, _proto()), input_options=InputOptions(batch=8))
     target = tmp_path / "out.onnx"
     saved, _ = save_models([source], target, seed=0, opset=17, simplified=True, keep_bn=False)
     table = model_table(saved)

@@ -40,10 +40,10 @@ def _matmul(x, weight, output, name):
 @pytest.fixture
 def fork():
     """A branch of 64 × 32 Mult-Adds, and another of 64 × 8 × 4, each with weights of its own."""
-    one = helper.make_graph([_matmul("x", "wide", "a", "mm")], "one", [], [_value("a")])
+    narrow = helper.make_graph([_matmul("x", "wide", "a", "mm")], "one", [], [_value("a")])
     nodes = [_matmul("x", "narrow", "h", "first"), _matmul("h", "last", "b", "second")]
-    two = helper.make_graph(nodes, "two", [], [_value("b")], [_stored("last", (8, 4))])
-    node = helper.make_node("If", ["which"], ["y"], name="fork", then_branch=one, else_branch=two)
+    wide = helper.make_graph(nodes, "two", [], [_value("b")], [_stored("last", (8, 4))])
+    node = helper.make_node("If", ["which"], ["y"], name="fork", then_branch=narrow, else_branch=wide)
     inputs = [_value("x", [1, 64]), _value("which", [], TensorProto.BOOL)]
     return _proto_of([node], inputs, [_value("y")], [_stored("wide", (64, 32)), _stored("narrow", (64, 8))])
 
@@ -67,8 +67,8 @@ def test_a_loop_counts_every_turn(turns):
     inputs = [_value("turn", [], TensorProto.INT64), _value("go", [], TensorProto.BOOL), _value("state")]
     body = helper.make_graph(nodes, "body", inputs, [_value("on", [], TensorProto.BOOL), _value("next")])
     loop = helper.make_node("Loop", ["turns", "", "x"], ["y"], name="loop", body=body)
-    given = [_value("x", [1, 16]), _value("turns", [], TensorProto.INT64)]
-    proto = _proto_of([loop], given, [_value("y")], [_stored("w", (16, 16))])
+    inputs = [_value("x", [1, 16]), _value("turns", [], TensorProto.INT64)]
+    proto = _proto_of([loop], inputs, [_value("y")], [_stored("w", (16, 16))])
     _, total = _count(proto, x=np.ones((1, 16), np.float32), turns=np.array(turns))
 
     assert (256, 256 * turns, (256 + 32) * turns) == (total.params, total.mult_adds, total.memory_access)
@@ -239,7 +239,7 @@ def test_four_bits_are_half_a_byte():
     attributes = {"K": 32, "N": 8, "bits": 4, "block_size": 32}
     node = helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", **attributes)
     packed = [_stored("w", (8, 1, 16), np.uint8), _stored("s", (8,))]
-    own = _proto_of([node], [_value("x", [1, 32])], [_value("y", [1, 8])], packed, domains=["com.microsoft"])
+    packed_model = _proto_of([node], [_value("x", [1, 32])], [_value("y", [1, 8])], packed, domains=["com.microsoft"])
 
     assert (
         Model(name="m", proto=typed).precision,

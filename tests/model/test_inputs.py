@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mnbench.errors import InputError, MnbenchError
 from mnbench.model.input_sizes import write_sizes
 from mnbench.model.inputs import make_inputs
-from mnbench.network.variant import GivenInputs
+from mnbench.network.variant import InputOptions
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -22,17 +22,17 @@ def _model(inputs, nodes=(), weights=()):
     return helper.make_model(helper.make_graph(list(nodes), "g", values, [], list(weights)))
 
 
-def _made(inputs, nodes=(), seed=0, **options):
-    return make_inputs(_model(inputs, nodes), GivenInputs(**options), seed=seed, name="net")
+def _fed(inputs, nodes=(), seed=0, **options):
+    return make_inputs(_model(inputs, nodes), InputOptions(**options), seed=seed, name="net")
 
 
 def _shapes(inputs, **options):
-    return {name: entry.array.shape for name, entry in _made(inputs, **options).items()}
+    return {name: entry.array.shape for name, entry in _fed(inputs, **options).items()}
 
 
 def _error(inputs, **options):
     with pytest.raises(InputError) as caught:
-        _made(inputs, **options)
+        _fed(inputs, **options)
     return caught.value
 
 
@@ -75,9 +75,9 @@ def test_sizes_are_given_by_name_by_shape_or_by_value(inputs, options, expected)
 @pytest.mark.parametrize("name", ["", "N", "b", "batch", "batch_size", "s6", "unk__7", "DynamicDimension.0"])
 def test_a_first_size_with_a_generic_name_is_one(name):
     """The axis is named as one that nobody gave."""
-    made = _made({"x": (FLOAT, [name or None, 4])})["x"]
+    entry = _fed({"x": (FLOAT, [name or None, 4])})["x"]
 
-    assert ((1, 4), (0,)) == (made.array.shape, made.assumed)
+    assert ((1, 4), (0,)) == (entry.array.shape, entry.assumed)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_numbers_are_standard_normal(plain):
 
 
 @pytest.mark.parametrize(
-    ("kind", "made", "expected"),
+    ("kind", "values", "expected"),
     [
         (TensorProto.INT64, "ones", np.ones((2, 8), np.int64)),
         (TensorProto.INT32, "ones", np.ones((2, 8), np.int32)),
@@ -182,11 +182,11 @@ def test_numbers_are_standard_normal(plain):
         (TensorProto.INT8, "-128..127", None),
     ],
 )
-def test_values_of_other_types(kind, made, expected):
+def test_values_of_other_types(kind, values, expected):
     """An index, a length and a mask is 1; bytes are drawn from their whole range."""
-    entry = _made({"x": (kind, [2, 8])})["x"]
+    entry = _fed({"x": (kind, [2, 8])})["x"]
 
-    assert made == entry.made
+    assert values == entry.values
     assert helper.tensor_dtype_to_np_dtype(kind) == entry.array.dtype
     assert len(np.unique(entry.array.astype(np.float64))) > 4 if expected is None else (expected == entry.array).all()
 
@@ -203,9 +203,9 @@ def test_one_whole_number_is_asked_for():
 def test_lengths_are_full(operator):
     """The lengths of sequences are those of the sequences, so that nothing is skipped."""
     node = helper.make_node(operator, ["x", "w", "r", "b", "lengths"], ["y"])
-    made = _made({"x": (FLOAT, [200, 1, 4]), "lengths": (TensorProto.INT32, [1])}, [node])["lengths"]
+    entry = _fed({"x": (FLOAT, [200, 1, 4]), "lengths": (TensorProto.INT32, [1])}, [node])["lengths"]
 
-    assert ([200], "200, as long as x") == (made.array.tolist(), made.made)
+    assert ([200], "200, as long as x") == (entry.array.tolist(), entry.values)
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_lengths_are_full(operator):
 )
 def test_values_are_typed(kind, shape, text, expected):
     """One value fills the input; as many as it has elements are taken in order."""
-    made = _made({"x": (kind, shape)}, values={"x": text})["x"]
+    entry = _fed({"x": (kind, shape)}, values={"x": text})["x"]
 
-    assert (expected, text) == (made.array.tolist(), made.made)
+    assert (expected, text) == (entry.array.tolist(), entry.values)
 
 
 @given(low=st.integers(-50, 50), width=st.integers(0, 50), kind=st.sampled_from([INT64, FLOAT]), seed=st.integers(0, 9))
@@ -232,7 +232,7 @@ def test_values_are_typed(kind, shape, text, expected):
 def test_a_range_is_drawn_from(low, width, kind, seed):
     """Whole numbers lie between both ends, which are included; a seed fixes them."""
     drawn, again = (
-        _made({"x": (kind, [64])}, seed=seed, values={"x": f"{low}..{low + width}"})["x"].array for _ in range(2)
+        _fed({"x": (kind, [64])}, seed=seed, values={"x": f"{low}..{low + width}"})["x"].array for _ in range(2)
     )
 
     assert ((low <= drawn) & (drawn <= low + width)).all()
@@ -260,9 +260,9 @@ def test_values_from_files(tmp_path):
     inputs = {"x": (FLOAT, ["rows", 2]), "ids": (INT64, ["rows"])}
 
     for values in ({"x": f"{tmp_path}/x.npy", "ids": f"{tmp_path}/both.npz"}, {"": f"{tmp_path}/both.npz"}):
-        made = _made(inputs, values=values)
-        assert all(np.array_equal(array, made[name].array) for name, array in arrays.items())
-    assert f"{tmp_path}/both.npz" == made["x"].made
+        fed = _fed(inputs, values=values)
+        assert all(np.array_equal(array, fed[name].array) for name, array in arrays.items())
+    assert f"{tmp_path}/both.npz" == fed["x"].values
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_files_that_do_not_fit(tmp_path, name):
     np.save(tmp_path / "words.npy", np.array(["a", "b"]))
     np.save(tmp_path / "wide.npy", np.ones((2, 2), np.float32))
     with pytest.raises(MnbenchError) as caught:
-        _made({"x": (FLOAT, [2])}, values={"x": f"{tmp_path}/{name}"})
+        _fed({"x": (FLOAT, [2])}, values={"x": f"{tmp_path}/{name}"})
 
     assert name in caught.value.message
     assert "\n" not in caught.value.message
@@ -288,7 +288,7 @@ def test_weights_are_not_fed():
     inputs = {name: (FLOAT, [2]) for name in ("x", "w")}
     proto = _model(inputs, weights=[numpy_helper.from_array(np.ones(2, np.float32), "w")])
 
-    assert {"x"} == set(make_inputs(proto, GivenInputs(), seed=0, name="net"))
+    assert {"x"} == set(make_inputs(proto, InputOptions(), seed=0, name="net"))
 
 
 def test_inputs_that_are_no_tensors_are_refused():
@@ -296,4 +296,4 @@ def test_inputs_that_are_no_tensors_are_refused():
     proto = _model({})
     proto.graph.input.append(helper.make_tensor_sequence_value_info("list", FLOAT, [2]))
     with pytest.raises(InputError, match="input list is no tensor"):
-        make_inputs(proto, GivenInputs(), seed=0, name="net")
+        make_inputs(proto, InputOptions(), seed=0, name="net")

@@ -161,9 +161,9 @@ def test_what_is_not_compared():
 
 def test_shapes():
     """The number of outputs, and each one's shape for each input."""
-    one, two = np.ones((1, 2)), np.ones((2, 1))
+    row, column = np.ones((1, 2)), np.ones((2, 1))
 
-    assert shape_problem([PLAIN], [[one], [one]], [[one], [two.T]]) == ""
-    assert shape_problem([PLAIN], [[one], [one]], [[one], [two]]) == "`y` has the shape (2, 1) in place of (1, 2)"
+    assert shape_problem([PLAIN], [[row], [row]], [[row], [column.T]]) == ""
+    assert shape_problem([PLAIN], [[row], [row]], [[row], [column]]) == "`y` has the shape (2, 1) in place of (1, 2)"
     assert shape_problem([SORTED], [[one]], [[two]]) == ""
     assert shape_problem([PLAIN], [[one]], [[]]) == "0 outputs in place of 1"

@@ -65,13 +65,13 @@ def test_operators_that_onnxruntime_lacks():
     """An old one, one of a domain that is imported, and one of a domain that is not."""
     old = model_of([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], *SHAPES, {"w": [4, 4], "b": [4]})
     old.proto.opset_import[0].version = 6
-    own = model_of([helper.make_node("Quant", ["x"], ["y"], domain="own")], *SHAPES)
+    custom = model_of([helper.make_node("Quant", ["x"], ["y"], domain="own")], *SHAPES)
     assert failure(old)[0].endswith("has no Gemm of opset 6")
     assert "onnx.version_converter" in failure(old)[1]
-    assert failure(own)[0].endswith("has no operators of the domain own")
+    assert failure(custom)[0].endswith("has no operators of the domain own")
 
     own.proto.opset_import.append(helper.make_opsetid("own", 1))
-    assert failure(own)[0].endswith("has no operator own:Quant")
+    assert failure(custom)[0].endswith("has no operator own:Quant")
 
 
 def test_inputs_that_do_not_fit():

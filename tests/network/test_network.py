@@ -11,7 +11,7 @@ from mnbench.errors import BuildError
 from mnbench.families import read_architecture
 from mnbench.network.layer import Tensor
 from mnbench.network.network import build_network
-from mnbench.network.variant import GivenInputs, OnnxFile, Variant, resolution_at_rho
+from mnbench.network.variant import InputOptions, OnnxFile, Variant, resolution_at_rho
 from mnbench.workspace import built_in
 
 V1 = read_architecture(built_in("graphs") / "v1.toml")
@@ -246,12 +246,15 @@ def test_names_tell_alphas_apart(first, other):
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        (GivenInputs(), "net"),
-        (GivenInputs(resolution=(160, 160)), "net[res=160]"),
-        (GivenInputs(batch=8, resolution=(240, 320)), "net[batch=8,res=240x320]"),
-        (GivenInputs(sizes={"time": 50}, shapes={"": (1, 9)}, values={"rate": "16000"}), "net[time=50,1x9,rate=16000]"),
+        (InputOptions(), "net"),
+        (InputOptions(resolution=(160, 160)), "net[res=160]"),
+        (InputOptions(batch=8, resolution=(240, 320)), "net[batch=8,res=240x320]"),
+        (
+            InputOptions(sizes={"time": 50}, shapes={"": (1, 9)}, values={"rate": "16000"}),
+            "net[time=50,1x9,rate=16000]",
+        ),
     ],
 )
-def test_name_of_a_file(given, name):
+def test_name_of_a_file(input_options, name):
     """A user's file goes by its own name, with what is given of its inputs."""
-    assert name == OnnxFile(path=Path("some/net.onnx"), given=given).name
+    assert name == OnnxFile(path=Path("some/net.onnx"), input_options=input_options).name

@@ -121,9 +121,9 @@ def test_outputs_that_were_not_compared_are_named(make_record):
     """A note names the first with its reason, and how many more there are."""
     reasons = ("output `z` depends on Bernoulli `b`", "output `s` is of type sequence")
     notes = [latency_table([make_record(not_compared=reasons[:count])]).notes for count in range(3)]
-    named = [[note for note in each if "not compared" in note] for each in notes]
+    named = [[note for note in lines if "not compared" in note] for lines in notes]
 
-    assert [[], [1], [1]] == [[note.count(reasons[0]) for note in each] for each in named]
+    assert [[], [1], [1]] == [[note.count(reasons[0]) for note in lines] for lines in named]
     assert named[2][0].endswith(", and 1 more")
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import device_option, format_option, given_inputs, input_options, seed_option
+from mnbench.cli.options import device_option, expand_input_options, format_option, seed_option, size_options
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import IMAGE_SIZE, INPUT_VALUE, SHARE, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar, verbosity_options
 from mnbench.families import find_model, parse_variant
-from mnbench.network.variant import GivenInputs, ModelSource
+from mnbench.network.variant import InputOptions, ModelSource
 from mnbench.targets.device import read_device
 
 EXIT_DIFFERENT = 1
@@ -34,7 +34,7 @@ EXIT_DIFFERENT = 1
 @click.option("--seeded", type=click.IntRange(min=1), help="Number of random inputs. Default: 8, or 0 with --input.")
 @click.option("--res", type=IMAGE_SIZE, help="Size of the images that an .onnx file takes: 224 or 240x320.")
 @click.option("--batch", type=click.IntRange(min=1), help="Size of an open first axis of an .onnx file.")
-@input_options
+@size_options
 @click.option(
     "--tolerance",
     type=SHARE,
@@ -69,13 +69,13 @@ def command(
 
     files = [Path(item) for item in inputs if "=" not in item or Path(item).exists()]
     values = [INPUT_VALUE.parse(item) for item in inputs if Path(item) not in files]
-    (given, *more) = given_inputs(dims, shapes, values, batch=batch, resolutions=[res] if res else None)
+    (input_options, *more) = expand_input_options(dims, shapes, values, batch=batch, resolutions=[res] if res else None)
     if more:
         raise click.UsageError("one model is verified at one size: give one size to each --dim")
     with ProgressBar() as bar:
         verification = verify_model(
-            _source(model, given),
-            _source(against, given) if against else None,
+            _source(model, input_options),
+            _source(against, input_options) if against else None,
             read_device(device),
             inputs=files,
             random_input_count=seeded,
@@ -88,9 +88,9 @@ def command(
         raise click.exceptions.Exit(EXIT_DIFFERENT)
 
 
-def _source(name: str, given: GivenInputs) -> ModelSource:
+def _source(name: str, input_options: InputOptions) -> ModelSource:
     if file := find_model(name):
-        return replace(file, given=given)
-    if str(given):
-        raise click.UsageError(f"{name} is a variant, whose inputs are fixed: {given} is for .onnx files")
+        return replace(file, input_options=input_options)
+    if str(input_options):
+        raise click.UsageError(f"{name} is a variant, whose inputs are fixed: {input_options} is for .onnx files")
     return parse_variant(name)
