@@ -247,9 +247,9 @@ def test_four_bits_are_half_a_byte():
         _count(typed)[1].memory_access_bytes,
     ) == ("int8", 64, 32 + 4 * 16)
     assert (
-        _count(own, x=np.ones((1, 32), np.float32))[1].params,
-        _count(own, x=np.ones((1, 32), np.float32))[1].mult_adds,
-        _count(own, x=np.ones((1, 32), np.float32))[1].memory_access_bytes,
+        _count(packed_model, x=np.ones((1, 32), np.float32))[1].params,
+        _count(packed_model, x=np.ones((1, 32), np.float32))[1].mult_adds,
+        _count(packed_model, x=np.ones((1, 32), np.float32))[1].memory_access_bytes,
     ) == (256, 256, 128 + 4 * 40)
 
 

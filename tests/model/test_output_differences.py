@@ -165,5 +165,5 @@ def test_shapes():
 
     assert shape_problem([PLAIN], [[row], [row]], [[row], [column.T]]) == ""
     assert shape_problem([PLAIN], [[row], [row]], [[row], [column]]) == "`y` has the shape (2, 1) in place of (1, 2)"
-    assert shape_problem([SORTED], [[one]], [[two]]) == ""
-    assert shape_problem([PLAIN], [[one]], [[]]) == "0 outputs in place of 1"
+    assert shape_problem([SORTED], [[row]], [[column]]) == ""
+    assert shape_problem([PLAIN], [[row]], [[]]) == "0 outputs in place of 1"

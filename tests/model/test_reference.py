@@ -70,7 +70,7 @@ def test_operators_that_onnxruntime_lacks():
     assert "onnx.version_converter" in failure(old)[1]
     assert failure(custom)[0].endswith("has no operators of the domain own")
 
-    own.proto.opset_import.append(helper.make_opsetid("own", 1))
+    custom.proto.opset_import.append(helper.make_opsetid("own", 1))
     assert failure(custom)[0].endswith("has no operator own:Quant")
 
 
