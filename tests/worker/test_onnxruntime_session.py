@@ -51,6 +51,29 @@ def test_sequences_of_maps():
     assert pack_value(maps) is None
 
 
+@pytest.mark.parametrize("declared", [[3, 4], ["n", 5], [2], ["n"], [2, 2, 2], [], ["n", "m"], [2, 2]])
+def test_outputs_of_another_shape_than_declared(declared):
+    """They come as they are, in every run: onnxruntime itself only warns of such a file."""
+    reshape = helper.make_node("Reshape", ["x", "sides"], ["y"])
+    model = model_of([reshape], {"x": [4], "sides": [2]}, {"y": declared})
+    model.proto.graph.input[1].type.tensor_type.elem_type = TensorProto.INT64
+    (array,) = outputs(model, x=np.arange(4, dtype=np.float32), sides=np.array([2, 2]))
+
+    assert array.tolist() == [[0, 1], [2, 3]]
+
+
+def test_memory_of_outputs_is_bound_once():
+    """Later runs write to the memory that the first one allocated, also where a size is open."""
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    session = Session(model_of([relu], {"x": [2, 2]}, {"y": ["n", 2]}).to_bytes(), SETTINGS)
+    addresses = set()
+    for _ in range(3):
+        session.run()
+        addresses.add(session._binding.get_outputs()[0].data_ptr())
+
+    assert len(addresses) == 1
+
+
 def test_numbers_that_numpy_does_not_have():
     """They are computed and left out; the others come."""
     nodes = [

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Callable
 
-import numpy as np
 import onnxruntime as _onnxruntime
 
 from . import SessionSettings, Unavailable
@@ -54,9 +53,10 @@ KERNEL = "_kernel_time"
 
 
 class Session:
-    """One model on one provider; input and output memory is bound once, if shapes allow it.
+    """One model on one provider; inputs are bound once, and so is the memory that the first run allocates for outputs.
 
-    Strings cannot be bound: a model that reads or writes them copies its inputs and outputs in every run.
+    Strings cannot be bound: a model that reads or writes them copies its inputs and outputs in every run. Memory of
+    another shape than the file declares is bound anew in every run: onnxruntime refuses to write to it twice.
     """
 
     def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
@@ -66,27 +66,38 @@ class Session:
         self._binding: Any = self._session.io_binding()
         self._bound: dict[str, Any] = {}
         self._results: list[Any] = []
-        values = (*self._session.get_inputs(), *self._session.get_outputs())
-        if any("string" in value.type for value in values):
+        self._outputs: list[Any] = self._session.get_outputs()
+        if any("string" in value.type for value in (*self._session.get_inputs(), *self._outputs)):
             self.run: Callable[[], None] = self._run_with_copies
             return
-        self.run = self._run_bound
+        self.run = self._run_first
+        # A CPU tensor shares its array's memory, which must live as long as the binding.
         self._bound = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array, self._memory, 0)
             for name, array in self._inputs.items()
         }
         for name, value in self._bound.items():
             self._binding.bind_ortvalue_input(name, value)
-        # A CPU tensor shares its array's memory, which must live as long as the binding.
-        for value in self._session.get_outputs():
-            if all(isinstance(side, int) for side in value.shape) and value.type in _DTYPES:
-                empty = np.zeros(value.shape, _DTYPES[value.type])
-                memory = onnxruntime.OrtValue.ortvalue_from_numpy(empty, self._memory, 0)
-                self._results.append(memory)
-                self._binding.bind_ortvalue_output(value.name, memory)
-            else:
-                self._binding.bind_output(value.name, self._memory if value.type.startswith("tensor") else "cpu")
+        self._output_memory = {
+            value.name: self._memory if value.type.startswith("tensor") else "cpu" for value in self._outputs
+        }
+        self._bind_outputs()
         self._wait: Callable[[], None] = self._binding.synchronize_outputs
+
+    def _bind_outputs(self) -> None:
+        """Let the next run allocate memory for the outputs."""
+        for name, memory in self._output_memory.items():
+            self._binding.bind_output(name, memory)
+
+    def _run_first(self) -> None:
+        """Run one inference, and choose how the next ones run."""
+        self._run_bound()
+        as_declared = all(map(_as_declared, self._outputs, self._binding.get_outputs()))
+        self.run = self._run_bound if as_declared else self._run_rebound
+
+    def _run_rebound(self) -> None:
+        self._bind_outputs()
+        self._run_bound()
 
     def _run_bound(self) -> None:
         """Run one inference until its outputs are complete."""
@@ -129,6 +140,15 @@ class Session:
         """Stop profiling, and return the kernel times of the runs after the first `skip`."""
         path = Path(self._session.end_profiling())
         return kernels(json.loads(path.read_text(encoding="utf-8")), skip=skip)
+
+
+def _as_declared(declared: Any, value: Any) -> bool:
+    """Return whether an output has the shape that the file declares; without a shape, it may have any."""
+    if not declared.shape or not value.is_tensor():
+        return True
+    shape = value.shape()
+    sides = zip(declared.shape, shape)
+    return len(declared.shape) == len(shape) and all(side == size for side, size in sides if isinstance(side, int))
 
 
 def _to_numpy(value: Any) -> Any:
@@ -218,15 +238,3 @@ def _session(model: bytes | str, settings: SessionSettings) -> Any:
             missing="provider",
         )
     return session
-
-
-_DTYPES: dict[str, Any] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}
