@@ -115,7 +115,7 @@ def verify_model(
     is_self_reference = precision == "int8" and not reference and not model.plain
     usual = SELF_REFERENCE_TOLERANCE if is_self_reference else OUTPUT_TOLERANCES[precision]
     # Whoever gives a tolerance decides what agrees: how the output varies does not matter then.
-    limits = Limits(tolerance, noise=None) if tolerance else Limits(device.tolerance or usual)
+    limits = Limits(tolerance, noise=None) if tolerance else Limits(max(device.tolerance or 0, usual))
     all_inputs = load_batches(inputs, model) if inputs else []
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
     all_inputs += [model.make_inputs(seed + index) for index in range(count)]

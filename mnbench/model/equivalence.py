@@ -45,13 +45,14 @@ def require_agreement(
     """Compare a device's outputs for one input with the expected ones.
 
     `self_reference` are the outputs of a quantized graph by its own definition; empty for other graphs. `expected` is
-    empty for a quantized graph that has no other definition. The tolerance is that of the precision unless it is given.
+    empty for a quantized graph that has no other definition. The tolerance is that of the precision, or the
+    given one if that is larger.
 
     Raises:
         TrialError: an output is wrong.
     """
     references = {
-        f"onnxruntime's CPU in fp32 (for {precision})": (expected, tolerance or OUTPUT_TOLERANCES[precision]),
+        f"onnxruntime's CPU in fp32 (for {precision})": (expected, max(tolerance or 0, OUTPUT_TOLERANCES[precision])),
         "the quantized graph's own definition": (self_reference, max(tolerance or 0, SELF_REFERENCE_TOLERANCE)),
     }
     agreements: list[Agreement] = []

@@ -9,9 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import model_of
 
 from mnbench import families
-from mnbench.errors import SimplifyError
-from mnbench.model.equivalence import check_equivalence
+from mnbench.errors import SimplifyError, TrialError
+from mnbench.model.equivalence import check_equivalence, require_agreement
 from mnbench.model.model import Model
+from mnbench.model.outputs import read_outputs
 from mnbench.model.simplify import simplify
 from mnbench.model.to_onnx import to_onnx
 from mnbench.network.network import build_network
@@ -175,3 +176,17 @@ def test_proof_catches_other_outputs():
     for plain, candidate in ((both, flat), (flat, deep)):
         with pytest.raises(SimplifyError, match="outputs of other shapes"):
             check_equivalence(plain, candidate)
+
+
+def test_a_devices_tolerance_widens_and_never_narrows():
+    """A device that rounds fp32 coarsely is not held to a stricter rule in int8 than any other device."""
+    outputs, right = (
+        read_outputs(to_onnx(build_network(Variant(architecture=V1, alpha=0.25, resolution=(32, 32)))).proto),
+        np.arange(30.0),
+    )
+    arguments = {"actual": [right + 2], "expected": [right], "self_reference": (), "tolerance": 0.02}
+
+    agreement = require_agreement(outputs, precision="int8", **arguments)
+    assert pytest.approx(2 / 29) == agreement.difference
+    with pytest.raises(TrialError, match=r"and 0\.02 is allowed"):
+        require_agreement(outputs, precision="fp32", **arguments)
