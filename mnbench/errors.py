@@ -69,6 +69,13 @@ class FileError(MnbenchError):
     """A file cannot be read or written: no permission, no space, a folder where a file belongs."""
 
 
+def read_error(path: Path, failure: OSError, thing: str = "a file") -> FileError:
+    """Return the error for a file that could not be read; its hint is to name another such `thing`."""
+    return FileError(
+        f"{path}: cannot be read ({failure.strerror or first_line(failure)})", hint=f"name {thing} that you can read"
+    )
+
+
 class BuildError(MnbenchError):
     """The network or the model asked for cannot be built, or the file holds none."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import onnx
 from onnx.external_data_helper import uses_external_data
 
-from mnbench.errors import BuildError, FileError
+from mnbench.errors import BuildError, read_error
 from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
 from mnbench.model.stored_tensors import stored_tensors
 
@@ -55,7 +55,7 @@ def load_external_data(tensors: Iterable[ExternalTensor]) -> None:
                 file.seek(external.offset)
                 external.tensor.raw_data = file.read(external.size_bytes)
         except OSError as failure:
-            raise _unreadable(external.file, failure) from failure
+            raise read_error(external.file, failure) from failure
         external.tensor.ClearField("data_location")
         del external.tensor.external_data[:]
 
@@ -68,7 +68,7 @@ def _locate(tensor: onnx.TensorProto, model: Path) -> ExternalTensor:
         path = folder / location
         file_bytes = path.stat().st_size
     except OSError as failure:
-        raise _unreadable(model.parent / location, failure) from failure
+        raise read_error(model.parent / location, failure) from failure
     try:
         expected_bytes = _size_bytes(tensor)
         offset, size_bytes = int(entries.get("offset", 0)), int(entries.get("length", expected_bytes))
@@ -112,7 +112,3 @@ def _size_bytes(tensor: onnx.TensorProto) -> int:
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     bits = PACKED_BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     return (prod(tensor.dims) * bits + 7) // 8
-
-
-def _unreadable(path: Path, failure: OSError) -> FileError:
-    return FileError(f"{path}: cannot be read ({failure.strerror})", hint="name a model whose data you can read")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, FileError, first_line, import_extra
+from mnbench.errors import BuildError, first_line, import_extra, read_error
 from mnbench.model.model import Model
 
 CROP_SHARE = 0.875
@@ -47,7 +47,7 @@ def _array(path: Path, like: NDArray[Any]) -> NDArray[Any]:
     try:
         array: NDArray[Any] = npy.open_memmap(path, mode="r")
     except OSError as failure:
-        raise _unreadable(path, failure) from failure
+        raise read_error(path, failure, "an image or a .npy file") from failure
     except (ValueError, EOFError) as failure:
         raise BuildError(
             f"{path}: is no .npy file: {first_line(failure)}", hint="write it with numpy.save"
@@ -75,17 +75,10 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
         sides = max(width, round(image.width * scale)), max(height, round(image.height * scale))
         image = image.resize(sides, library.Resampling.BILINEAR)
     except OSError as failure:
-        raise _unreadable(path, failure) from failure
+        raise read_error(path, failure, "an image or a .npy file") from failure
     except Exception as failure:  # its readers raise what they like
         raise BuildError(f"{path}: cannot be read: {first_line(failure)}", hint="give another image") from failure
     left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
     pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / 255
     normal = (pixels - np.array(MEAN)) / np.array(DEVIATION)
     return normal.transpose(2, 0, 1).astype(np.float32)
-
-
-def _unreadable(path: Path, failure: OSError) -> FileError:
-    return FileError(
-        f"{path}: cannot be read ({failure.strerror or first_line(failure)})",
-        hint="name an image or a .npy file that you can read",
-    )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -263,8 +264,7 @@ def _is_open(entry: DeclaredInput) -> bool:
 
 def write_sizes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> onnx.ModelProto:
     """Return a copy of the model whose inputs have these shapes; None leaves a size as it is."""
-    sized = onnx.ModelProto()
-    sized.CopyFrom(proto)
+    sized = deepcopy(proto)
     for value in graph_inputs(sized):
         if (shape := shapes.get(value.name)) is not None:
             sides = value.type.tensor_type.shape

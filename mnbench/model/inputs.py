@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mnbench.errors import FileError, InputError, first_line
+from mnbench.errors import InputError, first_line, read_error
 from mnbench.model.input_sizes import DeclaredInput, Sizes, declared_inputs
 from mnbench.network.layer import Shape
 from mnbench.network.variant import InputOptions
@@ -151,8 +151,7 @@ def _read(name: str, value: Any, sizes: Sizes) -> list[_GivenValue]:
     try:
         arrays = _load(path, name)
     except OSError as failure:
-        reason = failure.strerror or first_line(failure)
-        raise FileError(f"{path}: cannot be read ({reason})", hint="name a file that you can read") from failure
+        raise read_error(path, failure) from failure
     except Exception as failure:  # spoiled archives raise whatever zipfile and numpy raise
         raise InputError(f"{path}: is no array: {first_line(failure)}", hint="write it with numpy.save") from failure
     if name and name not in arrays:

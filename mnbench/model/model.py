@@ -12,7 +12,7 @@ from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
-from mnbench.errors import BuildError, FileError, MnbenchError
+from mnbench.errors import BuildError, MnbenchError, read_error
 from mnbench.model.counting import Counted, count_graph
 from mnbench.model.input_sizes import image_size
 from mnbench.model.inputs import MadeInput, make_inputs
@@ -161,9 +161,7 @@ class Model:
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as failure:
-                raise FileError(
-                    f"{path}: cannot be read ({failure.strerror})", hint="name a model whose data you can read"
-                ) from failure
+                raise read_error(path, failure) from failure
         return digest.hexdigest()
 
     @property

@@ -1,7 +1,7 @@
 """The numbers that an ONNX graph stores: which of them are weights, and in which precision."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from mnbench.model.profiled_run import node_paths
+from mnbench.model.stored_tensors import all_bodies, stored_tensors
 from mnbench.network.layer import Shape, Tensor
 from mnbench.network.variant import Precision
 
@@ -159,22 +159,11 @@ def _trained_shape(weight: Constant) -> Shape:
 
 def detect_precision(proto: onnx.ModelProto) -> Precision:
     """Return the precision of most of the model's weights: int8 stands for eight bits and fewer."""
+    sizes = [(tensor.data_type, prod(tensor.dims)) for _, tensor in stored_tensors(proto)]
+    graphs = (body for body in all_bodies(proto) if isinstance(body, onnx.GraphProto))
+    sizes += [(entry.values.data_type, prod(entry.dims)) for graph in graphs for entry in graph.sparse_initializer]
     elements: Counter[Precision] = Counter()
-    for element_type, size in _stored_sizes(proto):
+    for element_type, size in sizes:
         if precision := PRECISIONS.get(element_type):
             elements[precision] += size
     return elements.most_common(1)[0][0] if elements else "fp32"
-
-
-def _stored_sizes(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
-    """Return the type and the number of elements of each tensor that the file stores, in branches too."""
-    functions = (onnx.GraphProto(node=function.node) for function in proto.functions)
-    for graph in (proto.graph, *functions):
-        nodes = [node for _, node in node_paths(graph)]
-        graphs = [graph, *(entry.g for node in nodes for entry in node.attribute)]
-        for nested in graphs:
-            yield from ((tensor.data_type, prod(tensor.dims)) for tensor in nested.initializer)
-            yield from ((sparse.values.data_type, prod(sparse.dims)) for sparse in nested.sparse_initializer)
-        for node in nodes:
-            if node.op_type == "Constant":
-                yield from ((entry.t.data_type, prod(entry.t.dims)) for entry in node.attribute if entry.HasField("t"))

@@ -1,9 +1,11 @@
 """The outputs of a model: what they hold, and which nodes make them differ between two right runs."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import onnx
+
+from mnbench.model.stored_tensors import read_names, stored_tensors, subgraphs
 
 RANDOM_OPERATORS = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -67,7 +69,7 @@ def _dependent_tensors(
     def source(node: onnx.NodeProto) -> str:
         if is_source(node):
             return f"{node.op_type} `{node.name or node.output[0]}`"
-        inner = [inner for graph in _subgraphs(node) for inner in graph.node]
+        inner = [inner for graph in subgraphs(node) for inner in graph.node]
         inner += functions.get((node.domain, node.op_type), ())
         return next((cause for cause in map(source, inner) if cause), "")
 
@@ -77,8 +79,7 @@ def _dependent_tensors(
         if cause := source(node):
             causes |= dict.fromkeys(node.output, cause)
         elif node.op_type not in stops:
-            captured = (name for graph in _subgraphs(node) for inner in _all_nodes(graph) for name in inner.input)
-            reads.append((node, {*node.input, *captured}))
+            reads.append((node, set(read_names(node))))
     known = -1
     while len(causes) > known:
         known = len(causes)
@@ -89,31 +90,11 @@ def _dependent_tensors(
     return causes
 
 
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        yield from attribute.graphs
-        if attribute.HasField("g"):
-            yield attribute.g
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes of a graph and of the graphs inside it."""
-    for node in graph.node:
-        yield node
-        for subgraph in _subgraphs(node):
-            yield from _all_nodes(subgraph)
-
-
 def _false_constants(proto: onnx.ModelProto) -> set[str]:
     """Return the names of constants that are False: a Dropout whose `training_mode` they are drops nothing."""
-    nodes = [*_all_nodes(proto.graph), *(node for function in proto.functions for node in function.node)]
-    graphs = [proto.graph, *(graph for node in nodes for graph in _subgraphs(node))]
-    constants = [(tensor.name, tensor) for graph in graphs for tensor in graph.initializer] + [
-        (node.output[0], attribute.t) for node in nodes if node.op_type == "Constant" for attribute in node.attribute
-    ]
     return {
         name
-        for name, tensor in constants
+        for name, tensor in stored_tensors(proto)
         if tensor.data_type == onnx.TensorProto.BOOL
         and tensor.data_location == onnx.TensorProto.DEFAULT
         and not onnx.numpy_helper.to_array(tensor).any()

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Generator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ def _half(proto: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers import float16  # noqa: PLC0415  only here
 
     library: Any = float16
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    half: onnx.ModelProto = library.convert_float_to_float16(copy, keep_io_types=True)
+    half: onnx.ModelProto = library.convert_float_to_float16(deepcopy(proto), keep_io_types=True)
     # It puts the casts of the inputs behind the nodes that read them.
     nodes = sorted(half.graph.node, key=lambda node: not node.name.startswith("graph_input_cast"))
     del half.graph.node[:]

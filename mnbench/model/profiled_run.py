@@ -3,13 +3,15 @@
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import onnx
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, RuntimeUnavailable, first_line
+from mnbench.errors import BuildError, first_line
+from mnbench.model.reference import import_onnxruntime
 from mnbench.network.layer import Shape
 
 MAX_EVENTS = 1_000_000
@@ -57,19 +59,11 @@ def profile_kernels(
         RuntimeUnavailable: onnxruntime is not installed.
         BuildError: onnxruntime cannot run the graph, or it has more kernels than the profiler stores.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415  0.1 s, only here
-    except ImportError as failure:
-        raise RuntimeUnavailable("onnxruntime is not installed", hint="pip install onnxruntime") from failure
-    named = onnx.ModelProto()
-    named.CopyFrom(proto)
+    library, options = import_onnxruntime()
+    named = deepcopy(proto)
     for path, node in node_paths(named.graph):
         node.name = path
-    library: Any = onnxruntime
-    options = library.SessionOptions()
-    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
-    options.log_severity_level = 4
     # A kernel that packs its weights no longer lists them as inputs.
     options.add_session_config_entry("session.disable_prepacking", "1")
     if data_folder:

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from mnbench.errors import BuildError, FileError
+from mnbench.errors import BuildError, FileError, read_error
 from mnbench.model.external_data import load_external_data, locate_external_data
 from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
 from mnbench.model.model import Model
@@ -44,9 +44,7 @@ def _read(path: Path) -> bytes:
     except IsADirectoryError as failure:
         raise FileError(f"{path}: is a folder", hint=f"name the files in it: {path}/*.onnx") from failure
     except OSError as failure:
-        raise FileError(
-            f"{path}: cannot be read ({failure.strerror})", hint="name an .onnx file that you can read"
-        ) from failure
+        raise read_error(path, failure, "an .onnx file") from failure
 
 
 def _parse(path: Path, data: bytes) -> onnx.ModelProto:

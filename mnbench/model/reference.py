@@ -52,6 +52,23 @@ KNOWN_FAILURES: Sequence[tuple[re.Pattern[str], str, str]] = (
 """Messages of onnxruntime about models that it does not load, what they mean, and what to do."""
 
 
+def import_onnxruntime() -> tuple[Any, Any]:
+    """Return onnxruntime, and options for sessions that change nothing in a graph and log nothing.
+
+    Raises:
+        RuntimeUnavailable: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415  0.1 s, and the one dependency that users replace
+    except ImportError as failure:
+        raise RuntimeUnavailable("onnxruntime is not installed", hint="pip install onnxruntime") from failure
+    library: Any = onnxruntime
+    options = library.SessionOptions()
+    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return library, options
+
+
 class Reference:
     """A model in a session of onnxruntime's CPU provider without optimizations.
 
@@ -61,15 +78,8 @@ class Reference:
     """
 
     def __init__(self, model: bytes | str, *, name: str) -> None:
-        try:
-            import onnxruntime  # noqa: PLC0415  0.1 s, and the one dependency that users replace
-        except ImportError as failure:
-            raise RuntimeUnavailable("onnxruntime is not installed", hint="pip install onnxruntime") from failure
         self._name = name
-        self._runtime: Any = onnxruntime
-        options = self._runtime.SessionOptions()
-        options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
+        self._runtime, options = import_onnxruntime()
         try:
             self._session = self._runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as failure:  # onnxruntime's exceptions share no public base class

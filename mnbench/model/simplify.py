@@ -1,7 +1,7 @@
 """Fewer nodes that compute the same, by onnxsim."""
 
-from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -10,6 +10,7 @@ import onnx
 
 from mnbench.errors import BuildError, SimplifyError, first_line
 from mnbench.model.model import Model
+from mnbench.model.stored_tensors import read_names, subgraphs
 
 MAX_GROWTH = 1.1
 GROWTH_ALLOWANCE_BYTES = 64 * 1024
@@ -80,8 +81,7 @@ def _run_onnxsim(proto: onnx.ModelProto, options: dict[str, Any]) -> onnx.ModelP
 
 def _tidy(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model in the order and with the declarations that onnxsim demands, and runtimes do not."""
-    tidy = onnx.ModelProto()
-    tidy.CopyFrom(proto)
+    tidy = deepcopy(proto)
     # Before this version, weights had to be inputs too.
     tidy.ir_version = max(tidy.ir_version, FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS)
     with suppress(CycleError):
@@ -99,22 +99,10 @@ def _sort_nodes(graph: onnx.GraphProto) -> None:
         CycleError: nodes read from each other.
     """
     writers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    read = [{writers[name] for name in _inputs(node) if name in writers} for node in graph.node]
+    read = [{writers[name] for name in read_names(node) if name in writers} for node in graph.node]
     if any(writer >= index for index, indices in enumerate(read) for writer in indices):
         nodes = [graph.node[index] for index in TopologicalSorter(dict(enumerate(read))).static_order()]
         del graph.node[:]
         graph.node.extend(nodes)
-    for subgraph in (subgraph for node in graph.node for subgraph in _subgraphs(node)):
+    for subgraph in (subgraph for node in graph.node for subgraph in subgraphs(node)):
         _sort_nodes(subgraph)
-
-
-def _inputs(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield what a node reads, also in its subgraphs."""
-    yield from node.input
-    for inner in (inner for graph in _subgraphs(node) for inner in graph.node):
-        yield from _inputs(inner)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)

@@ -1,6 +1,6 @@
 """The tensors that a model stores, and the denormal numbers among them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,39 @@ DENORMAL_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 def stored_tensors(proto: onnx.ModelProto) -> Iterator[tuple[str, TensorProto]]:
     """Yield every initializer and every Constant node's tensor with its name, also of subgraphs and local functions."""
-    for initializers, nodes in _scopes(proto):
-        for tensor in initializers:
-            yield tensor.name, tensor
-        for node in nodes:
+    for body in all_bodies(proto):
+        if isinstance(body, onnx.GraphProto):
+            yield from ((tensor.name, tensor) for tensor in body.initializer)
+        for node in body.node:
             if node.op_type == "Constant":
                 yield from ((node.output[0], entry.t) for entry in node.attribute if entry.HasField("t"))
 
 
 def all_nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Yield every node, also of subgraphs and local functions."""
-    for _, nodes in _scopes(proto):
-        yield from nodes
+    for body in all_bodies(proto):
+        yield from body.node
 
 
-def _scopes(proto: onnx.ModelProto) -> Iterator[tuple[Sequence[TensorProto], Sequence[onnx.NodeProto]]]:
-    """Yield the initializers and the nodes of every graph and every local function."""
-    graphs = [proto.graph]
-    bodies = [function.node for function in proto.functions]
-    while graphs or bodies:
-        graph = graphs.pop(0) if graphs else None
-        nodes = graph.node if graph else bodies.pop(0)
-        yield (graph.initializer if graph else ()), nodes
-        for attribute in (attribute for node in nodes for attribute in node.attribute):
-            graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+def all_bodies(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
+    """Yield the graph and every local function, each before the subgraphs inside it."""
+    for root in (proto.graph, *proto.functions):
+        bodies: list[onnx.GraphProto | onnx.FunctionProto] = [root]
+        for body in bodies:
+            yield body
+            bodies += [graph for node in body.node for graph in subgraphs(node)]
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+
+
+def read_names(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield what a node reads, also in its subgraphs."""
+    yield from node.input
+    for inner in (inner for graph in subgraphs(node) for inner in graph.node):
+        yield from read_names(inner)
 
 
 def denormal_places(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ indices, shapes, masks, scales and zero points.
 import hashlib
 import lzma
 import zlib
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -88,8 +89,7 @@ def strip_weights(model: Model) -> bytes:
         BuildError: the model is larger than 2 GB.
     """
     model.require_bytes()
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = deepcopy(model.proto)
     drawn_biases, exact_names = _biases_and_scales(proto)
     emptied: dict[int, EmptiedTensor] = {}
     for position, (name, tensor) in enumerate(stored_tensors(proto)):
@@ -99,8 +99,7 @@ def strip_weights(model: Model) -> bytes:
             if not _is_exact(values, tensor.data_type):
                 emptied[position] = _describe(values, tensor.data_type)
                 _replace_data(tensor, b"")
-    filled = onnx.ModelProto()
-    filled.CopyFrom(proto)
+    filled = deepcopy(proto)
     _fill(filled, emptied)
     text = msgspec.json.encode(EmptiedTensors(tensors=emptied, sha256=_sha256(filled))).decode()
     proto.metadata_props.add(key=EMPTIED_KEY, value=text)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, FileError, first_line
+from mnbench.errors import BuildError, first_line, read_error
 
 SUFFIX = ".safetensors"
 
@@ -75,9 +75,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     try:
         tensors = _tensor_infos(path)
     except OSError as failure:
-        raise FileError(
-            f"{path}: cannot be read ({failure.strerror or first_line(failure)})", hint="name a file that you can read"
-        ) from failure
+        raise read_error(path, failure) from failure
     prefix = "module." if tensors and all(name.startswith("module.") for name in tensors) else ""
     bare = {name.removeprefix(prefix): info for name, info in tensors.items()}
     return Checkpoint(path=path, tensors=bare, prefix=prefix)
