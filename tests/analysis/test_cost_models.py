@@ -211,7 +211,7 @@ def test_pick_on_the_command_line(invoke):
     assert "no measured variant fits" in invoke("pick", "--budget", "0.1ms").stdout
 
 
-@pytest.mark.parametrize("words", [("--budget", "5 parsecs"), ("--budget", "5ms", "--max-size", "10"), ()])
+@pytest.mark.parametrize("words", [("--budget", "5 parsecs"), ("--budget", "5ms", "--max-size", "10 parsecs"), ()])
 def test_pick_wants_units(invoke, words):
     """A budget is needed; a size has a unit."""
     assert 2 == invoke("pick", *words).exit_code

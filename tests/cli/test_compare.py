@@ -141,9 +141,17 @@ def test_options_apply_to_both_sides(compared, model):
     ("sides", "options", "message"),
     [
         (("v1-a0.25-r64", "v1-a0.25-r64"), ("--res", 32), "v1-a0.25-r64 is one variant: resolution cannot be set"),
-        (("v1-a0.25-r64", "v1-a0.25-r64"), ("--dim", "height=32"), "--dim are for .onnx files"),
-        (("a.onnx", "a.onnx"), ("--precision", "int8"), "a.onnx is a finished model: --precision are for graphs"),
-        ((".", "."), ("--alpha", 0.5), "a.onnx is a finished model: --alpha are for graphs"),
+        (
+            ("v1-a0.25-r64", "v1-a0.25-r64"),
+            ("--dim", "height=32"),
+            "v1-a0.25-r64 is a graph, to which --dim does not apply",
+        ),
+        (
+            ("a.onnx", "a.onnx"),
+            ("--precision", "int8"),
+            "a.onnx is a finished model, to which --precision does not apply",
+        ),
+        ((".", "."), ("--alpha", 0.5), "a.onnx is a finished model, to which --alpha does not apply"),
         (("fp32", "int8", "v1"), ("--precision", "fp16"), "v1-a1-r224-fp16 is in fp16"),
     ],
 )

@@ -244,7 +244,7 @@ def test_names_tell_alphas_apart(first, other):
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("input_options", "name"),
     [
         (InputOptions(), "net"),
         (InputOptions(resolution=(160, 160)), "net[res=160]"),

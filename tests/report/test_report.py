@@ -146,7 +146,10 @@ def test_commands_measure_every_row_and_no_other(make_record):
 )
 def test_a_users_file_is_measured_again_with_its_name_and_inputs(make_record, variant, file, inputs, words):
     """The command takes the path, and what was given of the inputs."""
-    fed = tuple(FedInput(name=name, type="f", shape=shape, values=values, sha256="") for name, shape, values in inputs)
+    fed = tuple(
+        FedInput(name=name, type="f", shape=shape, values=values, chosen=values == "normal", sha256="")
+        for name, shape, values in inputs
+    )
     record = make_record(None, variant=variant, architecture=None, file=file, inputs=fed)
     assert [f"mnbench run {words} --device cpu --threads 1"] == rerun_commands([record])
 
