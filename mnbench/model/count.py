@@ -1,8 +1,9 @@
 """Count the costs of a variant or an ONNX file."""
 
+from mnbench.errors import InputError
 from mnbench.network.cost_tables import Costs, Per
 from mnbench.network.network import build_network
-from mnbench.network.variant import ModelSource, Variant
+from mnbench.network.variant import ModelSource, Variant, format_assumed, format_inputs
 
 
 def count_model(source: ModelSource, per: Per = "model") -> Costs:
@@ -22,14 +23,20 @@ def count_model(source: ModelSource, per: Per = "model") -> Costs:
     from mnbench.model.build import build_model  # noqa: PLC0415  variants need no onnx
 
     model = build_model(source, simplified=False)
-    if str(source.inputs):
-        model.make_inputs(0)  # a file of fixed sizes is counted without inputs, and would not notice
+    try:
+        inputs = model.describe_inputs(0)
+    except InputError:
+        if str(source.inputs):
+            raise  # a file of fixed sizes is counted without inputs, and would not notice
+        inputs = {}
     if model.counted.error:
         raise model.counted.error
+    assumed = format_assumed([name for name, entry in inputs.items() if entry.assumed])
     return Costs(
         name=model.name,
         resolution=model.resolution,
+        inputs=format_inputs([(entry.array.shape, entry.values) for entry in inputs.values()]),
         layers=model.layers,
-        notes=model.counted.notes,
+        notes=[assumed] * bool(assumed) + [*model.counted.notes],
         per=per,
     )

@@ -23,12 +23,14 @@ Per: TypeAlias = Literal["model", "layer", "type", "row"]
 class Costs:
     """The costs of a variant or a file, by its layers; `per` is what the rows of its table are.
 
-    `notes` say how they were counted, or why one is not known.
+    `inputs` are the shape of a file's first input and the number of the others. `notes` say how the costs were counted,
+    or why one is not known.
     """
 
     name: str
     variant: Variant | None = None
     resolution: tuple[int, int] | None
+    inputs: str | None = None
     layers: Sequence[Layer]
     notes: Sequence[str] = ()
     per: Per = "model"
@@ -120,14 +122,19 @@ class CostRow:
 
 def cost_table(counted: Sequence[Costs]) -> Table[Costs]:
     """Return one row for each variant or file."""
-    columns = [
-        quantity("variant", lambda costs: costs.name),
+    of_variants = [
         Column[Costs](name="alpha", title="α", format=format_alpha),
         Column[Costs](
             name="resolution",
             title="res",
             value=lambda costs: format_resolution(costs.resolution) if costs.resolution else None,
         ),
+    ]
+    of_files = [Column[Costs](name="shape", title="input", value=lambda costs: costs.inputs, left=True)]
+    columns = [
+        quantity("variant", lambda costs: costs.name),
+        *(of_variants if any(costs.variant for costs in counted) else []),
+        *(of_files if any(costs.inputs for costs in counted) else []),
         *_cost_columns(lambda costs: costs.total),
         quantity("peak_activation_bytes", drop_priority=1),
     ]

@@ -1,13 +1,14 @@
 """Variant: one network of an architecture, by its fields, its name and its command line; and a user's own file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 from mnbench.errors import BuildError
 from mnbench.network.architecture import Architecture, OptionValue
+from mnbench.network.layer import Shape
 from mnbench.network.row import Row
 from mnbench.workspace import path_in_workspace
 
@@ -241,6 +242,19 @@ def format_resolution(resolution: tuple[int, int]) -> str:
     """Return `160`, or height × width as `240x320`."""
     height, width = resolution
     return str(height) if height == width else f"{height}x{width}"
+
+
+def format_inputs(inputs: Sequence[tuple[Shape, str]]) -> str | None:
+    """Return `1×576 +2`: the shape of the first input, its values if it has no axis, and how many more there are."""
+    if not inputs:
+        return None
+    (shape, values), *more = inputs
+    return ("×".join(map(str, shape)) or values) + (f" +{len(more)}" if more else "")
+
+
+def format_assumed(names: Sequence[str]) -> str:
+    """Return the note on the inputs whose open first axis nobody gave; empty without any."""
+    return f"the first axis of {', '.join(names)} is open and was taken as 1" if names else ""
 
 
 def resolution_at_rho(architecture: Architecture, rho: float) -> tuple[int, int]:

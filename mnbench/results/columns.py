@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
 from mnbench.network.row import row_labels
-from mnbench.network.variant import format_alpha, format_resolution
+from mnbench.network.variant import format_alpha, format_inputs, format_resolution
 from mnbench.results.record import Record
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import CellValue, Column, FailedRow, IntervalColumn
@@ -50,12 +50,8 @@ def _resolution(record: Record) -> str | None:
 
 
 def _shape(record: Record) -> str | None:
-    """Return `1×576 +2`: the shape of the first input, and how many more there are; None for variants."""
-    if record.architecture or not record.inputs:
-        return None
-    first, *more = record.inputs
-    sides = "×".join(map(str, first.shape)) or first.values
-    return f"{sides} +{len(more)}" if more else sides
+    """Return the input of a file; None for variants."""
+    return None if record.architecture else format_inputs([(fed.shape, fed.values) for fed in record.inputs])
 
 
 def record_accuracy(record: Record) -> PublishedAccuracy | None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from mnbench.network.row import row_labels
+from mnbench.network.variant import format_assumed
 from mnbench.results.columns import COLUMNS, labelled_columns
 from mnbench.results.record import Issue, Record
 from mnbench.tables.table import Table
@@ -86,9 +87,8 @@ def _fed(record: Record) -> str:
     if record.architecture:
         return ""
     values = ", ".join(str(fed) for fed in record.inputs if fed.values != "normal")
-    assumed = ", ".join(fed.name for fed in record.inputs if fed.assumed)
-    sizes = f"the first axis of {assumed} is open and was taken as 1"
-    return "; ".join([f"fed {values}"] * bool(values) + [sizes] * bool(assumed))
+    sizes = format_assumed([fed.name for fed in record.inputs if fed.assumed])
+    return "; ".join([f"fed {values}"] * bool(values) + [sizes] * bool(sizes))
 
 
 def _not_compared(record: Record) -> str:

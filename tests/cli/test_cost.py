@@ -5,7 +5,8 @@
 import json
 
 import pytest
-from common import COST, SMALL, csv_rows, misfits, pipe_rows
+from common import COST, SMALL, csv_rows, misfits, own_model, pipe_rows
+from onnx_graphs import speech_model
 
 # cost
 
@@ -123,6 +124,30 @@ def test_cost_counts_a_file_as_its_table(invoke):
     assert (f"{table['variant']}.onnx", None) == (file["variant"], file["alpha"])
     same = [key for key in COST if key not in ("variant", "alpha")]
     assert [table[key] for key in same] == [file[key] for key in same]
+
+
+def test_cost_of_files_shows_their_inputs(invoke, workspace):
+    """A file has an input in place of α and resolution; a table of both kinds has all three."""
+    (workspace / "speech.onnx").write_bytes(speech_model().SerializeToString())
+    (workspace / "own.onnx").write_bytes(own_model())
+    speech = ["speech.onnx", "--dim", "samples=512", "--input", "rate=16000"]
+    files = csv_rows(invoke("cost", *speech, "--format", "csv").stdout)
+    mixed = csv_rows(invoke("cost", "own.onnx", "v1", "--format", "csv").stdout)
+
+    assert [("1×512 +1", False)] == [(row["shape"], "alpha" in row) for row in files]
+    assert [("own", "", "1×3×8×8"), ("v1-a1-r224", "1.0", "")] == [
+        (row["variant"], row["alpha"], row["shape"]) for row in mixed
+    ]
+    assert "shape" not in csv_rows(invoke("cost", "v1", "--format", "csv").stdout)[0]
+
+
+def test_cost_says_which_sizes_it_took_as_1(invoke):
+    """An open first axis that nobody gives is noted, as `run` does."""
+    invoke("build", "v1", *SMALL, "--batch", "dynamic", "--no-simplify", "-o", "open.onnx")
+
+    note = "the first axis of input is open and was taken as 1"
+    assert note in invoke("cost", "open.onnx").stdout
+    assert note not in invoke("cost", "open.onnx", "--batch", "1").stdout
 
 
 def test_cost_refuses_two_tables_at_once(invoke):
