@@ -3,14 +3,12 @@
 import hashlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
-from mnbench.model.inputs import MadeInput
+from mnbench.model.inputs import MadeInput, batch_size
 from mnbench.model.model import Model
 from mnbench.model.outputs import read_outputs
 from mnbench.model.reference import Value, reference_outputs
@@ -38,10 +36,11 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
     for prefix, reference in references.items():
         outputs = reference_outputs(reference.session_source(), inputs, name=variant)
         values |= {f"{prefix}.{index}": output for index, output in enumerate(outputs)}
+    arrays = {name: value for name, value in values.items() if value is not None}
+    # Strings are stored without pickle.
+    arrays |= {name: array.astype(np.str_) for name, array in arrays.items() if array.dtype.kind == "O"}
     packed = BytesIO()
-    np.savez(
-        packed, allow_pickle=False, **{name: _storable(value) for name, value in values.items() if value is not None}
-    )
+    np.savez(packed, allow_pickle=False, **arrays)
     # One file may be measured with several inputs.
     inputs_path = folder / f"{model.sha256}.{hashlib.sha256(variant.encode()).hexdigest()[:8]}.npz"
     atomic_files.write_atomically(inputs_path, packed.getvalue(), durable=False)
@@ -54,7 +53,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         alpha=model.alpha,
         resolution=model.resolution,
         precision=model.precision,
-        batch=next((array.shape[0] for array in inputs.values() if array.ndim), 1),
+        batch=batch_size(inputs),
         path=path,
         inputs_path=inputs_path,
         inputs=tuple(_describe(name, entry) for name, entry in described.items()),
@@ -85,8 +84,3 @@ def _describe(name: str, entry: MadeInput) -> FedInput:
         sha256=hashlib.sha256(data).hexdigest(),
         assumed=entry.assumed,
     )
-
-
-def _storable(array: NDArray[Any]) -> NDArray[Any]:
-    """Return strings as an array that is stored without pickle; others as they are."""
-    return array.astype(np.str_) if array.dtype.kind == "O" else array

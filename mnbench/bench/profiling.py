@@ -17,6 +17,7 @@ from mnbench.results.host_identity import HostIdentity
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.targets.runtimes import ProfilerNodes, runtime_facts
 from mnbench.targets.transport import call_worker
+from mnbench.worker.session import pack_value
 
 RUNS = 50
 
@@ -41,12 +42,11 @@ def profile_layers(
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
     """
     profiler = runtime_facts(plan.device.runtime).profiler_nodes
-    array = np.ones(1, np.float32)
     request = {
         "kind": "layer_profile",
         **session_request(plan.device, case, convert_model(plan.device, case).path),
         "probe": probe_models.idle_model().to_bytes() if profiler.probed else None,
-        "probe_inputs": {"x": (str(array.dtype), array.shape, array.tobytes())},
+        "probe_inputs": {"x": pack_value(np.ones(1, np.float32))},
         "runs": runs,
     }
     answer = call_worker(plan.device, request, timeout_s=plan.sampling.timeout_s)

@@ -15,6 +15,7 @@ from mnbench.errors import BuildError, TrialError
 from mnbench.model.build import build_model
 from mnbench.model.equivalence import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
 from mnbench.model.input_files import load_batches
+from mnbench.model.inputs import batch_size
 from mnbench.model.model import Model
 from mnbench.model.output_differences import Limits, OutputDifference, compare_outputs, shape_problem
 from mnbench.model.outputs import read_outputs
@@ -138,7 +139,7 @@ def verify_model(
         model=model.name,
         against=against.name,
         outputs=differences,
-        inputs=sum(map(_batch, all_inputs)),
+        inputs=sum(map(batch_size, all_inputs)),
         tolerance=limits.tolerance,
         precision=precision,
         device=device.name,
@@ -158,11 +159,6 @@ def _inconclusive(differences: Sequence[OutputDifference]) -> str | None:
     if all(output.varies is False for output in compared):
         return "no output depends on the inputs that were fed"
     return None
-
-
-def _batch(inputs: Mapping[str, NDArray[Any]]) -> int:
-    """Return how many inputs a model takes at once: its first axis, if it has one."""
-    return next((array.shape[0] for array in inputs.values() if array.ndim), 1)
 
 
 def _shared_inputs(model: Model, against: Model) -> list[str]:

@@ -178,7 +178,7 @@ def _pair_files(base: Path, candidate: Path, select: Select) -> list[ComparisonR
     """Pair files of the same name in two folders; subfolders are part of the name."""
     base_files, candidate_files = (
         {
-            f"{path.relative_to(folder).with_suffix('')}{getattr(model, 'given', '')}": (model, SideOptions())
+            f"{path.relative_to(folder).with_suffix('')}{getattr(model, 'input_options', '')}": (model, SideOptions())
             for path in folder.rglob("*.onnx")
             for model in select(str(path))
         }

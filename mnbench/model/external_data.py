@@ -1,7 +1,6 @@
 """External data: the weights that an ONNX model keeps in other files."""
 
 from collections.abc import Iterable
-from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +9,8 @@ from onnx.external_data_helper import uses_external_data
 
 from mnbench.errors import BuildError, read_error
 from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
+from mnbench.model.onnx_weights import stored_constant
 from mnbench.model.stored_tensors import stored_tensors
-
-PACKED_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
-"""The bits of a number of the types of which a byte holds several."""
 
 
 class ExternalTensor(NamedTuple):
@@ -70,7 +67,7 @@ def _locate(tensor: onnx.TensorProto, model: Path) -> ExternalTensor:
     except OSError as failure:
         raise read_error(model.parent / location, failure) from failure
     try:
-        expected_bytes = _size_bytes(tensor)
+        expected_bytes = stored_constant(tensor.name, tensor).stored.size_bytes or 0
         offset, size_bytes = int(entries.get("offset", 0)), int(entries.get("length", expected_bytes))
     except (ValueError, KeyError) as failure:
         raise BuildError(
@@ -106,9 +103,3 @@ def _find_folder(location: str, model: Path) -> Path:
     if not any((folder / relative).resolve().is_relative_to(allowed.resolve()) for allowed in folders):
         raise outside
     return folder
-
-
-def _size_bytes(tensor: onnx.TensorProto) -> int:
-    name = onnx.TensorProto.DataType.Name(tensor.data_type)
-    bits = PACKED_BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return (prod(tensor.dims) * bits + 7) // 8

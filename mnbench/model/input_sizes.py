@@ -31,6 +31,10 @@ class DeclaredInput:
     sides: tuple[Side, ...] | None
 
     @property
+    def is_open(self) -> bool:
+        return self.sides is None or any(isinstance(side, str) for side in self.sides)
+
+    @property
     def image_axes(self) -> tuple[int, int] | None:
         """The axes of height and width, (N, C, H, W) or (N, H, W, C); None if it is no image."""
         if self.sides is None or len(self.sides) != 4:
@@ -150,9 +154,7 @@ class Sizes:
             InputError: sizes are left open that cannot be assumed to be 1; the message lists all.
         """
         assumed = {
-            self._key(entry, 0)
-            for entry in self._inputs.values()
-            if entry.sides and isinstance(entry.sides[0], str) and GENERIC_NAME.fullmatch(entry.sides[0])
+            self._key(entry, 0) for entry in self._inputs.values() if entry.sides and self._is_generic(entry.sides[0])
         } - self._known.keys()
         known = self._known | dict.fromkeys(assumed, 1)
         settled: dict[str, SettledShape] = {}
@@ -236,7 +238,7 @@ class Sizes:
 
     def _hint(self, unsettled: Iterable[DeclaredInput] = ()) -> str:
         """Return the options that settle what is open; for an image with example sizes."""
-        entries = list(unsettled) or [entry for entry in self._inputs.values() if _is_open(entry)]
+        entries = list(unsettled) or [entry for entry in self._inputs.values() if entry.is_open]
         if not entries:
             return "its sizes are fixed"
         dims: dict[str, str] = {}
@@ -256,10 +258,6 @@ class Sizes:
         if isinstance(side, int):
             return str(side)
         return "1" if axis == 0 and self._is_generic(side) else "320" if axis in (entry.image_axes or ()) else "…"
-
-
-def _is_open(entry: DeclaredInput) -> bool:
-    return entry.sides is None or any(isinstance(side, str) for side in entry.sides)
 
 
 def write_sizes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> onnx.ModelProto:

@@ -1,6 +1,7 @@
 """The arrays that a model is fed: what the user gives, and seeded random numbers."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -194,6 +195,11 @@ def _sequences(proto: onnx.ModelProto) -> dict[str, str]:
         if operand and len(node.input) > operand and node.input[operand]:
             sequences[node.input[operand]] = node.input[0]
     return sequences
+
+
+def batch_size(inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Return how many inputs a model takes at once: its first axis, if it has one."""
+    return next((array.shape[0] for array in inputs.values() if array.ndim), 1)
 
 
 def _times(shape: Shape) -> str:

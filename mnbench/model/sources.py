@@ -128,7 +128,11 @@ def _input_options(name: str, options: dict[str, Any]) -> InputOptions:
         BuildError: another option is set.
     """
     size, batch = options.pop("resolution"), options.pop("batch", 1)
-    _reject(f"{name} is a finished model", options, hint="a finished model takes a resolution and a batch")
+    if changed := [key for key, value in options.items() if value != DEFAULTS.get(key)]:
+        raise BuildError(
+            f"{name} is a finished model: {', '.join(changed)} cannot be set",
+            hint="a finished model takes a resolution and a batch",
+        )
     return InputOptions(batch=None if batch == 1 else batch, resolution=one_size(size))
 
 
@@ -147,17 +151,6 @@ def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     changed = {key: value for key, value in options.items() if value != DEFAULTS.get(key)}
     common = {key: changed.pop(key) for key in COMMON_OPTIONS if key in changed}
     return common, changed
-
-
-def _reject(reason: str, options: Mapping[str, Any], hint: str) -> None:
-    """Raise an error if options have another value than their default.
-
-    Raises:
-        BuildError: they have.
-    """
-    changed = [key for key, value in options.items() if value != DEFAULTS.get(key)]
-    if changed:
-        raise BuildError(f"{reason}: {', '.join(changed)} cannot be set", hint=hint)
 
 
 def one_size(resolution: Size | None) -> tuple[int, int] | None:

@@ -1,7 +1,6 @@
 """Rows: what a line of a table is about, and the shortest label that tells it from the others."""
 
 from collections.abc import Iterable, Sequence
-from itertools import count
 from pathlib import PurePosixPath
 from typing import NamedTuple, Self
 
@@ -46,12 +45,10 @@ def _distinct(rows: Sequence[Row]) -> dict[Row, str]:
     if len(rows) == 1:
         return {rows[0]: rows[0].name}
     depth = max(len(_folders(row)) for row in rows)
-    for folders in count(1):
+    for folders in range(1, depth + 2):
         labels = {row: _label(row, folders) for row in rows}
         if len(set(labels.values())) == len(rows):
             return labels
-        if folders > depth:
-            break
     return {row: row.id for row in rows}
 
 

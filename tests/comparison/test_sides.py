@@ -13,7 +13,7 @@ from mnbench import families
 from mnbench.comparison.sides import SideOptions, pair_sides, parse_options
 from mnbench.errors import BuildError, GraphFileError, RuntimeUnavailable
 from mnbench.families import parse_variant
-from mnbench.network.variant import OnnxFile, Variant
+from mnbench.network.variant import InputOptions, OnnxFile, Variant
 from mnbench.workspace import table_paths
 
 # Names
@@ -155,6 +155,19 @@ def test_folders_are_paired_by_file_name(tmp_path):
         "old": (True, False),
         "x": (True, True),
     } == {request.variant: (request.baseline is not None, request.candidate is not None) for request in requests}
+
+
+def test_files_of_folders_are_paired_at_every_size(tmp_path):
+    """A size is part of the row's name, so no size replaces another."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.onnx").touch()
+
+    def select_sizes(name):
+        return [OnnxFile(path=Path(name), input_options=InputOptions(batch=batch)) for batch in (1, 2)]
+
+    requests = pair_sides(str(tmp_path / "a"), str(tmp_path / "b"), [], select_sizes)
+    assert [request.variant for request in requests] == ["x[batch=1]", "x[batch=2]"]
 
 
 @pytest.mark.parametrize(
