@@ -212,7 +212,8 @@ def run(
         ResultsError: `profile` without `results`.
         MnbenchError: no device could be used; the error of the last one.
     """
-    from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark, select_devices
+    from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark
+    from mnbench.bench.devices import select_devices
 
     if profile and results is None:
         raise ResultsError("profiles are stored with the results", hint='name their folder: results="results"')
@@ -410,7 +411,7 @@ def diagnose(device: str = "cpu", *, measure_noise: bool = True, on_progress: On
     Raises:
         DeviceFileError, RuntimeUnavailable, UnreachableError: the device cannot be used.
     """
-    from mnbench.bench.benchmark import ready_device
+    from mnbench.bench.devices import ready_device
     from mnbench.bench.diagnose import diagnose as diagnose_device
 
     target = ready_device(read_device(device), on_progress)

@@ -24,10 +24,10 @@ class Progress:
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
-def report(on_progress: OnProgress | None, stage: Stage, message: str, record: Any = None) -> None:
+def report(on_progress: OnProgress | None, stage: Stage, message: str) -> None:
     """Report a message that belongs to no step."""
     if on_progress:
-        on_progress(Progress(stage=stage, message=message, record=record))
+        on_progress(Progress(stage=stage, message=message))
 
 
 class StageProgress:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnbench.bench.benchmark import reject_emulated
+from mnbench.bench.devices import reject_emulated
 from mnbench.bench.drift import DriftLog, calibrate
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from mnbench.bench.benchmark import ready_device
+from mnbench.bench.devices import ready_device
 from mnbench.bench.request import setting_request
 from mnbench.errors import BuildError, TrialError
 from mnbench.model.build import build_model

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from mnbench.bench.benchmark import ready_device
+from mnbench.bench.devices import ready_device
 from mnbench.comparison.baseline import RequestBuilder
 from mnbench.comparison.cases import CaseBuilder
 from mnbench.comparison.comparison import Comparison

@@ -50,17 +50,19 @@ def count_graph(proto: onnx.ModelProto, make_inputs: Callable[[], Inputs], data_
         proto = inliner.inline_local_functions(proto)
     sketch = _without_data(proto)
     inputs: Inputs | None = None
+    notes: list[str] = []
+    error: MnbenchError | None = None
     try:
         if any(has_open_size(value) for value in graph_inputs(sketch)):
             inputs = make_inputs()
             sketch = write_sizes(sketch, {name: array.shape for name, array in inputs.items()})
         tensors, types = _infer(sketch, value_types(proto.graph))
-        result, notes = graph_layers(sketch.graph, tensors, types, None), list[str]()
+        result = graph_layers(sketch.graph, tensors, types, None)
         if result.needs_run:
             runs = _run(proto, make_inputs() if inputs is None else inputs, data_folder, notes)
             result = graph_layers(sketch.graph, tensors, types, runs)
             notes += [AS_IT_RAN] if runs and any(bodies(node) for node in sketch.graph.node) else []
-        error = None
+        notes += _reasons(result)
     except MnbenchError as failure:
         result, notes, error = (
             graph_layers(sketch.graph, {}, value_types(proto.graph), None),
@@ -69,7 +71,7 @@ def count_graph(proto: onnx.ModelProto, make_inputs: Callable[[], Inputs], data_
         )
     return Counted(
         layers=tuple(result.layers),
-        notes=(*notes, *_reasons(result)) if error is None else tuple(notes),
+        notes=tuple(notes),
         moved_bytes=_moved_bytes(sketch.graph, result.layers),
         error=error,
     )

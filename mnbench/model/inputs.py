@@ -122,7 +122,8 @@ class _GivenValue:
         else:
             items = self._numbers(self.value.split(","), kind)
         if len(items) not in (1, prod(shape)):
-            raise self._misfit(f"{len(items)} values do not fill {self.entry.name} {_times(shape)}")
+            sides = "×".join(map(str, shape)) or "(one value)"
+            raise self._misfit(f"{len(items)} values do not fill {self.entry.name} {sides}")
         return np.full(shape, items[0]) if len(items) == 1 else np.array(items).reshape(shape)
 
     def _numbers(self, texts: list[str], kind: np.dtype[Any]) -> list[Any]:
@@ -150,7 +151,11 @@ def _read(name: str, value: Any, sizes: Sizes) -> list[_GivenValue]:
     if path.suffix not in (".npy", ".npz"):
         return [_GivenValue(sizes.find(name, words), value, words, value)]
     try:
-        arrays = _load(path, name)
+        if path.suffix == ".npy":
+            arrays = {name: np.load(path, allow_pickle=False)}
+        else:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = dict(archive)
     except OSError as failure:
         raise read_error(path, failure) from failure
     except Exception as failure:  # spoiled archives raise whatever zipfile and numpy raise
@@ -159,13 +164,6 @@ def _read(name: str, value: Any, sizes: Sizes) -> list[_GivenValue]:
         raise InputError(f"{words}: the file holds {', '.join(arrays)}", hint=f"store the array as {name}")
     chosen = {name: arrays[name]} if name else arrays
     return [_GivenValue(sizes.find(key, words), array, words, path_in_workspace(path)) for key, array in chosen.items()]
-
-
-def _load(path: Path, name: str) -> dict[str, NDArray[Any]]:
-    if path.suffix == ".npy":
-        return {name: np.load(path, allow_pickle=False)}
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
 
 
 def _chosen(entry: DeclaredInput, shape: Shape, random: np.random.Generator, name: str) -> tuple[NDArray[Any], str]:
@@ -200,7 +198,3 @@ def _sequences(proto: onnx.ModelProto) -> dict[str, str]:
 def batch_size(inputs: Mapping[str, NDArray[Any]]) -> int:
     """Return how many inputs a model takes at once: its first axis, if it has one."""
     return next((array.shape[0] for array in inputs.values() if array.ndim), 1)
-
-
-def _times(shape: Shape) -> str:
-    return "×".join(map(str, shape)) or "(one value)"

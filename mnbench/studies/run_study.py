@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mnbench
-from mnbench.bench.benchmark import ready_device
+from mnbench.bench.devices import ready_device
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers

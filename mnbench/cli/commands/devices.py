@@ -65,7 +65,7 @@ def show(*, device: str, output: str) -> None:
 @verbosity_options
 def setup(*, device: str, fresh: bool) -> None:
     """Create the environment that a device requires, or its emulator."""
-    from mnbench.bench.benchmark import ready_device
+    from mnbench.bench.devices import ready_device
     from mnbench.targets.readiness import check_readiness
     from mnbench.targets.resolve import resolve_target
 
@@ -106,7 +106,7 @@ def probe(*, device: str, allow_fallback: bool, output: str) -> None:
     A small graph runs there in a fresh process; its outputs are checked, and the provider of every node is shown. The
     environment that the device requires is created first if it is missing.
     """
-    from mnbench.bench.benchmark import ready_device
+    from mnbench.bench.devices import ready_device
     from mnbench.bench.probe import probe as run_probe
 
     with ProgressBar() as bar:

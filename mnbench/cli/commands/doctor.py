@@ -27,7 +27,7 @@ def command(*, device: str, quick: bool, calibrate: float | None, output: str) -
     Show the facts of the host, and its noise sources with the command that fixes each. Then measure in about 20 seconds
     how much two runs of one model differ.
     """
-    from mnbench.bench.benchmark import ready_device
+    from mnbench.bench.devices import ready_device
     from mnbench.bench.diagnose import calibrate_host, diagnose
 
     with ProgressBar() as bar:

@@ -125,7 +125,8 @@ def command(
     interval is as narrow as --precision-target or --budget is spent. Each trial is stored at once: after Ctrl-C, the
     same command or --resume continues.
     """
-    from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark, select_devices
+    from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark
+    from mnbench.bench.devices import select_devices
     from mnbench.bench.plan import SamplingConfig
     from mnbench.results.store import last_unfinished_arguments
 
