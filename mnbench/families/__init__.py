@@ -26,7 +26,7 @@ from mnbench.network.variant import (
 )
 from mnbench.workspace import CURRENT_FOLDER, check_name, find_table, table_path, table_paths
 
-NAME_HINT = "a variant's name is like v1-a0.5-r160"
+NAME_HINT = "a variant's name is like v1-a0.5-r160, and a file's ends with .onnx"
 
 
 @cache

@@ -248,11 +248,14 @@ class Sizes:
                 if side and isinstance(side, str) and side not in self._known and not generic:
                     dims[side] = "320" if axis in (entry.image_axes or ()) else "…"
         words = [f"--dim {name}={size}" for name, size in dims.items()]
-        first = entries[0]
-        prefix = f"{first.name}=" if len(self._inputs) > 1 else ""
-        example = ",".join(self._example(first, axis, side) for axis, side in enumerate(first.sides or ("…",)))
-        shape = f"--shape {prefix}{example}"
-        return f"give them: {' '.join(words)}, or {shape}" if words else f"give them: {shape}"
+        shapes = [self._shape_words(entry) for entry in entries]
+        return f"give them: {' '.join(words)}, or {shapes[0]}" if words else f"give them: {' '.join(shapes)}"
+
+    def _shape_words(self, entry: DeclaredInput) -> str:
+        """Return an example of `--shape` for this input."""
+        prefix = f"{entry.name}=" if len(self._inputs) > 1 else ""
+        example = ",".join(self._example(entry, axis, side) for axis, side in enumerate(entry.sides or ("…",)))
+        return f"--shape {prefix}{example}"
 
     def _example(self, entry: DeclaredInput, axis: int, side: Side) -> str:
         if isinstance(side, int):

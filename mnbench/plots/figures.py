@@ -33,7 +33,10 @@ TITLES: Mapping[PlotKind, str] = {
 }
 
 EMPTY: Mapping[PlotKind, tuple[str, str]] = {
-    "accuracy": ("no published accuracy is known of these variants", "plot others: mnbench graphs show v1"),
+    "accuracy": (
+        "no published accuracy is known of these variants",
+        "measure variants that have one: mnbench run --published",
+    ),
     "roofline": ("no row has a roofline", "measure anew: mnbench run finds the device's own once"),
     "layers": ("no profile is kept of these variants", "make one: mnbench run v1 --profile"),
     "distribution": ("no raw samples are kept here of these variants", "measure them here: mnbench run v1"),
@@ -144,9 +147,8 @@ class Plot:
             case _ if len(records) > MAX_DETAILED_POINTS:
                 return f"{len(records):,} variants: of those that would hide each other one is drawn, no intervals"
             case _:
-                return (
-                    "Names: α-resolution. Bars: intervals, often shorter than a mark. ≈ imprecise, hollow and !: issues"
-                )
+                names = "Names: α-resolution. " if any(record.architecture for record in records) else ""
+                return f"{names}Bars: intervals, often shorter than a mark. ≈ imprecise, hollow and !: issues"
 
     def spec(self, theme: Theme) -> dict[str, Any]:
         """Return the Vega-Lite specification of the whole picture: one panel a device."""

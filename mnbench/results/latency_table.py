@@ -119,15 +119,17 @@ def _advice(records: Sequence[Record]) -> list[str]:
     lines: list[str] = []
     for name, affected in issues.items():
         mark = "·" if affected[0][1].minor else "≈" if name == "imprecise" else "!"
+        verb = "has" if name == "outliers" else "is"
         if len(affected) <= MAX_LINES_PER_ISSUE:
-            lines += [f"{mark} {_who(record, records)} is {name}: {issue.advice}" for record, issue in affected]
+            lines += [f"{mark} {_who(record, records)} {verb} {name}: {issue.advice}" for record, issue in affected]
             continue
         record, issue = affected[0]
         example = "such as"
         if name == "imprecise":
             record, issue = max(affected, key=lambda pair: pair[0].latency_ns.precision if pair[0].latency_ns else 0)
             example = "the worst is"
-        lines.append(f"{mark} {len(affected)} rows are {name}, {example} {_who(record, records)}: {issue.advice}")
+        verb = "have" if name == "outliers" else "are"
+        lines.append(f"{mark} {len(affected)} rows {verb} {name}, {example} {_who(record, records)}: {issue.advice}")
     return lines
 
 

@@ -31,8 +31,8 @@ def graph_table(architectures: Sequence[Architecture]) -> Table[Architecture]:
 def model_file_table(files: Sequence[OnnxFile]) -> Table[OnnxFile]:
     columns = [
         Column[Any](name="model", value=lambda file: file.name, left=True),
-        Column[Any](name="file", value=lambda file: str(file.path), left=True),
-        Column[Any](name="inputs", value=lambda file: str(file.preset), left=True),
+        Column[Any](name="file", value=lambda file: file.row.file, left=True),
+        Column[Any](name="inputs", value=lambda file: str(file.preset).strip("[]"), left=True),
     ]
     return Table(columns=columns, rows=files)
 

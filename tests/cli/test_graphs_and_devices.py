@@ -104,3 +104,16 @@ def test_graphs_show_of_a_file_says_what_to_type(invoke):
 
     assert 2 == result.exit_code
     assert "mnbench cost FILE --layers" in result.stderr
+
+
+def test_graphs_lists_files_by_their_paths(invoke, workspace):
+    """A model that a file of graphs/ names is listed with its path from here, and with the sizes that it is given."""
+    (workspace / "graphs").mkdir(exist_ok=True)
+    (workspace / "graphs" / "voice.toml").write_text(
+        'model = "../speech.onnx"\n[dim]\nsamples = 512\n', encoding="utf-8"
+    )
+
+    assert [{"name": "voice", "path": "speech.onnx"}] == json.loads(invoke("graphs", "--format", "json").stdout)[
+        "models"
+    ]
+    assert ["voice", "speech.onnx", "samples=512"] == invoke("graphs").stdout.splitlines()[-1].split()

@@ -95,6 +95,12 @@ def test_a_first_size_with_a_generic_name_is_one(name):
             "net: sizes are open: audio ?×samples, state 2×batch×16",
             "give them: --dim samples=… --dim batch=…, or --shape audio=1,…",
         ),
+        (
+            {"x": (FLOAT, [None, None]), "h": (FLOAT, [2, None, 8])},
+            {},
+            "net: sizes are open: x ?×?, h 2×?×8",
+            "give them: --shape x=1,… --shape h=2,…,8",
+        ),
         ({"x": (FLOAT, ["num_frames", 40])}, {}, "net: sizes are open: x num_frames×40", None),
         ({"x": (FLOAT, None)}, {}, "net: sizes are open: x ?", None),
         (IMAGE, {"sizes": {"hight": 8}}, "--dim hight=8: net has no size hight; open are batch, height, width", None),

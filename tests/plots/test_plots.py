@@ -345,6 +345,15 @@ def test_a_figure_tells_what_it_leaves_out(everything, make_record):
     assert "1 variants have no published figure" in figure.legend(records)
 
 
+def test_a_legend_explains_names_of_variants_where_there_are_some(everything, make_record):
+    """Files are named by their names, which need no explanation."""
+    records = [make_record(), make_record(None, architecture=None)]
+    figure = Plot(kind="params", results=everything / "results", records=records)
+
+    assert "Names: α-resolution" in figure.legend(records)
+    assert "Names" not in figure.legend(records[1:])
+
+
 def test_the_page_theme_names_every_colour():
     """Each variable that the page's plots use has a value in both themes."""
     sheet = style_sheet()

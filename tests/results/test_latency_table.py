@@ -9,7 +9,7 @@ import pytest
 from common import RECORD, csv_rows, misfits, pipe_rows
 from rich.console import Console
 
-from mnbench.results.latency_table import latency_table, newest_records
+from mnbench.results.latency_table import explain, latency_table, newest_records
 from mnbench.results.record import Issue
 from mnbench.results.store import ResultsFile
 from mnbench.tables import rich_text
@@ -178,6 +178,18 @@ def test_no_latency_is_cut_on_80_columns(make_record, median):
     assert max(map(len, lines)) <= 80
     assert [] == [line for line in lines if "…" in line]
     assert 2 == sum(" ! " in line for line in lines if line.startswith("v1 "))
+
+
+@pytest.mark.parametrize(
+    ("name", "few", "many"),
+    [("outliers", "has outliers", "5 rows have outliers"), ("short", "is short", "5 rows are short")],
+)
+def test_an_issue_is_a_sentence(make_record, name, few, many):
+    """A row has outliers, and is short."""
+    records = [make_record(0.25, 32 * n, issues=(Issue(name=name, advice="why"),)) for n in range(1, 6)]
+
+    assert [f"! v1-a0.25-r32 {few}: why"] == explain(records[:1], ())[-1:]
+    assert [f"! {many}, such as v1-a0.25-r32: why"] == explain(records, ())[-1:]
 
 
 @pytest.mark.parametrize("width", [100, 80])

@@ -33,7 +33,7 @@ def list_graphs(*, output: str) -> None:
     models = [file for path in table_paths("graphs").values() if (file := read_model_file(path))]
     data: dict[str, Any] = {"graphs": [listing.graph_to_dict(architecture) for architecture in known]}
     if models:
-        data["models"] = [{"name": file.name, "path": str(file.path)} for file in models]
+        data["models"] = [{"name": file.name, "path": file.row.file} for file in models]
     emit([listing.graph_table(known), *([listing.model_file_table(models)] if models else [])], output, data)
 
 
