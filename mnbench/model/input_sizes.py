@@ -244,9 +244,9 @@ class Sizes:
         dims: dict[str, str] = {}
         for entry in entries:
             for axis, side in enumerate(entry.sides or ()):
-                generic = axis == 0 and self._is_generic(side)
-                if side and isinstance(side, str) and side not in self._known and not generic:
-                    dims[side] = "320" if axis in (entry.image_axes or ()) else "…"
+                example = self._example(entry, axis, side)
+                if side and isinstance(side, str) and side not in self._known and example != "1":
+                    dims[side] = example
         words = [f"--dim {name}={size}" for name, size in dims.items()]
         shapes = [self._shape_words(entry) for entry in entries]
         return f"give them: {' '.join(words)}, or {shapes[0]}" if words else f"give them: {' '.join(shapes)}"

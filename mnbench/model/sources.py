@@ -80,19 +80,16 @@ class Sources:
         if isinstance(graph, Variant):
             common, fixed = _split_options(chosen)
             return replace_options(graph, common, fixed=fixed)
-        if isinstance(graph, OnnxFile):
-            return replace(graph, input_options=graph.input_options | _input_options(graph.name, chosen))
-        if not isinstance(graph, str | PathLike):
+        if not isinstance(graph, str | PathLike | OnnxFile):
             number = next(self._numbers)
             name = getattr(graph, "name", "") or f"model-{number}"
-            input_options = _input_options(name, chosen)
             from mnbench.model.model import Model  # noqa: PLC0415  variants need no onnx
 
             model = graph if isinstance(graph, Model) else Model(name=name, proto=graph)
             path = model.file_in(self._folder)
-            return OnnxFile(
-                path=path, label=name, in_memory=True, preset=model.input_options, input_options=input_options
-            )
+            graph = OnnxFile(path=path, label=name, in_memory=True, preset=model.input_options)
+        if isinstance(graph, OnnxFile):
+            return replace(graph, input_options=graph.input_options | _input_options(graph.label or graph.name, chosen))
         name = fspath(graph)
         if file := find_model(name):
             return replace(file, input_options=_input_options(name, chosen))

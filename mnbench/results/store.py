@@ -283,6 +283,8 @@ def _is_record(line: bytes) -> bool:
 def _record(path: Path, number: int, line: bytes) -> Record:
     try:
         record = msgspec.json.decode(line, type=Record)
+        if record.schema <= SCHEMA:
+            return record
         schema = record.schema
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         schema = _schema(line)
@@ -296,9 +298,6 @@ def _record(path: Path, number: int, line: bytes) -> Record:
                 f"{path}: line {number} is not a record: {failure}",
                 hint="restore the line from version control, or delete it",
             ) from failure
-    else:
-        if schema <= SCHEMA:
-            return record
     raise ResultsError(
         f"{path}: line {number} has schema {schema}, this mnbench reads up to {SCHEMA}", hint="update mnbench"
     )

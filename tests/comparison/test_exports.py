@@ -32,6 +32,7 @@ from mnbench.comparison.exports import (
     write_exports,
 )
 from mnbench.comparison.exports.github_summary import MAX_ROWS, PLOT_WIDTH, plot_intervals
+from mnbench.comparison.metrics import record_metrics
 from mnbench.errors import MnbenchError, ResultsError
 
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
@@ -238,9 +239,9 @@ def test_latencies_for_services(make_record):
     records = [make_record(0.5, 160, 2_000_000), make_record(1.0, 224, error="no", latency_ns=None)]
     assert {
         "v1-a0.5-r160": {"latency": {"value": 2_000_000, "lower_value": 1_940_000, "upper_value": 2_080_000}}
-    } == json.loads(bencher.export_records(records))
+    } == json.loads(bencher.write(record_metrics(records)))
     records = [make_record(0.5, 160, threads=1), make_record(0.5, 160, threads=2, device="board")]
-    rows = [load["name"] for load in json.loads(benchmark_action.export_records(records))]
+    rows = [load["name"] for load in json.loads(benchmark_action.write(record_metrics(records)))]
     assert ["cpu v1-a0.5-r160 1 threads", "board v1-a0.5-r160 2 threads"] == rows
 
 

@@ -107,11 +107,12 @@ def command(
 def _write_reports(records: "Sequence[Record]", reports: Sequence[tuple[str, Path]]) -> None:
     from mnbench import atomic_files
     from mnbench.comparison.exports import bencher, benchmark_action
+    from mnbench.comparison.metrics import record_metrics
 
-    exports = {"bencher": bencher.export_records, "benchmark-action": benchmark_action.export_records}
+    exports = {"bencher": bencher.write, "benchmark-action": benchmark_action.write}
     for name, path in reports:
         if name in exports:
-            atomic_files.write_atomically(path, exports[name](records).encode(), durable=False)
+            atomic_files.write_atomically(path, exports[name](record_metrics(records)).encode(), durable=False)
 
 
 def _show_histories(

@@ -7,22 +7,17 @@ and `extra`. The action fails on an empty list.
 from collections.abc import Sequence
 
 from mnbench.comparison.comparison import Comparison
-from mnbench.comparison.metrics import Metric, comparison_metrics, record_metrics
-from mnbench.results.record import Record
+from mnbench.comparison.metrics import Metric, comparison_metrics
 from mnbench.tables import json_text
 
 
 def export(comparison: Comparison) -> str:
     """Return the ratios of a comparison."""
-    return _write(comparison_metrics(comparison))
+    return write(comparison_metrics(comparison))
 
 
-def export_records(records: Sequence[Record]) -> str:
-    """Return the latencies of records."""
-    return _write(record_metrics(records))
-
-
-def _write(metrics: Sequence[Metric]) -> str:
+def write(metrics: Sequence[Metric]) -> str:
+    """Return these figures."""
     entries: list[dict[str, str | float]] = []
     for metric in metrics:
         entry: dict[str, str | float] = {"name": metric.row, "unit": metric.unit, "value": metric.value}
