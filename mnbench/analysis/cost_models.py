@@ -144,7 +144,8 @@ def _ranking(records: Sequence[Record], seed: int, *, name_host: bool) -> CostMo
     setting += f", {first.host_identity}" if name_host else ""
     models: list[CostModel] = []
     if count < MIN_VARIANTS:
-        sentence = f"On {first.device} ({setting}), {count} variants are too few: measure {MIN_VARIANTS} or more."
+        too_few = "1 variant is" if count == 1 else f"{count} variants are"
+        sentence = f"On {first.device} ({setting}), {too_few} too few: measure {MIN_VARIANTS} or more."
     else:
         latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
         draws = np.random.default_rng(seed).integers(0, count, (DRAWS, count))

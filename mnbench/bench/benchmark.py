@@ -120,7 +120,8 @@ def announce_duration(case_count: int, options: BenchmarkOptions) -> str:
     shortest_s = min(longest_s, case_count * sampling.processes * (sampling.duration_s + TRIAL_OVERHEAD_S))
     if longest_s < MIN_ANNOUNCED_S:
         return ""
-    return f"measuring {case_count} cases: {format_time(shortest_s)} to {format_time(longest_s)}"
+    cases = "1 case" if case_count == 1 else f"{case_count} cases"
+    return f"measuring {cases}: {format_time(shortest_s)} to {format_time(longest_s)}"
 
 
 def _prepare_devices(

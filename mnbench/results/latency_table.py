@@ -79,7 +79,7 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     notes += [f"{_who(record, records)}: {note}" for record in records for note in record.count_notes]
     notes += [f"{_who(record, records)}: {text}" for record in records if (text := _not_compared(record))]
     notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
-    return notes + _advice(records)
+    return list(dict.fromkeys(notes)) + _advice(records)
 
 
 def _fed(record: Record) -> str:

@@ -14,6 +14,8 @@ from mnbench.tables.table import Column, Table
 PIPE_WIDTH = 100
 """Columns of text that no terminal shows, unless the variable COLUMNS says otherwise."""
 GAP = 2
+MIN_NAME = 12
+"""To so many characters names are cut short, before a column of a negative `drop_priority` is dropped."""
 MAX_RICH_ROWS = 200
 """The rows that rich lays out; it takes seconds for thousands."""
 
@@ -28,9 +30,12 @@ def render(table: Table[Any], *, styled: bool = True, console: Console | None = 
     # A name may be cut short where nothing else helps, a number never.
     widths = [_width(column, table.rows) for column in columns]
     names = [index for index, column in enumerate(columns) if column.left]
-    if names:
-        longest = max(names, key=lambda index: (columns[index].wrap, widths[index]))
-        widths[longest] = max(1, widths[longest] - excess)
+    names.sort(key=lambda index: (columns[index].wrap, widths[index]), reverse=True)
+    for shortest in (MIN_NAME, 1):
+        for index in names:
+            cut = min(excess, max(0, widths[index] - shortest))
+            widths[index] -= cut
+            excess -= cut
     with console.capture() as top:
         if table.title:
             console.print(table.title, style="bold", markup=False, highlight=False)
@@ -67,17 +72,23 @@ def _line(row: Any, columns: Sequence[Column[Any]], widths: Sequence[int]) -> st
 def _fitting(table: Table[Any], width: int) -> tuple[list[Column[Any]], list[Column[Any]]]:
     """Return the columns that fit, in order, and the dropped ones, the least important first."""
     fitting, dropped = list(table.columns), list[Column[Any]]()
-    while _total_width(fitting, table.rows) > width:
-        last = max(fitting, key=lambda column: (column.drop_priority, fitting.index(column)))
-        if last.drop_priority == 0:
-            break
-        fitting.remove(last)
-        dropped.append(last)
+    for last_resort in (False, True):
+        while _total_width(fitting, table.rows, cut=last_resort) > width:
+            droppable = [column for column in fitting if (column.drop_priority < 0) == last_resort]
+            last = max(droppable, key=lambda column: (abs(column.drop_priority), fitting.index(column)), default=None)
+            if last is None or last.drop_priority == 0:
+                break
+            fitting.remove(last)
+            dropped.append(last)
     return fitting, dropped
 
 
-def _total_width(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> int:
-    return sum(_width(column, rows) + GAP for column in columns) - GAP
+def _total_width(columns: Sequence[Column[Any]], rows: Sequence[Any], *, cut: bool = False) -> int:
+    """Return the width of all columns; `cut` with names cut as short as possible."""
+    widths = [_width(column, rows) for column in columns]
+    if cut:
+        widths = [min(width, MIN_NAME) if column.left else width for column, width in zip(columns, widths, strict=True)]
+    return sum(width + GAP for width in widths) - GAP
 
 
 def _width(column: Column[Any], rows: Sequence[Any]) -> int:

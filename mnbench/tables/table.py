@@ -28,9 +28,10 @@ class Column(Generic[R]):
     """A column: `value` returns a row's value in the base unit that `name` ends with, `format` writes it in `unit`.
 
     `value` is the row's attribute `name` unless it is given. Numbers are aligned right, `left` columns left. A narrow
-    terminal drops the column of the highest `drop_priority` first, and never one of priority 0; the text of a `wrap`
-    column may take several lines. `style` returns how a terminal with colours sets the cell apart. In CSV and JSON,
-    `parts` stand for a column that draws several values, or none, for people.
+    terminal drops the column of the highest `drop_priority` first, and never one of priority 0; one of a negative
+    priority only if cutting names short does not help. The text of a `wrap` column may take several lines. `style`
+    returns how a terminal with colours sets the cell apart. In CSV and JSON, `parts` stand for a column that draws
+    several values, or none, for people.
     """
 
     name: str

@@ -7,10 +7,11 @@ import json
 import msgspec
 import pytest
 from common import RECORD, csv_rows, misfits, pipe_rows
+from hosts import QUIET
 from rich.console import Console
 
 from mnbench.results.latency_table import explain, latency_table, newest_records
-from mnbench.results.record import Issue
+from mnbench.results.record import FedInput, Issue
 from mnbench.results.store import ResultsFile
 from mnbench.tables import rich_text
 
@@ -190,6 +191,30 @@ def test_an_issue_is_a_sentence(make_record, name, few, many):
 
     assert [f"! v1-a0.25-r32 {few}: why"] == explain(records[:1], ())[-1:]
     assert [f"! {many}, such as v1-a0.25-r32: why"] == explain(records, ())[-1:]
+
+
+def test_no_number_is_cut_where_rows_have_hosts_and_inputs(make_record):
+    """At 80 columns names and hosts are shortened, then memory access and inputs make room; no number is cut."""
+    fed = FedInput(name="x", type="float32", shape=(1, 512), values="normal", sha256="")
+    hosts = [QUIET | {"cores": cores, "cpu": "AMD EPYC 7763"} for cores in (4, 8)]
+    records = [
+        make_record(
+            None,
+            architecture=None,
+            variant="a_long_name_of_speech",
+            inputs=(fed,),
+            precision=precision,
+            batch=2,
+            host=host,
+        )
+        for host in hosts
+        for precision in ("fp32", "int8")
+    ]
+    lines = at_width(80, records)
+
+    assert max(map(len, lines)) <= 80
+    assert 4 == sum("9.70–10.4" in line and "10.0" in line for line in lines)
+    assert 4 == sum("EPYC" in line for line in lines if "9.70" in line)
 
 
 @pytest.mark.parametrize("width", [100, 80])
