@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from shlex import quote
 from typing import TypeAlias
 
 import onnx
@@ -247,13 +248,13 @@ class Sizes:
                 example = self._example(entry, axis, side)
                 if side and isinstance(side, str) and side not in self._known and example != "1":
                     dims[side] = example
-        words = [f"--dim {name}={size}" for name, size in dims.items()]
+        words = [f"--dim {quote(name)}={size}" for name, size in dims.items()]
         shapes = [self._shape_words(entry) for entry in entries]
         return f"give them: {' '.join(words)}, or {shapes[0]}" if words else f"give them: {' '.join(shapes)}"
 
     def _shape_words(self, entry: DeclaredInput) -> str:
         """Return an example of `--shape` for this input."""
-        prefix = f"{entry.name}=" if len(self._inputs) > 1 else ""
+        prefix = f"{quote(entry.name)}=" if len(self._inputs) > 1 else ""
         example = ",".join(self._example(entry, axis, side) for axis, side in enumerate(entry.sides or ("…",)))
         return f"--shape {prefix}{example}"
 

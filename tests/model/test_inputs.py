@@ -101,6 +101,12 @@ def test_a_first_size_with_a_generic_name_is_one(name):
             "net: sizes are open: x ?×?, h 2×?×8",
             "give them: --shape x=1,… --shape h=2,…,8",
         ),
+        (
+            {"x in": (FLOAT, [1, "floor(h/2)"]), "y": (FLOAT, [1])},
+            {},
+            "net: sizes are open: x in 1×floor(h/2)",
+            "give them: --dim 'floor(h/2)'=…, or --shape 'x in'=1,…",
+        ),
         ({"x": (FLOAT, ["num_frames", 40])}, {}, "net: sizes are open: x num_frames×40", None),
         ({"x": (FLOAT, None)}, {}, "net: sizes are open: x ?", None),
         (IMAGE, {"sizes": {"hight": 8}}, "--dim hight=8: net has no size hight; open are batch, height, width", None),
