@@ -1,4 +1,4 @@
-"""Counts of the cases that ONNX tests its backends with, against the kernels that onnxruntime runs for them."""
+"""The cases that ONNX tests its backends with: counts against onnxruntime's kernels, and runs of a worker's session."""
 
 import json
 import warnings
@@ -12,6 +12,9 @@ from onnx.backend.test.case.node import collect_testcases
 
 from mnbench.model.counting import count_graph
 from mnbench.network.cost_tables import Costs
+from mnbench.worker.runtimes import onnxruntime as runtime
+from mnbench.worker.session import open_session, pack_value
+from mnbench.worker.timing import time_runs
 
 SAMPLE = 600
 """Cases of the some 1,900; all of them take three times as long."""
@@ -27,8 +30,8 @@ PRODUCTS = {
 """The Mult-Adds of kernels, by the shapes that they read and write."""
 
 
-def _kernel_mult_adds(model, feed, folder):
-    """Return the Mult-Adds of the kernels of one run; None if this onnxruntime does not run the model."""
+def _run_plainly(model, feed, folder):
+    """Return the Mult-Adds of the kernels of one run, and the outputs; None if onnxruntime does not run the model."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling, options.log_severity_level = True, 4
@@ -36,7 +39,7 @@ def _kernel_mult_adds(model, feed, folder):
     options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        session.run(None, feed)
+        outputs = session.run(None, feed)
     except Exception:  # noqa: BLE001  it raises what it likes
         return None
     total = 0
@@ -44,18 +47,41 @@ def _kernel_mult_adds(model, feed, folder):
         facts = event["args"]
         if event["name"].endswith("_kernel_time") and facts.get("op_name") in PRODUCTS:
             inputs = [tuple(*entry.values()) for entry in facts["input_type_shape"]]
-            outputs = [tuple(*entry.values()) for entry in facts["output_type_shape"]]
-            total += PRODUCTS[facts["op_name"]](inputs, outputs[0])
-    return total
+            shapes = [tuple(*entry.values()) for entry in facts["output_type_shape"]]
+            total += PRODUCTS[facts["op_name"]](inputs, shapes[0])
+    return total, outputs
+
+
+def _measure(model, feed):
+    """Return the latencies of two runs of a worker's session, and its outputs as its message holds them."""
+    request = {
+        "model": model.SerializeToString(),
+        "inputs": {name: pack_value(array) for name, array in feed.items()},
+        "provider": "CPUExecutionProvider",
+        "provider_options": {},
+        "threads": 1,
+        "options": {},
+    }
+    session = open_session(runtime, request, cores=1).session
+    timings = time_runs(session.run, min_runs=2, min_duration_ns=0)
+    return timings.latencies_ns, [pack_value(value) for value in session.outputs()]
+
+
+def _describe(packed):
+    """Return an output's type and shape; None if it is not an array."""
+    return packed and packed[:2]
 
 
 @pytest.mark.slow
-def test_no_case_of_onnx_is_counted_too_small(tmp_path):
-    """Every case is counted or unknown, never an exception, and no count is smaller than its kernels' products."""
+def test_the_cases_of_onnx(tmp_path):
+    """Every case is counted or unknown, and measured wherever onnxruntime runs it, never an exception.
+
+    No count is smaller than the kernels' products, and a session's outputs have the types and shapes of a plain run.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its expected outputs overflow on purpose
         cases = [case for case in collect_testcases(None) if case.data_sets]
-    known = 0
+    known = measured = 0
     for case in Random(0).sample(cases, SAMPLE):
         names = [value.name for value in case.model.graph.input]
         feed = dict(zip(names, case.data_sets[0][0], strict=False))
@@ -63,10 +89,18 @@ def test_no_case_of_onnx_is_counted_too_small(tmp_path):
             continue  # inputs that are sequences cannot be given
         counted = count_graph(case.model, lambda feed=feed: feed)
         costs = Costs(name=case.name, resolution=None, layers=counted.layers, notes=counted.notes)
-        least = _kernel_mult_adds(case.model, feed, tmp_path)
+        plain = _run_plainly(case.model, feed, tmp_path)
         known += costs.mult_adds is not None
 
         assert str(costs), case.name
         assert None not in (costs.mult_adds, costs.memory_access) or counted.notes, case.name
-        assert costs.mult_adds is None or costs.mult_adds >= (least or 0), case.name
+        if plain is None:
+            continue
+        least, outputs = plain
+        latencies_ns, packed = _measure(case.model, feed)
+        measured += min(latencies_ns) > 0
+
+        assert costs.mult_adds is None or costs.mult_adds >= least, case.name
+        assert [*map(_describe, packed)] == [_describe(pack_value(value)) for value in outputs], case.name
     assert known > 0.8 * SAMPLE
+    assert measured > 0.7 * SAMPLE
