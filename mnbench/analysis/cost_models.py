@@ -138,7 +138,7 @@ def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[Cost
 def _ranking(records: Sequence[Record], seed: int, *, name_host: bool) -> CostModelRanking:
     first, count = records[0], len(records)
     families = [family_name(record.architecture) for record in records]
-    batch = f", batch {first.batch}" if first.batch > 1 else ""
+    batch = f", batch {first.batch}" if first.batch not in (1, None) else ""
     threads = f"{first.threads} thread{'s' if first.threads != 1 else ''}"
     setting = f"{first.precision}, {threads}{batch}, {first.runtime.name} {first.runtime.version}"
     setting += f", {first.host_identity}" if name_host else ""

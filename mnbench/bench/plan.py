@@ -70,7 +70,7 @@ class BenchmarkCase:
     alpha: float | None
     resolution: tuple[int, int] | None
     precision: Precision
-    batch: int
+    batch: int | None
     path: Path
     inputs_path: Path
     sha256: str

@@ -1,14 +1,18 @@
 """Turn built models into benchmark cases: files with model, inputs and expected outputs, and costs."""
 
 import hashlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
-from mnbench.model.inputs import MadeInput, batch_size
+from mnbench.model.input_sizes import image_size
+from mnbench.model.inputs import MadeInput
 from mnbench.model.model import Model
 from mnbench.model.outputs import read_outputs
 from mnbench.model.reference import Value, reference_outputs
@@ -53,7 +57,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         alpha=model.alpha,
         resolution=model.resolution,
         precision=model.precision,
-        batch=batch_size(inputs),
+        batch=_batch(model, inputs),
         path=path,
         inputs_path=inputs_path,
         inputs=tuple(_describe(name, entry) for name, entry in described.items()),
@@ -71,6 +75,14 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         fold_batch_norm=plain or not batch_norms,
         denormal_share=denormal_share(model.proto),
     )
+
+
+def _batch(model: Model, inputs: Mapping[str, NDArray[Any]]) -> int | None:
+    """Return the number of images per run, or the `--batch` of a file; None if its first axis may be another one."""
+    if model.input_options.batch is not None:
+        return model.input_options.batch
+    shapes = [array.shape for array in inputs.values() if model.variant or image_size(array.shape)]
+    return shapes[0][0] if shapes else None
 
 
 def _describe(name: str, entry: MadeInput) -> FedInput:

@@ -164,6 +164,8 @@ def _is_informative(name: str, records: Sequence[Record]) -> bool:
         return len({record.host_identity for record in records if record.host}) > 1
     if name == "difference":
         return any(record.precision != "fp32" or record.emulated for record in records)
+    if name == "batch":
+        records = [record for record in records if record.batch and not COLUMNS["shape"].value(record)]
     first = records[0] if records else None
     usual = {"precision": "fp32", "batch": 1, "threads": first and first.threads, "device": first and first.device}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)

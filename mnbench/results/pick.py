@@ -129,7 +129,7 @@ def pick(
     """
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if record.latency_ns and record.batch == 1:
+        if record.latency_ns and record.batch in (1, None):
             groups.setdefault((record.device, str(record.host_identity)), []).append(record)
     return [_pick(device, host, mine, budget_ns, max_bytes, best) for (device, host), mine in groups.items()]
 

@@ -117,7 +117,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     the memory of a GPU) are medians over processes. `effective_runs` is the effective sample size of `runs`, which are
     not independent. `difference` is the largest of an output from onnxruntime's CPU provider in fp32, as a share of
     the output's largest number; `not_compared` says of each output that was not compared, why. `file` is the path of
-    a user's own model, and `inputs` what it was fed. `count_notes` say how costs were counted, or why one is not known.
+    a user's own model, and `inputs` what it was fed; its `batch` is None if it has no images and no `--batch` was
+    given: the first axis may be time. `count_notes` say how costs were counted, or why one is not known.
     `conditions` are those of the host before the first trial and after the last. `session` is None in old records that
     did not store it.
     """
@@ -132,7 +133,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float | None
     resolution: tuple[int, int] | None
     precision: Precision = "fp32"
-    batch: int = 1
+    batch: int | None = 1
     classes: int | None = None
     options: dict[str, OptionValue] = {}
     padding: Padding = "torch"

@@ -1,11 +1,18 @@
 """Rows of a user's files: by name and path, with a note when the file changed, and never in a variant's row."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from common import own_model
+from onnx import helper
+from onnx_graphs import model_of
 
+from mnbench.bench.prepare import prepare_case
+from mnbench.network.variant import InputOptions
+from mnbench.results.latency_table import informative_columns
+from mnbench.results.record import FedInput
 from mnbench.results.store import ResultsFile
 
 
@@ -94,3 +101,25 @@ def test_files_of_one_name_and_of_every_name_are_measured_at_once(invoke, worksp
     names = [record["variant"] for record in records]
     assert names == ["net", "net", "v1-a0.25-r32.onnx", "n" * 240, "a|b", "other", "v1-a0.25-r32"]
     assert len(list((workspace / "results" / "raw").glob("*/*.npz"))) == 14
+
+
+@pytest.mark.parametrize(
+    ("sides", "batch", "expected"),
+    [([4, 3, 8, 8], None, 4), ([50, 1, 16], None, None), (["N", 16], None, None), (["N", 16], 8, 8)],
+)
+def test_the_batch_of_a_file(tmp_path, sides, batch, expected):
+    """It is that of images, or of --batch; the first axis of another array may be time."""
+    model = model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": sides}, {"y": sides})
+    model = replace(model, input_options=InputOptions(batch=batch))
+
+    assert prepare_case(model, tmp_path, variant="net", seed=0).batch == expected
+
+
+def test_no_column_repeats_the_batch_of_an_input(make_record):
+    """The batch of a variant has a column; that of a file stands in its input."""
+    image = FedInput(name="x", type="float32", shape=(8, 3, 9, 9), values="normal", sha256="a" * 64)
+    file = make_record(None, 9, 1000, variant="net", architecture=None, file="net.onnx", batch=8, inputs=(image,))
+
+    assert informative_columns(["shape", "batch"], [file]) == ["shape"]
+    assert informative_columns(["shape", "batch"], [make_record(1, 9, 1000, batch=8)]) == ["batch"]
+    assert informative_columns(["shape", "batch"], [file, make_record(1, 9, 1000)]) == ["shape"]
