@@ -10,7 +10,7 @@ from mnbench.network.row import Row
 from mnbench.network.variant import Padding, Precision
 from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
 
-SCHEMA = 2
+SCHEMA = 3
 """Schema 1 had the variant's classes, options, padding and form in its name alone."""
 
 

@@ -1,4 +1,4 @@
-"""Upgrade records of schema 1, which had the variant's fields in its name alone."""
+"""Upgrade older records: schema 1 had the variant's fields in its name alone, and a difference in another unit."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,17 +16,22 @@ NAME_SUFFIXES = {"-plain": {"simplified": False}, "-bn": {"fold_batch_norm": Fal
 
 
 def upgrade(records: Iterable[Record]) -> list[Record]:
-    """Return records of schema 1 as records of this schema: read the variant's fields from its name."""
+    """Return older records as records of this schema.
+
+    Before schema 3 a difference was a share of the output's spread, which cannot be converted: it is left out.
+    """
     graphs: dict[str | None, Architecture | None] = {None: None}
     upgraded: list[Record] = []
     for record in records:
-        if record.schema != 1:
+        if record.schema == SCHEMA:
             upgraded.append(record)
             continue
-        if record.architecture not in graphs:
-            graphs[record.architecture] = _read_graph(str(record.architecture))
-        fields = _fields(record.variant, record.architecture, graphs[record.architecture])
-        upgraded.append(msgspec.structs.replace(record, schema=SCHEMA, **fields))
+        fields: dict[str, Any] = {}
+        if record.schema == 1:
+            if record.architecture not in graphs:
+                graphs[record.architecture] = _read_graph(str(record.architecture))
+            fields = _fields(record.variant, record.architecture, graphs[record.architecture])
+        upgraded.append(msgspec.structs.replace(record, schema=SCHEMA, difference=None, **fields))
     return upgraded
 
 

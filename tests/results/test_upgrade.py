@@ -1,4 +1,4 @@
-"""A record's variant: its fields in schema 2, and its name in schema 1."""
+"""Older records: a variant in its name alone, and a difference in another unit."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -75,6 +75,12 @@ def test_a_file_has_no_variant(make_record):
     """A user's own model."""
     (record,) = upgrade([make_record(None, schema=1, variant="own", architecture=None, resolution=None)])
     assert (SCHEMA, None) == (record.schema, record.classes)
+
+
+def test_a_difference_in_another_unit_is_left_out(make_record):
+    """Before schema 3 it was a share of the spread, which does not say what share of the largest number it is."""
+    (old, new) = upgrade([make_record(schema=2, difference=0.5), make_record(difference=0.5)])
+    assert (SCHEMA, None, 0.5) == (old.schema, old.difference, new.difference)
 
 
 def test_records_of_this_schema_are_not_parsed(make_record):
