@@ -121,10 +121,10 @@ def verify_model(
     count = random_input_count or (0 if inputs else RANDOM_INPUTS)
     all_inputs += [model.make_inputs(seed + index) for index in range(count)]
     input_names = _shared_inputs(model, against)
+    reference_session = Reference(against.session_source(), name=against.name if reference else model.name)
+    expected = [reference_session.run(dict(zip(input_names, arrays.values(), strict=True))) for arrays in all_inputs]
     answer = _run(model, device, all_inputs)
     results = [[unpack_value(value) for value in item] for item in answer["outputs"]]
-    reference_session = Reference(against.session_source(), name=against.name)
-    expected = [reference_session.run(dict(zip(input_names, arrays.values(), strict=True))) for arrays in all_inputs]
     outputs = read_outputs(model.proto)
     if problem := shape_problem(outputs, expected, results):
         raise TrialError(
@@ -157,7 +157,7 @@ def _inconclusive(differences: Sequence[OutputDifference]) -> str | None:
     if not compared:
         return "no output could be compared"
     if all(output.varies is False for output in compared):
-        return "no output depends on the inputs that were fed"
+        return "no output depends on the inputs that were fed; give others with --input"
     return None
 
 

@@ -150,7 +150,8 @@ def verdict_sentence(comparison: Comparison) -> str:
 def statistics_note(comparison: Comparison) -> str:
     """Return what the decision is based on."""
     if not any(finding.ratio for finding in comparison.findings):
-        return "Nothing was measured."
+        measured = any(finding.pairs for finding in comparison.findings)
+        return "Too few pairs were measured for a figure." if measured else "Nothing was measured."
     confidence = f"{100 - 100 * comparison.rules.error_rate:g} % confidence on each side"
     return (
         f"Both bounds hold for all rows of the table at once, with {confidence}; "

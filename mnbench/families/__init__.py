@@ -88,7 +88,7 @@ def find_model(name: str, root: Path = CURRENT_FOLDER) -> OnnxFile | None:
     Raises:
         GraphFileError: the file of graphs/ is wrong.
     """
-    if name.endswith(".onnx"):
+    if name.lower().endswith(".onnx"):
         return OnnxFile.parse(name)
     path = Path(name) if name.endswith(".toml") else table_path(name, "graphs", root)
     return read_model_file(path) if path else None
@@ -127,7 +127,7 @@ def parse_variant(name: str, root: Path = CURRENT_FOLDER) -> Variant:
 
 def is_variant_name(name: str, root: Path = CURRENT_FOLDER) -> bool:
     """Return whether a name is that of a variant, and not of a graph or a file."""
-    is_file = name.endswith((".toml", ".onnx"))
+    is_file = name.lower().endswith((".toml", ".onnx"))
     return not is_file and VARIANT_NAME.fullmatch(name) is not None and graph_path(name, root) is None
 
 

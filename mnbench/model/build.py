@@ -51,7 +51,8 @@ def build_model(
         model = replace(model, difference=difference, not_proven=not_proven)
     if isinstance(source, Variant):
         model = convert_precision(model, source.precision, seed=seed)
-    if model is not plain or isinstance(source, Variant):
+    if isinstance(source, Variant) or (model is not plain and not simplified):
+        # What was simplified has been run. The checker refuses files that runtimes take, such as sparse weights.
         check_model(model)
     if isinstance(source, OnnxFile):
         embedded = ["the weights of its data files are inside"] if plain.data is None else []
@@ -112,7 +113,9 @@ def save_models(
             fix_sizes=True,
         )
         if target.exists() and any(file.exists() and target.samefile(file) for file in files):
-            raise FileError(f"{target}: is the model that is read", hint="name another file with -o")
+            raise FileError(
+                f"{target}: is the model that is read", hint="name another: -o FILE, or NAME=path/model.onnx"
+            )
         return model.save(target), model
 
     saved, rejected = attempt_each(sources, save, progress.advance)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import inliner, shape_inference
 
 from mnbench.errors import MnbenchError
-from mnbench.model.input_sizes import graph_inputs, write_sizes
+from mnbench.model.input_sizes import FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS, graph_inputs, write_sizes
 from mnbench.model.onnx_layers import GraphLayers, graph_layers, has_open_size, value_tensors, value_types
 from mnbench.model.profiled_run import KernelRuns, bodies, profile_kernels
 from mnbench.network.cost import matrices_read, sum_known
@@ -95,6 +95,9 @@ def _reasons(result: GraphLayers) -> list[str]:
         more = len(result.unknown_sizes) - 1
         others = f" (and {more} others)" if more else ""
         reasons.append(f"the size of {tensor} at node {label}{others} is not known")
+    tensors = [tensor for layer in result.layers for tensor in (*layer.inputs, *layer.outputs, *layer.weights)]
+    if texts := list(dict.fromkeys(tensor.name for tensor in tensors if tensor.element_bits is None)):
+        reasons.append(f"{texts[0]} holds texts, which have no fixed size: memory in bytes is not known")
     return reasons
 
 
@@ -111,7 +114,7 @@ def _moved_bytes(graph: onnx.GraphProto, layers: Sequence[Layer]) -> int | None:
 
 def _without_data(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy to infer shapes in, without large numbers and without shapes that may be stale."""
-    graph = onnx.GraphProto(name=proto.graph.name, node=proto.graph.node, input=proto.graph.input)
+    graph = onnx.GraphProto(name=proto.graph.name, node=proto.graph.node, input=graph_inputs(proto))
     for tensor in proto.graph.initializer:
         if prod(tensor.dims) <= MAX_SHAPE_ELEMENTS:
             graph.initializer.append(tensor)
@@ -124,7 +127,8 @@ def _without_data(proto: onnx.ModelProto) -> onnx.ModelProto:
         output = graph.output.add(name=value.name, type=value.type)
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
-    return onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, graph=graph)
+    ir_version = max(proto.ir_version, FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS)
+    return onnx.ModelProto(ir_version=ir_version, opset_import=proto.opset_import, graph=graph)
 
 
 def _infer(sketch: onnx.ModelProto, declared: Mapping[str, int]) -> tuple[dict[str, Tensor], dict[str, int]]:

@@ -16,6 +16,9 @@ from mnbench.network.variant import InputOptions, format_resolution
 GENERIC_NAME = re.compile(r"|\?|n|b|bs|none|batch.*|s\d+|unk__\d+|(p2o\.)?dynamicdimension\.\d+", re.IGNORECASE)
 """Names that exporters give to an open first axis: whatever it counts, it may be 1."""
 
+FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS = 4
+"""In older files, weights had to be inputs too."""
+
 CHANNELS = (1, 3, 4)
 """Of an image: grey, colours, and colours with opacity."""
 

@@ -35,8 +35,8 @@ KNOWN_FAILURES: Sequence[tuple[re.Pattern[str], str, str]] = (
     ),
     (
         re.compile(r"Could not find an implementation for (?P<operator>[^\s(]+)\((?P<opset>\d+)\)"),
-        "onnxruntime {version} has no {operator} of opset {opset}",
-        "convert the model to a newer opset: onnx.version_converter.convert_version",
+        "onnxruntime {version} has no {operator} of opset {opset} for these types",
+        "convert the model to float32, or to a newer opset: onnx.version_converter.convert_version",
     ),
     (
         re.compile(r"error: (?P<operator>\S+?)\((?:-?\d+)?\) is not a registered function/op", re.IGNORECASE),

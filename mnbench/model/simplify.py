@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from mnbench.errors import BuildError, SimplifyError, first_line
+from mnbench.model.input_sizes import FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS
 from mnbench.model.model import Model
 from mnbench.model.stored_tensors import read_names, subgraphs
 
@@ -21,8 +22,6 @@ LESS_FOLDING: dict[str, dict[str, Any]] = {
     "constant expressions": {"skip_constant_folding": True},
 }
 """Options of onnxsim by what they keep from being folded. The first does not keep int8 weights from becoming floats."""
-
-FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS = 4
 
 
 def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> Model:
@@ -69,20 +68,25 @@ def _require_known_version(model: Model) -> None:
 
 
 def _run_onnxsim(proto: onnx.ModelProto, options: dict[str, Any]) -> onnx.ModelProto:
-    """Simplify a graph, and keep the metadata as it was: onnxsim adds a report of its own."""
+    """Simplify a graph, and keep the metadata as it was: onnxsim adds a report of its own.
+
+    It also declares a type of the outputs that a node leaves out, which have no name. ONNX's checker would take it for
+    that of every optional input that is left out.
+    """
     import onnxsim  # noqa: PLC0415  0.3 s, only here
 
     library: Any = onnxsim
     simplified: onnx.ModelProto = library.simplify(proto, **options)[0]
     del simplified.metadata_props[:]
     simplified.metadata_props.extend(proto.metadata_props)
+    for value in [value for value in simplified.graph.value_info if not value.name]:
+        simplified.graph.value_info.remove(value)
     return simplified
 
 
 def _tidy(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model in the order and with the declarations that onnxsim demands, and runtimes do not."""
     tidy = deepcopy(proto)
-    # Before this version, weights had to be inputs too.
     tidy.ir_version = max(tidy.ir_version, FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS)
     with suppress(CycleError):
         _sort_nodes(tidy.graph)

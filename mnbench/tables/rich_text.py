@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -65,7 +66,7 @@ def _grid(columns: Sequence[Column[Any]], widths: Sequence[int], rows: Sequence[
 
 def _line(row: Any, columns: Sequence[Column[Any]], widths: Sequence[int]) -> str:
     cells = [(column.text(row), column.left, width) for column, width in zip(columns, widths, strict=True)]
-    padded = (text[:width].ljust(width) if left else text.rjust(width) for text, left, width in cells)
+    padded = (set_cell_size(text, width) if left else text.rjust(width) for text, left, width in cells)
     return (" " * GAP).join(padded).rstrip() + "\n"
 
 
@@ -92,4 +93,4 @@ def _total_width(columns: Sequence[Column[Any]], rows: Sequence[Any], *, cut: bo
 
 
 def _width(column: Column[Any], rows: Sequence[Any]) -> int:
-    return max(map(len, (*column.header.splitlines(), *map(column.text, rows))))
+    return max(map(cell_len, (*column.header.splitlines(), *map(column.text, rows))))

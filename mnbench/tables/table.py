@@ -50,9 +50,9 @@ class Column(Generic[R]):
             object.__setattr__(self, "value", attrgetter(self.name))
 
     def text(self, row: R) -> str:
-        """Return what a person reads in that row."""
+        """Return what a person reads in that row, in one line: names in models may hold line breaks."""
         value = self.value(row)
-        return ABSENT if value is None else self.format(value)
+        return ABSENT if value is None else " ".join(self.format(value).splitlines())
 
     @property
     def header(self) -> str:

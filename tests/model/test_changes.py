@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_graphs import model_of
 
 from mnbench.errors import BuildError
 from mnbench.model.build import build_model, save_models
@@ -85,6 +86,17 @@ def test_weight_that_is_no_input_of_an_old_model(tmp_path):
     model = build_model(OnnxFile(path=_save(tmp_path, _proto(ir_version=3))))
 
     assert model.changes == ("not in the new file: IR version 3",)
+
+
+def test_operands_that_are_left_out(tmp_path):
+    """The type of an output without a name is not taken for that of an input without a name."""
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r", "", "", *state], ["", output], hidden_size=2)
+        for state, output in (([], "h"), (["h"], "y"))
+    ]
+    model = model_of(nodes, {"x": [3, 1, 4]}, {"y": [1, 1, 2]}, {"w": [1, 8, 4], "r": [1, 8, 2]})
+
+    assert build_model(OnnxFile(path=model.save(tmp_path / "g.onnx"))).difference == 0
 
 
 def test_nodes_in_any_order(tmp_path):

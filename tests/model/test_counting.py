@@ -267,11 +267,12 @@ def test_sparse_weights_count_as_the_matrix_that_they_are():
 def test_strings_have_no_fixed_size():
     """Elements of strings are counted, and their bytes are not known."""
     node = helper.make_node("Concat", ["x", "x"], ["y"], axis=0)
-    _, total = _count(
+    counted, total = _count(
         _proto_of([node], [_value("x", [4], TensorProto.STRING)], [_value("y", None, TensorProto.STRING)])
     )
 
     assert (total.memory_access, total.memory_access_bytes) == (16, None)
+    assert counted.notes == ("x holds texts, which have no fixed size: memory in bytes is not known",)
 
 
 def test_trees_have_parameters_and_no_known_mult_adds():

@@ -40,6 +40,14 @@ def test_a_format_escapes_what_it_would_read():
     assert "&lt;v2&gt;" in TABLE.to("html")
 
 
+def test_a_row_is_one_line():
+    """Names in models may hold line breaks, and characters of double width, which are not cut where there is room."""
+    table = Table(columns=[Column(name="variant", left=True)], rows=[Row("畳み込み\nb\n", None)])
+
+    assert "| 畳み込み b |" in table.to("markdown").splitlines()
+    assert "畳み込み b" in str(table)
+
+
 def test_json_is_the_rows_in_base_units():
     """A value that is absent is null."""
     expected = [{"variant": "v1|a", "latency_ns": 1_234_000}, {"variant": "<v2>", "latency_ns": None}]
