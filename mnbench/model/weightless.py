@@ -41,6 +41,9 @@ FLOAT_TYPES = frozenset(
 )
 QUANTIZED_TYPES = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4})
 
+MAX_GRAPH_BYTES = 2**24
+"""A graph that stays larger without its weights, such as a forest of trees, is not for git."""
+
 SUFFIX = ".onnx.xz"
 
 EMPTIED_KEY = "mnbench.emptied"
@@ -131,7 +134,7 @@ def weightless_path(results: Path, sha256: str) -> Path:
 
 
 def save_weightless(results: Path, model: Path, sha256: str) -> None:
-    """Store the graph of a model file with the results, unless it is there already.
+    """Store the graph of a model file with the results, unless it is there already, or too large for git.
 
     Raises:
         FileError: no space, no permission.
@@ -139,7 +142,8 @@ def save_weightless(results: Path, model: Path, sha256: str) -> None:
     path = weightless_path(results, sha256)
     if not path.exists():
         proto = onnx.ModelProto.FromString(model.read_bytes())
-        atomic_files.write_atomically(path, strip_weights(Model(name=model.stem, proto=proto)))
+        if proto.ByteSize() - sum(tensor.ByteSize() for _, tensor in stored_tensors(proto)) <= MAX_GRAPH_BYTES:
+            atomic_files.write_atomically(path, strip_weights(Model(name=model.stem, proto=proto)))
 
 
 def _biases_and_scales(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:

@@ -15,6 +15,7 @@ from onnx_graphs import model_of
 
 from mnbench.errors import ResultsError
 from mnbench.families import parse_variant
+from mnbench.model import weightless
 from mnbench.model.build import build_model
 from mnbench.model.reference import reference_outputs
 from mnbench.model.stored_tensors import denormal_places, denormal_share, stored_tensors
@@ -201,3 +202,13 @@ def test_denormal_half_precision_numbers_do_not_count():
     model = stored({"w": np.full(99, 1e-7, np.float16), "i": np.ones(99, np.int8)})
     assert 0 == denormal_share(model.proto)
     assert 0.5 == denormal_share(stored({"a": np.float32([1e-39, -1e-39, 0, 1])}).proto)
+
+
+def test_a_graph_that_stays_large_is_not_stored(tmp_path, monkeypatch):
+    """A model that is large without its weights stays out of the results; one with large weights is stored."""
+    model = build_model(parse_variant("v1-a0.25-r64"))
+    path = model.save(tmp_path / "model.onnx")
+    for limit, stored in ((1000, False), (2**20, True)):
+        monkeypatch.setattr(weightless, "MAX_GRAPH_BYTES", limit)
+        weightless.save_weightless(tmp_path, path, model.sha256)
+        assert weightless.weightless_path(tmp_path, model.sha256).exists() is stored
