@@ -108,7 +108,7 @@ def temporary(workspace):
 def test_stopped_while_building(workspace, tree, number, delay_s):
     """Ctrl-C or SIGTERM before anything is measured exits with 130 and one plain line, and leaves nothing."""
     many = ",".join(str(side) for side in range(32, 1024, 32))
-    with started(workspace, [*RUN, "--res", many]) as process:
+    with started(workspace, [*RUN, "--quiet", "--res", many]) as process:
         until(lambda: temporary(workspace))
         time.sleep(delay_s)
         process.send_signal(number)
