@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnbench.api import build, compare, cost, diagnose, gate, onnx_file, plot, run, variants, verify
+    from mnbench.api import build, compare, cost, diagnose, gate, plot, run, variants, verify
     from mnbench.bench.plan import SamplingConfig
     from mnbench.comparison.comparison import Comparison
     from mnbench.comparison.decide import DecisionRules
     from mnbench.errors import MnbenchError
     from mnbench.model.model import Model
+    from mnbench.model.sources import onnx_file
     from mnbench.results.results import Results, load_results
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _MODULES = {
     "Results": "mnbench.results.results",
     "SamplingConfig": "mnbench.bench.plan",
     "load_results": "mnbench.results.results",
+    "onnx_file": "mnbench.model.sources",
 }
 
 

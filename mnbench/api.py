@@ -5,8 +5,7 @@ Everything that these functions return is documented; what is not in `mnbench.__
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,9 +16,9 @@ from mnbench.bench.plan import SamplingConfig
 from mnbench.comparison.decide import DecisionRules
 from mnbench.errors import BuildError, ResultsError
 from mnbench.families import find_model
-from mnbench.model.sources import Graph, InputValue, Size, Sources, input_text, list_variants, one_size
+from mnbench.model.sources import Graph, Size, list_variants, open_sources
 from mnbench.network.architecture import OptionValue
-from mnbench.network.variant import InputOptions, OnnxFile, Padding, Precision, Variant
+from mnbench.network.variant import OnnxFile, Padding, Precision, Variant
 from mnbench.results.results import Results
 from mnbench.targets.device import read_device
 
@@ -59,37 +58,6 @@ def variants(
     """
     names = [graphs] if isinstance(graphs, str) else graphs
     return list_variants(names, alpha=alpha, resolution=resolution, published=published, **options)
-
-
-def onnx_file(
-    path: str | PathLike[str],
-    *,
-    name: str = "",
-    sizes: Mapping[str, int] | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: Mapping[str, InputValue] | None = None,
-    batch: int | None = None,
-    resolution: Size | None = None,
-) -> OnnxFile:
-    """Return a model file with what is said of its inputs; every function here takes it as a graph.
-
-    Args:
-        path: The .onnx file.
-        name: What its rows are called. Default: the file's name.
-        sizes: Open sizes by name, in every input: {"height": 320}.
-        shapes: The shapes of inputs by name: {"state": (2, 1, 128)}.
-        inputs: What inputs hold: a number, an array, "0..999" (random), or the path of an .npy file.
-        batch: The size of an open first axis.
-        resolution: The size of the images that it takes.
-    """
-    input_options = InputOptions(
-        sizes=dict(sizes or {}),
-        shapes=dict(shapes or {}),
-        values={key: input_text(value) for key, value in (inputs or {}).items()},
-        batch=batch,
-        resolution=one_size(resolution),
-    )
-    return OnnxFile(path=Path(path), label=name, input_options=input_options)
 
 
 def build(
@@ -135,7 +103,7 @@ def build(
     from mnbench.model.pretrained.fit import fit_checkpoint
 
     common = {"batch": batch, "classes": classes, "precision": precision, "padding": padding}
-    with _sources() as sources:
+    with open_sources() as sources:
         source = sources.source(graph, alpha=alpha, resolution=resolution, **common, **options)
         pretrained = None
         if weights is not None:
@@ -162,7 +130,7 @@ def cost(graph: Graph, *, per: Literal["model", "layer", "type", "row"] = "model
     """
     from mnbench.model.count import count_model
 
-    with _sources() as sources:
+    with open_sources() as sources:
         source = sources.source(graph, **variant)
         if per == "row" and not isinstance(source, Variant):
             raise BuildError("a finished model has no rows of a graph", hint='use per="layer"')
@@ -227,7 +195,7 @@ def run(
         allow_fallback=allow_fallback,
         fresh=not resume,
     )
-    with _sources() as sources, TemporaryDirectory(prefix="mnbench-") as folder:
+    with open_sources() as sources, TemporaryDirectory(prefix="mnbench-") as folder:
         target = Path(folder if results is None else results)
         devices = select_devices(names, packages)
         outcome = run_benchmark(sources.sources(graphs, seed=seed), devices, target, options, on_progress)
@@ -276,7 +244,7 @@ def compare(
     from mnbench.comparison.compare import compare_requests
     from mnbench.comparison.sides import pair_sides
 
-    with _sources() as sources:
+    with open_sources() as sources:
         base, new = (fspath(side) if isinstance(side, PathLike) else side for side in (baseline, candidate))
         requests = pair_sides(base, new, sources.sources(graphs), lambda graph: [sources.source(graph)])
         return compare_requests(
@@ -370,7 +338,7 @@ def verify(
     """
     from mnbench.bench.verify import verify_model
 
-    with _sources() as sources:
+    with open_sources() as sources:
         return verify_model(
             sources.source(model),
             None if reference is None else sources.source(reference),
@@ -426,9 +394,3 @@ def _settings(rules: DecisionRules | None, budget_s: float, seed: int, allow: Co
 
 def _label(graph: Graph) -> str:
     return fspath(graph) if isinstance(graph, str | PathLike) else getattr(graph, "name", "model")
-
-
-@contextmanager
-def _sources() -> Generator[Sources]:
-    with TemporaryDirectory(prefix="mnbench-") as folder:
-        yield Sources(folder)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mnbench.errors import BuildError
@@ -58,6 +60,37 @@ def list_variants(
         **common,
     )
     return cast("list[Variant]", selected)
+
+
+def onnx_file(
+    path: str | PathLike[str],
+    *,
+    name: str = "",
+    sizes: Mapping[str, int] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    inputs: Mapping[str, InputValue] | None = None,
+    batch: int | None = None,
+    resolution: Size | None = None,
+) -> OnnxFile:
+    """Return a model file with what is said of its inputs; every function here takes it as a graph.
+
+    Args:
+        path: The .onnx file.
+        name: What its rows are called. Default: the file's name.
+        sizes: Open sizes by name, in every input: {"height": 320}.
+        shapes: The shapes of inputs by name: {"state": (2, 1, 128)}.
+        inputs: What inputs hold: a number, an array, "0..999" (random), or the path of an .npy file.
+        batch: The size of an open first axis.
+        resolution: The size of the images that it takes.
+    """
+    input_options = InputOptions(
+        sizes=dict(sizes or {}),
+        shapes=dict(shapes or {}),
+        values={key: _as_text(value) for key, value in (inputs or {}).items()},
+        batch=batch,
+        resolution=_one_size(resolution),
+    )
+    return OnnxFile(path=Path(path), label=name, input_options=input_options)
 
 
 class Sources:
@@ -118,6 +151,13 @@ class Sources:
         return files
 
 
+@contextmanager
+def open_sources() -> Generator[Sources]:
+    """Yield sources whose folder is deleted at the end."""
+    with TemporaryDirectory(prefix="mnbench-") as folder:
+        yield Sources(folder)
+
+
 def _input_options(name: str, options: dict[str, Any]) -> InputOptions:
     """Return what the options say of the inputs of a finished model.
 
@@ -130,7 +170,7 @@ def _input_options(name: str, options: dict[str, Any]) -> InputOptions:
             f"{name} is a finished model: {', '.join(changed)} cannot be set",
             hint="a finished model takes a resolution and a batch",
         )
-    return InputOptions(batch=None if batch == 1 else batch, resolution=one_size(size))
+    return InputOptions(batch=None if batch == 1 else batch, resolution=_one_size(size))
 
 
 def _rebuildable(graph: Graph, seed: int) -> Graph:
@@ -150,12 +190,12 @@ def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return common, changed
 
 
-def one_size(resolution: Size | None) -> tuple[int, int] | None:
+def _one_size(resolution: Size | None) -> tuple[int, int] | None:
     """Return (height, width)."""
     return next(iter(_sizes(resolution)), None)
 
 
-def input_text(value: InputValue) -> Any:
+def _as_text(value: InputValue) -> Any:
     """Return a number or a path as it is typed on the command line, and an array as it is."""
     return str(value) if isinstance(value, int | float | Path) else value
 

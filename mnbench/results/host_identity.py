@@ -21,7 +21,6 @@ FACTS = (
 MIN_DIGITS = 4
 """The digits of a digest that are shown, and that name a host at least."""
 
-
 NOISE_WORDS = re.compile(r"\((?:R|TM)\)|@.*|\b(?:AMD|Intel|CPU|Processor|\d+-Core)\b", re.IGNORECASE)
 """What a processor's name says of every processor of its maker, or besides its name."""
 
@@ -39,7 +38,7 @@ class HostIdentity(NamedTuple):
 
     def __str__(self) -> str:
         """Return `EPYC 25/17/1, 2 cores, #3fa2`: the processor's name and model, and the digest's first digits."""
-        return f"{self.name}, #{self.digest[:4]}"
+        return f"{self.name}, #{self.digest[:MIN_DIGITS]}"
 
     def matches(self, text: str) -> bool:
         """Return whether a text names this host: its label, its name, or its digest or the beginning of it."""

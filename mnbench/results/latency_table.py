@@ -1,6 +1,6 @@
 """The latency table: the newest records, the informative columns, and notes that explain the figures."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mnbench.network.row import row_labels
 from mnbench.network.variant import format_assumed
@@ -75,10 +75,11 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
         notes.append(
             "top-1: as published for exactly this variant, by the authors if they print one; not measured here"
         )
-    notes += [f"{_who(record, records)}: {text}" for record in records if (text := _fed(record))]
-    notes += [f"{_who(record, records)}: {note}" for record in records for note in record.count_notes]
-    notes += [f"{_who(record, records)}: {text}" for record in records if (text := _not_compared(record))]
-    notes += [f"{_who(record, records)} failed: {record.error}" for record in records if record.error]
+    who = _naming(records)
+    notes += [f"{who(record)}: {text}" for record in records if (text := _fed(record))]
+    notes += [f"{who(record)}: {note}" for record in records for note in record.count_notes]
+    notes += [f"{who(record)}: {text}" for record in records if (text := _not_compared(record))]
+    notes += [f"{who(record)} failed: {record.error}" for record in records if record.error]
     return list(dict.fromkeys(notes)) + _advice(records)
 
 
@@ -117,11 +118,12 @@ def _advice(records: Sequence[Record]) -> list[str]:
         for issue in record.issues:
             issues.setdefault(issue.name, []).append((record, issue))
     lines: list[str] = []
+    who = _naming(records)
     for name, affected in issues.items():
         mark = "·" if affected[0][1].minor else "≈" if name == "imprecise" else "!"
         verb = "has" if name == "outliers" else "is"
         if len(affected) <= MAX_LINES_PER_ISSUE:
-            lines += [f"{mark} {_who(record, records)} {verb} {name}: {issue.advice}" for record, issue in affected]
+            lines += [f"{mark} {who(record)} {verb} {name}: {issue.advice}" for record, issue in affected]
             continue
         record, issue = affected[0]
         example = "such as"
@@ -129,15 +131,15 @@ def _advice(records: Sequence[Record]) -> list[str]:
             record, issue = max(affected, key=lambda pair: pair[0].latency_ns.precision if pair[0].latency_ns else 0)
             example = "the worst is"
         verb = "have" if name == "outliers" else "are"
-        lines.append(f"{mark} {len(affected)} rows {verb} {name}, {example} {_who(record, records)}: {issue.advice}")
+        lines.append(f"{mark} {len(affected)} rows {verb} {name}, {example} {who(record)}: {issue.advice}")
     return lines
 
 
-def _who(record: Record, records: Sequence[Record]) -> str:
-    """Return the row's label, and its device if there are several."""
-    label = row_labels(other.row for other in records)[record.row]
-    several = any(other.device != record.device for other in records)
-    return f"{label} on {record.device}" if several else label
+def _naming(records: Sequence[Record]) -> Callable[[Record], str]:
+    """Return a function that names a record by its row's label, and by its device if there are several."""
+    labels = row_labels(record.row for record in records)
+    several = len({record.device for record in records}) > 1
+    return lambda record: f"{labels[record.row]} on {record.device}" if several else labels[record.row]
 
 
 def informative_columns(columns: Sequence[str], records: Sequence[Record]) -> list[str]:
