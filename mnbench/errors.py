@@ -76,6 +76,10 @@ def read_error(path: Path, failure: OSError, thing: str = "a file") -> FileError
     )
 
 
+class TrustError(MnbenchError):
+    """A file of a folder would start, install or set something, and the user has not trusted it."""
+
+
 class BuildError(MnbenchError):
     """The network or the model asked for cannot be built, or the file holds none."""
 
