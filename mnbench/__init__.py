@@ -1,5 +1,6 @@
 """Measured latency beside Mult-Adds and memory access cost, for MobileNets and ShuffleNets."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from mnbench.model.model import Model
     from mnbench.model.sources import onnx_file
     from mnbench.results.results import Results, load_results
+
+# onnxruntime reports its use to its maker unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

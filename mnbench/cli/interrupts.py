@@ -1,12 +1,14 @@
-"""Ctrl-C and SIGTERM end a command with one line."""
+"""Ctrl-C, SIGTERM and SIGHUP end a command with one line."""
 
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
+
+from mnbench.stop_signals import STOP_SIGNALS
 
 EXIT_INTERRUPTED = 130
 
@@ -16,7 +18,10 @@ RETRY_S = 0.02
 
 @contextmanager
 def stop_on_signals() -> Generator[None]:
-    """End the command with one line at Ctrl-C or SIGTERM; its processes and temporary files are removed."""
+    """End the command with one line at Ctrl-C, SIGTERM or SIGHUP; its processes and temporary files are removed.
+
+    A signal that is ignored stays so: `nohup` ignores SIGHUP.
+    """
     stops: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -28,7 +33,7 @@ def stop_on_signals() -> Generator[None]:
             raise KeyboardInterrupt
 
     main_thread = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main_thread}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS if main_thread}
     ordinary = signal.default_int_handler, signal.SIG_DFL
     replaced = {number: handler for number, handler in handlers.items() if handler in ordinary}
     for number in replaced:
@@ -41,7 +46,8 @@ def stop_on_signals() -> Generator[None]:
         # Libraries may turn the interrupt into another error: a module that is being imported raises an ImportError.
         if stops or isinstance(error, KeyboardInterrupt):
             notes: list[str] = getattr(error, "__notes__", []) if isinstance(error, KeyboardInterrupt) else []
-            click.echo(": ".join(["stopped", *notes]), err=True)
+            with suppress(OSError):  # the terminal is gone
+                click.echo(": ".join(["stopped", *notes]), err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
         raise
     finally:

@@ -14,8 +14,9 @@ import execnet
 from execnet import gateway_base, gateway_io
 
 from mnbench.errors import TrialError, UnreachableError
+from mnbench.programs import clean_environment
 from mnbench.targets.device import Device
-from mnbench.targets.start import START_TIMEOUT_S, Process, env_command, start_command, start_error, start_gateway
+from mnbench.targets.start import BOOTSTRAP, START_TIMEOUT_S, Process, start_command, start_error, start_gateway
 from mnbench.worker import model_store
 
 END_S = 3.0
@@ -62,7 +63,7 @@ class SshConnection:
         self._sent: dict[str, str] = {}
         specification = execnet.XSpec(device.gateway)
         self._group = execnet.Group()
-        start = partial(Process, start_command(specification, {}), self._group.execmodel)
+        start = partial(Process, start_command(specification), clean_environment(), self._group.execmodel)
         self._gateway = start_gateway(self._group, start, specification, device)
         self.process: Process = self._gateway._io  # noqa: SLF001
         try:
@@ -87,8 +88,9 @@ class SshConnection:
     def start_process(self, specification: Any, environment: Mapping[str, str]) -> RemoteProcess:
         """Start a process of the same Python there. Temporary files of its libraries go into the folder."""
         child = execnet.XSpec("popen")
-        variables = {**environment, "TMPDIR": self._facts["folder"]}
-        child.python = shlex.join([*env_command(variables), self._facts["python"]])
+        variables = (f"{name}={value}" for name, value in {**environment, "TMPDIR": self._facts["folder"]}.items())
+        # execnet adds its own `-c`, which becomes an argument.
+        child.python = shlex.join(["env", *variables, self._facts["python"], "-u", "-c", BOOTSTRAP])
         child.execmodel, child.id, child.via = specification.execmodel, specification.id, self._gateway.id
         channel = self._gateway.remote_exec(gateway_io)
         channel.send(vars(child))

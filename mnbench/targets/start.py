@@ -15,6 +15,7 @@ from typing import Any
 from execnet import gateway_base, gateway_bootstrap
 
 from mnbench.errors import UnreachableError, first_line
+from mnbench.stop_signals import STOP_SIGNALS
 from mnbench.targets.device import Device
 
 START_TIMEOUT_S = 30.0
@@ -31,9 +32,10 @@ SSH = (
 OLDEST = (3, 9)
 BOOTSTRAP = (
     f"import sys;sys.version_info>={OLDEST}or sys.exit('Python %d.%d is too old'%sys.version_info[:2]);"
+    "sys.path[:]=filter(None,sys.path);"
     "exec(eval(sys.stdin.readline()))"
 )
-"""Check Python's version, then run execnet's source from standard input."""
+"""Check Python's version, take the current folder from its path, then run execnet's source from standard input."""
 
 START_FAILURES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": (
@@ -58,11 +60,11 @@ START_FAILURES = {
 class Process(gateway_base.Popen2IO):
     """A child process whose Python becomes a gateway; its stderr is kept to explain a failure."""
 
-    def __init__(self, command: list[str], execmodel: Any) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str], execmodel: Any) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  read after the process has ended
         weakref.finalize(self, self._stderr.close)
         self.popen = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
         )
         weakref.finalize(self, _close, self.popen)
         super().__init__(self.popen.stdin, self.popen.stdout, execmodel)  # pyright: ignore[reportUnknownMemberType]
@@ -88,22 +90,15 @@ def _close(popen: subprocess.Popen[bytes]) -> None:
                 stream.close()
 
 
-def start_command(specification: Any, environment: Mapping[str, str]) -> list[str]:
-    """Return the command that starts Python with these variables; execnet sets them too late for the C library."""
+def start_command(specification: Any) -> list[str]:
+    """Return the command that starts Python, on this machine or over ssh."""
     if specification.ssh:
-        python = " ".join([*map(shlex.quote, env_command(environment)), specification.python or "python3"])
         config = ["-F", specification.ssh_config] if specification.ssh_config else []
+        python = specification.python or "python3"
         return [*SSH, *config, *specification.ssh.split(), f"{python} -c {shlex.quote(BOOTSTRAP)}"]
-    windows = sys.platform == "win32"
     # Backslashes in paths are not escapes.
-    supplied = (specification.python or "").replace("\\", "/" if windows else "\\")
-    python = shlex.split(supplied) or [sys.executable]
-    return [*([] if windows else env_command(environment)), *python, "-u", "-c", BOOTSTRAP]
-
-
-def env_command(environment: Mapping[str, str]) -> list[str]:
-    """Return the words before a command that give it these variables."""
-    return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
+    supplied = (specification.python or "").replace("\\", "/" if sys.platform == "win32" else "\\")
+    return [*(shlex.split(supplied) or [sys.executable]), "-u", "-c", BOOTSTRAP]
 
 
 def start_gateway(group: Any, start_process: Callable[[], Any], specification: Any, device: Device) -> Any:
@@ -144,7 +139,7 @@ def start_gateway(group: Any, start_process: Callable[[], Any], specification: A
 
 @contextmanager
 def _hold_signals() -> Generator[None]:
-    """Hold back SIGINT and SIGTERM until the end. The worker inherits SIGINT's mask."""
+    """Hold back the signals that stop a command until the end. The worker inherits SIGINT's mask."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -153,7 +148,7 @@ def _hold_signals() -> Generator[None]:
     def hold(number: int, frame: Any) -> None:
         pending.append((number, frame))
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in handlers:
         signal.signal(number, hold)

@@ -16,9 +16,11 @@ from execnet import gateway_base
 
 import mnbench.worker
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.programs import clean_environment, needed_environment
 from mnbench.targets.device import Device
 from mnbench.targets.ssh import LOST_HINT, RemoteProcess, connection_loss, connection_to
 from mnbench.targets.start import START_TIMEOUT_S, Process, cannot_start, start_command, start_gateway
+from mnbench.temporary import process_folder
 from mnbench.worker import bootstrap
 
 logger = logging.getLogger(__name__)
@@ -160,7 +162,9 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
             # Workers are children of the connection's process, which reports their exit codes and ends them.
             start = partial(connection_to(device).start_process, specification, environment)
         elif specification.popen:
-            start = partial(Process, start_command(specification, environment), group.execmodel)
+            # Other commands are programs that the user trusts, such as containers.
+            inherited = _local_environment() if shares_files(device) else clean_environment()
+            start = partial(Process, start_command(specification), {**inherited, **environment}, group.execmodel)
         yield start_gateway(group, start, specification, device) if start else group.makegateway(specification)
     except UnreachableError as failure:
         if lost := connection_loss(device):
@@ -172,6 +176,12 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
         raise cannot_start(device, _last_line(failure)) from failure
     finally:
         group.terminate(timeout=END_S)
+
+
+def _local_environment() -> dict[str, str]:
+    """Return what a worker of this machine inherits. Its temporary files go when this process does."""
+    folder = str(process_folder())
+    return needed_environment({"TMPDIR": folder, "TEMP": folder, "TMP": folder})
 
 
 def _exit_error(gateway: Any, device: Device) -> TrialError:

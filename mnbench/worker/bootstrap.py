@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.util
+import os
+import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from typing import Any, Dict, Tuple
 
 Sources = Dict[str, Tuple[bool, str]]
 """By module name: whether it is a package, and its source."""
+
+
+PR_SET_PDEATHSIG = 1
 
 
 class SourceImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -25,8 +32,23 @@ class SourceImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self.sources[fullname][1]
 
 
+def end_with_host(gateway: Any) -> None:
+    """End this process when its input ends or mnbench is killed, also in the middle of a run.
+
+    execnet waits 15 s for the run. Only Linux ends a process whose C code does not let Python run.
+    """
+    gateway._terminate_execution = partial(os._exit, 1)  # noqa: SLF001  execnet has no public way
+    with suppress(Exception):  # other systems, and emulators, lack it
+        import ctypes  # noqa: PLC0415  some Pythons lack it
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__channelexec__":
     channel: Any = globals()["channel"]  # set by execnet
+    end_with_host(channel.gateway)
+    # onnxruntime reports its use to its maker unless this is set before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     package = channel.receive()
     sys.meta_path.insert(0, SourceImporter(channel.receive()))
     serve = importlib.import_module(f"{package}.serve").serve
