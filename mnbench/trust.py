@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnbench import atomic_files
-from mnbench.errors import TrustError
+from mnbench.errors import FileError, TrustError
 
 VARIABLE = "MNBENCH_TRUST"
 """The environment variable that trusts every folder if it is 1: for CI jobs without secrets."""
@@ -24,7 +24,7 @@ _everything: ContextVar[bool] = ContextVar("everything", default=False)
 class Demand:
     """What mnbench would do because a file says so: `actions`, such as "installs onnxruntime==1.30.0".
 
-    `content` is what the trust holds for: it ends when the content changes.
+    Each action is trusted by itself, and only as long as `content` is the same.
     """
 
     file: Path
@@ -32,10 +32,10 @@ class Demand:
     content: bytes = b""
 
     @property
-    def digest(self) -> str:
-        """The name under which the trust is stored."""
-        facts = (str(self.file.absolute()), *self.actions, self.content.hex())
-        return hashlib.sha256("\0".join(facts).encode(errors="surrogatepass")).hexdigest()
+    def digests(self) -> list[str]:
+        """The names under which the trust in each action is stored."""
+        facts = (f"{os.path.realpath(self.file)}\0{action}\0{self.content.hex()}" for action in self.actions)
+        return [hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in facts]
 
     def __str__(self) -> str:
         return f"{self.file}: {'; '.join(self.actions)}"
@@ -53,7 +53,11 @@ def trusting_all() -> Generator[None]:
 
 def is_trusted(demand: Demand) -> bool:
     """Return whether the user trusts all files, or this one as it is."""
-    return _everything.get() or os.environ.get(VARIABLE) == "1" or (_trusted_folder() / demand.digest).is_file()
+    if _everything.get() or os.environ.get(VARIABLE) == "1":
+        return True
+    folder = _trusted_folder()
+    # A relative path would lie in the very folder that is in question.
+    return folder.is_absolute() and all(os.path.isfile(folder / digest) for digest in demand.digests)  # noqa: PTH113  raises nothing
 
 
 def require_trust(demands: Iterable[Demand]) -> None:
@@ -67,7 +71,7 @@ def require_trust(demands: Iterable[Demand]) -> None:
         if not is_trusted(demand):
             raise TrustError(
                 f"{demand}: this needs your trust",
-                hint="look at the file, and trust its folder with `mnbench trust`, or this command with --trust",
+                hint="read the file; then trust its folder with `mnbench trust`, or this command with --trust",
             )
     for demand in demands:
         logger.warning("%s", demand)
@@ -77,10 +81,29 @@ def trust(demands: Iterable[Demand]) -> None:
     """Remember that the user trusts these files as they are.
 
     Raises:
+        FileError: the user's folder is not writable, or there is none.
+    """
+    folder = _trusted_folder()
+    if not folder.is_absolute():
+        raise FileError("there is no home folder to store the trust in", hint=f"set {VARIABLE}=1, or use --trust")
+    for demand in demands:
+        for digest in demand.digests:
+            atomic_files.write_atomically(folder / digest, f"{demand}\n".encode(errors="replace"))
+
+
+def remove_trust(demands: Iterable[Demand]) -> None:
+    """Forget that the user trusts these files.
+
+    Raises:
         FileError: the user's folder is not writable.
     """
     for demand in demands:
-        atomic_files.write_atomically(_trusted_folder() / demand.digest, f"{demand}\n".encode(errors="replace"))
+        for digest in demand.digests:
+            path = _trusted_folder() / digest
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as failure:
+                raise atomic_files.write_error(path, failure) from failure
 
 
 def _trusted_folder() -> Path:

@@ -3,6 +3,7 @@
 A workspace is a folder with graphs/, devices/ and results/; without another one it is the current folder, here alone.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from mnbench.errors import TomlError, suggest
 
 Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "devices"]
 
+logger = logging.getLogger(__name__)
 
 CURRENT_FOLDER = Path()
 
@@ -28,9 +30,12 @@ def table_path(name: str, folder: Folder, root: Path = CURRENT_FOLDER) -> Path |
     """Return the table of that name, if there is one; the workspace's replaces a built-in one."""
     paths = (parent / f"{name}.toml" for parent in (root / folder, built_in(folder)))
     try:
-        return next((path for path in paths if path.is_file()), None)
+        path = next((path for path in paths if path.is_file()), None)
     except OSError:  # no file can have such a name
         return None
+    if path:
+        warn_if_shadowing(path, folder)
+    return path
 
 
 def path_in_workspace(path: Path, root: Path = CURRENT_FOLDER) -> str:
@@ -46,6 +51,28 @@ def built_in(folder: Folder) -> Path:
     if not inside.is_dir() and (package.parent / "pyproject.toml").is_file():
         return package.parent / folder
     return inside
+
+
+def is_built_in(path: Path, folder: Folder) -> bool:
+    """Return whether the table is one of the package's own."""
+    return os.path.dirname(os.path.realpath(path)) == os.path.realpath(built_in(folder))  # noqa: PTH120  raises nothing
+
+
+def shadows_built_in(path: Path, folder: Folder) -> bool:
+    """Return whether the table has the name of a built-in one, and is another."""
+    folders: tuple[Folder, ...] = ("graphs", "graphs/study_networks") if folder == "graphs" else (folder,)
+    is_local = not any(is_built_in(path, folder) for folder in folders)
+    return is_local and any((built_in(folder) / path.name).is_file() for folder in folders)
+
+
+def warn_if_shadowing(path: Path, folder: Folder) -> None:
+    """Log a warning if a local table is used in place of a built-in one."""
+    if shadows_built_in(path, folder):
+        logger.warning("%s %s is %s, and not the built-in one", _thing(folder), path.stem, path)
+
+
+def _thing(folder: Folder) -> str:
+    return {"graphs/studies": "study", "graphs/study_networks": "graph"}.get(folder, folder.removesuffix("s"))
 
 
 def check_name(name: str, path: Path, error: type[TomlError]) -> None:
@@ -69,11 +96,11 @@ def find_table(name: str, folder: Folder, error: type[TomlError], root: Path = C
         return Path(name)
     known = table_paths(folder, root)
     if name in known:
+        warn_if_shadowing(known[name], folder)
         return known[name]
-    thing = {"graphs/studies": "study", "graphs/study_networks": "graph"}.get(folder, folder.removesuffix("s"))
     others = "a variant such as v1-a0.5-r160, or a path to an .onnx or" if folder == "graphs" else "a path to"
     hint = f"{suggest(name, known)}known: {', '.join(known)}; {others} a .toml works too"
-    raise error(name, "", f"unknown {thing}", hint=hint)
+    raise error(name, "", f"unknown {_thing(folder)}", hint=hint)
 
 
 def cache_folder() -> Path:

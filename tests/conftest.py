@@ -36,6 +36,13 @@ def _no_roofline(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _no_trust(monkeypatch, tmp_path):
+    """No test finds what the user trusts, or makes the user trust a file."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("MNBENCH_TRUST", raising=False)
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """An empty folder, in which the test runs."""

@@ -30,7 +30,7 @@ from mnbench.results.layer_profile import LayerProfile, save_profile
 from mnbench.results.record import Record, RooflineBound
 from mnbench.results.selection import select_records
 from mnbench.results.store import ResultsFile
-from mnbench.targets.device import Device, Threads, expand_variables
+from mnbench.targets.device import Device, Threads
 from mnbench.units import format_time
 
 MIN_ANNOUNCED_S = 60.0
@@ -89,6 +89,7 @@ def run_benchmark(
     same call continues it.
 
     Raises:
+        TrustError: a device file demands what the user has not trusted; nothing was measured.
         BuildError: the only model cannot be built or run.
         FileError: a result cannot be saved.
     """
@@ -132,9 +133,7 @@ def _prepare_devices(
     for device in devices:
         try:
             # Boards create their own environments.
-            members = (
-                fleet_devices(expand_variables(device)) if device.is_fleet else [ready_device(device, on_progress)]
-            )
+            members = fleet_devices(device) if device.is_fleet else [ready_device(device, on_progress)]
         except (DeviceFileError, RuntimeUnavailable, UnreachableError) as error:
             skipped[device.name] = error
         else:

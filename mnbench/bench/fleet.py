@@ -22,7 +22,7 @@ from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocking
 from mnbench.bench.trial import run_trial
 from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
 from mnbench.results.trial_result import TrialResult
-from mnbench.targets.device import DASK_PREFIX, Device, read_device
+from mnbench.targets.device import DASK_PREFIX, Device, expand_variables, read_device, require_trust_in
 from mnbench.targets.environments import prepare_device
 from mnbench.targets.transport import TOO_LARGE_TO_SEND
 from mnbench.workspace import table_paths
@@ -265,8 +265,10 @@ def fleet_devices(fleet_device: Device) -> list[Device]:
     """Return the devices of a fleet's boards, or the one named after a colon: `fleet:rpi5`.
 
     Raises:
+        TrustError: a device file demands what the user has not trusted.
         MissingDependency, UnreachableError: no Dask, no scheduler, no such board.
     """
+    fleet_device = expand_variables(require_trust_in(fleet_device))
     _, _, wanted = fleet_device.name.partition(":")
     with Fleet(scheduler_address(fleet_device)) as fleet:
         known = sorted({name for board in fleet.boards() for name in board.devices})
@@ -283,7 +285,7 @@ def fleet_devices(fleet_device: Device) -> list[Device]:
     tables = table_paths("devices")
     devices = {name: read_device(name) if name in tables else fleet_device for name in ([wanted] if wanted else known)}
     return [
-        msgspec.structs.replace(device, name=name, gateway=fleet_device.gateway, systems=())
+        msgspec.structs.replace(require_trust_in(device), name=name, gateway=fleet_device.gateway, systems=())
         for name, device in devices.items()
     ]
 

@@ -126,7 +126,7 @@ class Plan:
         facts = [
             mnbench.__version__,
             asdict(self.sampling),
-            msgspec.to_builtins(self.device),
+            self.device.settings,
             self.allow_fallback,
             [(case.row.id, case.sha256, [fed.sha256 for fed in case.inputs]) for case in self.cases],
         ]

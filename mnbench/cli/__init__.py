@@ -15,11 +15,12 @@ from click.exceptions import NoSuchCommand
 
 from mnbench import __version__
 from mnbench.cli.interrupts import stop_on_signals
+from mnbench.cli.log import log_on_stderr
 from mnbench.errors import MnbenchError
 
 ORDER = (
     *("graphs", "devices", "reproduce", "cost", "build", "verify", "run", "table", "plot", "report", "profile"),
-    *("doctor", "compare", "gate", "study", "predict", "pick"),
+    *("doctor", "compare", "gate", "study", "predict", "pick", "trust"),
 )
 """The order in which `--help` lists the commands; a command that is not named here comes last."""
 
@@ -73,7 +74,7 @@ class CommandGroup(click.Group):
             cast("Any", stream).reconfigure(errors="replace")
             setattr(sys, name, stream)
         try:
-            with stop_on_signals():
+            with stop_on_signals(), log_on_stderr():
                 result = super().invoke(ctx)
             sys.stdout.flush()
         except MnbenchError as error:

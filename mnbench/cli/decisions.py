@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnbench.cli.options import combine, max_processes_option, results_option, seed_option
+from mnbench.cli.options import combine, max_processes_option, results_option, seed_option, trust_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S, SHARE_BELOW_1, ReportFile, WorkspaceName
 from mnbench.cli.progress_bar import echo_note
@@ -75,6 +75,7 @@ OPTIONS = combine(
         help="Also write a report for people or a service: junit=FILE. Repeatable. Formats: "
         f"{', '.join(REPORT_FORMATS)} (a folder, to which each comparison adds a line per row).",
     ),
+    trust_option,
 )
 
 

@@ -20,6 +20,7 @@ from mnbench.cli.param_types import (
 )
 from mnbench.families import family_options, find_model, select_variants
 from mnbench.network.variant import InputOptions, ModelSource
+from mnbench.trust import trusting_all
 
 if TYPE_CHECKING:
     from mnbench.results.selection import Condition
@@ -84,6 +85,21 @@ def _parse_conditions(_context: click.Context, _option: click.Parameter, texts: 
 
 
 devices_argument = click.argument("devices", nargs=-1, metavar="[DEVICE]...", type=WorkspaceName("devices"))
+
+
+def _trust_all(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001  Click's call
+    if value:
+        ctx.with_resource(trusting_all())
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_trust_all,
+    help="Start, install and set what files of this folder ask for; `mnbench trust` shows it.",
+)
 
 results_option = click.option(
     "--results", default="results", type=click.Path(path_type=Path), help="Folder of the results."

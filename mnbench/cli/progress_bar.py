@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
+from mnbench.cli.log import QUIET, VERBOSE, is_quiet, show_everything
 from mnbench.progress import Progress, Stage
 from mnbench.units import format_time
 
@@ -29,8 +30,6 @@ LABELS: dict[Stage, str] = {
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines that say how far a stage is, where no terminal shows a bar."""
 
-QUIET, VERBOSE = "mnbench.quiet", "mnbench.verbose"
-
 
 def _set_verbosity(ctx: click.Context, option: click.Parameter, value: bool) -> None:  # noqa: FBT001  Click's call
     if not value:
@@ -39,7 +38,7 @@ def _set_verbosity(ctx: click.Context, option: click.Parameter, value: bool) -> 
     if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
         raise click.UsageError("--quiet and --verbose exclude each other")
     if option.name == "verbose":
-        _show_log(ctx)
+        show_everything(ctx)
 
 
 def verbosity_options(command: Command) -> Command:
@@ -52,36 +51,10 @@ def verbosity_options(command: Command) -> Command:
     )
 
 
-def is_quiet() -> bool:
-    """Return whether the running command got `--quiet`."""
-    ctx = click.get_current_context(silent=True)
-    return bool(ctx and ctx.meta.get(QUIET))
-
-
 def echo_note(text: str) -> None:
     """Write a line to stderr that `--quiet` leaves out."""
     if not is_quiet():
         click.echo(text, err=True)
-
-
-def _show_log(ctx: click.Context) -> None:
-    """Write the log of the library to stderr until the command ends."""
-    import logging
-
-    class EchoHandler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            click.echo(self.format(record), err=True)
-
-    logger, handler = logging.getLogger("mnbench"), EchoHandler()
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-
-    def stop() -> None:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-    ctx.call_on_close(stop)
 
 
 class ProgressBar:

@@ -14,6 +14,7 @@ from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest
 from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
+from mnbench.comparison.table_demand import table_demand
 from mnbench.comparison.user_models import match_user_models
 from mnbench.errors import ResultsError
 from mnbench.hosts.host_facts import runtime_version
@@ -26,6 +27,7 @@ from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device, read_device
+from mnbench.trust import require_trust
 
 
 def compare_requests(
@@ -94,11 +96,14 @@ def gate_table(
         records = read_gated_records(table_then, host)
         target = read_device(device or table.stem)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
+        version = None if tree else runtime_version(ready_device(target, on_progress))
+        demand = table_demand(table, records, target, version=version)
+        require_trust([demand])
         builder = RequestBuilder(
             results=table_then.parent,
             folder=folder,
             device=target,
-            version="" if base_ref else runtime_version(ready_device(target, on_progress)),
+            version=version or "",
             tree=tree,
             user_models=match_user_models(records, user_models),
             labels=row_labels(record.row for record in records),

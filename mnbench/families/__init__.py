@@ -24,7 +24,7 @@ from mnbench.network.variant import (
     Variant,
     resolution_at_rho,
 )
-from mnbench.workspace import CURRENT_FOLDER, check_name, find_table, table_path, table_paths
+from mnbench.workspace import CURRENT_FOLDER, check_name, find_table, is_built_in, table_path, table_paths
 
 NAME_HINT = "a variant's name is like v1-a0.5-r160, and a file's ends with .onnx"
 
@@ -64,7 +64,8 @@ def architecture(name: str, root: Path = CURRENT_FOLDER) -> Architecture:
     known = table_paths("graphs", root)
     if name not in known and not name.endswith(".toml"):
         tables = architectures(root)
-        name = next((table.name for table in tables if table.short == name and table.name in known), name)
+        names = [table.name for table in tables if table.short == name and table.name in known]
+        name = min(names, key=lambda name: not is_built_in(known[name], "graphs"), default=name)
     path = graph_path(name, root) or find_table(name, "graphs", GraphFileError, root)
     table = read_architecture(path)
     check_name(table.name, path, GraphFileError)

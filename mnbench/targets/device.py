@@ -2,18 +2,33 @@
 
 import os
 import re
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
 
 from mnbench.errors import DeviceFileError, suggest
 from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
+from mnbench.regular_files import read_regular
+from mnbench.targets import demands
 from mnbench.targets.runtimes import runtime_facts, runtime_names
-from mnbench.workspace import CURRENT_FOLDER, built_in, check_name, find_table, table_paths
+from mnbench.trust import Demand, require_trust
+from mnbench.workspace import (
+    CURRENT_FOLDER,
+    built_in,
+    check_name,
+    find_table,
+    is_built_in,
+    table_paths,
+    warn_if_shadowing,
+)
 
 OPTIONS = ("options", "provider_options", "environment")
 """Sub-tables that a device file merges with those of the file that it extends."""
+
+REQUIREMENTS = ("requires", "requires_no_deps")
+"""Keys of a device file that name packages."""
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """An environment variable in a gateway."""
@@ -21,7 +36,10 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 NOT_INHERITED = ("name", "tested")
 """Keys that a device file does not take from the file that it extends."""
 
-Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["all"]
+MAX_THREADS = 1024
+"""Threads that a file can ask for: no machine that measures one inference has more cores."""
+
+Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)] | Literal["all"]
 """Threads of one inference; `all`: as many as the worker's affinity and quota allow."""
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
@@ -33,8 +51,8 @@ DASK_PREFIX = "dask="
 """The beginning of a gateway whose boards belong to a Dask scheduler; its address follows."""
 
 
-class Device(TomlStruct, frozen=True, kw_only=True):
-    """One file of `devices/`."""
+class DeviceFile(TomlStruct, frozen=True, kw_only=True):
+    """One file of `devices/`, with what it inherits."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     summary: str
@@ -66,6 +84,17 @@ class Device(TomlStruct, frozen=True, kw_only=True):
     tested: str = ""
     """What has been tested, and what has not."""
 
+
+class Device(DeviceFile, frozen=True, kw_only=True):
+    """A device as its file describes it. `demand` is what needs the user's trust; None for a built-in device."""
+
+    demand: Demand | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the file says, as JSON."""
+        return {key: msgspec.to_builtins(getattr(self, key)) for key in DeviceFile.__struct_fields__}
+
     @property
     def is_fleet(self) -> bool:
         """Whether boards of a Dask scheduler measure."""
@@ -88,16 +117,59 @@ def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
         DeviceFileError: there is no such device, or its file is wrong.
     """
     path = find_table(name, "devices", DeviceFileError, root)
-    device = convert_toml(_extended(path, root), path, Device, DeviceFileError)
-    check_name(device.name, path, DeviceFileError)
-    if device.runtime not in runtime_names():
+    tables = list(_read_tables(path, root))
+    file = convert_toml(_merge([table for _, table in tables]), path, DeviceFile, DeviceFileError)
+    check_name(file.name, path, DeviceFileError)
+    if file.runtime not in runtime_names():
         raise DeviceFileError(
             path,
             "key `runtime`",
-            f"unknown runtime {device.runtime!r}",
+            f"unknown runtime {file.runtime!r}",
             hint=f"allowed values: {', '.join(runtime_names())}",
         )
-    return device
+    _check_folders(file.options | file.provider_options, path)
+    local_tables = {path: table for path, table in tables if not is_built_in(path, "devices")}
+    demand = _demand(path, file, local_tables) if local_tables else None
+    return Device(**{key: getattr(file, key) for key in DeviceFile.__struct_fields__}, demand=demand)
+
+
+def _check_folders(options: Mapping[str, str], path: Path) -> None:
+    """Refuse folders below `~/`, which a worker creates, that lie elsewhere."""
+    for name, value in options.items():
+        if value.startswith("~/") and ".." in PurePath(value).parts:
+            hint = "name a folder below ~/ without `..`"
+            raise DeviceFileError(path, f"key `{name}`", f"{value} may lie outside of the home folder", hint=hint)
+
+
+def _demand(path: Path, file: DeviceFile, tables: Mapping[Path, Mapping[str, Any]]) -> Demand:
+    """Return what the local tables of a device set; what they inherit from a built-in one is trusted."""
+    keys = {key for table in tables.values() for key in table}
+
+    def entries(key: str) -> dict[str, str]:
+        names = {name for table in tables.values() for name in table.get(key, ())}
+        return {name: text for name, text in getattr(file, key).items() if name in names}
+
+    return Demand(
+        file=path,
+        # The bytes and what was read of them: both, so that a file that changes meanwhile is not trusted.
+        content=b"\0".join(read_regular(file) + repr(table).encode() for file, table in tables.items()),
+        actions=(
+            *demands.gateway_actions(file.gateway if "gateway" in keys else "popen"),
+            *demands.environment_actions(entries("environment")),
+            *demands.install_actions([item for key in REQUIREMENTS if key in keys for item in getattr(file, key)]),
+            *demands.option_actions(entries("options") | entries("provider_options")),
+        ),
+    )
+
+
+def require_trust_in(device: Device) -> Device:
+    """Return the device without its demand, if the user trusts it.
+
+    Raises:
+        TrustError: the user does not.
+    """
+    require_trust([device.demand] if device.demand else [])
+    return msgspec.structs.replace(device, demand=None)
 
 
 def expand_variables(device: Device) -> Device:
@@ -115,20 +187,33 @@ def expand_variables(device: Device) -> Device:
     return msgspec.structs.replace(device, gateway=gateway)
 
 
-def _extended(path: Path, root: Path, *below: Path) -> dict[str, Any]:
-    """Read a device file, and merge its keys and sub-tables over those of the file that it extends."""
+def _read_tables(path: Path, root: Path, *below: Path) -> Generator[tuple[Path, dict[str, Any]]]:
+    """Read a device file, and those that it extends; the nearest is the first."""
     table = load_toml(path, DeviceFileError)
-    if "extends" not in table:
-        return table
-    name = str(table.pop("extends"))
-    # A workspace's `cpu` may extend the built-in one.
-    known = table_paths("devices", root) | ({name: built_in("devices") / f"{name}.toml"} if name == path.stem else {})
-    base = known.get(name)
-    if base is None or base in (path, *below):
+    base_name = table.pop("extends", None)
+    yield path, table
+    if base_name is None:
+        return
+    name = str(base_name)
+    known = table_paths("devices", root)
+    if name == path.stem or is_built_in(path, "devices"):
+        # A workspace's `cpu` may extend the built-in one, and what is built in extends nothing else.
+        known = known | {name: built_in("devices") / f"{name}.toml"}
+    if name not in known or known[name] in (path, *below):
         hint = f"{suggest(name, known)}known: {', '.join(known)}"
         raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=hint)
-    entries = _extended(base, root, path, *below)
-    for key in NOT_INHERITED:
-        entries.pop(key, None)
-    merged = {key: entries[key] | table[key] for key in OPTIONS if key in entries and key in table}
-    return entries | table | merged
+    warn_if_shadowing(known[name], "devices")
+    yield from _read_tables(known[name], root, path, *below)
+
+
+def _merge(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Merge each table's keys and sub-tables over those of the tables behind it."""
+    merged: dict[str, Any] = {}
+    for table in reversed(tables):
+        inherited = {key: value for key, value in merged.items() if key not in NOT_INHERITED}
+        merged = inherited | table
+        for key in OPTIONS:
+            base, changes = inherited.get(key), table.get(key)
+            if isinstance(base, dict) and isinstance(changes, dict):
+                merged[key] = cast("dict[str, Any]", base | changes)
+    return merged

@@ -15,7 +15,7 @@ import msgspec
 
 from mnbench.errors import RuntimeUnavailable, UnreachableError
 from mnbench.targets.build_once import build_once, is_built
-from mnbench.targets.device import Device, expand_variables
+from mnbench.targets.device import Device, expand_variables, require_trust_in
 from mnbench.targets.resolve import resolve_gateway
 from mnbench.workspace import cache_folder
 
@@ -29,14 +29,16 @@ def prepare_device(
 ) -> Device:
     """Resolve the device's machine, and build the environment that it `requires`, if it is missing or `fresh`.
 
-    The returned device's `gateway` names the environment's Python. `on_create` gets the packages before a build.
+    The returned device's `gateway` names the environment's Python, and it has no demand any more. `on_create` gets the
+    packages before a build.
 
     Raises:
+        TrustError: its file demands what the user has not trusted.
         DeviceFileError: its `gateway` names a variable that is not set.
         RuntimeUnavailable: a package cannot be installed, or the device needs another machine.
         FileError: the cache's folder is not writable.
     """
-    device = resolve_gateway(expand_variables(device))
+    device = resolve_gateway(expand_variables(require_trust_in(device)))
     here = device.gateway == "popen"
     if device.is_fleet:
         raise UnreachableError(

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-import msgspec
-
 from mnbench.network.architecture import Architecture
 from mnbench.network.variant import OnnxFile, format_resolution
 from mnbench.tables.quantities import quantity
@@ -59,17 +57,24 @@ def device_table(devices: Sequence[tuple[Device, Readiness]]) -> Table[tuple[Dev
         ),
     ]
     notes = [f"{', '.join(names)}: {command}" for command, names in longer.items()]
+    notes += [f"device {device.name} is {device.demand.file}" for device, _ in devices if device.demand]
     return Table(columns=columns, rows=devices, notes=notes)
 
 
 def device_to_dict(device: Device, state: Readiness) -> dict[str, Any]:
-    return msgspec.to_builtins(device) | asdict(state)
+    return device.settings | _origin(device) | asdict(state)
+
+
+def _origin(device: Device) -> dict[str, Any]:
+    """Return the file of a device that is not built in, and what it demands."""
+    demand = device.demand
+    return {"file": str(demand.file) if demand else None, "demands": list(demand.actions) if demand else []}
 
 
 def device_file_table(device: Device, state: Readiness) -> Table[tuple[str, str]]:
     """One row per key of the device file that is not empty."""
     rows: list[tuple[str, str]] = []
-    facts: dict[str, Any] = msgspec.to_builtins(device)
+    facts = device.settings | _origin(device)
     for key, value in facts.items():
         if isinstance(value, dict):
             rows += [(f"{key}: {name}", text) for name, text in cast("dict[str, str]", value).items()]

@@ -51,8 +51,9 @@ def device(board, make_device):
 
 
 @pytest.fixture
-def profile(board, workspace):
-    """The board's profile, as a user writes it."""
+def profile(board, workspace, monkeypatch):
+    """The board's profile, as a user writes and trusts it."""
+    monkeypatch.setenv("MNBENCH_TRUST", "1")
     (workspace / "devices").mkdir()
     text = (
         f'extends = "cpu"\nname = "board"\nsummary = "over ssh"\ngateway = "{board.gateway(host="${MNBENCH_BOARD}")}"\n'

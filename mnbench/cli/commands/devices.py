@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnbench.cli.options import allow_fallback_option, format_option
+from mnbench.cli.options import allow_fallback_option, format_option, trust_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
-from mnbench.targets.device import read_device
+from mnbench.targets.device import read_device, require_trust_in
 from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def show(*, device: str, output: str) -> None:
 )
 @click.argument("device", type=NAME)
 @click.option("--fresh", is_flag=True, help="Create the environment again, with the newest packages.")
+@trust_option
 @verbosity_options
 def setup(*, device: str, fresh: bool) -> None:
     """Create the environment that a device requires, or its emulator."""
@@ -69,7 +70,7 @@ def setup(*, device: str, fresh: bool) -> None:
     from mnbench.targets.readiness import check_readiness
     from mnbench.targets.resolve import resolve_target
 
-    described = read_device(device)
+    described = require_trust_in(read_device(device))
     if resolve_target(described).kind in {"emulated", "unavailable"}:
         _emulate(described, fresh=fresh)
         return
@@ -98,6 +99,7 @@ def _emulate(device: "Device", *, fresh: bool) -> None:
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")
 @click.argument("device", type=NAME)
 @allow_fallback_option
+@trust_option
 @verbosity_options
 @format_option()
 def probe(*, device: str, allow_fallback: bool, output: str) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from mnbench.cli.options import device_option, format_option
+from mnbench.cli.options import device_option, format_option, trust_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S
 from mnbench.cli.progress_bar import ProgressBar, verbosity_options
@@ -19,6 +19,7 @@ from mnbench.targets.device import read_device
     type=DURATION_S,
     help="Measure for this long how much runs drift: 2h. Intervals of later runs include the drift.",
 )
+@trust_option
 @verbosity_options
 @format_option("rich", "json")
 def command(*, device: str, quick: bool, calibrate: float | None, output: str) -> None:

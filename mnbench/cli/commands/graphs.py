@@ -9,7 +9,7 @@ from mnbench.cli.options import format_option, select_sources, variant_options
 from mnbench.cli.output import emit
 from mnbench.network.model_file import read_model_file
 from mnbench.network.variant import Variant
-from mnbench.workspace import table_paths
+from mnbench.workspace import is_built_in, table_paths
 
 
 @click.group(
@@ -29,12 +29,20 @@ def list_graphs(*, output: str) -> None:
     """List the architectures: built in, and from ./graphs."""
     from mnbench.targets import listing
 
-    known = families.architectures()
-    models = [file for path in table_paths("graphs").values() if (file := read_model_file(path))]
-    data: dict[str, Any] = {"graphs": [listing.graph_to_dict(architecture) for architecture in known]}
+    known, paths = families.architectures(), table_paths("graphs")
+    models = [file for path in paths.values() if (file := read_model_file(path))]
+    local = {name: str(path) for name, path in paths.items() if not is_built_in(path, "graphs")}
+    graphs = [{**listing.graph_to_dict(architecture), "file": local.get(architecture.name)} for architecture in known]
+    data: dict[str, Any] = {"graphs": graphs}
     if models:
         data["models"] = [{"name": file.name, "path": file.row.file} for file in models]
-    emit([listing.graph_table(known), *([listing.model_file_table(models)] if models else [])], output, data)
+    notes = [
+        f"graph {architecture.name} is {local[architecture.name]}"
+        for architecture in known
+        if architecture.name in local
+    ]
+    table = listing.graph_table(known).with_notes(notes)
+    emit([table, *([listing.model_file_table(models)] if models else [])], output, data)
 
 
 @command.command(epilog="\b\nExample:\n  mnbench graphs show v1 --alpha 0.5 --res 160")

@@ -104,6 +104,7 @@ sampling_options = shared.combine(
 @shared.graph_form_options
 @click.option("--fresh", is_flag=True, help="Start a new run instead of continuing an unfinished one.")
 @click.option("--resume", is_flag=True, help="Continue the last unfinished run in --results with its own arguments.")
+@shared.trust_option
 @verbosity_options
 @shared.format_option()
 @click.pass_context

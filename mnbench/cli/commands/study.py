@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import device_option, format_option, max_processes_option, results_option, seed_option
+from mnbench.cli.options import (
+    device_option,
+    format_option,
+    max_processes_option,
+    results_option,
+    seed_option,
+    trust_option,
+)
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
@@ -25,6 +32,7 @@ from mnbench.targets.device import read_device
     help="Measure despite this condition. Repeatable.",
 )
 @seed_option("Seed for the random weights and the order.")
+@trust_option
 @verbosity_options
 @format_option()
 def command(

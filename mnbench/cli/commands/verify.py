@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from mnbench.cli.options import device_option, expand_input_options, format_option, seed_option, size_options
+from mnbench.cli.options import (
+    device_option,
+    expand_input_options,
+    format_option,
+    seed_option,
+    size_options,
+    trust_option,
+)
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import IMAGE_SIZE, INPUT_VALUE, SHARE, WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar, verbosity_options
@@ -42,6 +49,7 @@ EXIT_DIFFERENT = 1
     "fp16, 0.5 in int8, 0.1 for an int8 file compared with itself, and less than a constant output would have.",
 )
 @seed_option("Seed for the random weights and inputs.")
+@trust_option
 @verbosity_options
 @format_option()
 def command(

@@ -1,0 +1,52 @@
+"""What the files of a folder make mnbench start, install, set and load: its device files, and the tables of `gate`."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from mnbench.comparison.compare import read_gated_records
+from mnbench.comparison.table_demand import table_demand
+from mnbench.errors import DeviceFileError, MnbenchError
+from mnbench.tables.table import Column, Table
+from mnbench.targets.device import Device, read_device
+from mnbench.trust import Demand
+from mnbench.worker.runtimes import find_distribution
+
+
+def folder_demands(folder: Path) -> tuple[list[Demand], list[str]]:
+    """Return what the device files and tables of a folder demand, and notes on those that cannot be read."""
+    demands: list[Demand] = []
+    notes: list[str] = []
+    for path in (*sorted((folder / "devices").glob("*.toml")), *sorted((folder / "results").glob("*.jsonl"))):
+        try:
+            demands += [demand for demand in _demands(path, folder) if demand.actions]
+        except MnbenchError as error:
+            notes.append(f"not trusted: {error.message}")
+    return demands, notes
+
+
+def _demands(path: Path, folder: Path) -> Generator[Demand]:
+    """Yield what a file demands; `mnbench gate` measures a table on the device that it is named after, or on `cpu`."""
+    if path.suffix == ".toml":
+        device = read_device(str(path), folder)
+        if device.demand:
+            yield device.demand
+        return
+    try:
+        device = read_device(path.stem, folder)
+    except DeviceFileError:
+        device = read_device("cpu", folder)
+    yield table_demand(path, read_gated_records(path), device, version=_installed_version(device))
+
+
+def _installed_version(device: Device) -> str:
+    distribution = None if device.requires else find_distribution(device.runtime)
+    return distribution.version if distribution else ""
+
+
+def demand_table(demands: Sequence[Demand]) -> Table[tuple[Path, str]]:
+    """Return a table with a row for each action."""
+    columns = [
+        Column[tuple[Path, str]](name="file", value=lambda row: str(row[0]), left=True),
+        Column[tuple[Path, str]](name="action", value=lambda row: row[1], left=True),
+    ]
+    return Table(columns=columns, rows=[(demand.file, action) for demand in demands for action in demand.actions])

@@ -1,0 +1,37 @@
+"""What the settings of a device would make mnbench start, load, install, set or connect to."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+PLAIN_VALUE = re.compile(r"[\w:,=+ -]*|[+-]?\d*\.\d+")
+"""Values of options that are words or numbers: they name no file, except under a key that says so."""
+
+PATH_KEY = re.compile(r"path|file|folder|dir|lib|cache|dump|load|save|context|config|plugin|url|host", re.IGNORECASE)
+"""What keys of options contain whose values name files, folders, libraries or machines, or make the runtime write."""
+
+
+def gateway_actions(gateway: str) -> list[str]:
+    """Return what it takes to reach a worker: nothing for a Python like this one."""
+    kind, _, address = gateway.partition("=")
+    if gateway == "popen":
+        return []
+    if kind == "dask":
+        return [f"connects to the Dask scheduler {address}, which can run code here"]
+    return [f"connects by ssh {address}" if kind == "ssh" else f"starts {gateway.removeprefix('popen//python=')}"]
+
+
+def environment_actions(environment: Mapping[str, str]) -> list[str]:
+    return [f"sets {name}={value}" for name, value in environment.items()]
+
+
+def install_actions(requirements: Sequence[str]) -> list[str]:
+    return [f"installs {requirement}" for requirement in requirements]
+
+
+def option_actions(options: Mapping[str, str]) -> list[str]:
+    """Return what the options of a runtime or provider make it load or write: options that are no mere switches."""
+    return [
+        f"loads or writes what {key}={value} names"
+        for key, value in options.items()
+        if PATH_KEY.search(key) or not PLAIN_VALUE.fullmatch(value)
+    ]
