@@ -50,7 +50,8 @@ def needed_environment(variables: Mapping[str, str] | None = None) -> dict[str, 
 
 def find_program(name: str) -> str | None:
     """Return the path of a program; the current folder is not searched."""
-    return shutil.which(name, path=clean_environment().get("PATH", os.defpath))
+    absolute = clean_environment().get("PATH", "")
+    return shutil.which(name, path=absolute if "PATH" in os.environ else os.defpath)
 
 
 def run_program(
@@ -58,7 +59,6 @@ def run_program(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    input_bytes: bytes = b"",
     timeout_s: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end; on Linux it ends with this process, even if that is killed.
@@ -73,7 +73,7 @@ def run_program(
         command,
         cwd=folder,
         env=clean_environment() if environment is None else dict(environment),
-        input=input_bytes,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
         timeout=timeout_s,

@@ -1,5 +1,6 @@
 """The rows of a latency table as comparisons: what each was measured with, rebuilt, with what is there now."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -18,10 +19,27 @@ from mnbench.model.model import Model
 from mnbench.model.weightless import refill_weights, strip_weights, weightless_path
 from mnbench.network.row import Row
 from mnbench.network.variant import OnnxFile, Variant
+from mnbench.programs import needed_environment, run_program
 from mnbench.results.record import Record
 from mnbench.targets.device import Device
+from mnbench.workspace import CURRENT_FOLDER
 
 DRAWN_WEIGHTS = "both sides have random weights: the file that the row was measured with is gone"
+
+UNBUILT_BASE = "the base cannot be built"
+OTHER_BASE = "name another --base-ref"
+BUILD_TIMEOUT_S = 600.0
+
+TOOL_OF_TREE = """
+import runpy, sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+specification = PathFinder.find_spec("mnbench", [sys.argv.pop(1)])
+sys.modules["mnbench"] = module_from_spec(specification)
+specification.loader.exec_module(sys.modules["mnbench"])
+runpy.run_module("mnbench", run_name="__main__")
+"""
+"""Runs the mnbench of a folder; the folder's other modules hide none that it imports."""
 
 
 @dataclass(kw_only=True)
@@ -108,12 +126,7 @@ class RequestBuilder:
                 raise ResultsError("it was a model in memory; name a file", hint="mnbench gate results/cpu.jsonl MODEL")
             require_stored_inputs(record)
             return _read_file(file.path, record)
-        return build_model(
-            record_variant(record),
-            seed=record.seed,
-            simplified=record.simplified,
-            keep_bn=not record.fold_batch_norm,
-        )
+        return _build_recorded(record)
 
     def _find_baseline(self, record: Record) -> Model | None:
         """Return the model that the row was measured with, with its own weights; None if they are gone."""
@@ -148,8 +161,18 @@ def _read_file(path: Path, record: Record) -> Model:
     return build_model(OnnxFile(path=path, label=record.variant, preset=recorded_inputs(record)), simplified=False)
 
 
-def record_variant(record: Record) -> Variant:
-    """Return the variant of a record, as its graph file is now.
+def _build_recorded(record: Record, root: Path = CURRENT_FOLDER) -> Model:
+    """Build the variant of a record as the workspace `root` has its graph."""
+    return build_model(
+        record_variant(record, root),
+        seed=record.seed,
+        simplified=record.simplified,
+        keep_bn=not record.fold_batch_norm,
+    )
+
+
+def record_variant(record: Record, root: Path = CURRENT_FOLDER) -> Variant:
+    """Return the variant of a record, as its graph file is in the workspace `root`.
 
     Raises:
         ResultsError: the record is of a user's file.
@@ -158,7 +181,7 @@ def record_variant(record: Record) -> Variant:
     if record.architecture is None or record.alpha is None or record.resolution is None:
         raise ResultsError(f"{record.variant}: is a model file, not a variant of a graph", hint="name the file")
     return Variant(
-        architecture=families.architecture(record.architecture),
+        architecture=families.architecture(record.architecture, root),
         alpha=record.alpha,
         resolution=record.resolution,
         batch=record.batch,
@@ -187,13 +210,23 @@ def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
     Raises:
         ResultsError: it cannot be built there.
     """
-    path = folder / f"{record.variant}.base.onnx"
-    command = [sys.executable, "-m", "mnbench", "build", *record_variant(record).arguments()]
+    if not (tree / "mnbench" / "__main__.py").is_file():
+        try:
+            return _build_recorded(record, tree).file_in(folder)
+        except MnbenchError as failure:
+            raise ResultsError(f"{UNBUILT_BASE}: {failure.message}", hint=OTHER_BASE) from failure
+    name = hashlib.sha256(record.row.id.encode(errors="surrogatepass")).hexdigest()
+    path = folder / f"{name}.base.onnx"
+    command = [sys.executable, "-P", "-c", TOOL_OF_TREE, str(tree), "build", *record_variant(record).arguments()]
     command += [] if record.simplified else ["--no-simplify"]
     command += [] if record.fold_batch_norm else ["--keep-bn"]
     command += ["--seed", str(record.seed), "-o", str(path)]
-    build = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)  # noqa: S603
+    try:
+        build = run_program(command, folder=tree, environment=needed_environment(), timeout_s=BUILD_TIMEOUT_S)
+    except subprocess.TimeoutExpired as failure:
+        raise ResultsError(f"{UNBUILT_BASE} within {BUILD_TIMEOUT_S:g} s", hint=OTHER_BASE) from failure
     if build.returncode:
-        error = next((line for line in build.stderr.splitlines() if line.startswith("Error")), build.stderr.strip())
-        raise ResultsError(f"the base cannot be built: {error[:200]}", hint="name another --base-ref")
+        message = build.stderr.decode(errors="replace")
+        error = next((line for line in message.splitlines() if line.startswith("Error")), message.strip())
+        raise ResultsError(f"{UNBUILT_BASE}: {error[:200]}", hint=OTHER_BASE)
     return path

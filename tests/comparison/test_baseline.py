@@ -352,7 +352,7 @@ def test_a_revision_that_is_not_there_is_told(invoke, table):
     """No repository, or no such revision."""
     result = invoke("gate", table(), "--base-ref", "nowhere")
     assert (1, "") == (result.exit_code, result.stdout)
-    assert "Error: git worktree" in result.stderr
+    assert "Error: git rev-parse: fatal: not a git repository" in result.stderr
 
 
 @pytest.mark.slow
@@ -370,7 +370,7 @@ def test_a_graph_that_does_more_is_slower_than_the_one_kept(invoke, table, works
 
 @pytest.mark.slow
 def test_a_graph_that_does_more_is_slower_than_another_revisions(invoke, table, workspace):
-    """The table and its graphs as they were committed; no worktree is left behind."""
+    """The table and its graphs as they were committed; nothing is left in the repository."""
 
     def git(*arguments):
         named_by = ("-c", "user.name=x", "-c", "user.email=x@example.org")
