@@ -106,7 +106,7 @@ def find_table(name: str, folder: Folder, error: type[TomlError], root: Path = C
 def cache_folder() -> Path:
     """Return `MNBENCH_CACHE`, or the folder of mnbench in the user's cache: on Linux in `XDG_CACHE_HOME`."""
     if named := os.environ.get("MNBENCH_CACHE"):
-        return Path(named)
+        return Path(named).absolute()
     from platformdirs import user_cache_path  # noqa: PLC0415  most commands need no cache
 
     return user_cache_path("mnbench", appauthor=False)

@@ -8,6 +8,7 @@ from mnbench.errors import RuntimeUnavailable
 from mnbench.progress import OnProgress, report
 from mnbench.targets.device import Device, read_device
 from mnbench.targets.environments import is_used_by, prepare_device, with_packages
+from mnbench.targets.requirements import check_requirement
 
 
 def select_devices(names: Sequence[str], packages: Sequence[str] = ()) -> list[Device]:
@@ -15,8 +16,10 @@ def select_devices(names: Sequence[str], packages: Sequence[str] = ()) -> list[D
 
     Raises:
         DeviceFileError: a device is unknown, or its file is wrong.
-        ValueError: a name is repeated, or no device uses a package.
+        ValueError: a name is repeated, or a package is not a name with versions, or no device uses it.
     """
+    for package in packages:
+        check_requirement(package)
     devices = [_read_named(name) for name in names]
     for name in names:
         if names.count(name) > 1:

@@ -14,7 +14,8 @@ from mnbench.errors import BuildError, RuntimeUnavailable
 from mnbench.network.variant import ModelSource, OnnxFile, Precision
 from mnbench.results.record import SessionOptions
 from mnbench.targets.device import Device
-from mnbench.targets.environments import create_environment, is_used_by, required_packages, with_packages
+from mnbench.targets.environments import create_device_environment, is_used_by, with_packages
+from mnbench.targets.requirements import check_requirement
 from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.targets.transport import shares_files
 
@@ -70,8 +71,7 @@ class SideOptions:
                     hint=f"name another device, or compare {device.runtime}==VERSION",
                 )
             extended = with_packages(device, [self.requirement])
-            python = create_environment(*required_packages(extended), no_deps=extended.requires_no_deps)
-            gateway = f"popen//python={shlex.quote(str(python))}"
+            gateway = f"popen//python={shlex.quote(str(create_device_environment(extended)))}"
         return msgspec.structs.replace(
             device,
             options=options,
@@ -116,6 +116,12 @@ def parse_options(text: str) -> SideOptions | None:
     if text in get_args(Precision):
         return SideOptions(precision=cast("Precision", text))
     if RUNTIME_PATTERN.fullmatch(text):
+        try:
+            check_requirement(text)
+        except ValueError as failure:
+            raise BuildError(
+                str(failure), hint="name a version: mnbench compare onnxruntime==1.30.0 onnxruntime v1"
+            ) from failure
         return SideOptions(requirement=text)
     settings = text.split(",")
     if all(map(SETTING_PATTERN.fullmatch, settings)):

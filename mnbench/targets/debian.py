@@ -1,13 +1,16 @@
 """Download Debian packages for another processor and unpack them into a folder, without root."""
 
-import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 from mnbench.errors import RuntimeUnavailable, first_line
+from mnbench.programs import run_program
+from mnbench.targets.installers import installer_environment
+from mnbench.workspace import cache_folder
 
 QEMU_PACKAGE = "qemu-user-static"
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
@@ -69,7 +72,7 @@ def _extract_emulator(package: Path, target: Path) -> None:
     unpack = ("dpkg-deb", "--fsys-tarfile", str(package))
     try:
         with (
-            subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking,  # noqa: S603
+            subprocess.Popen(unpack, stdout=PIPE, stderr=DEVNULL, env=installer_environment()) as unpacking,  # noqa: S603
             tarfile.open(fileobj=unpacking.stdout, mode="r|") as members,
         ):
             for member in members:
@@ -88,18 +91,13 @@ def _extract_emulator(package: Path, target: Path) -> None:
 
 def run_command(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
     """Run a command with these variables added, and return what it prints."""
-    done = subprocess.run(  # noqa: S603  these commands are ours
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C", **(environment or {})},
-    )
+    variables = {**installer_environment(), "LC_ALL": "C", **(environment or {})}
+    done = run_program(command, folder=cache_folder(), environment=variables)
+    output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode:
-        reason, hint = _reason(f"{done.stdout}\n{done.stderr}", done.returncode)
+        reason, hint = _reason(f"{output}\n{errors}", done.returncode)
         raise RuntimeUnavailable(f"{failure}: {reason}", hint=hint)
-    return done.stdout
+    return output
 
 
 def _reason(message: str, code: int) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from mnbench.errors import DeviceFileError, suggest
 from mnbench.network.toml_struct import TomlStruct, convert_toml, load_toml
 from mnbench.regular_files import read_regular
 from mnbench.targets import demands
+from mnbench.targets.requirements import check_requirement
 from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.trust import Demand, require_trust
 from mnbench.workspace import (
@@ -127,6 +128,12 @@ def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
             f"unknown runtime {file.runtime!r}",
             hint=f"allowed values: {', '.join(runtime_names())}",
         )
+    for key in REQUIREMENTS:
+        for text in getattr(file, key):
+            try:
+                check_requirement(text)
+            except ValueError as failure:
+                raise DeviceFileError(path, f"key `{key}`", str(failure), hint="name packages of an index") from failure
     _check_folders(file.options | file.provider_options, path)
     local_tables = {path: table for path, table in tables if not is_built_in(path, "devices")}
     demand = _demand(path, file, local_tables) if local_tables else None

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mnbench.errors import RuntimeUnavailable
+from mnbench.programs import find_program
 from mnbench.targets import debian
 from mnbench.targets.build_once import READY, build_once, is_built
 from mnbench.targets.debian import SIZE_MB, run_command
@@ -59,7 +60,7 @@ def emulator_gateway(folder: Path) -> str:
 def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
     """Build the emulated Python, unless it exists and not `fresh`; return its folder."""
     path = emulator_path()
-    missing = [tool for tool in debian.REQUIRED_TOOLS if not shutil.which(tool)]
+    missing = [tool for tool in debian.REQUIRED_TOOLS if not find_program(tool)]
     if missing and (fresh or not is_built(path)):
         raise RuntimeUnavailable(
             f"arm64 is emulated with Debian's packages, and {missing[0]} is not installed here",
@@ -94,17 +95,26 @@ def _wheel_requirements() -> tuple[str, ...]:
 def _install_wheels(python: str, root: Path, temporary: Path) -> None:
     """Install with pip, or with uv if there is no pip; without dependencies, which inference does not need."""
     version, target = python.removeprefix("python"), str(root / "usr/lib/python3/dist-packages")
-    uv = shutil.which("uv")
+    uv = find_program("uv")
     if uv and not find_spec("pip"):
         platform_options = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", version)
-        install = (uv, "pip", "install", *platform_options, "--only-binary", ":all:")
+        install = (uv, "pip", "install", "--no-config", *platform_options, "--only-binary", ":all:")
     else:
         platform_options = ("--implementation", "cp", "--python-version", version)
         platform_options = (*platform_options, *(word for name in PLATFORMS for word in ("--platform", name)))
-        pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-cache-dir")
+        pip = (
+            sys.executable,
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-compile",
+            "--no-cache-dir",
+        )
         install = (*pip, *platform_options, "--only-binary=:all:")
     run_command(
-        (*install, "--quiet", "--no-deps", "--target", target, *_wheel_requirements()),
+        (*install, "--quiet", "--no-deps", "--target", target, "--", *_wheel_requirements()),
         "arm64 wheels cannot be installed",
         environment={"TMPDIR": str(temporary)},
     )

@@ -5,18 +5,20 @@ import logging
 import platform
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from mnbench.errors import RuntimeUnavailable, UnreachableError
+from mnbench.programs import find_program, run_program
 from mnbench.targets.build_once import build_once, is_built
 from mnbench.targets.device import Device, expand_variables, require_trust_in
+from mnbench.targets.installers import installer_environment
 from mnbench.targets.resolve import resolve_gateway
+from mnbench.targets.runtimes import runtime_facts
 from mnbench.workspace import cache_folder
 
 logger = logging.getLogger(__name__)
@@ -58,10 +60,9 @@ def prepare_device(
             hint="create the environment on the device, set `gateway` to its Python, and set `requires = []`: "
             f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(required_packages(device))}",
         )
-    packages, no_deps = required_packages(device), device.requires_no_deps
-    if fresh or not is_built(environment_path(*packages, no_deps=no_deps)):
-        on_create((*device.requires, *no_deps))
-    python = create_environment(*packages, no_deps=no_deps, fresh=fresh)
+    if fresh or not is_built(environment_path(*required_packages(device), no_deps=device.requires_no_deps)):
+        on_create((*device.requires, *device.requires_no_deps))
+    python = create_device_environment(device, fresh=fresh)
     return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
 
 
@@ -98,6 +99,16 @@ def distribution_name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
 
 
+def create_device_environment(device: Device, *, fresh: bool = False) -> Path:
+    """Build the environment that the device requires, unless it exists and not `fresh`; return its Python."""
+    return create_environment(
+        *required_packages(device),
+        no_deps=device.requires_no_deps,
+        fresh=fresh,
+        modules=("numpy", runtime_facts(device.runtime).module or device.runtime),
+    )
+
+
 def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Return the folder of such an environment, which exists or not."""
     alone = (f"{package} alone" for package in no_deps)
@@ -106,37 +117,46 @@ def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Pa
 
 
 def create_environment(
-    *requirements: str, no_deps: Sequence[str] = (), fresh: bool = False, folder: Path | None = None
+    *requirements: str,
+    no_deps: Sequence[str] = (),
+    fresh: bool = False,
+    folder: Path | None = None,
+    modules: Sequence[str] = (),
 ) -> Path:
     """Build an environment of these packages, unless it exists and not `fresh`; return its Python.
 
-    Packages of `no_deps` are installed without their dependencies. uv is used if installed, else venv and pip.
+    Packages of `no_deps` are installed without their dependencies. uv is used if installed, else venv and pip; neither
+    reads configuration or modules of the current folder. The environment stays only if its `modules` can be imported.
     """
     path = environment_path(*requirements, no_deps=no_deps, folder=folder)
     python = path / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
     def build() -> str:
-        uv = shutil.which("uv")
+        run = partial(_run, folder=path.parent)
+        uv = find_program("uv")
         if uv:
-            _run((uv, "venv", "--quiet", "--python", sys.executable, str(path)), requirements)
-            install = (uv, "pip", "install", "--quiet", "--python", str(python))
+            run((uv, "venv", "--no-config", "--quiet", "--python", sys.executable, str(path)), requirements)
+            install = (uv, "pip", "install", "--no-config", "--quiet", "--python", str(python))
         else:
-            _run((sys.executable, "-m", "venv", str(path)), requirements)
-            install = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _run((*install, *requirements), requirements)
+            run((sys.executable, "-I", "-m", "venv", str(path)), requirements)
+            install = (str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        run((*install, "--", *requirements), requirements)
         if no_deps:
-            _run((*install, "--no-deps", *no_deps), no_deps)
+            run((*install, "--no-deps", "--", *no_deps), no_deps)
+        if modules:
+            run((str(python), "-I", "-c", f"import {', '.join(modules)}"), requirements)
         return "\n".join([*requirements, *no_deps])
 
     build_once(path, build, fresh=fresh)
     return python
 
 
-def _run(command: Sequence[str], requirements: Sequence[str]) -> None:
+def _run(command: Sequence[str], requirements: Sequence[str], *, folder: Path) -> None:
     logger.info("running %s", shlex.join(command))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+    done = run_program(command, folder=folder, environment=installer_environment())
     if done.returncode:
-        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        output = (done.stderr or done.stdout).decode(errors="replace")
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no message"]
         reason = errors[-1].removeprefix("ERROR: ").removeprefix("error: ")  # pip's word, and uv's
         raise RuntimeUnavailable(

@@ -188,7 +188,7 @@ def test_a_version_that_cannot_be_reached(gate, monkeypatch):
     def fail(*requirements, **_):
         raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
 
-    monkeypatch.setattr("mnbench.comparison.sides.create_environment", fail)
+    monkeypatch.setattr("mnbench.targets.environments.create_environment", fail)
     result, code = gate("--trust", changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
     assert (4, "incomparable") == (code, result["verdict"])
     assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == result["reason"]

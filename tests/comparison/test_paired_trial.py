@@ -346,7 +346,7 @@ class Installer:
         self.commands.append(command)
         failed = self.fails and any(self.fails in word for word in command)
         return CompletedProcess(
-            command, int(bool(failed)), "", "warning: x\nERROR: no such version\n" if failed else ""
+            command, int(bool(failed)), b"", b"warning: x\nERROR: no such version\n" if failed else b""
         )
 
 
@@ -354,8 +354,8 @@ class Installer:
 def test_an_environment_is_made_once(tmp_path, monkeypatch, uv):
     """By uv where it is there, or else by venv and pip; what is whole is not made again."""
     installer = Installer()
-    monkeypatch.setattr("mnbench.targets.environments.shutil.which", lambda _: uv)
-    monkeypatch.setattr("mnbench.targets.environments.subprocess.run", installer)
+    monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: uv)
+    monkeypatch.setattr("mnbench.targets.environments.run_program", installer)
     monkeypatch.setattr("mnbench.targets.environments.Path.write_text", _written)
     python = create_environment("onnxruntime==1.30.0", "numpy", folder=tmp_path)
     assert 2 == len(installer.commands)
@@ -375,8 +375,8 @@ def _written(path, text):
 
 def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     """The installer's own error, and no half environment."""
-    monkeypatch.setattr("mnbench.targets.environments.shutil.which", lambda _: None)
-    monkeypatch.setattr("mnbench.targets.environments.subprocess.run", Installer(fails="onnxruntime==9"))
+    monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: None)
+    monkeypatch.setattr("mnbench.targets.environments.run_program", Installer(fails="onnxruntime==9"))
     with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 cannot be installed: no such version"):
         create_environment("onnxruntime==9", folder=tmp_path)
     assert [] == [path for path in tmp_path.iterdir() if path.is_dir()]

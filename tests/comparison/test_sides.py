@@ -113,8 +113,8 @@ def test_settings_change_the_device(make_device):
 def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeypatch):
     """The gateway starts that environment's Python."""
     monkeypatch.setattr(
-        "mnbench.comparison.sides.create_environment",
-        lambda *asked, no_deps: Path("/cache") / "+".join([*asked, *no_deps]),
+        "mnbench.targets.environments.create_environment",
+        lambda *asked, no_deps, **_: Path("/cache") / "+".join([*asked, *no_deps]),
     )
     device = SideOptions(requirement="onnxruntime==1.30.0").configure_device(make_device())
     assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == device.gateway

@@ -28,7 +28,8 @@ def no_environment(monkeypatch):
     """Environments are this Python; what they were asked to hold is kept."""
     asked = []
 
-    def create(*requirements, no_deps=(), fresh=False):
+    def create(*requirements, no_deps=(), fresh=False, modules=()):
+        assert "numpy" in modules
         asked.append((requirements, tuple(no_deps), fresh))
         return Path(sys.executable)
 

@@ -6,6 +6,7 @@ kernels, its session has `end_profile`; if it computes in a device's own memory,
 known of a runtime where it is not installed, the file assigns as literals, which are read without importing it:
 
 - `DISTRIBUTIONS`: its wheels, one a build. Default: the runtime's name.
+- `MODULE`: the name under which Python imports it. Default: the runtime's name.
 - `LIBRARY`: how the file name of the library begins whose hash goes into records. Default: none.
 - `READS_ONNX`: whether it reads ONNX files. Default: yes.
 - `PROVIDER_LIBRARIES`: its providers, and how the file name of a provider's own library begins; empty: every build has

@@ -17,6 +17,7 @@ from . import Refused, SessionSettings, Unavailable, as_file, run_converter
 MNN: Any = _MNN  # it has no types
 
 DISTRIBUTIONS = ("MNN",)
+MODULE = "MNN"
 LIBRARY = "_mnncengine"
 READS_ONNX = False
 PROVIDER_LIBRARIES = {"CPU": ""}
