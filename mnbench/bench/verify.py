@@ -61,10 +61,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         ]
         agrees = "agrees" if self.agrees else "is INCONCLUSIVE" if self.inconclusive else "DIFFERS"
         inputs = f"{self.inputs} input" + ("s" if self.inputs != 1 else "")
-        title = (
-            f"{self.model} on {self.device} ({self.runtime} {self.provider}) {agrees}\n"
-            f"with {self.against} by onnxruntime's CPU without optimizations, {inputs}"
-        )
+        title = f"{self.model} on {self.device} ({self.runtime} {self.provider}) {agrees}"
+        subtitle = f"with {self.against} by onnxruntime's CPU without optimizations, {inputs}"
         elsewhere = [
             f"{count} nodes ran on {provider} and not on {self.provider}"
             for provider, count in (self.placement or {}).items()
@@ -82,7 +80,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             ),
             *([f"inconclusive: {self.inconclusive}"] if self.inconclusive else []),
         ]
-        return Table(columns=columns, rows=self.outputs, title=title, notes=[*notes, *elsewhere])
+        notes += elsewhere
+        return Table(columns=columns, rows=self.outputs, title=title, subtitles=[subtitle], notes=notes)
 
 
 def verify_model(

@@ -16,6 +16,7 @@ from click.exceptions import NoSuchCommand
 from mnbench import __version__
 from mnbench.cli.interrupts import stop_on_signals
 from mnbench.cli.log import log_on_stderr
+from mnbench.cli.output import echo_rendered, failure, printable_usage_errors
 from mnbench.errors import MnbenchError
 
 ORDER = (
@@ -65,6 +66,10 @@ class CommandGroup(click.Group):
         with formatter.section(_("Commands")):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with printable_usage_errors():
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the library ends it with one line and a hint, and exit code 1."""
         for name in ("stdout", "stderr"):
@@ -74,25 +79,21 @@ class CommandGroup(click.Group):
             cast("Any", stream).reconfigure(errors="replace")
             setattr(sys, name, stream)
         try:
-            with stop_on_signals(), log_on_stderr():
+            with stop_on_signals(), log_on_stderr(), printable_usage_errors():
                 result = super().invoke(ctx)
             sys.stdout.flush()
         except MnbenchError as error:
-            raise _failure(error) from error
+            raise failure(error) from error
         except BrokenPipeError:
             raise
         except OSError as error:
             # Python flushes the buffer when it exits, which would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            failure = MnbenchError(f"output cannot be written ({error.strerror})", hint="free some space")
-            raise _failure(failure) from error
+            full = MnbenchError(f"output cannot be written ({error.strerror})", hint="free some space")
+            raise failure(full) from error
         except MemoryError as error:
-            raise _failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
+            raise failure(MnbenchError("out of memory", hint="try a smaller resolution or alpha")) from error
         return result
-
-
-def _failure(error: MnbenchError) -> click.ClickException:
-    return click.ClickException(f"{error.message}\nHint: {error.hint}")
 
 
 @click.group(
@@ -106,4 +107,4 @@ def _failure(error: MnbenchError) -> click.ClickException:
 def main(ctx: click.Context) -> None:
     """Measured latency beside Mult-Adds and memory access cost, for MobileNets and ShuffleNets."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        echo_rendered(f"{ctx.get_help()}\n")

@@ -8,6 +8,7 @@ from types import FrameType
 
 import click
 
+from mnbench.cli.output import echo
 from mnbench.stop_signals import STOP_SIGNALS
 
 EXIT_INTERRUPTED = 130
@@ -47,7 +48,7 @@ def stop_on_signals() -> Generator[None]:
         if stops or isinstance(error, KeyboardInterrupt):
             notes: list[str] = getattr(error, "__notes__", []) if isinstance(error, KeyboardInterrupt) else []
             with suppress(OSError):  # the terminal is gone
-                click.echo(": ".join(["stopped", *notes]), err=True)
+                echo(": ".join(["stopped", *notes]), err=True)
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
         raise
     finally:

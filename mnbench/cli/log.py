@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from mnbench.text import printable
+from mnbench.cli.output import echo
 
 QUIET, VERBOSE = "mnbench.quiet", "mnbench.verbose"
 
@@ -25,12 +25,12 @@ def log_on_stderr() -> Generator[None]:
 
     class EchoHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            line = printable(self.format(record))
+            line = self.format(record)
             if record.levelno >= logging.WARNING:
                 if line in warnings or (record.name == "mnbench.trust" and is_quiet()):
                     return
                 warnings.add(line)
-            click.echo(line, err=True)
+            echo(line, err=True)
 
     logger, handler = logging.getLogger("mnbench"), EchoHandler()
     logger.addHandler(handler)

@@ -1,15 +1,43 @@
-"""Write what a command returns to stdout."""
+"""Write to stdout and stderr: the only place of the command line that does."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from mnbench.errors import MnbenchError
+from mnbench.text import printable, without_commands
 
 if TYPE_CHECKING:
     from mnbench.model.attempts import Rejection
     from mnbench.tables.table import Table
+
+
+def echo(line: object, *, err: bool = False) -> None:
+    """Write one line: whatever it holds stays text, on a terminal and in the log of a CI job."""
+    click.echo(printable(str(line)), err=err)
+
+
+def echo_rendered(text: str) -> None:
+    """Write what a format has made of texts that are printable: it may have several lines, and colours."""
+    # Whether there are colours has been decided; click would take them away in a pipe that forces them.
+    click.echo(without_commands(text), nl=False, color=True)
+
+
+def failure(error: MnbenchError) -> click.ClickException:
+    """Return an error as Click shows it: one line, and one with the hint."""
+    return click.ClickException(f"{printable(error.message)}\nHint: {printable(error.hint)}")
+
+
+@contextmanager
+def printable_usage_errors() -> Generator[None]:
+    """Make Click's own errors printable, which repeat what the user typed or a script passed on."""
+    try:
+        yield
+    except click.ClickException as error:
+        cast("Any", error).message = printable(error.message)
+        raise
 
 
 def rejected_to_dict(rejected: "Sequence[Rejection]") -> dict[str, Any]:
@@ -40,12 +68,11 @@ def emit(tables: "Table[Any] | Iterable[Table[Any]]", output: str, data: Any, *,
 
     if output in ("json", "csv"):
         for note in notes:
-            click.echo(note, err=True)
+            echo(note, err=True)
     if output == "json":
         text = dump(data)
     else:
         shown = [tables] if isinstance(tables, Table) else list(tables)
         shown[-1:] = [table.with_notes(notes) for table in shown[-1:]]
         text = "\n".join(table.to(output) for table in shown)
-    # Whether there are colours has been decided; click would take them away in a pipe that forces them.
-    click.echo(text, nl=False, color=True)
+    echo_rendered(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import click
 
 from mnbench.cli.log import QUIET, VERBOSE, is_quiet, show_everything
+from mnbench.cli.output import echo
 from mnbench.progress import Progress, Stage
 from mnbench.units import format_time
 
@@ -54,7 +55,7 @@ def verbosity_options(command: Command) -> Command:
 def echo_note(text: str) -> None:
     """Write a line to stderr that `--quiet` leaves out."""
     if not is_quiet():
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 class ProgressBar:
@@ -82,7 +83,7 @@ class ProgressBar:
             return
         if progress.total is None:
             if progress.message:
-                click.echo(progress.message, err=True)
+                echo(progress.message, err=True)
             return
         if self._console is None:
             from rich.console import Console
@@ -92,7 +93,7 @@ class ProgressBar:
             self._draw(progress, self._console)
             return
         if progress.message:
-            click.echo(progress.message, err=True)
+            echo(progress.message, err=True)
         self._print_line(progress, progress.total)
 
     def _print_line(self, progress: Progress, total: int) -> None:
@@ -105,7 +106,7 @@ class ProgressBar:
         self._last_line = now
         remaining_s = (now - self._stage_begin) / progress.done * (total - progress.done)
         label = LABELS[progress.stage]
-        click.echo(f"{label}: {progress.done} of {total}, about {format_time(remaining_s)} remaining", err=True)
+        echo(f"{label}: {progress.done} of {total}, about {format_time(remaining_s)} remaining", err=True)
 
     def _draw(self, progress: Progress, console: "Console") -> None:
         from rich import progress as rich_progress

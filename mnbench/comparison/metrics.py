@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from mnbench.comparison.comparison import Comparison
 from mnbench.network.row import row_labels
 from mnbench.results.record import Record
+from mnbench.text import printable
+
+LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "`": "'", "|": "¦"})
+"""Services put names into HTML and into cells of Markdown, and may not escape them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +33,13 @@ def comparison_metrics(comparison: Comparison) -> list[Metric]:
             notes = [finding.verdict, f"{finding.processes} processes, {finding.pairs} pairs", finding.reason]
             metrics.append(
                 Metric(
-                    row=finding.variant,
+                    row=_plain(finding.variant),
                     measure="ratio",
                     unit="candidate / base",
                     value=finding.ratio or 1.0,
                     low=finding.low,
                     high=finding.high,
-                    note="\n".join(filter(None, notes)),
+                    note="\n".join(map(_plain, filter(None, notes))),
                 )
             )
     return metrics
@@ -54,13 +58,17 @@ def record_metrics(records: Sequence[Record]) -> list[Metric]:
             name += [f"on {record.host_identity}"] * hosts
             metrics.append(
                 Metric(
-                    row=" ".join(name),
+                    row=_plain(" ".join(name)),
                     measure="latency",
                     unit="ns",
                     value=record.latency_ns.median,
                     low=record.latency_ns.low,
                     high=record.latency_ns.high,
-                    note=f"{record.runtime.name} {record.runtime.version} on {record.host_identity}",
+                    note=_plain(f"{record.runtime.name} {record.runtime.version} on {record.host_identity}"),
                 )
             )
     return metrics
+
+
+def _plain(text: str) -> str:
+    return printable(text).translate(LOOKALIKES)

@@ -1,7 +1,7 @@
 """Costs as tables: of variants, of layers, of layer types, of a graph's rows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
@@ -174,10 +174,7 @@ def row_table(network: Network) -> Table[CostRow]:
     """Return one row for each row of the graph's table, with the shapes and costs that α and resolution make of it."""
     variant, architecture = network.variant, network.variant.architecture
     total = total_cost(network.layers)
-    title = (
-        f"{architecture.title} at α = {format_alpha(variant.alpha)}, {format_resolution(variant.resolution)}\n"
-        f"{architecture.paper}, {architecture.table}"
-    )
+    title = f"{architecture.title} at α = {format_alpha(variant.alpha)}, {format_resolution(variant.resolution)}"
     notes = [
         f"row {erratum.row}: the paper prints {erratum.key} = {erratum.printed}, used is {erratum.used}: "
         f"{erratum.reason}"
@@ -186,7 +183,8 @@ def row_table(network: Network) -> Table[CostRow]:
     if variant.has_unpublished_width:
         notes.append("not published: the widths at this α lie between or beyond the paper's columns")
     lines = [*_row_costs(network), CostRow(number="", label="total", cost=total)]
-    return _line_table(title, "row", lines, total, shapes=True, notes=notes)
+    table = _line_table(title, "row", lines, total, shapes=True, notes=notes)
+    return replace(table, subtitles=[f"{architecture.paper}, {architecture.table}"])
 
 
 def row_costs_to_dict(network: Network) -> dict[str, Any]:

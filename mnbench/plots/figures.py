@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mnbench.errors import ResultsError
-from mnbench.network.row import row_labels
 from mnbench.plots import PlotKind
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
-from mnbench.plots.points import MAX_DETAILED_POINTS
+from mnbench.plots.points import MAX_DETAILED_POINTS, plot_labels, plot_name
 from mnbench.plots.scatter import Sizes, scatter_plot
 from mnbench.plots.theme import DARK, LIGHT, Theme
 from mnbench.plots.write import HEIGHT, PANEL_SIZE, WIDTH, combine_panels, draw, write_plot
@@ -43,6 +42,7 @@ EMPTY: Mapping[PlotKind, tuple[str, str]] = {
 }
 """Why a plot would be empty, and what to do."""
 
+MAX_SETTING_LENGTH = 200
 MAX_CURVES = 6
 """Variants that a plot of distributions shows."""
 
@@ -80,7 +80,7 @@ class Plot:
         records_by_device: dict[str, list[Record]] = {}
         for record in self.records:
             if record.latency_ns:
-                records_by_device.setdefault(setting_label(record), []).append(record)
+                records_by_device.setdefault(plot_name(setting_label(record), MAX_SETTING_LENGTH), []).append(record)
         return records_by_device
 
     def _has_data(self, records: Sequence[Record]) -> bool:
@@ -110,7 +110,7 @@ class Plot:
 
     def load_latencies(self, records: Sequence[Record]) -> dict[str, list[Any]]:
         """Return the raw latencies of the first variants that have any."""
-        labels = row_labels(record.row for record in records)
+        labels = plot_labels(record.row for record in records)
         latencies_by_variant: dict[str, list[Any]] = {}
         for record in records:
             if self.results and (latencies := raw_latencies(self.results, record)):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnbench.plots.points import plot_name
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import PAGE, Theme
 from mnbench.results.layer_profile import LayerProfile
@@ -34,7 +35,7 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
     """Plot one bar per variant: each layer type's share of the kernels' time."""
     types, shares = shares_by_type(profiles)
     color_index = {kind: -1 if kind == OTHER else index for index, kind in enumerate(types)}
-    bar_names = [f"{profile.variant}\n{format_ms(profile.kernels_ns)} ms" for profile in profiles]
+    bar_names = [f"{plot_name(profile.variant)}\n{format_ms(profile.kernels_ns)} ms" for profile in profiles]
     rows: list[dict[str, Any]] = []
     for profile, bar_name, bar_shares in zip(profiles, bar_names, shares, strict=True):
         start = 0.0
@@ -44,7 +45,7 @@ def layer_shares_plot(profiles: Sequence[LayerProfile], theme: Theme) -> Spec:
                 percent, time = format_percent(share), f"{format_ms(share * profile.kernels_ns)} ms"
                 place = {"start": start, "end": end, "middle": (start + end) / 2}
                 look = {"text": percent, "ink": theme.part_text_color(color_index[kind])}
-                tip = {"": profile.variant, kind: percent, "time": time}
+                tip = {"": plot_name(profile.variant), kind: percent, "time": time}
                 rows.append({"variant": bar_name, "type": kind, **place, **look, "tip": tip})
                 start = end
     shown = [kind for kind in types if any(row["type"] == kind for row in rows)]
@@ -88,8 +89,9 @@ def shares_by_type(profiles: Sequence[LayerProfile]) -> tuple[list[str], list[di
         shares: dict[str, float] = {}
         for part in profile.times_by_type:
             share = (part.duration_ns or 0) / (profile.kernels_ns or 1)
-            shares[part.type] = shares.get(part.type, 0) + share
-            totals[part.type] = totals.get(part.type, 0) + share
+            kind = plot_name(part.type)
+            shares[kind] = shares.get(kind, 0) + share
+            totals[kind] = totals.get(kind, 0) + share
         shares_of_profiles.append(shares)
     longest = sorted(totals, key=lambda kind: -totals[kind])[:MAX_COLORED_TYPES]
     grouped = [

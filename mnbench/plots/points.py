@@ -1,7 +1,8 @@
 """Records as the points of a plot."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from mnbench.families.published_accuracy import family_name
@@ -12,6 +13,7 @@ from mnbench.plots.theme import FAMILIES, SHAPES, Theme
 from mnbench.results.columns import COLUMNS, record_accuracy
 from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT
+from mnbench.text import printable
 from mnbench.units import to_billions, to_millions, to_milliseconds
 
 LATENCY = ("latency", "latency", "ms")
@@ -29,13 +31,29 @@ Point: TypeAlias = dict[str, Any]
 MAX_DETAILED_POINTS = 400
 """With more points, intervals, names and tooltips would only blur a plot."""
 
+MAX_NAME_LENGTH = 80
+DIGITS = 8
+
+
+def plot_name(name: str, length: int = MAX_NAME_LENGTH) -> str:
+    """Return a name as a plot shows it: cut if it is long, and then with a digest, so that names stay different."""
+    if len(name) <= length:
+        return printable(name)
+    digest = sha256(name.encode(errors="surrogatepass")).hexdigest()[:DIGITS]
+    return f"{printable(name[: length - DIGITS - 2])}… {digest}"
+
+
+def plot_labels(rows: Iterable[Row]) -> dict[Row, str]:
+    """Return the label of each row as plots show it."""
+    return {row: plot_name(label) for row, label in row_labels(rows).items()}
+
 
 def make_points(records: Sequence[Record], all_records: Sequence[Record] = ()) -> list[Point]:
     """Return a point per measured record, in the axes' units; the first of a graph is labelled with its name.
 
     `all_records` are those of other panels too: a row has one name in all of them.
     """
-    labels = row_labels(record.row for record in (*records, *all_records))
+    labels = plot_labels(record.row for record in (*records, *all_records))
     measured = [record for record in records if record.latency_ns]
     count = Counter(_graph(record, labels) for record in measured)
     first = {_graph(record, labels): record.id for record in reversed(measured)}
@@ -91,22 +109,22 @@ def add_tooltip(point: Point) -> Point:
 
 
 def _graph(record: Record, labels: Mapping[Row, str]) -> str:
-    return record.architecture or labels[record.row]
+    return plot_name(record.architecture) if record.architecture else labels[record.row]
 
 
 def _short(record: Record) -> str:
     """Return a short label: α, resolution and other parts of the variant's name: `0.75-160`, `1-224-int8`."""
     if record.alpha is None or not record.resolution:
-        return record.variant
+        return plot_name(record.variant)
     size = format_resolution(record.resolution)
     head, _, remainder = record.variant.partition(f"-a{format_alpha(record.alpha)}-r{size}")
     options = head.removeprefix(record.architecture or "").lstrip("-")
-    return f"{options + ' ' if options else ''}{format_alpha(record.alpha)}-{size}{remainder}"
+    return plot_name(f"{options + ' ' if options else ''}{format_alpha(record.alpha)}-{size}{remainder}")
 
 
 def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
     """Assign each graph its family's colour, and a shape that distinguishes it within the family."""
-    labels = row_labels(record.row for record in records)
+    labels = plot_labels(record.row for record in records)
     graphs_by_family: dict[str, set[str]] = {name: set() for name in FAMILIES}
     for record in records:
         graphs_by_family.setdefault(family_name(record.architecture), set()).add(_graph(record, labels))

@@ -7,7 +7,7 @@ from typing import Any
 from mnbench.errors import import_extra
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
-from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front
+from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front, plot_name
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK
 from mnbench.results.record import Record
@@ -81,7 +81,7 @@ def _draw_shares(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterato
     plotext.figure.draw(
         plotext.figure.bar(rows, heights, orientation="horizontal", stacked=True, marker=markers, width=0.5)
     )
-    _set_names(plotext, rows, [profile.variant for profile in profiles])
+    _set_names(plotext, rows, [plot_name(profile.variant) for profile in profiles])
     plotext.figure.ruler("x").ticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100"])
     plotext.figure.label("share of the kernels' time (%)", "x")
     yield "  ".join(f"{sign} {kind}" for sign, kind in zip(BLOCKS, kinds, strict=False))

@@ -1,6 +1,5 @@
 """Specifications become pictures: SVG and PNG, without a browser and without the network."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
@@ -9,6 +8,7 @@ from typing import Any
 from mnbench import atomic_files
 from mnbench.errors import FileError, import_extra
 from mnbench.plots.theme import Theme
+from mnbench.tables import json_text
 
 WIDTH, HEIGHT = 640, 430
 PANEL_SIZE = (430, 322)
@@ -80,7 +80,7 @@ def draw(spec: dict[str, Any], suffix: str) -> bytes:
         case ".png":
             return library.vega_to_png(vega, scale=PNG_SCALE)
         case ".json":
-            return json.dumps(vega, ensure_ascii=False).encode()
+            return json_text.dump_for_script(vega).encode()
         case _:
             raise ValueError(suffix)
 

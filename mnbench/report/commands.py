@@ -13,7 +13,7 @@ def rerun_commands(records: Sequence[Record]) -> list[str]:
     """Return as few `mnbench run` commands as measure all of these rows, and no others."""
     alphas_by_size: dict[tuple[str, str], dict[str, list[str]]] = {}
     for record in records:
-        graph = record.architecture or _spelled_file(record)
+        graph = _spelled_name(record.architecture) if record.architecture else _spelled_file(record)
         alpha = size = ""
         if record.architecture and record.alpha is not None and record.resolution:
             alpha, size = format_alpha(record.alpha), format_resolution(record.resolution)
@@ -36,18 +36,27 @@ def _spelled_file(record: Record) -> str:
     """Return a user's file as it is typed, with its name if that is not the file's."""
     name = record.variant.partition("[")[0]
     file = PurePosixPath(record.file or f"{name}.onnx")
-    return shlex.quote(str(file) if name in (file.stem, file.name) else f"{name}={file}")
+    return _spelled_name(str(file) if name in (file.stem, file.name) else f"{name}={file}")
+
+
+def _spelled_name(name: str) -> str:
+    """Return a name as a word that no shell reads as more, and mnbench as no option."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
+
+
+def _option(name: str, value: object) -> str:
+    return shlex.join([f"--{name}", str(value)])
 
 
 def _options(record: Record) -> str:
     """Return the options of a record beside its α and resolution, without those that are defaults."""
-    words = [f"--{name} {value}" for name, value in record.options.items()]
-    words += [f"--batch {record.batch}"] * (record.batch != 1)
-    words += [f"--classes {record.classes}"] * (record.classes is not None)
-    words += [f"--padding {record.padding}"] * (record.padding != "torch")
-    words += [f"--precision {record.precision}"] * (record.precision != "fp32")
+    words = [_option(name, value) for name, value in record.options.items()]
+    words += [_option("batch", record.batch)] * (record.batch != 1)
+    words += [_option("classes", record.classes)] * (record.classes is not None)
+    words += [_option("padding", record.padding)] * (record.padding != "torch")
+    words += [_option("precision", record.precision)] * (record.precision != "fp32")
     words += ["--no-simplify"] * (not record.simplified) + ["--keep-bn"] * (not record.fold_batch_norm)
-    setting = [f"--device {record.device}", f"--threads {record.threads}"]
+    setting = [_option("device", record.device), _option("threads", record.threads)]
     return " ".join([*words, *setting] if record.architecture else [*_spelled_inputs(record), *setting])
 
 
@@ -59,4 +68,4 @@ def _spelled_inputs(record: Record) -> Iterator[str]:
     shapes = {name: ",".join(map(str, shape)) for name, shape in input_options.shapes.items() if shape}
     for option, entries in (("shape", shapes), ("input", input_options.values)):
         for name, value in entries.items():
-            yield f"--{option} {shlex.quote(f'{name}={value}')}"
+            yield _option(option, f"{name}={value}")

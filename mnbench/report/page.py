@@ -1,10 +1,8 @@
 """The report: one HTML page with plots, table, issues, hosts and the commands that measure it again."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -16,6 +14,7 @@ from mnbench.hosts.facts_table import facts_table
 from mnbench.network.row import row_labels
 from mnbench.plots import PLOT_KINDS
 from mnbench.plots.figures import Plot
+from mnbench.plots.points import plot_labels
 from mnbench.plots.theme import PAGE, style_sheet
 from mnbench.plots.write import PAGE_SIZES, draw_for_page, load_vl_convert
 from mnbench.report.commands import rerun_commands
@@ -23,7 +22,8 @@ from mnbench.results.columns import COLUMNS, labelled_columns
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.latency_table import explain, latency_table
 from mnbench.results.record import Issue, Record
-from mnbench.tables import html
+from mnbench.tables import html, json_text
+from mnbench.tables.html import escape_text
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 
@@ -67,18 +67,18 @@ def render_page(results: Path, records: Sequence[Record], *, title: str, notes: 
     sections |= {"hosts": "Hosts", "again": "Measure it again"}
     notes = [*(note for note in explain(measured, names) if note[0] not in "≈!·"), *notes]
     return Template(read("page.html")).substitute(
-        version=escape(__version__),
-        title=escape(title),
-        lead=escape(lead),
-        links="".join(f'<a href="#{escape(key)}">{escape(name)}</a>' for key, name in sections.items()),
+        version=escape_text(__version__),
+        title=escape_text(title),
+        lead=escape_text(lead),
+        links="".join(f'<a href="#{escape_text(key)}">{escape_text(name)}</a>' for key, name in sections.items()),
         style=style_sheet() + read("page.css") + _right("#table", names) + _right("#runs", differing),
         plots="".join(_device(results, mine, setting) for setting, mine in settings.items()),
         table=_table(records, names),
-        notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
+        notes="".join(f'<p class="note">{escape_text(note)}</p>' for note in notes),
         issues=_issues(records),
         measured=_measured(measured, differing),
         hosts="".join(_hosts(measured)),
-        commands=escape("\n".join(rerun_commands(records))),
+        commands="\n".join(map(escape_text, rerun_commands(records))),
         library=library.replace("</script", "<\\/script"),
         script=read("page.js"),
     )
@@ -96,18 +96,18 @@ def _columns(records: Sequence[Record]) -> list[str]:
 
 def _table(records: Sequence[Record], names: Sequence[str]) -> str:
     def row(record: Record) -> str:
-        return f' data-variant="{escape(labels[record.row])}" data-device="{escape(record.device)}"'
+        return f' data-variant="{escape_text(labels[record.row])}" data-device="{escape_text(record.device)}"'
 
     def head(column: Column[Any]) -> str:
-        return f'<button type="button">{escape(column.header)}</button>'
+        return f'<button type="button">{"<br>".join(map(escape_text, column.header_lines))}</button>'
 
-    columns, labels = labelled_columns(names, records), row_labels(record.row for record in records)
+    columns, labels = labelled_columns(names, records), plot_labels(record.row for record in records)
     return html.render(Table(columns=columns, rows=records), row_attributes=row, header_content=head, cell=_cell)
 
 
 def _cell(column: Column[Any], row: Any) -> str:
     """Return a cell in few bytes: a report may have 250,000. HTML needs no end tag, and `_right` aligns it."""
-    return f"<td>{escape(column.text(row))}"
+    return f"<td>{escape_text(column.text(row))}"
 
 
 def _right(place: str, names: Sequence[str]) -> str:
@@ -133,8 +133,8 @@ def _by_device_and_host(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def _device(results: Path, records: Sequence[Record], setting: str) -> str:
     return (
-        f'<section id="device-{escape(setting)}">\n<h2>{escape(setting)}</h2>\n'
-        f'<p class="setting">{escape(latency_table(records).title)}</p>\n'
+        f'<section id="device-{escape_text(setting)}">\n<h2>{escape_text(setting)}</h2>\n'
+        f'<p class="setting">{escape_text(" ".join(latency_table(records).title_lines))}</p>\n'
         f'<div class="plots">\n{"".join(_figures(results, records, records[0].device))}</div>\n</section>\n'
     )
 
@@ -148,11 +148,11 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
             continue
         measured = [record for record in records if record.latency_ns]
         drawing = draw_for_page(figure.draw_panel(measured, PAGE, PAGE_SIZES), PAGE)
-        spec = json.dumps(drawing, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        spec = json_text.dump_for_script(drawing)
         yield (
-            f'<figure data-device="{escape(device)}" data-kind="{kind}">\n<h3>{escape(figure.title)}</h3>\n'
-            f'<div class="plot" role="img" aria-label="{escape(figure.title)}"></div>\n'
-            f"<figcaption>{escape(figure.legend(measured))}</figcaption>\n"
+            f'<figure data-device="{escape_text(device)}" data-kind="{kind}">\n<h3>{escape_text(figure.title)}</h3>\n'
+            f'<div class="plot" role="img" aria-label="{escape_text(figure.title)}"></div>\n'
+            f"<figcaption>{escape_text(figure.legend(measured))}</figcaption>\n"
             f'<script type="application/json">{spec}</script>\n</figure>\n'
         )
 
@@ -161,7 +161,9 @@ def _issues(records: Sequence[Record]) -> str:
     labels = row_labels(record.row for record in records)
     rows = [(record, issue) for record in records for issue in record.issues]
     failed = "".join(
-        f"<p>{escape(labels[record.row])} failed: {escape(record.error)}</p>" for record in records if record.error
+        f"<p>{escape_text(labels[record.row])} failed: {escape_text(record.error)}</p>"
+        for record in records
+        if record.error
     )
     if not rows:
         return failed or "<p>None.</p>"
@@ -188,8 +190,8 @@ def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
     words = [(column.title or column.name, column.text(records[0]), column.unit) for column in common]
     message = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
     table = html.render(Table(columns=labelled_columns(names, records), rows=records), cell=_cell)
-    every = f"<p>Of every row: {escape(message)}.</p>" if message else ""
-    return f"<p>{escape(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
+    every = f"<p>Of every row: {escape_text(message)}.</p>" if message else ""
+    return f"<p>{escape_text(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 
 
 def _differing(records: Sequence[Record]) -> list[str]:
@@ -203,9 +205,8 @@ def _differing(records: Sequence[Record]) -> list[str]:
 
 def _folded(summary: str, table: str, *, name: str = "") -> str:
     key = f' id="{name}"' if name else ""
-    return (
-        f'<details{key}><summary>{escape(summary)}</summary>\n<div class="scroll" tabindex="0">{table}</div></details>'
-    )
+    head = f"<details{key}><summary>{escape_text(summary)}</summary>"
+    return f'{head}\n<div class="scroll" tabindex="0">{table}</div></details>'
 
 
 def _hosts(records: Sequence[Record]) -> Iterator[str]:

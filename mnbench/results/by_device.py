@@ -9,6 +9,7 @@ from mnbench.results.host_identity import Setting
 from mnbench.results.latency_table import explain, informative_columns, setting_label
 from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT, CellValue, Column, IntervalColumn, Table
+from mnbench.text import printable
 from mnbench.units import format_significant
 
 VARIANT_COLUMNS = frozenset(
@@ -86,7 +87,7 @@ def ratio_columns(records: Sequence[Record], reference: str) -> list[Column[Reco
         Column[Record](name="ratio_high", value=lambda record: interval(record)[1], format=format_significant),
     )
     return [
-        Column[Record](name="ratio", title=f"ratio to\n{reference}", value=ratio, format=format_significant),
+        Column[Record](name="ratio", title=f"ratio to\n{printable(reference)}", value=ratio, format=format_significant),
         IntervalColumn[Record](name="ratio_interval", title="interval\nof ratio", parts=ends),
     ]
 
@@ -105,7 +106,7 @@ def table_by_device(records: Sequence[Record], columns: Sequence[str] = ()) -> T
     return Table(
         columns=shown,
         rows=list(rows.values()),
-        title="\n".join(dict.fromkeys(setting_label(record) for record in records)),
+        subtitles=list(dict.fromkeys(setting_label(record) for record in records)),
         notes=explain(records, columns),
     )
 
@@ -133,7 +134,7 @@ def _project(column: Column[Record], label: str) -> Column[RecordsByDevice]:
 
     name, title = column.name, column.title
     if label:
-        name, title = f"{label}.{name}", f"{label}\n" + (title or name).replace("\n", " ")
+        name, title = f"{label}.{name}", f"{printable(label)}\n" + (title or name).replace("\n", " ")
     parts = None if column.parts is None else [_project(part, label) for part in column.parts]
     return ProjectedColumn(
         name=name, title=title, unit=column.unit, left=column.left, value=value, format=text, parts=parts

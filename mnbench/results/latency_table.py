@@ -51,7 +51,7 @@ def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Tab
     return Table(
         columns=labelled_columns(columns, records),
         rows=records,
-        title="\n".join(settings),
+        subtitles=list(settings),
         notes=explain(records, columns),
     )
 

@@ -9,6 +9,7 @@ from mnbench.errors import ResultsError
 from mnbench.studies.study_file import Study, read_study
 from mnbench.studies.study_result import VERDICT_STYLES, StudyResult, load_result
 from mnbench.tables.table import Column, Table
+from mnbench.text import printable
 from mnbench.workspace import table_paths
 
 
@@ -56,7 +57,7 @@ def study_list_table(studies: Sequence[ListedStudy], device: str) -> Table[Liste
         Column(name="title", value=lambda row: row.study.title, left=True),
         Column(
             name="verdict",
-            title=f"on {device}",
+            title=f"on {printable(device)}",
             value=lambda row: row.summary,
             left=True,
             style=lambda row: VERDICT_STYLES[row.result.verdict] if row.result else "",

@@ -147,14 +147,16 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
         """Return a table of the figures beside the paper's, and a table for each claim."""
         setting = f"{self.device}: {self.runtime} {self.provider}, threads: {self.threads}"
         host = f", {HostIdentity.from_facts(self.host)}" if self.host else ""
-        title = f"{self.title}\n{self.paper}, {self.table}\n{setting}{host}"
+        subtitles = [f"{self.paper}, {self.table}", f"{setting}{host}"]
         notes = [f"paper: {self.on}"] if self.on else []
         if any(figure.latency_ns for figure in self.figures):
             notes.append(
                 "here: interleaved with another network, which makes small networks a few percent slower than alone"
             )
         notes += [f"difference: {difference}" for difference in self.differs]
-        figures: Table[Any] = Table(columns=self._figure_columns(), rows=self.figures, title=title, notes=notes)
+        figures: Table[Any] = Table(
+            columns=self._figure_columns(), rows=self.figures, title=self.title, subtitles=subtitles, notes=notes
+        )
         return [figures, *(claim.table() for claim in self.claims)]
 
     def _figure_columns(self) -> list[Column[StudyFigure]]:

@@ -10,6 +10,7 @@ ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{sign: f"{{{sign}}}" for sign in "*[]"},  # the end of a row takes them for its options
     "α": r"$\alpha$",
     "ρ": r"$\rho$",
     "≈": r"$\approx$",
@@ -30,14 +31,14 @@ ESCAPES = {
 
 
 def render(table: Table[Any]) -> str:
-    headers = [column.header.split("\n") for column in table.columns]
+    headers = [column.header_lines for column in table.columns]
     depth = max(map(len, headers))
     header_lines = [[(["", "", *header])[-depth:][line] for header in headers] for line in range(depth)]
     body = [[column.text(row) for column in table.columns] for row in table.rows]
     alignment = "".join("l" if column.left else "r" for column in table.columns)
     return "\n".join(
         [
-            *(f"% {line}" for line in table.title.splitlines()),
+            *(f"% {line}" for line in table.title_lines),
             f"\\begin{{tabular}}{{{alignment}}}",
             "\\toprule",
             *map(_row, header_lines),
@@ -45,7 +46,7 @@ def render(table: Table[Any]) -> str:
             *map(_row, body),
             "\\bottomrule",
             "\\end{tabular}",
-            *(f"% {note}" for note in table.notes),
+            *(f"% {note}" for note in table.note_lines),
             "",
         ]
     )

@@ -38,18 +38,20 @@ def render(table: Table[Any], *, styled: bool = True, console: Console | None = 
             widths[index] -= cut
             excess -= cut
     with console.capture() as top:
-        if table.title:
-            console.print(table.title, style="bold", markup=False, highlight=False)
+        if table.title_lines:
+            # A Text stays as it is: in a str, rich replaces names of emoji.
+            console.print(Text("\n".join(table.title_lines), style="bold"))
             console.print()
         console.print(_grid(columns, widths, table.rows[:MAX_RICH_ROWS]))
     lines = [_line(row, columns, widths) for row in table.rows[MAX_RICH_ROWS:]]
-    notes = [*table.notes, *([f"no room for {', '.join(column.name for column in dropped)}"] if dropped else [])]
+    if dropped:
+        table = table.with_notes([f"no room for {', '.join(column.name for column in dropped)}"])
     with console.capture() as bottom:
-        if notes:
+        if table.notes:
             console.print()
-        for note in notes:
+        for note in table.note_lines:
             # An indented note is a command: it stays on one line for the mouse to copy.
-            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=note.startswith("    "))
+            console.print(Text(note, style="dim"), soft_wrap=note.startswith("    "))
     return top.get() + "".join(lines) + bottom.get()
 
 
@@ -58,7 +60,13 @@ def _grid(columns: Sequence[Column[Any]], widths: Sequence[int], rows: Sequence[
     vertical = "top" if any(column.wrap for column in columns) else "bottom"
     for column, width in zip(columns, widths, strict=True):
         justify = "left" if column.left else "right"
-        grid.add_column(column.header, justify=justify, no_wrap=not column.wrap, width=width, vertical=vertical)
+        grid.add_column(
+            Text("\n".join(column.header_lines)),
+            justify=justify,
+            no_wrap=not column.wrap,
+            width=width,
+            vertical=vertical,
+        )
     for row in rows:
         grid.add_row(*(Text(column.text(row), style=column.style(row) if column.style else "") for column in columns))
     return grid
@@ -93,4 +101,4 @@ def _total_width(columns: Sequence[Column[Any]], rows: Sequence[Any], *, cut: bo
 
 
 def _width(column: Column[Any], rows: Sequence[Any]) -> int:
-    return max(map(cell_len, (*column.header.splitlines(), *map(column.text, rows))))
+    return max(map(cell_len, (*column.header_lines, *map(column.text, rows))))

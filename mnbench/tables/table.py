@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from mnbench.errors import MnbenchError
 from mnbench.tables import FORMATS
+from mnbench.text import printable
 
 R = TypeVar("R")
 CellValue: TypeAlias = str | int | float | None
@@ -50,14 +51,14 @@ class Column(Generic[R]):
             object.__setattr__(self, "value", attrgetter(self.name))
 
     def text(self, row: R) -> str:
-        """Return what a person reads in that row, in one line: names in models may hold line breaks."""
+        """Return what a person reads in that row, in one line: a name may hold line breaks and control characters."""
         value = self.value(row)
-        return ABSENT if value is None else " ".join(self.format(value).splitlines())
+        return ABSENT if value is None else printable(self.format(value)).rstrip()
 
     @property
-    def header(self) -> str:
+    def header_lines(self) -> list[str]:
         """Title and unit, one below the other."""
-        return f"{self.title or self.name}\n{self.unit}".rstrip()
+        return [printable(line) for line in (*(self.title or self.name).split("\n"), self.unit) if line]
 
 
 class IntervalColumn(Column[R]):
@@ -78,12 +79,23 @@ class FailedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Generic[R]):
-    """Rows under columns, with a title above and notes below."""
+    """Rows under columns, with a title above, subtitles below it, and notes below all: each is one line."""
 
     columns: Sequence[Column[R]]
     rows: Sequence[R]
     title: str = ""
+    subtitles: Sequence[str] = ()
     notes: Sequence[str] = ()
+
+    @property
+    def title_lines(self) -> list[str]:
+        """Title and subtitles as a person reads them."""
+        return [printable(line) for line in (self.title, *self.subtitles) if line]
+
+    @property
+    def note_lines(self) -> list[str]:
+        """The notes as a person reads them."""
+        return [printable(note) for note in self.notes]
 
     def with_columns(self, columns: Sequence[Column[R]], notes: Sequence[str]) -> "Table[R]":
         """Return the same rows under other columns and notes."""

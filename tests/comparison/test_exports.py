@@ -34,6 +34,7 @@ from mnbench.comparison.exports import (
 from mnbench.comparison.exports.github_summary import MAX_ROWS, PLOT_WIDTH, plot_intervals
 from mnbench.comparison.metrics import record_metrics
 from mnbench.errors import MnbenchError, ResultsError
+from mnbench.text import printable
 
 HOSTILE = "a:b,c|d`e*<b>\x07\n::error::x%"
 
@@ -147,7 +148,7 @@ def test_annotations_name_what_fails():
         item[:2] for item in reported[1:3]
     ]
     assert "+5.0 %, between +4.0 % and +6.0 %. +4.7 % when measured again, alone" == reported[1][2]
-    assert ("warning", f"{HOSTILE} is incomparable", HOSTILE) == reported[3]
+    assert ("warning", f"{printable(HOSTILE)} is incomparable", printable(HOSTILE)) == reported[3]
     assert 5 == len(reported)
 
 

@@ -279,7 +279,7 @@ HOSTILE = {
     "no dictionary": (header(b"[]"), "is damaged"),
     "names twice": (named_twice(), "features.0.0.weight is there 2 times"),
     "more than there is": (header(HUGE), "is damaged"),
-    "escapes": (header({"\x1b[31m\n" * 50: ONE}, bytes(4)), "?[31m?"),
+    "escapes": (header({"\x1b[31m\n" * 50: ONE}, bytes(4)), r"\x1b[31m \x1b[31m"),
     "a pickle by another name": (b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05posix", "is damaged"),
 }
 

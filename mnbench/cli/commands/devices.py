@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mnbench.cli.options import allow_fallback_option, format_option, trust_option
-from mnbench.cli.output import emit
+from mnbench.cli.output import echo, emit
 from mnbench.cli.param_types import WorkspaceName
 from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
 from mnbench.targets.device import read_device, require_trust_in
@@ -77,9 +77,9 @@ def setup(*, device: str, fresh: bool) -> None:
     with ProgressBar() as bar:
         ready = ready_device(described, bar, fresh=fresh)
     if described.requires:
-        click.echo(f"{described.name}: {ready.gateway.partition('python=')[2]}")
+        echo(f"{described.name}: {ready.gateway.partition('python=')[2]}")
         return
-    click.echo(f"{described.name}: it needs no environment; {check_readiness(described).text}")
+    echo(f"{described.name}: it needs no environment; {check_readiness(described).text}")
 
 
 def _emulate(device: "Device", *, fresh: bool) -> None:
@@ -93,7 +93,7 @@ def _emulate(device: "Device", *, fresh: bool) -> None:
     with ProgressBar() as bar:
         progress = StageProgress(bar, "download", debian.SIZE_MB)
         path = emulation.install_emulator(fresh=fresh, on_progress=progress.advance)
-    click.echo(f"{device.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it measures no latency")
+    echo(f"{device.name}: {path}, {emulation.folder_size_mb(path)} MB; emulated, so it measures no latency")
 
 
 @command.command(epilog="\b\nExample:\n  mnbench devices probe cpu")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from mnbench.cli.options import devices_argument, host_option, results_option, where_option
+from mnbench.cli.output import echo, echo_rendered
 from mnbench.plots import PLOT_KINDS
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ def command(
     records, notes = load_records(results, devices, conditions, host=host)
     plot = Plot(kind=cast("Any", kind), results=results, records=records, dark=dark)
     for note in notes:
-        click.echo(note, err=True)
+        echo(note, err=True)
     if not paths:
         from mnbench.plots.terminal import draw_text
         from mnbench.tables.rich_text import PIPE_WIDTH
 
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
-        click.echo(draw_text(plot, width=width, colors=terminal and "NO_COLOR" not in os.environ), nl=False)
+        echo_rendered(draw_text(plot, width=width, colors=terminal and "NO_COLOR" not in os.environ))
         return
     plot.save(*paths)
     for path in paths:
-        click.echo(path)
+        echo(path)

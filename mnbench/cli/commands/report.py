@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mnbench.cli.options import devices_argument, host_option, results_option, where_option
+from mnbench.cli.output import echo
 
 if TYPE_CHECKING:
     from mnbench.results.selection import Condition
@@ -47,4 +48,4 @@ def command(
     records, notes = load_records(results, devices, conditions, host=host)
     page = render_page(results, records, title=title, notes=notes)
     atomic_files.write_atomically(path, page.encode(), durable=False)
-    click.echo(path)
+    echo(path)

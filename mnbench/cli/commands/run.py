@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnbench.cli import options as shared
-from mnbench.cli.output import emit, rejected_to_dict
+from mnbench.cli.output import emit, failure, rejected_to_dict
 from mnbench.cli.param_types import (
     DURATION_S,
     SHARE_BELOW_1,
@@ -174,7 +174,7 @@ def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:
         echo_note(f"stored in {results_file.path}")
     errors = list(outcome.skipped.values())
     for error in errors[:-1]:
-        click.echo(f"Error: {error.message}\nHint: {error.hint}", err=True)
+        failure(error).show()
     if errors:
         raise errors[-1]
     failed = sum(record.error is not None for record in outcome.records) + len(outcome.rejected)

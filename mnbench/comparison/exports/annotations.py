@@ -1,6 +1,6 @@
 """Annotations: GitHub's workflow commands, which GitHub reads from the log of a step.
 
-`::error title={title}::{message}`, with `%`, CR and LF escaped, in a title `:` and `,` too: see
+`::error title={title}::{message}` in one line, with `%` escaped, in a title `:` and `,` too: see
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#setting-an-error-message and
 `escapeData` and `escapeProperty` of https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
 A step has ten errors and ten warnings (https://docs.github.com/en/rest/checks/runs#create-a-check-run).
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from mnbench.comparison.comparison import Comparison, format_change, verdict_sentence
 from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.exports.github_summary import headline, sort_by_severity
+from mnbench.text import printable
 
 MAX_ANNOTATIONS = 10
 LEVELS: dict[Verdict, str] = {
@@ -54,4 +55,4 @@ def _command(level: str, title: str, message: str) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25")

@@ -7,11 +7,12 @@ xychart has no error bars (https://mermaid.js.org/syntax/xyChart.html); text in 
 on GitLab and in a terminal.
 """
 
-import re
 from collections.abc import Sequence
 
 from mnbench.comparison.comparison import Comparison, format_change, group_by_reason, statistics_note, verdict_sentence
 from mnbench.comparison.decide import Finding
+from mnbench.tables.markdown import code, escape
+from mnbench.text import shorten
 
 SEVERITY_ORDER = ("slower", "missing", "incomparable", "inconclusive", "faster", "same", "identical")
 MAX_ROWS = 500
@@ -27,7 +28,7 @@ def export(comparison: Comparison) -> str:
     identical = [finding for finding in findings if finding.verdict == "identical"]
     shown = [finding for finding in findings if finding.verdict != "identical"][:MAX_ROWS]
     left_out = len(findings) - len(identical) - len(shown)
-    parts = [f"### mnbench: {headline(comparison)}", f"{_code(comparison.base)} → {_code(comparison.candidate)}"]
+    parts = [f"### mnbench: {headline(comparison)}", f"{code(comparison.base)} → {code(comparison.candidate)}"]
     measured = [finding for finding in shown if finding.ratio]
     if measured:
         parts.append("```text\n" + "\n".join(plot_intervals(measured, comparison.rules.equivalence_margin)) + "\n```")
@@ -35,15 +36,15 @@ def export(comparison: Comparison) -> str:
         parts.append("\n".join(_table(shown)))
     if left_out:
         parts.append(f"{left_out} more rows are not shown: none is worse than these.")
-    reported = [f"- {_list(names)}: {escape_markdown(reason)}" for reason, names in group_by_reason(shown)]
+    reported = [f"- {_list(names)}: {escape(reason)}" for reason, names in group_by_reason(shown)]
     if reported:
         parts.append("\n".join(reported))
     if identical:
-        names = ", ".join(_code(finding.variant) for finding in identical[:MAX_ROWS])
+        names = ", ".join(code(finding.variant) for finding in identical[:MAX_ROWS])
         parts.append(
             f"<details><summary>{len(identical)} identical: nothing was measured</summary>\n\n{names}\n\n</details>"
         )
-    parts += [escape_markdown(verdict_sentence(comparison)), escape_markdown(statistics_note(comparison))]
+    parts += [escape(verdict_sentence(comparison)), escape(statistics_note(comparison))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,12 +69,14 @@ def plot_intervals(findings: Sequence[Finding], tolerance: float) -> list[str]:
     """Return a line a row: its interval, with the estimate as a cross and "no change" as a dot."""
     bounds = [bound - 1 for finding in findings for bound in (finding.low, finding.high, finding.ratio) if bound]
     span = max(2 * tolerance, *map(abs, bounds))
-    width = min(NAME_WIDTH, max(len(finding.variant) for finding in findings))
+    # A line of three backticks would end the block of code.
+    names = [shorten(finding.variant, NAME_WIDTH).replace("`", "'") for finding in findings]
+    width = max(map(len, names))
     ends = f"{-100 * span:+.1f} %", "0", f"{100 * span:+.1f} %"
     axis = f"{ends[0]:<{PLOT_WIDTH // 2}}{ends[1]}{ends[2]:>{PLOT_WIDTH // 2}}"
     return [
         f"{'':<{width}}  {axis}",
-        *(f"{_short(finding.variant, width)}  {_bar(finding, span)}" for finding in findings),
+        *(f"{name:<{width}}  {_bar(finding, span)}" for name, finding in zip(names, findings, strict=True)),
     ]
 
 
@@ -89,10 +92,6 @@ def _bar(finding: Finding, span: float) -> str:
     return f"{''.join(cells)}  {format_change(finding.ratio or 1.0):>8}  {finding.verdict}"
 
 
-def _short(name: str, width: int) -> str:
-    return name.ljust(width) if len(name) <= width else f"{name[: width - 1]}…"
-
-
 def _table(findings: Sequence[Finding]) -> list[str]:
     devices = len({finding.device for finding in findings}) > 1
     lines = [
@@ -102,23 +101,11 @@ def _table(findings: Sequence[Finding]) -> list[str]:
     for finding in findings:
         figures = (format_change(bound) if bound else "–" for bound in (finding.ratio, finding.low, finding.high))
         verdict = f"**{finding.verdict}**" if finding.verdict == "slower" else finding.verdict
-        # A bar ends a cell even in code.
-        name = _code(finding.variant).replace("|", "\\|")
-        device = f" {_code(finding.device)} |" if devices else ""
-        lines.append(f"| {name} |{device} {verdict} | {' | '.join(figures)} | {finding.processes} |")
+        device = f" {code(finding.device)} |" if devices else ""
+        lines.append(f"| {code(finding.variant)} |{device} {verdict} | {' | '.join(figures)} | {finding.processes} |")
     return lines
 
 
-def _code(text: str) -> str:
-    """Return a name as code, in which nothing is markup or a mention."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
-
-
 def _list(names: Sequence[str]) -> str:
-    few = ", ".join(map(_code, names[:3]))
+    few = ", ".join(map(code, names[:3]))
     return few if len(names) <= 3 else f"{few} and {len(names) - 3} more"
-
-
-def escape_markdown(text: str) -> str:
-    """Return text without markup."""
-    return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))

@@ -5,15 +5,12 @@ shows `classname`, `name` and the text of `failure` or `error`
 (https://docs.gitlab.com/ci/testing/unit_test_reports/#junit-xml-format-specification).
 """
 
-import re
 from collections import Counter
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mnbench.comparison.comparison import Comparison, format_change, verdict_sentence
 from mnbench.comparison.decide import Finding
-
-FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
+from mnbench.text import printable
 
 FAILURE_ELEMENTS = {"slower": "failure", "missing": "error", "incomparable": "error", "inconclusive": "error"}
 ALLOWED_ELEMENTS = {"inconclusive": "skipped"}
@@ -32,17 +29,17 @@ def export(comparison: Comparison) -> str:
     properties = SubElement(suite, "properties")
     facts = {"base": comparison.base, "candidate": comparison.candidate, "run": comparison.run or "none"}
     for name, value in (facts | {"seed": str(comparison.seed)}).items():
-        SubElement(properties, "property", name=name, value=_text(value))
+        SubElement(properties, "property", name=name, value=printable(value))
     for finding in comparison.findings:
         _case(suite, finding, kinds.get(finding.verdict))
-    SubElement(suite, "system-out").text = _text(verdict_sentence(comparison))
+    SubElement(suite, "system-out").text = printable(verdict_sentence(comparison))
     indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, encoding="unicode") + "\n"
 
 
 def _case(suite: Element, finding: Finding, kind: str | None) -> None:
-    case = SubElement(suite, "testcase", name=_text(finding.variant), classname=_text(finding.device))
-    message = _text(_message(finding))
+    case = SubElement(suite, "testcase", name=printable(finding.variant), classname=printable(finding.device))
+    message = printable(_message(finding))
     if kind == "skipped":
         SubElement(case, kind, message=message)
     elif kind:
@@ -60,7 +57,3 @@ def _message(finding: Finding) -> str:
             f"{finding.processes} processes, {finding.pairs:,} pairs"
         )
     return finding.verdict + figures + (f": {finding.reason}" if finding.reason else "")
-
-
-def _text(text: str) -> str:
-    return FORBIDDEN.sub("\ufffd", text)

@@ -8,7 +8,6 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ from mnbench import atomic_files
 from mnbench.comparison.comparison import Comparison
 from mnbench.errors import ResultsError
 from mnbench.results.git_history import checked_out_commit
+from mnbench.tables import csv_text
 
 SeriesRow: TypeAlias = Mapping[str, str | int | float | None]
 Series: TypeAlias = Mapping[str, Sequence[SeriesRow]]
@@ -55,11 +55,8 @@ def write_series(folder: Path, series: Series) -> None:
         FileError: no space, no permission.
     """
     for name, lines in series.items():
-        text = StringIO()
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-        atomic_files.write_atomically(_path(folder, name), text.getvalue().encode(), durable=False)
+        text = csv_text.dump(list(lines[0]), lines)
+        atomic_files.write_atomically(_path(folder, name), text.encode(), durable=False)
     # JSON is YAML, and quotes whatever a name may hold.
     atomic_files.write_atomically(
         folder / CONFIG_NAME, (json.dumps(_config(folder), indent=2) + "\n").encode(), durable=False

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, first_line, read_error
+from mnbench.text import shorten
 
 SUFFIX = ".safetensors"
 
@@ -25,6 +26,10 @@ PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 
 FLOAT_DTYPES = {"F32": "float32", "F16": "float16"}
 """What holds every number exactly in fp32, by safetensors' names."""
+
+
+MAX_NAME_LENGTH = 100
+"""Of a tensor's name in an error; longer ones are cut."""
 
 
 class TensorInfo(NamedTuple):
@@ -121,13 +126,7 @@ def _refuse_repeated_names(path: Path, pairs: list[tuple[str, Any]]) -> None:
     """Refuse two tensors of one name, of which the library would keep the last."""
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
-            _refuse(path, f"{to_printable(name)} is there {count} times")
-
-
-def to_printable(name: str) -> str:
-    """Return a name from an untrusted file as one printable line."""
-    short = name if len(name) <= 100 else f"{name[:97]}…"
-    return "".join(sign if sign.isprintable() else "?" for sign in short)
+            _refuse(path, f"{shorten(name, MAX_NAME_LENGTH)} is there {count} times")
 
 
 def _refuse(path: Path, why: str) -> NoReturn:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from mnbench.errors import BuildError
-from mnbench.model.pretrained.checkpoint import FLOAT_DTYPES, Checkpoint, to_printable
+from mnbench.model.pretrained.checkpoint import FLOAT_DTYPES, MAX_NAME_LENGTH, Checkpoint
 from mnbench.model.pretrained.layouts import BATCH_COUNTER, ExpectedTensor, expected_tensors
 from mnbench.model.random_weights import Weights
 from mnbench.model.to_onnx import PretrainedWeights
@@ -17,6 +17,7 @@ from mnbench.network.checkpoint_layout import CheckpointLayout
 from mnbench.network.layer import Shape
 from mnbench.network.network import build_network
 from mnbench.network.variant import MAX_ALPHA, MAX_CLASSES, Variant, format_alpha
+from mnbench.text import shorten
 
 MAX_LISTED_TENSORS = 12
 """Of missing, extra and misshapen tensors, how many an error names each."""
@@ -213,6 +214,6 @@ def _read(checkpoint: Checkpoint, needs: Sequence[ExpectedTensor]) -> Weights:
 
 
 def _listed(names: Iterable[str]) -> str:
-    printable = list(map(to_printable, names))
-    more = f" and {len(printable) - MAX_LISTED_TENSORS} more" if len(printable) > MAX_LISTED_TENSORS else ""
-    return ", ".join(printable[:MAX_LISTED_TENSORS]) + more
+    short = [shorten(name, MAX_NAME_LENGTH) for name in names]
+    more = f" and {len(short) - MAX_LISTED_TENSORS} more" if len(short) > MAX_LISTED_TENSORS else ""
+    return ", ".join(short[:MAX_LISTED_TENSORS]) + more
