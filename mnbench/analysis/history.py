@@ -5,9 +5,11 @@ removes most of this difference: latency × (anchor / its median) ^ -slope, with
 row. This is a screening: it asks for a comparison, and never fails.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
 from itertools import groupby, takewhile
 from math import log
 from statistics import fmean, median
@@ -170,15 +172,22 @@ def is_anchor(record: Record) -> bool:
 def _committed(store: ResultsFile) -> dict[str, tuple[Record, str]]:
     """Return the records of all revisions of the file, by id, with the first commit that has them."""
     first_seen: dict[str, tuple[Record, str]] = {}
-    recorded: set[bytes] = set()
+    digests: set[bytes] = set()
     for commit, data in file_history(store.path):
-        lines = [line for line in data.split(b"\n") if line not in recorded]
-        recorded.update(lines)
         # A line that was broken in an old revision must not hide the others.
         with suppress(ResultsError):
-            for record in parse_records(store.path, b"\n".join(lines) + b"\n"):
+            for record in parse_records(store.path, _new_lines(data, digests)):
                 first_seen.setdefault(record.id, (record, commit))
     return first_seen
+
+
+def _new_lines(data: bytes, digests: set[bytes]) -> Iterator[bytes]:
+    """Yield the lines that no revision before has; `digests` are those of their lines."""
+    for line in BytesIO(data):
+        digest = sha256(line).digest()
+        if digest not in digests:
+            digests.add(digest)
+            yield line
 
 
 def summarize_history(points: tuple[HistoryPoint, ...]) -> RowHistory:

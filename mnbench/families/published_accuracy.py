@@ -1,14 +1,18 @@
 """Published accuracy: the figure that a source prints for exactly the variant that was measured."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from mnbench import families
 from mnbench.errors import GraphFileError
 from mnbench.network.architecture import Architecture, OptionValue
 from mnbench.network.variant import Padding, Precision, Variant
+from mnbench.workspace import table_paths
 
 INTEGER_SOURCES = ("quantized", "8-bit")
 """Words of a source whose figures are those of 8-bit integer weights."""
@@ -79,8 +83,14 @@ def published_variants(
 
 def family_name(architecture: str | None) -> str:
     """Return the family of a graph; `own` for a user's file, and for a graph that is not here."""
-    table = _find(architecture)
-    return table.architecture.family if table else "own"
+    graph = find_graph(architecture)
+    return graph.family if graph else "own"
+
+
+def find_graph(name: str | None) -> Architecture | None:
+    """Return the graph of that name; None if there is none, or its file is wrong."""
+    table = _find(name)
+    return table.architecture if table else None
 
 
 class _Table(NamedTuple):
@@ -91,11 +101,20 @@ class _Table(NamedTuple):
 
 def _find(graph: str | None) -> _Table | None:
     """Return the graph of that name; None if there is none, or its file is wrong."""
-    path = families.graph_path(graph) if graph else None
-    if path is None:
-        return None
-    facts = path.stat()
-    return _read(path, facts.st_ino, facts.st_mtime_ns, facts.st_size)
+    version = _versions(os.getcwd(), int(monotonic())).get(graph or "")  # noqa: PTH109  a Path is slow to make
+    return version and _read(*version)
+
+
+@lru_cache(maxsize=1)
+def _versions(_folder: str, _second: int) -> dict[str, tuple[Path, int, int, int]]:
+    """Return the path, inode, time and size of each graph's file: once a second, for thousands of records name it."""
+    versions: dict[str, tuple[Path, int, int, int]] = {}
+    for folder in ("graphs/study_networks", "graphs"):
+        for name, path in table_paths(folder).items():
+            with suppress(OSError):
+                facts = path.stat()
+                versions[name] = path, facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return versions
 
 
 @lru_cache

@@ -1,5 +1,7 @@
 """Rows: what a line of a table is about, and the shortest label that tells it from the others."""
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple, Self
@@ -35,21 +37,25 @@ def row_labels(rows: Iterable[Row]) -> dict[Row, str]:
 
     A variant is always labelled with its name: `small/model`, `large/model`, `v1-a1-r224`.
     """
+    labels = {row: row.name for row in rows}
+    namesakes = Counter(labels.values())
     groups: dict[str, list[Row]] = {}
-    for row in dict.fromkeys(rows):
-        groups.setdefault(row.name, []).append(row)
-    return {row: label for group in groups.values() for row, label in _distinct(group).items()}
+    for row in labels:
+        if namesakes[row.name] > 1:
+            groups.setdefault(row.name, []).append(row)
+    for group in groups.values():
+        labels |= _distinct(group)
+    return labels
 
 
 def _distinct(rows: Sequence[Row]) -> dict[Row, str]:
-    if len(rows) == 1:
-        return {rows[0]: rows[0].name}
     depth = max(len(_folders(row)) for row in rows)
-    for folders in range(1, depth + 2):
-        labels = {row: _label(row, folders) for row in rows}
-        if len(set(labels.values())) == len(rows):
-            return labels
-    return {row: row.id for row in rows}
+
+    def is_enough(folders: int) -> bool:
+        return len({_label(row, folders) for row in rows}) == len(rows)
+
+    folders = bisect_left(range(depth + 2), 1, lo=1, key=is_enough)
+    return {row: _label(row, folders) if folders < depth + 2 else row.id for row in rows}
 
 
 def _label(row: Row, folders: int) -> str:

@@ -1,6 +1,7 @@
 """Records: a measured case with all its facts, stored as one line of JSON."""
 
 import math
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -109,7 +110,7 @@ class FedInput(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name} {sides} ({self.values})" if sides else f"{self.name} {self.values}"
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A measured case. `error` says why it has no latency; an `emulated` case has no times at all.
 
     `conversion_ns` is the time to convert the model for a runtime that does not read ONNX; it is not part of
@@ -190,6 +191,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def host_identity(self) -> HostIdentity | None:
         """The host; None if nothing ran there."""
+        return self._host_identity
+
+    @cached_property
+    def _host_identity(self) -> HostIdentity | None:
         return HostIdentity.from_facts(self.host, self.gpu) if self.host else None
 
     @property
@@ -197,7 +202,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """The key of which only the newest record is shown."""
         return RecordKey(self.row, self.setting)
 
-    @property
+    @cached_property
     def row(self) -> Row:
         """What was measured."""
         return Row.of(self.variant, self.architecture, self.file, self.model_sha256)

@@ -1,9 +1,10 @@
 """Results on disk: `<device>.jsonl`, an append-only file of records, and the raw results of each trial under `raw/`."""
 
+import gc
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from glob import escape
@@ -26,6 +27,9 @@ from mnbench.results.upgrade import upgrade
 ARGUMENTS = "arguments.json"
 
 MERGE_MARKS = (b"<<<<<<<", b"|||||||", b"=======", b">>>>>>>")
+SHARED_FACTS = ("host", "gpu", "session", "runtime", "placement", "issues")
+"""The fields of a record that are equal in many."""
+
 GITIGNORE = ".gitignore"
 
 
@@ -58,14 +62,14 @@ class ResultsFile:
             ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
         """
         try:
-            data = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                return parse_records(self.path, file)
         except FileNotFoundError:
             return []
         except OSError as failure:
             raise ResultsError(
                 f"{self.path}: cannot be read ({failure.strerror})", hint="name another --results"
             ) from failure
-        return parse_records(self.path, data)
 
     def open_run(self, plan_id: str, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "RunFolder":
         """Return the last unfinished run of a plan that no other process holds, or else a new run.
@@ -123,16 +127,39 @@ def remove_unused(raw_folder: Path) -> None:
         raw_folder.parent.rmdir()
 
 
-def parse_records(path: Path, data: bytes) -> list[Record]:
-    """Return the records in the bytes of a file.
+def parse_records(path: Path, lines: Iterable[bytes]) -> list[Record]:
+    """Return the records in the lines of a file. A last line without its end is left out if it is not a record.
 
     Raises:
         ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
     """
-    *lines, last = data.split(b"\n")
-    if _is_record(last):
-        lines.append(last)
-    return upgrade(_record(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
+    shared: dict[bytes, Any] = {}
+    with _no_garbage_collection():
+        return [
+            _share_facts(upgrade(_record(path, number, line)), shared)
+            for number, line in enumerate(lines, 1)
+            if line.strip() and (line.endswith(b"\n") or _is_record(line))
+        ]
+
+
+def _share_facts(record: Record, shared: dict[bytes, Any]) -> Record:
+    """Return the record with the equal facts of records before it: thousands are of one host."""
+    for name in SHARED_FACTS:
+        value = getattr(record, name)
+        msgspec.structs.force_setattr(record, name, shared.setdefault(msgspec.json.encode(value), value))
+    return record
+
+
+@contextmanager
+def _no_garbage_collection() -> Generator[None]:
+    """Do not look for garbage: records are none, and the search through them takes longer than to decode them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def last_unfinished_arguments(results: Path) -> list[str]:

@@ -42,7 +42,7 @@ def test_a_record_of_schema_1_is_upgraded(make_record, name, suffix):
         batch=variant.batch,
         precision=variant.precision,
     )
-    (record,) = upgrade([old])
+    record = upgrade(old)
     assert (SCHEMA, variant_fields(variant)) == (record.schema, variant_fields(record))
     assert (old.variant, suffix != "-plain", suffix != "-bn") == (
         record.variant,
@@ -67,26 +67,26 @@ def test_a_measured_case_has_the_fields(make_plan, tmp_path, form):
 def test_records_of_graphs_that_are_gone_are_readable(make_record):
     """Without the options in their names."""
     old = make_record(schema=1, variant="gone-g8-a1-r224", architecture="gone")
-    (record,) = upgrade([old])
+    record = upgrade(old)
     assert (SCHEMA, {}) == (record.schema, record.options)
 
 
 def test_a_file_has_no_variant(make_record):
     """A user's own model."""
-    (record,) = upgrade([make_record(None, schema=1, variant="own", architecture=None, resolution=None)])
+    record = upgrade(make_record(None, schema=1, variant="own", architecture=None, resolution=None))
     assert (SCHEMA, None) == (record.schema, record.classes)
 
 
 def test_a_difference_in_another_unit_is_left_out(make_record):
     """Before schema 3 it was a share of the spread, which does not say what share of the largest number it is."""
-    (old, new) = upgrade([make_record(schema=2, difference=0.5), make_record(difference=0.5)])
+    old, new = upgrade(make_record(schema=2, difference=0.5)), upgrade(make_record(difference=0.5))
     assert (SCHEMA, None, 0.5) == (old.schema, old.difference, new.difference)
 
 
 def test_records_of_this_schema_are_not_parsed(make_record):
     """Their name is a label."""
     record = make_record(variant="v1-a1-r224-c10")
-    assert [record] == upgrade([record])
+    assert record == upgrade(record)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,6 @@ def test_published_accuracy_is_of_exactly_that_variant(make_record, variant, arc
     """Groups, unit, classes, padding, precision and form must agree; the batch changes no answer."""
     alpha = float(variant.split("-a")[1].split("-")[0]) if architecture else None
     old = make_record(schema=1, variant=variant, architecture=architecture, precision=precision, alpha=alpha)
-    accuracy = record_accuracy(upgrade([old])[0])
+    accuracy = record_accuracy(upgrade(old))
 
     assert top1 == (accuracy.top1 if accuracy else None)
