@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mnbench.bench.plan import SamplingConfig
@@ -21,6 +20,7 @@ from mnbench.network.architecture import OptionValue
 from mnbench.network.variant import OnnxFile, Padding, Precision, Variant
 from mnbench.results.results import Results
 from mnbench.targets.device import read_device
+from mnbench.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,7 +195,7 @@ def run(
         allow_fallback=allow_fallback,
         fresh=not resume,
     )
-    with open_sources() as sources, TemporaryDirectory(prefix="mnbench-") as folder:
+    with open_sources() as sources, temporary_folder() as folder:
         target = Path(folder if results is None else results)
         devices = select_devices(names, packages)
         outcome = run_benchmark(sources.sources(graphs, seed=seed), devices, target, options, on_progress)

@@ -4,7 +4,10 @@ import errno
 import hashlib
 import os
 import re
+import sys
 import tempfile
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from mnbench.errors import FileError
@@ -22,6 +25,9 @@ def file_name(text: str) -> str:
 MAX_PREFIX = 50
 """How much of a file's name its temporary file repeats: names have at most 255 bytes."""
 
+SUFFIX = ".mnbench-part"
+"""How the names of temporary files end."""
+
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file in one step: a reader sees the old file or the new one, even if this process is killed.
@@ -35,7 +41,8 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:MAX_PREFIX]}.")
+        _remove_abandoned(path.parent)
+        handle, temporary = _create_locked(path)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -48,6 +55,40 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _create_locked(path: Path) -> tuple[int, str]:
+    """Create a temporary file beside the path, locked so that no other process takes it for abandoned."""
+    while True:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:MAX_PREFIX]}.", suffix=SUFFIX)
+        if _try_lock(handle) and os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)
+
+
+@cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder, once."""
+    for path in folder.glob(f".*{SUFFIX}") if sys.platform != "win32" else ():
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _try_lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    """Lock a file until it is closed; return False if another process holds it. Some file systems have no locks."""
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415  Windows lacks it
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def write_error(path: Path, failure: OSError) -> FileError:

@@ -2,6 +2,8 @@
 
 import atexit
 import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -13,9 +15,8 @@ from filelock import FileLock, Timeout
 
 from mnbench import atomic_files
 
-PREFIX = "mnbench-"
-LOCK = "lock"
-"""The file that a living process keeps locked."""
+LOCK = re.compile(r"mnbench-[0-9a-f]{16}\.lock")
+"""The file that a living process keeps locked; the folder beside it has its name without the suffix."""
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def temporary_folder() -> Generator[Path]:
     Raises:
         FileError: there is no space, or no folder for temporary files.
     """
-    with tempfile.TemporaryDirectory(dir=process_folder(), prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=process_folder(), ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
@@ -38,17 +39,18 @@ def process_folder() -> Path:
     """
     remove_abandoned()
     try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        lock = FileLock(folder / LOCK)
+        folder = Path(tempfile.gettempdir()).absolute() / f"mnbench-{secrets.token_hex(8)}"
+        # Locked before the folder exists: whoever sees the folder sees that it is in use.
+        lock = FileLock(folder.with_suffix(".lock"))
         lock.acquire()
+        folder.mkdir(mode=0o700)
     except OSError as failure:
-        raise atomic_files.write_error(Path(tempfile.gettempdir()), failure) from failure
+        raise atomic_files.write_error(Path(failure.filename or "temporary files"), failure) from failure
     process = os.getpid()
 
     def remove() -> None:
         if os.getpid() == process:
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
+            _remove(folder, lock)
 
     atexit.register(remove)
     return folder
@@ -57,9 +59,18 @@ def process_folder() -> Path:
 def remove_abandoned() -> None:
     """Remove the folders of processes of this user that were killed: nobody holds their locks."""
     with suppress(OSError):
-        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        for path in Path(tempfile.gettempdir()).glob("mnbench-*.lock"):
             with suppress(OSError, Timeout):
-                is_own = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
-                if is_own and not folder.is_symlink() and (folder / LOCK).is_file():
-                    with FileLock(folder / LOCK, timeout=0):
-                        shutil.rmtree(folder)
+                is_own = not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
+                if is_own and LOCK.fullmatch(path.name):
+                    with FileLock(path, timeout=0) as lock:
+                        _remove(path.with_suffix(""), lock)
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    if not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    if os.name == "nt":  # an open file cannot be deleted there
+        lock.release()
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()

@@ -1,6 +1,5 @@
 """Benchmark models on devices: what `mnbench run` and `mnbench.run` do."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from mnbench.results.record import Record, RooflineBound
 from mnbench.results.selection import select_records
 from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device, Threads
+from mnbench.temporary import temporary_folder
 from mnbench.units import format_time
 
 MIN_ANNOUNCED_S = 60.0
@@ -97,8 +97,8 @@ def run_benchmark(
     ready = _prepare_devices(devices, outcome.skipped, on_progress)
     if announcement := announce_duration(len(sources) * len(ready), options):
         report(on_progress, "prepare", announcement)
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        cases, outcome.rejected = _prepare_cases(sources if ready else (), Path(folder), options, on_progress)
+    with temporary_folder() as folder:
+        cases, outcome.rejected = _prepare_cases(sources if ready else (), folder, options, on_progress)
         if not cases:
             return outcome
         benchmark = _Benchmark(cases=cases, results=results, options=options, on_progress=on_progress, outcome=outcome)

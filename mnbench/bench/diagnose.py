@@ -1,10 +1,8 @@
 """Diagnose a device: its facts, its noise sources, and how much two runs of one model differ there."""
 
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mnbench.bench.devices import reject_emulated
@@ -21,6 +19,7 @@ from mnbench.model.build import build_model
 from mnbench.progress import OnProgress
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
+from mnbench.temporary import temporary_folder
 
 REST_S = 1.0
 MODELS = ("v1-a0.25-r96", "v1-a0.5-r224")
@@ -133,7 +132,7 @@ def calibrate_host(device: Device, *, duration_s: float, on_progress: OnProgress
 def _noise_plan(device: Device) -> Generator[Plan]:
     """Build the models of a noise measurement in a temporary folder."""
     reject_emulated(device, "and so is their noise")
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+    with temporary_folder() as folder:
         models = {name: build_model(parse_variant(name)) for name in MODELS}
-        cases = [prepare_case(model, Path(folder), variant=name, seed=0) for name, model in models.items()]
+        cases = [prepare_case(model, folder, variant=name, seed=0) for name, model in models.items()]
         yield Plan(cases=tuple(cases), device=device, sampling=SAMPLING)

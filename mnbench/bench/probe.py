@@ -1,7 +1,5 @@
 """Prove that a device works: run a small graph, check its outputs, and report the placement of its nodes."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +13,7 @@ from mnbench.network.variant import Variant
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device
 from mnbench.targets.listing import key_value_table
+from mnbench.temporary import temporary_folder
 from mnbench.units import format_ms
 
 ALPHA, SIDE = 0.25, 96
@@ -68,8 +67,8 @@ def probe(device: Device, *, allow_fallback: bool = False) -> ProbeResult:
     """
     variant = Variant(architecture=families.architecture("v1"), alpha=ALPHA, resolution=(SIDE, SIDE))
     sampling = PROBE_SAMPLING.for_emulator() if device.emulated else PROBE_SAMPLING
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        case = prepare_case(build_model(variant), Path(folder), variant=variant.name, seed=0)
+    with temporary_folder() as folder:
+        case = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
         trial = run_trial(Plan(cases=(case,), device=device, sampling=sampling, allow_fallback=allow_fallback), case)
     placement, emulated = trial.placement, bool(trial.host.get("emulated"))
     return ProbeResult(

@@ -3,12 +3,10 @@
 Samuel Williams, Andrew Waterman, David Patterson: Roofline, an insightful visual performance model (2009).
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TypeAlias
 
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
@@ -23,6 +21,7 @@ from mnbench.network.variant import Precision
 from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.record import RooflineBound
 from mnbench.targets.device import Device
+from mnbench.temporary import temporary_folder
 from mnbench.units import NS_PER_S, rate_per_s
 
 KIND = "roofline"
@@ -141,9 +140,9 @@ COMPUTE_PROBES: Sequence[Callable[[int], Model]] = (
 
 def _probe_rate(device: Device, model: Model, work: int) -> float | None:
     """Return the rate of the fastest run of one trial; None if the runtime cannot run the model there."""
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+    with temporary_folder() as folder:
         try:
-            case = prepare_case(model, Path(folder), variant=model.name, seed=0)
+            case = prepare_case(model, folder, variant=model.name, seed=0)
             trial = run_trial(Plan(cases=(case,), device=device, sampling=RATE_SAMPLING), case)
         except (TrialError, BuildError):
             return None

@@ -1,6 +1,5 @@
 """Whether a model on a device puts out what another, or its own definition, says."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from mnbench.progress import OnProgress
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker, provide_file
+from mnbench.temporary import temporary_folder
 from mnbench.units import format_percent_1
 from mnbench.worker.session import pack_value, unpack_value
 
@@ -181,8 +181,8 @@ def _shared_inputs(model: Model, against: Model) -> list[str]:
 
 def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
     """Return the worker's answer: the outputs for each input, and the placement of the nodes."""
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        path = model.file_in(Path(folder))
+    with temporary_folder() as folder:
+        path = model.file_in(folder)
         request = {
             "kind": "outputs",
             **setting_request(device),

@@ -81,6 +81,10 @@ class CommandGroup(click.Group):
         try:
             with stop_on_signals(), log_on_stderr(), printable_usage_errors():
                 result = super().invoke(ctx)
+                if ctx.invoked_subcommand:
+                    from mnbench.temporary import remove_abandoned
+
+                    remove_abandoned()
             sys.stdout.flush()
         except MnbenchError as error:
             raise failure(error) from error

@@ -65,7 +65,8 @@ def _in_critical_section(frame: FrameType | None) -> bool:
     the folder would stay.
     """
     while frame:
-        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") == "tempfile":
+        module = frame.f_globals.get("__name__")
+        if frame.f_code.co_filename.startswith("<frozen importlib") or module in {"tempfile", "mnbench.temporary"}:
             return True
         frame = frame.f_back
     return False

@@ -1,7 +1,6 @@
 """Compare baselines with candidates: what `mnbench compare` and `mnbench gate` do."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +26,7 @@ from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device, read_device
+from mnbench.temporary import temporary_folder
 from mnbench.trust import require_trust
 
 
@@ -54,7 +54,7 @@ def compare_requests(
     device = ready_device(device, on_progress, real_for="and are not compared")
     with (
         unfinished_folders(results, "comparison") as new_folder,
-        tempfile.TemporaryDirectory(prefix="mnbench-") as models,
+        temporary_folder() as models,
     ):
         builder = CaseBuilder(device, Path(models), settings)
         progress = StageProgress(on_progress, "build", len(requests))
@@ -95,7 +95,7 @@ def gate_table(
         table_then = tree / os.path.relpath(table) if tree else table
         records = read_gated_records(table_then, host)
         target = read_device(device or table.stem)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnbench-")))
+        folder = stack.enter_context(temporary_folder())
         version = None if tree else runtime_version(ready_device(target, on_progress))
         demand = table_demand(table, records, target, version=version)
         require_trust([demand])

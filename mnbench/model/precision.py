@@ -2,10 +2,8 @@
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Generator
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
 from mnbench.model.model import Model
 from mnbench.network.variant import Precision
+from mnbench.temporary import temporary_folder
 
 CALIBRATION_IMAGES = 8
 
@@ -72,8 +71,8 @@ def _quantized(model: Model, seed: int) -> onnx.ModelProto:
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(self.feeds, None)
 
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        path = Path(folder) / "int8.onnx"
+    with temporary_folder() as folder:
+        path = folder / "int8.onnx"
         library.quantize_static(
             model.proto, str(path), Images(), quant_format=library.QuantFormat.QDQ, per_channel=True
         )

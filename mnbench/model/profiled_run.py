@@ -1,7 +1,6 @@
 """One run of a graph with onnxruntime's profiler: the shapes that each kernel reads and writes, in branches too."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from mnbench.errors import BuildError, first_line
 from mnbench.model.reference import import_onnxruntime
 from mnbench.network.layer import Shape
+from mnbench.temporary import temporary_folder
 
 MAX_EVENTS = 1_000_000
 """onnxruntime drops events beyond this many without an error."""
@@ -68,8 +68,8 @@ def profile_kernels(
     options.add_session_config_entry("session.disable_prepacking", "1")
     if data_folder:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
-    with tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        options.profile_file_prefix = str(Path(folder) / "kernels")
+    with temporary_folder() as folder:
+        options.profile_file_prefix = str(folder / "kernels")
         try:
             session = library.InferenceSession(named.SerializeToString(), options, providers=["CPUExecutionProvider"])
             session.run(None, dict(inputs))

@@ -8,12 +8,12 @@ from dataclasses import replace
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mnbench.errors import BuildError
 from mnbench.families import find_model, replace_options, select_variants
 from mnbench.network.variant import InputOptions, ModelSource, OnnxFile, Variant
+from mnbench.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -96,8 +96,8 @@ def onnx_file(
 class Sources:
     """Variants and files of graphs; models and arrays in memory are written into the folder."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._numbers = count()
 
     def source(
@@ -154,7 +154,7 @@ class Sources:
 @contextmanager
 def open_sources() -> Generator[Sources]:
     """Yield sources whose folder is deleted at the end."""
-    with TemporaryDirectory(prefix="mnbench-") as folder:
+    with temporary_folder() as folder:
         yield Sources(folder)
 
 

@@ -1,6 +1,5 @@
 """Run a study: build its networks, measure what its claims are about, and decide each claim."""
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
 from mnbench.studies.study_file import Claim, Study, read_study
 from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult, save_result
 from mnbench.targets.device import Device
+from mnbench.temporary import temporary_folder
 
 PROCESSES = 6
 """Processes for a time share or an amount of memory: as many as an interval of 95 % needs."""
@@ -67,13 +67,13 @@ def measure_study(
     device = ready_device(device, on_progress, real_for="and are not studied")
     with (
         unfinished_folders(results, "study") as new_folder,
-        tempfile.TemporaryDirectory(prefix="mnbench-") as folder,
+        temporary_folder() as folder,
     ):
         run = StudyRun(
             study=study,
             device=device,
             settings=settings,
-            folder=Path(folder),
+            folder=folder,
             pairs_folder=new_folder() if required_pairs(study) else None,
             on_progress=StageProgress(on_progress, "compare", settings.rules.processes).advance,
         )
