@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextvars import ContextVar
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,7 @@ def _no_trust(monkeypatch, tmp_path):
     """No test finds what the user trusts, or makes the user trust a file."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("MNBENCH_TRUST", raising=False)
+    monkeypatch.setattr("mnbench.trust._everything", ContextVar("everything", default=False))
 
 
 @pytest.fixture
