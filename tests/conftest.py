@@ -230,7 +230,9 @@ class FakeWorker:
             "gpu": None,
             "host": {"cpu": "a CPU", "cores": 2},
         }
-        return decode_answer(device.name, message | {key: change() for key, change in self.changes.items()}, answer)
+        return decode_answer(
+            f"device {device.name}", message | {key: change() for key, change in self.changes.items()}, answer
+        )
 
     @staticmethod
     def outputs(request):

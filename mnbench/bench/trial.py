@@ -12,7 +12,7 @@ from mnbench.bench.request import convert_model, load_arrays, session_request
 from mnbench.errors import TrialError
 from mnbench.model.equivalence import Agreement, require_agreement
 from mnbench.results.trial_result import TrialResult
-from mnbench.targets.answers import TrialAnswer, wrong_answer
+from mnbench.targets.answers import MeasuredTrial, TrialAnswer, wrong_answer
 from mnbench.targets.device import Device
 from mnbench.targets.transport import Heartbeats, call_worker
 from mnbench.text import printable
@@ -52,18 +52,36 @@ def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
     answer = call_worker(device, request, TrialAnswer, timeout_s=sampling.timeout_s, heartbeats=heartbeats)
     duration_ns = time.monotonic_ns() - begin_ns
     if answer.runtime.name != device.runtime:
-        raise wrong_answer(device.name, f"it ran {answer.runtime.name} in place of {device.runtime}")
+        raise wrong_answer(f"device {device.name}", f"it ran {answer.runtime.name} in place of {device.runtime}")
     if not plan.allow_fallback:
         require_placement(case, answer.placement, device.provider)
     agreement = check_outputs(device, case, answer.outputs)
-    return TrialResult(
+    return trial_result(
+        answer,
         duration_ns=duration_ns,
         conversion_ns=model.conversion_ns,
         difference=agreement.difference,
         not_compared=agreement.not_compared,
-        runtime=msgspec.structs.asdict(answer.runtime),
-        conditions=list(answer.conditions),
-        **{name: getattr(answer, name) for name in REPORTED},
+    )
+
+
+def trial_result(
+    trial: MeasuredTrial,
+    *,
+    duration_ns: int,
+    conversion_ns: int | None,
+    difference: float | None,
+    not_compared: tuple[str, ...],
+) -> TrialResult:
+    """Return what is stored of a worker's figures, with what was found out about its process and its outputs."""
+    return TrialResult(
+        duration_ns=duration_ns,
+        conversion_ns=conversion_ns,
+        difference=difference,
+        not_compared=not_compared,
+        runtime=msgspec.structs.asdict(trial.runtime),
+        conditions=list(trial.conditions),
+        **{name: getattr(trial, name) for name in REPORTED},
     )
 
 

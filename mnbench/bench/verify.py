@@ -191,5 +191,7 @@ def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any
         heartbeats = Heartbeats(limit=len(inputs), planned_runs=1)
         answer = call_worker(device, request, OutputsAnswer, timeout_s=TIMEOUT_S, heartbeats=heartbeats)
     if len(answer.outputs) != len(inputs):
-        raise wrong_answer(device.name, f"outputs for {len(answer.outputs)} inputs in place of {len(inputs)}")
+        raise wrong_answer(
+            f"device {device.name}", f"outputs for {len(answer.outputs)} inputs in place of {len(inputs)}"
+        )
     return answer

@@ -214,7 +214,7 @@ def _last_opened(opened: Sequence[Heartbeat], count: int, failure: TrialError) -
 
 def _require_sessions(device: Device, answer: PairedAnswer | AlternatingAnswer, count: int) -> None:
     if len(answer.sessions) != count:
-        raise wrong_answer(device.name, f"{len(answer.sessions)} sessions in place of {count}")
+        raise wrong_answer(f"device {device.name}", f"{len(answer.sessions)} sessions in place of {count}")
 
 
 def _alternate(workers: Sequence[Worker], pair_ns: dict[int, int], duration_s: float, draw: Random) -> Columns:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from mnbench.errors import UnreachableError, first_line
-from mnbench.results.facts import Conditions, Count, GpuFacts, HostFacts, Nanoseconds, Text, Version
+from mnbench.results.facts import Amount, Conditions, Count, GpuFacts, HostFacts, Nanoseconds, Text, Version
 from mnbench.results.layer_profile import KernelTime
 from mnbench.results.record import Runtime
 from mnbench.text import printable
@@ -63,8 +63,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     unavailable: Literal["runtime", "provider", "cores"] | None = None
 
 
-class TrialAnswer(Answer, frozen=True, kw_only=True):
-    """One process that measured a case."""
+class MeasuredTrial(Answer, frozen=True, kw_only=True):
+    """The figures of one process that measured a case."""
 
     session_ns: Count
     first_run_ns: Count
@@ -72,7 +72,6 @@ class TrialAnswer(Answer, frozen=True, kw_only=True):
     latencies_ns: Integers
     cpu_ns: Integers
     peak_rss_bytes: Count | None
-    outputs: list[Tensor | None]
     copies_ns: dict[Literal["in", "out"], Count]
     placement: Placement | None
     threads: Threads
@@ -84,6 +83,32 @@ class TrialAnswer(Answer, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _require(len(self.latencies_ns) == len(self.cpu_ns) > 0, "as many times of the CPU as latencies")
         _require(min(self.latencies_ns) > 0, "latencies above 0")
+
+
+class TrialAnswer(MeasuredTrial, frozen=True, kw_only=True):
+    """One process that measured a case, and the outputs of its last run."""
+
+    outputs: list[Tensor | None]
+
+
+class ComparedTrial(MeasuredTrial, frozen=True, kw_only=True):
+    """One process that measured a case on a board of a fleet, which compared the outputs."""
+
+    duration_ns: Nanoseconds
+    difference: Amount | None
+    not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)]
+    conversion_ns: Count | None
+
+
+class CaseAnswer(Answer, frozen=True, kw_only=True):
+    """A case's trials, and the error that ended it: the case's own, or the board's."""
+
+    trials: list[ComparedTrial] = []
+    case_error: str = ""
+    board_error: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self.trials or self.case_error or self.board_error, "trials or an error")
 
 
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="warm"):
@@ -201,7 +226,24 @@ def is_heartbeat(message: object) -> bool:
     return isinstance(message, dict) and "expected_s" in message
 
 
-def decode_answer(device: str, message: object, answer: type[AnswerT]) -> AnswerT | Failure:
+def encode_answer(answer: Mapping[str, Any]) -> bytes:
+    """Return an answer as MessagePack, with arrays as their bytes."""
+    return msgspec.msgpack.encode(answer, enc_hook=lambda array: array.tobytes())
+
+
+def decode_bytes(sender: str, data: object, answer: type[AnswerT]) -> AnswerT | Failure:
+    """Return the answer in these bytes.
+
+    Raises:
+        UnreachableError: they hold none.
+    """
+    try:
+        return decode_answer(sender, msgspec.msgpack.decode(cast("bytes", data)), answer)
+    except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as failure:
+        raise wrong_answer(sender, first_line(failure)) from failure
+
+
+def decode_answer(sender: str, message: object, answer: type[AnswerT]) -> AnswerT | Failure:
     """Return a worker's message, with all text in it printable but for paths, which go back to the device alone.
 
     Raises:
@@ -212,13 +254,13 @@ def decode_answer(device: str, message: object, answer: type[AnswerT]) -> Answer
         decoded = msgspec.convert(message, kind, dec_hook=_decode_array)
         return decoded if isinstance(decoded, (StoreFacts, StoredModel)) else _printable(decoded)
     except (msgspec.ValidationError, RecursionError, MemoryError) as failure:
-        raise wrong_answer(device, first_line(failure)) from failure
+        raise wrong_answer(sender, first_line(failure)) from failure
 
 
-def wrong_answer(device: str, reason: str) -> UnreachableError:
-    """Return the error of a device whose answer cannot be used: nothing that it says can be believed."""
+def wrong_answer(sender: str, reason: str) -> UnreachableError:
+    """Return the error of a device or board whose answer cannot be used: nothing that it says can be believed."""
     return UnreachableError(
-        f"device {device}: answers wrongly: {printable(reason)}",
+        f"{sender}: answers wrongly: {printable(reason)}",
         hint="install mnbench's worker anew: restart the device; do not measure on a device that you do not trust",
     )
 

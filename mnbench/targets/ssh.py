@@ -76,7 +76,7 @@ class SshConnection:
         self.process: Process = self._gateway._io  # noqa: SLF001
         try:
             self._channel = self._gateway.remote_exec(model_store)
-            facts = decode_answer(device.name, self._channel.receive(START_TIMEOUT_S), StoreFacts)
+            facts = decode_answer(f"device {device.name}", self._channel.receive(START_TIMEOUT_S), StoreFacts)
         except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError) as failure:
             raise start_error(device, self.process, failure) from failure
         if isinstance(facts, Failure):
@@ -122,7 +122,7 @@ class SshConnection:
                 raise TrialError(self.loss_message(), hint=LOST_HINT) from failure
             finally:
                 watch.cancel()
-            answer = decode_answer(self._device.name, message, StoredModel)
+            answer = decode_answer(f"device {self._device.name}", message, StoredModel)
             if isinstance(answer, Failure):
                 raise TrialError(
                     f"the model cannot be written on {self._device.name}: {error_text(answer.error)}", hint=NO_SPACE

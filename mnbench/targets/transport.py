@@ -132,13 +132,13 @@ class Worker:
                 on_heartbeat(message)
             first_run_s = min(time.monotonic() - begin, self._timeout_s)
             expected_s = min(message.expected_s, heartbeats.planned_s + heartbeats.planned_runs * first_run_s)
-        raise wrong_answer(self._device.name, "more messages before the answer than the request explains")
+        raise wrong_answer(f"device {self._device.name}", "more messages before the answer than the request explains")
 
     def receive_timings(self, runs: int) -> Timings:
         """Return the times of so many runs, which were requested by a message."""
         timings = self._receive(Timings)
         if isinstance(timings, Heartbeat) or not len(timings.latencies_ns) == len(timings.cpu_ns) == runs:
-            raise wrong_answer(self._device.name, f"other times than those of {runs} runs")
+            raise wrong_answer(f"device {self._device.name}", f"other times than those of {runs} runs")
         return timings
 
     def _receive(self, answer: type[AnswerT], expected_s: float = 0.0) -> AnswerT | Heartbeat:
@@ -156,7 +156,7 @@ class Worker:
             raise TrialError(
                 _last_line(failure), hint="run this model alone to see whether it fails again"
             ) from failure
-        decoded = decode_answer(self._device.name, message, Heartbeat if is_heartbeat(message) else answer)
+        decoded = decode_answer(f"device {self._device.name}", message, Heartbeat if is_heartbeat(message) else answer)
         if isinstance(decoded, Failure):
             raise _refusal_error(decoded, self._device)
         return decoded

@@ -67,7 +67,7 @@ def answers(monkeypatch):
             placement = {"CPUExecutionProvider": ["a", "b"]}
             message = {"outputs": packed, "placement": placement, "runtime_version": "1.2.3"}
             assert len(request["inputs"]) == heartbeats.limit
-            return decode_answer(device.name, message, answer)
+            return decode_answer(f"device {device.name}", message, answer)
 
     worker = Worker()
     monkeypatch.setattr("mnbench.bench.verify.call_worker", worker)

@@ -31,7 +31,7 @@ def watched(monkeypatch):
             "conditions": after() | {"at_ns": REST["at_ns"] + 10**9 * len(requests)},
             "gpu": ask.gpu,
         }
-        return decode_answer(device.name, reported | changes, answer)
+        return decode_answer(f"device {device.name}", reported | changes, answer)
 
     ask.facts, ask.gpu, ask.requests = {}, None, requests
     monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", ask)

@@ -8,6 +8,6 @@ def answering(*messages):
     left = list(messages)
 
     def call_worker(device, _request, answer, **_):
-        return decode_answer(device.name, left.pop(0) if len(left) > 1 else left[0], answer)
+        return decode_answer(f"device {device.name}", left.pop(0) if len(left) > 1 else left[0], answer)
 
     return call_worker

@@ -359,7 +359,7 @@ def test_a_runtime_that_is_missing_in_its_environment_hints_at_setup(make_device
 
     mnbench_error = _refusal_error(Failure(error="gone", unavailable="runtime"), make_device(requires=("onnxruntime",)))
     got = _refusal_error(
-        {"error": "gone", "unavailable": "provider"}, msgspec.structs.replace(make_device(), install_hint="make it")
+        Failure(error="gone", unavailable="provider"), msgspec.structs.replace(make_device(), install_hint="make it")
     )
 
     assert ("mnbench devices setup cpu --fresh", "make it") == (mnbench_error.hint, got.hint)
