@@ -32,6 +32,10 @@ class MnbenchError(Exception):
         self.hint = hint
         self.add_note(f"Hint: {hint}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made in another process, whatever the subclass's constructor takes."""
+        return BaseException.__new__, (type(self), *self.args), self.__dict__
+
 
 def first_line(failure: BaseException) -> str:
     """The first line of a library's message, which may have many."""

@@ -77,7 +77,7 @@ def run_program(
         capture_output=True,
         check=False,
         timeout=timeout_s,
-        preexec_fn=_end_with_parent if _prctl() else None,  # it calls one function of C
+        preexec_fn=end_with_parent if _prctl() else None,  # it calls one function of C
     )
 
 
@@ -94,5 +94,7 @@ def _prctl() -> Any:
     return ctypes.CDLL(None).prctl
 
 
-def _end_with_parent() -> None:
-    _prctl()(PR_SET_PDEATHSIG, signal.SIGKILL)
+def end_with_parent() -> None:
+    """Have Linux kill this process when the thread that started it ends."""
+    if prctl := _prctl():
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

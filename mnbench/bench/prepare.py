@@ -15,7 +15,7 @@ from mnbench.model.input_sizes import image_size
 from mnbench.model.inputs import MadeInput
 from mnbench.model.model import Model
 from mnbench.model.outputs import read_outputs
-from mnbench.model.reference import Value, reference_outputs
+from mnbench.model.reference import REFERENCE_RUN, Value, reference_outputs
 from mnbench.model.stored_tensors import denormal_share
 from mnbench.results.record import FedInput
 
@@ -38,7 +38,9 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
         references = {"own": model} if model.plain is None else {"out": model.plain, "own": model}
     for prefix, reference in references.items():
-        outputs = reference_outputs(reference.session_source(), inputs, name=variant)
+        outputs = reference.run_native(
+            REFERENCE_RUN, reference_outputs, reference.session_source(), inputs, reference.origin
+        )
         values |= {f"{prefix}.{index}": output for index, output in enumerate(outputs)}
     arrays = {name: value for name, value in values.items() if value is not None}
     # Strings are stored without pickle.

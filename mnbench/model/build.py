@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mnbench.errors import FileError
+from mnbench.errors import FileError, SimplifyError
 from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.changes import describe_changes
 from mnbench.model.equivalence import check_equivalence
 from mnbench.model.input_sizes import write_sizes
+from mnbench.model.isolated import Step
 from mnbench.model.model import OPSET, Model
 from mnbench.model.precision import convert_precision
 from mnbench.model.read_onnx import read_onnx
@@ -18,6 +19,9 @@ from mnbench.model.to_onnx import PretrainedWeights, check_model, to_onnx
 from mnbench.network.network import build_network
 from mnbench.network.variant import InputOptions, ModelSource, OnnxFile, Variant
 from mnbench.progress import OnProgress, StageProgress
+
+SIMPLIFICATION = Step("simplification", "keep the plain graph with --no-simplify", SimplifyError)
+CHECK = Step("ONNX's checker", "export the model again")
 
 
 def build_model(
@@ -42,23 +46,29 @@ def build_model(
     if isinstance(source, Variant):
         plain = to_onnx(build_network(source), seed=seed, opset=opset, pretrained=pretrained)
     else:
-        plain = replace(read_onnx(source.path), name=source.name, input_options=source.inputs)
+        file = read_onnx(source.path)
+        plain = replace(file, name=source.name, in_memory=source.in_memory, input_options=source.inputs)
     model = _fix_given_sizes(plain) if fix_sizes and isinstance(source, OnnxFile) else plain
     if simplified:
-        # Our own graphs hold no constant expressions.
-        model = simplify(model, thorough=isinstance(source, OnnxFile), keep_bn=keep_bn)
-        difference, not_proven = check_equivalence(plain, model)
-        model = replace(model, difference=difference, not_proven=not_proven)
+        model = model.run_native(SIMPLIFICATION, _simplify, model, plain, keep_bn)
     if isinstance(source, Variant):
         model = convert_precision(model, source.precision, seed=seed)
     if isinstance(source, Variant) or (model is not plain and not simplified):
         # What was simplified has been run. The checker refuses files that runtimes take, such as sparse weights.
-        check_model(model)
+        model.run_native(CHECK, check_model, model)
     if isinstance(source, OnnxFile):
         embedded = ["the weights of its data files are inside"] if plain.data is None else []
         changes = describe_changes(plain.proto, model.proto) if model is not plain else []
         model = replace(model, changes=(*embedded, *model.changes, *changes))
     return replace(model, plain=None if model.proto is plain.proto else plain)
+
+
+def _simplify(model: Model, plain: Model, keep_bn: bool) -> Model:  # noqa: FBT001  positional in the helper process
+    """Simplify the model, and prove that it computes the same as the plain one."""
+    # Our own graphs hold no constant expressions.
+    simplified = simplify(model, thorough=model.variant is None, keep_bn=keep_bn)
+    difference, not_proven = check_equivalence(plain, simplified)
+    return replace(simplified, difference=difference, not_proven=not_proven)
 
 
 def _fix_given_sizes(model: Model) -> Model:

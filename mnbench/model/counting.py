@@ -12,8 +12,9 @@ from onnx import inliner, shape_inference
 
 from mnbench.errors import MnbenchError
 from mnbench.model.input_sizes import FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS, graph_inputs, write_sizes
+from mnbench.model.isolated import Step
 from mnbench.model.onnx_layers import GraphLayers, graph_layers, has_open_size, value_tensors, value_types
-from mnbench.model.profiled_run import KernelRuns, bodies, profile_kernels
+from mnbench.model.profiled_run import bodies, profile_kernels
 from mnbench.network.cost import matrices_read, sum_known
 from mnbench.network.layer import Layer, Tensor
 
@@ -21,6 +22,9 @@ Inputs = Mapping[str, NDArray[Any]]
 
 MAX_SHAPE_ELEMENTS = 1024
 """Constants of up to this many numbers can be shapes or indices, which shape inference reads."""
+
+SHAPE_INFERENCE = Step("ONNX's shape inference", "export the model again", timeout_s=60)
+COUNTING_RUN = Step("onnxruntime's run that counts", "give smaller inputs, and report the model to onnxruntime")
 
 AS_IT_RAN = "Mult-Adds are those of one run with these inputs, branches as they ran; peak memory is not known"
 
@@ -40,14 +44,20 @@ class Counted:
     error: MnbenchError | None = None
 
 
-def count_graph(proto: onnx.ModelProto, make_inputs: Callable[[], Inputs], data_folder: Path | None = None) -> Counted:
+def count_graph(
+    proto: onnx.ModelProto,
+    make_inputs: Callable[[], Inputs],
+    run_native: Callable[..., Any],
+    data_folder: Path | None = None,
+) -> Counted:
     """Count the graph at the sizes of the inputs that `make_inputs` returns.
 
     Shapes come from ONNX's inference. What it does not know, and how often branches and loops run, one run with
-    onnxruntime shows. `data_folder` is where a graph without its weights has them.
+    onnxruntime shows. `run_native` calls what runs native code; `data_folder` is where a graph without its weights has
+    them.
     """
     if proto.functions:
-        proto = inliner.inline_local_functions(proto)
+        proto = run_native(_with_memory_for(proto), inliner.inline_local_functions, proto)
     sketch = _without_data(proto)
     inputs: Inputs | None = None
     notes: list[str] = []
@@ -56,10 +66,15 @@ def count_graph(proto: onnx.ModelProto, make_inputs: Callable[[], Inputs], data_
         if any(has_open_size(value) for value in graph_inputs(sketch)):
             inputs = make_inputs()
             sketch = write_sizes(sketch, {name: array.shape for name, array in inputs.items()})
-        tensors, types = _infer(sketch, value_types(proto.graph))
+        tensors, types = _infer(sketch, value_types(proto.graph), run_native)
         result = graph_layers(sketch.graph, tensors, types, None)
         if result.needs_run:
-            runs = _run(proto, make_inputs() if inputs is None else inputs, data_folder, notes)
+            inputs = make_inputs() if inputs is None else inputs
+            try:
+                runs = run_native(COUNTING_RUN, profile_kernels, proto, inputs, data_folder)
+            except MnbenchError as failure:
+                runs = None
+                notes.append(failure.message)
             result = graph_layers(sketch.graph, tensors, types, runs)
             notes += [AS_IT_RAN] if runs and any(bodies(node) for node in sketch.graph.node) else []
         notes += _reasons(result)
@@ -75,14 +90,6 @@ def count_graph(proto: onnx.ModelProto, make_inputs: Callable[[], Inputs], data_
         moved_bytes=_moved_bytes(sketch.graph, result.layers),
         error=error,
     )
-
-
-def _run(proto: onnx.ModelProto, inputs: Inputs, data_folder: Path | None, notes: list[str]) -> KernelRuns | None:
-    try:
-        return profile_kernels(proto, inputs, data_folder)
-    except MnbenchError as failure:
-        notes.append(failure.message)
-        return None
 
 
 def _reasons(result: GraphLayers) -> list[str]:
@@ -131,17 +138,31 @@ def _without_data(proto: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.ModelProto(ir_version=ir_version, opset_import=proto.opset_import, graph=graph)
 
 
-def _infer(sketch: onnx.ModelProto, declared: Mapping[str, int]) -> tuple[dict[str, Tensor], dict[str, int]]:
+def _infer(
+    sketch: onnx.ModelProto, declared: Mapping[str, int], run_native: Callable[..., Any]
+) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Return the tensors whose shapes ONNX can infer, and the types of all that it knows.
 
     The graphs of branches in the sketch take what is inferred of them.
     """
-    try:
-        graph = shape_inference.infer_shapes(sketch, data_prop=True).graph
-    except (shape_inference.InferenceError, ValueError, RuntimeError):
+    graph = run_native(_with_memory_for(sketch), _infer_shapes, sketch)
+    if graph is None:
         return {}, dict(declared)
     for node, inferred in zip(sketch.graph.node, graph.node, strict=True):
         if bodies(node):
             node.CopyFrom(inferred)
     types = {**declared, **value_types(graph)}
     return value_tensors(graph, types), types
+
+
+def _with_memory_for(proto: onnx.ModelProto) -> Step:
+    """Return the step with memory for copies of the graph, which may hold large constants."""
+    return SHAPE_INFERENCE._replace(memory_bytes=2**31 + 8 * proto.ByteSize())
+
+
+def _infer_shapes(sketch: onnx.ModelProto) -> onnx.GraphProto | None:
+    """Return the graph with what ONNX's shape inference adds to it; None if that fails."""
+    try:
+        return shape_inference.infer_shapes(sketch, data_prop=True).graph
+    except (shape_inference.InferenceError, ValueError, RuntimeError):
+        return None

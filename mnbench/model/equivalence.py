@@ -81,7 +81,7 @@ def check_equivalence(plain: Model, simplified: Model) -> Agreement:
         BuildError: onnxruntime cannot run a model.
         RuntimeUnavailable: onnxruntime is not installed.
     """
-    name, outputs = plain.name, read_outputs(plain.proto)
+    name, outputs = plain.origin, read_outputs(plain.proto)
     plain_session, simplified_session = (Reference(model.session_source(), name=name) for model in (plain, simplified))
     expected: list[list[Value]] = []
     actual: list[list[Value]] = []

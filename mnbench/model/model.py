@@ -1,11 +1,12 @@
 """A model: an ONNX graph with its weights, as the bytes that a device runs, and what it was built from."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 from google.protobuf.message import EncodeError
@@ -16,12 +17,15 @@ from mnbench.errors import BuildError, MnbenchError, read_error
 from mnbench.model.counting import Counted, count_graph
 from mnbench.model.input_sizes import image_size
 from mnbench.model.inputs import MadeInput, make_inputs
+from mnbench.model.isolated import HELPER, Step
 from mnbench.model.onnx_weights import detect_precision
 from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
 from mnbench.network.cost_tables import cost_to_dict
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
 from mnbench.network.variant import InputOptions, Precision, Variant
+
+T = TypeVar("T")
 
 OPSET = 17
 """Reads everywhere that matters: onnxruntime, OpenVINO, ncnn's and MNN's converters."""
@@ -43,7 +47,8 @@ class Model:
     simplification and conversion to another precision; None where there was neither. `input_options` are what
     the user says of the inputs of a file.
 
-    `file` is what the model was read from, and `data` its bytes, until the graph is changed. `data_files` hold the
+    `file` is what the model was read from; the path of a model that was `in_memory` means nothing to the user. `data`
+    are the file's bytes, until the graph is changed. `data_files` hold the
     weights of a model that is larger than 2 GB; they stay where they are, and `proto` is without them.
     `changes` say in which other ways than its nodes the model differs from the file.
     """
@@ -56,6 +61,7 @@ class Model:
     difference: float | None = None
     not_proven: tuple[str, ...] = ()
     file: Path | None = None
+    in_memory: bool = False
     data: bytes | None = field(default=None, repr=False)
     data_files: tuple[Path, ...] = ()
     changes: tuple[str, ...] = ()
@@ -63,6 +69,11 @@ class Model:
     def with_proto(self, proto: onnx.ModelProto) -> "Model":
         """Return the model with another graph, which is not that of the file any more."""
         return replace(self, proto=proto, data=None, data_files=())
+
+    @property
+    def origin(self) -> str:
+        """What errors name: the file as it was named, or the name of what was built or was in memory."""
+        return self.name if self.in_memory or not self.file else str(self.file)
 
     @property
     def reference(self) -> "Model":
@@ -78,7 +89,7 @@ class Model:
     def counted(self) -> Counted:
         """The layers of this very graph, how they were counted, and why figures are not known."""
         data_folder = self.file.parent if self.data_files and self.file else None
-        return count_graph(self.proto, lambda: self.make_inputs(0), data_folder)
+        return count_graph(self.proto, lambda: self.make_inputs(0), self.run_native, data_folder)
 
     @property
     def node_layers(self) -> tuple[Layer, ...]:
@@ -130,6 +141,20 @@ class Model:
         return make_inputs(
             self.proto, self.input_options, seed=seed, name=self.name.removesuffix(str(self.input_options))
         )
+
+    def run_native(self, step: Step, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function returns that hands the model to native code.
+
+        A model that was read from a file may be anyone's: the function runs in the helper process. A graph of our own
+        builder is handled here, which is 0.3 s faster.
+
+        Raises:
+            BuildError: the native code crashed, or took too long.
+            Exception: what the function raises.
+        """
+        if self.file is None:
+            return function(*arguments)
+        return HELPER.call(self.origin, step, function, *arguments)
 
     @property
     def opset(self) -> int:
@@ -194,7 +219,7 @@ class Model:
 
     def _too_large(self) -> BuildError:
         return BuildError(
-            f"{self.name}: is larger than 2 GB, so it cannot be copied or changed",
+            f"{self.origin}: is larger than 2 GB, so it cannot be copied or changed",
             hint="measure its file as it is, with a runtime on this machine that reads ONNX",
         )
 

@@ -7,9 +7,12 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, RuntimeUnavailable, first_line
+from mnbench.model.isolated import Step
 
 Value: TypeAlias = NDArray[Any] | None
 """An output: numbers, truth values or strings; None if it is something else, such as a sequence, or cannot be read."""
+
+REFERENCE_RUN = Step("onnxruntime's reference run", "give smaller inputs, and report the model to onnxruntime")
 
 READABLE_TENSOR = re.compile(r"tensor\((?!bfloat16|float8|float4|u?int4|u?int2|complex)\w+\)")
 """The types of outputs that onnxruntime returns as numpy arrays."""
@@ -129,14 +132,20 @@ class Reference:
         )
 
 
-def reference_outputs(model: bytes | str, inputs: Mapping[str, Any], *, name: str) -> list[Value]:
-    """Return the outputs of a serialized model, or of a file, for one set of inputs; `name` is for errors.
+def run_reference(model: bytes | str, inputs: Sequence[Mapping[str, Any]], name: str) -> list[list[Value]]:
+    """Return the outputs of a serialized model, or of a file, for each set of inputs; `name` is for errors.
 
     Raises:
         RuntimeUnavailable: onnxruntime is not installed.
         BuildError: onnxruntime cannot load or run the model.
     """
-    return Reference(model, name=name).run(inputs)
+    session = Reference(model, name=name)
+    return [session.run(arrays) for arrays in inputs]
+
+
+def reference_outputs(model: bytes | str, inputs: Mapping[str, Any], name: str) -> list[Value]:
+    """Return what `run_reference` does for one set of inputs."""
+    return run_reference(model, [inputs], name)[0]
 
 
 def _describe(array: NDArray[Any]) -> str:

@@ -49,7 +49,7 @@ def simplify(model: Model, *, thorough: bool = True, keep_bn: bool = False) -> M
             model = replace(model, changes=(note,))
     except Exception as failure:  # onnxsim raises RuntimeError, ValueError and the C++ library's own
         raise SimplifyError(
-            f"{model.name}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"
+            f"{model.origin}: onnxsim fails: {first_line(failure)}", hint="keep the plain graph with --no-simplify"
         ) from failure
     return model.with_proto(simplified)
 
@@ -62,7 +62,7 @@ def _require_known_version(model: Model) -> None:
     for name, (version, newest) in versions.items():
         if version > newest:
             raise BuildError(
-                f"{model.name}: has {name} {version}, and onnx {onnx.__version__} reads up to {newest}",
+                f"{model.origin}: has {name} {version}, and onnx {onnx.__version__} reads up to {newest}",
                 hint="export the model with an older one, or update: pip install --upgrade onnx onnxruntime onnxsim",
             )
 

@@ -86,7 +86,7 @@ def check_model(model: Model) -> None:
         onnx.checker.check_model(model.to_bytes(), full_check=True)  # pyright: ignore[reportUnknownMemberType]
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as failure:
         raise BuildError(
-            f"{model.name}: ONNX's checker refuses it: {first_line(failure)}", hint="export the model again"
+            f"{model.origin}: ONNX's checker refuses it: {first_line(failure)}", hint="export the model again"
         ) from failure
 
 

@@ -8,7 +8,6 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
-from mnbench.results.facts import HostFacts
 from mnbench.results.host_identity import HostIdentity
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
@@ -125,7 +124,7 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     runtime: str
     threads: str
-    host: HostFacts
+    host: dict[str, Any]
     measured_at: str
     mnbench_version: str
     seed: int

@@ -207,7 +207,7 @@ def test_newer_than_onnx(tmp_path, newer):
         proto.opset_import[0].version = 99
     else:
         proto.ir_version = 99
-    with pytest.raises(BuildError, match=r"m: has .* 99, and onnx .* reads up to"):
+    with pytest.raises(BuildError, match=r"m.onnx: has .* 99, and onnx .* reads up to"):
         build_model(OnnxFile(path=_save(tmp_path, proto)))
 
 

@@ -8,6 +8,7 @@ from onnx_graphs import model_of
 
 from mnbench.errors import BuildError
 from mnbench.model.counting import AS_IT_RAN, count_graph
+from mnbench.model.isolated import run_here
 from mnbench.model.model import Model
 from mnbench.network.cost import peak_activation_bytes, total_cost
 
@@ -29,7 +30,7 @@ def _proto_of(nodes, inputs, outputs, weights=(), *, opset=17, domains=(), **fie
 
 
 def _count(proto, **inputs):
-    counted = count_graph(proto, lambda: inputs)
+    counted = count_graph(proto, lambda: inputs, run_here)
     return counted, total_cost(counted.layers)
 
 
@@ -138,7 +139,7 @@ def test_without_inputs_params_and_precision_are_known():
     def fail():
         raise error
 
-    counted = count_graph(model.proto, fail)
+    counted = count_graph(model.proto, fail, run_here)
     total = total_cost(counted.layers)
 
     assert (total.params, total.mult_adds, total.memory_access, total.memory_access_bytes) == (12, None, None, None)

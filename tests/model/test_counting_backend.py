@@ -11,6 +11,7 @@ import pytest
 from onnx.backend.test.case.node import collect_testcases
 
 from mnbench.model.counting import count_graph
+from mnbench.model.isolated import run_here
 from mnbench.network.cost_tables import Costs
 from mnbench.worker.runtimes import onnxruntime as runtime
 from mnbench.worker.session import open_session, pack_value
@@ -87,7 +88,7 @@ def test_the_cases_of_onnx(tmp_path):
         feed = dict(zip(names, case.data_sets[0][0], strict=False))
         if any(isinstance(value, list) for value in feed.values()):
             continue  # inputs that are sequences cannot be given
-        counted = count_graph(case.model, lambda feed=feed: feed)
+        counted = count_graph(case.model, lambda feed=feed: feed, run_here)
         costs = Costs(name=case.name, resolution=None, layers=counted.layers, notes=counted.notes)
         plain = _run_plainly(case.model, feed, tmp_path)
         known += costs.mult_adds is not None
