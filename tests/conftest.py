@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextvars import ContextVar
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from mnbench.results.record import Latency, Placement, Record, Runtime
 from mnbench.results.store import ResultsFile
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets import transport
+from mnbench.targets.answers import decode_answer
 from mnbench.targets.device import Device
 from mnbench.workspace import built_in
 
@@ -41,6 +43,7 @@ def _no_trust(monkeypatch, tmp_path):
     """No test finds what the user trusts, or makes the user trust a file."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("MNBENCH_TRUST", raising=False)
+    monkeypatch.setattr("mnbench.trust._everything", ContextVar("everything", default=False))
 
 
 @pytest.fixture
@@ -207,11 +210,11 @@ class FakeWorker:
         self.changes = {}
         self.perturb = list
 
-    def __call__(self, device, request, *, timeout_s):
+    def __call__(self, device, request, answer, *, timeout_s, **_):
         if isinstance(request["model"], str):
             request["model"] = Path(request["model"]).read_bytes()
         self.requests.append((device, request, timeout_s))
-        answer = {
+        message = {
             "session_ns": 2_000_000,
             "first_run_ns": 1_500_000,
             "warmup_ns": [1_100_000] * 3,
@@ -222,12 +225,14 @@ class FakeWorker:
             "copies_ns": {},
             "placement": None,
             "threads": request["threads"] or 2,
-            "runtime": {"name": "onnxruntime", "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
+            "runtime": {"name": device.runtime, "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
             "conditions": [{"at_ns": 0}, {"at_ns": 10**9}],
             "gpu": None,
             "host": {"cpu": "a CPU", "cores": 2},
         }
-        return answer | {key: change() for key, change in self.changes.items()}
+        return decode_answer(
+            f"device {device.name}", message | {key: change() for key, change in self.changes.items()}, answer
+        )
 
     @staticmethod
     def outputs(request):

@@ -5,7 +5,7 @@ is measured for variants that it was not fitted to: each variant is left out in 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,6 +19,8 @@ from mnbench.units import format_percent, format_percent_1
 
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
+Draw: TypeAlias = Callable[[Indices], Floats]
+"""Return a value of each variant that was drawn."""
 
 MIN_VARIANTS = 8
 """The minimum number of variants to fit a cost model."""
@@ -26,7 +28,9 @@ MIN_VARIANTS = 8
 POOR_ERROR = 0.25
 """The error above which even the best cost is said not to predict latency."""
 
-DRAWS = 2000
+DRAWS, MIN_DRAWS = 2000, 200
+MAX_DRAWN = 20_000_000
+"""Variants in all draws together: the intervals of many variants are narrow, and take fewer draws."""
 SEED = 0
 
 COST_NAMES: Mapping[str, str] = {
@@ -95,7 +99,8 @@ class CostModelRanking(msgspec.Struct, frozen=True, kw_only=True):
         if self.predictors:
             notes.append(
                 "error: the median relative error for a variant that the line was not fitted to; new family: for a "
-                f"family that it was not fitted to; intervals: 95 % of {DRAWS:,} bootstrap draws of the variants"
+                f"family that it was not fitted to; intervals: 95 % of {_draw_count(self.variants):,} bootstrap draws"
+                " of the variants"
             )
         return Table(
             columns=columns if self.predictors else columns[:1],
@@ -135,6 +140,10 @@ def fit_cost_models(records: Iterable[Record], *, seed: int = SEED) -> list[Cost
     return [_ranking(group, seed, name_host=len(hosts[group[0].device]) > 1) for group in groups.values()]
 
 
+def _draw_count(variants: int) -> int:
+    return min(DRAWS, max(MIN_DRAWS, MAX_DRAWN // variants))
+
+
 def _ranking(records: Sequence[Record], seed: int, *, name_host: bool) -> CostModelRanking:
     first, count = records[0], len(records)
     families = [family_name(record.architecture) for record in records]
@@ -148,7 +157,7 @@ def _ranking(records: Sequence[Record], seed: int, *, name_host: bool) -> CostMo
         sentence = f"On {first.device} ({setting}), {too_few} too few: measure {MIN_VARIANTS} or more."
     else:
         latency = np.array([record.latency_ns.median for record in records if record.latency_ns], np.float64)
-        draws = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
+        draws = np.random.default_rng(seed).integers(0, count, (_draw_count(count), count))
         models = _fit_models(_terms(records), latency, families, draws)
         sentence = _sentence(f"{first.device} ({setting})", count, models)
     return CostModelRanking(
@@ -182,7 +191,8 @@ def _fit_models(
 ) -> list[CostModel]:
     """Return the model of each cost, the smallest error first."""
     errors = {name: leave_one_out_errors(columns, latency) for name, columns in terms.items()}
-    best = min(errors.values(), key=lambda values: float(np.median(values)))
+    medians = {name: _medians(values, draws) for name, values in errors.items()}
+    best = medians[min(errors, key=lambda name: float(np.median(errors[name])))]
     models: list[CostModel] = []
     for name, columns in terms.items():
         # Two costs are made one by their fit.
@@ -191,13 +201,14 @@ def _fit_models(
         models.append(
             CostModel(
                 cost=name,
-                spearman=_correlation(_ranks, x, latency, draws),
-                pearson=_correlation(np.asarray, x, latency, draws),
-                pearson_of_logs=_correlation(_log, x, latency, draws),
-                error=_median_error(errors[name], draws),
-                error_across=None if across is None else _median_error(across, draws),
+                spearman=_correlation(draw_ranks(x), draw_ranks(latency), draws),
+                pearson=_correlation(x.__getitem__, latency.__getitem__, draws),
+                pearson_of_logs=_correlation(_log(x).__getitem__, _log(latency).__getitem__, draws),
+                error=_estimate(float(np.median(errors[name])), medians[name]),
+                error_across=None if across is None else _estimate(float(np.median(across)), _medians(across, draws)),
                 worst=float(errors[name].max()),
-                no_worse_than_best=_no_worse(errors[name], best, draws),
+                # As small as the best error in at least 2.5 % of the draws.
+                no_worse_than_best=bool(np.quantile(medians[name] - best, 0.025) <= 0),
             )
         )
     return sorted(models, key=lambda model: model.error.value)
@@ -229,33 +240,28 @@ def _errors_across(terms: Floats, latency: Floats, families: Sequence[str]) -> F
     return errors
 
 
-def _median_error(errors: Floats, draws: Indices) -> BootstrapEstimate:
-    return _estimate(lambda indices: float(np.median(errors[indices])), draws)
+def _medians(values: Floats, draws: Indices) -> Floats:
+    """Return the median of each draw."""
+    return np.array([np.median(values[draw]) for draw in draws])
 
 
-def _correlation(transform: Callable[[Floats], Any], x: Floats, y: Floats, draws: Indices) -> BootstrapEstimate:
-    """Return the correlation of the transformed values; that of a draw is 0 if one of the two is constant."""
+def _correlation(x: Draw, y: Draw, draws: Indices) -> BootstrapEstimate:
+    """Return the correlation of two values of the variants; that of a draw is 0 if one of the two is constant."""
 
     def pearson(indices: Indices) -> float:
-        a, b = transform(x[indices]), transform(y[indices])
+        a, b = x(indices), y(indices)
         a, b = a - a.mean(), b - b.mean()
         scale = float(np.sqrt((a @ a) * (b @ b)))
         return float(a @ b) / scale if scale else 0.0
 
-    return _estimate(pearson, draws)
-
-
-def _estimate(figure: Callable[[Indices], float], draws: Indices) -> BootstrapEstimate:
-    """Return the figure of all variants, with the middle 95 % of the figures of all draws."""
-    low, high = np.quantile([figure(draw) for draw in draws], (0.025, 0.975))
     indices: Indices = np.arange(draws.shape[1], dtype=np.int64)
-    return BootstrapEstimate(value=figure(indices), low=float(low), high=float(high))
+    return _estimate(pearson(indices), np.array([pearson(draw) for draw in draws]))
 
 
-def _no_worse(errors: Floats, best: Floats, draws: Indices) -> bool:
-    """Return whether the errors are as small as the best ones in at least 2.5 % of the draws."""
-    excess = np.median(errors[draws], axis=1) - np.median(best[draws], axis=1)
-    return bool(np.quantile(excess, 0.025) <= 0)
+def _estimate(value: float, drawn: Floats) -> BootstrapEstimate:
+    """Return the figure of all variants, with the middle 95 % of the figures of all draws."""
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return BootstrapEstimate(value=value, low=float(low), high=float(high))
 
 
 def _log(values: Floats) -> Floats:
@@ -263,10 +269,19 @@ def _log(values: Floats) -> Floats:
     return np.log(np.maximum(values, np.finfo(np.float64).tiny))
 
 
-def _ranks(values: Floats) -> Floats:
-    """Return ranks from 0; equal values share their mean rank."""
-    ordered = np.sort(values)
-    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
+def draw_ranks(values: Floats) -> Draw:
+    """Return the function that ranks the values of a draw from 0; equal values share their mean rank.
+
+    The values are sorted once, and not in each draw.
+    """
+    distinct, places = np.unique(values, return_inverse=True)
+
+    def ranks(indices: Indices) -> Floats:
+        drawn = places[indices]
+        count = np.bincount(drawn, minlength=len(distinct))
+        return (np.cumsum(count) - (count + 1) / 2)[drawn]
+
+    return ranks
 
 
 def _sentence(where: str, variants: int, models: Sequence[CostModel]) -> str:

@@ -15,6 +15,7 @@ from mnbench.results.record import Latency, Placement, Record, Runtime, SessionO
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import effective_runs, median_interval, median_of_medians
 from mnbench.targets.device import Device
+from mnbench.text import printable
 
 MIN_P99_RUNS = 662
 """Effective trial size that a 99th percentile needs (MLPerf inference rules, early stopping)."""
@@ -41,6 +42,7 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
         latency = msgspec.structs.replace(
             latency, low_with_drift=round(latency.low / above), high_with_drift=round(latency.high / below)
         )
+    copies = [name for name in trials[0].copies_ns if all(name in trial.copies_ns for trial in trials)]
     return msgspec.structs.replace(
         record,
         latency_ns=latency,
@@ -48,7 +50,7 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
         session_ns=round(median(trial.session_ns for trial in trials)),
         conversion_ns=max((trial.conversion_ns for trial in trials if trial.conversion_ns is not None), default=None),
         cpu_ns=median_of_medians(trial.cpu_ns for trial in trials),
-        copies_ns={name: round(median(trial.copies_ns[name] for trial in trials)) for name in trials[0].copies_ns},
+        copies_ns={name: round(median(trial.copies_ns[name] for trial in trials)) for name in copies},
         peak_rss_bytes=max((trial.peak_rss_bytes for trial in trials if trial.peak_rss_bytes), default=None),
         runs=sum(len(trial.latencies_ns) for trial in trials),
         effective_runs=round(_effective_runs(trials)),
@@ -137,8 +139,8 @@ def _placement(nodes: dict[str, list[str]] | None, provider: str, case: Benchmar
     if len(on_provider) == len(names):
         # A runtime that converts a model also renames its nodes.
         return Placement(nodes=1.0, mult_adds=1.0)
-    mult_adds = {layer.scope: layer.mult_adds for layer in case.layers if layer.mult_adds is not None}
-    known = len(mult_adds) == len({layer.scope for layer in case.layers})
+    mult_adds = {printable(layer.scope): layer.mult_adds for layer in case.layers if layer.mult_adds is not None}
+    known = len(mult_adds) == len({printable(layer.scope) for layer in case.layers})
     total = sum(mult_adds.get(name, 0) for name in names)
     return Placement(
         nodes=len(on_provider) / len(names),

@@ -17,6 +17,7 @@ from mnbench.hosts.host_facts import read_host
 from mnbench.hosts.noise_sources import NoiseSource, noise_sources
 from mnbench.model.build import build_model
 from mnbench.progress import OnProgress
+from mnbench.results.facts import Conditions, GpuFacts, HostFacts
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device
 from mnbench.temporary import temporary_folder
@@ -40,9 +41,9 @@ class HostReport:
 
     device: Device
     runtime_version: str | None
-    facts: dict[str, Any]
-    conditions: dict[str, Any]
-    gpu: dict[str, Any] | None
+    facts: HostFacts
+    conditions: Conditions
+    gpu: GpuFacts | None
     noise_sources: tuple[NoiseSource, ...]
     self_comparisons: tuple[SelfComparison, ...] = ()
     noise_missing: str | None = None

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -19,12 +19,14 @@ import mnbench
 from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
 from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocking
-from mnbench.bench.trial import run_trial
+from mnbench.bench.trial import run_trial, trial_result
 from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
 from mnbench.results.trial_result import TrialResult
+from mnbench.targets.answers import CaseAnswer, Failure, decode_bytes, encode_answer, error_text
 from mnbench.targets.device import DASK_PREFIX, Device, expand_variables, read_device, require_trust_in
 from mnbench.targets.environments import prepare_device
 from mnbench.targets.transport import TOO_LARGE_TO_SEND
+from mnbench.text import printable
 from mnbench.workspace import table_paths
 
 CONNECT_S = 10
@@ -95,7 +97,7 @@ class Fleet:
         boards: list[Board] = []
         for address, info in workers.items():
             devices = frozenset(name for name in info["resources"] if DEVICE_NAME.fullmatch(name))
-            boards.append(Board(str(info["name"]), address, devices))
+            boards.append(Board(printable(str(info["name"])), address, devices))
         return boards
 
     def start(self, board: Board, plan: Plan, case: BenchmarkCase) -> None:
@@ -121,12 +123,33 @@ class Fleet:
         for board, task in [(board, task) for board, task in self._tasks.items() if task.done()]:
             del self._tasks[board]
             if task.status == "finished":
-                results.append((board, task.result()))
+                results.append((board, decode_result(board.name, task.result())))
             else:
                 reason = first_line(task.exception()) if task.status == "error" else task.status
-                error = f"board {board.name}: {reason}; see the log of its Dask worker"
+                error = f"board {board.name}: {error_text(reason)}; see the log of its Dask worker"
                 results.append((board, CaseResult(board_error=error)))
         return results
+
+
+def decode_result(board: str, data: object) -> CaseResult:
+    """Return the result in the bytes from a board; what is no result is the board's error."""
+    try:
+        answer = decode_bytes(f"board {board}", data, CaseAnswer)
+    except UnreachableError as failure:
+        return CaseResult(board_error=failure.message)
+    if isinstance(answer, Failure):
+        return CaseResult(board_error=f"board {board}: {error_text(answer.error)}")
+    trials = [
+        trial_result(
+            trial,
+            duration_ns=trial.duration_ns,
+            conversion_ns=trial.conversion_ns,
+            difference=trial.difference,
+            not_compared=trial.not_compared,
+        )
+        for trial in answer.trials
+    ]
+    return CaseResult(trials, case_error=error_text(answer.case_error), board_error=error_text(answer.board_error))
 
 
 @cache
@@ -141,8 +164,14 @@ def source_fingerprint() -> str:
     return f"{mnbench.__version__} ({digest.hexdigest()[:8]})"
 
 
-def measure_case(fingerprint: str, job: bytes) -> CaseResult:
-    """Run the trials of a case on the board that runs this Dask task, if its mnbench is the one that sent the job."""
+def measure_case(fingerprint: str, job: bytes) -> bytes:
+    """Return the encoded result of a case on the board that runs this Dask task."""
+    result = _measure(fingerprint, job)
+    return encode_answer({**result._asdict(), "trials": [asdict(trial) for trial in result.trials]})
+
+
+def _measure(fingerprint: str, job: bytes) -> CaseResult:
+    """Run the trials of a case, if this mnbench is the one that sent the job."""
     from distributed import get_worker  # noqa: PLC0415  an optional extra
 
     worker, trials = get_worker(), list[TrialResult]()

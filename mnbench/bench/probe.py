@@ -1,7 +1,5 @@
 """Prove that a device works: run a small graph, check its outputs, and report the placement of its nodes."""
 
-from typing import Any
-
 import msgspec
 
 from mnbench import families
@@ -10,6 +8,7 @@ from mnbench.bench.prepare import prepare_case
 from mnbench.bench.trial import run_trial
 from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
+from mnbench.results.facts import HostFacts
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device
 from mnbench.targets.listing import key_value_table
@@ -36,7 +35,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     session_ns: int | None
     conversion_ns: int | None
     threads: int
-    host: dict[str, Any]
+    host: HostFacts
 
     def table(self) -> Table[tuple[str, str]]:
         nodes = sum((self.placement or {}).values())

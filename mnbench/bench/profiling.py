@@ -15,8 +15,11 @@ from mnbench.network.cost import layer_cost
 from mnbench.network.layer import FUSED_KINDS, Layer
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
+from mnbench.targets.answers import ProfileAnswer
 from mnbench.targets.runtimes import ProfilerNodes, runtime_facts
-from mnbench.targets.transport import call_worker
+from mnbench.targets.transport import Heartbeats, call_worker
+from mnbench.text import printable
+from mnbench.worker.requests.layer_profile import WARMUP_RUNS
 from mnbench.worker.session import pack_value
 
 RUNS = 50
@@ -49,17 +52,22 @@ def profile_layers(
         "probe_inputs": {"x": pack_value(np.ones(1, np.float32))},
         "runs": runs,
     }
-    answer = call_worker(plan.device, request, timeout_s=plan.sampling.timeout_s)
-    nodes, probe = (msgspec.convert(answer[name], list[KernelTime]) for name in ("nodes", "probe"))
-    nodes = subtract_overhead(nodes, probe) if probe else nodes
+    answer = call_worker(
+        plan.device,
+        request,
+        ProfileAnswer,
+        timeout_s=plan.sampling.timeout_s,
+        heartbeats=Heartbeats(limit=2, planned_runs=WARMUP_RUNS + runs),
+    )
+    nodes = subtract_overhead(answer.nodes, answer.probe) if answer.probe else answer.nodes
     return LayerProfile(
         variant=case.variant,
         row=case.row,
         host_identity=host,
         device=plan.device.name,
         provider=plan.device.provider,
-        runtime=f"{plan.device.runtime} {answer['runtime_version']}",
-        threads=answer["threads"],
+        runtime=f"{plan.device.runtime} {answer.runtime_version}",
+        threads=answer.threads,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         runs=runs,
         latency_ns=latency_ns,
@@ -126,8 +134,8 @@ def _computed(layers: Sequence[Layer], profiler: ProfilerNodes) -> Callable[[Ker
     convolution before conv1/relu6, in another memory layout and fused with the activation.
     """
     conversions = CONVERSION_OPS | set(profiler.conversions)
-    writers = {tensor.name: layer for layer in layers for tensor in layer.outputs}
-    known = writers | {layer.scope: layer for layer in reversed(layers)}
+    writers = {printable(tensor.name): layer for layer in layers for tensor in layer.outputs}
+    known = writers | {printable(layer.scope): layer for layer in reversed(layers)}
     apart = {layer.inputs[0].name: layer for layer in layers if layer.kind in profiler.split}
     longest_first = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     begins = re.compile(rf"(?:{'|'.join(profiler.prefixes)})?({longest_first})(?![^\W_])")
@@ -138,8 +146,13 @@ def _computed(layers: Sequence[Layer], profiler: ProfilerNodes) -> Callable[[Ker
             return exact
         match = begins.match(node.name)
         layer = known.get(match[1]) if match else None
-        while layer and layer.kind in FUSED_KINDS and not _in_place(node.op) and layer.inputs[0].name in writers:
-            layer = writers[layer.inputs[0].name]
+        while (
+            layer
+            and layer.kind in FUSED_KINDS
+            and not _in_place(node.op)
+            and (writer := writers.get(printable(layer.inputs[0].name)))
+        ):
+            layer = writer
         return layer
 
     def piece(node: KernelTime, last: Layer) -> Layer | None:

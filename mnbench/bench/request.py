@@ -12,6 +12,7 @@ from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.errors import TrialError
 from mnbench.model.input_sizes import write_sizes
+from mnbench.targets.answers import ConvertedAnswer
 from mnbench.targets.device import Device
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.targets.transport import call_worker, provide_file
@@ -80,11 +81,11 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
         model = _write_sized(case) if case.inputs and not case.source else case.path
         request = {"kind": "convert", **session_request(device, case, model)}
         try:
-            answer = call_worker(device, request, timeout_s=CONVERT_TIMEOUT_S)
+            answer = call_worker(device, request, ConvertedAnswer, timeout_s=CONVERT_TIMEOUT_S)
         except TrialError as failure:
             raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
-        atomic_files.write_atomically(path, answer["model"], durable=False)
-        atomic_files.write_atomically(duration, str(answer["duration_ns"]).encode(), durable=False)
+        atomic_files.write_atomically(path, answer.model, durable=False)
+        atomic_files.write_atomically(duration, str(answer.duration_ns).encode(), durable=False)
     return ConvertedModel(path, int(duration.read_bytes()))
 
 

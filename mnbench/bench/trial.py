@@ -4,21 +4,23 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import msgspec
+from numpy.typing import NDArray
 
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.request import convert_model, load_arrays, session_request
 from mnbench.errors import TrialError
 from mnbench.model.equivalence import Agreement, require_agreement
 from mnbench.results.trial_result import TrialResult
+from mnbench.targets.answers import MeasuredTrial, TrialAnswer, wrong_answer
 from mnbench.targets.device import Device
-from mnbench.targets.transport import call_worker
+from mnbench.targets.transport import Heartbeats, call_worker
+from mnbench.text import printable
 from mnbench.units import NS_PER_S
-from mnbench.worker.session import unpack_value
 
 REPORTED = (
-    *("first_run_ns", "session_ns", "threads", "copies_ns", "peak_rss_bytes", "placement"),
-    *("runtime", "host", "conditions", "gpu"),
+    *("latencies_ns", "cpu_ns", "warmup_ns", "first_run_ns", "session_ns", "threads", "copies_ns", "peak_rss_bytes"),
+    *("placement", "host", "gpu"),
 )
 """What a worker reports that is stored as it is."""
 
@@ -42,28 +44,53 @@ def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
         "min_duration_ns": round(sampling.duration_s * NS_PER_S),
     }
     begin_ns = time.monotonic_ns()
-    answer = call_worker(device, request, timeout_s=sampling.timeout_s)
+    heartbeats = Heartbeats(
+        limit=1,
+        planned_s=sampling.max_warmup_s + sampling.duration_s,
+        planned_runs=2 * sampling.warmup_runs + sampling.min_runs,
+    )
+    answer = call_worker(device, request, TrialAnswer, timeout_s=sampling.timeout_s, heartbeats=heartbeats)
     duration_ns = time.monotonic_ns() - begin_ns
+    if answer.runtime.name != device.runtime:
+        raise wrong_answer(f"device {device.name}", f"it ran {answer.runtime.name} in place of {device.runtime}")
     if not plan.allow_fallback:
-        require_placement(case, answer["placement"], device.provider)
-    agreement = check_outputs(device, case, answer["outputs"])
-    return TrialResult(
-        **{name: np.array(answer[name], np.int64) for name in ("latencies_ns", "cpu_ns", "warmup_ns")},
+        require_placement(case, answer.placement, device.provider)
+    agreement = check_outputs(device, case, answer.outputs)
+    return trial_result(
+        answer,
         duration_ns=duration_ns,
         conversion_ns=model.conversion_ns,
         difference=agreement.difference,
         not_compared=agreement.not_compared,
-        **{name: answer[name] for name in REPORTED},
     )
 
 
-def check_outputs(device: Device, case: BenchmarkCase, packed: Sequence[Any]) -> Agreement:
-    """Compare a worker's packed outputs with the reference's.
+def trial_result(
+    trial: MeasuredTrial,
+    *,
+    duration_ns: int,
+    conversion_ns: int | None,
+    difference: float | None,
+    not_compared: tuple[str, ...],
+) -> TrialResult:
+    """Return what is stored of a worker's figures, with what was found out about its process and its outputs."""
+    return TrialResult(
+        duration_ns=duration_ns,
+        conversion_ns=conversion_ns,
+        difference=difference,
+        not_compared=not_compared,
+        runtime=msgspec.structs.asdict(trial.runtime),
+        conditions=list(trial.conditions),
+        **{name: getattr(trial, name) for name in REPORTED},
+    )
+
+
+def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[NDArray[Any] | None]) -> Agreement:
+    """Compare a worker's outputs with the reference's.
 
     Raises:
         TrialError: an output is wrong.
     """
-    actual = [unpack_value(value) for value in packed]
     references = {prefix: load_arrays(case, f"{prefix}.") for prefix in ("out", "own")}
     expected, self_reference = (
         [values.get(str(index)) for index in range(len(case.outputs))] if values else []
@@ -71,7 +98,7 @@ def check_outputs(device: Device, case: BenchmarkCase, packed: Sequence[Any]) ->
     )
     return require_agreement(
         case.outputs,
-        actual,
+        outputs,
         expected=expected,
         self_reference=self_reference,
         precision=case.precision,
@@ -89,7 +116,7 @@ def require_placement(case: BenchmarkCase, placement: Mapping[str, Sequence[str]
     if not elsewhere:
         return
     total = sum(map(len, (placement or {}).values()))
-    kinds = dict.fromkeys(layer.kind for layer in case.layers if layer.scope in elsewhere)
+    kinds = dict.fromkeys(layer.kind for layer in case.layers if printable(layer.scope) in elsewhere)
     takers = ", ".join(sorted(taken for taken in placement or {} if taken != provider))
     raise TrialError(
         f"{len(elsewhere)} of {total} nodes ran on {takers} and not on {provider}"

@@ -22,11 +22,12 @@ from mnbench.model.reference import REFERENCE_RUN, run_reference
 from mnbench.network.variant import ModelSource, Precision, Variant
 from mnbench.progress import OnProgress
 from mnbench.tables.table import Column, Table
+from mnbench.targets.answers import OutputsAnswer, wrong_answer
 from mnbench.targets.device import Device
-from mnbench.targets.transport import call_worker, provide_file
+from mnbench.targets.transport import Heartbeats, call_worker, provide_file
 from mnbench.temporary import temporary_folder
 from mnbench.units import format_percent_1
-from mnbench.worker.session import pack_value, unpack_value
+from mnbench.worker.session import pack_value
 
 TIMEOUT_S = 120.0
 RANDOM_INPUTS = 8
@@ -128,15 +129,13 @@ def verify_model(
         against.origin if reference else model.origin,
     )
     answer = _run(model, device, all_inputs)
-    results = [[unpack_value(value) for value in item] for item in answer["outputs"]]
     outputs = read_outputs(model.proto)
-    if problem := shape_problem(outputs, expected, results):
+    if problem := shape_problem(outputs, expected, answer.outputs):
         raise TrialError(
             f"{model.name} and {against.name} have other outputs: {problem}", hint="compare models of the same task"
         )
-    differences = compare_outputs(outputs, expected, results, limits)
+    differences = compare_outputs(outputs, expected, answer.outputs, limits)
     inconclusive = _inconclusive(differences)
-    placement: Mapping[str, Sequence[str]] | None = answer["placement"]
     return Verification(
         agrees=not inconclusive and not any(output.problem for output in differences),
         inconclusive=inconclusive,
@@ -147,9 +146,9 @@ def verify_model(
         tolerance=limits.tolerance,
         precision=precision,
         device=device.name,
-        runtime=f"{device.runtime} {answer['runtime_version']}",
+        runtime=f"{device.runtime} {answer.runtime_version}",
         provider=device.provider,
-        placement={provider: len(nodes) for provider, nodes in placement.items()} if placement else None,
+        placement={name: len(nodes) for name, nodes in answer.placement.items()} if answer.placement else None,
     )
 
 
@@ -184,7 +183,7 @@ def _shared_inputs(model: Model, against: Model) -> list[str]:
     return list(other_inputs)
 
 
-def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
+def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> OutputsAnswer:
     """Return the worker's answer: the outputs for each input, and the placement of the nodes."""
     with temporary_folder() as folder:
         path = model.file_in(folder)
@@ -194,4 +193,10 @@ def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any
             "model": provide_file(device, path, data_bytes=model.data_bytes),
             "inputs": [{name: pack_value(array) for name, array in arrays.items()} for arrays in inputs],
         }
-        return call_worker(device, request, timeout_s=TIMEOUT_S)
+        heartbeats = Heartbeats(limit=len(inputs), planned_runs=1)
+        answer = call_worker(device, request, OutputsAnswer, timeout_s=TIMEOUT_S, heartbeats=heartbeats)
+    if len(answer.outputs) != len(inputs):
+        raise wrong_answer(
+            f"device {device.name}", f"outputs for {len(answer.outputs)} inputs in place of {len(inputs)}"
+        )
+    return answer

@@ -204,13 +204,18 @@ def find_at_revision(tree: Path, record: Record, folder: Path) -> Path | None:
     return None if path is None or path.parts[0] == ".." else tree / path
 
 
+def holds_tool(tree: Path) -> bool:
+    """Return whether a revision has an mnbench of its own, which builds its models."""
+    return (tree / "mnbench" / "__main__.py").is_file()
+
+
 def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
     """Build a record's model with the mnbench of that tree, if it has one, or with this one and the tree's graphs.
 
     Raises:
         ResultsError: it cannot be built there.
     """
-    if not (tree / "mnbench" / "__main__.py").is_file():
+    if not holds_tool(tree):
         try:
             return _build_recorded(record, tree).file_in(folder)
         except MnbenchError as failure:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mnbench.bench.devices import ready_device
-from mnbench.comparison.baseline import RequestBuilder
+from mnbench.comparison.baseline import RequestBuilder, holds_tool
 from mnbench.comparison.cases import CaseBuilder
 from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import Finding
@@ -20,14 +20,14 @@ from mnbench.hosts.host_facts import runtime_version
 from mnbench.network.row import row_labels
 from mnbench.network.variant import OnnxFile
 from mnbench.progress import OnProgress, StageProgress
-from mnbench.results.git_history import checkout_revision, path_in_repository
+from mnbench.results.git_history import checkout_revision, path_in_repository, resolve_commit
 from mnbench.results.host_selection import ALL_HOSTS, select_hosts
 from mnbench.results.latency_table import newest_records
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile
-from mnbench.targets.device import Device, read_device
+from mnbench.targets.device import Device, read_device, require_trust_in
 from mnbench.temporary import temporary_folder
-from mnbench.trust import require_trust
+from mnbench.trust import Demand, require_trust
 
 
 def compare_requests(
@@ -86,6 +86,7 @@ def gate_table(
     every `host` are compared by default: all figures are measured here and now.
 
     Raises:
+        TrustError: the table, its device file or the revision demands what the user has not trusted.
         ResultsError: the table has no latencies, or none of that host; the revision has no such table; or a file is
             for no row.
         RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
@@ -94,11 +95,10 @@ def gate_table(
         tree = stack.enter_context(checkout_revision(base_ref)) / path_in_repository() if base_ref else None
         table_then = tree / os.path.relpath(table) if tree else table
         records = read_gated_records(table_then, host)
-        target = read_device(device or table.stem)
+        target = require_trust_in(read_device(device or table.stem))
         folder = stack.enter_context(temporary_folder())
         version = None if tree else runtime_version(ready_device(target, on_progress))
-        demand = table_demand(table, records, target, version=version)
-        require_trust([demand])
+        require_trust([table_demand(table, records, target, version=version), *_tool_demands(tree, base_ref, records)])
         builder = RequestBuilder(
             results=table_then.parent,
             folder=folder,
@@ -123,6 +123,14 @@ def gate_table(
             raise_errors=False,
             on_progress=on_progress,
         )
+
+
+def _tool_demands(tree: Path | None, base_ref: str | None, records: Sequence[Record]) -> list[Demand]:
+    """Return that the revision's own mnbench builds the models of these rows, if it does."""
+    if not (tree and base_ref and holds_tool(tree) and any(record.architecture for record in records)):
+        return []
+    action = f"runs the mnbench of revision {resolve_commit(base_ref)[:12]}"
+    return [Demand(file=Path("mnbench"), actions=(action,))]
 
 
 def read_gated_records(table: Path, host: str | None = ALL_HOSTS) -> Sequence[Record]:

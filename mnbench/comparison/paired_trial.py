@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import ceil
 from random import Random
 from typing import Any, TypeAlias
 
@@ -14,10 +15,19 @@ from mnbench.bench.plan import BenchmarkCase
 from mnbench.bench.request import convert_model, session_request
 from mnbench.bench.trial import check_outputs, require_placement
 from mnbench.errors import TrialError
+from mnbench.targets.answers import (
+    AlternatingAnswer,
+    FailedSession,
+    Heartbeat,
+    PairedAnswer,
+    SessionFacts,
+    error_text,
+    wrong_answer,
+)
 from mnbench.targets.device import Device
-from mnbench.targets.transport import Worker, call_worker, open_worker
+from mnbench.targets.transport import Heartbeats, Worker, call_worker, open_worker
 from mnbench.units import NS_PER_S
-from mnbench.worker.requests.paired import PAIR_COLUMNS, pairs_per_block, run_orders
+from mnbench.worker.requests.paired import HEARTBEAT_NS, PAIR_COLUMNS, pairs_per_block, run_orders
 
 SIDES = ("base", "candidate")
 BLOCK = {"duration_ns": 60_000_000, "min_pairs": 5}
@@ -135,60 +145,76 @@ def _measure_in_one_process(cases: Sequence[ComparisonCase], sampling: PairedSam
         "duration_ns": round(sampling.duration_s * NS_PER_S),
         "block": BLOCK,
     }
-    messages: list[dict[str, Any]] = []
+    device, opened = cases[0].baseline.device, list[Heartbeat]()
+    beats = sampling.duration_s * NS_PER_S / HEARTBEAT_NS  # and each row of the first round, however long it takes
     try:
         answer = call_worker(
-            cases[0].baseline.device,
+            device,
             request,
+            PairedAnswer,
             timeout_s=TIMEOUT_S,
-            on_heartbeat=messages.append,
+            heartbeats=Heartbeats(limit=3 * len(cases) + ceil(beats), planned_s=sampling.duration_s),
+            on_heartbeat=opened.append,
             environment=HUGE_PAGES_ENVIRONMENT,
         )
     except TrialError as failure:
-        if not messages or "index" not in messages[-1]:
-            raise
-        index, side = divmod(messages[-1]["index"], 2)
-        return _failed_trial(cases, index, side, failure)
-    if "busy" in answer:
-        return PairedTrial(variants=_variants(cases), busy_reason=answer["busy"])
-    columns = {name: np.frombuffer(data, np.int64) for name, data in answer["columns"].items()}
-    return _checked_trial(cases, columns, answer["sessions"], {"host": answer["host"]}, sampling)
+        row, side = divmod(_last_opened(opened, 2 * len(cases), failure), 2)
+        return _failed_trial(cases, row, side, failure)
+    if answer.busy is not None:
+        return PairedTrial(variants=_variants(cases), busy_reason=answer.busy)
+    _require_sessions(device, answer, 2 * len(cases))
+    return _checked_trial(cases, answer.columns, answer.sessions, {"host": answer.host}, sampling)
 
 
 def _measure_in_two_processes(cases: Sequence[ComparisonCase], sampling: PairedSampling) -> PairedTrial:
     draw = Random(sampling.seed)  # noqa: S311  an order, not a secret
     workers: list[Worker] = []
-    answers: list[dict[str, Any]] = []
+    answers: list[AlternatingAnswer] = []
     with ExitStack() as stack:
         for side in draw.sample((0, 1), 2):
-            sides = [case.sides[side] for case in cases]
-            worker = stack.enter_context(
-                open_worker(sides[0].device, timeout_s=TIMEOUT_S, environment=HUGE_PAGES_ENVIRONMENT)
-            )
-            worker.send(_request("alternating", sides, sampling))
-            answer: dict[str, Any] = {"expected_s": 0.0}
-            while "expected_s" in answer:
-                try:
-                    answer = worker.receive()
-                except TrialError as failure:
-                    if "index" not in answer:
-                        raise
-                    return _failed_trial(cases, answer["index"], side, failure)
-            if "busy" in answer:
-                return PairedTrial(variants=_variants(cases), busy_reason=answer["busy"])
+            sides, opened = [case.sides[side] for case in cases], list[Heartbeat]()
+            device = sides[0].device
+            worker = stack.enter_context(open_worker(device, timeout_s=TIMEOUT_S, environment=HUGE_PAGES_ENVIRONMENT))
+            request = _request("alternating", sides, sampling)
+            try:
+                answer = worker.ask(
+                    request, AlternatingAnswer, heartbeats=Heartbeats(len(cases)), on_heartbeat=opened.append
+                )
+            except TrialError as failure:
+                return _failed_trial(cases, _last_opened(opened, len(cases), failure), side, failure)
+            if answer.busy is not None:
+                return PairedTrial(variants=_variants(cases), busy_reason=answer.busy)
+            _require_sessions(device, answer, len(cases))
             workers.insert(side, worker)
             answers.insert(side, answer)
         pair_ns = {
-            index: sum(answer["latencies_ns"][index] for answer in answers)
+            index: sum(answer.latencies_ns[index] for answer in answers)
             for index in range(len(cases))
-            if not any("error" in answer["sessions"][index] for answer in answers)
+            if not any(isinstance(answer.sessions[index], FailedSession) for answer in answers)
         }
         columns = _alternate(workers, pair_ns, sampling.duration_s, draw)
         for worker in workers:
             worker.send(None)
-    sessions = [session for pair in zip(*(answer["sessions"] for answer in answers), strict=True) for session in pair]
-    hosts = {"host": answers[0]["host"], "candidate_host": answers[1]["host"]}
+    sessions = [session for pair in zip(*(answer.sessions for answer in answers), strict=True) for session in pair]
+    hosts = {"host": answers[0].host, "candidate_host": answers[1].host}
     return _checked_trial(cases, columns, sessions, hosts, sampling)
+
+
+def _last_opened(opened: Sequence[Heartbeat], count: int, failure: TrialError) -> int:
+    """Return the index of the session, one of `count`, that a process opened when it failed.
+
+    Raises:
+        TrialError: it was not opening one.
+    """
+    index = opened[-1].index if opened else None
+    if index is None or index >= count:
+        raise failure
+    return index
+
+
+def _require_sessions(device: Device, answer: PairedAnswer | AlternatingAnswer, count: int) -> None:
+    if len(answer.sessions) != count:
+        raise wrong_answer(f"device {device.name}", f"{len(answer.sessions)} sessions in place of {count}")
 
 
 def _alternate(workers: Sequence[Worker], pair_ns: dict[int, int], duration_s: float, draw: Random) -> Columns:
@@ -205,7 +231,10 @@ def _alternate(workers: Sequence[Worker], pair_ns: dict[int, int], duration_s: f
                 medians: dict[int, list[int]] = {}
                 for side in (first, 1 - first):
                     workers[side].send((row, runs))
-                    medians[side] = [round(float(np.median(times_ns))) for times_ns in workers[side].receive()]
+                    timings = workers[side].receive_timings(runs)
+                    medians[side] = [
+                        round(float(np.median(times_ns))) for times_ns in (timings.latencies_ns, timings.cpu_ns)
+                    ]
                 (base_ns, base_cpu_ns), (candidate_ns, candidate_cpu_ns) = medians[0], medians[1]
                 pairs.append((row, round_number, first, base_ns, candidate_ns, base_cpu_ns, candidate_cpu_ns))
         round_number += 1
@@ -226,7 +255,7 @@ def _request(kind: str, sides: Sequence[PreparedSide], sampling: PairedSampling)
 def _checked_trial(
     cases: Sequence[ComparisonCase],
     columns: Columns,
-    answers: Sequence[dict[str, Any]],
+    answers: Sequence[SessionFacts | FailedSession],
     hosts: dict[str, Any],
     sampling: PairedSampling,
 ) -> PairedTrial:
@@ -245,13 +274,15 @@ def _checked_trial(
     return PairedTrial(variants=_variants(cases), columns=columns, failed=failed, facts=facts)
 
 
-def _session_facts(side: PreparedSide, answer: dict[str, Any], *, allow_fallback: bool) -> dict[str, Any]:
-    if "error" in answer:
-        raise TrialError(" ".join(answer["error"].split()), hint="run the model alone: mnbench run MODEL")
+def _session_facts(side: PreparedSide, answer: SessionFacts | FailedSession, *, allow_fallback: bool) -> dict[str, Any]:
+    if isinstance(answer, FailedSession):
+        raise TrialError(error_text(answer.error), hint="run the model alone: mnbench run MODEL")
     if not allow_fallback:
-        require_placement(side.case, answer["placement"], side.device.provider)
-    facts = {name: answer[name] for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")}
-    agreement = check_outputs(side.device, side.case, answer["outputs"])
+        require_placement(side.case, answer.placement, side.device.provider)
+    facts = {
+        name: getattr(answer, name) for name in ("session_ns", "first_run_ns", "threads", "runtime_version", "waits")
+    }
+    agreement = check_outputs(side.device, side.case, answer.outputs)
     return facts | agreement._asdict() | {"sha256": side.case.sha256}
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.results.host_identity import HostIdentity
+from mnbench.targets.answers import HostSnapshot
 from mnbench.targets.device import Device
 from mnbench.targets.transport import call_worker
 from mnbench.workspace import cache_folder
@@ -17,22 +17,11 @@ from mnbench.workspace import cache_folder
 TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostSnapshot:
-    """A host's facts, its conditions `before` and after a rest, its GPU, and the version of the device's runtime."""
-
-    facts: dict[str, Any]
-    runtime_version: str | None
-    before: dict[str, Any] = field(default_factory=dict[str, Any])
-    conditions: dict[str, Any] = field(default_factory=dict[str, Any])
-    gpu: dict[str, Any] | None = None
-
-
 def read_host(device: Device, *, rest_s: float = 0.0, gpu: bool | None = None) -> HostSnapshot:
     """Start a worker on the device and read its host; `gpu` defaults to whether the device uses one."""
     with_gpu = device.nvidia if gpu is None else gpu
     request = {"kind": "host_facts", "rest_s": rest_s, "gpu": with_gpu, "runtime": device.runtime}
-    return HostSnapshot(**call_worker(device, request, timeout_s=TIMEOUT_S))
+    return call_worker(device, request, HostSnapshot, timeout_s=TIMEOUT_S)
 
 
 def host_fingerprint(device: Device) -> dict[str, Any]:

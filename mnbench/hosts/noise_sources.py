@@ -187,7 +187,7 @@ def _change(before: Observation, after: Observation) -> Observation:
         known = [name for name in names if before[name] is not None and after[name] is not None]
         return sum(max(0, after[name] - before[name]) for name in known)
 
-    elapsed_s = (after["at_ns"] - before["at_ns"]) / 1e9
+    elapsed_s = growth("at_ns") / 1e9
     same_process = before["process_id"] == after["process_id"] and before["user_s"] is not None and elapsed_s >= 0.1
     others_s = growth("user_s", "system_s") - growth("process_cpu_s")
     return Observation(

@@ -4,12 +4,36 @@ from typing import Annotated, TypeAlias, TypedDict
 
 from msgspec import Meta
 
-Count: TypeAlias = Annotated[int, Meta(ge=0, lt=2**63)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Nanoseconds: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+"""A duration of something that ran."""
+
+Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+Text: TypeAlias = Annotated[str, Meta(max_length=10_000)]
+"""Free text: it never becomes a path or a command."""
+
+Name: TypeAlias = Annotated[str, Meta(pattern=r"\A\w[\w.+-]{0,119}\Z")]
+"""A text that may become part of a path or a command: of a device, a run or a runtime."""
+
+Version: TypeAlias = Annotated[str, Meta(pattern=r"\A([0-9][0-9A-Za-z.+!-]{0,99})?\Z")]
+"""The version of a package; empty if it is not known."""
+
+Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+Texts: TypeAlias = Annotated[list[Text], Meta(max_length=10_000)]
+Integer: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Temperature: TypeAlias = Annotated[float, Meta(ge=-1000, le=100_000)]
+
+Cpus: TypeAlias = Annotated[str, Meta(pattern=r"\A([0-9]{1,6}(-[0-9]{1,6})?(,(?!\Z)|\Z))*\Z", max_length=10_000)]
+"""The kernel's list of processors, as `0-2,5`."""
 
 
 class Cache(TypedDict, total=False):
     level: Count
-    type: str
+    type: Text
     size_bytes: Count
     shared_by: Count | None
 
@@ -17,71 +41,71 @@ class Cache(TypedDict, total=False):
 class HostFacts(TypedDict, total=False):
     """What a machine is; see `mnbench/worker/host/facts.py`."""
 
-    board: str
-    cpu: str
-    cpu_vendor: str | None
-    cpu_family: int | None
-    cpu_model: int | None
-    cpu_stepping: int | None
-    cpu_flags: list[str]
-    core_kinds: dict[str, str]
-    machine: str
+    board: Text
+    cpu: Text
+    cpu_vendor: Text | None
+    cpu_family: Integer | None
+    cpu_model: Integer | None
+    cpu_stepping: Integer | None
+    cpu_flags: Texts
+    core_kinds: Annotated[dict[Text, Cpus], Meta(max_length=1000)]
+    machine: Text
     cores: Annotated[int, Meta(ge=1, lt=2**31)]
-    cores_quota: float | None
-    allowed_cpus: str | None
+    cores_quota: Amount | None
+    allowed_cpus: Cpus | None
     logical_cpus: Count | None
     threads_per_core: Count | None
-    distinct_cpus: str | None
+    distinct_cpus: Cpus | None
     numa_nodes: Count | None
-    caches: list[Cache]
-    governor: str | None
-    frequency_driver: str | None
+    caches: Annotated[list[Cache], Meta(max_length=1000)]
+    governor: Text | None
+    frequency_driver: Text | None
     frequency_min_hz: Count | None
     frequency_max_hz: Count | None
     turbo: bool | None
     memory_bytes: Count | None
     memory_limit_bytes: Count | None
     swap_bytes: Count | None
-    huge_pages: str | None
+    huge_pages: Text | None
     huge_pages_bytes: Count | None
-    system: str
-    kernel: str
-    libc: str | None
-    python: str
-    product: str | None
+    system: Text
+    kernel: Text
+    libc: Text | None
+    python: Text
+    product: Text | None
     virtual: bool | None
-    hypervisor: str | None
+    hypervisor: Text | None
     emulated: bool | None
-    container: str | None
+    container: Text | None
     perf_counters: bool | None
-    perf_event_paranoid: int | None
+    perf_event_paranoid: Integer | None
 
 
 class Conditions(TypedDict, total=False):
     """What a machine's state is at a moment; see `mnbench/worker/host/conditions.py`."""
 
-    at_ns: int
-    load_1min: float | None
-    load_5min: float | None
-    load_15min: float | None
-    cpu_pressure_10s: float | None
-    cpu_pressure_s: float | None
-    memory_pressure_10s: float | None
-    memory_pressure_s: float | None
-    user_s: float | None
-    system_s: float | None
-    idle_s: float | None
-    steal_s: float | None
-    process_id: int
-    process_cpu_s: float
+    at_ns: Count
+    load_1min: Amount | None
+    load_5min: Amount | None
+    load_15min: Amount | None
+    cpu_pressure_10s: Amount | None
+    cpu_pressure_s: Amount | None
+    memory_pressure_10s: Amount | None
+    memory_pressure_s: Amount | None
+    user_s: Amount | None
+    system_s: Amount | None
+    idle_s: Amount | None
+    steal_s: Amount | None
+    process_id: Count
+    process_cpu_s: Amount
     voluntary_switches: Count | None
     involuntary_switches: Count | None
-    frequency_hz: float | None
-    temperature_c: float | None
+    frequency_hz: Amount | None
+    temperature_c: Temperature | None
     heat_throttles: Count | None
-    firmware_limits: list[str] | None
+    firmware_limits: Texts | None
     quota_stops: Count | None
-    quota_stopped_s: float | None
+    quota_stopped_s: Amount | None
     free_memory_bytes: Count | None
     swap_used_bytes: Count | None
     swap_in_bytes: Count | None
@@ -91,15 +115,15 @@ class Conditions(TypedDict, total=False):
 class GpuFacts(TypedDict, total=False):
     """A GPU and its state; see `mnbench/worker/host/gpu.py`."""
 
-    name: str | None
-    driver_version: str | None
-    sm_clock_hz: float | None
-    memory_clock_hz: float | None
-    sm_clock_max_hz: float | None
-    memory_clock_max_hz: float | None
-    power_w: float | None
-    power_limit_w: float | None
-    temperature_c: float | None
-    utilization: float | None
-    clock_limits: list[str] | None
+    name: Text | None
+    driver_version: Text | None
+    sm_clock_hz: Amount | None
+    memory_clock_hz: Amount | None
+    sm_clock_max_hz: Amount | None
+    memory_clock_max_hz: Amount | None
+    power_w: Amount | None
+    power_limit_w: Amount | None
+    temperature_c: Temperature | None
+    utilization: Share | None
+    clock_limits: Texts | None
     mig: bool | None

@@ -11,6 +11,7 @@ from mnbench.errors import ResultsError
 from mnbench.network.cost import sum_known
 from mnbench.network.cost_tables import fraction, fraction_column
 from mnbench.network.row import Row, row_labels
+from mnbench.results.facts import Count
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.store import RunFolder
 from mnbench.tables.table import Column, Table
@@ -25,8 +26,8 @@ class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     op: str
     provider: str
-    tensors: int
-    duration_ns: int
+    tensors: Count
+    duration_ns: Count
 
 
 class LayerTime(msgspec.Struct, frozen=True, kw_only=True):

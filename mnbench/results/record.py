@@ -2,13 +2,13 @@
 
 import math
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
 from mnbench.network.architecture import OptionValue
 from mnbench.network.row import Row
 from mnbench.network.variant import Padding, Precision
+from mnbench.results.facts import Conditions, GpuFacts, HostFacts
 from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
 
 SCHEMA = 3
@@ -171,9 +171,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     file: str | None = None
     inputs: tuple[FedInput, ...] = ()
     seed: int
-    host: dict[str, Any]
-    conditions: list[dict[str, Any]] = []
-    gpu: dict[str, Any] | None = None
+    host: HostFacts
+    conditions: list[Conditions] = []
+    gpu: GpuFacts | None = None
 
     @property
     def emulated(self) -> bool:

@@ -1,10 +1,11 @@
 """The measurements of one process of a case."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mnbench.results.facts import Conditions, GpuFacts, HostFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,9 @@ class TrialResult:
     peak_rss_bytes: int | None
     placement: dict[str, list[str]] | None
     runtime: dict[str, str | None]
-    host: dict[str, Any] = field(repr=False)
-    conditions: list[dict[str, Any]] = field(repr=False)
-    gpu: dict[str, Any] | None = field(repr=False)
+    host: HostFacts = field(repr=False)
+    conditions: list[Conditions] = field(repr=False)
+    gpu: GpuFacts | None = field(repr=False)
     conversion_ns: int | None = None
 
     @property

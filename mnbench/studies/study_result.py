@@ -8,6 +8,7 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.results.facts import HostFacts
 from mnbench.results.host_identity import HostIdentity
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
@@ -124,7 +125,7 @@ class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     runtime: str
     threads: str
-    host: dict[str, Any]
+    host: HostFacts
     measured_at: str
     mnbench_version: str
     seed: int

@@ -15,8 +15,10 @@ from execnet import gateway_base, gateway_io
 
 from mnbench.errors import TrialError, UnreachableError
 from mnbench.programs import clean_environment
+from mnbench.targets.answers import Failure, StoredModel, StoreFacts, decode_answer, error_text
 from mnbench.targets.device import Device
 from mnbench.targets.start import BOOTSTRAP, START_TIMEOUT_S, Process, start_command, start_error, start_gateway
+from mnbench.text import printable
 from mnbench.worker import model_store
 
 END_S = 3.0
@@ -25,6 +27,10 @@ END_S = 3.0
 SETTLED_S = 0.5
 """Time to wait, after a failure, for the news that the connection is lost."""
 
+UPLOAD_TIMEOUT_S = 60.0
+SLOW_BYTES_PER_S = 100_000
+"""The slowest connection over which a model is sent."""
+
 NO_SPACE = "free space there, or name another folder by TMPDIR in the device's ~/.ssh/environment"
 LOST_HINT = "check that the device is on, and its memory and network"
 
@@ -32,8 +38,10 @@ LOST_HINT = "check that the device is on, and its memory and network"
 class RemoteProcess(gateway_io.ProxyIO):
     """A process on the other side of a connection that may be lost."""
 
-    def __init__(self, channel: Any, execmodel: Any) -> None:
+    def __init__(self, channel: Any, connection: Process, execmodel: Any) -> None:
         super().__init__(channel, execmodel)
+        self.abort = connection.kill
+        """Ends the connection: the other side may not read."""
         self.exit_code: int | None = None
         self._turn = threading.Lock()
 
@@ -68,11 +76,12 @@ class SshConnection:
         self.process: Process = self._gateway._io  # noqa: SLF001
         try:
             self._channel = self._gateway.remote_exec(model_store)
-            self._facts: dict[str, str] = self._channel.receive(START_TIMEOUT_S)
+            facts = decode_answer(f"device {device.name}", self._channel.receive(START_TIMEOUT_S), StoreFacts)
         except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError) as failure:
             raise start_error(device, self.process, failure) from failure
-        if "error" in self._facts:
-            raise UnreachableError(f"device {device.name}: {self._facts['error']}", hint=NO_SPACE)
+        if isinstance(facts, Failure):
+            raise UnreachableError(f"device {device.name}: {error_text(facts.error)}", hint=NO_SPACE)
+        self._facts = facts
         atexit.register(self.close)
 
     @property
@@ -88,35 +97,43 @@ class SshConnection:
     def start_process(self, specification: Any, environment: Mapping[str, str]) -> RemoteProcess:
         """Start a process of the same Python there. Temporary files of its libraries go into the folder."""
         child = execnet.XSpec("popen")
-        variables = (f"{name}={value}" for name, value in {**environment, "TMPDIR": self._facts["folder"]}.items())
+        variables = (f"{name}={value}" for name, value in {**environment, "TMPDIR": self._facts.folder}.items())
         # execnet adds its own `-c`, which becomes an argument.
-        child.python = shlex.join(["env", *variables, self._facts["python"], "-u", "-c", BOOTSTRAP])
+        child.python = shlex.join(["env", *variables, self._facts.python, "-u", "-c", BOOTSTRAP])
         child.execmodel, child.id, child.via = specification.execmodel, specification.id, self._gateway.id
         channel = self._gateway.remote_exec(gateway_io)
         channel.send(vars(child))
-        return RemoteProcess(channel, self._group.execmodel)
+        self.process.received_bytes = 0
+        return RemoteProcess(channel, self.process, self._group.execmodel)
 
     def upload(self, path: Path) -> str:
         """Return the file's path there; send it, unless its content was sent before."""
         data = path.read_bytes()
         name = hashlib.sha256(data).hexdigest()[:32]
         if name not in self._sent:
+            limit_s = UPLOAD_TIMEOUT_S + len(data) / SLOW_BYTES_PER_S
+            watch = threading.Timer(limit_s, self.process.kill)
+            watch.daemon = True
+            watch.start()
             try:
                 self._channel.send((name, data))
-                answer = self._channel.receive()
+                message = self._channel.receive(limit_s)
             except (EOFError, OSError) as failure:
                 raise TrialError(self.loss_message(), hint=LOST_HINT) from failure
-            if "error" in answer:
+            finally:
+                watch.cancel()
+            answer = decode_answer(f"device {self._device.name}", message, StoredModel)
+            if isinstance(answer, Failure):
                 raise TrialError(
-                    f"the model cannot be written on {self._device.name}: {answer['error']}", hint=NO_SPACE
+                    f"the model cannot be written on {self._device.name}: {error_text(answer.error)}", hint=NO_SPACE
                 )
-            self._sent[name] = answer["path"]
+            self._sent[name] = answer.path
         return self._sent[name]
 
     def loss_message(self) -> str:
         """Return ssh's last line about a lost connection."""
         lines = self.process.stderr_lines() if self.process.wait(1.0) is not None else []
-        return f"the connection to {self._device.name} is lost" + (f": {lines[-1]}" if lines else "")
+        return f"the connection to {self._device.name} is lost" + (f": {printable(lines[-1])}" if lines else "")
 
     def close(self) -> None:
         atexit.unregister(self.close)

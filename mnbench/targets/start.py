@@ -21,6 +21,9 @@ from mnbench.targets.device import Device
 START_TIMEOUT_S = 30.0
 """Time limit for starting a Python; boards on slow connections and emulators need long."""
 
+MAX_RECEIVED_BYTES = 2**31 + 2**28
+"""What a process may send: a model of 2 GB, and its outputs."""
+
 SSH = (
     "ssh",
     *("-o", "BatchMode=yes"),  # never prompts for a password or a host key
@@ -61,6 +64,7 @@ class Process(gateway_base.Popen2IO):
     """A child process whose Python becomes a gateway; its stderr is kept to explain a failure."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], execmodel: Any) -> None:
+        self.received_bytes = 0
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  read after the process has ended
         weakref.finalize(self, self._stderr.close)
         self.popen = subprocess.Popen(  # noqa: S603
@@ -76,6 +80,17 @@ class Process(gateway_base.Popen2IO):
 
     def kill(self) -> None:
         self.popen.kill()
+
+    def abort(self) -> None:
+        """End the process, though it may not read."""
+        self.popen.kill()
+
+    def read(self, numbytes: int) -> bytes:
+        """Read so many bytes, of which a process may send `MAX_RECEIVED_BYTES`."""
+        self.received_bytes += numbytes
+        if self.received_bytes > MAX_RECEIVED_BYTES:
+            raise EOFError("it sends without end")
+        return super().read(numbytes)
 
     def stderr_lines(self) -> list[str]:
         self._stderr.seek(0)

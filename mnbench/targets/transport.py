@@ -4,12 +4,14 @@ import logging
 import shlex
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import execnet
 from execnet import gateway_base
@@ -17,10 +19,21 @@ from execnet import gateway_base
 import mnbench.worker
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.programs import clean_environment, needed_environment
+from mnbench.targets.answers import (
+    AnswerT,
+    Failure,
+    Heartbeat,
+    Timings,
+    decode_answer,
+    error_text,
+    is_heartbeat,
+    wrong_answer,
+)
 from mnbench.targets.device import Device
-from mnbench.targets.ssh import LOST_HINT, RemoteProcess, connection_loss, connection_to
+from mnbench.targets.ssh import LOST_HINT, SLOW_BYTES_PER_S, RemoteProcess, connection_loss, connection_to
 from mnbench.targets.start import START_TIMEOUT_S, Process, cannot_start, start_command, start_gateway
 from mnbench.temporary import process_folder
+from mnbench.text import printable
 from mnbench.worker import bootstrap
 
 logger = logging.getLogger(__name__)
@@ -31,31 +44,42 @@ END_S = 1.0
 TOO_LARGE_TO_SEND = "a model larger than 2 GB is not sent to another machine"
 
 
+class Heartbeats(NamedTuple):
+    """The messages before an answer that a request explains, at most `limit`.
+
+    Between two, a worker may need `planned_s`, and as many runs as `planned_runs`, each as long as its first.
+    """
+
+    limit: int = 0
+    planned_s: float = 0.0
+    planned_runs: int = 0
+
+
+NO_HEARTBEATS = Heartbeats()
+
+
 def call_worker(
     device: Device,
     request: dict[str, Any],
+    answer: type[AnswerT],
     *,
     timeout_s: float,
-    on_heartbeat: Callable[[dict[str, Any]], object] | None = None,
+    heartbeats: Heartbeats = NO_HEARTBEATS,
+    on_heartbeat: Callable[[Heartbeat], object] | None = None,
     environment: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> AnswerT:
     """Send one request to a new process on the device. `on_heartbeat` gets the messages before the answer.
 
-    The process gets the variables of `environment` and of the device in addition to its own.
+    The process gets the variables of `environment` and of the device in addition to its own. What it expects to take
+    longer than the request explains is not waited for.
 
     Raises:
-        UnreachableError: the device's Python cannot be started, or cannot run the worker.
+        UnreachableError: the device's Python cannot be started, cannot run the worker, or answers wrongly.
         RuntimeUnavailable: the runtime is not installed there, or lacks the provider.
         TrialError: the worker crashed, hung or failed.
     """
     with open_worker(device, timeout_s=timeout_s, environment=environment) as worker:
-        worker.send(request)
-        answer: dict[str, Any] = worker.receive()
-        while "expected_s" in answer:
-            if on_heartbeat:
-                on_heartbeat(answer)
-            answer = worker.receive(answer["expected_s"])
-    return answer
+        return worker.ask(request, answer, heartbeats=heartbeats, on_heartbeat=on_heartbeat)
 
 
 class Worker:
@@ -64,10 +88,11 @@ class Worker:
         self._device = device
         self._timeout_s = timeout_s
         try:
-            self._channel = gateway.remote_exec(bootstrap)
-            self._channel.send(WORKER_PACKAGE)
-            self._channel.send(_worker_sources())
-            self._channel.receive(START_TIMEOUT_S)
+            with _aborting(gateway, START_TIMEOUT_S):
+                self._channel = gateway.remote_exec(bootstrap)
+                self._channel.send(WORKER_PACKAGE)
+                self._channel.send(_worker_sources())
+                self._channel.receive(START_TIMEOUT_S)
         except (EOFError, OSError, execnet.RemoteError, gateway_base.TimeoutError) as failure:
             raise UnreachableError(
                 f"device {device.name}: no worker starts on `{device.gateway}`: {_last_line(failure)}",
@@ -77,14 +102,49 @@ class Worker:
     def send(self, message: Any) -> None:
         """Send a message to the worker."""
         try:
-            self._channel.send(message)
+            if isinstance(message, dict):  # a request, larger than what a pipe holds
+                contents = cast("dict[str, Any]", message).values()
+                size_bytes = sum(len(content) for content in contents if isinstance(content, bytes))
+                with _aborting(self._gateway, self._timeout_s + size_bytes / SLOW_BYTES_PER_S):
+                    self._channel.send(message)
+            else:
+                self._channel.send(message)
         except OSError as failure:
             raise _exit_error(self._gateway, self._device) from failure
 
-    def receive(self, expected_s: float = 0.0) -> Any:
+    def ask(
+        self,
+        request: dict[str, Any],
+        answer: type[AnswerT],
+        *,
+        heartbeats: Heartbeats = NO_HEARTBEATS,
+        on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    ) -> AnswerT:
+        """Send a request and return its answer, as `call_worker` does."""
+        self.send(request)
+        expected_s = 0.0
+        for _ in range(heartbeats.limit + 1):
+            begin = time.monotonic()
+            message = self._receive(answer, expected_s)
+            if not isinstance(message, Heartbeat):
+                return message
+            if on_heartbeat:
+                on_heartbeat(message)
+            first_run_s = min(time.monotonic() - begin, self._timeout_s)
+            expected_s = min(message.expected_s, heartbeats.planned_s + heartbeats.planned_runs * first_run_s)
+        raise wrong_answer(f"device {self._device.name}", "more messages before the answer than the request explains")
+
+    def receive_timings(self, runs: int) -> Timings:
+        """Return the times of so many runs, which were requested by a message."""
+        timings = self._receive(Timings)
+        if isinstance(timings, Heartbeat) or not len(timings.latencies_ns) == len(timings.cpu_ns) == runs:
+            raise wrong_answer(f"device {self._device.name}", f"other times than those of {runs} runs")
+        return timings
+
+    def _receive(self, answer: type[AnswerT], expected_s: float = 0.0) -> AnswerT | Heartbeat:
         """Return the worker's next message, which may take `expected_s`."""
         try:
-            answer = self._channel.receive(self._timeout_s + 2 * expected_s)
+            message = self._channel.receive(self._timeout_s + 2 * expected_s)
         except gateway_base.TimeoutError as failure:
             raise TrialError(
                 f"no answer for {self._timeout_s:g} s longer than expected: the worker hangs",
@@ -96,9 +156,10 @@ class Worker:
             raise TrialError(
                 _last_line(failure), hint="run this model alone to see whether it fails again"
             ) from failure
-        if isinstance(answer, dict) and "error" in answer:
-            raise _refusal_error(cast("dict[str, Any]", answer), self._device)
-        return cast("Any", answer)
+        decoded = decode_answer(f"device {self._device.name}", message, Heartbeat if is_heartbeat(message) else answer)
+        if isinstance(decoded, Failure):
+            raise _refusal_error(decoded, self._device)
+        return decoded
 
 
 @contextmanager
@@ -128,9 +189,9 @@ def provide_file(device: Device, path: Path, *, data_bytes: int = 0) -> str | by
     return connection_to(device).upload(path) if execnet.XSpec(device.gateway).ssh else path.read_bytes()
 
 
-def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
-    error = " ".join(answer["error"].split())
-    if answer["unavailable"]:
+def _refusal_error(answer: Failure, device: Device) -> MnbenchError:
+    error = error_text(answer.error)
+    if answer.unavailable:
         install = device.install_hint or f"pip install {device.runtime}"
         install = install if shares_files(device) else f"on the device: {install}"
         hints = {
@@ -139,13 +200,27 @@ def _refusal_error(answer: dict[str, Any], device: Device) -> MnbenchError:
             or f"install a build of {device.runtime} with this provider, and the libraries it needs",
             "cores": "name cores that this device has and allows: --cores",
         }
-        return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer["unavailable"]])
+        return RuntimeUnavailable(f"device {device.name}: {error}", hint=hints[answer.unavailable])
     return TrialError(error, hint="run the model alone to see more: mnbench run MODEL")
 
 
 def _last_line(failure: BaseException) -> str:
     """Return the last line of a message: in a traceback, the error."""
-    return next(reversed(str(failure).strip().splitlines()), type(failure).__name__)
+    return error_text(next(reversed(str(failure).strip().splitlines()), type(failure).__name__))
+
+
+@contextmanager
+def _aborting(gateway: Any, limit_s: float) -> Generator[None]:
+    """End the gateway's process if the block takes longer: a process that does not read blocks whoever writes."""
+    process = gateway._io  # noqa: SLF001
+    abort = process.abort if isinstance(process, (Process, RemoteProcess)) else lambda: None
+    watch = threading.Timer(limit_s, abort)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 @contextmanager
@@ -192,7 +267,7 @@ def _exit_error(gateway: Any, device: Device) -> TrialError:
         return TrialError(lost, hint=LOST_HINT)
     hint = "run this model alone to see whether it fails again"
     lines = process.stderr_lines() if isinstance(process, Process) and code else []
-    reason = f": {lines[-1][:200]}" if lines else ""
+    reason = f": {printable(lines[-1][:200])}" if lines else ""
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return TrialError(

@@ -28,7 +28,7 @@ class OpenSession(NamedTuple):
 
 
 class WarmSession(NamedTuple):
-    """A warm session: its fastest warm-up run, and its facts; one that failed has the fact `error` alone."""
+    """A warm session: its fastest warm-up run, and its facts, whose `state` is `warm`, or `failed` with an `error`."""
 
     run: Callable[[], Any]
     latency_ns: int
@@ -87,8 +87,9 @@ def _open_warm(request: dict[str, Any], *, cores: int) -> WarmSession:
     except Unavailable:
         raise
     except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this row's result
-        return WarmSession(lambda: None, 0, {"error": describe_failure(failure)})
+        return WarmSession(lambda: None, 0, {"state": "failed", "error": describe_failure(failure)})
     facts = {
+        "state": "warm",
         "session_ns": opened.session_ns,
         "waits": waits,
         "first_run_ns": opened.first_run_ns,

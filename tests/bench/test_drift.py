@@ -6,6 +6,7 @@ from math import log
 
 import msgspec
 import pytest
+from answers import answering
 
 from mnbench.bench import drift as drifts
 from mnbench.bench.aggregate import aggregate
@@ -19,7 +20,7 @@ FACTS = {"facts": {"cpu": "a CPU", "machine": "x86_64", "cores": 2}, "runtime_ve
 def host(monkeypatch):
     """A host that needs no worker to be known; the test may change what it is."""
     facts = msgspec.json.decode(json.dumps(FACTS))
-    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: facts)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", answering(facts))
     return facts
 
 

@@ -24,9 +24,9 @@ class Converter:
     def __init__(self):
         self.requests = []
 
-    def __call__(self, device, request, *, timeout_s):
+    def __call__(self, device, request, answer, *, timeout_s):
         self.requests.append((device.gateway, request["kind"], request["runtime"], timeout_s))
-        return {"model": b"converted " + Path(request["model"]).read_bytes(), "duration_ns": 12_345}
+        return answer(model=b"converted " + Path(request["model"]).read_bytes(), duration_ns=12_345)
 
 
 @pytest.fixture

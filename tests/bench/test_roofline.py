@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import onnx
 import pytest
+from answers import answering
 from int8 import exact_int8
 
 from mnbench import families
@@ -84,7 +85,7 @@ def measured(monkeypatch):
         asked.append(quantity)
         return float(len(asked))
 
-    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", answering(FACTS))
     monkeypatch.setattr(roofline, "measure_rate", measure)
     return asked
 
@@ -118,7 +119,7 @@ def test_each_figure_is_measured_once(measured, make_device):
 def test_another_host_is_measured_anew(measured, make_device, monkeypatch, change):
     """What the worker finds there is part of what a figure is kept under."""
     roofline.measure_roofline(make_device(), ["fp32"])
-    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS | change)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", answering(FACTS | change))
     roofline.measure_roofline(make_device(), ["fp32"])
 
     assert 10 == len(measured)
@@ -208,7 +209,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(measured, make_device, 
 def test_what_no_probe_could_tell_is_kept_too(make_device, monkeypatch):
     """A device without int8 is not asked for it at every run."""
     asked = []
-    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: FACTS)
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", answering(FACTS))
     monkeypatch.setattr(roofline, "measure_rate", lambda *_: asked.append(1))
     for _ in range(2):
         result = roofline.measure_roofline(make_device(), ["int8"])

@@ -20,6 +20,7 @@ from onnx_graphs import model_of
 from mnbench.model.input_files import CROP_SHARE, DEVIATION, MEAN, load_batches
 from mnbench.model.model import Model
 from mnbench.model.reference import reference_outputs
+from mnbench.targets.answers import decode_answer
 
 NUMBER = (int, float)
 CONTRACT = {
@@ -50,7 +51,7 @@ def answers(monkeypatch):
         def perturb(output):
             return output
 
-        def __call__(self, device, request, *, timeout_s):
+        def __call__(self, device, request, answer, *, timeout_s, heartbeats):
             assert (device.name, "outputs") == ("cpu", request["kind"])
             assert timeout_s > 0
             self.inputs = [
@@ -63,7 +64,10 @@ def answers(monkeypatch):
                 for arrays in self.inputs
             ]
             packed = [[(str(item.dtype), item.shape, item.tobytes()) for item in every] for every in result]
-            return {"outputs": packed, "placement": {"CPUExecutionProvider": ["a", "b"]}, "runtime_version": "1.2.3"}
+            placement = {"CPUExecutionProvider": ["a", "b"]}
+            message = {"outputs": packed, "placement": placement, "runtime_version": "1.2.3"}
+            assert len(request["inputs"]) == heartbeats.limit
+            return decode_answer(f"device {device.name}", message, answer)
 
     worker = Worker()
     monkeypatch.setattr("mnbench.bench.verify.call_worker", worker)

@@ -10,6 +10,7 @@ from hosts import QUIET, QUIET_GPU, REST, after
 
 from mnbench.bench.plan import SamplingConfig
 from mnbench.errors import TrialError
+from mnbench.targets.answers import decode_answer
 from mnbench.worker.requests.host_facts import handle as examine
 from mnbench.workspace import built_in
 
@@ -21,15 +22,16 @@ def watched(monkeypatch):
     """Workers' looks at a machine without starting any: this process looks, with what the test changes."""
     requests = []
 
-    def ask(device, request, *, timeout_s):
+    def ask(device, request, answer, *, timeout_s):
         requests.append((device.name, request, timeout_s))
         reported = examine(request | {"rest_s": 0}, None)
-        return reported | {
+        changes = {
             "facts": QUIET | ask.facts,
             "before": REST,
             "conditions": after() | {"at_ns": REST["at_ns"] + 10**9 * len(requests)},
             "gpu": ask.gpu,
         }
+        return decode_answer(f"device {device.name}", reported | changes, answer)
 
     ask.facts, ask.gpu, ask.requests = {}, None, requests
     monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", ask)

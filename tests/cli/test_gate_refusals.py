@@ -8,6 +8,7 @@ import lzma
 import msgspec
 import onnxruntime
 import pytest
+from answers import answering
 
 from mnbench.comparison.paired_trial import PairedTrial, pair_columns
 from mnbench.comparison.procedure import Procedure
@@ -92,9 +93,7 @@ def test_nothing_is_refused_without_a_reason(gate, processes):
 
 def test_the_runtime_is_that_of_the_devices_environment(gate, graphs, monkeypatch):
     """A row is identical if the device still has its runtime version, whatever this Python has."""
-    monkeypatch.setattr(
-        "mnbench.hosts.host_facts.call_worker", lambda *_, **__: {"facts": {}, "runtime_version": "0.0.1"}
-    )
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", answering({"facts": {}, "runtime_version": "0.0.1"}))
     row = {"model_sha256": graphs[0].sha256, "runtime": Runtime(name="onnxruntime", version="0.0.1")}
 
     assert "identical" == gate(changes=row)[0]["verdict"]

@@ -21,6 +21,7 @@ from mnbench.errors import RuntimeUnavailable, TrialError
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.network.variant import OnnxFile
+from mnbench.targets.answers import Heartbeat
 from mnbench.targets.device import read_device
 from mnbench.targets.environments import create_environment
 from mnbench.worker.host.conditions import busy_reason
@@ -267,8 +268,8 @@ def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
 def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypatch):
     """The row at which it was last heard has failed."""
 
-    def ask(_device, _request, *, on_heartbeat, **_):
-        on_heartbeat({"expected_s": 0.0, "index": 3})
+    def ask(_device, _request, _answer, *, on_heartbeat, **_):
+        on_heartbeat(Heartbeat(expected_s=0.0, index=3))
         raise TrialError("the worker was killed by SIGSEGV", hint="")
 
     monkeypatch.setattr("mnbench.comparison.paired_trial.call_worker", ask)
@@ -282,17 +283,9 @@ def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):
     """Of two that take turns; a model whose session ends the process."""
 
     class Dying:
-        def __init__(self):
-            self.answers = [{"expected_s": 0.0, "index": 1}, None]
-
-        def send(self, _message):
-            pass
-
-        def receive(self):
-            answer = self.answers.pop(0)
-            if answer is None:
-                raise TrialError("the worker was killed by SIGSEGV", hint="")
-            return answer
+        def ask(self, _request, _answer, *, on_heartbeat, **_):
+            on_heartbeat(Heartbeat(expected_s=0.0, index=1))
+            raise TrialError("the worker was killed by SIGSEGV", hint="")
 
     monkeypatch.setattr("mnbench.comparison.paired_trial.open_worker", lambda *_, **__: nullcontext(Dying()))
     gateway = f"popen//python={sys.executable}"

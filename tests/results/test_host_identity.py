@@ -4,6 +4,7 @@
 
 import msgspec
 import pytest
+from answers import answering
 
 from mnbench.analysis.cost_models import fit_cost_models
 from mnbench.hosts.host_facts import host_fingerprint
@@ -113,8 +114,8 @@ def test_records_of_two_hosts_of_one_cpu_name_are_not_mixed(make_record):
 def test_stored_figures_belong_to_one_host(make_device, monkeypatch):
     """A roofline or a drift that was measured on another host of the same name is not used."""
     facts = [FACTS, FACTS | {"cpu_stepping": 2}]
-    answers = iter([{"facts": host, "runtime_version": "1"} for host in facts])
-    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", lambda *_, **__: next(answers))
+    messages = [{"facts": host, "runtime_version": "1"} for host in facts]
+    monkeypatch.setattr("mnbench.hosts.host_facts.call_worker", answering(*messages))
     first, second = host_fingerprint(make_device()), host_fingerprint(make_device())
     assert first | {"host": second["host"]} == second != first
 

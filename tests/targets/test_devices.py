@@ -42,10 +42,10 @@ def no_conversion(monkeypatch):
     """Converters give models back as they are; which devices asked is kept."""
     asked = []
 
-    def convert(device, request, *, timeout_s):
+    def convert(device, request, answer, *, timeout_s):
         assert timeout_s > 0
         asked.append((device.name, request["model"]))
-        return {"model": Path(request["model"]).read_bytes(), "duration_ns": 7_000_000}
+        return answer(model=Path(request["model"]).read_bytes(), duration_ns=7_000_000)
 
     monkeypatch.setattr("mnbench.bench.request.call_worker", convert)
     return asked
@@ -354,11 +354,12 @@ def test_completion_offers_the_last_of_several_devices():
 
 def test_a_runtime_that_is_missing_in_its_environment_hints_at_setup(make_device):
     """The hint is the command that makes the environment again."""
+    from mnbench.targets.answers import Failure
     from mnbench.targets.transport import _refusal_error
 
-    mnbench_error = _refusal_error({"error": "gone", "unavailable": "runtime"}, make_device(requires=("onnxruntime",)))
+    mnbench_error = _refusal_error(Failure(error="gone", unavailable="runtime"), make_device(requires=("onnxruntime",)))
     got = _refusal_error(
-        {"error": "gone", "unavailable": "provider"}, msgspec.structs.replace(make_device(), install_hint="make it")
+        Failure(error="gone", unavailable="provider"), msgspec.structs.replace(make_device(), install_hint="make it")
     )
 
     assert ("mnbench devices setup cpu --fresh", "make it") == (mnbench_error.hint, got.hint)

@@ -19,12 +19,11 @@ from sshd import KILL_CONNECTION, SSHD, Board
 
 from mnbench.bench.trial import run_trial
 from mnbench.errors import DeviceFileError, RuntimeUnavailable, TrialError, UnreachableError
+from mnbench.hosts.host_facts import read_host
 from mnbench.targets import ssh, transport
 from mnbench.targets.environments import prepare_device
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SSHD is None, reason="there is no sshd: .ci/sshd installs it")]
-
-LOOK = {"kind": "host_facts", "rest_s": 0, "gpu": False, "runtime": "onnxruntime"}
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +103,7 @@ def test_a_model_crosses_once(board, device, tmp_path):
     paths = {transport.provide_file(device, tmp_path / name) for name in ("one", "two")}
     (stored,) = board.far.glob("*/*")
     before = stored.stat().st_mtime_ns
-    transport.call_worker(device, LOOK, timeout_s=20)
+    read_host(device)
     transport.provide_file(device, tmp_path / "two")
 
     assert ({str(stored)}, before, b"model") == (paths, stored.stat().st_mtime_ns, stored.read_bytes())
@@ -117,7 +116,7 @@ def test_one_connection_serves_all(board, device):
     """Workers come and go over one connection; each is a process of its own."""
     connections = (board.folder / "log").read_text().count("Accepted publickey")
     for _ in range(3):
-        transport.call_worker(device, LOOK, timeout_s=20)
+        read_host(device)
 
     assert connections + 1 == (board.folder / "log").read_text().count("Accepted publickey")
 
@@ -237,7 +236,7 @@ def test_a_hang_there_is_ended(board, device, measure_codes, hang):
 def test_a_board_that_cannot_be_reached(board, make_device, host, message, hint):
     """Who cannot be reached, or not be trusted, is told in one line; ssh asks nothing."""
     with pytest.raises(UnreachableError) as caught:
-        transport.call_worker(make_device(name="board", gateway=board.gateway(host=host)), LOOK, timeout_s=20)
+        read_host(make_device(name="board", gateway=board.gateway(host=host)))
 
     assert caught.value.message.startswith("device board: ")
     assert message in caught.value.message
@@ -248,7 +247,7 @@ def test_a_board_that_cannot_be_reached(board, make_device, host, message, hint)
 def test_no_python_there(board, make_device):
     """A Python that is not there is told with what the shell says."""
     with pytest.raises(UnreachableError, match=r"Python was not found: .*(not found|No such file)") as caught:
-        transport.call_worker(make_device(name="board", gateway=board.gateway(python="/no/python")), LOOK, timeout_s=20)
+        read_host(make_device(name="board", gateway=board.gateway(python="/no/python")))
     assert "//python=" in caught.value.hint
 
 
@@ -259,18 +258,14 @@ OLD = f'exec {sys.executable} -c "import sys; sys.version_info = (3, 6, 9); exec
 def test_python_there_is_too_old(board, make_device, wrapped):
     """The Python tells its version before anything needs a newer one."""
     with pytest.raises(UnreachableError, match=r"Python 3\.6 is too old") as caught:
-        transport.call_worker(
-            make_device(name="board", gateway=board.gateway(python=wrapped("", last=OLD))), LOOK, timeout_s=20
-        )
+        read_host(make_device(name="board", gateway=board.gateway(python=wrapped("", last=OLD))))
     assert "3.9 or newer" in caught.value.hint
 
 
 def test_a_talkative_shell(board, make_device, wrapped):
     """What a login prints before Python answers is the reason that is told."""
     with pytest.raises(UnreachableError, match="the remote shell prints text before Python starts"):
-        transport.call_worker(
-            make_device(name="board", gateway=board.gateway(python=wrapped("echo Welcome"))), LOOK, timeout_s=20
-        )
+        read_host(make_device(name="board", gateway=board.gateway(python=wrapped("echo Welcome"))))
 
 
 def test_no_numpy_there(board, make_device, make_plan, make_cell, tmp_path):

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from mnbench.bench.trial import run_trial
 from mnbench.errors import RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets import transport
+from mnbench.targets.answers import TrialAnswer
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +135,9 @@ def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     before = processes(parent=os.getpid())
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        transport.call_worker(make_device(), {"kind": "trial", "runtime": "onnxruntime", "cores": []}, timeout_s=20)
+        transport.call_worker(
+            make_device(), {"kind": "trial", "runtime": "onnxruntime", "cores": []}, TrialAnswer, timeout_s=20
+        )
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 
@@ -260,11 +263,13 @@ ASK = """
 import json, sys
 from mnbench.errors import MnbenchError
 from mnbench.targets import start, transport
+from mnbench.targets.answers import HostSnapshot
 from mnbench.targets.device import Device
 transport.START_TIMEOUT_S = start.START_TIMEOUT_S = 2.0
 facts = {"summary": "", "runtime": "onnxruntime", "provider": "CPUExecutionProvider", "threads": 1}
 try:
-    transport.call_worker(Device(name="cpu", gateway=sys.argv[1], **facts), {"runtime": "onnxruntime"}, timeout_s=2)
+    device = Device(name="cpu", gateway=sys.argv[1], **facts)
+    transport.call_worker(device, {"runtime": "onnxruntime"}, HostSnapshot, timeout_s=2)
 except MnbenchError as error:
     print(json.dumps([type(error).__name__, error.message, error.hint]))
 """

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mnbench.targets import transport
+from mnbench.targets.answers import TrialAnswer
 from mnbench.worker.host.facts import peak_rss_bytes
 from mnbench.worker.requests.trial import COPY_RUNS
 from mnbench.worker.requests.trial import handle as visit
@@ -224,9 +225,9 @@ FEED = {"input": ("float32", (1, 3, 4, 4), bytes(4 * 48))}
 
 IMPORTED = """
 
-def version():
+def build():
     import json, sys
-    return json.dumps(sorted(sys.modules))
+    return json.dumps(sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 ALLOWED = "import sys, json, numpy.random, onnxruntime, execnet.gateway_base; print(json.dumps(sorted(sys.modules)))"
@@ -236,8 +237,10 @@ def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(mak
     """In a worker there is nothing of mnbench, and no package that numpy and onnxruntime do not bring themselves."""
     name = f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"
     monkeypatch.setattr(transport, "_worker_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
-    answer = transport.call_worker(make_device(), REQUEST | {"model": small_model(), "inputs": FEED}, timeout_s=30)
-    there = {name.partition(".")[0] for name in json.loads(answer["runtime"]["version"])}
+    request = REQUEST | {"model": small_model(), "inputs": FEED}
+    heartbeat = transport.Heartbeats(limit=1)
+    answer = transport.call_worker(make_device(), request, TrialAnswer, timeout_s=30, heartbeats=heartbeat)
+    there = set(json.loads(answer.runtime.build))
     bare = subprocess.run([sys.executable, "-c", ALLOWED], capture_output=True, text=True, check=True).stdout
     allowed = {name.partition(".")[0] for name in json.loads(bare)} | set(sys.stdlib_module_names)
 
@@ -253,14 +256,15 @@ def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
     image = image.astype(kind)
     feed = {"inputs": {"input": (str(image.dtype), image.shape, image.tobytes())}}
     model = small_model(helper.np_dtype_to_tensor_dtype(image.dtype))
-    answer = transport.call_worker(make_device(), REQUEST | feed | {"model": model}, timeout_s=30)
-    ((dtype, shape, data),) = answer["outputs"]
+    request, heartbeat = REQUEST | feed | {"model": model}, transport.Heartbeats(limit=1)
+    answer = transport.call_worker(make_device(), request, TrialAnswer, timeout_s=30, heartbeats=heartbeat)
+    (output,) = answer.outputs
 
-    assert np.allclose(np.exp(image.astype(np.float32)), np.frombuffer(data, dtype).reshape(shape), rtol=1e-4)
-    assert ["CPUExecutionProvider"] == list(answer["placement"])
-    assert "exp" in answer["placement"]["CPUExecutionProvider"]
-    assert all(latency > 0 for latency in answer["latencies_ns"])
-    assert len(answer["latencies_ns"]) == len(answer["cpu_ns"])
+    assert np.allclose(np.exp(image.astype(np.float32)), output, rtol=1e-4)
+    assert ["CPUExecutionProvider"] == list(answer.placement)
+    assert "exp" in answer.placement["CPUExecutionProvider"]
+    assert all(latency > 0 for latency in answer.latencies_ns)
+    assert len(answer.latencies_ns) == len(answer.cpu_ns)
 
 
 # Memory

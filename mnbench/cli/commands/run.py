@@ -1,5 +1,6 @@
 """Measure latency and append it to the results."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from mnbench.cli.param_types import (
     parse_threads,
 )
 from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
-from mnbench.errors import MnbenchError
+from mnbench.errors import MnbenchError, ResultsError
 from mnbench.families import parse_variant
 from mnbench.network.variant import ANCHOR
 from mnbench.workspace import table_paths
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mnbench.bench.benchmark import BenchmarkOutcome
 
 ARGUMENTS = "mnbench.run.arguments"
-NOT_REPEATED = ("--fresh", "-q", "--quiet", "-v", "--verbose")
+NOT_REPEATED = ("--fresh", "--trust", "-q", "--quiet", "-v", "--verbose")
 """Arguments that `--resume` does not repeat."""
 
 
@@ -132,7 +133,10 @@ def command(
     from mnbench.results.store import last_unfinished_arguments
 
     if resume:
-        with command.make_context(ctx.info_name, last_unfinished_arguments(results), parent=ctx.parent) as resumed:
+        arguments = last_unfinished_arguments(results)
+        echo_note(f"resuming: mnbench run {shlex.join(arguments)}")
+        with command.make_context(ctx.info_name, arguments, parent=ctx.parent) as resumed:
+            _check_resumed(resumed.params, results)
             command.invoke(resumed)
         return
     benchmark = BenchmarkOptions(
@@ -158,6 +162,23 @@ def command(
     with ProgressBar() as bar:
         outcome = run_benchmark(sources, devices, results, benchmark, bar)
     _show(outcome, output, profiled=benchmark.profile)
+
+
+def _check_resumed(params: dict[str, Any], results: Path) -> None:
+    """Refuse what the stored arguments of a run, which may be a stranger's, must not decide.
+
+    Raises:
+        TrustError: they install a package.
+        ResultsError: they write elsewhere.
+    """
+    from mnbench.targets.demands import install_actions
+    from mnbench.trust import Demand, require_trust
+
+    if params["results"].absolute() != results.absolute():
+        raise ResultsError(
+            f"{results}: the unfinished run writes to {params['results']}", hint="name that folder: --results"
+        )
+    require_trust([Demand(file=results / "raw", actions=tuple(install_actions(params["packages"])))])
 
 
 def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:

@@ -24,8 +24,8 @@ PAIR_COLUMNS = ("row", "round", "first", "base_ns", "candidate_ns", "base_cpu_ns
 def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     """Run pairs of all rows, round by round, until the requested time is over.
 
-    `sessions` requests the sessions: the baseline and the candidate of a row next to each other. The facts of a session
-    that failed have an `error`, and its row is left out.
+    `sessions` requests the sessions: the baseline and the candidate of a row next to each other. The row of a session
+    that failed is left out.
     """
     reason = busy_reason(request["limits"])
     if reason:
@@ -33,7 +33,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     sessions, host = open_warm_sessions(request["sessions"], draw, channel)
     pairs = {row: (sessions[2 * row], sessions[2 * row + 1]) for row in range(len(sessions) // 2)}
-    pairs = {row: pair for row, pair in pairs.items() if not any("error" in session.facts for session in pair)}
+    pairs = {row: pair for row, pair in pairs.items() if all(session.facts["state"] == "warm" for session in pair)}
     columns = run_rounds(
         {row: (baseline.run, candidate.run) for row, (baseline, candidate) in pairs.items()},
         {
