@@ -195,7 +195,7 @@ def test_an_unfinished_run_installs_nothing_without_trust(invoke, unfinished, wo
     assert "Error: results/raw: installs onnxruntime==1.30.0: this needs your trust" in result.stderr
 
 
-@pytest.mark.parametrize("folder", ["elsewhere", "../elsewhere", "/elsewhere"])
+@pytest.mark.parametrize("folder", ["elsewhere", "../elsewhere", "results/../../elsewhere"])
 def test_an_unfinished_run_writes_where_it_lies(invoke, unfinished, folder):
     """The stored command names no other folder for results."""
     unfinished("v1", "--results", folder)

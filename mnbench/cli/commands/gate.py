@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 )
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--base-ref", metavar="REV", help="Take the baseline's table, graphs and tool from another git revision.")
+@click.option(
+    "--base-ref",
+    metavar="REV",
+    help="Take the baseline's table and graphs from another git revision, and its mnbench if it has one and you trust it.",
+)
 @click.option("--all", "measure_unchanged", is_flag=True, help="Measure unchanged rows too.")
 @click.option(
     "--host", default=ALL_HOSTS, help="Compare the rows of this host: the name or digest that a table's title shows."
