@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--base-ref",
     metavar="REV",
-    help="Take the baseline's table and graphs from another git revision, and its mnbench if it has one and you trust it.",
+    help="Take the baseline's table and graphs from another git revision, and its mnbench if you trust it.",
 )
 @click.option("--all", "measure_unchanged", is_flag=True, help="Measure unchanged rows too.")
 @click.option(
