@@ -1,7 +1,8 @@
 """Text for a terminal: as wide as it is, with colours where it has them."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -21,84 +22,105 @@ MAX_RICH_ROWS = 200
 """The rows that rich lays out; it takes seconds for thousands."""
 
 
+@dataclass(slots=True)
+class _Cells:
+    """A column with its text in each row, and their width: a text is formatted once."""
+
+    column: Column[Any]
+    texts: Sequence[str]
+    width: int
+
+    @classmethod
+    def of(cls, column: Column[Any], rows: Sequence[Any]) -> "_Cells":
+        texts = [column.text(row) for row in rows]
+        return cls(column, texts, max(map(_width, (*column.header_lines, *texts))))
+
+    @property
+    def padded(self) -> Iterator[str]:
+        """The texts of the rows that rich does not lay out, as wide as the column."""
+        for text in self.texts[MAX_RICH_ROWS:]:
+            if not self.column.left:
+                yield text.rjust(self.width)
+            elif text.isascii():
+                yield text[: self.width].ljust(self.width)
+            else:
+                yield set_cell_size(text, self.width)
+
+
 def render(table: Table[Any], *, styled: bool = True, console: Console | None = None) -> str:
     """Return the table as the terminal shows it, without the columns that do not fit; elsewhere of COLUMNS, or 100."""
     console = console or (Console() if styled else Console(color_system=None, force_jupyter=False))
     if not console.is_terminal:
         console.width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
-    columns, dropped = _fitting(table, console.width)
-    excess = max(0, _total_width(columns, table.rows) - console.width)
+    columns, dropped = _fitting([_Cells.of(column, table.rows) for column in table.columns], console.width)
+    excess = max(0, _total_width(columns) - console.width)
     # A name may be cut short where nothing else helps, a number never.
-    widths = [_width(column, table.rows) for column in columns]
-    names = [index for index, column in enumerate(columns) if column.left]
-    names.sort(key=lambda index: (columns[index].wrap, widths[index]), reverse=True)
+    names = [cells for cells in columns if cells.column.left]
+    names.sort(key=lambda cells: (cells.column.wrap, cells.width), reverse=True)
     for shortest in (MIN_NAME, 1):
-        for index in names:
-            cut = min(excess, max(0, widths[index] - shortest))
-            widths[index] -= cut
+        for cells in names:
+            cut = min(excess, max(0, cells.width - shortest))
+            cells.width -= cut
             excess -= cut
     with console.capture() as top:
         if table.title_lines:
             # A Text stays as it is: in a str, rich replaces names of emoji.
             console.print(Text("\n".join(table.title_lines), style="bold"))
             console.print()
-        console.print(_grid(columns, widths, table.rows[:MAX_RICH_ROWS]))
-    lines = [_line(row, columns, widths) for row in table.rows[MAX_RICH_ROWS:]]
+        console.print(_grid(columns, table.rows[:MAX_RICH_ROWS]))
+    lines = [f"{(' ' * GAP).join(row).rstrip()}\n" for row in zip(*(cells.padded for cells in columns), strict=True)]
     if dropped:
         table = table.with_notes([f"no room for {', '.join(column.name for column in dropped)}"])
     with console.capture() as bottom:
         if table.notes:
             console.print()
-        for note in table.note_lines:
+        for note in table.note_lines[:MAX_RICH_ROWS]:
             # An indented note is a command: it stays on one line for the mouse to copy.
             console.print(Text(note, style="dim"), soft_wrap=note.startswith("    "))
-    return top.get() + "".join(lines) + bottom.get()
+    return top.get() + "".join(lines) + bottom.get() + "".join(f"{note}\n" for note in table.note_lines[MAX_RICH_ROWS:])
 
 
-def _grid(columns: Sequence[Column[Any]], widths: Sequence[int], rows: Sequence[Any]) -> RichTable:
+def _grid(columns: Sequence[_Cells], rows: Sequence[Any]) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    vertical = "top" if any(column.wrap for column in columns) else "bottom"
-    for column, width in zip(columns, widths, strict=True):
-        justify = "left" if column.left else "right"
+    vertical = "top" if any(cells.column.wrap for cells in columns) else "bottom"
+    for cells in columns:
+        column = cells.column
         grid.add_column(
             Text("\n".join(column.header_lines)),
-            justify=justify,
+            justify="left" if column.left else "right",
             no_wrap=not column.wrap,
-            width=width,
+            width=cells.width,
             vertical=vertical,
         )
-    for row in rows:
-        grid.add_row(*(Text(column.text(row), style=column.style(row) if column.style else "") for column in columns))
+    for index, row in enumerate(rows):
+        styles = [cells.column.style for cells in columns]
+        texts = [cells.texts[index] for cells in columns]
+        grid.add_row(
+            *(Text(text, style=style(row) if style else "") for text, style in zip(texts, styles, strict=True))
+        )
     return grid
 
 
-def _line(row: Any, columns: Sequence[Column[Any]], widths: Sequence[int]) -> str:
-    cells = [(column.text(row), column.left, width) for column, width in zip(columns, widths, strict=True)]
-    padded = (set_cell_size(text, width) if left else text.rjust(width) for text, left, width in cells)
-    return (" " * GAP).join(padded).rstrip() + "\n"
-
-
-def _fitting(table: Table[Any], width: int) -> tuple[list[Column[Any]], list[Column[Any]]]:
+def _fitting(columns: Sequence[_Cells], width: int) -> tuple[list[_Cells], list[Column[Any]]]:
     """Return the columns that fit, in order, and the dropped ones, the least important first."""
-    fitting, dropped = list(table.columns), list[Column[Any]]()
+    fitting, dropped = list(columns), list[Column[Any]]()
     for last_resort in (False, True):
-        while _total_width(fitting, table.rows, cut=last_resort) > width:
-            droppable = [column for column in fitting if (column.drop_priority < 0) == last_resort]
-            last = max(droppable, key=lambda column: (abs(column.drop_priority), fitting.index(column)), default=None)
-            if last is None or last.drop_priority == 0:
+        while _total_width(fitting, cut=last_resort) > width:
+            droppable = [
+                index for index, cells in enumerate(fitting) if (cells.column.drop_priority < 0) == last_resort
+            ]
+            last = max(droppable, key=lambda index: (abs(fitting[index].column.drop_priority), index), default=None)
+            if last is None or fitting[last].column.drop_priority == 0:
                 break
-            fitting.remove(last)
-            dropped.append(last)
+            dropped.append(fitting.pop(last).column)
     return fitting, dropped
 
 
-def _total_width(columns: Sequence[Column[Any]], rows: Sequence[Any], *, cut: bool = False) -> int:
+def _total_width(columns: Sequence[_Cells], *, cut: bool = False) -> int:
     """Return the width of all columns; `cut` with names cut as short as possible."""
-    widths = [_width(column, rows) for column in columns]
-    if cut:
-        widths = [min(width, MIN_NAME) if column.left else width for column, width in zip(columns, widths, strict=True)]
+    widths = [min(cells.width, MIN_NAME) if cut and cells.column.left else cells.width for cells in columns]
     return sum(width + GAP for width in widths) - GAP
 
 
-def _width(column: Column[Any], rows: Sequence[Any]) -> int:
-    return max(map(cell_len, (*column.header_lines, *map(column.text, rows))))
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
