@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 PLAIN_VALUE = re.compile(r"[\w:,=+ -]*|[+-]?\d*\.\d+")
 """Values of options that are words or numbers: they name no file, except under a key that says so."""
 
-PATH_KEY = re.compile(r"path|file|folder|dir|lib|cache|dump|load|save|context|config|plugin|url|host", re.IGNORECASE)
-"""What keys of options contain whose values name files, folders, libraries or machines, or make the runtime write."""
+REFERRING_KEY = re.compile(
+    r"path|file|folder|dir|lib|cache|dump|load|save|context|config|plugin|package|url|host|external|stream|alloc",
+    re.IGNORECASE,
+)
+"""What keys of options contain whose values name files, libraries, machines or addresses in memory, or make the runtime
+write."""
 
 
 def gateway_actions(gateway: str) -> list[str]:
@@ -33,5 +37,5 @@ def option_actions(options: Mapping[str, str]) -> list[str]:
     return [
         f"loads or writes what {key}={value} names"
         for key, value in options.items()
-        if PATH_KEY.search(key) or not PLAIN_VALUE.fullmatch(value)
+        if REFERRING_KEY.search(key) or not PLAIN_VALUE.fullmatch(value)
     ]
