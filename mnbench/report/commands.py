@@ -45,7 +45,8 @@ def _spelled_name(name: str) -> str:
 
 
 def _option(name: str, value: object) -> str:
-    return shlex.join([f"--{name}", str(value)])
+    separate = not str(value).startswith("-")
+    return shlex.join([f"--{name}", str(value)] if separate else [f"--{name}={value}"])
 
 
 def _options(record: Record) -> str:

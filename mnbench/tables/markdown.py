@@ -13,7 +13,7 @@ MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
 BLOCK = re.compile(r"^ {0,3}(?:[#>+=-]|\d+(?=[.)]))")
 """How a line begins that is a heading, a quotation or an item of a list."""
 
-LINK = re.compile(r"://|\bwww\.|\w@[\w-]+\.\w|(?<!\w)@\w")
+LINK = re.compile(r"://|www\.|\w@[\w-]+\.\w|(?<!\w)@\w")
 """What GitHub makes a link or a mention of, even where its signs are escaped; but not in code."""
 
 
