@@ -8,7 +8,7 @@ import sys
 from gettext import gettext as _
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 from click.exceptions import NoSuchCommand
@@ -17,6 +17,7 @@ from mnbench import __version__
 from mnbench.cli.interrupts import stop_on_signals
 from mnbench.cli.log import log_on_stderr
 from mnbench.cli.output import echo_rendered, failure, printable_usage_errors
+from mnbench.cli.streams import prepare_streams
 from mnbench.errors import MnbenchError
 
 ORDER = (
@@ -72,12 +73,7 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the library ends it with one line and a hint, and exit code 1."""
-        for name in ("stdout", "stderr"):
-            # A stream that the caller closed is None; os.devnull takes its place and its number.
-            stream = getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-            # A terminal that cannot show ≥ or α shows a question mark.
-            cast("Any", stream).reconfigure(errors="replace")
-            setattr(sys, name, stream)
+        prepare_streams()
         try:
             with stop_on_signals(), log_on_stderr(), printable_usage_errors():
                 result = super().invoke(ctx)

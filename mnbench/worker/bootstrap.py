@@ -33,11 +33,13 @@ class SourceImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 
 def end_with_host(gateway: Any) -> None:
-    """End this process when its input ends or mnbench is killed, also in the middle of a run.
-
-    execnet waits 15 s for the run. Only Linux ends a process whose C code does not let Python run.
-    """
+    """End this process when its input ends, also in the middle of a run; execnet waits 15 s for it."""
     gateway._terminate_execution = partial(os._exit, 1)  # noqa: SLF001  execnet has no public way
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """On Linux, let this process end with its parent, even while C code keeps Python from running."""
     with suppress(Exception):  # other systems, and emulators, lack it
         import ctypes  # noqa: PLC0415  some Pythons lack it
 

@@ -23,11 +23,14 @@ import ast
 import base64
 import importlib.util
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Generator, NamedTuple
+
+from ..bootstrap import end_with_parent
 
 CONVERTER_S = 240.0
 """Time limit for a converter; mnbench waits a little longer for the answer."""
@@ -112,6 +115,8 @@ def run_converter(command: list[str], output: Path) -> bytes:
     try:
         done = subprocess.run(  # noqa: S603
             command,
+            cwd=output.parent,  # the current folder is a stranger's, and Python imports from it
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
