@@ -71,7 +71,7 @@ def require_trust(demands: Iterable[Demand]) -> None:
         if not is_trusted(demand):
             raise TrustError(
                 f"{demand}: this needs your trust",
-                hint="read the file; then trust its folder with `mnbench trust`, or this command with --trust",
+                hint="read the file; then trust it with `mnbench trust`, or this command with --trust",
             )
     for demand in demands:
         logger.warning("%s", demand)

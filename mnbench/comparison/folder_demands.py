@@ -10,31 +10,39 @@ from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device, read_device
 from mnbench.trust import Demand
 from mnbench.worker.runtimes import find_distribution
+from mnbench.workspace import CURRENT_FOLDER
 
 
 def folder_demands(folder: Path) -> tuple[list[Demand], list[str]]:
-    """Return what the device files and tables of a folder demand, and notes on those that cannot be read."""
+    """Return what the device files and tables of a folder demand, and notes on those that cannot be read.
+
+    In place of the folder, a file stands for itself.
+    """
     demands: list[Demand] = []
     notes: list[str] = []
-    for path in (*sorted((folder / "devices").glob("*.toml")), *sorted((folder / "results").glob("*.jsonl"))):
+    if folder.is_dir():
+        root, paths = folder, [*sorted(folder.glob("devices/*.toml")), *sorted(folder.glob("results/*.jsonl"))]
+    else:
+        root, paths = CURRENT_FOLDER, [folder]
+    for path in paths:
         try:
-            demands += [demand for demand in _demands(path, folder) if demand.actions]
+            demands += [demand for demand in _demands(path, root) if demand.actions]
         except MnbenchError as error:
             notes.append(f"not trusted: {error.message}")
     return demands, notes
 
 
-def _demands(path: Path, folder: Path) -> Generator[Demand]:
+def _demands(path: Path, root: Path) -> Generator[Demand]:
     """Yield what a file demands; `mnbench gate` measures a table on the device that it is named after, or on `cpu`."""
     if path.suffix == ".toml":
-        device = read_device(str(path), folder)
+        device = read_device(str(path), root)
         if device.demand:
             yield device.demand
         return
     try:
-        device = read_device(path.stem, folder)
+        device = read_device(path.stem, root)
     except DeviceFileError:
-        device = read_device("cpu", folder)
+        device = read_device("cpu", root)
     yield table_demand(path, read_gated_records(path), device, version=_installed_version(device))
 
 

@@ -41,6 +41,7 @@ DEMANDS = {
     "ssh": 'gateway = "ssh=evil.example"',
     "an option of ssh": 'gateway = "ssh=-oProxyCommand=./evil nohost"',
     "a configuration of ssh": 'gateway = "ssh=nohost//ssh_config=./evil"',
+    "a Dask scheduler": 'gateway = "dask=tcp://127.0.0.1:1"',
     "a socket": 'gateway = "socket=127.0.0.1:1"',
     "a variable in the gateway": 'gateway = "${MNBENCH_EVIL}"',
     "LD_PRELOAD": '[environment]\nLD_PRELOAD = "./evil.so"',
@@ -236,6 +237,26 @@ def test_trust_holds_for_one_folder(invoke, hostile, workspace, monkeypatch):
     assert not is_trusted(invoke)
     monkeypatch.chdir("copy")
     assert is_trusted(invoke)
+
+
+@pytest.mark.usefixtures("_real_gateway")
+def test_a_file_elsewhere_can_be_trusted(invoke, hostile, workspace):
+    """As `--device` names it, with what it extends here."""
+    hostile.rename(workspace / "cpu.toml")
+    words = ("--device", "cpu.toml")
+
+    assert not is_trusted(invoke, *words)
+    assert 0 == invoke("trust", "cpu.toml").exit_code
+    assert is_trusted(invoke, *words)
+
+
+@pytest.mark.parametrize("name", ["fleet", "fleet:rpi5", "board"])
+def test_a_fleet_of_a_stranger_needs_trust(invoke, devices, name):
+    """What a Dask scheduler sends can run code here."""
+    devices(**{name.partition(":")[0]: 'gateway = "dask=tcp://127.0.0.1:1"'})
+    result = invoke("run", "v1-a0.25-r32", "--device", name)
+
+    assert "connects to the Dask scheduler tcp://127.0.0.1:1, which can run code here: this" in result.stderr
 
 
 @pytest.mark.usefixtures("_real_gateway", "hostile")
