@@ -83,6 +83,7 @@ class MeasuredTrial(Answer, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _require(len(self.latencies_ns) == len(self.cpu_ns) > 0, "as many times of the CPU as latencies")
         _require(min(self.latencies_ns) > 0, "latencies above 0")
+        msgspec.convert(self.runtime.version, Version)
 
 
 class TrialAnswer(MeasuredTrial, frozen=True, kw_only=True):

@@ -17,6 +17,9 @@ from execnet import gateway_base, gateway_bootstrap
 from mnbench.errors import UnreachableError, first_line
 from mnbench.stop_signals import STOP_SIGNALS
 from mnbench.targets.device import Device
+from mnbench.targets.wire import harden_execnet
+
+harden_execnet()
 
 START_TIMEOUT_S = 30.0
 """Time limit for starting a Python; boards on slow connections and emulators need long."""
