@@ -15,11 +15,18 @@ from mnbench.errors import FileError
 MAX_NAME_BYTES = 120
 """Bytes of a file's name without its suffix; file systems allow 255, and temporary files add some."""
 
+WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
 
 def file_name(text: str) -> str:
-    """Return a text as a file's name: as it is if that is possible, else quoted, cut, and with a digest."""
-    name = re.sub(r"[^\w.=+@,-]", "_", text).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
-    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    """Return a text as a file's name: as it is if that is possible, else quoted, cut, and with a digest.
+
+    The name never leaves its folder, is not hidden, and is no device of Windows.
+    """
+    name = re.sub(r"[^\w.=+@,-]|^\.|\.$", "_", text).encode(errors="replace")[:MAX_NAME_BYTES].decode(errors="ignore")
+    if name == text and name and not WINDOWS_DEVICE.fullmatch(name):
+        return name
+    return f"{name}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 MAX_PREFIX = 50

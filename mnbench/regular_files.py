@@ -2,13 +2,13 @@
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from mnbench.errors import FileError, read_error
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file to read; links are followed.
 
     Raises:
@@ -23,11 +23,12 @@ def open_regular(path: Path) -> BinaryIO:
         raise FileError(f"{path}: no file can have this name", hint="name a file") from failure
     except OSError as failure:
         raise read_error(path, failure) from failure
-    file = os.fdopen(handle, "rb")
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        file.close()
-        raise FileError(f"{path}: is not a regular file", hint="name a file, not a folder, a pipe or a device")
-    return file
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        problem = "cannot be read (Is a directory)" if stat.S_ISDIR(mode) else "is not a regular file"
+        raise FileError(f"{path}: {problem}", hint="name a file, not a folder, a pipe or a device")
+    return os.fdopen(handle, "rb")
 
 
 def read_regular(path: Path, *, max_bytes: int | None = None) -> bytes:

@@ -1,5 +1,6 @@
 """What tests share: the command line in an empty folder, and measurements that need no process and no clock."""
 
+import hashlib
 import os
 from collections import Counter
 from contextvars import ContextVar
@@ -114,7 +115,7 @@ def make_cell(tmp_path):
             "architecture": "v1",
             "alpha": 1.0,
             "resolution": (224, 224),
-            "sha256": variant,
+            "sha256": hashlib.sha256(variant.encode()).hexdigest(),
             "cost": Cost(params=3, mult_adds=1_000_000, memory_access=5),
             "peak_activation_bytes": 7,
             "precision": "fp32",

@@ -14,6 +14,7 @@ from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
 from mnbench.bench.trial import run_trial
 from mnbench.hosts.host_facts import CachedFigures, host_fingerprint, load_cached, save_cached
 from mnbench.progress import OnProgress, StageProgress
+from mnbench.results.facts import Nanoseconds, Text
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median_of_medians
 from mnbench.tables.quantities import quantity
@@ -33,7 +34,7 @@ class DriftRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the calibration: the latency of each model, as `mnbench run` measures it."""
 
     measured_at: datetime
-    latencies_ns: dict[str, int]
+    latencies_ns: dict[Text, Nanoseconds]
 
 
 class DriftLog(CachedFigures, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from mnbench.bench.prepare import prepare_case
 from mnbench.bench.trial import run_trial
 from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
-from mnbench.results.facts import HostFacts
+from mnbench.results.facts import HostFacts, RuntimeFacts
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device
 from mnbench.targets.listing import key_value_table
@@ -27,7 +27,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
 
     device: str
     variant: str
-    runtime: dict[str, str | None]
+    runtime: RuntimeFacts
     provider: str
     placement: dict[str, int] | None
     difference: float | None
@@ -43,7 +43,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
         rows = [
             ("device", f"{self.device} works"),
             ("runtime", f"{self.runtime['name']} {self.runtime['version']}"),
-            ("build", self.runtime["build"] or ABSENT),
+            ("build", self.runtime.get("build") or ABSENT),
             ("host", f"{self.host.get('cpu')}, {self.host.get('cores')} cores, {self.host.get('system')}"),
             ("placement", placement or "not reported by this version"),
             ("outputs", f"differ from the reference by {self.difference or 0:.1e} of their largest number"),

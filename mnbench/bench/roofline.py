@@ -19,6 +19,7 @@ from mnbench.model.model import Model
 from mnbench.model.precision import convert_precision
 from mnbench.network.variant import Precision
 from mnbench.progress import OnProgress, StageProgress
+from mnbench.results.facts import Amount
 from mnbench.results.record import RooflineBound
 from mnbench.targets.device import Device
 from mnbench.temporary import temporary_folder
@@ -74,7 +75,7 @@ class CachedRate(CachedFigures, frozen=True, kw_only=True):
     """A measured rate with its setting and time; None if no probe ran."""
 
     measured_at: datetime
-    per_s: float | None
+    per_s: Amount | None
 
 
 def measure_roofline(

@@ -79,7 +79,7 @@ def trial_result(
         conversion_ns=conversion_ns,
         difference=difference,
         not_compared=not_compared,
-        runtime=msgspec.structs.asdict(trial.runtime),
+        runtime=msgspec.to_builtins(trial.runtime),
         conditions=list(trial.conditions),
         **{name: getattr(trial, name) for name in REPORTED},
     )

@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import log1p, sqrt
 from statistics import fmean, median, variance
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from mnbench.results.facts import Amount, Count, Text
 from mnbench.stats import student_quantile, trimmed_mean
 
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive", "missing", "incomparable", "identical"]
@@ -51,11 +53,11 @@ class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
     The margins and `min_effect` are shares of the baseline's latency.
     """
 
-    error_rate: float = 0.01
-    noise_margin: float = 0.005
-    min_effect: float = 0.01
-    equivalence_margin: float = 0.02
-    processes: int = 12
+    error_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.01
+    noise_margin: Amount = 0.005
+    min_effect: Amount = 0.01
+    equivalence_margin: Amount = 0.02
+    processes: Annotated[int, Meta(ge=1, le=10_000)] = 12
 
     @property
     def interim_looks(self) -> tuple[int, ...]:
@@ -181,15 +183,15 @@ def _verdict(estimate: RatioEstimate, rules: DecisionRules, *, last: bool) -> Ve
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One row. `ratio` is candidate / base, between `low` and `high`, which hold for all rows of the table at once."""
 
-    variant: str
-    device: str
+    variant: Text
+    device: Text
     verdict: Verdict
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
-    processes: int = 0
-    pairs: int = 0
-    reason: str = ""
+    ratio: Amount | None = None
+    low: Amount | None = None
+    high: Amount | None = None
+    processes: Count = 0
+    pairs: Count = 0
+    reason: Text = ""
 
 
 def overall_verdict(

@@ -1,23 +1,26 @@
 """Store every pair of a comparison beside the records, so that its verdict can be computed again."""
 
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
-from zipfile import BadZipFile
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.comparison.decide import DecisionRules, Effect, Finding, trial_effect
-from mnbench.comparison.paired_trial import PairedTrial
+from mnbench.comparison.paired_trial import SIDES, PairedTrial
 from mnbench.comparison.verdicts import ComparisonContext, conclude
-from mnbench.errors import MnbenchError, ResultsError
+from mnbench.errors import FileError, MnbenchError, ResultsError, first_line
+from mnbench.json_files import BROKEN_DATA, read_json
+from mnbench.results.facts import Text
 from mnbench.results.npz_archive import read_archive, write_archive
 from mnbench.results.store import new_run_folder, remove_unused
+from mnbench.worker.requests.paired import PAIR_COLUMNS
 
 Stage: TypeAlias = Literal["first", "again"]
 
@@ -101,25 +104,66 @@ def load_context_and_findings(
         ResultsError: the folder holds no comparison, or a file in it cannot be read.
     """
     try:
-        context = msgspec.json.decode((folder / CONTEXT_FILE).read_bytes(), type=ComparisonContext)
+        context = read_json(folder / CONTEXT_FILE, ComparisonContext)
+        context = msgspec.structs.replace(context, rules=rules or context.rules)
         log = PairedTrialLog(None, [_load(folder / f"pairs.{process}.npz") for process in range(context.processes)])
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile, msgspec.DecodeError) as failure:
+        return context, conclude(
+            log.effects("first", context.measured), log.effects("again", context.measured), context
+        )
+    except (FileNotFoundError, MnbenchError, ArithmeticError, *BROKEN_DATA) as failure:
         raise ResultsError(
-            f"{folder}: holds no comparison that can be read: {failure}", hint="name a folder under results/raw"
+            f"{folder}: holds no comparison that can be read: {first_line(failure)}",
+            hint="name a folder under results/raw",
         ) from failure
-    context = msgspec.structs.replace(context, rules=rules or context.rules)
-    findings = conclude(log.effects("first", context.measured), log.effects("again", context.measured), context)
-    return context, findings
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """What deciding needs of a session."""
+
+    waits: bool
+
+
+class _StoredTrial(msgspec.Struct, frozen=True):
+    """What deciding needs of the facts that are stored with the pairs."""
+
+    stage: Stage
+    variants: tuple[Text, ...]
+    failed: dict[str, tuple[str, str]]
+    sessions: dict[Text, _Session] = {}
 
 
 def _load(path: Path) -> tuple[Stage, PairedTrial]:
-    columns, facts = read_archive(path)
+    columns, encoded = read_archive(path)
+    facts = msgspec.json.decode(encoded, type=dict[str, Any])
     for names, old_name, name in ((columns, "sweep", "round"), (facts, "arms", "sessions")):
         if old_name in names:  # in folders from before both were renamed
             names[name] = names.pop(old_name)
-    return facts.pop("stage"), PairedTrial(
-        variants=tuple(facts.pop("variants")),
+    stored = msgspec.convert(facts, _StoredTrial)
+    trial = PairedTrial(
+        variants=stored.variants,
         columns={name: values.astype(np.int64) for name, values in columns.items()},
-        failed={variant: (side, message) for variant, (side, message) in facts.pop("failed").items()},
+        failed=stored.failed,
         facts=facts,
     )
+    problem = _problem(trial, columns)
+    if problem:
+        raise FileError(f"{path}: {problem}", hint="restore it from version control")
+    return stored.stage, trial
+
+
+def _problem(trial: PairedTrial, columns: Mapping[str, NDArray[Any]]) -> str:
+    """Return why these cannot be pairs, or an empty string."""
+    if sorted(columns) != sorted(PAIR_COLUMNS) or {values.dtype.kind for values in columns.values()} - {"i", "u"}:
+        return f"the columns are not whole numbers named {', '.join(PAIR_COLUMNS)}"
+    if {values.shape for values in columns.values()} != {(columns["row"].size,)}:
+        return "the columns are not of one length"
+    limits = {"row": (0, len(trial.variants) - 1), "first": (0, 1), "base_ns": (1, None), "candidate_ns": (1, None)}
+    for name, values in trial.columns.items():
+        low, high = limits.get(name, (0, None))
+        if values.size and (values.min() < low or (high is not None and values.max() > high)):
+            return f"the column {name} holds impossible numbers"
+    rows: list[int] = np.unique(trial.columns["row"]).tolist()
+    known = trial.facts.get("sessions", {}).keys() | trial.failed.keys()
+    sessions = {f"{trial.variants[row]} {side}": trial.variants[row] for row in rows for side in SIDES}
+    missing = [session for session, variant in sessions.items() if not {session, variant} & known]
+    return f"the facts of session {missing[0]} are missing" if missing else ""

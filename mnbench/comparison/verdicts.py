@@ -1,9 +1,10 @@
 """Verdicts: from the effects of all processes to a finding with its reason for each row."""
 
 from math import exp, expm1
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from mnbench.comparison.comparison import format_change
 from mnbench.comparison.decide import (
@@ -16,6 +17,7 @@ from mnbench.comparison.decide import (
     decide,
     row_variances,
 )
+from mnbench.results.facts import Count, Text
 
 MAX_SELF_DIFFERENCE = 0.01
 """The largest difference of a row from itself at which a self-check passes."""
@@ -31,18 +33,18 @@ class ComparisonContext(msgspec.Struct, frozen=True, kw_only=True):
     measuring ended early.
     """
 
-    base: str
-    candidate: str
+    base: Text
+    candidate: Text
     rules: DecisionRules
-    seed: int
-    measured: dict[str, str]
-    notes: dict[str, str] = {}
+    seed: Count
+    measured: dict[Text, Text]
+    notes: dict[Text, Text] = {}
     known: tuple[Finding, ...] = ()
-    failed: dict[str, tuple[str, str]] = {}
-    stopped: str = ""
-    incomparable: str = ""
+    failed: dict[Text, tuple[Text, Text]] = {}
+    stopped: Text = ""
+    incomparable: Text = ""
     self_check: bool = False
-    processes: int = 0
+    processes: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
 def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) -> list[str]:

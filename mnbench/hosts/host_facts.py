@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from mnbench import atomic_files
+from mnbench.errors import MnbenchError
+from mnbench.json_files import read_json
 from mnbench.results.host_identity import HostIdentity
 from mnbench.targets.answers import HostSnapshot
 from mnbench.targets.device import Device
@@ -57,8 +59,8 @@ Figures = TypeVar("Figures", bound=CachedFigures)
 def load_cached(kind: str, setting: dict[str, Any], figures: type[Figures]) -> Figures | None:
     """Return the cached figures of that setting; None if there are none that can be read."""
     try:
-        stored = msgspec.json.decode(cache_path(kind, setting).read_bytes(), type=figures)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        stored = read_json(cache_path(kind, setting), figures)
+    except (FileNotFoundError, MnbenchError):
         return None
     return stored if stored.setting == setting else None
 

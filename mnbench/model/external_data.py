@@ -11,6 +11,7 @@ from mnbench.errors import BuildError, read_error
 from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
 from mnbench.model.onnx_weights import stored_constant
 from mnbench.model.stored_tensors import stored_tensors
+from mnbench.regular_files import open_regular
 
 
 class ExternalTensor(NamedTuple):
@@ -48,7 +49,7 @@ def load_external_data(tensors: Iterable[ExternalTensor]) -> None:
     """
     for external in tensors:
         try:
-            with external.file.open("rb") as file:
+            with open_regular(external.file) as file:
                 file.seek(external.offset)
                 external.tensor.raw_data = file.read(external.size_bytes)
         except OSError as failure:
@@ -79,7 +80,9 @@ def _locate(tensor: onnx.TensorProto, model: Path) -> ExternalTensor:
             hint="export the model again",
         )
     if offset + size_bytes > file_bytes:
-        if other := describe_other_format(path.read_bytes()[:HEAD_BYTES]):
+        with open_regular(path) as file:
+            other = describe_other_format(file.read(HEAD_BYTES))
+        if other:
             raise BuildError(f"{path}: {other.message}", hint=other.hint)
         raise BuildError(
             f"{path}: is cut short: weight {tensor.name} ends at byte {offset + size_bytes:,} of {file_bytes:,}",

@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mnbench.errors import BuildError, first_line, import_extra, read_error
+from mnbench.array_files import read_arrays
+from mnbench.errors import BuildError, MnbenchError, first_line, import_extra, read_error
 from mnbench.model.model import Model
+from mnbench.regular_files import open_regular
 
 CROP_SHARE = 0.875
 """What the crop leaves of the shorter side: 224 of 256."""
+
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that pillow reads itself: for others, such as PostScript, it starts programs."""
+
+MAX_PIXELS = 2**26
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue, as shares of 255."""
@@ -45,13 +51,9 @@ def load_batches(paths: Sequence[Path], model: Model) -> list[dict[str, NDArray[
 def _array(path: Path, like: NDArray[Any]) -> NDArray[Any]:
     """Inputs behind each other, or one without a batch."""
     try:
-        array: NDArray[Any] = npy.open_memmap(path, mode="r")
-    except OSError as failure:
+        array = read_arrays(path)[""]
+    except FileNotFoundError as failure:
         raise read_error(path, failure, "an image or a .npy file") from failure
-    except (ValueError, EOFError) as failure:
-        raise BuildError(
-            f"{path}: is no .npy file: {first_line(failure)}", hint="write it with numpy.save"
-        ) from failure
     if array.dtype.kind not in "biuf":
         raise BuildError(f"{path}: holds no plain numbers", hint="write one array of numbers with numpy.save")
     array = array[None] if array.shape == like.shape[1:] else array
@@ -69,11 +71,14 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
     library = import_extra("PIL.Image", extra="images", use=f"the image {path}")
     height, width = like.shape[2:]
     try:
-        with library.open(path) as file:
+        with open_regular(path) as data, library.open(data, formats=IMAGE_FORMATS) as file:
+            _require_small(path, file.width, file.height)
             image: Any = file.convert("RGB")
         scale = max(width / image.width, height / image.height) / CROP_SHARE
         sides = max(width, round(image.width * scale)), max(height, round(image.height * scale))
         image = image.resize(sides, library.Resampling.BILINEAR)
+    except MnbenchError:
+        raise
     except OSError as failure:
         raise read_error(path, failure, "an image or a .npy file") from failure
     except Exception as failure:  # its readers raise what they like
@@ -82,3 +87,10 @@ def _image(path: Path, like: NDArray[Any]) -> NDArray[np.float32]:
     pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / 255
     normal = (pixels - np.array(MEAN)) / np.array(DEVIATION)
     return normal.transpose(2, 0, 1).astype(np.float32)
+
+
+def _require_small(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BuildError(
+            f"{path}: has {width}×{height} pixels, and at most {MAX_PIXELS:,} are read", hint="give a smaller image"
+        )

@@ -19,6 +19,9 @@ GENERIC_NAME = re.compile(r"|\?|n|b|bs|none|batch.*|s\d+|unk__\d+|(p2o\.)?dynami
 FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS = 4
 """In older files, weights had to be inputs too."""
 
+MAX_NAME = 1000
+"""Letters of an input's name: it goes into files, tables and pages."""
+
 CHANNELS = (1, 3, 4)
 """Of an image: grey, colours, and colours with opacity."""
 
@@ -83,12 +86,17 @@ def declared_inputs(proto: onnx.ModelProto, model_name: str) -> list[DeclaredInp
     """Return the inputs that must be fed.
 
     Raises:
-        InputError: one is no tensor.
+        InputError: one is no tensor, or has a name that no file can hold.
     """
     declared: list[DeclaredInput] = []
     for value in graph_inputs(proto):
         if value.type.WhichOneof("value") == "optional_type":
             continue
+        if len(value.name) > MAX_NAME or "\0" in value.name:
+            raise InputError(
+                f"{model_name}: an input's name has {len(value.name):,} letters: {value.name[:20]!r}…",
+                hint=f"name it with at most {MAX_NAME:,} letters",
+            )
         if value.type.WhichOneof("value") != "tensor_type":
             raise InputError(f"{model_name}: input {value.name} is no tensor", hint="cut the model behind that input")
         tensor = value.type.tensor_type

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mnbench.errors import InputError, first_line, read_error
+from mnbench.array_files import read_arrays
+from mnbench.errors import InputError, read_error
 from mnbench.model.input_sizes import DeclaredInput, Sizes, declared_inputs
 from mnbench.network.layer import Shape
 from mnbench.network.variant import InputOptions
@@ -29,6 +30,12 @@ INTEGER_TYPES = frozenset(
 
 LENGTH_OPERANDS = {"GRU": 4, "LSTM": 4, "RNN": 4, "ReverseSequence": 1}
 """Which operand of an operator holds the lengths of sequences; the sequences are its first, time first."""
+
+MAX_VALUES = 2**28
+"""Of all inputs: 1,024 images of 224 × 224 are half of it."""
+
+MAX_AXES, MAX_LISTED = 10, 200
+"""How much of such inputs an error names."""
 
 RANGE = re.compile(r"(-?\d[\d.e+-]*)\.\.(-?\d[\d.e+-]*)", re.IGNORECASE)
 
@@ -64,6 +71,12 @@ def make_inputs(proto: onnx.ModelProto, input_options: InputOptions, *, seed: in
         input_options, {key: (value.shape, value.words) for key, value in values.items() if value.shape is not None}
     )
     settled, lengths = sizes.settle(), _sequences(proto)
+    if sum(prod(entry.shape) for entry in settled.values()) > MAX_VALUES:
+        listed = ", ".join(f"{key} {'×'.join(map(str, entry.shape[:MAX_AXES]))}" for key, entry in settled.items())
+        raise InputError(
+            f"{name}: its inputs hold more than {MAX_VALUES:,} values: {listed[:MAX_LISTED]}",
+            hint="give smaller sizes or another model",
+        )
     random = np.random.default_rng(seed)
     inputs_made: dict[str, MadeInput] = {}
     for entry in inputs:
@@ -151,15 +164,11 @@ def _read(name: str, value: Any, sizes: Sizes) -> list[_GivenValue]:
     if path.suffix not in (".npy", ".npz"):
         return [_GivenValue(sizes.find(name, words), value, words, value)]
     try:
-        if path.suffix == ".npy":
-            arrays = {name: np.load(path, allow_pickle=False)}
-        else:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = dict(archive)
-    except OSError as failure:
+        arrays = read_arrays(path)
+    except FileNotFoundError as failure:
         raise read_error(path, failure) from failure
-    except Exception as failure:  # spoiled archives raise whatever zipfile and numpy raise
-        raise InputError(f"{path}: is no array: {first_line(failure)}", hint="write it with numpy.save") from failure
+    if path.suffix == ".npy":
+        arrays = {name: arrays[""]}
     if name and name not in arrays:
         raise InputError(f"{words}: the file holds {', '.join(arrays)}", hint=f"store the array as {name}")
     chosen = {name: arrays[name]} if name else arrays

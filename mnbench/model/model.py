@@ -24,6 +24,7 @@ from mnbench.network.cost_tables import cost_to_dict
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
 from mnbench.network.variant import InputOptions, Precision, Variant
+from mnbench.regular_files import open_regular
 
 T = TypeVar("T")
 
@@ -183,7 +184,7 @@ class Model:
         digest = hashlib.sha256(self._bytes)
         for path in self.data_files:
             try:
-                with path.open("rb") as file:
+                with open_regular(path) as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as failure:
                 raise read_error(path, failure) from failure

@@ -1,5 +1,6 @@
 """A user's own `.onnx` file, as it is."""
 
+import os
 from pathlib import Path
 
 import onnx
@@ -9,6 +10,7 @@ from mnbench.errors import BuildError, FileError, read_error
 from mnbench.model.external_data import load_external_data, locate_external_data
 from mnbench.model.file_formats import HEAD_BYTES, describe_other_format
 from mnbench.model.model import Model
+from mnbench.regular_files import open_regular
 
 PROTOBUF_LIMIT_BYTES = 2**31
 """What one message holds at most. A model with more is measured from its own files, and not copied."""
@@ -37,12 +39,12 @@ def read_onnx(path: Path) -> Model:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size >= PROTOBUF_LIMIT_BYTES:
-            with path.open("rb") as file:
+        if path.is_dir():
+            raise FileError(f"{path}: is a folder", hint=f"name the files in it: {path}/*.onnx")
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size >= PROTOBUF_LIMIT_BYTES:
                 raise _not_a_model(path, file.read(HEAD_BYTES), "is larger than 2 GB, which no ONNX file is")
-        return path.read_bytes()
-    except IsADirectoryError as failure:
-        raise FileError(f"{path}: is a folder", hint=f"name the files in it: {path}/*.onnx") from failure
+            return file.read()
     except OSError as failure:
         raise read_error(path, failure, "an .onnx file") from failure
 

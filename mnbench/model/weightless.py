@@ -10,19 +10,22 @@ import hashlib
 import lzma
 import zlib
 from copy import deepcopy
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from zlib import crc32
 
 import msgspec
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
+from msgspec import Meta
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
+from mnbench.json_files import BROKEN_DATA
 from mnbench.model.model import Model
 from mnbench.model.onnx_weights import INT32_BIAS_OPERATORS
 from mnbench.model.stored_tensors import DENORMAL_TYPES, all_nodes, denormal_places, stored_tensors
@@ -44,19 +47,31 @@ QUANTIZED_TYPES = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.IN
 MAX_GRAPH_BYTES = 2**24
 """A graph that stays larger without its weights, such as a forest of trees, is not for git."""
 
+MAX_UNPACKED_BYTES = 2**26
+MAX_LZMA_BYTES = 2**27
+"""Memory of the decompressor: the highest preset takes 65 MB."""
+
+MAX_DRAWN_NUMBERS = 2**29
+"""In fp32 they take the 2 GB that a model has at most."""
+
+DRAWN_TYPES = FLOAT_TYPES | QUANTIZED_TYPES | {TensorProto.INT32}
+
 SUFFIX = ".onnx.xz"
 
 EMPTIED_KEY = "mnbench.emptied"
 """Names the last of the model's metadata. Earlier entries are the user's, whatever they are called."""
 
 
+Finite: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
+
+
 class Distribution(msgspec.Struct, frozen=True, array_like=True):
     """What numbers are drawn from: nearly normal ones, cut off at both ends."""
 
-    mean: float
-    deviation: float
-    least: float
-    most: float
+    mean: Finite
+    deviation: Finite
+    least: Finite
+    most: Finite
 
     @classmethod
     def of(cls, numbers: NDArray[np.float64]) -> "Distribution":
@@ -113,20 +128,53 @@ def refill_weights(data: bytes, name: str) -> Model:
     """Build the model of a graph without weights, with random weights.
 
     Raises:
-        ResultsError: the data cannot be read, or the model has another hash than when it was stored.
+        ResultsError: the data cannot be read, would take more than 2 GB, or the model has another hash than when it was
+            stored.
     """
     try:
-        proto = onnx.ModelProto.FromString(lzma.decompress(data))
+        proto = onnx.ModelProto.FromString(_unpack(data))
         emptied = msgspec.json.decode(proto.metadata_props.pop().value, type=EmptiedTensors)
-        _fill(proto, emptied.tensors)
-    except (lzma.LZMAError, EOFError, DecodeError, IndexError, ValueError) as failure:
+        _require_drawable(proto, emptied.tensors)
+        with np.errstate(all="ignore"):
+            _fill(proto, emptied.tensors)
+        digest = _sha256(proto)
+    except (lzma.LZMAError, EOFError, DecodeError, EncodeError, LookupError, TypeError, *BROKEN_DATA) as failure:
         raise ResultsError(f"{name}: the graph that is kept cannot be read", hint="restore it from git") from failure
-    if (digest := _sha256(proto)) != emptied.sha256:
+    if digest != emptied.sha256:
         raise ResultsError(
             f"{name}: the hash of the graph that is kept is {digest[:12]}, and not {emptied.sha256[:12]}",
             hint="restore it from git, or keep the graph again",
         )
     return Model(name=name, proto=proto)
+
+
+def _unpack(data: bytes) -> bytes:
+    """Return the content of an .xz file, which is checked while it is unpacked.
+
+    Raises:
+        LZMAError, ValueError: it is cut short, is none, or has more than MAX_UNPACKED_BYTES.
+    """
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_LZMA_BYTES)
+    unpacked = decompressor.decompress(data, max_length=MAX_UNPACKED_BYTES)
+    if not decompressor.eof:
+        raise ValueError(f"is cut short, or has more than {MAX_UNPACKED_BYTES:,} bytes")
+    return unpacked
+
+
+def _require_drawable(proto: onnx.ModelProto, emptied: dict[int, EmptiedTensor]) -> None:
+    """Check what an emptied tensor claims before memory is taken for it.
+
+    Raises:
+        ValueError: it has no numbers that are drawn, or all would take more than a model may have.
+    """
+    numbers = 0
+    for position, (name, tensor) in enumerate(stored_tensors(proto)):
+        if position in emptied:
+            if tensor.data_type not in DRAWN_TYPES or min(tensor.dims, default=0) < 0:
+                raise ValueError(f"{name} has no numbers that are drawn")
+            numbers += prod(tensor.dims)
+    if numbers > MAX_DRAWN_NUMBERS:
+        raise ValueError(f"more than {MAX_DRAWN_NUMBERS:,} numbers would be drawn")
 
 
 def weightless_path(results: Path, sha256: str) -> Path:
@@ -186,7 +234,7 @@ def _fill(proto: onnx.ModelProto, emptied: dict[int, EmptiedTensor]) -> None:
     """Draw every emptied tensor."""
     for position, (name, tensor) in enumerate(stored_tensors(proto)):
         if position in emptied:
-            numbers = _draw(emptied[position], name, int(np.prod(tensor.dims)))
+            numbers = _draw(emptied[position], name, prod(tensor.dims))
             kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
             values = (numbers if tensor.data_type in FLOAT_TYPES else np.rint(numbers)).astype(kind)
             _replace_data(tensor, numpy_helper.from_array(values).raw_data)

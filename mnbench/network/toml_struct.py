@@ -9,9 +9,17 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
-from mnbench.errors import TomlError
+from mnbench.errors import FileError, TomlError, first_line
+from mnbench.regular_files import read_regular
 
 T = TypeVar("T")
+
+MAX_BYTES = 2**18
+"""The largest built-in table has 28 KB."""
+
+QUOTED = re.compile(r""""(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'""")
+LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){20}")
+"""A key `a.b.c`, with a value for each quoted part: tomllib's time grows with the square of its parts."""
 
 logger = logging.getLogger(__name__)
 
@@ -26,24 +34,33 @@ def read_toml(path: Path, kind: type[T], error: type[TomlError]) -> T:
 
 
 def load_toml(path: Path, error: type[TomlError]) -> dict[str, Any]:
-    """Read the TOML file at `path` as a dictionary."""
+    """Read the TOML file at `path` as a dictionary.
+
+    Raises:
+        TomlError: as `error`, if it cannot be read, is larger than MAX_BYTES, or is not TOML.
+    """
     logger.info("reading %s", path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as failure:
-        raise error(
-            path, "", f"cannot be read ({failure.strerror})", hint="name a .toml file that you can read"
-        ) from failure
+        text = read_regular(path, max_bytes=MAX_BYTES).decode()
+        if LONG_KEY.search(QUOTED.sub("text", text)):
+            raise error(path, "", "has a key of many parts", hint="write a table with few levels")
+        return tomllib.loads(text)
+    except (FileNotFoundError, FileError) as failure:
+        problem = f"cannot be read ({failure.strerror})" if isinstance(failure, OSError) else failure.message
+        hint = "name a .toml file that you can read"
+        raise error(path, "", problem.removeprefix(f"{path}: "), hint=hint) from failure
     except UnicodeDecodeError as failure:
         raise error(path, "", "is not UTF-8 text", hint="save the file as UTF-8") from failure
-    except tomllib.TOMLDecodeError as failure:
-        raise error(path, "", f"is not TOML: {failure}", hint="fix the file at that line") from failure
+    except (ValueError, RecursionError) as failure:
+        raise error(path, "", f"is not TOML: {first_line(failure)}", hint="fix the file at that line") from failure
 
 
 def convert_toml(table: dict[str, Any], path: Path, kind: type[T], error: type[TomlError]) -> T:
     """Convert a table, read from `path`, to a `kind`."""
     try:
         return msgspec.convert(table, kind)
+    except RecursionError as failure:
+        raise error(path, "", "has too many levels", hint="write a table with few levels") from failure
     except msgspec.ValidationError as failure:
         message, _, place = str(failure).partition(" - at `")
         raise error(path, _where(place), _reworded(message), hint=_allowed(kind, table, _steps(place))) from failure

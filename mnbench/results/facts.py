@@ -1,6 +1,6 @@
 """The facts that a worker reports of its machine, as records hold them. What is not reported is None or absent."""
 
-from typing import Annotated, TypeAlias, TypedDict
+from typing import Annotated, NotRequired, TypeAlias, TypedDict
 
 from msgspec import Meta
 
@@ -11,8 +11,8 @@ Nanoseconds: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
-Text: TypeAlias = Annotated[str, Meta(max_length=10_000)]
-"""Free text: it never becomes a path or a command."""
+Text: TypeAlias = Annotated[str, Meta(max_length=2**17)]
+"""Free text, at most as long as an argument of a command: it never becomes a path or a command."""
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"\A\w[\w.+-]{0,119}\Z")]
 """A text that may become part of a path or a command: of a device, a run or a runtime."""
@@ -29,6 +29,15 @@ Temperature: TypeAlias = Annotated[float, Meta(ge=-1000, le=100_000)]
 
 Cpus: TypeAlias = Annotated[str, Meta(pattern=r"\A([0-9]{1,6}(-[0-9]{1,6})?(,(?!\Z)|\Z))*\Z", max_length=10_000)]
 """The kernel's list of processors, as `0-2,5`."""
+
+
+class RuntimeFacts(TypedDict):
+    """A runtime; see `mnbench/results/record.py`."""
+
+    name: Name
+    version: Version
+    build: NotRequired[Text | None]
+    library_sha256: NotRequired[Text | None]
 
 
 class Cache(TypedDict, total=False):

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from mnbench import atomic_files
-from mnbench.errors import ResultsError
+from mnbench.json_files import read_json
 from mnbench.network.cost import sum_known
 from mnbench.network.cost_tables import fraction, fraction_column
 from mnbench.network.row import Row, row_labels
-from mnbench.results.facts import Count
+from mnbench.results.facts import Count, Nanoseconds, Text
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.store import RunFolder
 from mnbench.tables.table import Column, Table
@@ -23,9 +23,9 @@ PROFILE_SUFFIX = ".profile.json"
 class KernelTime(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the runtime's graph, with the time of its kernel per run."""
 
-    name: str
-    op: str
-    provider: str
+    name: Text
+    op: Text
+    provider: Text
     tensors: Count
     duration_ns: Count
 
@@ -36,13 +36,13 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     A layer that the runtime computes within another layer, or not at all, has no nodes and no time.
     """
 
-    scope: str
-    type: str
+    scope: Text
+    type: Text
     added: bool = False
     nodes: tuple[KernelTime, ...] = ()
-    params: int = 0
-    mult_adds: int | None = 0
-    memory_access_bytes: int | None = 0
+    params: Count = 0
+    mult_adds: Count | None = 0
+    memory_access_bytes: Count | None = 0
 
     @property
     def duration_ns(self) -> int | None:
@@ -63,16 +63,16 @@ class LayerProfile(msgspec.Struct, frozen=True, kw_only=True):
     `host_identity` is that of the case's record; None for a profile without a record.
     """
 
-    variant: str
+    variant: Text
     row: Row
     host_identity: HostIdentity | None
-    device: str
-    provider: str
-    runtime: str
-    threads: int
-    measured_at: str
-    runs: int
-    latency_ns: int | None
+    device: Text
+    provider: Text
+    runtime: Text
+    threads: Count
+    measured_at: Text
+    runs: Count
+    latency_ns: Nanoseconds | None
     """The latency of the case, measured in other processes without profiling."""
     parts: tuple[LayerTime, ...]
 
@@ -215,14 +215,11 @@ def newest_profiles(results: Path) -> list[LayerProfile]:
     """Return the newest profile of each row on each device and host with each thread count, sorted by name.
 
     Raises:
-        ResultsError: a profile cannot be read.
+        FileError, ResultsError: a profile cannot be read.
     """
     newest: dict[tuple[Row, str, int, HostIdentity | None], LayerProfile] = {}
     # A run's folder is named after the time when it started.
     for path in sorted(results.glob(f"raw/*/*{PROFILE_SUFFIX}")):
-        try:
-            profile = msgspec.json.decode(path.read_bytes(), type=LayerProfile)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-            raise ResultsError(f"{path}: is not a profile: {failure}", hint="delete it, and profile again") from failure
+        profile = read_json(path, LayerProfile)
         newest[profile.row, profile.device, profile.threads, profile.host_identity] = profile
     return sorted(newest.values(), key=lambda profile: (profile.variant, profile.device, profile.threads))

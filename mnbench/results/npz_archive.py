@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnbench import atomic_files
+from mnbench.array_files import read_arrays
+from mnbench.errors import FileError
 
 
 def write_archive(path: Path, arrays: Mapping[str, Any], facts: Mapping[str, Any], *, durable: bool = True) -> None:
@@ -22,8 +25,14 @@ def write_archive(path: Path, arrays: Mapping[str, Any], facts: Mapping[str, Any
     atomic_files.write_atomically(path, packed.getvalue(), durable=durable)
 
 
-def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arrays and the facts. A spoiled archive raises whatever zipfile, zlib, json and numpy raise."""
-    with path.open("rb") as file, np.load(file) as entries:
-        arrays = dict(entries)
-    return arrays, json.loads(str(arrays.pop("facts")))
+def read_archive(path: Path) -> tuple[dict[str, NDArray[Any]], bytes]:
+    """Return the arrays, and the facts as JSON.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FileError: it cannot be read, or is not such an archive.
+    """
+    arrays = read_arrays(path)
+    if "facts" not in arrays:
+        raise FileError(f"{path}: holds no facts", hint="delete it, and measure again")
+    return arrays, str(arrays.pop("facts")).encode()

@@ -1,18 +1,34 @@
-"""Records: a measured case with all its facts, stored as one line of JSON."""
+"""Records: a measured case with all its facts, stored as one line of JSON. A record that decodes is valid."""
 
 import math
 from functools import cached_property
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from mnbench.network.architecture import OptionValue
 from mnbench.network.row import Row
 from mnbench.network.variant import Padding, Precision
-from mnbench.results.facts import Conditions, GpuFacts, HostFacts
+from mnbench.results.facts import (
+    Amount,
+    Conditions,
+    Count,
+    GpuFacts,
+    HostFacts,
+    Name,
+    Nanoseconds,
+    Sha256,
+    Share,
+    Text,
+    Version,
+)
 from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
 
 SCHEMA = 3
 """Schema 1 had the variant's classes, options, padding and form in its name alone."""
+
+Side: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31)]
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,16 +38,21 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     `low_with_drift` and `high_with_drift` include the host's drift, if `mnbench doctor --calibrate` measured it.
     """
 
-    median: int
-    low: int
-    high: int
-    p10: int
-    p90: int
-    p99: int | None = None
-    min: int
-    coverage: float
-    low_with_drift: int | None = None
-    high_with_drift: int | None = None
+    median: Nanoseconds
+    low: Nanoseconds
+    high: Nanoseconds
+    p10: Nanoseconds
+    p90: Nanoseconds
+    p99: Nanoseconds | None = None
+    min: Nanoseconds
+    coverage: Share
+    low_with_drift: Nanoseconds | None = None
+    high_with_drift: Nanoseconds | None = None
+
+    def __post_init__(self) -> None:
+        for low, high in ((self.low, self.high), self.interval):
+            if not low <= self.median <= high:
+                raise ValueError(f"the median {self.median} is not between {low} and {high}")
 
     @property
     def interval(self) -> tuple[int, int]:
@@ -47,18 +68,18 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """The runtime of a model; `library_sha256` is the digest of its library that its wheel records."""
 
-    name: str
-    version: str
-    build: str | None = None
-    library_sha256: str | None = None
+    name: Name
+    version: Version
+    build: Text | None = None
+    library_sha256: Text | None = None
 
 
 class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options that the device file sets: of the runtime and its provider, and environment variables."""
 
-    options: dict[str, str] = {}
-    provider_options: dict[str, str] = {}
-    environment: dict[str, str] = {}
+    options: dict[Text, Text] = {}
+    provider_options: dict[Text, Text] = {}
+    environment: dict[Text, Text] = {}
 
 
 class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,24 +90,24 @@ class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
     the time for its Mult-Adds at the peak, and of the time for these bytes at the bandwidth.
     """
 
-    peak_mult_adds_per_s: float | None
-    bandwidth_bytes_per_s: float | None
-    moved_bytes: int | None
-    bound_ns: int | None
+    peak_mult_adds_per_s: Amount | None
+    bandwidth_bytes_per_s: Amount | None
+    moved_bytes: Count | None
+    bound_ns: Count | None
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """The shares, 0 to 1, of nodes and of Mult-Adds on the requested provider; None if they are not reported."""
 
-    nodes: float | None
-    mult_adds: float | None
+    nodes: Share | None
+    mult_adds: Share | None
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
     """A reason not to trust a figure, with advice. A `minor` issue does not affect the figure."""
 
-    name: str
-    advice: str
+    name: Text
+    advice: Text
     minor: bool = False
 
 
@@ -96,13 +117,13 @@ class FedInput(msgspec.Struct, frozen=True, kw_only=True):
     Values that nobody gave are `chosen`. `assumed` are the axes whose size nobody gave, which is 1.
     """
 
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    values: str
-    sha256: str
+    name: Text
+    type: Text
+    shape: tuple[Count, ...]
+    values: Text
+    sha256: Sha256
     chosen: bool = False
-    assumed: tuple[int, ...] = ()
+    assumed: tuple[Count, ...] = ()
 
     def __str__(self) -> str:
         """`state 2×1×128 (normal)`, or `rate 16000`."""
@@ -124,53 +145,53 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     did not store it.
     """
 
-    schema: int = SCHEMA
-    id: str
-    run: str
-    measured_at: str
-    mnbench_version: str
-    variant: str
-    architecture: str | None
-    alpha: float | None
-    resolution: tuple[int, int] | None
+    schema: Annotated[int, Meta(ge=1, le=SCHEMA)] = SCHEMA
+    id: Text
+    run: Name
+    measured_at: Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT[\d:.+Z-]{0,30}\Z")]
+    mnbench_version: Version
+    variant: Text
+    architecture: Text | None
+    alpha: Annotated[float, Meta(gt=0, le=1e6)] | None
+    resolution: tuple[Side, Side] | None
     precision: Precision = "fp32"
-    batch: int | None = 1
-    classes: int | None = None
-    options: dict[str, OptionValue] = {}
+    batch: Side | None = 1
+    classes: Count | None = None
+    options: dict[Text, OptionValue] = {}
     padding: Padding = "torch"
     simplified: bool = True
     fold_batch_norm: bool = True
-    device: str
-    provider: str
+    device: Name
+    provider: Annotated[str, Meta(pattern=r"\A[\w.:,+() -]{0,200}\Z")]
     runtime: Runtime
-    threads: int
+    threads: Annotated[int, Meta(ge=0, le=10_000)]
     session: SessionOptions | None = None
-    error: str | None = None
+    error: Text | None = None
     latency_ns: Latency | None = None
-    first_run_ns: int | None = None
-    session_ns: int | None = None
-    conversion_ns: int | None = None
-    cpu_ns: int | None = None
-    copies_ns: dict[str, int] = {}
-    difference: float | None = None
-    not_compared: tuple[str, ...] = ()
-    peak_rss_bytes: int | None = None
-    processes: int = 0
-    runs: int = 0
-    effective_runs: int = 0
-    params: int
-    mult_adds: int | None
-    memory_access: int | None
-    memory_access_bytes: int | None
-    peak_activation_bytes: int | None
-    count_notes: tuple[str, ...] = ()
+    first_run_ns: Count | None = None
+    session_ns: Count | None = None
+    conversion_ns: Count | None = None
+    cpu_ns: Count | None = None
+    copies_ns: dict[Text, Count] = {}
+    difference: Amount | None = None
+    not_compared: tuple[Text, ...] = ()
+    peak_rss_bytes: Count | None = None
+    processes: Count = 0
+    runs: Count = 0
+    effective_runs: Count = 0
+    params: Count
+    mult_adds: Count | None
+    memory_access: Count | None
+    memory_access_bytes: Count | None
+    peak_activation_bytes: Count | None
+    count_notes: tuple[Text, ...] = ()
     roofline: RooflineBound | None = None
     placement: Placement = Placement(nodes=None, mult_adds=None)
     issues: tuple[Issue, ...] = ()
-    model_sha256: str
-    file: str | None = None
+    model_sha256: Sha256
+    file: Text | None = None
     inputs: tuple[FedInput, ...] = ()
-    seed: int
+    seed: Count
     host: HostFacts
     conditions: list[Conditions] = []
     gpu: GpuFacts | None = None

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import stat
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -18,13 +19,22 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
-from mnbench.errors import ResultsError
+from mnbench.array_files import read_arrays
+from mnbench.errors import FileError, MnbenchError, ResultsError, first_line
+from mnbench.json_files import BROKEN_DATA, read_json
+from mnbench.regular_files import open_regular
 from mnbench.results.npz_archive import read_archive, write_archive
 from mnbench.results.record import SCHEMA, Record
-from mnbench.results.trial_result import TrialResult
+from mnbench.results.trial_result import TrialResult, decode_latencies, decode_trial
 from mnbench.results.upgrade import upgrade
 
 ARGUMENTS = "arguments.json"
+NOT_REPEATED = frozenset({"--resume", "--trust"})
+"""Arguments that no run stores: a file with them is not of mnbench."""
+
+RECORD_START = b'{"schema"'
+NOT_FOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Links are not followed, and a pipe is not waited for."""
 
 MERGE_MARKS = (b"<<<<<<<", b"|||||||", b"=======", b">>>>>>>")
 SHARED_FACTS = ("host", "gpu", "session", "runtime", "placement", "issues")
@@ -45,13 +55,15 @@ class ResultsFile:
         """Append a record. It is on disk when this returns; on failure, the file does not change.
 
         Raises:
-            FileError: no space, no permission.
+            FileError: no space, no permission, or the file is a link, a pipe or a device.
+            ResultsError: the record, or the last line of the file, could not be read back.
         """
-        line = msgspec.json.encode(record) + b"\n"
+        line = msgspec.json.encode(record)
+        _record(self.path, 0, line)
         try:
             self.raw_folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.raw_folder / f"{self.path.stem}.lock"):
-                _append(self.path, line)
+                _append(self.path, line + b"\n")
         except OSError as failure:
             raise atomic_files.write_error(self.path, failure) from failure
 
@@ -59,17 +71,14 @@ class ResultsFile:
         """Return all complete records, oldest first. A half-written last line (a crash, a full disk) is left out.
 
         Raises:
-            ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
+            FileError: the file cannot be read.
+            ResultsError: a line is corrupt, or was written by a newer mnbench.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 return parse_records(self.path, file)
         except FileNotFoundError:
             return []
-        except OSError as failure:
-            raise ResultsError(
-                f"{self.path}: cannot be read ({failure.strerror})", hint="name another --results"
-            ) from failure
 
     def open_run(self, plan_id: str, *, fresh: bool = False, arguments: Sequence[str] = ()) -> "RunFolder":
         """Return the last unfinished run of a plan that no other process holds, or else a new run.
@@ -128,17 +137,17 @@ def remove_unused(raw_folder: Path) -> None:
 
 
 def parse_records(path: Path, lines: Iterable[bytes]) -> list[Record]:
-    """Return the records in the lines of a file. A last line without its end is left out if it is not a record.
+    """Return the records in the lines of a file. A last line without its end is left out if a record begins so.
 
     Raises:
-        ResultsError: a line in the middle is corrupt, or was written by a newer mnbench.
+        ResultsError: a line is corrupt, or was written by a newer mnbench.
     """
     shared: dict[bytes, Any] = {}
     with _no_garbage_collection():
         return [
             _share_facts(upgrade(_record(path, number, line)), shared)
             for number, line in enumerate(lines, 1)
-            if line.strip() and (line.endswith(b"\n") or _is_record(line))
+            if line.strip() and (line.endswith(b"\n") or not _is_torn(line))
         ]
 
 
@@ -172,7 +181,10 @@ def last_unfinished_arguments(results: Path) -> list[str]:
         run = RunFolder(folder, set())
         if run.try_lock():
             run.unlock()
-            return json.loads((folder / ARGUMENTS).read_bytes())
+            with suppress(FileNotFoundError, MnbenchError):
+                arguments = read_json(folder / ARGUMENTS, list[str])
+                if not NOT_REPEATED.intersection(arguments):
+                    return arguments
     raise ResultsError(f"{results}: there is no unfinished run", hint="start one: mnbench run v1")
 
 
@@ -234,9 +246,8 @@ class RunFolder:
         """Return the stored results of a row that can be read, by process, in order."""
         results: dict[int, TrialResult] = {}
         for process, path in _trial_files(self.path, row_id).items():
-            with suppress(Exception):  # spoiled archives raise whatever zipfile, zlib and numpy raise
-                arrays, facts = read_archive(path)
-                results[process] = TrialResult(**arrays, **facts)
+            with suppress(FileNotFoundError, MnbenchError, *BROKEN_DATA):
+                results[process] = decode_trial(*read_archive(path))
         return results
 
     def delete_trials(self, row_id: str) -> None:
@@ -263,8 +274,8 @@ def raw_latencies(results: Path, record: Record) -> list[NDArray[np.int64]]:
     folder = results / "raw" / record.run
     # Most tables have no raw folder, and checking for it is faster than matching a pattern.
     for path in _trial_files(folder, record.row.id).values() if folder.is_dir() else ():
-        with suppress(Exception), np.load(path) as arrays:  # spoiled archives raise whatever zipfile and numpy raise
-            latencies.append(arrays["latencies_ns"])
+        with suppress(FileNotFoundError, MnbenchError, *BROKEN_DATA):
+            latencies.append(decode_latencies(read_arrays(path).get("latencies_ns")))
     return latencies
 
 
@@ -273,13 +284,18 @@ def _append(path: Path, line: bytes) -> None:
 
     Writes are unbuffered, so that nothing is flushed later.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | NOT_FOLLOWED, 0o666)
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise FileError(f"{path}: is not a regular file", hint="name another --results, or remove it")
         size = os.fstat(file).st_size
-        last = os.pread(file, size, 0).rpartition(b"\n")[2]
-        complete = _is_record(last)
-        start = size if complete else size - len(last)
-        data = b"\n" + line if complete else line
+        data = os.pread(file, size, 0)
+        last = data.rpartition(b"\n")[2]
+        torn = _is_torn(last)
+        if not torn:
+            _record(path, data.count(b"\n") + 1, last)
+        start = size - len(last) if torn else size
+        data = line if torn else b"\n" + line
         try:
             _write(file, data, start)
             os.ftruncate(file, start + len(data))
@@ -298,22 +314,21 @@ def _write(file: int, data: bytes, start: int) -> None:
         data, start = data[written:], start + written
 
 
-def _is_record(line: bytes) -> bool:
-    """Return whether the line, which has no line end, is a complete record."""
-    try:
-        msgspec.json.decode(line, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+def _is_torn(line: bytes) -> bool:
+    """Return whether the line, which has no line end, is the beginning of a record."""
+    if not (line.startswith(RECORD_START) or RECORD_START.startswith(line)):
         return False
-    return True
+    try:
+        msgspec.json.decode(line)
+    except BROKEN_DATA:
+        return True
+    return False
 
 
 def _record(path: Path, number: int, line: bytes) -> Record:
     try:
-        record = msgspec.json.decode(line, type=Record)
-        if record.schema <= SCHEMA:
-            return record
-        schema = record.schema
-    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
+        return msgspec.json.decode(line, type=Record)
+    except BROKEN_DATA as failure:
         schema = _schema(line)
         if line.startswith(MERGE_MARKS):
             raise ResultsError(
@@ -322,16 +337,16 @@ def _record(path: Path, number: int, line: bytes) -> Record:
             ) from failure
         if schema <= SCHEMA:
             raise ResultsError(
-                f"{path}: line {number} is not a record: {failure}",
+                f"{path}: line {number} is not a record: {first_line(failure)}",
                 hint="restore the line from version control, or delete it",
             ) from failure
-    raise ResultsError(
-        f"{path}: line {number} has schema {schema}, this mnbench reads up to {SCHEMA}", hint="update mnbench"
-    )
+        raise ResultsError(
+            f"{path}: line {number} has schema {schema:.9g}, this mnbench reads up to {SCHEMA}", hint="update mnbench"
+        ) from failure
 
 
-def _schema(line: bytes) -> int:
+def _schema(line: bytes) -> float:
     try:
-        return int(msgspec.json.decode(line).get("schema", 0))
-    except (msgspec.DecodeError, AttributeError, TypeError, ValueError):
+        return float(msgspec.json.decode(line).get("schema", 0))
+    except (*BROKEN_DATA, AttributeError, TypeError, OverflowError):
         return 0

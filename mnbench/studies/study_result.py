@@ -8,7 +8,8 @@ import msgspec
 
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
-from mnbench.results.facts import HostFacts
+from mnbench.json_files import read_json
+from mnbench.results.facts import Amount, Count, HostFacts, Name, Nanoseconds, Text
 from mnbench.results.host_identity import HostIdentity
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
@@ -31,14 +32,14 @@ class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
     of its process, minus that of the same network with a small input.
     """
 
-    label: str
-    column: str
-    variant: str
-    mult_adds: int
-    memory_access_bytes: int
-    peak_activation_bytes: int
-    published: float | None = None
-    latency_ns: int | None = None
+    label: Text
+    column: Text
+    variant: Text
+    mult_adds: Count
+    memory_access_bytes: Count
+    peak_activation_bytes: Count
+    published: Amount | None = None
+    latency_ns: Nanoseconds | None = None
     memory_bytes: int | None = None
 
 
@@ -50,28 +51,28 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     difference.
     """
 
-    label: str
-    than: str
-    column: str = ""
-    published: float | None = None
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
-    processes: int = 0
+    label: Text
+    than: Text
+    column: Text = ""
+    published: Amount | None = None
+    ratio: Amount | None = None
+    low: Amount | None = None
+    high: Amount | None = None
+    processes: Count = 0
     verdict: ClaimVerdict
     counted: bool = True
-    reason: str = ""
+    reason: Text = ""
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
     """A claim with its verdict and evidence. A `control` is a claim of the study itself, not of the paper."""
 
-    says: str
-    quantity: str
+    says: Text
+    quantity: Literal["latency", "mult_adds", "memory", "time_share"]
     control: bool = False
     verdict: ClaimVerdict
     evidence: tuple[Evidence, ...]
-    reason: str = ""
+    reason: Text = ""
 
     def table(self) -> Table[Evidence]:
         """Return a table with a row for each comparison, and the verdict below."""
@@ -114,26 +115,26 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
 class StudyResult(msgspec.Struct, frozen=True, kw_only=True):
     """A study on a device. `run` is the folder under `results/raw/` that stores the pairs."""
 
-    schema: int = SCHEMA
-    study: str
-    title: str
-    paper: str
-    table: str
-    unit: str
-    on: str
-    device: str
-    provider: str
-    runtime: str
-    threads: str
+    schema: Count = SCHEMA
+    study: Name
+    title: Text
+    paper: Text
+    table: Text
+    unit: Text
+    on: Text
+    device: Name
+    provider: Text
+    runtime: Text
+    threads: Text
     host: HostFacts
-    measured_at: str
-    mnbench_version: str
-    seed: int
-    duration_s: float
+    measured_at: Text
+    mnbench_version: Text
+    seed: Count
+    duration_s: Amount
     figures: tuple[StudyFigure, ...]
     claims: tuple[ClaimResult, ...]
-    differs: tuple[str, ...]
-    run: str | None = None
+    differs: tuple[Text, ...]
+    run: Name | None = None
 
     @property
     def verdict(self) -> ClaimVerdict:
@@ -190,7 +191,7 @@ def combined_verdict(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
 
 
 def _path(results: Path, device: str, study: str) -> Path:
-    return results / "studies" / device / f"{study}.json"
+    return results / "studies" / atomic_files.file_name(device) / f"{atomic_files.file_name(study)}.json"
 
 
 def save_result(results: Path, result: StudyResult) -> Path:
@@ -208,14 +209,12 @@ def load_result(results: Path, device: str, study: str) -> StudyResult:
     """Read the newest result of a study on a device.
 
     Raises:
-        ResultsError: there is none, or it cannot be read.
+        FileError, ResultsError: there is none, or it cannot be read.
     """
     path = _path(results, device, study)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=StudyResult)
+        return read_json(path, StudyResult)
     except FileNotFoundError as failure:
         raise ResultsError(
             f"{results}: holds no result of study {study} on {device}", hint=f"measure it: mnbench study {study}"
         ) from failure
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-        raise ResultsError(f"{path}: cannot be read: {failure}", hint="delete it, and measure again") from failure

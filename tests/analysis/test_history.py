@@ -85,7 +85,7 @@ def test_revisions_of_the_table_are_read(workspace, make_record, monkeypatch):
     commits = []
     for day in (1, 2, 3):
         store.path.unlink(missing_ok=True)
-        facts = {"run": f"run {day}", "measured_at": f"2026-01-0{day}T00:00:00+00:00"}
+        facts = {"run": f"run-{day}", "measured_at": f"2026-01-0{day}T00:00:00+00:00"}
         for variant, latency_ns in (("v1-a1-r224", 10**7 * day), (ANCHOR, 130_000)):
             record = make_record(median=latency_ns, **facts)
             store.append(msgspec.structs.replace(record, id=f"{day}/{variant}", variant=variant))

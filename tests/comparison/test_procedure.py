@@ -290,7 +290,8 @@ def test_pairs_stored_under_old_names_are_read(held, tmp_path):
     """The column `round` was `sweep`, and the facts `sessions` were `arms`."""
     _, result = held({"a": 3, "b": 0}, tmp_path)
     for path in tmp_path.glob("pairs.*.npz"):
-        columns, facts = read_archive(path)
+        columns, encoded = read_archive(path)
+        facts = json.loads(encoded)
         columns["sweep"] = columns.pop("round")
         facts["arms"] = facts.pop("sessions")
         write_archive(path, columns, facts)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 from numpy.typing import NDArray
 
 from mnbench.errors import BuildError, first_line, read_error
+from mnbench.regular_files import open_regular
 from mnbench.text import shorten
 
 SUFFIX = ".safetensors"
@@ -61,7 +62,7 @@ class Checkpoint:
             _refuse(self.path, first_line(failure))
 
     def sha256(self) -> str:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -102,7 +103,7 @@ def conversion_command(path: Path) -> str:
 
 
 def _tensor_infos(path: Path) -> dict[str, TensorInfo]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if length > MAX_HEADER_BYTES:
             _refuse(path, f"its header claims {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
