@@ -1,5 +1,6 @@
 """Histories as a table, as JSON and as series for tools that look for changes."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,9 +51,10 @@ def history_table(histories: Sequence[RowHistory]) -> Table[RowHistory]:
     ]
     alarms = [history.newest.record for history in histories if history.needs_comparison]
     if alarms:
+        table = shlex.quote(f"results/{alarms[0].device}.jsonl")
         notes.append(
             f"compare: the minimum grew by {CHANGE_THRESHOLD:.0%} or, where that is known, the calibrated median by "
-            f"{CALIBRATED_THRESHOLD:.0%}; to decide, run mnbench gate results/{alarms[0].device}.jsonl --all"
+            f"{CALIBRATED_THRESHOLD:.0%}; to decide, run mnbench gate {table} --all"
         )
     return Table(columns=columns, rows=histories, title="from run to run", notes=notes)
 

@@ -1,6 +1,7 @@
 """Kinds of arguments: what their texts mean, and how a shell completes them."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -143,7 +144,9 @@ class WorkspaceName(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """Complete names, then files and folders."""
-        names = [CompletionItem(name) for name in table_paths(self.folder) if name.startswith(incomplete)]
+        # The shell would run what another name holds.
+        known = (name for name in table_paths(self.folder) if re.fullmatch(r"\w[\w.+-]*", name))
+        names = [CompletionItem(name) for name in known if name.startswith(incomplete)]
         return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]
 
 

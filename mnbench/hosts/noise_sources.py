@@ -1,5 +1,6 @@
 """Noise sources of a host: rules over its facts and conditions, each with evidence and a fix."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -157,7 +158,8 @@ def noise_sources(facts: Facts, *snapshots: Facts, gpu: Facts | None = None) -> 
         for rule in RULES:
             value = rule.name not in sources and rule.when(observation)
             if value:
-                evidence, fix = (text.format(value, **observation) for text in (rule.evidence, rule.fix))
+                words = {name: shlex.quote(fact) for name, fact in observation.items() if isinstance(fact, str)}
+                evidence, fix = rule.evidence.format(value, **observation), rule.fix.format(value, **words)
                 sources[rule.name] = NoiseSource(name=rule.name, severity=rule.severity, evidence=evidence, fix=fix)
     return sorted(sources.values(), key=lambda source: source.severity != "disturbs")
 

@@ -2,6 +2,7 @@
 
 import operator
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -169,7 +170,7 @@ def read_records(path: Path, devices: Sequence[str]) -> list[Record]:
                 hint = f"{suggest(device, known)}known: {', '.join(known)}"
                 raise ResultsError(
                     f"{path}: holds no results of device {device}",
-                    hint=hint if known else f"measure some: mnbench run --device {device}",
+                    hint=hint if known else f"measure some: mnbench run --device {shlex.quote(device)}",
                 )
         records = [record for device in devices or known for record in ResultsFile(path, device).read_records()]
     if not records:

@@ -1,5 +1,6 @@
 """The result of a study, stored beside the records: the figures beside the paper's, and the evidence of each claim."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -216,5 +217,6 @@ def load_result(results: Path, device: str, study: str) -> StudyResult:
         return read_json(path, StudyResult)
     except FileNotFoundError as failure:
         raise ResultsError(
-            f"{results}: holds no result of study {study} on {device}", hint=f"measure it: mnbench study {study}"
+            f"{results}: holds no result of study {study} on {device}",
+            hint=f"measure it: mnbench study {shlex.quote(study)}",
         ) from failure

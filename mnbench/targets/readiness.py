@@ -1,6 +1,7 @@
 """Check quickly whether a device is ready: no process starts, and no runtime is imported."""
 
 import platform
+import shlex
 from dataclasses import dataclass
 from importlib.metadata import Distribution
 
@@ -29,7 +30,7 @@ class Readiness:
 
 def check_readiness(device: Device) -> Readiness:
     """Return what can be seen from here. Only `mnbench devices probe` proves that a device works."""
-    setup, probe = (f"mnbench devices {verb} {device.name}" for verb in ("setup", "probe"))
+    setup, probe = (f"mnbench devices {verb} {shlex.quote(device.name)}" for verb in ("setup", "probe"))
     target = resolve_target(device)
     ready, command, reason = False, "", ""
     if device.is_fleet:

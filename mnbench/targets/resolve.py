@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -62,6 +63,6 @@ def resolve_gateway(device: Device) -> Device:
             f"device {device.name}: this machine is {platform.machine()}, {BOARD_VARIABLE} names no board, and "
             "emulation is not set up",
             hint=f"name a board: {BOARD_VARIABLE}=user@host; or run mnbench on an arm64 machine; or emulate one, "
-            f"which measures no latency: mnbench devices setup {device.name}",
+            f"which measures no latency: mnbench devices setup {shlex.quote(device.name)}",
         )
     return msgspec.structs.replace(device, gateway=target.gateway)

@@ -201,5 +201,5 @@ def start_error(device: Device, process: Any, failure: BaseException) -> Unreach
 def cannot_start(device: Device, reason: str) -> UnreachableError:
     return UnreachableError(
         f"device {device.name}: cannot start `{device.gateway}`: {reason}",
-        hint=f"fix `gateway` in its device file: mnbench devices show {device.name}",
+        hint=f"fix `gateway` in its device file: mnbench devices show {shlex.quote(device.name)}",
     )

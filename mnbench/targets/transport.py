@@ -195,7 +195,7 @@ def _refusal_error(answer: Failure, device: Device) -> MnbenchError:
         install = device.install_hint or f"pip install {device.runtime}"
         install = install if shares_files(device) else f"on the device: {install}"
         hints = {
-            "runtime": f"mnbench devices setup {device.name} --fresh" if device.requires else install,
+            "runtime": f"mnbench devices setup {shlex.quote(device.name)} --fresh" if device.requires else install,
             "provider": device.install_hint
             or f"install a build of {device.runtime} with this provider, and the libraries it needs",
             "cores": "name cores that this device has and allows: --cores",

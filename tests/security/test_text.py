@@ -212,18 +212,19 @@ def test_a_plot_in_the_terminal_shows_such_names(invoke, attacked, text):
     assert [] == alarms(shown.output)
 
 
-@pytest.mark.parametrize("paths", [(), ("-o", "plot.svg")], ids=["terminal", "svg"])
-def test_a_plot_cuts_a_name_of_a_megabyte(invoke, workspace, attacked, paths):
+@pytest.mark.parametrize("field", ["variant", "architecture", "device"])
+def test_a_plot_cuts_a_name_of_a_megabyte(make_record, field):
     """It took longer than 40 s; names that differ at their ends stay different."""
     pytest.importorskip("vl_convert")
-    attacked("x" * 300_000)
+    from mnbench.plots.figures import Plot
+    from mnbench.plots.terminal import draw_text
 
-    shown = invoke("plot", "mult-adds", *paths)
+    graph = {"architecture": None if field == "variant" else "v1"}
+    records = [make_record(1.0, id=end, **graph | {field: "x" * 1_000_000 + end}) for end in "ab"]
+    plot = Plot(kind="mult-adds", results=None, records=records)
 
-    text = shown.stdout if not paths else (workspace / "plot.svg").read_text("utf-8")
-    assert 0 == shown.exit_code
-    assert len(text) < 100_000
-    assert "xxx… " in text
+    assert draw_text(plot).count("xxx… ") > 1
+    assert len(plot._repr_svg_()) < 100_000
 
 
 @attempts({"clipboard": CONTROL["clipboard"], "right to left": CONTROL["right to left"]}, LINES)
@@ -299,3 +300,29 @@ def test_the_path_of_a_plot_is_printed_as_it_is(invoke, attacked, workspace):
 
     assert f"{name}\n" == invoke("plot", "mult-adds", "-o", name).stdout
     assert (workspace / name).is_file()
+
+
+@attempts(SHELL)
+def test_a_shell_completes_no_name_that_it_would_run(workspace, text):
+    """A file of ./graphs or ./devices is called what a stranger likes."""
+    from mnbench.cli.param_types import WorkspaceName
+
+    (workspace / "graphs").mkdir()
+    (workspace / "graphs" / f"{text.replace('/', '')}.toml").touch()
+
+    values = [item.value for item in WorkspaceName("graphs").shell_complete(None, None, "")]
+
+    assert "v1" in values
+    assert not [value for value in values if value.startswith("-") or (value and value != shlex.quote(value))]
+
+
+@attempts(SHELL, but=("option",))
+def test_a_fix_that_doctor_shows_is_one_command(text):
+    """A board reports its CPUs, which a command to copy repeats."""
+    from mnbench.hosts.noise_sources import noise_sources
+
+    facts = {"core_kinds": {"performance": text}}
+
+    (source,) = [source for source in noise_sources(facts) if source.name == "kinds of core"]
+
+    assert text in shlex.split(source.fix)
