@@ -277,7 +277,7 @@ class _Benchmark:
                     profile = profile_layers(
                         run.plan, case, latency_ns=record.latency_ns.median, host=record.host_identity
                     )
-                except TrialError as error:
+                except (TrialError, UnreachableError) as error:
                     text = f"{case.variant} on {record.device}: no profile: {error.message}"
                     report(self.on_progress, "profile", text)
                 else:

@@ -90,6 +90,8 @@ def _compare(output: Output, expected: Sequence[Value], actual: Sequence[Value],
         )
     if len(others) < len(actual):
         return OutputDifference(name=output.name, problem="is not an array")
+    if len({_family(array) for array in (*rights, *others)}) > 1:
+        return OutputDifference(name=output.name, problem=f"holds {others[0].dtype} in place of {rights[0].dtype}")
     difference = OutputDifference(name=output.name)
     if all(right.shape == other.shape for right, other in zip(rights, others, strict=True)):
         difference = _difference(output.name, rights, others)
@@ -99,6 +101,11 @@ def _compare(output: Output, expected: Sequence[Value], actual: Sequence[Value],
     if not problem and not any(map(_has_values, rights)):
         return not_compared("has no finite number")
     return msgspec.structs.replace(difference, problem=problem)
+
+
+def _family(array: Array) -> str:
+    """Return text, complex or real: values of two families cannot be compared."""
+    return "text" if array.dtype.kind in TEXT else "complex" if array.dtype.kind == "c" else "real"
 
 
 def _difference(name: str, expected: Sequence[Array], actual: Sequence[Array]) -> OutputDifference:

@@ -2,17 +2,25 @@
 
 # ruff: noqa: SIM300  expected == actual
 
+import struct
 from contextlib import contextmanager
 from itertools import repeat
 
+import execnet
+import msgspec
+import numpy as np
 import onnx
 import pytest
-from boards import DEEP, Board, trial_message
+from boards import DEEP, Board, host_message, outputs_message, paired_message, profile_message, trial_message
+from execnet import gateway_base
+from execnet.gateway_base import opcode
 from onnx import TensorProto, helper
 
+from mnbench.bench.fleet import decode_result
 from mnbench.results.store import ResultsFile
 from mnbench.targets import transport
 
+MODEL = "magnitude.onnx"
 CLEAR_SCREEN = "\x1b[2J\n::error::done\u202e"
 
 
@@ -104,7 +112,7 @@ WRONG = {
     "placement of number keys": changed(placement={5: ["x"]}),
     "runtime a text": changed(runtime="onnxruntime"),
     "runtime of another name": runtime(name="../../x"),
-    "runtime version a path": runtime(version="/tmp/evil"),
+    "runtime version a path": runtime(version="/evil"),
     "runtime version a number": runtime(version=5),
     "runtime version of two lines": runtime(version="1.2.3\n-r evil"),
     "runtime build a list": runtime(build=["x"]),
@@ -119,7 +127,7 @@ WRONG = {
     "host.allowed_cpus a word": host(allowed_cpus="all of them"),
     "host.caches of numbers": host(caches=[1, 2]),
     "host.emulated a text": host(emulated="no"),
-    "host of a million kinds of core": host(core_kinds={str(index): "0" for index in range(10**6)}),
+    "host of 20,000 kinds of core": host(core_kinds={str(index): "0" for index in range(20_000)}),
     "conditions None": changed(conditions=None),
     "conditions of one": changed(conditions=[{"at_ns": 0}]),
     "conditions of text": changed(conditions=["x", "y"]),
@@ -157,7 +165,7 @@ def run_two(invoke, workspace, monkeypatch):
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
-    onnx.save(model, workspace / "magnitude.onnx")
+    onnx.save(model, workspace / MODEL)
     (workspace / "devices").mkdir()
     (workspace / "devices" / "pi.toml").write_text('extends = "cpu"\nname = "pi"\nsummary = "a board"\n')
     boards = {"cpu": Board(lambda request: [trial_message(request)])}
@@ -170,8 +178,8 @@ def run_two(invoke, workspace, monkeypatch):
 
     def run(messages, *words):
         boards["pi"] = Board(messages)
-        words = ("--device", "cpu,pi", "--processes", "2", "--no-roofline", *words)
-        return invoke("run", "magnitude.onnx", *words), boards["pi"]
+        words = words or ("run", MODEL, "--device", "cpu,pi", "--processes", "2", "--no-roofline")
+        return invoke(*words), boards["pi"]
 
     return run
 
@@ -187,3 +195,218 @@ def test_a_wrong_answer(attempt, run_two, workspace):
     assert error.isprintable()
     records = {name: ResultsFile(workspace / "results", name).read_records() for name in ("cpu", "pi")}
     assert ([None], []) == ([record.error for record in records["cpu"]], records["pi"])
+
+
+def facts(**changes):
+    """A host whose facts are these."""
+    return {"facts": host_message()["facts"] | changes}
+
+
+HOSTS = {
+    "nothing": None,
+    "facts a list": {"facts": [1]},
+    "facts None": {"facts": None},
+    "cores 2^70": facts(cores=2**70),
+    "allowed CPUs without end": facts(allowed_cpus="0-" + "9" * 5000),
+    "core kinds a list": facts(core_kinds=["x"]),
+    "before a text": {"before": "x"},
+    "conditions None": {"conditions": None},
+    "temperature NaN": {"conditions": {"at_ns": 1, "temperature_c": float("nan")}},
+    "firmware limits of numbers": {"conditions": {"at_ns": 1, "firmware_limits": [1]}},
+    "gpu a list": {"gpu": [1]},
+    "gpu clock infinite": {"gpu": {"name": "x", "sm_clock_max_hz": float("inf")}},
+    "gpu limits of numbers": {"gpu": {"clock_limits": [1, 2]}},
+    "runtime version a list": {"runtime_version": ["1"]},
+    "runtime version a path": {"runtime_version": "../evil"},
+}
+
+
+@pytest.mark.parametrize("attempt", HOSTS)
+def test_a_wrong_host(attempt, run_two):
+    """`doctor` says in one line that the facts are wrong."""
+    changes = HOSTS[attempt]
+    message = {} if changes is None else host_message() | changes
+    result, _ = run_two(lambda _request: [message], "doctor", "--quick", "--device", "pi")
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert result.stderr.startswith("Error: device pi: answers wrongly: ")
+
+
+PROFILES = {
+    "nothing": {"nodes": None, "probe": None},
+    "nodes of numbers": {"nodes": [5]},
+    "node without a name": {"nodes": [{"op": "Abs"}]},
+    "time negative": {"nodes": [profile_message()["nodes"][0] | {"duration_ns": -1}]},
+    "time of text": {"nodes": [profile_message()["nodes"][0] | {"duration_ns": "x"}]},
+    "a probe of one kernel": {"probe": profile_message()["nodes"]},
+    "threads None": {"threads": None},
+    "runtime version a list": {"runtime_version": [1]},
+}
+
+
+@pytest.mark.parametrize("attempt", PROFILES)
+def test_a_wrong_profile(attempt, run_two):
+    """The record stays, and one line says why there is no profile."""
+
+    def messages(request):
+        is_profile = request["kind"] == "layer_profile"
+        return [profile_message() | PROFILES[attempt] if is_profile else trial_message(request)]
+
+    result, _ = run_two(messages, "run", MODEL, "--device", "pi", "--processes", "1", "--no-roofline", "--profile")
+
+    assert "magnitude" in result.stdout
+    assert "device pi: answers wrongly: " in result.stderr
+
+
+OUTPUTS = {
+    "nothing": lambda _: {},
+    "fewer than inputs": lambda honest: honest | {"outputs": honest["outputs"][:1]},
+    "more than inputs": lambda honest: honest | {"outputs": honest["outputs"] * 2},
+    "numbers": lambda honest: honest | {"outputs": [5]},
+    "placement a list": lambda honest: honest | {"placement": [1]},
+    "runtime version a list": lambda honest: honest | {"runtime_version": [1]},
+}
+
+
+@pytest.mark.parametrize("attempt", OUTPUTS)
+def test_wrong_outputs(attempt, run_two):
+    """`verify` says in one line that the answer is wrong."""
+    result, _ = run_two(lambda request: [OUTPUTS[attempt](outputs_message(request))], "verify", MODEL, "--device", "pi")
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert result.stderr.startswith("Error: device pi: answers wrongly: ")
+
+
+TEXT = ("str", (1, 3), ["a", "b", "c"])
+COMPLEX = ("complex64", (1, 3), bytes(24))
+
+
+@pytest.mark.parametrize("output", [TEXT, COMPLEX, None], ids=["text", "complex", "none"])
+def test_outputs_of_another_kind(output, run_two, workspace):
+    """An output that is no array of numbers is wrong: the case fails, and its record reads back."""
+    result, _ = run_two(lambda request: [trial_message(request) | {"outputs": [output]}])
+
+    assert 1 == result.exit_code
+    (record,) = ResultsFile(workspace / "results", "pi").read_records()
+    assert "output" in record.error
+    assert 0 == run_two(says(), "table")[0].exit_code
+
+
+def column(name, values):
+    """Pairs with another column of that name."""
+    data = np.array(values, np.int64).tobytes() if isinstance(values, list) else values
+    return lambda honest: honest | {"columns": honest["columns"] | {name: data}}
+
+
+def sessions(change):
+    """Pairs whose sessions are those that `change` makes of the honest ones."""
+    return lambda honest: honest | {"sessions": change(honest["sessions"])}
+
+
+PAIRS = {
+    "nothing": lambda _: {},
+    "busy 5": lambda _: {"busy": 5},
+    "no columns": lambda honest: honest | {"columns": {}},
+    "columns a list": lambda honest: honest | {"columns": [1]},
+    "a column of half a number": column("base_ns", b"1234567"),
+    "a column of text": column("base_ns", "x"),
+    "a shorter column": column("base_ns", [1, 2]),
+    "times 0": column("candidate_ns", [0] * 10),
+    "times negative": column("candidate_ns", [-1] * 10),
+    "a row that there is not": column("row", [7] * 10),
+    "a third side": column("first", [2] * 10),
+    "no sessions": sessions(lambda _: []),
+    "more sessions": sessions(lambda honest: honest * 2),
+    "sessions of text": sessions(lambda _: ["x", "y"]),
+    "a session without outputs": sessions(lambda honest: [{"state": "warm"}, honest[1]]),
+    "a session in an unknown state": sessions(lambda honest: [{"state": "x"}, honest[1]]),
+    "an error that is a number": sessions(lambda honest: [{"state": "failed", "error": 5}, honest[1]]),
+    "host a list": lambda honest: honest | {"host": [1]},
+    "no pair of a row": lambda honest: honest | {"columns": dict.fromkeys(honest["columns"], b"")},
+}
+
+
+@pytest.mark.parametrize("attempt", PAIRS)
+def test_wrong_pairs(attempt, run_two, workspace):
+    """`compare` says in one line that the answer is wrong."""
+    proto = onnx.load(workspace / MODEL)
+    proto.graph.node[0].name = "same"
+    onnx.save(proto, workspace / "candidate.onnx")
+
+    def messages(request):
+        return [host_message() if request["kind"] == "host_facts" else PAIRS[attempt](paired_message(request))]
+
+    result, _ = run_two(messages, "compare", MODEL, "candidate.onnx", "--device", "pi", "--allow", "busy")
+
+    assert "Error: device pi: answers wrongly: " in result.stderr
+    assert 0 != result.exit_code
+
+
+@pytest.mark.parametrize(
+    ("expected_s", "most_s"), [(0.0, 120), (5.0, 130), (80_000.0, 140)], ids=["nothing", "what is planned", "a day"]
+)
+def test_a_wait_is_what_the_request_explains(expected_s, most_s, run_two):
+    """A board that announces a day is waited for as long as one that announces what it needs."""
+    result, board = run_two(lambda _request: [{"expected_s": expected_s}])
+
+    assert 1 == result.exit_code
+    assert "the worker hangs" in result.stdout + result.stderr
+    assert [True] * 3 == [wait_s <= most_s for wait_s in board.channels[0].waits_s]
+
+
+def test_text_of_a_board_is_text(run_two, workspace):
+    """Escape sequences, new lines and commands of a CI service are stored and shown as text."""
+    texts = {"cpu": CLEAR_SCREEN, "cores": 2, "core_kinds": {CLEAR_SCREEN: "0-1"}}
+    run_two(lambda request: [trial_message(request) | {"host": texts, "placement": {CLEAR_SCREEN: []}}])
+    result, _ = run_two(lambda _request: [{"error": CLEAR_SCREEN * 1000, "unavailable": None}])
+    run_two(lambda _request: [{"error": CLEAR_SCREEN, "unavailable": "runtime"}])
+
+    assert all(line.isprintable() for line in (result.stdout + result.stderr).splitlines())
+    records = ResultsFile(workspace / "results", "pi").read_records()
+    assert 2 == len(records)
+    assert records[0].host["cpu"].isprintable()
+    assert next(iter(records[0].host["core_kinds"])).isprintable()
+    assert records[1].error.isprintable()
+
+
+HOSTILE_BYTES = {
+    "a list of 2^31": opcode.NEWLIST + struct.pack("!i", 2**31 - 1),
+    "a list of -1": opcode.NEWLIST + struct.pack("!i", -1),
+    "lists that hold lists": (opcode.NEWLIST + struct.pack("!i", 10_000)) * 20_000,
+}
+
+
+@pytest.mark.parametrize("attempt", HOSTILE_BYTES)
+def test_a_list_is_no_longer_than_its_message(attempt):
+    """Nothing is allocated for items that did not come."""
+    with pytest.raises((execnet.DataFormatError, gateway_base.LoadError)):
+        execnet.loads(gateway_base.DUMPFORMAT_VERSION + HOSTILE_BYTES[attempt] + opcode.STOP)
+
+
+def test_an_error_that_nobody_waits_for_is_not_printed(capsys):
+    """A board can send one for any channel."""
+    gateway_base.RemoteError(CLEAR_SCREEN).warn()
+    assert "" == capsys.readouterr().err
+
+
+FLEET = {
+    "no bytes": 5,
+    "an object": object(),
+    "no MessagePack": b"\xc1",
+    "cut off": b"\x82\xa6trials",
+    "nothing": b"\x80",
+    "deep": b"\x91" * 100_000,
+    "trials a text": msgspec.msgpack.encode({"trials": "x"}),
+    "a trial of numbers": msgspec.msgpack.encode({"trials": [5]}),
+    "error a number": msgspec.msgpack.encode({"case_error": 5}),
+    "no trial, no error": msgspec.msgpack.encode({"trials": [], "case_error": "", "board_error": ""}),
+}
+
+
+@pytest.mark.parametrize("attempt", FLEET)
+def test_a_wrong_result_of_a_fleet(attempt):
+    """It is an error of that board, and another board measures the case."""
+    result = decode_result("one", FLEET[attempt])
+
+    assert ((), "") == (tuple(result.trials), result.case_error)
+    assert result.board_error.startswith("board one: answers wrongly: ")

@@ -7,6 +7,8 @@ import numpy as np
 from execnet import gateway_base
 from execnet.gateway_base import opcode
 
+PAIR_COLUMNS = ("row", "round", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
+
 DEEP = "a tuple in 100,000 others"
 """A text that is delivered as that; execnet itself cannot send one."""
 
@@ -30,6 +32,48 @@ def trial_message(request):
         "gpu": None,
         "host": {"cpu": "a CPU", "cores": 2},
     }
+
+
+def host_message():
+    """Return what an honest worker says of its host."""
+    now = {"at_ns": 0, "load_1min": 0.1}
+    facts = {"cpu": "a CPU", "cores": 2, "allowed_cpus": "0-1"}
+    return {"facts": facts, "runtime_version": "1.2.3", "before": now, "conditions": now | {"at_ns": 1}, "gpu": None}
+
+
+def profile_message():
+    """Return an honest profile of one kernel."""
+    kernel = {"name": "magnitude", "op": "Abs", "provider": "CPUExecutionProvider", "tensors": 2, "duration_ns": 900}
+    probe = [kernel | {"tensors": tensors} for tensors in (2, 3)]
+    return {"nodes": [kernel], "probe": probe, "threads": 1, "runtime_version": "1.2.3"}
+
+
+def outputs_message(request):
+    """Return honest outputs for all inputs."""
+    outputs = [trial_message({"inputs": inputs})["outputs"] for inputs in request["inputs"]]
+    return {"outputs": outputs, "placement": None, "runtime_version": "1.2.3"}
+
+
+def paired_message(request):
+    """Return ten honest pairs of each row."""
+    rows = [row for row in range(len(request["sessions"]) // 2) for _ in range(10)]
+    columns = {name: np.full(len(rows), 10**6, np.int64) for name in PAIR_COLUMNS} | {
+        "row": np.array(rows, np.int64),
+        "round": np.zeros(len(rows), np.int64),
+        "first": np.arange(len(rows)) % 2,
+    }
+    return {
+        "columns": {name: values.tobytes() for name, values in columns.items()},
+        "sessions": [session_message(session) for session in request["sessions"]],
+        "host": {"cpu": "a CPU", "cores": 2},
+    }
+
+
+def session_message(request):
+    """Return the facts of an honest session."""
+    trial = trial_message(request)
+    facts = {name: trial[name] for name in ("session_ns", "first_run_ns", "outputs", "placement", "threads")}
+    return facts | {"state": "warm", "waits": False, "runtime_version": "1.2.3"}
 
 
 def _array(packed):
