@@ -3,8 +3,10 @@
 A workspace is a folder with graphs/, devices/ and results/; without another one it is the current folder, here alone.
 """
 
+import filecmp
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -58,17 +60,15 @@ def is_built_in(path: Path, folder: Folder) -> bool:
     return os.path.dirname(os.path.realpath(path)) == os.path.realpath(built_in(folder))  # noqa: PTH120  raises nothing
 
 
-def shadows_built_in(path: Path, folder: Folder) -> bool:
-    """Return whether the table has the name of a built-in one, and is another."""
-    folders: tuple[Folder, ...] = ("graphs", "graphs/study_networks") if folder == "graphs" else (folder,)
-    is_local = not any(is_built_in(path, folder) for folder in folders)
-    return is_local and any((built_in(folder) / path.name).is_file() for folder in folders)
-
-
 def warn_if_shadowing(path: Path, folder: Folder) -> None:
-    """Log a warning if a local table is used in place of a built-in one."""
-    if shadows_built_in(path, folder):
-        logger.warning("%s %s is %s, and not the built-in one", _thing(folder), path.stem, path)
+    """Log a warning if a local table is used in place of a built-in one of the same name and other content."""
+    folders: tuple[Folder, ...] = ("graphs", "graphs/study_networks") if folder == "graphs" else (folder,)
+    if any(is_built_in(path, folder) for folder in folders):
+        return
+    hidden = [item for folder in folders if (item := built_in(folder) / path.name).is_file()]
+    with suppress(OSError):  # a file that cannot be read is an error soon
+        if hidden and not any(filecmp.cmp(path, item, shallow=False) for item in hidden):
+            logger.warning("%s %s is %s, and not the built-in one", _thing(folder), path.stem, path)
 
 
 def _thing(folder: Folder) -> str:

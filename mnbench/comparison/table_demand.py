@@ -21,6 +21,7 @@ def table_demand(table: Path, records: Sequence[Record], device: Device, *, vers
             continue
         if version is not None and record.runtime.version not in ("", version):
             actions += demands.install_actions([f"{record.runtime.name}=={record.runtime.version}"])
+        actions += demands.thread_actions([record.threads])
         session = record.session or SessionOptions()
         actions += demands.environment_actions(_difference(session.environment, device.environment))
         actions += demands.option_actions(_difference(session.options, device.options))

@@ -1,7 +1,10 @@
 """What the settings of a device would make mnbench start, load, install, set or connect to."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+MAX_THREADS = 1024
+"""Threads that a file can ask for: no machine that measures one inference has more cores."""
 
 PLAIN_VALUE = re.compile(r"[\w:,=+ -]*|[+-]?\d*\.\d+")
 """Values of options that are words or numbers: they name no file, except under a key that says so."""
@@ -30,6 +33,11 @@ def environment_actions(environment: Mapping[str, str]) -> list[str]:
 
 def install_actions(requirements: Sequence[str]) -> list[str]:
     return [f"installs {requirement}" for requirement in requirements]
+
+
+def thread_actions(threads: Iterable[int | str]) -> list[str]:
+    """Return the numbers of threads that no device file may ask for."""
+    return [f"starts {count} threads" for count in threads if isinstance(count, int) and count > MAX_THREADS]
 
 
 def option_actions(options: Mapping[str, str]) -> list[str]:

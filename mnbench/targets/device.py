@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -37,10 +37,7 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 NOT_INHERITED = ("name", "tested")
 """Keys that a device file does not take from the file that it extends."""
 
-MAX_THREADS = 1024
-"""Threads that a file can ask for: no machine that measures one inference has more cores."""
-
-Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)] | Literal["all"]
+Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=demands.MAX_THREADS)] | Literal["all"]
 """Threads of one inference; `all`: as many as the worker's affinity and quota allow."""
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
@@ -118,8 +115,8 @@ def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
         DeviceFileError: there is no such device, or its file is wrong.
     """
     path = find_table(name, "devices", DeviceFileError, root)
-    tables = list(_read_tables(path, root))
-    file = convert_toml(_merge([table for _, table in tables]), path, DeviceFile, DeviceFileError)
+    tables = _read_tables(path, root)
+    file = convert_toml(_merge(list(tables.values())), path, DeviceFile, DeviceFileError)
     check_name(file.name, path, DeviceFileError)
     if file.runtime not in runtime_names():
         raise DeviceFileError(
@@ -135,7 +132,7 @@ def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
             except ValueError as failure:
                 raise DeviceFileError(path, f"key `{key}`", str(failure), hint="name packages of an index") from failure
     _check_folders(file.options | file.provider_options, path)
-    local_tables = {path: table for path, table in tables if not is_built_in(path, "devices")}
+    local_tables = {path: table for path, table in tables.items() if not is_built_in(path, "devices")}
     demand = _demand(path, file, local_tables) if local_tables else None
     return Device(**{key: getattr(file, key) for key in DeviceFile.__struct_fields__}, demand=demand)
 
@@ -153,8 +150,8 @@ def _demand(path: Path, file: DeviceFile, tables: Mapping[Path, Mapping[str, Any
     keys = {key for table in tables.values() for key in table}
 
     def entries(key: str) -> dict[str, str]:
-        names = {name for table in tables.values() for name in table.get(key, ())}
-        return {name: text for name, text in getattr(file, key).items() if name in names}
+        local = [table[key] for table in tables.values() if isinstance(table.get(key), dict)]
+        return {name: text for name, text in getattr(file, key).items() if any(name in entry for entry in local)}
 
     return Demand(
         file=path,
@@ -194,23 +191,23 @@ def expand_variables(device: Device) -> Device:
     return msgspec.structs.replace(device, gateway=gateway)
 
 
-def _read_tables(path: Path, root: Path, *below: Path) -> Generator[tuple[Path, dict[str, Any]]]:
+def _read_tables(path: Path, root: Path) -> dict[Path, dict[str, Any]]:
     """Read a device file, and those that it extends; the nearest is the first."""
-    table = load_toml(path, DeviceFileError)
-    base_name = table.pop("extends", None)
-    yield path, table
-    if base_name is None:
-        return
-    name = str(base_name)
-    known = table_paths("devices", root)
-    if name == path.stem or is_built_in(path, "devices"):
+    tables: dict[Path, dict[str, Any]] = {}
+    all_known = table_paths("devices", root)
+    while True:
+        table = tables[path] = load_toml(path, DeviceFileError)
+        if "extends" not in table:
+            return tables
+        name = str(table.pop("extends"))
         # A workspace's `cpu` may extend the built-in one, and what is built in extends nothing else.
-        known = known | {name: built_in("devices") / f"{name}.toml"}
-    if name not in known or known[name] in (path, *below):
-        hint = f"{suggest(name, known)}known: {', '.join(known)}"
-        raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=hint)
-    warn_if_shadowing(known[name], "devices")
-    yield from _read_tables(known[name], root, path, *below)
+        is_base_built_in = name == path.stem or is_built_in(path, "devices")
+        known = {**all_known, name: built_in("devices") / f"{name}.toml"} if is_base_built_in else all_known
+        if name not in known or known[name] in tables:
+            hint = f"{suggest(name, known)}known: {', '.join(known)}"
+            raise DeviceFileError(path, "key `extends`", f"unknown device {name!r}", hint=hint)
+        path = known[name]
+        warn_if_shadowing(path, "devices")
 
 
 def _merge(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -149,6 +149,23 @@ def test_a_demand_is_inherited_from_a_local_file(invoke, devices, evil, text):
     assert not evil()
 
 
+@pytest.mark.parametrize("value", ["5", '["a"]', "[[1], [2]]", '"text"'])
+@pytest.mark.parametrize("key", ["options", "provider_options", "environment"])
+def test_a_wrong_table_in_what_is_extended(invoke, devices, key, value):
+    """One line or a device, and no traceback."""
+    devices(evil=f'extends = "acl"\n{key} = {value}', cpu=f'extends = "evil"\n[{key}]\nx = "1"')
+
+    assert invoke("devices", "show", "cpu").exit_code in (0, 1)
+
+
+def test_a_long_chain_of_files(invoke, devices):
+    """Files that extend each other a thousand times are read one after the other."""
+    names = [f"d{number}" for number in range(1000)]
+    devices(**{name: f'extends = "{base}"' for name, base in zip(names, [*names[1:], "acl"], strict=True)})
+
+    assert 0 == invoke("devices", "show", "d0").exit_code
+
+
 def test_what_is_built_in_extends_what_is_built_in(invoke, devices):
     """The workspace's `cuda` is not in the way of the built-in `cuda-graph`."""
     devices(cuda='extends = "cpu"\ngateway = "popen//python=./evil"')
@@ -323,7 +340,7 @@ def test_no_local_file_hides_a_built_in_one_in_silence(invoke, workspace, path, 
     folder, _, name = path.rpartition("/")
     if not text:
         known = [*built_in("graphs").rglob(name), *built_in("graphs").rglob("*.toml")]
-        text = known[0].read_text(encoding="utf-8")
+        text = known[0].read_text(encoding="utf-8") + "# another\n"
     (workspace / folder).mkdir(parents=True)
     (workspace / path).write_text(text, encoding="utf-8")
     lines = invoke(*words).stderr.splitlines()
@@ -344,6 +361,14 @@ def test_lists_name_the_files_of_the_workspace(invoke, mine, devices):
     graphs = json.loads(invoke("graphs", "--format", "json").stdout)["graphs"]
     assert {"mine": "graphs/mine.toml"} == {graph["name"]: graph["file"] for graph in graphs if graph["file"]}
     assert mine.exists()
+
+
+def test_a_copy_of_a_built_in_file_hides_nothing(invoke, workspace):
+    """As in a checkout of mnbench itself."""
+    (workspace / "graphs").mkdir()
+    (workspace / "graphs" / "v1.toml").write_bytes((built_in("graphs") / "v1.toml").read_bytes())
+
+    assert "" == invoke("cost", "v1").stderr
 
 
 def test_a_short_name_is_the_built_in_graphs(invoke, mine):

@@ -23,6 +23,7 @@ DEMANDS = {
     "a folder above home": {"session": SessionOptions(provider_options={"x": "~/../../evil"})},
     "a profile that is written": {"session": SessionOptions(options={"session.profile_file": "evil"})},
     "a model that is written": {"session": SessionOptions(options={"ep.context_file_path": "/evil"})},
+    "a million threads": {"threads": 1_000_000},
     "another version": {"runtime": Runtime(name="onnxruntime", version="1.30.0")},
 }
 
@@ -193,6 +194,13 @@ def test_an_unfinished_run_installs_nothing_without_trust(invoke, unfinished, wo
 
     assert 1 == result.exit_code
     assert "Error: results/raw: installs onnxruntime==1.30.0: this needs your trust" in result.stderr
+
+
+def test_an_unfinished_run_starts_no_million_threads(invoke, unfinished):
+    """A number that no device file may name."""
+    unfinished("v1", "--threads", "1000000")
+
+    assert "Error: results/raw: starts 1000000 threads: this needs your trust" in invoke("run", "--resume").stderr
 
 
 @pytest.mark.parametrize("folder", ["elsewhere", "../elsewhere", "results/../../elsewhere"])

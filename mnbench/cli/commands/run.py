@@ -168,17 +168,18 @@ def _check_resumed(params: dict[str, Any], results: Path) -> None:
     """Refuse what the stored arguments of a run, which may be a stranger's, must not decide.
 
     Raises:
-        TrustError: they install a package.
+        TrustError: they install a package, or start very many threads.
         ResultsError: they write elsewhere.
     """
-    from mnbench.targets.demands import install_actions
+    from mnbench.targets.demands import install_actions, thread_actions
     from mnbench.trust import Demand, require_trust
 
     if params["results"].absolute() != results.absolute():
         raise ResultsError(
             f"{results}: the unfinished run writes to {params['results']}", hint="name that folder: --results"
         )
-    require_trust([Demand(file=results / "raw", actions=tuple(install_actions(params["packages"])))])
+    actions = (*install_actions(params["packages"]), *thread_actions(params["threads"]))
+    require_trust([Demand(file=results / "raw", actions=actions)])
 
 
 def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import onnxruntime as _onnxruntime
 
-from . import SessionSettings, Unavailable
+from . import Refused, SessionSettings, Unavailable
 
 onnxruntime: Any = _onnxruntime  # it ships no types
 
@@ -205,6 +205,8 @@ def expand_folders(options: dict[str, str]) -> dict[str, str]:
     entries = dict(options)
     for key, value in options.items():
         if value.startswith("~/"):
+            if ".." in Path(value).parts:
+                raise Refused(f"the option {key} may lie outside of the home folder: {value}")
             folder = Path(value).expanduser()
             folder.mkdir(parents=True, exist_ok=True)
             entries[key] = str(folder)
