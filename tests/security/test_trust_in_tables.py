@@ -23,7 +23,7 @@ DEMANDS = {
     "a folder above home": {"session": SessionOptions(provider_options={"x": "~/../../evil"})},
     "a profile that is written": {"session": SessionOptions(options={"session.profile_file": "evil"})},
     "a model that is written": {"session": SessionOptions(options={"ep.context_file_path": "/evil"})},
-    "a million threads": {"threads": 1_000_000},
+    "5,000 threads": {"threads": 5000},
     "another version": {"runtime": Runtime(name="onnxruntime", version="1.30.0")},
 }
 
@@ -112,6 +112,26 @@ def test_what_the_device_file_sets_is_its_own(invoke, table, workspace):
     assert ["devices/cpu.toml: sets X=1"] == [line for line in result.stderr.splitlines() if " sets " in line]
 
 
+@pytest.mark.parametrize(
+    "version", ["/evil", "1.0 -r evil", "-r", "1.0\n-r evil", "@ file:///evil", "../1", "1;evil", "1 2"]
+)
+def test_a_version_is_a_version(invoke, table, version):
+    """Line and file are named; with trust or without it, nothing is installed."""
+    result = invoke("gate", table(runtime=Runtime(name="onnxruntime", version=version)), "--trust")
+
+    assert 1 == result.exit_code
+    assert "results/cpu.jsonl: line 2" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["./onnxruntime", "-r", "onnxruntime @ file:///evil #", "", "a b"])
+def test_a_runtime_is_a_name(invoke, table, name):
+    """So is what stands before the version."""
+    result = invoke("gate", table(runtime=Runtime(name=name, version="1.0")), "--trust")
+
+    assert 1 == result.exit_code
+    assert "results/cpu.jsonl: line 2" in result.stderr
+
+
 # Revisions
 
 
@@ -172,6 +192,19 @@ def unfinished(workspace):
         path.write_text(json.dumps(arguments), encoding="utf-8")
 
     return write
+
+
+@pytest.mark.parametrize("words", [("--trust",), ("--resume",), ("--trust", "--resume")], ids=" ".join)
+def test_a_run_does_not_trust_itself(invoke, unfinished, workspace, words):
+    """Arguments that no run stores are not repeated."""
+    (workspace / "evil.toml").write_text(
+        'extends = "cpu"\nname = "evil"\nsummary = ""\ngateway = "popen//python=./evil"\n', encoding="utf-8"
+    )
+    unfinished("v1", "--device", "evil.toml", *words)
+    result = invoke("run", "--resume")
+
+    assert 1 == result.exit_code
+    assert "there is no unfinished run" in result.stderr
 
 
 def test_what_is_resumed_is_said(invoke, unfinished, workspace):
