@@ -59,6 +59,18 @@ def test_a_terminal_and_a_log_show_a_table_of_such_names(invoke, attacked, text)
     assert [] == alarms(shown.output)
 
 
+@pytest.mark.parametrize("command", ["::error::boom", "::add-mask::v1"])
+def test_a_note_that_is_wrapped_begins_no_line_with_a_command(invoke, attacked, command):
+    """A terminal breaks a long word where the line is full."""
+    for column in range(30, 40):
+        attacked("x" * column + command)
+
+    shown = invoke("table", env={"COLUMNS": "40"})
+
+    assert "x::" in shown.stdout
+    assert [] == alarms(shown.output)
+
+
 @pytest.mark.parametrize("form", [*TEXT_FORMATS, "csv", "json"])
 @attempts({name: CONTROL[name] for name in ("eight-bit escape", "right to left", "invisible", "tag characters")})
 def test_no_format_has_characters_that_cannot_be_seen(invoke, attacked, form, text):

@@ -57,9 +57,9 @@ def records(make_record):
             "options": {f"option {text}": text},
             "id": "run/first",
         }
-        own = make_record(1.0, variant=f"{text}", architecture=None, file=f"folder/{text}", device="gpu", **texts)
+        file = make_record(1.0, variant=f"{text}", architecture=None, file=f"folder/{text}", device="gpu", **texts)
         graph = make_record(0.5, variant=f"{text} 2", architecture=f"graph {text}", **texts | {"id": "run/second"})
-        return [own, graph, make_record(0.25, error=text, latency_ns=None, **texts | {"id": "run/third"})]
+        return [file, graph, make_record(0.25, error=text, latency_ns=None, **texts | {"id": "run/third"})]
 
     return make
 
