@@ -24,7 +24,9 @@ def file_name(text: str) -> str:
     The name never leaves its folder, is not hidden, and is no device of Windows.
     """
     name = re.sub(r"[^\w.=+@,-]|^\.|\.$", "_", text).encode(errors="replace")[:MAX_NAME_BYTES].decode(errors="ignore")
-    if name == text and name and not WINDOWS_DEVICE.fullmatch(name):
+    if WINDOWS_DEVICE.fullmatch(name):
+        name = f"_{name}"
+    if name == text and name:
         return name
     return f"{name}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 

@@ -156,7 +156,7 @@ def _unpack(data: bytes) -> bytes:
     """
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_LZMA_BYTES)
     unpacked = decompressor.decompress(data, max_length=MAX_UNPACKED_BYTES)
-    if not decompressor.eof:
+    if not decompressor.eof or decompressor.unused_data:
         raise ValueError(f"is cut short, or has more than {MAX_UNPACKED_BYTES:,} bytes")
     return unpacked
 
