@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from common import line_of
-from hostile import model_with_input, using_less_than, within
+from limits import model_with_input, using_less_than, within
 from onnx import TensorProto, helper
 
 from mnbench.atomic_files import file_name

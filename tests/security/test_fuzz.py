@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import model_with_input, within
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import model_with_input, within
 
 from mnbench.array_files import read_arrays
 from mnbench.comparison.comparison import Comparison

@@ -1,49 +1,72 @@
-"""Limits of time and memory for tests of hostile files, and a model with an input of any shape."""
+"""Texts that attack what shows them, and what has to hold of every text that mnbench writes."""
 
-import signal
-import tracemalloc
-from contextlib import contextmanager
+import re
 
-import pytest
-from onnx import TensorProto, helper
+CONTROL = {
+    "clipboard": "\x1b]52;c;ZXZpbA==\x07",
+    "clear screen": "v1\x1b[2J\x1b[H",
+    "eight-bit escape": "v1\x9b2J",
+    "bell": "v1\x07",
+    "backspace": "slower\b\b\b\b\b\bfaster",
+    "carriage return": "v1\rPASS",
+    "null": "v1\0x",
+    "right to left": "v1\u202egnp.exe",
+    "isolate": "v1\u2066x\u2069",
+    "invisible": "v\u200b1",
+    "tag characters": "v1\U000e0041",
+}
+LINES = {
+    "new line": "v1\n::error::boom",
+    "line separator": "v1\u2028::error::boom",
+    "next line": "v1\x85::error::boom",
+    "form feed": "v1\f::error::boom",
+}
+CI = {
+    "workflow command": "::error file=a::boom",
+    "command after blanks": "  ::add-mask::v1",
+    "old command": "v1 ##[group]boom",
+    "pipelines command": "##vso[task.setvariable variable=PATH]/evil",
+    "service message": "##teamcity[testFailed name='x']",
+}
+MARKUP = {
+    "html": "<img src=x onerror=alert(1)>",
+    "image": "![v1](http://evil.example/x.png)",
+    "link": "[v1](http://evil.example)",
+    "bare link": "see http://evil.example/x",
+    "bare address": "www.evil.example",
+    "mention": "@octocat look",
+    "escaped bar": "v1\\|x|y",
+    "emphasis": "**v1** __x__",
+    "code": "`v1` x",
+    "formula of mathematics": "$x$",
+    "entity": "&lt;b&gt;",
+}
+LATEX = {"a row's options": "[5cm]v1", "a starred row": "*v1", "program": "v1\n\\immediate\\write18{id}"}
+FORMULAS = {
+    "link": '=HYPERLINK("http://evil.example")',
+    "program": "-1+cmd|' /C calc'!A0",
+    "sum": "+1+1",
+    "function": "@SUM(1)",
+    "after a tab": "\t=1+1",
+    "after a line": "\r=1+1",
+    "full width": "＝1+1",
+}
+PAGE = {
+    "comment": "<!--<script>",
+    "end of script": "</script><script>alert(1)</script>",
+    "attribute": "\" onclick='x' x=\"",
+}
+SHELL = {"second command": "x; touch Y #", "substitution": "$(touch Y)", "quotes": "a'b\"c", "option": "--results=x"}
+ATTACKS = [text for kind in (CONTROL, LINES, CI, MARKUP, LATEX, FORMULAS, PAGE, SHELL) for text in kind.values()]
 
-SECONDS = 10
+SGR = re.compile(r"\x1b\[[\d;]*m")
 
 
-@contextmanager
-def within(seconds=SECONDS):
-    """Fail if the block takes longer, such as by waiting for a pipe."""
-
-    def stop(*_):
-        pytest.fail(f"took more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def using_less_than(size_bytes):
-    """Fail if the block takes more memory at once."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < size_bytes
-    finally:
-        tracemalloc.stop()
-
-
-def model_with_input(shape, *, name="x", kind=TensorProto.FLOAT):
-    """A model of one node."""
-    node = helper.make_node("Identity", [name], ["y"])
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info(name, kind, shape)],
-        [helper.make_tensor_value_info("y", kind, None)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+def alarms(text, *, colors=False):
+    """Return the lines of a text in which something is more than text, for a terminal or the log of a CI job."""
+    lines = (SGR.sub("", text) if colors else text).split("\n")
+    return [
+        line
+        for line in lines
+        if not line.isprintable() or line.lstrip().startswith("::") or re.search(r"##\w*\[", line)
+    ]
