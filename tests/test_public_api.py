@@ -219,7 +219,7 @@ def test_a_model_that_run_would_build_is_its_variant(fake_worker, tmp_path):  # 
     save_file(tensors("v2", "timm", 0.35), tmp_path / "v2.safetensors")
     trained = mnbench.build("v2", resolution=32, weights=tmp_path / "v2.safetensors")
     models = [mnbench.build("v1-a0.25-r32", **form) for form in ({}, {"simplify": False}, {"fold_batch_norm": False})]
-    sources = Sources(str(tmp_path))
+    sources = Sources(tmp_path)
     assert [OnnxFile] * 4 == [
         type(source) for source in sources.sources([trained, *models[1:], models[0].proto], seed=0)
     ]
