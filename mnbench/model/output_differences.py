@@ -88,10 +88,10 @@ def _compare(output: Output, expected: Sequence[Value], actual: Sequence[Value],
         return not_compared(
             f"is {'a tensor of a type without numpy arrays' if kind == 'tensor' else f'of type {kind}'}"
         )
-    if len(others) < len(actual):
-        return OutputDifference(name=output.name, problem="is not an array")
-    if len({_family(array) for array in (*rights, *others)}) > 1:
-        return OutputDifference(name=output.name, problem=f"holds {others[0].dtype} in place of {rights[0].dtype}")
+    other_kinds = {_family(other) for other in others} - {_family(right) for right in rights}
+    if len(others) < len(actual) or other_kinds:
+        is_not = f"is {other_kinds.pop()}, which is not expected" if other_kinds else "is not an array"
+        return OutputDifference(name=output.name, problem=is_not)
     difference = OutputDifference(name=output.name)
     if all(right.shape == other.shape for right, other in zip(rights, others, strict=True)):
         difference = _difference(output.name, rights, others)

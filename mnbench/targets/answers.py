@@ -9,7 +9,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from mnbench.errors import UnreachableError, first_line
-from mnbench.results.facts import Amount, Conditions, Count, GpuFacts, HostFacts, Nanoseconds, Text, Version
+from mnbench.results.facts import Amount, Conditions, Count, GpuFacts, HostFacts, Text, Version
 from mnbench.results.layer_profile import KernelTime
 from mnbench.results.record import Runtime
 from mnbench.text import printable
@@ -22,8 +22,11 @@ LONGEST_EXPECTED_S = 86_400.0
 MAX_ERROR = 2000
 """Signs of an error that are shown; a runtime may quote a whole model."""
 
+Duration: TypeAlias = Annotated[int, Meta(ge=0, le=10**18)]
+"""Nanoseconds, up to 31 years: sums and means fit into a record."""
+
 Integers: TypeAlias = NDArray[np.int64]
-"""A list of integers from 0 to 2⁶³-1, or their bytes."""
+"""Durations or other integers of that range, as a list or as bytes."""
 
 Tensor: TypeAlias = NDArray[Any]
 """A type, a shape, and bytes or strings."""
@@ -66,13 +69,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class MeasuredTrial(Answer, frozen=True, kw_only=True):
     """The figures of one process that measured a case."""
 
-    session_ns: Count
-    first_run_ns: Count
+    session_ns: Duration
+    first_run_ns: Duration
     warmup_ns: Integers
     latencies_ns: Integers
     cpu_ns: Integers
     peak_rss_bytes: Count | None
-    copies_ns: dict[Literal["in", "out"], Count]
+    copies_ns: dict[Literal["in", "out"], Duration]
     placement: Placement | None
     threads: Threads
     runtime: Runtime
@@ -83,7 +86,6 @@ class MeasuredTrial(Answer, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _require(len(self.latencies_ns) == len(self.cpu_ns) > 0, "as many times of the CPU as latencies")
         _require(min(self.latencies_ns) > 0, "latencies above 0")
-        msgspec.convert(self.runtime.version, Version)
 
 
 class TrialAnswer(MeasuredTrial, frozen=True, kw_only=True):
@@ -95,10 +97,10 @@ class TrialAnswer(MeasuredTrial, frozen=True, kw_only=True):
 class ComparedTrial(MeasuredTrial, frozen=True, kw_only=True):
     """One process that measured a case on a board of a fleet, which compared the outputs."""
 
-    duration_ns: Nanoseconds
+    duration_ns: Annotated[Duration, Meta(ge=1)]
     difference: Amount | None
     not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)]
-    conversion_ns: Count | None
+    conversion_ns: Duration | None
 
 
 class CaseAnswer(Answer, frozen=True, kw_only=True):
@@ -115,8 +117,8 @@ class CaseAnswer(Answer, frozen=True, kw_only=True):
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="warm"):
     """A session of a comparison after its warm-up; `waits` says whether its runs block, or may do so unnoticed."""
 
-    session_ns: Count
-    first_run_ns: Count
+    session_ns: Duration
+    first_run_ns: Duration
     waits: bool
     outputs: list[Tensor | None]
     placement: Placement | None
@@ -157,7 +159,7 @@ class PairedAnswer(SessionsAnswer, frozen=True, kw_only=True):
 class AlternatingAnswer(SessionsAnswer, frozen=True, kw_only=True):
     """One side of each row, with the latency of each session, 0 if it failed."""
 
-    latencies_ns: list[Count] = []
+    latencies_ns: list[Duration] = []
 
     def __post_init__(self) -> None:
         _require(len(self.latencies_ns) == len(self.sessions), "a latency of each session")
@@ -168,8 +170,8 @@ class AlternatingAnswer(SessionsAnswer, frozen=True, kw_only=True):
 class Timings(Answer, frozen=True, kw_only=True, array_like=True):
     """The runs of a session that the host asked for."""
 
-    latencies_ns: Annotated[list[Nanoseconds], Meta(min_length=1)]
-    cpu_ns: Annotated[list[Count], Meta(min_length=1)]
+    latencies_ns: Annotated[list[Annotated[Duration, Meta(ge=1)]], Meta(min_length=1)]
+    cpu_ns: Annotated[list[Duration], Meta(min_length=1)]
 
 
 class ProfileAnswer(Answer, frozen=True, kw_only=True):
@@ -197,7 +199,7 @@ class ConvertedAnswer(Answer, frozen=True, kw_only=True):
     """The file that a runtime reads."""
 
     model: Annotated[bytes, Meta(min_length=1)]
-    duration_ns: Count
+    duration_ns: Duration
 
 
 class HostSnapshot(Answer, frozen=True, kw_only=True):
@@ -282,9 +284,9 @@ def _decode_array(kind: Any, value: object) -> NDArray[Any]:
         dtype, shape, data = msgspec.convert(value, PackedTensor)
         _require((dtype == "str") == isinstance(data, list), "strings for a tensor of strings, else bytes")
         return unpack_value((dtype, shape, data))
-    numbers = np.frombuffer(value, np.int64) if isinstance(value, bytes) else msgspec.convert(value, list[Count])
+    numbers = np.frombuffer(value, np.int64) if isinstance(value, bytes) else msgspec.convert(value, list[Duration])
     integers = np.array(numbers, np.int64)
-    _require(integers.min(initial=0) >= 0, "integers from 0")
+    _require(0 <= integers.min(initial=0) <= integers.max(initial=0) <= 10**18, "integers from 0 to 10¹⁸")
     return integers
 
 

@@ -88,6 +88,7 @@ WRONG = {
     "latency 0": changed(latencies_ns=[0] * 200),
     "latency negative": changed(latencies_ns=[-5] * 200),
     "latency 2^70": changed(latencies_ns=[2**70] * 200),
+    "latency 2^63-1": changed(latencies_ns=[2**63 - 1] * 200),
     "latencies a number": changed(latencies_ns=5),
     "latencies of text": changed(latencies_ns=["fast"] * 200),
     "latencies of fractions": changed(latencies_ns=[0.5] * 200),
@@ -96,6 +97,7 @@ WRONG = {
     "CPU time negative": changed(cpu_ns=[-1] * 200),
     "warm-up of text": changed(warmup_ns=["x"]),
     "session_ns negative": changed(session_ns=-1),
+    "session_ns 2^63-1": changed(session_ns=2**63 - 1),
     "session_ns a text": changed(session_ns="1"),
     "first_run_ns None": changed(first_run_ns=None),
     "first_run_ns 2^70": changed(first_run_ns=2**70),
@@ -277,18 +279,13 @@ def test_wrong_outputs(attempt, run_two):
     assert result.stderr.startswith("Error: device pi: answers wrongly: ")
 
 
-TEXT = ("str", (1, 3), ["a", "b", "c"])
-COMPLEX = ("complex64", (1, 3), bytes(24))
-
-
-@pytest.mark.parametrize("output", [TEXT, COMPLEX, None], ids=["text", "complex", "none"])
-def test_outputs_of_another_kind(output, run_two, workspace):
-    """An output that is no array of numbers is wrong: the case fails, and its record reads back."""
-    result, _ = run_two(lambda request: [trial_message(request) | {"outputs": [output]}])
+def test_an_output_of_another_kind(run_two, workspace):
+    """Complex numbers in place of real ones are wrong: the case fails, and its record reads back."""
+    result, _ = run_two(output(dtype="complex64", data=bytes(24)))
 
     assert 1 == result.exit_code
     (record,) = ResultsFile(workspace / "results", "pi").read_records()
-    assert "output" in record.error
+    assert "`output` is complex, which is not expected" in record.error
     assert 0 == run_two(says(), "table")[0].exit_code
 
 
@@ -342,16 +339,13 @@ def test_wrong_pairs(attempt, run_two, workspace):
     assert 0 != result.exit_code
 
 
-@pytest.mark.parametrize(
-    ("expected_s", "most_s"), [(0.0, 120), (5.0, 130), (80_000.0, 140)], ids=["nothing", "what is planned", "a day"]
-)
-def test_a_wait_is_what_the_request_explains(expected_s, most_s, run_two):
-    """A board that announces a day is waited for as long as one that announces what it needs."""
-    result, board = run_two(lambda _request: [{"expected_s": expected_s}])
+def test_a_wait_is_what_the_request_explains(run_two):
+    """A board that announces 22 hours is waited for as long as one that announces what it needs."""
+    result, board = run_two(lambda _request: [{"expected_s": 80_000.0}])
 
     assert 1 == result.exit_code
     assert "the worker hangs" in result.stdout + result.stderr
-    assert [True] * 3 == [wait_s <= most_s for wait_s in board.channels[0].waits_s]
+    assert 140 > max(board.channels[0].waits_s)
 
 
 def test_text_of_a_board_is_text(run_two, workspace):
