@@ -36,7 +36,7 @@ TEXTS = st.one_of(
     st.builds("{}{}{}".format, st.text(max_size=4), st.sampled_from(ATTACKS), st.sampled_from(ATTACKS)),
 ).filter(lambda text: text.strip())
 FIXTURES = [HealthCheck.function_scoped_fixture]
-QUICK = settings(max_examples=20, suppress_health_check=FIXTURES)
+QUICK = settings(max_examples=10, suppress_health_check=FIXTURES)
 SLOW = settings(max_examples=2, suppress_health_check=FIXTURES)
 
 
@@ -102,6 +102,9 @@ PAGE_ELEMENTS = {
     *("div", "figure", "figcaption", "script", "label", "input", "span", "table", "thead", "tbody", "tr", "th", "td"),
     *("button", "br", "details", "summary", "pre", "code"),
 }
+HARMLESS = {}
+"""The shapes of tables with harmless names."""
+
 SVG_ELEMENTS = {"svg", "g", "path", "text", "tspan", "rect", "defs", "clipPath", "line"}
 
 
@@ -125,9 +128,10 @@ def shape_of(name, text):
         case "rich":
             return None
         case _:
-            outside_code = [re.sub(r"```text|```$|`[^`]*`", "", line) for line in lines]
+            lines = re.sub(r"```text\n.*?\n```", "", text, flags=re.DOTALL).split("\n")
+            outside_code = [re.sub(r"(?<!\\)`[^`]*`", "", line) for line in lines]
             markup = r"(?<!\\)(?:\\\\)*[`\[$]|<(?!/?(?:details|summary)>)|&(?!amp;|lt;)|://|www\.|(?<!\w)@\w"
-            assert not [line for line in outside_code if "─" not in line and re.search(markup, line)]
+            assert not [line for line in outside_code if re.search(markup, line)]
             return [len(re.findall(r"(?<!\\)\|", line)) * line.startswith("|") for line in lines]
 
 
@@ -155,7 +159,9 @@ def test_tables(name, records, text):
         shown = build(records(text)).to(name)
 
         assert [] == alarms(shown, colors=name == "rich")
-        assert shape_of(name, build(records("harmless")).to(name)) == shape_of(name, shown)
+        if (name, build) not in HARMLESS:
+            HARMLESS[name, build] = shape_of(name, build(records("harmless")).to(name))
+        assert HARMLESS[name, build] == shape_of(name, shown)
 
 
 @every_attack
