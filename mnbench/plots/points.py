@@ -1,7 +1,8 @@
 """Records as the points of a plot."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -48,47 +49,75 @@ def plot_labels(rows: Iterable[Row]) -> dict[Row, str]:
     return {row: plot_name(label) for row, label in row_labels(rows).items()}
 
 
-def make_points(records: Sequence[Record], all_records: Sequence[Record] = ()) -> list[Point]:
-    """Return a point per measured record, in the axes' units; the first of a graph is labelled with its name.
+def make_points(records: Sequence[Record], labels: Mapping[Row, str], fields: Sequence[str]) -> list[Point]:
+    """Return a point for each measured record that has these fields, in the axes' units.
 
-    `all_records` are those of other panels too: a row has one name in all of them.
+    Few points have all fields and a label, which for the first of a graph is its name. Of many, only what is drawn is
+    computed.
     """
-    labels = plot_labels(record.row for record in (*records, *all_records))
     measured = [record for record in records if record.latency_ns]
+    drawn = [record for record in measured if all(FIELDS[field](record) is not None for field in fields)]
+    if len(drawn) > MAX_DETAILED_POINTS:
+        ends = ["low", "high"] if "latency" in fields else []
+        return [_point(record, labels, [*fields, *ends]) for record in drawn]
     count = Counter(_graph(record, labels) for record in measured)
     first = {_graph(record, labels): record.id for record in reversed(measured)}
-    return [_point(record, labels, count, first) for record in measured]
+    return [_label(_point(record, labels, FIELDS), count, first) for record in drawn]
 
 
-def _point(record: Record, labels: Mapping[Row, str], count: Mapping[str, int], first_of: Mapping[str, str]) -> Point:
-    latency, accuracy, roofline = record.latency_ns, record_accuracy(record), record.roofline
-    assert latency
-    graph, mult_adds = _graph(record, labels), record.mult_adds
-    first = first_of[graph] == record.id
-    low, high = latency.interval
-    marks = COLUMNS["latency_ns"].text(record)
-    names = [graph] * first + [_short(record)] * (count[graph] > 1)
+def _point(record: Record, labels: Mapping[Row, str], fields: Iterable[str]) -> Point:
     return {
         "record": record,
         "variant": labels[record.row],
-        "graph": graph,
-        "label": " ".join(["≈"] * ("≈" in marks) + names + ["!"] * ("!" in marks)),
-        "first": first,
-        "doubted": "!" in marks,
-        "latency": to_milliseconds(latency.median),
-        "low": to_milliseconds(low),
-        "high": to_milliseconds(high),
-        "mult_adds": _millions(mult_adds),
-        "memory_access_bytes": _millions(record.memory_access_bytes),
-        "params": to_millions(record.params),
-        "top1": accuracy.top1 if accuracy else None,
-        "intensity": mult_adds / roofline.moved_bytes if mult_adds and roofline and roofline.moved_bytes else None,
-        "rate": mult_adds and to_billions(mult_adds) / (to_milliseconds(latency.median) / 1e3),
+        "graph": _graph(record, labels),
+        "doubted": bool(record.issues) and "!" in COLUMNS["latency_ns"].text(record),
+        **{field: FIELDS[field](record) for field in fields},
     }
+
+
+def _label(point: Point, count: Mapping[str, int], first_of: Mapping[str, str]) -> Point:
+    record, graph = point["record"], point["graph"]
+    first = first_of[graph] == record.id
+    names = [graph] * first + [_short(record)] * (count[graph] > 1)
+    imprecise = ["≈"] * ("≈" in COLUMNS["latency_ns"].text(record))
+    return point | {"label": " ".join([*imprecise, *names, *["!"] * point["doubted"]]), "first": first}
+
+
+def _latency_ms(record: Record) -> float:
+    return to_milliseconds(record.latency_ns.median) if record.latency_ns else math.nan
+
+
+def _end_ms(end: int) -> Callable[[Record], float]:
+    return lambda record: to_milliseconds(record.latency_ns.interval[end]) if record.latency_ns else math.nan
+
+
+def _intensity(record: Record) -> float | None:
+    """Return the Mult-Adds per byte that must move."""
+    moved_bytes = record.roofline.moved_bytes if record.roofline else None
+    return record.mult_adds / moved_bytes if record.mult_adds and moved_bytes else None
+
+
+def _top1(record: Record) -> float | None:
+    accuracy = record_accuracy(record)
+    return accuracy.top1 if accuracy else None
 
 
 def _millions(count: int | None) -> float | None:
     return None if count is None else to_millions(count)
+
+
+FIELDS: Mapping[str, Callable[[Record], float | None]] = {
+    "latency": _latency_ms,
+    "low": _end_ms(0),
+    "high": _end_ms(1),
+    "mult_adds": lambda record: _millions(record.mult_adds),
+    "memory_access_bytes": lambda record: _millions(record.memory_access_bytes),
+    "params": lambda record: to_millions(record.params),
+    "top1": _top1,
+    "intensity": _intensity,
+    "rate": lambda record: record.mult_adds and to_billions(record.mult_adds) / (_latency_ms(record) / 1e3),
+}
+"""The numbers of a measured record's point, in the axes' units."""
 
 
 def add_tooltip(point: Point) -> Point:
@@ -122,9 +151,8 @@ def _short(record: Record) -> str:
     return plot_name(f"{options + ' ' if options else ''}{format_alpha(record.alpha)}-{size}{remainder}")
 
 
-def assign_styles(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
+def assign_styles(records: Sequence[Record], labels: Mapping[Row, str], theme: Theme) -> dict[str, tuple[str, str]]:
     """Assign each graph its family's colour, and a shape that distinguishes it within the family."""
-    labels = plot_labels(record.row for record in records)
     graphs_by_family: dict[str, set[str]] = {name: set() for name in FAMILIES}
     for record in records:
         graphs_by_family.setdefault(family_name(record.architecture), set()).add(_graph(record, labels))

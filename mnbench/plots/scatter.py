@@ -15,6 +15,7 @@ from mnbench.plots.points import (
     decimate,
     make_points,
     pareto_front,
+    plot_labels,
 )
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import Theme
@@ -34,8 +35,10 @@ def scatter_plot(
 ) -> Spec:
     """Plot a point for each record; the axes fit `all_records`, so that panels share them."""
     fields = [field for field, _, _ in SCATTER_AXES[kind]]
-    points = _points_with(fields, records, all_records)
-    x, y = _axes(kind, _points_with(fields, all_records, all_records), all_records)
+    row_names = plot_labels(record.row for record in all_records)
+    points = make_points(records, row_names, fields)
+    is_only_panel = len(records) == sum(record.latency_ns is not None for record in all_records)
+    x, y = _axes(kind, points if is_only_panel else make_points(all_records, row_names, fields), all_records)
     few = len(points) <= MAX_DETAILED_POINTS
     if few:
         shown = [add_tooltip(point) for point in sorted(points, key=lambda point: not point["first"])]
@@ -57,7 +60,7 @@ def scatter_plot(
     if few and "latency" in fields:
         layers.append(_intervals(x, y))
         lines += [[point | {"latency": point[end]} for end in ("low", "high")] for point in shown]
-    graphs = assign_styles(all_records, theme)
+    graphs = assign_styles(all_records, row_names, theme)
     layers.append(_marks(x, y, graphs, theme, few=few))
     for size, wider in zip_longest(sizes, sizes[1:]) if few else ():
         labels = place_labels(shown, x, y, size, lines=lines)
@@ -66,11 +69,6 @@ def scatter_plot(
     colors = json.dumps({graph: color for graph, (color, _) in graphs.items()})
     paint = {"calculate": f"({colors})[datum.graph]", "as": COLOR["field"]}
     return {"data": {"values": shown}, "transform": [paint], "layer": layers}
-
-
-def _points_with(fields: Sequence[str], records: Sequence[Record], all_records: Sequence[Record]) -> list[Point]:
-    """Return the points that have a value on both axes."""
-    return [point for point in make_points(records, all_records) if all(point[field] is not None for field in fields)]
 
 
 def _axes(kind: str, points: Sequence[Point], records: Sequence[Record]) -> list[Axis]:

@@ -7,7 +7,7 @@ from typing import Any
 from mnbench.errors import import_extra
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
-from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front, plot_name
+from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front, plot_labels, plot_name
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK
 from mnbench.results.record import Record
@@ -42,7 +42,8 @@ def draw_text(plot: Plot, *, width: int = WIDTH, colors: bool = False) -> str:
 
 def _draw_points(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:
     fields = [field for field, _, _ in SCATTER_AXES[plot.kind]]
-    points = [point for point in make_points(records) if all(point[field] is not None for field in fields)]
+    labels = plot_labels(record.row for record in records)
+    points = make_points(records, labels, fields)
     if not points:
         return
     x, y = (
@@ -55,7 +56,7 @@ def _draw_points(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterato
         for field, quantity, unit in SCATTER_AXES[plot.kind]
     )
     signs: list[str] = []
-    for index, (graph, (color, _)) in enumerate(assign_styles(records, DARK).items()):
+    for index, (graph, (color, _)) in enumerate(assign_styles(records, labels, DARK).items()):
         here = [point for point in points if point["graph"] == graph]
         sign = SIGNS[index % len(SIGNS)]
         signs.append(f"{sign} {graph}")

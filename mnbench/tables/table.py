@@ -53,7 +53,10 @@ class Column(Generic[R]):
     def text(self, row: R) -> str:
         """Return what a person reads in that row, in one line: a name may hold line breaks and control characters."""
         value = self.value(row)
-        return ABSENT if value is None else printable(self.format(value)).rstrip()
+        if value is None:
+            return ABSENT
+        text = self.format(value)
+        return printable(text).rstrip() if isinstance(value, str) else text
 
     @property
     def header_lines(self) -> list[str]:

@@ -15,7 +15,7 @@ from mnbench.plots import PLOT_KINDS
 from mnbench.plots.figures import Plot
 from mnbench.plots.labels import FONT_SIZE, LETTER_WIDTH, MARK_RADIUS, place_labels
 from mnbench.plots.layer_shares import layer_shares_plot
-from mnbench.plots.points import decimate, make_points, pareto_front
+from mnbench.plots.points import decimate, make_points, pareto_front, plot_labels
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK, LIGHT, PAGE, style_sheet
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
@@ -255,7 +255,8 @@ def test_a_tick_is_labelled_with_its_own_value(invoke, workspace, make_record):
 
 def test_no_name_lies_on_another_or_on_a_point(make_record):
     """Of sixteen crowded points most are named, inside the plot, and no name's box meets another or a point."""
-    points = make_points(paper(make_record))
+    records = paper(make_record)
+    points = make_points(records, plot_labels(record.row for record in records), ["mult_adds", "latency"])
     size = (430, 320)
     x, y = (axis(field, [point[field] for point in points]) for field in ("mult_adds", "latency"))
     names = place_labels(points, x, y, size)
@@ -317,7 +318,8 @@ def test_a_legend_names_every_graph(invoke, workspace, make_record, many):
 
 def test_points_that_hide_each_other_are_drawn_once(make_record):
     """Of ten thousand points in a narrow cloud fewer are drawn; distant ones all stay."""
-    point = make_points([make_record()])[0]
+    record = make_record()
+    (point,) = make_points([record], plot_labels([record.row]), ["mult_adds", "latency"])
     many = [point | {"mult_adds": 100 + at / 1e6, "latency": 10 + at / 1e6} for at in range(1000)]
     far = point | {"mult_adds": 1000, "latency": 100}
     left = decimate([*many, far], axis("mult_adds", [100, 1000]), axis("latency", [10, 100]))
