@@ -101,7 +101,12 @@ class _Table(NamedTuple):
 
 def _find(graph: str | None) -> _Table | None:
     """Return the graph of that name; None if there is none, or its file is wrong."""
-    version = _versions(os.getcwd(), int(monotonic())).get(graph or "")  # noqa: PTH109  a Path is slow to make
+    return _find_at(graph or "", os.getcwd(), int(monotonic()))  # noqa: PTH109  a Path is slow to make
+
+
+@lru_cache
+def _find_at(graph: str, folder: str, second: int) -> _Table | None:
+    version = _versions(folder, second).get(graph)
     return version and _read(*version)
 
 

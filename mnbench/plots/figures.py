@@ -65,7 +65,7 @@ class Plot:
         Raises:
             ResultsError: the records have nothing of that kind.
         """
-        if not any(map(self._has_data, self.records_by_device.values())):
+        if not self._has_data([record for record in self.records if record.latency_ns]):
             reason, hint = EMPTY.get(self.kind, ("no row was measured", "see why: mnbench table"))
             raise ResultsError(f"{self.results or 'results'}: {reason}", hint=hint)
 
@@ -110,10 +110,12 @@ class Plot:
 
     def load_latencies(self, records: Sequence[Record]) -> dict[str, list[Any]]:
         """Return the raw latencies of the first variants that have any."""
+        if not self.results or not (self.results / "raw").is_dir():
+            return {}
         labels = plot_labels(record.row for record in records)
         latencies_by_variant: dict[str, list[Any]] = {}
         for record in records:
-            if self.results and (latencies := raw_latencies(self.results, record)):
+            if latencies := raw_latencies(self.results, record):
                 latencies_by_variant[labels[record.row]] = latencies
             if len(latencies_by_variant) == MAX_CURVES:
                 break

@@ -154,8 +154,8 @@ def _short(record: Record) -> str:
 def assign_styles(records: Sequence[Record], labels: Mapping[Row, str], theme: Theme) -> dict[str, tuple[str, str]]:
     """Assign each graph its family's colour, and a shape that distinguishes it within the family."""
     graphs_by_family: dict[str, set[str]] = {name: set() for name in FAMILIES}
-    for record in records:
-        graphs_by_family.setdefault(family_name(record.architecture), set()).add(_graph(record, labels))
+    for architecture, graph in dict.fromkeys((record.architecture, _graph(record, labels)) for record in records):
+        graphs_by_family.setdefault(family_name(architecture), set()).add(graph)
     return {
         graph: (theme.family_color(name), SHAPES[at % len(SHAPES)])
         for name, graphs in graphs_by_family.items()
