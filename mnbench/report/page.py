@@ -21,7 +21,7 @@ from mnbench.plots.write import PAGE_SIZES, draw_for_page, load_vl_convert
 from mnbench.report.commands import rerun_commands
 from mnbench.results.columns import COLUMNS, labelled_columns
 from mnbench.results.host_identity import HostIdentity
-from mnbench.results.latency_table import explain, latency_table
+from mnbench.results.latency_table import default_columns, explain, setting_labels
 from mnbench.results.record import Issue, Record
 from mnbench.tables import html, json_text
 from mnbench.tables.html import escape_text
@@ -91,7 +91,7 @@ def _columns(records: Sequence[Record]) -> list[str]:
     Graph and variant come first: they stay visible while a narrow screen scrolls.
     """
     devices = ["device"] if len({record.device for record in records}) > 1 else []
-    names = [*devices, *(column.name for column in latency_table(records).columns), "top1", "issues"]
+    names = [*devices, *default_columns(records), "top1", "issues"]
     return sorted(dict.fromkeys(names), key=lambda name: name not in ("graph", "variant"))
 
 
@@ -135,7 +135,7 @@ def _by_device_and_host(records: Sequence[Record]) -> dict[str, list[Record]]:
 def _device(results: Path, records: Sequence[Record], setting: str) -> str:
     return (
         f'<section id="device-{escape_text(setting)}">\n<h2>{escape_text(setting)}</h2>\n'
-        f'<p class="setting">{escape_text(" ".join(latency_table(records).title_lines))}</p>\n'
+        f'<p class="setting">{" ".join(map(escape_text, setting_labels(records)))}</p>\n'
         f'<div class="plots">\n{"".join(_figures(results, records, records[0].device))}</div>\n</section>\n'
     )
 

@@ -45,15 +45,19 @@ def newest_records(records: Iterable[Record]) -> list[Record]:
 
 def latency_table(records: Sequence[Record], columns: Sequence[str] = ()) -> Table[Record]:
     """Return the table that a run ends with: the settings in its title, the meaning of the figures in its notes."""
-    better = {"mult_adds_per_s": "of_bound"} if any(record.bound_ns for record in records) else {}
-    columns = columns or [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
-    settings = dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated)
+    columns = columns or default_columns(records)
     return Table(
         columns=labelled_columns(columns, records),
         rows=records,
-        subtitles=list(settings),
+        subtitles=setting_labels(records),
         notes=explain(records, columns),
     )
+
+
+def default_columns(records: Sequence[Record]) -> list[str]:
+    """Return the informative ones of the default columns."""
+    better = {"mult_adds_per_s": "of_bound"} if any(record.bound_ns for record in records) else {}
+    return [better.get(name, name) for name in informative_columns(DEFAULT_COLUMNS, records)]
 
 
 def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
@@ -80,7 +84,7 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     notes += [f"{who(record)}: {note}" for record in records for note in record.count_notes]
     notes += [f"{who(record)}: {text}" for record in records if (text := _not_compared(record))]
     notes += [f"{who(record)} failed: {record.error}" for record in records if record.error]
-    return list(dict.fromkeys(notes)) + _advice(records)
+    return list(dict.fromkeys(notes)) + _advice(records, who)
 
 
 def _fed(record: Record) -> str:
@@ -111,14 +115,13 @@ def _meaning(records: Sequence[Record]) -> str:
     return f"latency: median over {processes} processes; {interval}. p10, p90: of all runs"
 
 
-def _advice(records: Sequence[Record]) -> list[str]:
+def _advice(records: Sequence[Record], who: Callable[[Record], str]) -> list[str]:
     """Return a line for each issue of each record, or one line for an issue of many records."""
     issues: dict[str, list[tuple[Record, Issue]]] = {}
     for record in records:
         for issue in record.issues:
             issues.setdefault(issue.name, []).append((record, issue))
     lines: list[str] = []
-    who = _naming(records)
     for name, affected in issues.items():
         mark = "·" if affected[0][1].minor else "≈" if name == "imprecise" else "!"
         verb = "has" if name == "outliers" else "is"
@@ -171,6 +174,11 @@ def _is_informative(name: str, records: Sequence[Record]) -> bool:
     first = records[0] if records else None
     usual = {"precision": "fp32", "batch": 1, "threads": first and first.threads, "device": first and first.device}
     return name not in usual or any(COLUMNS[name].value(record) != usual[name] for record in records)
+
+
+def setting_labels(records: Sequence[Record]) -> list[str]:
+    """Return the label of each setting that a model ran in."""
+    return list(dict.fromkeys(setting_label(record) for record in records if record.latency_ns or record.emulated))
 
 
 def setting_label(record: Record) -> str:
