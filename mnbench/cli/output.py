@@ -63,16 +63,16 @@ def emit(tables: "Table[Any] | Iterable[Table[Any]]", output: str, data: Any, *,
 
     `notes` stand below the last table; formats without notes have them on stderr.
     """
-    from mnbench.tables.json_text import dump
+    from mnbench.tables.json_text import pieces
     from mnbench.tables.table import Table
 
     if output in ("json", "csv"):
         for note in notes:
             echo(note, err=True)
     if output == "json":
-        text = dump(data)
-    else:
-        shown = [tables] if isinstance(tables, Table) else list(tables)
-        shown[-1:] = [table.with_notes(notes) for table in shown[-1:]]
-        text = "\n".join(table.to(output) for table in shown)
-    echo_rendered(text)
+        for piece in pieces(data):
+            echo_rendered(piece)
+        return
+    shown = [tables] if isinstance(tables, Table) else list(tables)
+    shown[-1:] = [table.with_notes(notes) for table in shown[-1:]]
+    echo_rendered("\n".join(table.to(output) for table in shown))

@@ -87,7 +87,9 @@ def command(
     records, notes = load_records(results, devices, conditions, host=host)
     _write_reports(records, reports)
     if history:
-        _show_histories(results, devices or dict.fromkeys(record.device for record in records), host, reports, output)
+        devices = devices or tuple(dict.fromkeys(record.device for record in records))
+        del records  # which would be twice in memory
+        _show_histories(results, devices, host, reports, output)
         return
     rows = sort_records(records, keys)
     if beside:
@@ -127,4 +129,4 @@ def _show_histories(
     for name, path in reports:
         if name == "series":
             otava.write_series(path, histories_to_series(histories))
-    emit(history_table(histories), output, histories_to_dict(histories), notes=notes)
+    emit(history_table(histories), output, histories_to_dict(histories) if output == "json" else None, notes=notes)
