@@ -25,6 +25,8 @@ MAX_ERROR = 2000
 Duration: TypeAlias = Annotated[int, Meta(ge=0, le=10**18)]
 """Nanoseconds, up to 31 years: sums and means fit into a record."""
 
+PositiveDuration: TypeAlias = Annotated[int, Meta(ge=1, le=10**18)]
+
 Integers: TypeAlias = NDArray[np.int64]
 """Durations or other integers of that range, as a list or as bytes."""
 
@@ -97,7 +99,7 @@ class TrialAnswer(MeasuredTrial, frozen=True, kw_only=True):
 class ComparedTrial(MeasuredTrial, frozen=True, kw_only=True):
     """One process that measured a case on a board of a fleet, which compared the outputs."""
 
-    duration_ns: Annotated[Duration, Meta(ge=1)]
+    duration_ns: PositiveDuration
     difference: Amount | None
     not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)]
     conversion_ns: Duration | None
@@ -170,7 +172,7 @@ class AlternatingAnswer(SessionsAnswer, frozen=True, kw_only=True):
 class Timings(Answer, frozen=True, kw_only=True, array_like=True):
     """The runs of a session that the host asked for."""
 
-    latencies_ns: Annotated[list[Annotated[Duration, Meta(ge=1)]], Meta(min_length=1)]
+    latencies_ns: Annotated[list[PositiveDuration], Meta(min_length=1)]
     cpu_ns: Annotated[list[Duration], Meta(min_length=1)]
 
 
@@ -240,10 +242,13 @@ def decode_bytes(sender: str, data: object, answer: type[AnswerT]) -> AnswerT | 
     Raises:
         UnreachableError: they hold none.
     """
+    if not isinstance(data, bytes):
+        raise wrong_answer(sender, f"Expected `bytes`, got `{type(data).__name__}`")
     try:
-        return decode_answer(sender, msgspec.msgpack.decode(cast("bytes", data)), answer)
-    except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as failure:
+        message = msgspec.msgpack.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
         raise wrong_answer(sender, first_line(failure)) from failure
+    return decode_answer(sender, message, answer)
 
 
 def decode_answer(sender: str, message: object, answer: type[AnswerT]) -> AnswerT | Failure:

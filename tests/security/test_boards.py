@@ -393,6 +393,7 @@ FLEET = {
     "trials a text": msgspec.msgpack.encode({"trials": "x"}),
     "a trial of numbers": msgspec.msgpack.encode({"trials": [5]}),
     "error a number": msgspec.msgpack.encode({"case_error": 5}),
+    "text that is no UTF-8": b"\x81\xa5trials\xa1\xff",
     "no trial, no error": msgspec.msgpack.encode({"trials": [], "case_error": "", "board_error": ""}),
 }
 
