@@ -89,8 +89,8 @@ def test_a_program_ends_with_mnbench(workspace):
 QUICK = ("--duration", "0.1", "--processes", "2", "--budget", "3s")
 COMMANDS = {
     "run": ("run", *SMALL, *QUICK),
-    "compare": ("compare", "v1-a0.25-r32", "v1-a0.25-r64", "--processes", "2", "--allow", "busy"),
-    "gate": ("gate", "results/cpu.jsonl", "--base-ref", "HEAD", "--processes", "2", "--allow", "busy"),
+    "compare": ("compare", "v1-a0.25-r32", "v1-a0.25-r64", "--processes", "4", "--allow", "busy"),
+    "gate": ("gate", "results/cpu.jsonl", "--base-ref", "HEAD", "--self-check", "--processes", "4", "--allow", "busy"),
     "doctor": ("doctor", "--device", "cpu"),
 }
 
@@ -106,7 +106,8 @@ def test_a_kill_leaves_nothing_behind(workspace, make_record, name):
         subprocess.run([*git, *arguments], cwd=workspace, check=True)
     for _ in range(KILLS):
         with started(workspace, (*MNBENCH, *COMMANDS[name])) as process:
-            time.sleep(draw.uniform(0.2, 4))
+            until(lambda: any((workspace.parent / "temporary").iterdir()) or process.poll() is not None)
+            time.sleep(draw.uniform(0, 2))
             process.kill()
             process.wait()
             assert until(lambda pid=process.pid: not processes(group=pid))
