@@ -20,6 +20,7 @@ from mnbench.model.weightless import refill_weights, strip_weights, weightless_p
 from mnbench.network.row import Row
 from mnbench.network.variant import OnnxFile, Variant
 from mnbench.programs import needed_environment, run_program
+from mnbench.regular_files import read_regular
 from mnbench.results.record import Record
 from mnbench.targets.device import Device
 from mnbench.workspace import CURRENT_FOLDER
@@ -143,8 +144,8 @@ class RequestBuilder:
         """Return the model that the row was measured with, from the graph stored beside the table."""
         path = weightless_path(self.results, record.model_sha256)
         try:
-            data = path.read_bytes()
-        except OSError as failure:
+            data = read_regular(path)
+        except FileNotFoundError as failure:
             raise ResultsError(
                 f"its graph has changed, and the table's graph is not stored ({path})",
                 hint="commit results/graphs with the table, or name a revision that still builds it with --base-ref",

@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 
 from mnbench.errors import BuildError, FileError, read_error
 from mnbench.model.external_data import load_external_data, locate_external_data
@@ -37,6 +39,27 @@ def read_onnx(path: Path) -> Model:
     return Model(name=path.stem, proto=proto, file=path if beside else path.resolve(), data=data, data_files=files)
 
 
+def parse_proto(data: bytes) -> onnx.ModelProto:
+    """Return the model in these bytes.
+
+    Raises:
+        DecodeError: they are none, or a text in it is not UTF-8, which protobuf returns as bytes.
+    """
+    proto = onnx.ModelProto.FromString(data)
+    if not _has_only_text(proto):
+        raise DecodeError("a text is not UTF-8")
+    return proto
+
+
+def _has_only_text(message: Message) -> bool:
+    for field, value in message.ListFields():
+        if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            items: list[Any] = [value] if isinstance(value, str | bytes | Message) else list(value)
+            if not all(_has_only_text(item) if isinstance(item, Message) else isinstance(item, str) for item in items):
+                return False
+    return True
+
+
 def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
@@ -51,7 +74,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, data: bytes) -> onnx.ModelProto:
     try:
-        proto = onnx.ModelProto.FromString(data)
+        proto = parse_proto(data)
     except DecodeError as failure:
         raise _not_a_model(path, data, "is not an ONNX model, or is cut short") from failure
     if not proto.graph.node:

@@ -28,6 +28,7 @@ from mnbench.errors import ResultsError
 from mnbench.json_files import BROKEN_DATA
 from mnbench.model.model import Model
 from mnbench.model.onnx_weights import INT32_BIAS_OPERATORS
+from mnbench.model.read_onnx import parse_proto
 from mnbench.model.stored_tensors import DENORMAL_TYPES, all_nodes, denormal_places, stored_tensors
 
 MAX_EXACT_SIZE = 64
@@ -132,7 +133,7 @@ def refill_weights(data: bytes, name: str) -> Model:
             stored.
     """
     try:
-        proto = onnx.ModelProto.FromString(_unpack(data))
+        proto = parse_proto(_unpack(data))
         emptied = msgspec.json.decode(proto.metadata_props.pop().value, type=EmptiedTensors)
         _require_drawable(proto, emptied.tensors)
         with np.errstate(all="ignore"):

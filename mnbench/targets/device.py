@@ -42,7 +42,7 @@ Threads: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=demands.MAX_THREADS)] 
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
 
 
 DASK_PREFIX = "dask="
@@ -52,7 +52,7 @@ DASK_PREFIX = "dask="
 class DeviceFile(TomlStruct, frozen=True, kw_only=True):
     """One file of `devices/`, with what it inherits."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z")]
     summary: str
     gateway: str
     """An execnet gateway specification: `popen` is this Python on this machine."""

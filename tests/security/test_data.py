@@ -68,7 +68,10 @@ WRONG_VALUES = {
     "negative memory": ("peak_rss_bytes", -5),
     "negative difference": ("difference", -1),
     "placement of 2": ("placement.nodes", 2),
-    "negative peak": ("roofline", dict.fromkeys(("peak_mult_adds_per_s", "bandwidth_bytes_per_s"), -1.0)),
+    "negative peak": (
+        "roofline",
+        {"peak_mult_adds_per_s": -1.0, "bandwidth_bytes_per_s": 1.0, "moved_bytes": None, "bound_ns": None},
+    ),
     "digest that leaves its folder": ("model_sha256", "../../../x"),
     "digest with NUL": ("model_sha256", "\0" * 64),
     "short digest": ("model_sha256", "ab"),
@@ -428,3 +431,12 @@ def test_a_record_that_would_not_read_back_is_not_stored(workspace, make_record)
     with pytest.raises(ResultsError):
         ResultsFile(workspace, "cpu").append(record)
     assert not (workspace / "cpu.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", [b"Identity", b"y"], ids=["operator", "tensor"])
+def test_a_name_in_a_model_that_is_no_text_is_one_line(invoke, workspace, text):
+    """Protobuf returns it as bytes, which nothing expects."""
+    data = model_with_input([1]).SerializeToString()
+    (workspace / "x.onnx").write_bytes(data.replace(text, b"\xff" * len(text)))
+
+    require_error(invoke("cost", "x.onnx"), "x.onnx: is not an ONNX model")

@@ -29,6 +29,9 @@ from mnbench.studies.study_file import Study
 from mnbench.targets.device import Device
 from mnbench.workspace import built_in
 
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
+"""Of a failure it says that the sample files are long, in place of the failure."""
+
 EXAMPLES = int(os.environ.get("MNBENCH_FUZZ_EXAMPLES", "10"))
 """Mutations of each file; raise it to search by hand."""
 
