@@ -8,6 +8,7 @@ import pytest
 from onnx import helper
 
 from mnbench.network.row import Row, row_labels
+from mnbench.results.store import ResultsFile
 
 RECORDS = 500
 """More than a plot draws in detail, and than rich lays out."""
@@ -119,3 +120,10 @@ def test_a_path_of_many_folders_is_labelled_at_once():
     folders = "/".join(["a"] * 20_000)
     rows = [Row("model", None, f"{first}/{folders}/model.onnx") for first in "xy"]
     assert [f"{first}/{folders}/model" for first in "xy"] == list(row_labels(rows).values())
+
+
+def test_records_of_a_host_share_its_facts(workspace, make_record):
+    """The facts of a host are most of a record: thousands of copies would take gigabytes."""
+    write_records(workspace / "results", make_record, 3)
+    first, *others = ResultsFile(workspace / "results", "cpu").read_records()
+    assert all(other.host is first.host and other.runtime is first.runtime for other in others)
