@@ -33,7 +33,7 @@ START = "import sys; sys.path[:] = {path!r}; from mnbench.model.isolated import 
 class Step(NamedTuple):
     """What native code does with a model, as errors name it, and what the user can do if it fails.
 
-    A model of 740 MB takes 30 s for its longest step on two cores. `memory_bytes` is what the helper may take in
+    A model of 730 MB takes 90 s for its longest step on two cores. `memory_bytes` is what the helper may take in
     addition to what it has; None for steps that need as much as the model declares.
     """
 

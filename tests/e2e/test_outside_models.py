@@ -172,8 +172,8 @@ ANSWERS = [
     ("build constant.onnx -o new.onnx", 0, "output `v` does not depend on the input: equality proves little"),
     ("build noise.onnx -o new.onnx", 0, "output `y` depends on RandomNormalLike `noise`"),
     ("build score.onnx constant.onnx", 1, "score.onnx: is the model that is read (name another: -o FILE, or NAME="),
-    ("verify bfloat.onnx", 1, "Error: bfloat: onnxruntime"),
-    ("verify twice.onnx", 1, "Error: twice: onnxruntime cannot load it"),
+    ("verify bfloat.onnx", 1, "Error: bfloat.onnx: onnxruntime"),
+    ("verify twice.onnx", 1, "Error: twice.onnx: onnxruntime cannot load it"),
 ]
 """Commands, their exit codes and a part of what they print."""
 
