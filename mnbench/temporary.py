@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mnbench import atomic_files
+from mnbench.stop_signals import STOP_SIGNALS
 
 LOCK = re.compile(r"mnbench-[0-9a-f]{16}\.lock")
 """The file that a living process keeps locked; the folder beside it has its name without the suffix."""
@@ -50,6 +52,8 @@ def process_folder() -> Path:
 
     def remove() -> None:
         if os.getpid() == process:
+            for number in STOP_SIGNALS:  # this process ends anyway
+                signal.signal(number, signal.SIG_IGN)
             _remove(folder, lock)
 
     atexit.register(remove)
