@@ -101,7 +101,7 @@ class _Table(NamedTuple):
 
 def _find(graph: str | None) -> _Table | None:
     """Return the graph of that name; None if there is none, or its file is wrong."""
-    return _find_at(graph or "", os.getcwd(), int(monotonic()))  # noqa: PTH109  a Path is slow to make
+    return _find_at(graph or "", os.path.abspath(""), int(monotonic()))  # noqa: PTH100  a Path is slow to make
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from common import CELLS, PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.bench.fleet import Board, CaseResult, measure_case, run_on_fleet, source_fingerprint
+from mnbench.bench.fleet import Board, CaseResult, decode_result, measure_case, run_on_fleet, source_fingerprint
 from mnbench.bench.schedule import DeviceRun
 from mnbench.errors import UnreachableError
 from mnbench.results.store import ResultsFile
@@ -178,7 +178,8 @@ def test_model_larger_than_2_gb(make_cell, make_plan, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="there is no Dask")
     monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(name="one", local_directory=None))
     case = make_cell(data_bytes=2**31)
-    result = measure_case(source_fingerprint(), pickle.dumps((make_plan(), case, b"graph", b"inputs")))
+    answer = measure_case(source_fingerprint(), pickle.dumps((make_plan(), case, b"graph", b"inputs")))
+    result = decode_result("one", answer)
 
     assert "larger than 2 GB" in result.case_error
     assert not result.board_error

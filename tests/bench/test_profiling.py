@@ -357,7 +357,7 @@ def test_profiles_that_are_not_there_or_broken_are_told(invoke, workspace):
     (folder / "own.profile.json").write_text("{")
     broken = invoke("profile")
     assert 1 == broken.exit_code
-    assert "own.profile.json: is not a profile" in broken.stderr
+    assert "own.profile.json: cannot be read: Input data was truncated" in broken.stderr
 
 
 def test_the_newest_profile_of_a_variant_is_shown(invoke, workspace):

@@ -240,11 +240,11 @@ def test_inputs_fill_batches(answers, invoke, workspace):
 
 BAD = {
     "missing.npy": (None, "missing.npy: cannot be read"),
-    "text.npy": (b"text", "is no .npy file"),
-    "empty.npy": (b"", "is no .npy file"),
+    "text.npy": (b"text", "holds no plain arrays"),
+    "empty.npy": (b"", "holds no plain arrays"),
     "small.npy": (np.zeros((1, 3, 16, 16)), "holds (1, 3, 16, 16), and the model takes (1, 3, 32, 32)"),
     "none.npy": (np.zeros((0, 3, 32, 32)), "holds (0, 3, 32, 32)"),
-    "objects.npy": (np.array([print], object), "is no .npy file"),
+    "objects.npy": (np.array([print], object), "holds no plain arrays"),
     "words.npy": (np.array(["a"]), "holds no plain numbers"),
 }
 
