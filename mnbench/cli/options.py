@@ -98,7 +98,7 @@ trust_option = click.option(
     expose_value=False,
     is_eager=True,
     callback=_trust_all,
-    help="Start, install and set what files of this folder ask for; `mnbench trust` shows it.",
+    help="Start, install and set what files of this folder ask for; `mnbench trust --show` lists it.",
 )
 
 results_option = click.option(
