@@ -14,7 +14,7 @@ from mnbench.errors import BuildError, RuntimeUnavailable
 from mnbench.network.variant import ModelSource, OnnxFile, Precision
 from mnbench.results.record import SessionOptions
 from mnbench.targets.device import Device
-from mnbench.targets.environments import create_device_environment, is_used_by, with_packages
+from mnbench.targets.environments import create_environment, is_used_by, with_packages
 from mnbench.targets.requirements import check_requirement
 from mnbench.targets.runtimes import runtime_facts, runtime_names
 from mnbench.targets.transport import shares_files
@@ -71,7 +71,7 @@ class SideOptions:
                     hint=f"name another device, or compare {device.runtime}==VERSION",
                 )
             extended = with_packages(device, [self.requirement])
-            gateway = f"popen//python={shlex.quote(str(create_device_environment(extended)))}"
+            gateway = f"popen//python={shlex.quote(str(create_environment(extended)))}"
         return msgspec.structs.replace(
             device,
             options=options,

@@ -3,14 +3,12 @@
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 from mnbench.errors import RuntimeUnavailable, first_line
-from mnbench.programs import run_program
-from mnbench.targets.installers import installer_environment
-from mnbench.workspace import cache_folder
+from mnbench.targets.installers import installer_environment, run_installer
 
 QEMU_PACKAGE = "qemu-user-static"
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
@@ -19,6 +17,8 @@ EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 REQUIRED_TOOLS = ("apt-get", "dpkg", "dpkg-deb")
 SIZE_MB = 340
 """Largest size of packages and wheels while building, the total of the progress bar. The result is smaller."""
+
+HINT = "check that Debian's packages and the package index can be reached, and try again"
 
 APT = """\
 APT::Architecture "{host}";
@@ -42,15 +42,15 @@ Dir::Cache "{folder}/cache";
 
 def download(work: Path, names: Sequence[str]) -> list[Path]:
     """Download these packages, the emulator and all dependencies; return their files."""
-    host = run_command(("dpkg", "--print-architecture"), "dpkg fails").strip()
+    host = run_installer(("dpkg", "--print-architecture"), "dpkg fails", hint=HINT).strip()
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
     (work / "apt.conf").write_text(APT.format(host=host, folder=work))
     apt = ("apt-get", "--quiet", "--yes", "--config-file", str(work / "apt.conf"))
-    run_command((*apt, "update"), "Debian's lists of packages cannot be read")
+    run_installer((*apt, "update"), "Debian's lists of packages cannot be read", hint=HINT)
     wanted = (f"{QEMU_PACKAGE}:{host}", *names)
-    run_command((*apt, "--download-only", "install", *wanted), "Debian's packages cannot be downloaded")
+    run_installer((*apt, "--download-only", "install", *wanted), "Debian's packages cannot be downloaded", hint=HINT)
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
@@ -59,7 +59,9 @@ def unpack(packages: Sequence[Path], root: Path, emulator: Path) -> None:
     for package in packages:
         kind = package.stem.rpartition("_")[2]
         if kind in {"arm64", "all"}:
-            run_command(("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
+            run_installer(
+                ("dpkg-deb", "--extract", str(package), str(root)), f"{package.name} cannot be unpacked", hint=HINT
+            )
         elif package.name.startswith("qemu-user"):
             _extract_emulator(package, emulator)
     # Since Debian 13, libraries are only in /usr/lib.
@@ -87,24 +89,3 @@ def _extract_emulator(package: Path, target: Path) -> None:
         raise RuntimeUnavailable(
             f"{package.name} cannot be unpacked: {first_line(failure)}", hint="try again"
         ) from failure
-
-
-def run_command(command: Sequence[str], failure: str, *, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command with these variables added, and return what it prints."""
-    variables = {**installer_environment(), "LC_ALL": "C", **(environment or {})}
-    done = run_program(command, folder=cache_folder(), environment=variables)
-    output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-    if done.returncode:
-        reason, hint = _reason(f"{output}\n{errors}", done.returncode)
-        raise RuntimeUnavailable(f"{failure}: {reason}", hint=hint)
-    return output
-
-
-def _reason(message: str, code: int) -> tuple[str, str]:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    space = [line for line in lines if "No space left" in line or "enough free space" in line]
-    errors = [line for line in lines if line.lower().startswith(("e: ", "error", "dpkg-deb: error"))]
-    line = next(iter(space or errors or lines[-1:]), f"exit code {code}")[:200]
-    if space:
-        return line, f"free {SIZE_MB} MB, or name another folder with MNBENCH_CACHE"
-    return line, "check that Debian's packages and the package index can be reached, and try again"

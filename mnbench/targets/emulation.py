@@ -17,7 +17,8 @@ from mnbench.errors import RuntimeUnavailable
 from mnbench.programs import find_program
 from mnbench.targets import debian
 from mnbench.targets.build_once import READY, build_once, is_built
-from mnbench.targets.debian import SIZE_MB, run_command
+from mnbench.targets.debian import SIZE_MB
+from mnbench.targets.installers import run_installer
 from mnbench.worker.runtimes import find_distribution
 from mnbench.workspace import cache_folder
 
@@ -79,7 +80,7 @@ def install_emulator(*, fresh: bool, on_progress: OnProgress) -> Path:
             cpus = (CPU_INFO.format(number=number) for number in range(os.cpu_count() or 1))
             (root / "proc/cpuinfo").write_text("\n".join(cpus))
             trial = (*_command(path, python), "-c", "import numpy, onnxruntime")
-            run_command(trial, "the emulated Python does not run")
+            run_installer(trial, "the emulated Python does not run", hint=debian.HINT)
             shutil.rmtree(work)
         return json.dumps({"python": python})
 
@@ -102,20 +103,12 @@ def _install_wheels(python: str, root: Path, temporary: Path) -> None:
     else:
         platform_options = ("--implementation", "cp", "--python-version", version)
         platform_options = (*platform_options, *(word for name in PLATFORMS for word in ("--platform", name)))
-        pip = (
-            sys.executable,
-            "-I",
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-compile",
-            "--no-cache-dir",
-        )
-        install = (*pip, *platform_options, "--only-binary=:all:")
-    run_command(
+        pip = (sys.executable, "-I", "-m", "pip", "install", "--disable-pip-version-check")
+        install = (*pip, "--no-compile", "--no-cache-dir", *platform_options, "--only-binary=:all:")
+    run_installer(
         (*install, "--quiet", "--no-deps", "--target", target, "--", *_wheel_requirements()),
         "arm64 wheels cannot be installed",
+        hint=debian.HINT,
         environment={"TMPDIR": str(temporary)},
     )
 

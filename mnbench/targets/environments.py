@@ -1,29 +1,26 @@
 """Python environments for runtimes that this Python does not have, each built once."""
 
 import hashlib
-import logging
 import platform
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from mnbench.errors import RuntimeUnavailable, UnreachableError
-from mnbench.programs import find_program, run_program
+from mnbench.programs import find_program
 from mnbench.targets.build_once import build_once, is_built
 from mnbench.targets.device import Device, expand_variables, require_trust_in
-from mnbench.targets.installers import installer_environment
+from mnbench.targets.installers import run_installer
 from mnbench.targets.resolve import resolve_gateway
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.workspace import cache_folder
 
-logger = logging.getLogger(__name__)
-
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+INSTALL_HINT = "name a version that exists for this Python, and check that the package index can be reached"
 
 
 def prepare_device(
@@ -60,9 +57,9 @@ def prepare_device(
             hint="create the environment on the device, set `gateway` to its Python, and set `requires = []`: "
             f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(required_packages(device))}",
         )
-    if fresh or not is_built(environment_path(*required_packages(device), no_deps=device.requires_no_deps)):
+    if fresh or not is_built(environment_path(device)):
         on_create((*device.requires, *device.requires_no_deps))
-    python = create_device_environment(device, fresh=fresh)
+    python = create_environment(device, fresh=fresh)
     return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
 
 
@@ -99,67 +96,40 @@ def distribution_name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
 
 
-def create_device_environment(device: Device, *, fresh: bool = False) -> Path:
-    """Build the environment that the device requires, unless it exists and not `fresh`; return its Python."""
-    return create_environment(
-        *required_packages(device),
-        no_deps=device.requires_no_deps,
-        fresh=fresh,
-        modules=("numpy", runtime_facts(device.runtime).module or device.runtime),
-    )
+def environment_path(device: Device) -> Path:
+    """Return the folder of the environment that the device requires, which exists or not."""
+    alone = (f"{package} alone" for package in device.requires_no_deps)
+    facts = [*sorted(required_packages(device)), *sorted(alone), sys.version, sys.platform, sys.executable]
+    return cache_folder() / "environments" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def environment_path(*requirements: str, no_deps: Sequence[str] = (), folder: Path | None = None) -> Path:
-    """Return the folder of such an environment, which exists or not."""
-    alone = (f"{package} alone" for package in no_deps)
-    facts = "\n".join([*sorted(requirements), *sorted(alone), sys.version, sys.platform, sys.executable])
-    return (folder or cache_folder() / "environments") / hashlib.sha256(facts.encode()).hexdigest()[:16]
+def create_environment(device: Device, *, fresh: bool = False) -> Path:
+    """Build the environment that the device requires, unless it exists and not `fresh`; return its Python.
 
-
-def create_environment(
-    *requirements: str,
-    no_deps: Sequence[str] = (),
-    fresh: bool = False,
-    folder: Path | None = None,
-    modules: Sequence[str] = (),
-) -> Path:
-    """Build an environment of these packages, unless it exists and not `fresh`; return its Python.
-
-    Packages of `no_deps` are installed without their dependencies. uv is used if installed, else venv and pip; neither
-    reads configuration or modules of the current folder. The environment stays only if its `modules` can be imported.
+    uv is used if installed, else venv and pip; neither reads configuration or modules of the current folder. The
+    environment stays only if numpy and the runtime can be imported.
     """
-    path = environment_path(*requirements, no_deps=no_deps, folder=folder)
+    path = environment_path(device)
     python = path / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    packages, no_deps = required_packages(device), device.requires_no_deps
+
+    def run(*command: str, packages: Sequence[str] = packages) -> None:
+        run_installer(command, f"{' '.join(packages)} cannot be installed", hint=INSTALL_HINT)
 
     def build() -> str:
-        run = partial(_run, folder=path.parent)
         uv = find_program("uv")
         if uv:
-            run((uv, "venv", "--no-config", "--quiet", "--python", sys.executable, str(path)), requirements)
+            run(uv, "venv", "--no-config", "--quiet", "--python", sys.executable, str(path))
             install = (uv, "pip", "install", "--no-config", "--quiet", "--python", str(python))
         else:
-            run((sys.executable, "-I", "-m", "venv", str(path)), requirements)
+            run(sys.executable, "-I", "-m", "venv", str(path))
             install = (str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run((*install, "--", *requirements), requirements)
+        run(*install, "--", *packages)
         if no_deps:
-            run((*install, "--no-deps", "--", *no_deps), no_deps)
-        if modules:
-            run((str(python), "-I", "-c", f"import {', '.join(modules)}"), requirements)
-        return "\n".join([*requirements, *no_deps])
+            run(*install, "--no-deps", "--", *no_deps, packages=no_deps)
+        module = runtime_facts(device.runtime).module or device.runtime
+        run(str(python), "-I", "-c", f"import numpy, {module}")
+        return "\n".join([*packages, *no_deps])
 
     build_once(path, build, fresh=fresh)
     return python
-
-
-def _run(command: Sequence[str], requirements: Sequence[str], *, folder: Path) -> None:
-    logger.info("running %s", shlex.join(command))
-    done = run_program(command, folder=folder, environment=installer_environment())
-    if done.returncode:
-        output = (done.stderr or done.stdout).decode(errors="replace")
-        lines = [line.strip() for line in output.splitlines() if line.strip()]
-        errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no message"]
-        reason = errors[-1].removeprefix("ERROR: ").removeprefix("error: ")  # pip's word, and uv's
-        raise RuntimeUnavailable(
-            f"{' '.join(requirements)} cannot be installed: {reason[:200]}",
-            hint="name a version that exists for this Python, and check that the package index can be reached",
-        )

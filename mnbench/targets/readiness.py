@@ -7,7 +7,7 @@ from importlib.metadata import Distribution
 
 from mnbench.targets.build_once import is_built
 from mnbench.targets.device import Device
-from mnbench.targets.environments import environment_path, required_packages
+from mnbench.targets.environments import environment_path
 from mnbench.targets.resolve import resolve_target
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.worker.runtimes import find_distribution
@@ -44,7 +44,7 @@ def check_readiness(device: Device) -> Readiness:
     elif device.systems and platform.system() not in device.systems:
         reason = f"needs {' or '.join(device.systems)}"
     elif device.requires:
-        ready = is_built(environment_path(*required_packages(device), no_deps=device.requires_no_deps))
+        ready = is_built(environment_path(device))
         command = "" if ready else setup
     else:
         distribution = find_distribution(device.runtime)

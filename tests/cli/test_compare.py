@@ -93,7 +93,7 @@ def test_a_runtime_that_cannot_be_installed_is_a_finding(prepared, monkeypatch):
     def fail(*_, **__):
         raise RuntimeUnavailable("onnxruntime==9 cannot be installed", hint="")
 
-    monkeypatch.setattr("mnbench.targets.environments.create_environment", fail)
+    monkeypatch.setattr("mnbench.comparison.sides.create_environment", fail)
     variant = parse_variant("v1-a0.25-r32")
     row = ComparisonRequest(
         variant="row", baseline=(variant, SideOptions(requirement="onnxruntime==9")), candidate=(variant, SideOptions())
@@ -225,7 +225,7 @@ def test_folders_precisions_settings_and_runtimes(invoke, model, workspace, monk
     assert entries["a"] in ("same", "inconclusive")
 
     # a Python of its own, without a package index: this very one by another path
-    monkeypatch.setattr("mnbench.targets.environments.create_environment", lambda *_, **__: Path(sys.executable))
+    monkeypatch.setattr("mnbench.comparison.sides.create_environment", lambda *_, **__: Path(sys.executable))
     for base, candidate in (
         ("fp32", "fp16"),
         ("default", "session.intra_op.allow_spinning=1"),

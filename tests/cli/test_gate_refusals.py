@@ -184,13 +184,13 @@ def test_more_threads_than_one(gate):
 def test_a_version_that_cannot_be_reached(gate, monkeypatch):
     """The runtime that the table was measured with is gone from the index."""
 
-    def fail(*requirements, **_):
-        raise RuntimeUnavailable(f"{' '.join(requirements)} cannot be installed: no such version", hint="")
+    def fail(device, **_):
+        raise RuntimeUnavailable(f"{' '.join(device.requires)} cannot be installed: no such version", hint="")
 
-    monkeypatch.setattr("mnbench.targets.environments.create_environment", fail)
+    monkeypatch.setattr("mnbench.comparison.sides.create_environment", fail)
     result, code = gate("--trust", changes={"runtime": Runtime(name="onnxruntime", version="0.0.1")})
     assert (4, "incomparable") == (code, result["verdict"])
-    assert "the base: onnxruntime==0.0.1 numpy cannot be installed: no such version" == result["reason"]
+    assert "the base: onnxruntime==0.0.1 cannot be installed: no such version" == result["reason"]
 
 
 def test_profiling(gate):

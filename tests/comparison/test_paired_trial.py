@@ -344,19 +344,22 @@ class Installer:
 
 
 @pytest.mark.parametrize("uv", [None, "/bin/uv"])
-def test_an_environment_is_made_once(tmp_path, monkeypatch, uv):
+def test_an_environment_is_made_once(make_device, tmp_path, monkeypatch, uv):
     """By uv where it is there, or else by venv and pip; what is whole is not made again."""
     installer = Installer()
     monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: uv)
-    monkeypatch.setattr("mnbench.targets.environments.run_program", installer)
+    monkeypatch.setattr("mnbench.targets.installers.run_program", installer)
+    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
+    device = make_device(requires=("onnxruntime==1.30.0", "pytest"))
     monkeypatch.setattr("mnbench.targets.environments.Path.write_text", _written)
-    python = create_environment("onnxruntime==1.30.0", "numpy", folder=tmp_path)
-    assert 2 == len(installer.commands)
-    assert all((uv in command) == bool(uv) for command in installer.commands)
-    assert ("onnxruntime==1.30.0", "numpy") == tuple(installer.commands[-1][-2:])
-    assert python == create_environment("numpy", "onnxruntime==1.30.0", folder=tmp_path)
-    assert 2 == len(installer.commands)
-    assert python != create_environment("onnxruntime==1.31.1", "numpy", folder=tmp_path)
+    python = create_environment(device)
+    assert 3 == len(installer.commands)
+    assert all((uv in command) == bool(uv) for command in installer.commands[:2])
+    assert ("onnxruntime==1.30.0", "pytest", "numpy") == tuple(installer.commands[1][-3:])
+    assert "import numpy, onnxruntime" == installer.commands[2][-1]
+    assert python == create_environment(make_device(requires=("pytest", "onnxruntime==1.30.0")))
+    assert 3 == len(installer.commands)
+    assert python != create_environment(make_device(requires=("onnxruntime==1.31.1", "pytest")))
 
 
 def _written(path, text):
@@ -366,10 +369,11 @@ def _written(path, text):
     return len(text)
 
 
-def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(make_device, tmp_path, monkeypatch):
     """The installer's own error, and no half environment."""
     monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: None)
-    monkeypatch.setattr("mnbench.targets.environments.run_program", Installer(fails="onnxruntime==9"))
-    with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 cannot be installed: no such version"):
-        create_environment("onnxruntime==9", folder=tmp_path)
-    assert [] == [path for path in tmp_path.iterdir() if path.is_dir()]
+    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("mnbench.targets.installers.run_program", Installer(fails="onnxruntime==9"))
+    with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 numpy cannot be installed: no such version"):
+        create_environment(make_device(requires=("onnxruntime==9",)))
+    assert [] == [path for path in (tmp_path / "environments").iterdir() if path.is_dir()]

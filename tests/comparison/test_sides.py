@@ -113,18 +113,15 @@ def test_settings_change_the_device(make_device):
 def test_a_runtime_of_its_own_has_an_environment_of_its_own(make_device, monkeypatch):
     """The gateway starts that environment's Python."""
     monkeypatch.setattr(
-        "mnbench.targets.environments.create_environment",
-        lambda *asked, no_deps, **_: Path("/cache") / "+".join([*asked, *no_deps]),
+        "mnbench.comparison.sides.create_environment",
+        lambda device: Path("/cache") / "+".join([*device.requires, *device.requires_no_deps]),
     )
     device = SideOptions(requirement="onnxruntime==1.30.0").configure_device(make_device())
-    assert "popen//python=/cache/onnxruntime==1.30.0+numpy" == device.gateway
+    assert "popen//python=/cache/onnxruntime==1.30.0" == device.gateway
     ncnn = make_device(
         runtime="ncnn", requires=("ncnn",), requires_no_deps=("pnnx",), gateway=f"popen//python={sys.executable}"
     )
-    assert (
-        "popen//python=/cache/ncnn==1.0+numpy+pnnx"
-        == SideOptions(requirement="ncnn==1.0").configure_device(ncnn).gateway
-    )
+    assert "popen//python=/cache/ncnn==1.0+pnnx" == SideOptions(requirement="ncnn==1.0").configure_device(ncnn).gateway
     assert ncnn == SideOptions(requirement="ncnn").configure_device(ncnn)
 
 

