@@ -1,11 +1,13 @@
-"""Other programs: where they are found, which variables they get, and how they run."""
+"""Other programs: where they are found, which variables they get, how they run, and how they end."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,23 @@ def run_program(
         timeout=timeout_s,
         preexec_fn=end_with_parent if _prctl() else None,  # it calls one function of C
     )
+
+
+@contextmanager
+def calling_after(limit_s: float, end: Callable[[], object]) -> Generator[None]:
+    """Call `end` if the block takes longer: it waits for a process that may hang."""
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGKILL` for 9, and `signal 99` for a number without a name."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 PR_SET_PDEATHSIG = 1

@@ -18,7 +18,10 @@ def is_quiet() -> bool:
 
 @contextmanager
 def log_on_stderr() -> Generator[None]:
-    """Show the library's warnings, each once. `--quiet` leaves out what trusted files do."""
+    """Show the library's warnings, each once, and all of its log after `--verbose`.
+
+    `--quiet` leaves out what trusted files do.
+    """
     import logging
 
     warnings: set[str] = set()
@@ -38,13 +41,11 @@ def log_on_stderr() -> Generator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
-def show_everything(ctx: click.Context) -> None:
+def show_everything() -> None:
     """Show the whole log until the command ends."""
     import logging
 
-    logger = logging.getLogger("mnbench")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    ctx.call_on_close(lambda: logger.setLevel(level))
+    logging.getLogger("mnbench").setLevel(logging.INFO)

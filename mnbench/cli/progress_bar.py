@@ -39,7 +39,7 @@ def _set_verbosity(ctx: click.Context, option: click.Parameter, value: bool) -> 
     if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
         raise click.UsageError("--quiet and --verbose exclude each other")
     if option.name == "verbose":
-        show_everything(ctx)
+        show_everything()
 
 
 def verbosity_options(command: Command) -> Command:

@@ -1,6 +1,5 @@
 """The rows of a latency table as comparisons: what each was measured with, rebuilt, with what is there now."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mnbench import families
+from mnbench import atomic_files, families
 from mnbench.bench.aggregate import session_options
 from mnbench.comparison.decide import Finding, Verdict
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
@@ -221,8 +220,7 @@ def build_at_revision(tree: Path, record: Record, folder: Path) -> Path:
             return _build_recorded(record, tree).file_in(folder)
         except MnbenchError as failure:
             raise ResultsError(f"{UNBUILT_BASE}: {failure.message}", hint=OTHER_BASE) from failure
-    name = hashlib.sha256(record.row.id.encode(errors="surrogatepass")).hexdigest()
-    path = folder / f"{name}.base.onnx"
+    path = folder / f"{atomic_files.file_name(record.row.id)}.base.onnx"
     command = [sys.executable, "-P", "-c", TOOL_OF_TREE, str(tree), "build", *record_variant(record).arguments()]
     command += [] if record.simplified else ["--no-simplify"]
     command += [] if record.fold_batch_norm else ["--keep-bn"]

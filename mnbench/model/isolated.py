@@ -7,7 +7,6 @@ rights.
 import atexit
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import mnbench
 from mnbench.errors import BuildError
-from mnbench.programs import end_with_parent, needed_environment
+from mnbench.programs import calling_after, end_with_parent, needed_environment, signal_name
 from mnbench.temporary import process_folder
 
 T = TypeVar("T")
@@ -44,11 +43,6 @@ class Step(NamedTuple):
     memory_bytes: int | None = None
 
 
-def run_here(_step: Step, function: Callable[..., T], *arguments: Any) -> T:
-    """Return what a function returns, called in this process: for graphs whose content is ours."""
-    return function(*arguments)
-
-
 class Helper:
     """A process that calls functions for this process. It starts when it is needed, and again after a failure."""
 
@@ -66,11 +60,9 @@ class Helper:
         with self._lock:
             process = self._running() or self._start()
             timed_out = threading.Event()
-            timer = threading.Timer(step.timeout_s, lambda: (timed_out.set(), process.kill()))
-            timer.daemon = True
-            timer.start()
             try:
-                answer = _exchange(process, (function, arguments, _current_folder(), step.memory_bytes))
+                with calling_after(step.timeout_s, lambda: (timed_out.set(), process.kill())):
+                    answer = _exchange(process, (function, arguments, _current_folder(), step.memory_bytes))
             except (EOFError, OSError) as failure:
                 reason = f"took more than {step.timeout_s:g} s" if timed_out.is_set() else _describe_exit(process)
                 self.stop()
@@ -78,8 +70,6 @@ class Helper:
             except BaseException:
                 self.stop()  # its answer would be taken for that of the next call
                 raise
-            finally:
-                timer.cancel()
         if isinstance(answer, MemoryError):
             raise step.error(f"{model}: {step.name} ran out of memory", hint=step.hint) from answer
         if isinstance(answer, Exception):
@@ -197,7 +187,7 @@ def _describe_exit(process: subprocess.Popen[bytes]) -> str:
     code = process.returncode
     if code is None or code >= 0:
         return f"ended its process{f' with exit code {code}' if code else ''}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    name = signal_name(-code)
     return "was killed by SIGKILL: out of memory?" if name == "SIGKILL" else f"crashed ({name})"
 
 

@@ -14,7 +14,7 @@ import execnet
 from execnet import gateway_base, gateway_io
 
 from mnbench.errors import TrialError, UnreachableError
-from mnbench.programs import clean_environment
+from mnbench.programs import calling_after, clean_environment
 from mnbench.targets.answers import Failure, StoredModel, StoreFacts, decode_answer, error_text
 from mnbench.targets.device import Device
 from mnbench.targets.start import BOOTSTRAP, START_TIMEOUT_S, Process, start_command, start_error, start_gateway
@@ -112,16 +112,12 @@ class SshConnection:
         name = hashlib.sha256(data).hexdigest()[:32]
         if name not in self._sent:
             limit_s = UPLOAD_TIMEOUT_S + len(data) / SLOW_BYTES_PER_S
-            watch = threading.Timer(limit_s, self.process.kill)
-            watch.daemon = True
-            watch.start()
             try:
-                self._channel.send((name, data))
-                message = self._channel.receive(limit_s)
+                with calling_after(limit_s, self.process.kill):
+                    self._channel.send((name, data))
+                    message = self._channel.receive(limit_s)
             except (EOFError, OSError) as failure:
                 raise TrialError(self.loss_message(), hint=LOST_HINT) from failure
-            finally:
-                watch.cancel()
             answer = decode_answer(f"device {self._device.name}", message, StoredModel)
             if isinstance(answer, Failure):
                 raise TrialError(

@@ -2,12 +2,10 @@
 
 import logging
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -18,7 +16,7 @@ from execnet import gateway_base
 
 import mnbench.worker
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
-from mnbench.programs import clean_environment, needed_environment
+from mnbench.programs import calling_after, clean_environment, needed_environment, signal_name
 from mnbench.targets.answers import (
     AnswerT,
     Failure,
@@ -209,18 +207,10 @@ def _last_line(failure: BaseException) -> str:
     return error_text(next(reversed(str(failure).strip().splitlines()), type(failure).__name__))
 
 
-@contextmanager
-def _aborting(gateway: Any, limit_s: float) -> Generator[None]:
+def _aborting(gateway: Any, limit_s: float) -> AbstractContextManager[None]:
     """End the gateway's process if the block takes longer: a process that does not read blocks whoever writes."""
     process = gateway._io  # noqa: SLF001
-    abort = process.abort if isinstance(process, (Process, RemoteProcess)) else lambda: None
-    watch = threading.Timer(limit_s, abort)
-    watch.daemon = True
-    watch.start()
-    try:
-        yield
-    finally:
-        watch.cancel()
+    return calling_after(limit_s, process.abort if isinstance(process, (Process, RemoteProcess)) else lambda: None)
 
 
 @contextmanager
@@ -269,7 +259,7 @@ def _exit_error(gateway: Any, device: Device) -> TrialError:
     lines = process.stderr_lines() if isinstance(process, Process) and code else []
     reason = f": {printable(lines[-1][:200])}" if lines else ""
     if code is not None and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        name = signal_name(-code)
         return TrialError(
             f"the worker was killed by {name}{': out of memory?' if name == 'SIGKILL' else reason}", hint=hint
         )

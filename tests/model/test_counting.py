@@ -3,12 +3,12 @@
 import numpy as np
 import onnx
 import pytest
+from common import run_here
 from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import model_of
 
 from mnbench.errors import BuildError
 from mnbench.model.counting import AS_IT_RAN, count_graph
-from mnbench.model.isolated import run_here
 from mnbench.model.model import Model
 from mnbench.network.cost import peak_activation_bytes, total_cost
 

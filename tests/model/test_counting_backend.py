@@ -8,10 +8,10 @@ from random import Random
 
 import onnxruntime
 import pytest
+from common import run_here
 from onnx.backend.test.case.node import collect_testcases
 
 from mnbench.model.counting import count_graph
-from mnbench.model.isolated import run_here
 from mnbench.network.cost_tables import Costs
 from mnbench.worker.runtimes import onnxruntime as runtime
 from mnbench.worker.session import open_session, pack_value

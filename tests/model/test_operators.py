@@ -4,12 +4,12 @@ from math import prod
 
 import onnxsim
 import pytest
+from common import run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, defs, helper, inliner
 
 from mnbench.model.counting import count_graph
-from mnbench.model.isolated import run_here
 from mnbench.model.operators import MICROSOFT, RULES, UNCOUNTED_OPERATORS, Operation, count_mult_adds
 from mnbench.network.cost import total_cost
 
