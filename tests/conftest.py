@@ -160,8 +160,8 @@ def make_sample():
             "session_ns": 2000,
             "peak_rss_bytes": 3000,
             "placement": {PROVIDER: ["a", "b"]},
-            "runtime": {"name": "onnxruntime", "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
-            "conditions": [{"at_ns": 0}, {"at_ns": 10**9}],
+            "runtime": Runtime(name="onnxruntime", version="1.2.3", build="Release", library_sha256="0" * 64),
+            "conditions": ({"at_ns": 0}, {"at_ns": 10**9}),
             "gpu": None,
             "host": {"cpu": "a CPU", "cores": 2},
         }

@@ -42,7 +42,6 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
         latency = msgspec.structs.replace(
             latency, low_with_drift=round(latency.low / above), high_with_drift=round(latency.high / below)
         )
-    copies = [name for name in trials[0].copies_ns if all(name in trial.copies_ns for trial in trials)]
     return msgspec.structs.replace(
         record,
         latency_ns=latency,
@@ -50,7 +49,11 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
         session_ns=round(median(trial.session_ns for trial in trials)),
         conversion_ns=max((trial.conversion_ns for trial in trials if trial.conversion_ns is not None), default=None),
         cpu_ns=median_of_medians(trial.cpu_ns for trial in trials),
-        copies_ns={name: round(median(trial.copies_ns[name] for trial in trials)) for name in copies},
+        copies_ns={
+            name: round(median(trial.copies_ns[name] for trial in trials))
+            for name in trials[0].copies_ns
+            if all(name in trial.copies_ns for trial in trials)
+        },
         peak_rss_bytes=max((trial.peak_rss_bytes for trial in trials if trial.peak_rss_bytes), default=None),
         runs=sum(len(trial.latencies_ns) for trial in trials),
         effective_runs=round(_effective_runs(trials)),
@@ -83,7 +86,7 @@ def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialRes
         fold_batch_norm=case.fold_batch_norm,
         device=plan.device.name,
         provider=plan.device.provider,
-        runtime=msgspec.convert(first.runtime, Runtime) if first else Runtime(name=plan.device.runtime, version=""),
+        runtime=first.runtime if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if requested == "all" else requested,
         session=session_options(plan.device),
         processes=len(trials),

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -19,7 +19,7 @@ import mnbench
 from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
 from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocking
-from mnbench.bench.trial import run_trial, trial_result
+from mnbench.bench.trial import run_trial
 from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets.answers import CaseAnswer, Failure, decode_bytes, encode_answer, error_text
@@ -46,14 +46,6 @@ class Board(NamedTuple):
     name: str
     address: str
     devices: frozenset[str]
-
-
-class CaseResult(NamedTuple):
-    """A case's trials, and the message of the error that ended it: the case's own, or the board's."""
-
-    trials: Sequence[TrialResult] = ()
-    case_error: str = ""
-    board_error: str = ""
 
 
 class Fleet:
@@ -110,7 +102,7 @@ class Fleet:
     def cancel(self, board: Board) -> None:
         self._tasks.pop(board).cancel(force=True)
 
-    def wait_for_results(self, timeout_s: float) -> list[tuple[Board, CaseResult]]:
+    def wait_for_results(self, timeout_s: float) -> list[tuple[Board, CaseAnswer]]:
         """Wait for any case to end, or for the timeout, and return the results of all cases that have ended."""
         import distributed  # noqa: PLC0415  an optional extra
 
@@ -119,7 +111,7 @@ class Fleet:
             time.sleep(timeout_s)
         with suppress(TimeoutError), self._client.as_current():
             wait(list(self._tasks.values()), timeout=timeout_s, return_when="FIRST_COMPLETED")
-        results: list[tuple[Board, CaseResult]] = []
+        results: list[tuple[Board, CaseAnswer]] = []
         for board, task in [(board, task) for board, task in self._tasks.items() if task.done()]:
             del self._tasks[board]
             if task.status == "finished":
@@ -127,29 +119,21 @@ class Fleet:
             else:
                 reason = first_line(task.exception()) if task.status == "error" else task.status
                 error = f"board {board.name}: {error_text(reason)}; see the log of its Dask worker"
-                results.append((board, CaseResult(board_error=error)))
+                results.append((board, CaseAnswer(board_error=error)))
         return results
 
 
-def decode_result(board: str, data: object) -> CaseResult:
+def decode_result(board: str, data: object) -> CaseAnswer:
     """Return the result in the bytes from a board; what is no result is the board's error."""
     try:
         answer = decode_bytes(f"board {board}", data, CaseAnswer)
     except UnreachableError as failure:
-        return CaseResult(board_error=failure.message)
+        return CaseAnswer(board_error=failure.message)
     if isinstance(answer, Failure):
-        return CaseResult(board_error=f"board {board}: {error_text(answer.error)}")
-    trials = [
-        trial_result(
-            trial,
-            duration_ns=trial.duration_ns,
-            conversion_ns=trial.conversion_ns,
-            difference=trial.difference,
-            not_compared=trial.not_compared,
-        )
-        for trial in answer.trials
-    ]
-    return CaseResult(trials, case_error=error_text(answer.case_error), board_error=error_text(answer.board_error))
+        return CaseAnswer(board_error=f"board {board}: {error_text(answer.error)}")
+    return msgspec.structs.replace(
+        answer, case_error=error_text(answer.case_error), board_error=error_text(answer.board_error)
+    )
 
 
 @cache
@@ -166,21 +150,20 @@ def source_fingerprint() -> str:
 
 def measure_case(fingerprint: str, job: bytes) -> bytes:
     """Return the encoded result of a case on the board that runs this Dask task."""
-    result = _measure(fingerprint, job)
-    return encode_answer({**result._asdict(), "trials": [asdict(trial) for trial in result.trials]})
+    return encode_answer(_measure(fingerprint, job))
 
 
-def _measure(fingerprint: str, job: bytes) -> CaseResult:
+def _measure(fingerprint: str, job: bytes) -> CaseAnswer:
     """Run the trials of a case, if this mnbench is the one that sent the job."""
     from distributed import get_worker  # noqa: PLC0415  an optional extra
 
     worker, trials = get_worker(), list[TrialResult]()
     if fingerprint != source_fingerprint():
         board_error = f"board {worker.name} has another mnbench, {source_fingerprint()}; this is {fingerprint}"
-        return CaseResult(board_error=board_error)
+        return CaseAnswer(board_error=board_error)
     plan, case, model, inputs = pickle.loads(job)  # noqa: S301  whoever reaches the scheduler can run code anyway
     if case.data_bytes:
-        return CaseResult(case_error=TOO_LARGE_TO_SEND)
+        return CaseAnswer(case_error=TOO_LARGE_TO_SEND)
     with tempfile.TemporaryDirectory(prefix="mnbench-", dir=worker.local_directory) as folder:
         case = replace(case, path=Path(folder, case.path.name), inputs_path=Path(folder, case.inputs_path.name))
         case.path.write_bytes(model)
@@ -189,12 +172,12 @@ def _measure(fingerprint: str, job: bytes) -> CaseResult:
             plan = replace(plan, device=prepare_device(msgspec.structs.replace(plan.device, gateway="popen")))
             while not trials or not is_complete(plan.sampling, trials):
                 trial = run_trial(plan, case)
-                trials.append(replace(trial, host={**trial.host, "board": str(worker.name)}))
+                trials.append(msgspec.structs.replace(trial, host={**trial.host, "board": str(worker.name)}))
         except TrialError as failure:
-            return CaseResult(trials, case_error=failure.message)
+            return CaseAnswer(trials=trials, case_error=failure.message)
         except MnbenchError as failure:
-            return CaseResult(board_error=failure.message)
-    return CaseResult(trials)
+            return CaseAnswer(board_error=failure.message)
+    return CaseAnswer(trials=trials)
 
 
 def run_on_fleet(
@@ -252,7 +235,7 @@ class _Schedule:
                 run, case = self.assigned[board] = self.waiting.pop(index)
                 self.fleet.start(board, run.plan, case)
 
-    def wait_for_results(self) -> Iterator[tuple[DeviceRun, BenchmarkCase, CaseResult]]:
+    def wait_for_results(self) -> Iterator[tuple[DeviceRun, BenchmarkCase, CaseAnswer]]:
         """Yield the cases that have ended; those that a board could not measure wait for another one."""
         for board, result in self.fleet.wait_for_results(POLL_S):
             run, case = self.assigned.pop(board)
@@ -277,7 +260,7 @@ class _Schedule:
         return lost
 
 
-def _append(run: DeviceRun, case: BenchmarkCase, result: CaseResult, on_trial: OnTrial) -> None:
+def _append(run: DeviceRun, case: BenchmarkCase, result: CaseAnswer, on_trial: OnTrial) -> None:
     trials, error = result.trials, result.case_error
     run.folder.delete_trials(case.row.id)
     for process, trial in enumerate(trials):

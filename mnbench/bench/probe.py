@@ -8,7 +8,8 @@ from mnbench.bench.prepare import prepare_case
 from mnbench.bench.trial import run_trial
 from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
-from mnbench.results.facts import HostFacts, RuntimeFacts
+from mnbench.results.facts import HostFacts
+from mnbench.results.record import Runtime
 from mnbench.tables.table import ABSENT, Table
 from mnbench.targets.device import Device
 from mnbench.targets.listing import key_value_table
@@ -27,7 +28,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
 
     device: str
     variant: str
-    runtime: RuntimeFacts
+    runtime: Runtime
     provider: str
     placement: dict[str, int] | None
     difference: float | None
@@ -42,8 +43,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
         placement = ", ".join(f"{count} of {nodes} nodes on {name}" for name, count in (self.placement or {}).items())
         rows = [
             ("device", f"{self.device} works"),
-            ("runtime", f"{self.runtime['name']} {self.runtime['version']}"),
-            ("build", self.runtime.get("build") or ABSENT),
+            ("runtime", f"{self.runtime.name} {self.runtime.version}"),
+            ("build", self.runtime.build or ABSENT),
             ("host", f"{self.host.get('cpu')}, {self.host.get('cores')} cores, {self.host.get('system')}"),
             ("placement", placement or "not reported by this version"),
             ("outputs", f"differ from the reference by {self.difference or 0:.1e} of their largest number"),

@@ -4,25 +4,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from numpy.typing import NDArray
 
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.request import convert_model, load_arrays, session_request
 from mnbench.errors import TrialError
 from mnbench.model.equivalence import Agreement, require_agreement
-from mnbench.results.trial_result import TrialResult
-from mnbench.targets.answers import MeasuredTrial, TrialAnswer, wrong_answer
+from mnbench.results.trial_result import MeasuredTrial, TrialResult
+from mnbench.targets.answers import TrialAnswer, wrong_answer
 from mnbench.targets.device import Device
 from mnbench.targets.transport import Heartbeats, call_worker
 from mnbench.text import printable
 from mnbench.units import NS_PER_S
-
-REPORTED = (
-    *("latencies_ns", "cpu_ns", "warmup_ns", "first_run_ns", "session_ns", "threads", "copies_ns", "peak_rss_bytes"),
-    *("placement", "host", "gpu"),
-)
-"""What a worker reports that is stored as it is."""
 
 
 def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
@@ -56,32 +49,12 @@ def run_trial(plan: Plan, case: BenchmarkCase) -> TrialResult:
     if not plan.allow_fallback:
         require_placement(case, answer.placement, device.provider)
     agreement = check_outputs(device, case, answer.outputs)
-    return trial_result(
-        answer,
+    return TrialResult(
+        **{name: getattr(answer, name) for name in MeasuredTrial.__struct_fields__},
         duration_ns=duration_ns,
         conversion_ns=model.conversion_ns,
         difference=agreement.difference,
         not_compared=agreement.not_compared,
-    )
-
-
-def trial_result(
-    trial: MeasuredTrial,
-    *,
-    duration_ns: int,
-    conversion_ns: int | None,
-    difference: float | None,
-    not_compared: tuple[str, ...],
-) -> TrialResult:
-    """Return what is stored of a worker's figures, with what was found out about its process and its outputs."""
-    return TrialResult(
-        duration_ns=duration_ns,
-        conversion_ns=conversion_ns,
-        difference=difference,
-        not_compared=not_compared,
-        runtime=msgspec.to_builtins(trial.runtime),
-        conditions=list(trial.conditions),
-        **{name: getattr(trial, name) for name in REPORTED},
     )
 
 

@@ -1,12 +1,17 @@
 """The facts that a worker reports of its machine, as records hold them. What is not reported is None or absent."""
 
-from typing import Annotated, NotRequired, TypeAlias, TypedDict
+from typing import Annotated, TypeAlias, TypedDict
 
 from msgspec import Meta
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Nanoseconds: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 """A duration of something that ran."""
+
+Duration: TypeAlias = Annotated[int, Meta(ge=0, le=10**18)]
+"""Nanoseconds, up to 31 years: sums and means fit into a record."""
+
+PositiveDuration: TypeAlias = Annotated[int, Meta(ge=1, le=10**18)]
 
 Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
@@ -22,6 +27,9 @@ Version: TypeAlias = Annotated[str, Meta(pattern=r"\A([0-9][0-9A-Za-z.+!-]{0,99}
 
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
+Threads: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
+NodesByProvider: TypeAlias = Annotated[dict[Annotated[str, Meta(max_length=100)], list[str]], Meta(max_length=100)]
+"""The names of nodes by the provider that ran them."""
 
 Texts: TypeAlias = Annotated[list[Text], Meta(max_length=10_000)]
 Integer: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -29,15 +37,6 @@ Temperature: TypeAlias = Annotated[float, Meta(ge=-1000, le=100_000)]
 
 Cpus: TypeAlias = Annotated[str, Meta(pattern=r"\A([0-9]{1,6}(-[0-9]{1,6})?(,(?!\Z)|\Z))*\Z", max_length=10_000)]
 """The kernel's list of processors, as `0-2,5`."""
-
-
-class RuntimeFacts(TypedDict):
-    """A runtime; see `mnbench/results/record.py`."""
-
-    name: Name
-    version: Version
-    build: NotRequired[Text | None]
-    library_sha256: NotRequired[Text | None]
 
 
 class Cache(TypedDict, total=False):

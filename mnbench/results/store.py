@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from datetime import UTC, datetime
 from glob import escape
 from itertools import count
@@ -237,9 +236,9 @@ class RunFolder:
         Raises:
             FileError: no space, no permission.
         """
-        values = {field.name: getattr(result, field.name) for field in fields(result)}
+        values = msgspec.structs.asdict(result)
         arrays: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        facts = {name: value for name, value in values.items() if name not in arrays}
+        facts = msgspec.to_builtins({name: value for name, value in values.items() if name not in arrays})
         write_archive(self.path / f"{atomic_files.file_name(row_id)}.{process}.npz", arrays, facts)
 
     def load_trials(self, row_id: str) -> dict[int, TrialResult]:

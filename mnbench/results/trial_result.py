@@ -1,45 +1,69 @@
 """The measurements of one process of a case."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from mnbench.results.facts import Amount, Conditions, Count, GpuFacts, HostFacts, RuntimeFacts, Text
+from mnbench.results.facts import (
+    Amount,
+    Conditions,
+    Count,
+    Duration,
+    GpuFacts,
+    HostFacts,
+    NodesByProvider,
+    PositiveDuration,
+    Text,
+    Threads,
+)
+from mnbench.results.record import Runtime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialResult:
-    """The result of a trial.
+class MeasuredTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures that a worker reports of a trial.
 
-    Of its outputs, only the `difference` from the reference is stored, None if none was compared, and why others were
-    `not_compared`.
     `latencies_ns` and `cpu_ns` hold every timed run in order, `warmup_ns` the runs before. `placement` holds the names
     of nodes by provider. `copies_ns` are the times to copy inputs to a device with its own memory, and outputs back.
-    `duration_ns` is that of the whole process; `conversion_ns` that of the model's conversion for the runtime, once
-    for all processes. `conditions` are those of the host before and after.
+    `conditions` are those of the host before and after.
     """
 
     latencies_ns: NDArray[np.int64]
     cpu_ns: NDArray[np.int64]
     warmup_ns: NDArray[np.int64]
-    first_run_ns: Count
-    session_ns: Count
-    duration_ns: Count
-    difference: Amount | None
-    not_compared: tuple[Text, ...] = ()
-    threads: Count
-    copies_ns: dict[Text, Count]
+    first_run_ns: Duration
+    session_ns: Duration
+    threads: Threads
+    copies_ns: dict[Literal["in", "out"], Duration]
     peak_rss_bytes: Count | None
-    placement: dict[str, list[str]] | None
-    runtime: RuntimeFacts
-    host: HostFacts = field(repr=False)
-    conditions: list[Conditions] = field(repr=False)
-    gpu: GpuFacts | None = field(repr=False)
-    conversion_ns: Count | None = None
+    placement: NodesByProvider | None
+    runtime: Runtime
+    host: HostFacts
+    conditions: tuple[Conditions, Conditions]
+    gpu: GpuFacts | None
+
+    def __post_init__(self) -> None:
+        if not len(self.latencies_ns) == len(self.cpu_ns) > 0:
+            raise ValueError("Expected as many times of the CPU as latencies")
+        if min(self.latencies_ns) < 1:
+            raise ValueError("Expected latencies above 0")
+
+
+class TrialResult(MeasuredTrial, frozen=True, kw_only=True):
+    """The result of a trial.
+
+    Of its outputs, only the `difference` from the reference is stored, None if none was compared, and why others were
+    `not_compared`. `duration_ns` is that of the whole process; `conversion_ns` that of the model's conversion for the
+    runtime, once for all processes.
+    """
+
+    duration_ns: PositiveDuration
+    difference: Amount | None
+    not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)] = ()
+    conversion_ns: Duration | None = None
 
     @property
     def median_ns(self) -> float:
@@ -52,7 +76,6 @@ def decode_trial(arrays: Mapping[str, NDArray[Any]], facts: bytes) -> TrialResul
     Raises:
         ValueError, RecursionError: it is none.
     """
-    decode_latencies(arrays.get("latencies_ns"))
     decoded = msgspec.json.decode(facts, type=dict[str, Any])
     return msgspec.convert({**decoded, **arrays}, TrialResult, dec_hook=lambda _, times_ns: decode_times(times_ns))
 

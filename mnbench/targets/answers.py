@@ -9,9 +9,20 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from mnbench.errors import UnreachableError, first_line
-from mnbench.results.facts import Amount, Conditions, Count, GpuFacts, HostFacts, Text, Version
+from mnbench.results.facts import (
+    Conditions,
+    Count,
+    Duration,
+    GpuFacts,
+    HostFacts,
+    NodesByProvider,
+    PositiveDuration,
+    Text,
+    Threads,
+    Version,
+)
 from mnbench.results.layer_profile import KernelTime
-from mnbench.results.record import Runtime
+from mnbench.results.trial_result import MeasuredTrial, TrialResult
 from mnbench.text import printable
 from mnbench.worker.requests.paired import PAIR_COLUMNS
 from mnbench.worker.session import unpack_value
@@ -22,20 +33,11 @@ LONGEST_EXPECTED_S = 86_400.0
 MAX_ERROR = 2000
 """Signs of an error that are shown; a runtime may quote a whole model."""
 
-Duration: TypeAlias = Annotated[int, Meta(ge=0, le=10**18)]
-"""Nanoseconds, up to 31 years: sums and means fit into a record."""
-
-PositiveDuration: TypeAlias = Annotated[int, Meta(ge=1, le=10**18)]
-
 Integers: TypeAlias = NDArray[np.int64]
 """Durations or other integers of that range, as a list or as bytes."""
 
 Tensor: TypeAlias = NDArray[Any]
 """A type, a shape, and bytes or strings."""
-
-Threads: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
-Placement: TypeAlias = Annotated[dict[Annotated[str, Meta(max_length=100)], list[str]], Meta(max_length=100)]
-"""The names of nodes by provider."""
 
 PackedTensor: TypeAlias = tuple[
     Literal[
@@ -68,47 +70,16 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     unavailable: Literal["runtime", "provider", "cores"] | None = None
 
 
-class MeasuredTrial(Answer, frozen=True, kw_only=True):
-    """The figures of one process that measured a case."""
-
-    session_ns: Duration
-    first_run_ns: Duration
-    warmup_ns: Integers
-    latencies_ns: Integers
-    cpu_ns: Integers
-    peak_rss_bytes: Count | None
-    copies_ns: dict[Literal["in", "out"], Duration]
-    placement: Placement | None
-    threads: Threads
-    runtime: Runtime
-    host: HostFacts
-    conditions: tuple[Conditions, Conditions]
-    gpu: GpuFacts | None
-
-    def __post_init__(self) -> None:
-        _require(len(self.latencies_ns) == len(self.cpu_ns) > 0, "as many times of the CPU as latencies")
-        _require(min(self.latencies_ns) > 0, "latencies above 0")
-
-
-class TrialAnswer(MeasuredTrial, frozen=True, kw_only=True):
+class TrialAnswer(MeasuredTrial, Answer, frozen=True, kw_only=True):
     """One process that measured a case, and the outputs of its last run."""
 
     outputs: list[Tensor | None]
 
 
-class ComparedTrial(MeasuredTrial, frozen=True, kw_only=True):
-    """One process that measured a case on a board of a fleet, which compared the outputs."""
-
-    duration_ns: PositiveDuration
-    difference: Amount | None
-    not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)]
-    conversion_ns: Duration | None
-
-
 class CaseAnswer(Answer, frozen=True, kw_only=True):
-    """A case's trials, and the error that ended it: the case's own, or the board's."""
+    """A case's trials on a board of a fleet, and the error that ended it: the case's own, or the board's."""
 
-    trials: list[ComparedTrial] = []
+    trials: list[TrialResult] = []
     case_error: str = ""
     board_error: str = ""
 
@@ -123,7 +94,7 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="state",
     first_run_ns: Duration
     waits: bool
     outputs: list[Tensor | None]
-    placement: Placement | None
+    placement: NodesByProvider | None
     threads: Threads
     runtime_version: Version
 
@@ -193,7 +164,7 @@ class OutputsAnswer(Answer, frozen=True, kw_only=True):
     """A model's outputs for each input."""
 
     outputs: list[list[Tensor | None]]
-    placement: Placement | None
+    placement: NodesByProvider | None
     runtime_version: Version
 
 
@@ -231,7 +202,7 @@ def is_heartbeat(message: object) -> bool:
     return isinstance(message, dict) and "expected_s" in message
 
 
-def encode_answer(answer: Mapping[str, Any]) -> bytes:
+def encode_answer(answer: Answer) -> bytes:
     """Return an answer as MessagePack, with arrays as their bytes."""
     return msgspec.msgpack.encode(answer, enc_hook=lambda array: array.tobytes())
 

@@ -14,10 +14,11 @@ from common import CELLS, PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnbench.bench.fleet import Board, CaseResult, decode_result, measure_case, run_on_fleet, source_fingerprint
+from mnbench.bench.fleet import Board, decode_result, measure_case, run_on_fleet, source_fingerprint
 from mnbench.bench.schedule import DeviceRun
 from mnbench.errors import UnreachableError
 from mnbench.results.store import ResultsFile
+from mnbench.targets.answers import CaseAnswer
 
 PI = frozenset({"pi"})
 X86 = frozenset({"x86"})
@@ -57,7 +58,7 @@ class ScriptedFleet:
             self.alive.add(name)
         elif board in self.cases and name in self.alive:
             self.measured[self.cases.pop(board)] += 1
-            return [(board, event if isinstance(event, CaseResult) else CaseResult([self.trial] * PROCESSES))]
+            return [(board, event if isinstance(event, CaseAnswer) else CaseAnswer(trials=[self.trial] * PROCESSES))]
         return []
 
 
@@ -117,7 +118,7 @@ def test_the_case_of_a_lost_board_is_repeated(make_runs, make_sample, tmp_path):
 
 def test_a_case_that_fails_costs_its_record_alone(make_runs, make_sample, tmp_path):
     """The record holds the error; the board goes on."""
-    failed = CaseResult([make_sample()], case_error="its outputs differ")
+    failed = CaseAnswer(trials=[make_sample()], case_error="its outputs differ")
     fleet = ScriptedFleet(make_sample(), {"one": PI}, [(failed, "one")])
     (device_run,) = make_runs(tmp_path, "pi")
 
@@ -127,7 +128,7 @@ def test_a_case_that_fails_costs_its_record_alone(make_runs, make_sample, tmp_pa
 
 def test_another_board_measures_for_one_that_cannot(make_runs, make_sample, tmp_path):
     """A board without the runtime is refused, and its case goes to the other board."""
-    fleet = ScriptedFleet(make_sample(), {"one": PI, "two": PI}, [(CaseResult(board_error="no runtime"), "one")])
+    fleet = ScriptedFleet(make_sample(), {"one": PI, "two": PI}, [(CaseAnswer(board_error="no runtime"), "one")])
     (device_run,) = make_runs(tmp_path, "pi")
 
     assert (["device pi: no runtime"], {}) == run([device_run], fleet)
@@ -137,7 +138,7 @@ def test_another_board_measures_for_one_that_cannot(make_runs, make_sample, tmp_
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        (CaseResult(board_error="no runtime"), "device pi: no runtime"),
+        (CaseAnswer(board_error="no runtime"), "device pi: no runtime"),
         ("kill", "device pi: no board of the fleet is left for it"),
     ],
 )

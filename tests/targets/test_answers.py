@@ -2,13 +2,11 @@
 
 # ruff: noqa: SIM300  expected == actual
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from boards import host_message, outputs_message, paired_message, profile_message, session_message, trial_message
 
-from mnbench.bench.fleet import CaseResult, decode_result
+from mnbench.bench.fleet import decode_result
 from mnbench.targets import answers
 from mnbench.targets.answers import decode_answer, encode_answer
 from mnbench.worker.session import pack_value
@@ -59,10 +57,10 @@ def test_outputs_are_arrays():
 def test_the_result_of_a_fleet_crosses_as_bytes(make_sample):
     """What a board sends is what is stored here."""
     sample = make_sample()
-    data = encode_answer({"trials": [asdict(sample)], "case_error": "", "board_error": ""})
+    data = encode_answer(answers.CaseAnswer(trials=[sample]))
     result = decode_result("one", data)
     (trial,) = result.trials
 
-    assert CaseResult(result.trials) == result
+    assert ("", "") == (result.case_error, result.board_error)
     assert sample.latencies_ns.tolist() == trial.latencies_ns.tolist()
     assert (sample.runtime, sample.host, sample.threads) == (trial.runtime, trial.host, trial.threads)
