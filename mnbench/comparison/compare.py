@@ -1,7 +1,7 @@
 """Compare baselines with candidates: what `mnbench compare` and `mnbench gate` do."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.sides import ComparisonRequest
 from mnbench.comparison.storage import PairedTrialLog, unfinished_folders
-from mnbench.comparison.table_demand import table_demand
 from mnbench.comparison.user_models import match_user_models
 from mnbench.errors import ResultsError
 from mnbench.hosts.host_facts import runtime_version
@@ -23,8 +22,9 @@ from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.git_history import checkout_revision, path_in_repository, resolve_commit
 from mnbench.results.host_selection import ALL_HOSTS, select_hosts
 from mnbench.results.latency_table import newest_records
-from mnbench.results.record import Record
+from mnbench.results.record import Record, SessionOptions
 from mnbench.results.store import ResultsFile
+from mnbench.targets import demands
 from mnbench.targets.device import Device, read_device, require_trust_in
 from mnbench.temporary import temporary_folder
 from mnbench.trust import Demand, require_trust
@@ -123,6 +123,30 @@ def gate_table(
             raise_errors=False,
             on_progress=on_progress,
         )
+
+
+def table_demand(table: Path, records: Sequence[Record], device: Device, *, version: str | None) -> Demand:
+    """Return what a table makes `mnbench gate` install, set and load, to measure its rows as they were measured.
+
+    Only rows of the device's runtime and provider are measured. Rows of another `version` of the runtime install it,
+    unless it is None. What the device file sets as well is not the table's demand.
+    """
+    actions: list[str] = []
+    for record in records:
+        if (record.runtime.name, record.provider) != (device.runtime, device.provider):
+            continue
+        if version is not None and record.runtime.version not in ("", version):
+            actions += demands.install_actions([f"{record.runtime.name}=={record.runtime.version}"])
+        actions += demands.thread_actions([record.threads])
+        session = record.session or SessionOptions()
+        actions += demands.environment_actions(_difference(session.environment, device.environment))
+        actions += demands.option_actions(_difference(session.options, device.options))
+        actions += demands.option_actions(_difference(session.provider_options, device.provider_options))
+    return Demand(file=table, actions=tuple(dict.fromkeys(actions)))
+
+
+def _difference(options: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if known.get(name) != value}
 
 
 def _tool_demands(tree: Path | None, base_ref: str | None, records: Sequence[Record]) -> list[Demand]:

@@ -1,10 +1,9 @@
 """What the files of a folder make mnbench start, install, set and load: its device files, and the tables of `gate`."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from mnbench.comparison.compare import read_gated_records
-from mnbench.comparison.table_demand import table_demand
+from mnbench.comparison.compare import read_gated_records, table_demand
 from mnbench.errors import DeviceFileError, MnbenchError
 from mnbench.tables.table import Column, Table
 from mnbench.targets.device import Device, read_device
@@ -26,24 +25,23 @@ def folder_demands(folder: Path) -> tuple[list[Demand], list[str]]:
         root, paths = CURRENT_FOLDER, [folder]
     for path in paths:
         try:
-            demands += [demand for demand in _demands(path, root) if demand.actions]
+            demand = _demand(path, root)
         except MnbenchError as error:
             notes.append(f"not trusted: {error.message}")
+        else:
+            demands += [demand] if demand and demand.actions else []
     return demands, notes
 
 
-def _demands(path: Path, root: Path) -> Generator[Demand]:
-    """Yield what a file demands; `mnbench gate` measures a table on the device that it is named after, or on `cpu`."""
+def _demand(path: Path, root: Path) -> Demand | None:
+    """Return what a file demands; `mnbench gate` measures a table on the device that it is named after, or on `cpu`."""
     if path.suffix == ".toml":
-        device = read_device(str(path), root)
-        if device.demand:
-            yield device.demand
-        return
+        return read_device(str(path), root).demand
     try:
         device = read_device(path.stem, root)
     except DeviceFileError:
         device = read_device("cpu", root)
-    yield table_demand(path, read_gated_records(path), device, version=_installed_version(device))
+    return table_demand(path, read_gated_records(path), device, version=_installed_version(device))
 
 
 def _installed_version(device: Device) -> str:
