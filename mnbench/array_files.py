@@ -13,6 +13,7 @@ from mnbench.errors import FileError, first_line
 from mnbench.regular_files import open_regular
 
 SUFFIX = ".npy"
+MAX_MEMBERS = 10_000
 UNPACKED_BYTES = 2**27
 """What any archive may unpack to; a larger one may unpack to four times its size."""
 
@@ -41,6 +42,8 @@ def _read_members(file: IO[bytes], max_bytes: int) -> dict[str, NDArray[Any]]:
         members = archive.infolist()
         if not {member.compress_type for member in members} <= {ZIP_STORED, ZIP_DEFLATED}:
             raise ValueError("numpy does not compress in this way")
+        if len(members) > MAX_MEMBERS:
+            raise ValueError(f"{len(members):,} arrays, and at most {MAX_MEMBERS:,} are read")
         unpacked_bytes = sum(member.file_size for member in members)
         if unpacked_bytes > max_bytes:
             raise ValueError(f"{unpacked_bytes:,} bytes when unpacked, and at most {max_bytes:,} are read")

@@ -157,7 +157,7 @@ def _infer(
 
 def _with_memory_for(proto: onnx.ModelProto) -> Step:
     """Return the step with memory for copies of the graph, which may hold large constants."""
-    return SHAPE_INFERENCE._replace(memory_bytes=2**31 + 8 * proto.ByteSize())
+    return SHAPE_INFERENCE._replace(memory_bytes=2**29 + 8 * proto.ByteSize())
 
 
 def _infer_shapes(sketch: onnx.ModelProto) -> onnx.GraphProto | None:

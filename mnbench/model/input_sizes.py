@@ -22,6 +22,10 @@ FIRST_IR_VERSION_WITH_CONSTANT_WEIGHTS = 4
 MAX_NAME = 1000
 """Letters of an input's name: it goes into files, tables and pages."""
 
+KNOWN_TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
+MAX_AXES = 64
+"""What numpy holds at most."""
+
 CHANNELS = (1, 3, 4)
 """Of an image: grey, colours, and colours with opacity."""
 
@@ -86,7 +90,7 @@ def declared_inputs(proto: onnx.ModelProto, model_name: str) -> list[DeclaredInp
     """Return the inputs that must be fed.
 
     Raises:
-        InputError: one is no tensor, or has a name that no file can hold.
+        InputError: one is no tensor that numpy holds, or has a name that no file can hold.
     """
     declared: list[DeclaredInput] = []
     for value in graph_inputs(proto):
@@ -100,6 +104,11 @@ def declared_inputs(proto: onnx.ModelProto, model_name: str) -> list[DeclaredInp
         if value.type.WhichOneof("value") != "tensor_type":
             raise InputError(f"{model_name}: input {value.name} is no tensor", hint="cut the model behind that input")
         tensor = value.type.tensor_type
+        if tensor.elem_type not in KNOWN_TYPES or len(tensor.shape.dim) > MAX_AXES:
+            raise InputError(
+                f"{model_name}: input {value.name} has type {tensor.elem_type} and {len(tensor.shape.dim):,} axes",
+                hint=f"export the model again, with a type of ONNX and at most {MAX_AXES} axes",
+            )
         sides = tuple(map(_side, tensor.shape.dim)) if tensor.HasField("shape") else None
         declared.append(DeclaredInput(value.name, tensor.elem_type, sides))
     return declared

@@ -34,6 +34,9 @@ LENGTH_OPERANDS = {"GRU": 4, "LSTM": 4, "RNN": 4, "ReverseSequence": 1}
 MAX_VALUES = 2**28
 """Of all inputs: 1,024 images of 224 × 224 are half of it."""
 
+VALUES_OF_A_TEXT = 2**8
+"""A text is a Python object, and takes the space and time of so many numbers."""
+
 MAX_AXES, MAX_LISTED = 10, 200
 """How much of such inputs an error names."""
 
@@ -71,7 +74,7 @@ def make_inputs(proto: onnx.ModelProto, input_options: InputOptions, *, seed: in
         input_options, {key: (value.shape, value.words) for key, value in values.items() if value.shape is not None}
     )
     settled, lengths = sizes.settle(), _sequences(proto)
-    if sum(prod(entry.shape) for entry in settled.values()) > MAX_VALUES:
+    if sum(prod(settled[entry.name].shape) * _weight(entry) for entry in inputs) > MAX_VALUES:
         listed = ", ".join(f"{key} {'×'.join(map(str, entry.shape[:MAX_AXES]))}" for key, entry in settled.items())
         raise InputError(
             f"{name}: its inputs hold more than {MAX_VALUES:,} values: {listed[:MAX_LISTED]}",
@@ -192,6 +195,10 @@ def _chosen(entry: DeclaredInput, shape: Shape, random: np.random.Generator, nam
             )
         return np.ones(shape, np.int64), "ones"
     return random.standard_normal(shape), "normal"
+
+
+def _weight(entry: DeclaredInput) -> int:
+    return VALUES_OF_A_TEXT if entry.element_type == onnx.TensorProto.STRING else 1
 
 
 def _sequences(proto: onnx.ModelProto) -> dict[str, str]:

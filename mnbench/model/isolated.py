@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 import mnbench
-from mnbench.errors import BuildError
+from mnbench.errors import BuildError, MnbenchError, first_line
 from mnbench.programs import calling_after, end_with_parent, needed_environment, signal_name
 from mnbench.temporary import process_folder
 
@@ -54,8 +54,8 @@ class Helper:
         """Return what a function returns in the helper; `model` is its name in errors.
 
         Raises:
-            BuildError: the helper crashed, was killed or took too long.
-            Exception: what the function raises.
+            BuildError: the helper crashed, was killed or took too long, or the function failed.
+            MnbenchError: what the function raises.
         """
         with self._lock:
             process = self._running() or self._start()
@@ -72,8 +72,10 @@ class Helper:
                 raise
         if isinstance(answer, MemoryError):
             raise step.error(f"{model}: {step.name} ran out of memory", hint=step.hint) from answer
-        if isinstance(answer, Exception):
+        if isinstance(answer, MnbenchError):
             raise answer
+        if isinstance(answer, Exception):
+            raise step.error(f"{model}: {step.name} fails: {first_line(answer)}", hint=step.hint) from answer
         return answer
 
     def stop(self) -> None:

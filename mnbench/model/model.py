@@ -13,11 +13,12 @@ from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
-from mnbench.errors import BuildError, MnbenchError, read_error
+from mnbench.errors import BuildError, MnbenchError, first_line, read_error
 from mnbench.model.counting import Counted, count_graph
 from mnbench.model.input_sizes import image_size
 from mnbench.model.inputs import MadeInput, make_inputs
 from mnbench.model.isolated import HELPER, Step
+from mnbench.model.onnx_layers import MALFORMED, MalformedNodeError
 from mnbench.model.onnx_weights import detect_precision
 from mnbench.network.cost import Cost, peak_activation_bytes, total_cost
 from mnbench.network.cost_tables import cost_to_dict
@@ -88,9 +89,18 @@ class Model:
 
     @cached_property
     def counted(self) -> Counted:
-        """The layers of this very graph, how they were counted, and why figures are not known."""
+        """The layers of this very graph, how they were counted, and why figures are not known.
+
+        Raises:
+            BuildError: a node is not what its operator takes.
+        """
         data_folder = self.file.parent if self.data_files and self.file else None
-        return count_graph(self.proto, lambda: self.make_inputs(0), self.run_native, data_folder)
+        try:
+            return count_graph(self.proto, lambda: self.make_inputs(0), self.run_native, data_folder)
+        except (MalformedNodeError, *MALFORMED) as failure:
+            raise BuildError(
+                f"{self.origin}: cannot be counted: {first_line(failure)}", hint="export the model again"
+            ) from failure
 
     @property
     def node_layers(self) -> tuple[Layer, ...]:

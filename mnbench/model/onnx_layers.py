@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
+from mnbench.errors import first_line
 from mnbench.model.onnx_weights import Constant, element_bits, node_weights, stored_constant
 from mnbench.model.operators import Operation, UnknownShapeError, count_mult_adds
 from mnbench.model.profiled_run import KernelRun, KernelRuns, bodies, node_paths
@@ -29,6 +30,14 @@ KINDS = {
 WINDOWED_OPERATORS = frozenset(
     {"AveragePool", "Conv", "ConvInteger", "ConvTranspose", "FusedConv", "MaxPool", "QLinearConv"}
 )
+
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
+"""What a node raises that has attributes or operands of another kind than its operator takes."""
+
+
+class MalformedNodeError(Exception):
+    """A node that cannot be counted, since it is not what its operator takes."""
 
 
 NOT_A_TENSOR = -1
@@ -104,20 +113,27 @@ class _Collector:
         not_run: list[Tensor] = []
         for index, node in enumerate(graph.node):
             path, label = f"{scope.path}{index}", scope.name + (node.name or f"{node.op_type}_{index}")
-            attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-            if not bodies(node) and all(name in scope.constants for name in node.input if name):
-                _add_constants(node, attributes, scope)
-                continue
-            weights = node_weights(label, node, attributes, scope.constants)
-            for attribute, body in bodies(node):
-                self.result.needs_run = True
-                weights += self._add_body(body, f"{path}/{attribute}/", f"{label}/", scope)
-            if scope.repeats == 0:
-                not_run += weights
-                continue
-            for tensors, runs in self._node_runs(path, node, scope):
-                self._add_layer(label, node, attributes, replace(scope, tensors=tensors), weights, runs)
+            try:
+                not_run += self._add_node(node, path, label, scope)
+            except MALFORMED as failure:
+                raise MalformedNodeError(f"node {label}: {first_line(failure)}") from failure
         return not_run
+
+    def _add_node(self, node: onnx.NodeProto, path: str, label: str, scope: _Scope) -> list[Tensor]:
+        """Add the layers of a node; return its weights if it never ran."""
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        if not bodies(node) and all(name in scope.constants for name in node.input if name):
+            _add_constants(node, attributes, scope)
+            return []
+        weights = node_weights(label, node, attributes, scope.constants)
+        for attribute, body in bodies(node):
+            self.result.needs_run = True
+            weights += self._add_body(body, f"{path}/{attribute}/", f"{label}/", scope)
+        if scope.repeats == 0:
+            return weights
+        for tensors, runs in self._node_runs(path, node, scope):
+            self._add_layer(label, node, attributes, replace(scope, tensors=tensors), weights, runs)
+        return []
 
     def _add_body(self, body: onnx.GraphProto, path: str, name: str, scope: _Scope) -> list[Tensor]:
         repeats = None

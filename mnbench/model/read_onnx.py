@@ -17,6 +17,8 @@ from mnbench.regular_files import open_regular
 PROTOBUF_LIMIT_BYTES = 2**31
 """What one message holds at most. A model with more is measured from its own files, and not copied."""
 
+MAX_OUTPUTS = 10_000
+
 
 def read_onnx(path: Path) -> Model:
     """Read a model. External data comes inside, unless the model gets larger than 2 GB by it.
@@ -77,6 +79,11 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
         proto = parse_proto(data)
     except DecodeError as failure:
         raise _not_a_model(path, data, "is not an ONNX model, or is cut short") from failure
+    if len(proto.graph.output) > MAX_OUTPUTS:
+        raise BuildError(
+            f"{path}: has {len(proto.graph.output):,} outputs, and at most {MAX_OUTPUTS:,} are read",
+            hint="export it with fewer outputs",
+        )
     if not proto.graph.node:
         raise _not_a_model(path, data, "holds no graph" if data else "is empty")
     return proto

@@ -25,6 +25,9 @@ SOURCE_PATH = re.compile(r"\S*\.(?:cc|h):\d+ (?:.*?\) )?(?:\S+ was false\. )?")
 
 ERROR_CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
+MAX_OUTPUT_NUMBERS = 2**26
+"""To compare outputs takes some 80 bytes a number."""
+
 KNOWN_FAILURES: Sequence[tuple[re.Pattern[str], str, str]] = (
     (
         re.compile(r"Opset (?P<asked>\d+) is under development.*is till opset (?P<known>\d+)"),
@@ -96,7 +99,7 @@ class Reference:
         """Return the outputs in the order of the graph.
 
         Raises:
-            BuildError: onnxruntime cannot run the model with these inputs.
+            BuildError: onnxruntime cannot run the model with these inputs, or its outputs are too large to compare.
         """
         if unreadable := [name for name, array in inputs.items() if array.dtype.kind == "V"]:
             raise BuildError(
@@ -105,9 +108,14 @@ class Reference:
                 hint="give the model an input in float32, and cast it inside the model",
             )
         try:
-            values = iter(self._session.run(self._names, dict(inputs)) if self._names else ())
+            arrays: list[NDArray[Any]] = self._session.run(self._names, dict(inputs)) if self._names else []
         except Exception as failure:
             raise self._run_error(failure, inputs) from failure
+        if sum(map(_numbers, arrays)) > MAX_OUTPUT_NUMBERS:
+            raise BuildError(
+                f"{self._name}: its outputs hold more than {MAX_OUTPUT_NUMBERS:,} numbers", hint="give smaller inputs"
+            )
+        values = iter(arrays)
         return [next(values) if readable else None for readable in self._readable]
 
     def _load_error(self, failure: Exception) -> BuildError:
@@ -146,6 +154,11 @@ def run_reference(model: bytes | str, inputs: Sequence[Mapping[str, Any]], name:
 def reference_outputs(model: bytes | str, inputs: Mapping[str, Any], name: str) -> list[Value]:
     """Return what `run_reference` does for one set of inputs."""
     return run_reference(model, [inputs], name)[0]
+
+
+def _numbers(array: NDArray[Any]) -> int:
+    """Return the size of an output; numpy stores texts in arrays as long as the longest, a number a letter."""
+    return array.size * max((len(text) for text in array.flat), default=0) if array.dtype.kind == "O" else array.size
 
 
 def _describe(array: NDArray[Any]) -> str:

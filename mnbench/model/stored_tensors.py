@@ -19,7 +19,7 @@ def stored_tensors(proto: onnx.ModelProto) -> Iterator[tuple[str, TensorProto]]:
         if isinstance(body, onnx.GraphProto):
             yield from ((tensor.name, tensor) for tensor in body.initializer)
         for node in body.node:
-            if node.op_type == "Constant":
+            if node.op_type == "Constant" and node.output:
                 yield from ((node.output[0], entry.t) for entry in node.attribute if entry.HasField("t"))
 
 

@@ -18,6 +18,7 @@ from mnbench.results.facts import (
     HostFacts,
     Name,
     Nanoseconds,
+    Rate,
     Sha256,
     Share,
     Text,
@@ -90,8 +91,8 @@ class RooflineBound(msgspec.Struct, frozen=True, kw_only=True):
     the time for its Mult-Adds at the peak, and of the time for these bytes at the bandwidth.
     """
 
-    peak_mult_adds_per_s: Amount | None
-    bandwidth_bytes_per_s: Amount | None
+    peak_mult_adds_per_s: Rate | None
+    bandwidth_bytes_per_s: Rate | None
     moved_bytes: Count | None
     bound_ns: Count | None
 

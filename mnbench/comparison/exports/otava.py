@@ -8,12 +8,14 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import TypeAlias
 
 from mnbench import atomic_files
 from mnbench.comparison.comparison import Comparison
-from mnbench.errors import ResultsError
+from mnbench.errors import ResultsError, first_line
+from mnbench.regular_files import read_regular
 from mnbench.results.git_history import checked_out_commit
 from mnbench.tables import csv_text
 
@@ -69,22 +71,36 @@ def _path(folder: Path, name: str) -> Path:
 
 def _read(path: Path, lines: Sequence[SeriesRow]) -> list[dict[str, str]]:
     """Return the lines of a file with the same columns; no lines if there is no file."""
-    if not path.exists():
+    try:
+        stored = _parse(path)
+    except FileNotFoundError:
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        result = list(reader)
-    if list(reader.fieldnames or ()) != list(lines[0]):
+    if any(list(line) != list(lines[0]) for line in stored):
         raise ResultsError(f"{path}: has other columns than this series", hint="name another folder")
-    return result
+    return stored
+
+
+def _parse(path: Path) -> list[dict[str, str]]:
+    """Return the lines of a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        FileError: it cannot be read.
+        ResultsError: it is no CSV file.
+    """
+    try:
+        return list(csv.DictReader(StringIO(read_regular(path).decode(), newline="")))
+    except (csv.Error, UnicodeDecodeError) as failure:
+        raise ResultsError(
+            f"{path}: is not a CSV file: {first_line(failure)}", hint="remove it, or name another folder"
+        ) from failure
 
 
 def _config(folder: Path) -> dict[str, object]:
     """Return a test a file, and all of them as the group `mnbench`."""
     tests: dict[str, object] = {}
     for path in sorted(folder.rglob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
+        lines = _parse(path)
         whole = [name for name in WATCHED_METRICS if lines and all(line.get(name) for line in lines)]
         if whole:
             tests[str(path.relative_to(folder).with_suffix(""))] = {
