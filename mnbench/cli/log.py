@@ -42,10 +42,3 @@ def log_on_stderr() -> Generator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
-
-
-def show_everything() -> None:
-    """Show the whole log until the command ends."""
-    import logging
-
-    logging.getLogger("mnbench").setLevel(logging.INFO)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
-from mnbench.cli.log import QUIET, VERBOSE, is_quiet, show_everything
+from mnbench.cli.log import QUIET, VERBOSE, is_quiet
 from mnbench.cli.output import echo
 from mnbench.progress import Progress, Stage
 from mnbench.units import format_time
@@ -39,7 +39,9 @@ def _set_verbosity(ctx: click.Context, option: click.Parameter, value: bool) -> 
     if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
         raise click.UsageError("--quiet and --verbose exclude each other")
     if option.name == "verbose":
-        show_everything()
+        import logging
+
+        logging.getLogger("mnbench").setLevel(logging.INFO)
 
 
 def verbosity_options(command: Command) -> Command:

@@ -50,8 +50,8 @@ class Model:
     the user says of the inputs of a file.
 
     `file` is what the model was read from; the path of a model that was `in_memory` means nothing to the user. `data`
-    are the file's bytes, until the graph is changed. `data_files` hold the
-    weights of a model that is larger than 2 GB; they stay where they are, and `proto` is without them.
+    are the file's bytes, until the graph is changed. `data_files` hold the weights of a model that is larger than 2 GB;
+    they stay where they are, and `proto` is without them.
     `changes` say in which other ways than its nodes the model differs from the file.
     """
 

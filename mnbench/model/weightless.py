@@ -62,7 +62,6 @@ SUFFIX = ".onnx.xz"
 EMPTIED_KEY = "mnbench.emptied"
 """Names the last of the model's metadata. Earlier entries are the user's, whatever they are called."""
 
-
 Finite: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
 
 

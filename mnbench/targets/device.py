@@ -44,7 +44,6 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Core: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
 
-
 DASK_PREFIX = "dask="
 """The beginning of a gateway whose boards belong to a Dask scheduler; its address follows."""
 

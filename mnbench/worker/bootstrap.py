@@ -14,7 +14,6 @@ from typing import Any, Dict, Tuple
 Sources = Dict[str, Tuple[bool, str]]
 """By module name: whether it is a package, and its source."""
 
-
 PR_SET_PDEATHSIG = 1
 
 

@@ -28,7 +28,6 @@ PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 FLOAT_DTYPES = {"F32": "float32", "F16": "float16"}
 """What holds every number exactly in fp32, by safetensors' names."""
 
-
 MAX_NAME_LENGTH = 100
 """Of a tensor's name in an error; longer ones are cut."""
 
