@@ -1,5 +1,11 @@
 """Measured latency beside Mult-Adds and memory access cost, for MobileNets and ShuffleNets."""
 
+import sys
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
+    # `python -m mnbench` puts the current folder first, whose modules are not ours. See `python -P`.
+    sys.path.pop(0)
+
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

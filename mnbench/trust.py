@@ -24,17 +24,22 @@ _everything: ContextVar[bool] = ContextVar("everything", default=False)
 class Demand:
     """What mnbench would do because a file says so: `actions`, such as "installs onnxruntime==1.30.0".
 
-    Each action is trusted by itself, and only as long as `content` is the same.
+    Each action is trusted by itself, in this `folder`, and only as long as `content` is the same. A file that two
+    folders share may name a program of each.
     """
 
     file: Path
+    folder: Path = Path()
     actions: tuple[str, ...]
     content: bytes = b""
+    is_of_file: bool = True
+    """Whether `mnbench trust` can store the trust in it; else only `--trust` gives it."""
 
     @property
     def digests(self) -> list[str]:
         """The names under which the trust in each action is stored."""
-        facts = (f"{os.path.realpath(self.file)}\0{action}\0{self.content.hex()}" for action in self.actions)
+        paths = f"{os.path.realpath(self.folder)}\0{os.path.realpath(self.file)}"
+        facts = (f"{paths}\0{action}\0{self.content.hex()}" for action in self.actions)
         return [hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in facts]
 
     def __str__(self) -> str:
@@ -56,8 +61,8 @@ def is_trusted(demand: Demand) -> bool:
     if _everything.get() or os.environ.get(VARIABLE) == "1":
         return True
     folder = _trusted_folder()
-    # A relative path would lie in the very folder that is in question.
-    return folder.is_absolute() and all(os.path.isfile(folder / digest) for digest in demand.digests)  # noqa: PTH113  raises nothing
+    is_outside = folder.is_absolute() and not _is_below(folder, demand)
+    return is_outside and all(os.path.isfile(folder / digest) for digest in demand.digests)  # noqa: PTH113  raises nothing
 
 
 def require_trust(demands: Iterable[Demand]) -> None:
@@ -69,10 +74,9 @@ def require_trust(demands: Iterable[Demand]) -> None:
     demands = [demand for demand in demands if demand.actions]
     for demand in demands:
         if not is_trusted(demand):
-            raise TrustError(
-                f"{demand}: this needs your trust",
-                hint="read the file; then trust it with `mnbench trust`, or this command with --trust",
-            )
+            hint = "read the file; then trust it with `mnbench trust`, or this command with --trust"
+            hint = hint if demand.is_of_file else "see what it does; then trust this command with --trust"
+            raise TrustError(f"{demand}: this needs your trust", hint=hint)
     for demand in demands:
         logger.warning("%s", demand)
 
@@ -87,6 +91,10 @@ def trust(demands: Iterable[Demand]) -> None:
     if not folder.is_absolute():
         raise FileError("there is no home folder to store the trust in", hint=f"set {VARIABLE}=1, or use --trust")
     for demand in demands:
+        if _is_below(folder, demand):
+            raise FileError(
+                f"{folder}: lies in the folder to trust, whose files could trust themselves", hint="use --trust"
+            )
         for digest in demand.digests:
             atomic_files.write_atomically(folder / digest, f"{demand}\n".encode(errors="replace"))
 
@@ -104,6 +112,11 @@ def remove_trust(demands: Iterable[Demand]) -> None:
                 path.unlink(missing_ok=True)
             except OSError as failure:
                 raise atomic_files.write_error(path, failure) from failure
+
+
+def _is_below(folder: Path, demand: Demand) -> bool:
+    """Return whether the user's folder lies in that of the demand, whose files a stranger wrote."""
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(demand.folder))
 
 
 def _trusted_folder() -> Path:

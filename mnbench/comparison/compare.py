@@ -154,7 +154,7 @@ def _tool_demands(tree: Path | None, base_ref: str | None, records: Sequence[Rec
     if not (tree and base_ref and holds_tool(tree) and any(record.architecture for record in records)):
         return []
     action = f"runs the mnbench of revision {resolve_commit(base_ref)[:12]}"
-    return [Demand(file=Path("mnbench"), actions=(action,))]
+    return [Demand(file=Path("mnbench"), actions=(action,), is_of_file=False)]
 
 
 def read_gated_records(table: Path, host: str | None = ALL_HOSTS) -> Sequence[Record]:

@@ -1,6 +1,7 @@
 """What the files of a folder make mnbench start, install, set and load: its device files, and the tables of `gate`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mnbench.comparison.compare import read_gated_records, table_demand
@@ -41,7 +42,8 @@ def _demand(path: Path, root: Path) -> Demand | None:
         device = read_device(path.stem, root)
     except DeviceFileError:
         device = read_device("cpu", root)
-    return table_demand(path, read_gated_records(path), device, version=_installed_version(device))
+    demand = table_demand(path, read_gated_records(path), device, version=_installed_version(device))
+    return replace(demand, folder=root)
 
 
 def _installed_version(device: Device) -> str:

@@ -7,6 +7,7 @@ which borrows the repository's objects.
 
 import os
 import shutil
+import subprocess
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ SAFE_VARIABLES = {
     "LC_ALL": "C",
 }
 HINT = "name a revision of this repository"
+ASK_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 120.0
+"""Time limits to ask about a repository, and to read a history or a tree: the files of a repository can be pipes."""
 
 
 def checked_out_commit() -> str:
@@ -77,7 +81,17 @@ def checkout_revision(ref: str) -> Generator[Path]:
         tree = folder / "tree"
         tree.mkdir()
         objects.run(f"--work-tree={tree}", "checkout", "--quiet", "--force", "--detach", commit)
+        _remove_links_outside(tree)
         yield tree
+
+
+def _remove_links_outside(tree: Path) -> None:
+    """Remove links that lead out of a revision's files: what they name is of no revision."""
+    root = os.path.realpath(tree)
+    for parent, folders, files in os.walk(tree):
+        for path in (Path(parent, name) for name in folders + files):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                path.unlink()
 
 
 def file_history(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -103,7 +117,9 @@ class _Objects:
     directory: Path
 
     def run(self, *arguments: str) -> bytes:
-        return _git((f"--git-dir={self.directory}", *arguments), folder=self.directory, is_ours=True)
+        return _git(
+            (f"--git-dir={self.directory}", *arguments), folder=self.directory, timeout_s=READ_TIMEOUT_S, is_ours=True
+        )
 
 
 @contextmanager
@@ -120,7 +136,7 @@ def _borrowed_objects(folder: Path | None = None) -> Generator[_Objects]:
     )
     with temporary_folder() as directory:
         created = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(directory))
-        _git(created, folder=directory, is_ours=True)
+        _git(created, folder=directory, timeout_s=ASK_TIMEOUT_S, is_ours=True)
         quoted = str(objects).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
         (directory / "objects/info").mkdir(exist_ok=True)
         (directory / "objects/info/alternates").write_text(f'"{quoted}"\n', encoding="utf-8", errors="surrogateescape")
@@ -131,15 +147,15 @@ def _borrowed_objects(folder: Path | None = None) -> Generator[_Objects]:
 
 def _ask(*arguments: str, folder: Path | None) -> str:
     """Return the line that git prints about the folder's repository."""
-    output = _git(arguments, folder=folder)
+    output = _git(arguments, folder=folder, timeout_s=ASK_TIMEOUT_S)
     return output.decode(errors="surrogateescape").removesuffix("\n")
 
 
-def _git(arguments: Sequence[str], *, folder: Path | None, is_ours: bool = False) -> bytes:
+def _git(arguments: Sequence[str], *, folder: Path | None, timeout_s: float, is_ours: bool = False) -> bytes:
     """Run git and return its output. In a directory of ours it gets no variable that names another repository.
 
     Raises:
-        ResultsError: git is not installed, or fails.
+        ResultsError: git is not installed, fails, or takes longer than `timeout_s`.
     """
     git = find_program("git")
     if git is None:
@@ -147,7 +163,13 @@ def _git(arguments: Sequence[str], *, folder: Path | None, is_ours: bool = False
     # A hook that runs mnbench gets variables with its repository, its index and more.
     variables = {name: text for name, text in clean_environment().items() if not (is_ours and name.startswith("GIT_"))}
     try:
-        done = run_program((git, *SAFE, *arguments), folder=folder, environment=variables | SAFE_VARIABLES)
+        done = run_program(
+            (git, *SAFE, *arguments), folder=folder, environment=variables | SAFE_VARIABLES, timeout_s=timeout_s
+        )
+    except subprocess.TimeoutExpired as failure:
+        raise ResultsError(
+            f"git: no answer within {timeout_s:g} s", hint="check the repository: git status"
+        ) from failure
     except (OSError, ValueError) as failure:
         raise ResultsError(f"git: {first_line(failure)}", hint=HINT) from failure
     if done.returncode:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from mnbench import atomic_files
@@ -40,6 +40,11 @@ SHARED_FACTS = ("host", "gpu", "session", "runtime", "placement", "issues")
 """The fields of a record that are equal in many."""
 
 GITIGNORE = ".gitignore"
+WRITTEN_FOLDERS = ("raw", "graphs", "studies")
+"""The folders of a results folder that mnbench writes to."""
+
+BEGINNING_S = 60.0
+"""An empty folder of a run that is younger may be another process's."""
 
 
 class ResultsFile:
@@ -86,6 +91,7 @@ class ResultsFile:
         `last_unfinished_arguments` returns them.
         """
         recorded = self.read_records()
+        refuse_links(self.folder)
         try:
             for folder in _unfinished(self.raw_folder, f"*-{plan_id}"):
                 run = RunFolder(folder, {record.row.id for record in recorded if record.run == folder.name})
@@ -104,20 +110,44 @@ class ResultsFile:
         return run
 
 
+def refuse_links(results: Path) -> None:
+    """Refuse a results folder that leads elsewhere, or in which a folder does: a repository can hold links.
+
+    Raises:
+        FileError: there is such a link.
+    """
+    for folder in (results, *(results / name for name in WRITTEN_FOLDERS), *results.glob("studies/*")):
+        if folder.is_symlink():
+            hint = "remove the link; or name the folder that it leads to: --results FOLDER"
+            raise FileError(f"{folder}: is a link to {os.readlink(folder)}", hint=hint)  # noqa: PTH115  as it is written
+
+
 def new_run_folder(raw_folder: Path, suffix: str) -> Path:
     """Create a folder that is named after the time and this suffix, in a folder that git ignores.
 
     Raises:
+        FileError: `results/` or a folder in it is a link.
         OSError: no permission.
     """
+    refuse_links(raw_folder.parent)
+    raw_folder.mkdir(parents=True, exist_ok=True)
+    _remove_empty_runs(raw_folder)
     for attempt in count():
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + (f".{attempt}" if attempt else "")
         with suppress(FileExistsError):
             folder = raw_folder / f"{started}-{suffix}"
-            folder.mkdir(parents=True)
+            folder.mkdir()
             _ignore_in_git(raw_folder)
             return folder
     raise AssertionError
+
+
+def _remove_empty_runs(raw_folder: Path) -> None:
+    """Remove the folders of runs that were killed before they stored anything."""
+    for folder in raw_folder.iterdir():
+        with suppress(OSError):
+            if datetime.now(UTC).timestamp() - folder.lstat().st_mtime > BEGINNING_S:
+                folder.rmdir()
 
 
 def _ignore_in_git(raw_folder: Path) -> None:
@@ -189,7 +219,8 @@ def last_unfinished_arguments(results: Path) -> list[str]:
 
 def _unfinished(raw: Path, pattern: str) -> list[Path]:
     """Return the folders of unfinished runs, the last first."""
-    return sorted((path.parent for path in raw.glob(f"{pattern}/{ARGUMENTS}")), reverse=True)
+    folders = (path.parent for path in raw.glob(f"{pattern}/{ARGUMENTS}"))
+    return sorted((folder for folder in folders if not folder.is_symlink()), reverse=True)
 
 
 class RunFolder:
@@ -206,10 +237,10 @@ class RunFolder:
         return self.path.name
 
     def try_lock(self) -> bool:
-        """Lock the run for this process. Return False if another process holds it."""
+        """Lock the run for this process. Return False if another process holds it, or the lock is a link."""
         try:
             self._lock.acquire()
-        except Timeout:
+        except OSError:
             return False
         return True
 

@@ -12,6 +12,7 @@ from mnbench.errors import ResultsError
 from mnbench.json_files import read_json
 from mnbench.results.facts import Amount, Count, HostFacts, Name, Nanoseconds, Text
 from mnbench.results.host_identity import HostIdentity
+from mnbench.results.store import refuse_links
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import NS_PER_S, format_percent_1, format_significant, millions_formatter
@@ -201,6 +202,7 @@ def save_result(results: Path, result: StudyResult) -> Path:
     Raises:
         FileError: no space, no permission.
     """
+    refuse_links(results)
     path = _path(results, result.device, result.study)
     atomic_files.write_atomically(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return path

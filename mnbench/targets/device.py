@@ -132,7 +132,7 @@ def read_device(name: str, root: Path = CURRENT_FOLDER) -> Device:
                 raise DeviceFileError(path, f"key `{key}`", str(failure), hint="name packages of an index") from failure
     _check_folders(file.options | file.provider_options, path)
     local_tables = {path: table for path, table in tables.items() if not is_built_in(path, "devices")}
-    demand = _demand(path, file, local_tables) if local_tables else None
+    demand = _demand(path, root, file, local_tables) if local_tables else None
     return Device(**{key: getattr(file, key) for key in DeviceFile.__struct_fields__}, demand=demand)
 
 
@@ -144,7 +144,7 @@ def _check_folders(options: Mapping[str, str], path: Path) -> None:
             raise DeviceFileError(path, f"key `{name}`", f"{value} may lie outside of the home folder", hint=hint)
 
 
-def _demand(path: Path, file: DeviceFile, tables: Mapping[Path, Mapping[str, Any]]) -> Demand:
+def _demand(path: Path, root: Path, file: DeviceFile, tables: Mapping[Path, Mapping[str, Any]]) -> Demand:
     """Return what the local tables of a device set; what they inherit from a built-in one is trusted."""
     keys = {key for table in tables.values() for key in table}
 
@@ -154,6 +154,7 @@ def _demand(path: Path, file: DeviceFile, tables: Mapping[Path, Mapping[str, Any
 
     return Demand(
         file=path,
+        folder=root,
         # The bytes and what was read of them: both, so that a file that changes meanwhile is not trusted.
         content=b"\0".join(read_regular(file) + repr(table).encode() for file, table in tables.items()),
         actions=(

@@ -237,7 +237,7 @@ def _open_gateway(device: Device, environment: Mapping[str, str]) -> Generator[A
         raise
     except MnbenchError:
         raise
-    except (OSError, ValueError, EOFError, AssertionError, execnet.HostNotFound) as failure:
+    except (OSError, ValueError, IndexError, EOFError, AssertionError, execnet.HostNotFound) as failure:
         raise cannot_start(device, _last_line(failure)) from failure
     finally:
         group.terminate(timeout=END_S)

@@ -179,7 +179,7 @@ def _check_resumed(params: dict[str, Any], results: Path) -> None:
             f"{results}: the unfinished run writes to {params['results']}", hint="name that folder: --results"
         )
     actions = (*install_actions(params["packages"]), *thread_actions(params["threads"]))
-    require_trust([Demand(file=results / "raw", actions=actions)])
+    require_trust([Demand(file=results / "raw", actions=actions, is_of_file=False)])
 
 
 def _show(outcome: "BenchmarkOutcome", output: str, *, profiled: bool) -> None:
