@@ -157,6 +157,7 @@ def test_weights_decide_alpha_unless_it_is_set(tmp_path):
             mnbench.build(graph, weights=tmp_path / "v2.safetensors", **options)
 
 
+@pytest.mark.slow
 def test_what_is_not_stored_is_not_drawn(fake_worker, tmp_path):  # noqa: ARG001
     """Profiles and samples are read where the results are, also of some of them; without a folder there are none."""
     sampling = mnbench.SamplingConfig(processes=1, budget_s=0.001)
@@ -193,6 +194,7 @@ def test_values_are_shown_in_a_line_or_as_their_table(make_record):
     assert "<Plot: mult-adds of 1 records>" == repr(mnbench.plot(Results([make_record()])))
 
 
+@pytest.mark.slow
 def test_run_returns_results(fake_worker, tmp_path):  # noqa: ARG001
     """Records in order; progress is reported; nothing is stored unless a folder is named."""
     reports = []
@@ -208,6 +210,7 @@ def test_run_returns_results(fake_worker, tmp_path):  # noqa: ARG001
     assert ["v1-a0.25-r32"] == [record.variant for record in again]
 
 
+@pytest.mark.slow
 def test_a_model_that_run_would_build_is_its_variant(fake_worker, tmp_path):  # noqa: ARG001
     """Its record is that of the variant; with other weights, another seed or another form of the graph it is a file."""
     name, sampling = "shufflenet-v2-megvii-a0.5-r32", mnbench.SamplingConfig(processes=1, budget_s=0.001)

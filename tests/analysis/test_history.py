@@ -126,6 +126,7 @@ def test_what_makes_no_sense_is_refused(invoke, arguments):
     assert 2 == invoke("table", *arguments).exit_code
 
 
+@pytest.mark.slow
 def test_a_run_measures_the_anchor_once(invoke, fake_worker, workspace):  # noqa: ARG001
     """Beside what is asked for, or as part of it."""
     once = ("--processes", "1", "--duration", "0.05", "--budget", "1ms", "--anchor")

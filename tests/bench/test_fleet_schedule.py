@@ -86,6 +86,7 @@ def run(runs, fleet):
     return messages, {device: failure.message for device, failure in failures.items()}
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_every_case_is_measured_once_whatever_boards_do(make_runs, make_sample, data):

@@ -93,6 +93,7 @@ def test_facts_that_are_missing_are_left_out(invoke, watched, key):
     assert "None" not in result.stdout
 
 
+@pytest.mark.slow
 def test_noise_is_measured_on_both_models(invoke, watched, fake_worker):
     """Without `--quick` both models are visited twelve times, and the host is looked at once more afterwards."""
     result = invoke("doctor", "--format", "json")
@@ -118,6 +119,7 @@ def test_noise_is_told_in_a_sentence(invoke, watched, fake_worker):  # noqa: ARG
     assert "Two runs of the same model differ here by about 0.0%" in result.stdout
 
 
+@pytest.mark.slow
 def test_noise_that_cannot_be_measured_is_no_error(invoke, watched, fake_worker):
     """A worker that fails costs the noise; facts are told, with the reason."""
 

@@ -36,7 +36,7 @@ def test_lines_without_a_terminal_are_rare(capsys):
     assert "" == capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["-q", "--quiet"])
+@pytest.mark.parametrize("option", ["-q", pytest.param("--quiet", marks=pytest.mark.slow)])
 def test_quiet_shows_the_result_and_errors_alone(invoke, workspace, option):
     """Without it, the command says where the result is stored."""
     assert "stored in" in invoke("run", *CASE).stderr
@@ -48,6 +48,7 @@ def test_quiet_shows_the_result_and_errors_alone(invoke, workspace, option):
     assert (workspace / "results/cpu.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_verbose_shows_files_processes_and_latencies(invoke, workspace):
     """The log goes to stderr while the command runs, and no longer."""
     verbose = invoke("run", *CASE, "--verbose")

@@ -48,6 +48,7 @@ def test_run_keeps_records_and_renders_the_table(invoke, fake_worker, workspace)
     assert 4 == len(fake_worker.requests)
 
 
+@pytest.mark.slow
 def test_run_keeps_what_a_gate_needs(invoke, fake_worker, workspace):
     """The graph of every cell that has a latency, and how sessions were set up: the table can be gated at once."""
     fake_worker.changes = {"runtime": lambda: {"name": "onnxruntime", "version": onnxruntime.__version__}}
@@ -115,6 +116,7 @@ def test_run_measures_a_file_as_it_is(invoke, fake_worker, workspace):
     assert onnx.load(workspace / "own.onnx").graph.node == sent.graph.node
 
 
+@pytest.mark.slow
 def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
     """Records of plain graphs, and of graphs with batch normalization, have names of their own."""
     names = [

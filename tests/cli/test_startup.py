@@ -73,6 +73,7 @@ def test_json_needs_no_rich(tmp_path, form):
     assert ["msgspec"] == heavy_imports("cost", "v1", "--format", form, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_is_counted_without_a_runtime(tmp_path):
     """Counting an `.onnx` file imports neither onnxruntime nor onnxsim nor execnet; a plain graph needs no onnxsim."""
     plain = ("build", "v1", "--no-simplify", "--alpha", "0.25", "--res", "32")
@@ -81,6 +82,7 @@ def test_a_file_is_counted_without_a_runtime(tmp_path):
         assert {"onnxruntime", "onnxsim", "execnet"}.isdisjoint(heavy_imports(*words, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_building_needs_no_gateway(tmp_path):
     """Building and simplifying starts no worker, and does not import what would."""
     assert "execnet" not in heavy_imports("build", "v1", "--alpha", "0.25", "--res", "32", cwd=tmp_path)

@@ -56,6 +56,7 @@ def variants():
     )
 
 
+@pytest.mark.slow
 @given(variants())
 def test_a_name_leads_back_to_its_variant(variant):
     """Whatever differs from the table's own."""

@@ -49,6 +49,7 @@ def test_onnxruntime_not_installed(workspace, without_onnxruntime, words):
     assert ["own.onnx"] == [path.name for path in workspace.glob("*.*")]
 
 
+@pytest.mark.slow
 def test_counting_needs_no_onnxruntime(workspace, without_onnxruntime):
     """What runs no model works without onnxruntime."""
     (workspace / "own.onnx").write_bytes(own_model())
@@ -154,7 +155,9 @@ def test_a_reader_that_leaves(workspace):
     assert finished.stdout.startswith("scope,")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+@pytest.mark.parametrize(
+    "closed", [">&- 2>&-", *(pytest.param(stream, marks=pytest.mark.slow) for stream in (">&-", "2>&-", "<&-"))]
+)
 def test_a_closed_stream(workspace, closed):
     """A stream that the caller closed, as in `mnbench build v1 >&-`, gets nothing; the command does its work."""
     script = f'"$0" -m mnbench build v1 --alpha 0.25 --res 32 -o v1.onnx {closed}'

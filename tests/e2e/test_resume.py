@@ -52,7 +52,7 @@ def test_fresh_measures_all_again(invoke, fake_worker, interrupt):
     assert 5 == len(fake_worker.requests)
 
 
-@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("number", [1, *(pytest.param(number, marks=pytest.mark.slow) for number in range(2, 5))])
 def test_resume_continues_the_last_run(invoke, fake_worker, interrupt, number):
     """`--resume` alone takes up the command as it was given, and repeats no visit."""
     interrupt(number)
@@ -81,6 +81,7 @@ def test_resume_repeats_no_thread_count(invoke, fake_worker, interrupt, workspac
     )
 
 
+@pytest.mark.slow
 def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
     """Interrupted again it is 130, with a failed cell 1, and nothing is left to resume after that."""
     interrupt(2)
@@ -97,6 +98,7 @@ def test_resume_has_the_exit_code_of_the_run(invoke, fake_worker, interrupt):
     assert "there is no unfinished run" in last.stderr
 
 
+@pytest.mark.slow
 def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkeypatch):
     """Stopped when all is measured but not shown, the run is shown from what it kept."""
     with monkeypatch.context() as stopping:
@@ -109,6 +111,7 @@ def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkey
     assert 4 == len(fake_worker.requests)
 
 
+@pytest.mark.slow
 def test_resume_finds_results_elsewhere(invoke, fake_worker, interrupt, workspace):
     """`--results` tells where the unfinished run is; a run that was finished is none."""
     interrupt(2)

@@ -141,6 +141,7 @@ def test_build_makes_the_same_of_every_file(invoke, workspace, saved):
     assert "seed" not in props
 
 
+@pytest.mark.slow
 def test_one_checkpoint_at_several_sizes_and_precisions(invoke, workspace, saved):
     """`--res` and `--precision` work with weights as without."""
     path = saved(tensors("v3-small", "timm"))

@@ -66,6 +66,7 @@ def test_proof_of_the_simplified_graph(plain, simplified):
     assert check_equivalence(plain, _copy(plain)) == (0.0, ())
 
 
+@pytest.mark.slow
 @given(st.floats(0.01, 1), st.integers(32, 160), st.integers(32, 160), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=10)
 def test_proof_of_any_variant(alpha, height, width, seed):

@@ -67,6 +67,7 @@ def test_same_input_same_bytes(alpha, height, width, seed):
     assert model.to_bytes() == other.to_bytes()
 
 
+@pytest.mark.slow
 def test_same_bytes_in_every_process():
     """Fresh processes with other hash seeds write the same bytes as this one."""
     expected = to_onnx(_network(resolution=(96, 128)), seed=7).sha256
@@ -159,6 +160,7 @@ def test_params_in_the_file_are_those_counted():
     assert total_cost(built.layers).params == sum(onnx.numpy_helper.to_array(tensor).size for tensor in trainable)
 
 
+@pytest.mark.slow
 @given(st.floats(0, 1, exclude_min=True), SIDES, SIDES)
 @settings(deadline=None, max_examples=15)
 def test_checker_passes(alpha, height, width):

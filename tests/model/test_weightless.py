@@ -96,6 +96,7 @@ def test_scales_of_a_quantized_graph_are_kept():
     assert {"int8", "int32"} == drawn
 
 
+@pytest.mark.slow
 def test_a_broken_graph_is_refused(model):
     """Cut short, no stored graph at all, or with another hash than it says."""
     data = strip_weights(model)
@@ -181,6 +182,7 @@ def test_weights_in_constants_subgraphs_and_functions_are_drawn():
     assert all((new[name] != old[name]).any() for name in old)
 
 
+@pytest.mark.slow
 @given(st.sampled_from([np.float32, np.float64, bfloat16]), st.integers(1, 4), st.booleans())
 @settings(max_examples=20)
 def test_denormal_numbers_stay_where_they_are(kind, quarters, scattered):

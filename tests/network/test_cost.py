@@ -303,6 +303,7 @@ def test_cost_rises_with_alpha(alphas, height, width):
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(ALPHAS, st.lists(SIDES, min_size=2, max_size=5), SIDES)
 def test_cost_rises_with_resolution(alpha, sides, other):

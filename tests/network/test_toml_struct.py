@@ -323,6 +323,7 @@ def test_file_that_cannot_be_read(tmp_path, name, reason):
     assert expected == (caught.value.message, caught.value.hint)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(line=st.integers(0, V1.count("\n")), junk=st.text(max_size=20))
 def test_any_line_replaced_is_read_or_refused(tmp_path_factory, line, junk):

@@ -128,6 +128,7 @@ def test_an_unknown_host_is_refused_with_those_that_are_known(invoke, two_hosts,
     )
 
 
+@pytest.mark.slow
 def test_a_report_has_no_row_of_another_host(invoke, two_hosts):
     """With `all`, each host has its own plots."""
     pytest.importorskip("vl_convert")

@@ -94,6 +94,7 @@ def test_a_run_reports_to_nobody(hostile_run):
     assert [] == [path for path in hostile_run[2].rglob("*") if "icrosoft" in str(path)]
 
 
+@pytest.mark.slow
 def test_models_are_built_without_a_report(tmp_path):
     """Our own process runs onnxruntime too."""
     environment = {name: text for name, text in os.environ.items() if name not in {"CI", "XDG_CACHE_HOME"}}
@@ -103,7 +104,9 @@ def test_models_are_built_without_a_report(tmp_path):
     assert ["x.onnx"] == [path.name for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("entry", ["", ".", "folder", "./folder/../folder"])
+@pytest.mark.parametrize(
+    "entry", ["", "folder", *(pytest.param(entry, marks=pytest.mark.slow) for entry in (".", "./folder/../folder"))]
+)
 def test_a_relative_pythonpath_is_not_executed(invoke, workspace, monkeypatch, entry):
     """Python imports `sitecustomize` before it runs anything else."""
     folder = workspace / entry

@@ -158,6 +158,7 @@ def test_any_bytes_are_one_error(tmp_path, reader, data):
     read(tmp_path, reader, data)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(edit=edits())
 def test_a_changed_graph_inside_a_whole_archive(samples, edit):

@@ -116,7 +116,11 @@ CRASHES = {
 }
 
 
-@pytest.mark.parametrize("number", CRASHES, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGSEGV, *(pytest.param(number, marks=pytest.mark.slow) for number in list(CRASHES)[1:])],
+    ids=lambda number: number.name,
+)
 @pytest.mark.usefixtures("models")
 def test_a_crash_costs_its_model(invoke, number):
     """The other models have their costs, and the note says what crashed."""

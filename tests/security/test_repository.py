@@ -46,7 +46,7 @@ def repository(workspace, git, make_record):
     (workspace / "results").mkdir()
     table = workspace / "results" / "cpu.jsonl"
     (workspace / ".gitattributes").write_text("* filter=x diff=x\n")
-    for text in (b"", line_of(make_record())):
+    for text in (b"", line_of(make_record(0.25, 32, 2_000_000))):
         table.write_bytes(text)
         git("add", ".")
         git("commit", "--quiet", "-m", "x")
@@ -205,7 +205,10 @@ def base(repository, git, make_record, tmp_path):
     return commit
 
 
-@pytest.mark.parametrize("name", ["click.py", "json.py", "numpy.py", "gettext.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["json.py", *(pytest.param(name, marks=pytest.mark.slow) for name in ("click.py", "numpy.py", "gettext.py"))],
+)
 def test_a_module_of_a_revision_is_not_executed(invoke, base, name):
     """A revision without mnbench is data: this mnbench builds its graphs."""
     log = base([name])
@@ -221,7 +224,7 @@ import click, gettext, json
 """
 
 
-@pytest.mark.parametrize("name", ["click.py", "json.py"])
+@pytest.mark.parametrize("name", [pytest.param("click.py", marks=pytest.mark.slow), "json.py"])
 def test_a_trusted_tool_of_a_revision_imports_what_is_installed(invoke, base, repository, git, name):
     """The revision's mnbench alone is trusted, not what lies beside it."""
     log = base([name])

@@ -50,11 +50,11 @@ def write_records(folder, make_record, count):
     "words",
     [
         ("table",),
-        ("table", "--format", "csv"),
-        ("table", "--format", "json"),
-        ("table", "--format", "md"),
-        ("table", "--history"),
-        ("table", "--group", "graph"),
+        pytest.param(("table", "--format", "csv"), marks=pytest.mark.slow),
+        pytest.param(("table", "--format", "json"), marks=pytest.mark.slow),
+        pytest.param(("table", "--format", "md"), marks=pytest.mark.slow),
+        pytest.param(("table", "--history"), marks=pytest.mark.slow),
+        pytest.param(("table", "--group", "graph"), marks=pytest.mark.slow),
         ("pick", "--budget", "5ms", "--best", "params"),
         ("plot", "mult-adds"),
         pytest.param(("predict",), marks=pytest.mark.slow),
@@ -93,7 +93,7 @@ def write_wide(path, count):
 
 
 @pytest.mark.parametrize("write", [write_residual, write_wide], ids=["residual", "wide"])
-@pytest.mark.parametrize("words", [("cost",), ("cost", "--layers")], ids=" ".join)
+@pytest.mark.parametrize("words", [pytest.param(("cost",), marks=pytest.mark.slow), ("cost", "--layers")], ids=" ".join)
 def test_four_times_the_nodes_take_at_most_six_times_the_calls(workspace, invoke, count_calls, words, write):
     """No node is looked for among all others."""
     write(workspace / "few.onnx", 300)

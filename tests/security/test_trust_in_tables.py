@@ -169,6 +169,7 @@ def test_the_tool_of_a_revision_needs_trust(invoke, table, commit, mark):
     assert not mark[0].exists()
 
 
+@pytest.mark.slow
 def test_a_revision_without_a_tool_needs_no_trust(invoke, table, commit, mark):
     """This mnbench builds the base from the revision's graphs; other modules there are not run."""
     path = table()

@@ -3,6 +3,7 @@
 # ruff: noqa: SIM300  expected == actual
 
 import json
+from functools import cache
 
 import msgspec
 import pytest
@@ -44,6 +45,7 @@ def blocks(folder, layers):
     return families.architecture(str(path))
 
 
+@cache
 def mult_adds(name):
     """The Mult-Adds of the variant of that name."""
     return total_cost(build_network(parse_variant(name)).layers).mult_adds
@@ -141,7 +143,7 @@ def test_an_unknown_form_is_refused(tmp_path):
 def test_every_study_names_variants_that_can_be_built(name):
     """Each variant of each row has layers."""
     for row in read_study(name).rows:
-        assert all(build_network(parse_variant(variant)).layers for variant in row.variants)
+        assert all(map(mult_adds, row.variants))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_an_unknown_runtime_has_default_facts():
     assert RuntimeFacts() == runtime_facts("nowhere")
 
 
+@pytest.mark.slow
 def test_a_runtime_is_one_file_and_one_device_file(tmp_path):
     """With no other change, `mnbench devices` lists the device as ready, and `mnbench run` measures on it."""
     shutil.copytree(ROOT / "mnbench", tmp_path / "mnbench", ignore=shutil.ignore_patterns("__pycache__"))
