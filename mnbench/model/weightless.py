@@ -55,6 +55,8 @@ MAX_LZMA_BYTES = 2**27
 MAX_DRAWN_NUMBERS = 2**29
 """In fp32 they take the 2 GB that a model has at most."""
 
+DRAWN_BLOCK = 2**20
+
 DRAWN_TYPES = FLOAT_TYPES | QUANTIZED_TYPES | {TensorProto.INT32}
 
 SUFFIX = ".onnx.xz"
@@ -234,25 +236,30 @@ def _fill(proto: onnx.ModelProto, emptied: dict[int, EmptiedTensor]) -> None:
     """Draw every emptied tensor."""
     for position, (name, tensor) in enumerate(stored_tensors(proto)):
         if position in emptied:
-            numbers = _draw(emptied[position], name, prod(tensor.dims))
-            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            values = (numbers if tensor.data_type in FLOAT_TYPES else np.rint(numbers)).astype(kind)
+            values = _draw(emptied[position], name, tensor)
             _replace_data(tensor, numpy_helper.from_array(values).raw_data)
 
 
-def _draw(emptied: EmptiedTensor, name: str, count: int) -> NDArray[np.float64]:
-    normal = _normal(name, count)
-    numbers = emptied.numbers.draw(normal)
-    if emptied.denormals is None:
-        return numbers
-    denormal = np.unpackbits(np.frombuffer(emptied.denormal_bits, np.uint8), count=count).astype(np.bool_)
-    return np.where(denormal, emptied.denormals.draw(normal), numbers)
+def _draw(emptied: EmptiedTensor, name: str, tensor: TensorProto) -> NDArray[Any]:
+    """Draw the numbers of a tensor in blocks: in fp64, only one of them is in memory."""
+    count = prod(tensor.dims)
+    values = np.empty(count, onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    denormal = np.unpackbits(np.frombuffer(emptied.denormal_bits, np.uint8), count=count if emptied.denormals else 0)
+    bits = np.random.PCG64(crc32(name.encode()))
+    for start in range(0, count, DRAWN_BLOCK):
+        block = slice(start, min(start + DRAWN_BLOCK, count))
+        normal = _normal(bits, block.stop - start)
+        numbers = emptied.numbers.draw(normal)
+        if emptied.denormals is not None:
+            numbers = np.where(denormal[block] == 1, emptied.denormals.draw(normal), numbers)
+        values[block] = numbers if tensor.data_type in FLOAT_TYPES else np.rint(numbers)
+    return values
 
 
-def _normal(name: str, count: int) -> NDArray[np.float64]:
+def _normal(bits: np.random.PCG64, count: int) -> NDArray[np.float64]:
     """Draw nearly normal numbers, the same on every machine: sums of four uniform numbers from PCG64's raw stream."""
-    bits = np.random.PCG64(crc32(name.encode())).random_raw(count).view(np.uint16).reshape(count, 4)
-    return (bits.sum(axis=1, dtype=np.int64) - 2 * 65535) / (65536 / np.sqrt(3.0))
+    parts = bits.random_raw(count).view(np.uint16).reshape(count, 4)
+    return (parts.sum(axis=1, dtype=np.int64) - 2 * 65535) / (65536 / np.sqrt(3.0))
 
 
 def _replace_data(tensor: TensorProto, raw_data: bytes) -> None:

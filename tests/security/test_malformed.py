@@ -3,18 +3,21 @@
 # ruff: noqa: SIM300  expected == actual
 
 import io
+import json
+import lzma
 import os
 import zipfile
 from contextlib import suppress
 
 import numpy as np
 import pytest
-from limits import model_with_input, within
+from limits import model_with_input, using_less_than, within
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from mnbench.comparison.exports import otava
-from mnbench.errors import BuildError, MnbenchError
+from mnbench.errors import BuildError, MnbenchError, ResultsError
 from mnbench.model.reference import reference_outputs
+from mnbench.model.weightless import EMPTIED_KEY, refill_weights
 from mnbench.results.store import ResultsFile
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
@@ -104,6 +107,21 @@ def test_a_model_that_no_runtime_takes_is_one_line(invoke, workspace, proto, com
     assert len(result.stderr) < 2000
 
 
+@pytest.fixture
+def graph_of():
+    """A graph without its weights, which claims that it has so many."""
+
+    def write(numbers):
+        proto = model(node("Relu", "x"))
+        proto.graph.initializer[0].ClearField("raw_data")
+        proto.graph.initializer[0].dims[:] = [numbers]
+        emptied = {"tensors": {"0": [[0, 1, -5, 5]]}, "sha256": "0" * 64}
+        proto.metadata_props.add(key=EMPTIED_KEY, value=json.dumps(emptied))
+        return lzma.compress(proto.SerializeToString(), preset=0)
+
+    return write
+
+
 def test_outputs_that_no_memory_holds_are_one_line():
     """A file of 300 bytes asks for 192,000,000 numbers, which took 15 GB to compare."""
     proto = model(node("Expand", "x", "s"))
@@ -120,6 +138,12 @@ def test_texts_are_as_long_as_the_longest():
 
     with pytest.raises(BuildError, match="its outputs hold more than"):
         reference_outputs(proto.SerializeToString(), {"x": np.array(["a" * 100_000], object)}, "x")
+
+
+def test_numbers_of_a_stored_graph_are_drawn_in_blocks(graph_of):
+    """A stored graph of 1 kB that claims 32 MB of weights took six times as much to fill."""
+    with using_less_than(150 * 2**20), pytest.raises(ResultsError, match="the hash of the graph"):
+        refill_weights(graph_of(2**23), "x")
 
 
 def test_an_archive_of_100_000_arrays_is_not_read(invoke, workspace):
