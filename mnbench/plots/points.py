@@ -32,6 +32,9 @@ Point: TypeAlias = dict[str, Any]
 MAX_DETAILED_POINTS = 400
 """With more points, intervals, names and tooltips would only blur a plot."""
 
+MAX_DRAWN_POINTS = 4000
+"""More marks take a browser more than a second."""
+
 MAX_NAME_LENGTH = 80
 DIGITS = 8
 
@@ -164,11 +167,16 @@ def assign_styles(records: Sequence[Record], labels: Mapping[Row, str], theme: T
 
 
 def decimate(points: Sequence[Point], x: Axis, y: Axis, cells: int = 250) -> list[Point]:
-    """Keep one of the points of a graph that would hide each other: those in one cell of a fine grid."""
+    """Keep one of the points of a graph that would hide each other: those in one cell of a fine grid.
+
+    The grid becomes coarser until a page can draw what is left.
+    """
     point_by_cell: dict[tuple[str, int, int], Point] = {}
     for point in points:
         cell = round(x.fraction(point) * cells), round(y.fraction(point) * cells)
         point_by_cell.setdefault((point["graph"], *cell), point)
+    if len(point_by_cell) > MAX_DRAWN_POINTS and cells > 1:
+        return decimate(list(point_by_cell.values()), x, y, cells // 2)
     return list(point_by_cell.values())
 
 

@@ -37,6 +37,9 @@ MEASUREMENT_COLUMNS = (
 MAX_LISTED_ISSUES = 400
 """Issues listed one by one; if there are more, each kind is listed once."""
 
+MAX_ROWS = 2000
+"""Rows in the page's tables: with more, a browser takes more than a second to lay them out."""
+
 METHOD = (
     "Each row was measured in fresh processes, in random order: a session is created, run once, warmed up, and timed"
     " with its inputs and outputs bound beforehand. Latency is the median of the processes' medians. Costs are counted,"
@@ -57,6 +60,9 @@ def render_page(results: Path, records: Sequence[Record], *, title: str, notes: 
     def read(name: str) -> str:
         return files("mnbench.report").joinpath(name).read_text(encoding="utf-8")
 
+    if len(records) > MAX_ROWS:
+        shown = f"the plots show all {len(records):,} rows, the tables and commands the first {MAX_ROWS:,}"
+        notes = [f"{shown}: the others are in mnbench table --format csv", *notes]
     names, differing = _columns(records), _differing(measured)
     library = load_vl_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;")
     days = sorted(record.measured_at[:10] for record in measured)
@@ -66,7 +72,7 @@ def render_page(results: Path, records: Sequence[Record], *, title: str, notes: 
     sections = {f"device-{setting}": f"Plots: {setting}" for setting in settings}
     sections |= {"results": "Results", "issues": "Issues", "measured": "How it was measured"}
     sections |= {"hosts": "Hosts", "again": "Measure it again"}
-    notes = [*(note for note in explain(measured, names) if note[0] not in "≈!·"), *notes]
+    notes = [*(note for note in explain(measured[:MAX_ROWS], names) if note[0] not in "≈!·"), *notes]
     return Template(read("page.html")).substitute(
         version=escape_text(__version__),
         title=escape_text(title),
@@ -79,7 +85,7 @@ def render_page(results: Path, records: Sequence[Record], *, title: str, notes: 
         issues=_issues(records),
         measured=_measured(measured, differing),
         hosts="".join(_hosts(measured)),
-        commands="\n".join(map(escape_text, rerun_commands(records))),
+        commands="\n".join(map(escape_text, rerun_commands(records[:MAX_ROWS]))),
         library=library.replace("</script", "<\\/script"),
         script=read("page.js"),
     )
@@ -103,7 +109,9 @@ def _table(records: Sequence[Record], names: Sequence[str]) -> str:
         return f'<button type="button">{"<br>".join(map(escape_text, column.header_lines))}</button>'
 
     columns, labels = labelled_columns(names, records), plot_labels(record.row for record in records)
-    return html.render(Table(columns=columns, rows=records), row_attributes=row, header_content=head, cell=_cell)
+    return html.render(
+        Table(columns=columns, rows=records[:MAX_ROWS]), row_attributes=row, header_content=head, cell=_cell
+    )
 
 
 def _cell(column: Column[Any], row: Any) -> str:
@@ -161,11 +169,13 @@ def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[
 def _issues(records: Sequence[Record]) -> str:
     labels = row_labels(record.row for record in records)
     rows = [(record, issue) for record in records for issue in record.issues]
+    failures = [record for record in records if record.error]
     failed = "".join(
-        f"<p>{escape_text(labels[record.row])} failed: {escape_text(record.error)}</p>"
-        for record in records
-        if record.error
+        f"<p>{escape_text(labels[record.row])} failed: {escape_text(record.error or '')}</p>"
+        for record in failures[:MAX_LISTED_ISSUES]
     )
+    if len(failures) > MAX_LISTED_ISSUES:
+        failed += f"<p>{len(failures) - MAX_LISTED_ISSUES:,} more failed.</p>"
     if not rows:
         return failed or "<p>None.</p>"
     summary = f"{len(rows):,} issues"
@@ -190,7 +200,7 @@ def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
     common = [COLUMNS[name] for name in MEASUREMENT_COLUMNS if name not in names]
     words = [(column.title or column.name, column.text(records[0]), column.unit) for column in common]
     message = ", ".join(" ".join(filter(None, said)).replace("\n", " ") for said in words)
-    table = html.render(Table(columns=labelled_columns(names, records), rows=records), cell=_cell)
+    table = html.render(Table(columns=labelled_columns(names, records), rows=records[:MAX_ROWS]), cell=_cell)
     every = f"<p>Of every row: {escape_text(message)}.</p>" if message else ""
     return f"<p>{escape_text(METHOD)}</p>{every}" + _folded("Of each row", table, name="runs")
 

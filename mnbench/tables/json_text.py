@@ -13,6 +13,9 @@ import msgspec
 from mnbench.tables.table import Table
 from mnbench.text import CI_COMMAND
 
+ITEMS_PER_PIECE = 100
+"""An item is short, and each piece is written to the system."""
+
 
 def render(table: Table[Any]) -> str:
     return dump({"rows": table.to_dicts()})
@@ -24,7 +27,7 @@ def dump(data: Any) -> str:
 
 
 def pieces(data: Any) -> Iterator[str]:
-    """Yield the text of `dump`, the items of a dictionary's lists one by one: all at once may take gigabytes."""
+    """Yield the text of `dump`, some items of a dictionary's lists at a time: all at once may take gigabytes."""
     if not isinstance(data, dict) or not data:
         yield _indented(data, "") + "\n"
         return
@@ -32,8 +35,10 @@ def pieces(data: Any) -> Iterator[str]:
     for name, value in cast("dict[str, Any]", data).items():
         yield f"{before}\n  {_indented(name, '')}: "
         if isinstance(value, list | tuple) and value:
-            for index, item in enumerate(cast("Sequence[Any]", value)):
-                yield f"{',' if index else '['}\n    {_indented(item, ' ' * 4)}"
+            items = cast("Sequence[Any]", value)
+            for start in range(0, len(items), ITEMS_PER_PIECE):
+                texts = (f"\n    {_indented(item, ' ' * 4)}" for item in items[start : start + ITEMS_PER_PIECE])
+                yield ("," if start else "[") + ",".join(texts)
             yield "\n  ]"
         else:
             yield _indented(value, " " * 2)
