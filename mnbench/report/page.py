@@ -207,11 +207,12 @@ def _measured(records: Sequence[Record], names: Sequence[str]) -> str:
 
 def _differing(records: Sequence[Record]) -> list[str]:
     """Return the variant, and the measurement columns whose values differ between rows."""
-    return [
-        name
-        for name in MEASUREMENT_COLUMNS
-        if name == "variant" or len({COLUMNS[name].text(record) for record in records}) > 1
-    ]
+
+    def differs(column: Column[Record]) -> bool:
+        first = column.text(records[0])
+        return any(column.text(record) != first for record in records)
+
+    return [name for name in MEASUREMENT_COLUMNS if name == "variant" or differs(COLUMNS[name])]
 
 
 def _folded(summary: str, table: str, *, name: str = "") -> str:

@@ -15,7 +15,7 @@ from mnbench.plots import PLOT_KINDS
 from mnbench.plots.figures import Plot
 from mnbench.plots.labels import FONT_SIZE, LETTER_WIDTH, MARK_RADIUS, place_labels
 from mnbench.plots.layer_shares import layer_shares_plot
-from mnbench.plots.points import decimate, make_points, pareto_front, plot_labels
+from mnbench.plots.points import MAX_DRAWN_POINTS, decimate, make_points, pareto_front, plot_labels
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK, LIGHT, PAGE, style_sheet
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
@@ -326,6 +326,17 @@ def test_points_that_hide_each_other_are_drawn_once(make_record):
 
     assert far in left
     assert 2 <= len(left) < 10
+
+
+def test_a_page_can_draw_as_many_points_as_are_left(make_record):
+    """Points that fill a plot are drawn on a coarser grid, which still spans them all."""
+    record = make_record()
+    (point,) = make_points([record], plot_labels([record.row]), ["mult_adds", "latency"])
+    many = [point | {"mult_adds": 100 + x, "latency": 10 + y} for x in range(0, 900, 9) for y in range(90)]
+    left = decimate(many, axis("mult_adds", [100, 1000]), axis("latency", [10, 100]))
+
+    assert MAX_DRAWN_POINTS / 4 < len(left) <= MAX_DRAWN_POINTS < len(many)
+    assert max(point["latency"] for point in left) > 90
 
 
 def test_bars_add_up(make_record):
