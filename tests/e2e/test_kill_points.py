@@ -90,8 +90,12 @@ def life(monkeypatch):
         some = life.draw.randrange(len(data)) if data else 0
         return life.step(lambda: pwrite(file, data, start), lambda: pwrite(file, data[:some], start))
 
+    def torn_fdopen(number, mode, **settings):
+        file = fdopen(number, mode, **settings)
+        return file if "r" in mode else Torn(file, life)
+
     monkeypatch.setattr(os, "pwrite", torn_pwrite)
-    monkeypatch.setattr(os, "fdopen", lambda *arguments: Torn(fdopen(*arguments), life))
+    monkeypatch.setattr(os, "fdopen", torn_fdopen)
     return life
 
 
