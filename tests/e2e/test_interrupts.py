@@ -159,7 +159,7 @@ os.{call} = {call}
     assert [] == temporary(workspace)
 
 
-@pytest.mark.parametrize("delay_s", [0, 0.05, 0.15, 0.4])
+@pytest.mark.parametrize("delay_s", [0, 0.15])
 def test_sigterm_while_measuring_ends_like_ctrl_c(workspace, delay_s):
     """SIGTERM in mid-run keeps what was measured, says how to go on, and leaves neither worker nor models."""
     with started(workspace) as process:
@@ -199,7 +199,7 @@ def test_resume_after_ctrl_c_repeats_no_visit(workspace):
 
 def test_ctrl_c_while_a_worker_starts_shows_no_traceback(workspace):
     """A terminal sends SIGINT to workers too: whenever it comes in a worker's start, none prints a traceback."""
-    for delay in (0, 0, 0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08):
+    for delay in (0, 0, 0.01, 0.03, 0.08):
         with started(workspace) as process:
             until(lambda pid=process.pid: len(processes(group=pid)) > 1)
             time.sleep(delay)
@@ -235,7 +235,7 @@ def test_kill_loses_at_most_the_visit_in_flight(workspace):
     assert VISITS * len(runs) == visits(workspace)
 
 
-@pytest.mark.parametrize("number", [2, 5, 6])
+@pytest.mark.parametrize("number", [5, 6])
 def test_kill_right_after_a_visit(workspace, number):
     """Killed as soon as a visit is kept, also the last of a cell, no record is lost and none comes twice."""
     with started(workspace) as process:
