@@ -33,7 +33,7 @@ MAX_DETAILED_POINTS = 400
 """With more points, intervals, names and tooltips would only blur a plot."""
 
 MAX_DRAWN_POINTS = 4000
-"""More marks take a browser more than a second."""
+"""Marks of a plot: more would hide each other, and make the page large."""
 
 MAX_NAME_LENGTH = 80
 DIGITS = 8

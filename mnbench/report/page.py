@@ -38,7 +38,7 @@ MAX_LISTED_ISSUES = 400
 """Issues listed one by one; if there are more, each kind is listed once."""
 
 MAX_ROWS = 2000
-"""Rows in the page's tables: with more, a browser takes more than a second to lay them out."""
+"""Rows in the page's tables: Chromium took 1.6 s to show 2,000 on two busy cores, and 10 s for 16,000."""
 
 METHOD = (
     "Each row was measured in fresh processes, in random order: a session is created, run once, warmed up, and timed"
