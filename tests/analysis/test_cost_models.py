@@ -88,9 +88,11 @@ def test_order_alone_counts_for_spearman(linear):
     """Latency that grows as the square of Mult-Adds is in order, and on no line."""
     records = [
         msgspec.structs.replace(
-            record, latency_ns=msgspec.structs.replace(record.latency_ns, median=record.mult_adds**2 // 10**9)
+            record,
+            latency_ns=msgspec.structs.replace(record.latency_ns, **dict.fromkeys(("low", "median", "high"), square)),
         )
         for record in linear()
+        for square in [record.mult_adds**2 // 10**9]
     ]
     model = of(fit_cost_models(records)[0], "mult_adds")
     assert pytest.approx(1) == model.spearman.value

@@ -30,7 +30,7 @@ def test_a_real_model_is_counted_and_measured(invoke, name):
 
     if row["kind"] == "refused":
         assert result.exit_code == 1
-        assert result.stderr.startswith(f"Error: {name}: onnxruntime")
+        assert result.stderr.startswith(f"Error: {path}: onnxruntime")
         assert "\nHint: " in result.stderr
         return
     assert result.exit_code == 0, result.stderr

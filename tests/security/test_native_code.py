@@ -238,7 +238,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("mnbench", run_name="__main__", alter_sys=True)
 """
 BUSY = {
-    "shape inference": ("cost", "range.onnx"),
+    "shape inference": ("cost", "exponential.onnx"),
     "counting run": ("cost", "loop.onnx"),
     "reference run": ("verify", "loop.onnx"),
     "simplification": ("build", "loop.onnx", "-o", "out.onnx"),
