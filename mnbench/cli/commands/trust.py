@@ -7,8 +7,6 @@ import click
 from mnbench.cli.options import format_option
 from mnbench.cli.output import emit
 
-NO_DEMANDS = "nothing here starts, installs or sets anything"
-
 
 @click.command(epilog="\b\nExample:\n  mnbench trust --show\n  mnbench trust\n  mnbench trust --remove")
 @click.argument("path", default=".", metavar="[FOLDER|FILE]", type=click.Path(exists=True, path_type=Path))
@@ -35,5 +33,6 @@ def command(*, path: Path, show: bool, remove: bool, output: str) -> None:
     table = demand_table(demands)
     data = {"path": str(path), "trusted": trusted, "demands": table.to_dicts()}
     state = "trusted until changed" if trusted else "not trusted"
-    notes.append(f"{state}: {len(demands)} file{'s' * (len(demands) != 1)}" if demands else NO_DEMANDS)
+    state += f": {len(demands)} file{'s' * (len(demands) != 1)}"
+    notes.append(state if demands else "nothing here starts, installs or sets anything")
     emit(table, output, data, notes=notes)
