@@ -257,8 +257,7 @@ def _correlation(x: Draw, y: Draw, draws: Indices) -> BootstrapEstimate:
         a, b = a - a.mean(), b - b.mean()
         # `@` would share each product among threads, which wait for one another longer than they compute.
         aa, bb, ab = (float(np.einsum("i,i", *pair)) for pair in ((a, a), (b, b), (a, b)))
-        scale = math.sqrt(aa * bb)
-        return ab / scale if scale else 0.0
+        return ab / math.sqrt(aa * bb) if aa * bb else 0.0
 
     indices: Indices = np.arange(draws.shape[1], dtype=np.int64)
     return _estimate(pearson(indices), np.array([pearson(draw) for draw in draws]))
