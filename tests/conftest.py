@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from answers import FakeWorker
 from click.testing import CliRunner
 from common import CELLS, PROCESSES, PROVIDER, RUNTIME, collect
 from hypothesis import settings
@@ -16,14 +17,12 @@ from hypothesis import settings
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.cli import main
 from mnbench.model.outputs import Output
-from mnbench.model.reference import reference_outputs
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer, Tensor
 from mnbench.results.record import Latency, Placement, Record, Runtime
 from mnbench.results.store import ResultsFile
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets import transport
-from mnbench.targets.answers import decode_answer
 from mnbench.targets.device import Device
 from mnbench.workspace import built_in
 
@@ -198,50 +197,6 @@ def scripted_visit(make_sample):
         return ScriptedVisit(script, make_sample())
 
     return make
-
-
-class FakeWorker:
-    """Stands in for `ask`: answers a request at once, changed by `changes`, and rightly but for `perturb`.
-
-    It keeps the requests, with the models themselves in place of their paths.
-    """
-
-    def __init__(self):
-        self.requests = []
-        self.changes = {}
-        self.perturb = list
-
-    def __call__(self, device, request, answer, *, timeout_s, **_):
-        if isinstance(request["model"], str):
-            request["model"] = Path(request["model"]).read_bytes()
-        self.requests.append((device, request, timeout_s))
-        message = {
-            "session_ns": 2_000_000,
-            "first_run_ns": 1_500_000,
-            "warmup_ns": [1_100_000] * 3,
-            "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
-            "cpu_ns": [900_000] * 200,
-            "peak_rss_bytes": 50_000_000,
-            "outputs": [(str(item.dtype), item.shape, item.tobytes()) for item in self.perturb(self.outputs(request))],
-            "copies_ns": {},
-            "placement": None,
-            "threads": request["threads"] or 2,
-            "runtime": {"name": device.runtime, "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
-            "conditions": [{"at_ns": 0}, {"at_ns": 10**9}],
-            "gpu": None,
-            "host": {"cpu": "a CPU", "cores": 2},
-        }
-        return decode_answer(
-            f"device {device.name}", message | {key: change() for key, change in self.changes.items()}, answer
-        )
-
-    @staticmethod
-    def outputs(request):
-        """What the model answers."""
-        feed = {
-            name: np.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in request["inputs"].items()
-        }
-        return reference_outputs(request["model"], feed, name="fake")
 
 
 @pytest.fixture

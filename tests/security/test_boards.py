@@ -10,7 +10,7 @@ import execnet
 import numpy as np
 import onnx
 import pytest
-from boards import DEEP, Board, host_message, outputs_message, paired_message, profile_message, trial_message
+from boards import DEEP, Board, honest_trial, host_message, outputs_message, paired_message, profile_message
 from execnet import gateway_base
 from execnet.gateway_base import opcode
 from onnx import TensorProto, helper
@@ -24,12 +24,12 @@ CLEAR_SCREEN = "\x1b[2J\n::error::done\u202e"
 
 def changed(**changes):
     """Messages of a worker that tells the truth, but for these keys of its answer."""
-    return lambda request: [trial_message(request) | changes]
+    return lambda request: [honest_trial(request) | changes]
 
 
 def without(key):
     """Messages of a worker that leaves a key out."""
-    return lambda request: [{name: value for name, value in trial_message(request).items() if name != key}]
+    return lambda request: [{name: value for name, value in honest_trial(request).items() if name != key}]
 
 
 def host(**facts):
@@ -55,7 +55,7 @@ def says(*messages):
 
 def expects(expected_s):
     """… that announces how long its answer takes."""
-    return lambda request: [{"expected_s": expected_s}, trial_message(request)]
+    return lambda request: [{"expected_s": expected_s}, honest_trial(request)]
 
 
 WRONG = {
@@ -81,7 +81,7 @@ WRONG = {
     "expected_s a text": expects("soon"),
     "expected_s None": expects(None),
     "endless heartbeats": lambda _request: repeat({"expected_s": 0.0}),
-    "two heartbeats": lambda request: [{"expected_s": 0.0}] * 2 + [trial_message(request)],
+    "two heartbeats": lambda request: [{"expected_s": 0.0}] * 2 + [honest_trial(request)],
     "no latencies": changed(latencies_ns=[], cpu_ns=[]),
     "latency 0": changed(latencies_ns=[0] * 200),
     "latency negative": changed(latencies_ns=[-5] * 200),
@@ -168,7 +168,7 @@ def run_two(invoke, workspace, monkeypatch):
     onnx.save(model, workspace / MODEL)
     (workspace / "devices").mkdir()
     (workspace / "devices" / "pi.toml").write_text('extends = "cpu"\nname = "pi"\nsummary = "a board"\n')
-    boards = {"cpu": Board(lambda request: [trial_message(request)])}
+    boards = {"cpu": Board(lambda request: [honest_trial(request)])}
 
     @contextmanager
     def open_gateway(device, _environment):
@@ -250,7 +250,7 @@ def test_a_wrong_profile(attempt, run_two):
 
     def messages(request):
         is_profile = request["kind"] == "layer_profile"
-        return [profile_message() | PROFILES[attempt] if is_profile else trial_message(request)]
+        return [profile_message() | PROFILES[attempt] if is_profile else honest_trial(request)]
 
     result, _ = run_two(messages, "run", MODEL, "--device", "pi", "--processes", "1", "--no-roofline", "--profile")
 
@@ -349,7 +349,7 @@ def test_a_wait_is_what_the_request_explains(run_two):
 def test_text_of_a_board_is_text(run_two, workspace):
     """Escape sequences, new lines and commands of a CI service are stored and shown as text."""
     texts = {"cpu": CLEAR_SCREEN, "cores": 2, "core_kinds": {CLEAR_SCREEN: "0-1"}}
-    run_two(lambda request: [trial_message(request) | {"host": texts, "placement": {CLEAR_SCREEN: []}}])
+    run_two(lambda request: [honest_trial(request) | {"host": texts, "placement": {CLEAR_SCREEN: []}}])
     result, _ = run_two(lambda _request: [{"error": CLEAR_SCREEN * 1000, "unavailable": None}])
     run_two(lambda _request: [{"error": CLEAR_SCREEN, "unavailable": "runtime"}])
 

@@ -4,6 +4,7 @@ import struct
 
 import execnet
 import numpy as np
+from answers import trial_message
 from execnet import gateway_base
 from execnet.gateway_base import opcode
 
@@ -13,25 +14,10 @@ DEEP = "a tuple in 100,000 others"
 """A text that is delivered as that; execnet itself cannot send one."""
 
 
-def trial_message(request):
+def honest_trial(request):
     """Return what an honest worker answers to the request of a trial whose model returns its input's magnitude."""
     outputs = [np.abs(_array(packed)) for packed in request["inputs"].values()]
-    return {
-        "session_ns": 2_000_000,
-        "first_run_ns": 1_500_000,
-        "warmup_ns": [1_100_000] * 3,
-        "latencies_ns": [1_000_000 + 100 * index for index in range(200)],
-        "cpu_ns": [900_000] * 200,
-        "peak_rss_bytes": 50_000_000,
-        "outputs": [(str(array.dtype), array.shape, array.tobytes()) for array in outputs],
-        "copies_ns": {},
-        "placement": {"CPUExecutionProvider": ["magnitude"]},
-        "threads": 1,
-        "runtime": {"name": "onnxruntime", "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64},
-        "conditions": [{"at_ns": 0}, {"at_ns": 10**9}],
-        "gpu": None,
-        "host": {"cpu": "a CPU", "cores": 2},
-    }
+    return trial_message(outputs, placement={"CPUExecutionProvider": ["magnitude"]})
 
 
 def host_message():
@@ -50,7 +36,7 @@ def profile_message():
 
 def outputs_message(request):
     """Return honest outputs for all inputs."""
-    outputs = [trial_message({"inputs": inputs})["outputs"] for inputs in request["inputs"]]
+    outputs = [honest_trial({"inputs": inputs})["outputs"] for inputs in request["inputs"]]
     return {"outputs": outputs, "placement": None, "runtime_version": "1.2.3"}
 
 
@@ -71,7 +57,7 @@ def paired_message(request):
 
 def session_message(request):
     """Return the facts of an honest session."""
-    trial = trial_message(request)
+    trial = honest_trial(request)
     facts = {name: trial[name] for name in ("session_ns", "first_run_ns", "outputs", "placement", "threads")}
     return facts | {"state": "warm", "waits": False, "runtime_version": "1.2.3"}
 

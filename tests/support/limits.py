@@ -7,6 +7,9 @@ from contextlib import contextmanager
 import pytest
 from onnx import TensorProto, helper
 
+DEPTH = 100_000
+MEGABYTE = 2**20
+
 SECONDS = 10
 
 
@@ -47,3 +50,13 @@ def model_with_input(shape, *, name="x", kind=TensorProto.FLOAT):
         [helper.make_tensor_value_info("y", kind, None)],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def require_error(result, text):
+    """The command ended with one line about this, a hint, and nothing else."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    first, hint, *others = result.stderr.splitlines()
+    assert first.startswith("Error: ")
+    assert text in first
+    assert hint.startswith("Hint: ")
+    assert others == []

@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from boards import host_message, outputs_message, paired_message, profile_message, session_message, trial_message
+from boards import honest_trial, host_message, outputs_message, paired_message, profile_message, session_message
 
 from mnbench.bench.fleet import decode_result
 from mnbench.targets import answers
@@ -14,7 +14,7 @@ from mnbench.worker.session import pack_value
 INPUTS = {"inputs": {"input": pack_value(np.array([[1.5, -2.0, 3.0]], np.float32))}}
 SESSION = session_message(INPUTS)
 RIGHT = {
-    answers.TrialAnswer: trial_message(INPUTS),
+    answers.TrialAnswer: honest_trial(INPUTS),
     answers.PairedAnswer: paired_message({"sessions": [INPUTS, INPUTS]}),
     answers.AlternatingAnswer: {"latencies_ns": [5], "sessions": [SESSION], "host": {"cores": 1}},
     answers.Timings: ([5, 6], [0, 1]),
@@ -46,11 +46,11 @@ def test_a_busy_machine_and_a_failed_session():
 def test_outputs_are_arrays():
     """Numbers and text have their type and shape."""
     text = ("str", (1, 2), ["a", "b"])
-    answer = decode_answer("device pi", trial_message(INPUTS) | {"outputs": [text, None]}, answers.TrialAnswer)
+    answer = decode_answer("device pi", honest_trial(INPUTS) | {"outputs": [text, None]}, answers.TrialAnswer)
 
     assert [["a", "b"]] == answer.outputs[0].tolist()
     assert None is answer.outputs[1]
-    (output,) = decode_answer("device pi", trial_message(INPUTS), answers.TrialAnswer).outputs
+    (output,) = decode_answer("device pi", honest_trial(INPUTS), answers.TrialAnswer).outputs
     assert ([[1.5, 2.0, 3.0]], np.float32) == (output.tolist(), output.dtype)
 
 
