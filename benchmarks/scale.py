@@ -36,6 +36,9 @@ COMMANDS = (
     *(("table", "--history"), ("pick", "--budget", "5ms"), ("predict",), ("plot", "mult-adds")),
     ("report",),
 )
+ANSWERS = (0, 1, 4)
+"""Exit codes of a command that read a hostile file and lives: a result, an error, or nothing to compare."""
+
 SHAPE = [1, 4, 8, 8]
 
 
@@ -128,9 +131,10 @@ def write_hostile(folder: Path, record: Record) -> Iterator[tuple[str, list[str]
     yield "huge input of a model", ["verify", str(folder / "huge.onnx")]
     yield "deep messages as a model", ["cost", str(folder / "deep.onnx")]
     graphs = folder / "xz" / "graphs"
-    *_, results = records("xz", encode_as(record))
+    # Another model than today's: the gate has to read the stored graph.
+    *_, results = records("xz", encode_as(record, model_sha256="f" * 64))
     graphs.mkdir()
-    with lzma.open(graphs / f"{record.model_sha256[:12]}.onnx.xz", "w", preset=0) as file:
+    with lzma.open(graphs / f"{'f' * 12}.onnx.xz", "w", preset=0) as file:
         write_zeros(file, HOSTILE_BYTES * XZ_RATIO)
     yield "zeros in a stored graph", ["gate", f"{results}/cpu.jsonl", "--trust"]
 
@@ -155,7 +159,7 @@ def line(name: str, words: Sequence[str], goal_s: float, *, may_fail: bool = Fal
     process.returncode = os.waitstatus_to_exitcode(status)
     time_s, cpu_s, memory_mb = perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
     verdict = "met" if time_s < goal_s and memory_mb < GOAL_MB else "missed"
-    if process.returncode not in ((0, 1) if may_fail else (0,)):
+    if process.returncode not in (ANSWERS if may_fail else (0,)):
         verdict = "failed"
     return f"{name:45} {time_s:6.1f} {cpu_s:6.1f} {memory_mb:6.0f}  {verdict}"
 
