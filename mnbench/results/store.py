@@ -1,11 +1,10 @@
 """Results on disk: `<device>.jsonl`, an append-only file of records, and the raw results of each trial under `raw/`."""
 
-import gc
 import json
 import os
 import stat
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from glob import escape
 from itertools import count
@@ -172,12 +171,11 @@ def parse_records(path: Path, lines: Iterable[bytes]) -> list[Record]:
         ResultsError: a line is corrupt, or was written by a newer mnbench.
     """
     shared: dict[bytes, Any] = {}
-    with _no_garbage_collection():
-        return [
-            _share_facts(upgrade(_record(path, number, line)), shared)
-            for number, line in enumerate(lines, 1)
-            if line.strip() and (line.endswith(b"\n") or not _is_torn(line))
-        ]
+    return [
+        _share_facts(upgrade(_record(path, number, line)), shared)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and (line.endswith(b"\n") or not _is_torn(line))
+    ]
 
 
 def _share_facts(record: Record, shared: dict[bytes, Any]) -> Record:
@@ -186,18 +184,6 @@ def _share_facts(record: Record, shared: dict[bytes, Any]) -> Record:
         value = getattr(record, name)
         msgspec.structs.force_setattr(record, name, shared.setdefault(msgspec.json.encode(value), value))
     return record
-
-
-@contextmanager
-def _no_garbage_collection() -> Generator[None]:
-    """Do not look for garbage: records are none, and the search through them takes longer than to decode them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def last_unfinished_arguments(results: Path) -> list[str]:

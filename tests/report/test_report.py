@@ -103,7 +103,7 @@ def test_a_page_lists_as_many_rows_as_a_browser_lays_out_at_once(tmp_path, make_
     page = page_of(tmp_path, records, title="Many")
 
     assert MAX_ROWS == page.count(" data-variant=")
-    assert "all 2,001 rows, the tables and commands the first 2,000" in page
+    assert "the plots show 2,001 rows, the tables and commands the first 2,000" in page
     assert "tables and commands the first" not in page_of(tmp_path, records[:5], title="Few")
 
 
@@ -120,6 +120,15 @@ def test_failures_are_listed_up_to_a_limit(tmp_path, make_record):
 
 
 @pytest.mark.slow
+def test_a_page_is_of_some_thousand_rows(tmp_path, make_record, monkeypatch):
+    """A note says how many there are, and how to choose; the page names no other row."""
+    monkeypatch.setattr("mnbench.report.page.MAX_RECORDS", 2)
+    page = page_of(tmp_path, [make_record(alpha) for alpha in (0.25, 0.5, 0.75)], title="Few")
+    assert "this page is of the first 2 of 3 rows: choose others with --where" in page
+    assert "v1-a0.5" in page
+    assert "v1-a0.75" not in page
+
+
 def test_many_issues_are_told_once_a_kind(tmp_path, make_record):
     """Five hundred rows with one issue are one line that counts them; what all rows share stands above the table."""
     issue = Issue(name="imprecise", advice="give it more")
