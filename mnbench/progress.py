@@ -11,7 +11,8 @@ Stage: TypeAlias = Literal["prepare", "build", "roofline", "measure", "profile",
 class Progress:
     """One report: `done` of `total` steps of a stage are complete. A message that belongs to no step has no `total`.
 
-    `record` is the result that the step completed, if it completed one.
+    `record` is the result that the step completed, if it completed one. `detail` says how the stage stands.
+    `remaining_s` is the stage's expected remaining time, None if the duration of its steps says it.
     """
 
     stage: Stage
@@ -19,6 +20,8 @@ class Progress:
     total: int | None = None
     message: str = ""
     record: Any = None
+    detail: str = ""
+    remaining_s: float | None = None
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -31,23 +34,32 @@ def report(on_progress: OnProgress | None, stage: Stage, message: str) -> None:
 
 
 class StageProgress:
-    """Count the steps of one stage and report each."""
+    """Count the steps of one stage and report each, with the `detail` and `remaining_s` that are set."""
 
     def __init__(self, on_progress: OnProgress | None, stage: Stage, total: int) -> None:
         self._on_progress = on_progress
         self._stage: Stage = stage
         self._done = 0
         self._total = total
-        self._report("", None)
+        self.detail = ""
+        self.remaining_s: float | None = None
+        self.report()
 
-    def advance(self, message: str = "", *, added_steps: int = 0, record: Any = None) -> None:
-        """Report one completed step; `added_steps` change the number of steps."""
+    def advance(self, message: str = "", *, record: Any = None) -> None:
+        """Report one completed step."""
         self._done += 1
-        self._total += added_steps
-        self._report(message, record)
+        self.report(message, record=record)
 
-    def _report(self, message: str, record: Any) -> None:
+    def report(self, message: str = "", *, record: Any = None) -> None:
+        """Report how the stage stands."""
         if self._on_progress:
-            self._on_progress(
-                Progress(stage=self._stage, done=self._done, total=self._total, message=message, record=record)
+            progress = Progress(
+                stage=self._stage,
+                done=self._done,
+                total=self._total,
+                message=message,
+                record=record,
+                detail=self.detail,
+                remaining_s=self.remaining_s,
             )
+            self._on_progress(progress)

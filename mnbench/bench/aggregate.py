@@ -1,6 +1,6 @@
 """Aggregation: the trials of a case become its record."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from statistics import median
@@ -45,8 +45,8 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
     return msgspec.structs.replace(
         record,
         latency_ns=latency,
-        first_run_ns=round(median(trial.first_run_ns for trial in trials)),
-        session_ns=round(median(trial.session_ns for trial in trials)),
+        first_run_ns=_median_of(trial.first_run_ns for trial in trials),
+        session_ns=_median_of(trial.session_ns for trial in trials),
         conversion_ns=max((trial.conversion_ns for trial in trials if trial.conversion_ns is not None), default=None),
         cpu_ns=median_of_medians(trial.cpu_ns for trial in trials),
         copies_ns={
@@ -58,6 +58,12 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
         runs=sum(len(trial.latencies_ns) for trial in trials),
         effective_runs=round(_effective_runs(trials)),
     )
+
+
+def _median_of(values_ns: Iterable[int | None]) -> int | None:
+    """Return the median of the known values; None if none is known."""
+    known = [value for value in values_ns if value is not None]
+    return round(median(known)) if known else None
 
 
 def failed_record(plan: Plan, case: BenchmarkCase, run: str, error: str, trials: Sequence[TrialResult]) -> Record:

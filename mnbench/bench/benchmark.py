@@ -15,7 +15,7 @@ from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
 from mnbench.bench.roofline import measure_roofline
-from mnbench.bench.schedule import DeviceRun, OnTrial, run_all
+from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, run_all
 from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.build import build_model
@@ -31,13 +31,10 @@ from mnbench.results.selection import select_records
 from mnbench.results.store import ResultsFile
 from mnbench.targets.device import Device, Threads
 from mnbench.temporary import temporary_folder
-from mnbench.units import format_time
+from mnbench.units import format_percent_1, format_time
 
 MIN_ANNOUNCED_S = 60.0
 """A run that may take this long says so before it begins."""
-
-TRIAL_OVERHEAD_S = 1.0
-"""The time that a process takes in addition to its timed runs: to start, load the model and warm up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,14 +112,11 @@ def run_benchmark(
 
 
 def announce_duration(case_count: int, options: BenchmarkOptions) -> str:
-    """Return how long measuring so many cases takes, or an empty string if that is soon."""
-    sampling, case_count = options.sampling, case_count * max(1, len(options.threads))
-    longest_s = case_count * sampling.budget_s
-    shortest_s = min(longest_s, case_count * sampling.processes * (sampling.duration_s + TRIAL_OVERHEAD_S))
-    if longest_s < MIN_ANNOUNCED_S:
-        return ""
+    """Return how long measuring so many cases takes at most, or an empty string if that is soon."""
+    case_count *= max(1, len(options.threads))
+    longest_s = case_count * options.sampling.budget_s
     cases = "1 case" if case_count == 1 else f"{case_count} cases"
-    return f"measuring {cases}: {format_time(shortest_s)} to {format_time(longest_s)}"
+    return f"measuring {cases}: {format_time(longest_s)} at most" if longest_s >= MIN_ANNOUNCED_S else ""
 
 
 def _prepare_devices(
@@ -224,43 +218,46 @@ class _Benchmark:
         for folder in (run.folder for run in runs if run.folder.trial_count):
             text = f"continuing run {folder.id}: {folder.trial_count} trials are stored (--fresh starts anew)"
             report(self.on_progress, "measure", text)
-        processes = max(run.plan.sampling.processes for run in runs)
-        progress = StageProgress(self.on_progress, "measure", len(runs) * len(self.cases) * processes)
+        progress = StageProgress(self.on_progress, "measure", len(runs) * len(self.cases))
         labels = row_labels(case.row for case in self.cases)
+        large = {case.row for case in self.cases if case.data_bytes}
+        paths = {case.row: case.path for case in self.cases}
 
-        def on_trial(case: BenchmarkCase, process: int, record: Record | None) -> None:
-            if record is None:
-                progress.advance(added_steps=int(process + 1 >= processes))
-                return
-            if record.latency_ns and not case.data_bytes:
-                save_weightless(self.results, case.path, case.sha256)
-            where = f" on {record.device}" if len(runs) > 1 else ""
-            unit = " ms" if record.latency_ns else ""
-            message = f"{labels[record.row]}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
-            progress.advance(message, added_steps=processes - process - 1, record=record)
+        def on_process(records: Sequence[Record], status: SamplingStatus) -> None:
+            progress.remaining_s = status.remaining_s
+            progress.detail = f"widest interval ±{format_percent_1(status.widest)}" if status.widest else ""
+            for record in records:
+                if record.latency_ns and record.row not in large:
+                    save_weightless(self.results, paths[record.row], record.model_sha256)
+                where = f" on {record.device}" if len(runs) > 1 else ""
+                unit = " ms" if record.latency_ns else ""
+                message = f"{labels[record.row]}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
+                progress.advance(message, record=record)
+            if not records:
+                progress.report()
 
         try:
-            return self._run_groups(runs, on_trial)
+            return self._run_groups(runs, on_process)
         except KeyboardInterrupt as interrupt:
             trials = sum(run.folder.trial_count for run in runs)
             folders = ", ".join(str(run.folder.path) for run in runs)
             interrupt.add_note(f"{trials} trials are kept in {folders}; --resume continues")
             raise
 
-    def _run_groups(self, runs: Sequence[DeviceRun], on_trial: OnTrial) -> dict[str, MnbenchError]:
+    def _run_groups(self, runs: Sequence[DeviceRun], on_process: OnProcess) -> dict[str, MnbenchError]:
         """Measure on this machine and on boards over SSH in shared rounds, then on each fleet."""
         groups: dict[str, list[DeviceRun]] = {}
         for run in runs:
             address = scheduler_address(run.plan.device) if run.plan.device.is_fleet else ""
             groups.setdefault(address, []).append(run)
-        errors: dict[str, MnbenchError] = run_all(groups.pop(""), on_trial=on_trial) if "" in groups else {}
+        errors: dict[str, MnbenchError] = run_all(groups.pop(""), on_process=on_process) if "" in groups else {}
         for address, members in sorted(groups.items()):
             try:
                 with Fleet(address) as fleet:
                     errors |= run_on_fleet(
                         members,
                         fleet,
-                        on_trial=on_trial,
+                        on_process=on_process,
                         on_message=lambda line: report(self.on_progress, "measure", line),
                     )
             except UnreachableError as error:

@@ -26,7 +26,7 @@ REST_S = 1.0
 MODELS = ("v1-a0.25-r96", "v1-a0.5-r224")
 """A quarter of a millisecond and several milliseconds on a fast processor."""
 
-SAMPLING = SamplingConfig(processes=6, duration_s=0.5)
+SAMPLING = SamplingConfig(processes=6, duration_s=0.2)
 CALIBRATION_RUNS = 24
 SHOWN_CONDITIONS = (
     *("load_1min", "load_5min", "load_15min", "cpu_pressure_10s", "memory_pressure_10s"),

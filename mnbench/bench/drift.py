@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 
-from mnbench.bench.plan import BenchmarkCase, HostDrift, Plan
-from mnbench.bench.trial import run_trial
+from mnbench.bench.case_trials import MeasureCases, measure_all, measure_cases
+from mnbench.bench.plan import HostDrift, Plan
 from mnbench.hosts.host_facts import CachedFigures, host_fingerprint, load_cached, save_cached
 from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.facts import Nanoseconds, Text
-from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median_of_medians
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
@@ -83,7 +82,7 @@ def calibrate(
     runs: int,
     interval_s: float,
     on_progress: OnProgress | None = None,
-    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
+    measure: MeasureCases = measure_cases,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DriftLog:
     """Measure the plan's cases repeatedly, and add each run to the stored calibration.
@@ -98,7 +97,7 @@ def calibrate(
     for number in range(runs):
         begin = time.monotonic()
         plan = replace(plan, sampling=replace(plan.sampling, seed=number))
-        run = DriftRun(measured_at=datetime.now(UTC), latencies_ns=_run(plan, run_trial))
+        run = DriftRun(measured_at=datetime.now(UTC), latencies_ns=_run(plan, measure))
         stored = msgspec.structs.replace(stored, runs=[*stored.runs, run][-MAX_RUNS:])
         save_cached(KIND, stored)
         progress.advance()
@@ -120,9 +119,11 @@ def load_drift_log(device: Device) -> DriftLog:
     return load_cached(KIND, setting, DriftLog) or DriftLog(setting=setting, runs=[])
 
 
-def _run(plan: Plan, run_trial: Callable[[Plan, BenchmarkCase], TrialResult]) -> dict[str, int]:
-    trials: dict[str, list[TrialResult]] = {case.variant: [] for case in plan.cases}
-    for process in range(plan.sampling.processes):
-        for case in plan.cases_of_round(process):
-            trials[case.variant].append(run_trial(plan, case))
-    return {variant: median_of_medians(trial.latencies_ns for trial in results) for variant, results in trials.items()}
+def _run(plan: Plan, measure: MeasureCases) -> dict[str, int]:
+    processes = [
+        measure_all(plan, f"{plan.sampling.seed}/{process}", measure) for process in range(plan.sampling.processes)
+    ]
+    return {
+        case.variant: median_of_medians(results[case.variant].latencies_ns for results in processes)
+        for case in plan.cases
+    }

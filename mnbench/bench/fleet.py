@@ -17,10 +17,11 @@ import msgspec
 
 import mnbench
 from mnbench.bench.aggregate import aggregate, failed_record
+from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
-from mnbench.bench.schedule import DeviceRun, OnTrial, is_complete, unlocking
-from mnbench.bench.trial import run_trial
+from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, is_over_budget, is_precise, unlocking
 from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
+from mnbench.results.record import Record
 from mnbench.results.trial_result import TrialResult
 from mnbench.targets.answers import CaseAnswer, Failure, decode_bytes, encode_answer, error_text
 from mnbench.targets.device import DASK_PREFIX, Device, expand_variables, read_device, require_trust_in
@@ -170,8 +171,8 @@ def _measure(fingerprint: str, job: bytes) -> CaseAnswer:
         case.inputs_path.write_bytes(inputs)
         try:
             plan = replace(plan, device=prepare_device(msgspec.structs.replace(plan.device, gateway="popen")))
-            while not trials or not is_complete(plan.sampling, trials):
-                trial = run_trial(plan, case)
+            while not trials or not (is_precise(plan.sampling, trials) or is_over_budget(plan.sampling, trials)):
+                trial = measure_alone(plan, case, f"{plan.sampling.seed}/{len(trials)}")
                 trials.append(msgspec.structs.replace(trial, host={**trial.host, "board": str(worker.name)}))
         except TrialError as failure:
             return CaseAnswer(trials=trials, case_error=failure.message)
@@ -184,7 +185,7 @@ def run_on_fleet(
     runs: Sequence[DeviceRun],
     fleet: Fleet,
     *,
-    on_trial: OnTrial,
+    on_process: OnProcess,
     on_message: Callable[[str], object] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, MnbenchError]:
@@ -205,7 +206,9 @@ def run_on_fleet(
             elif clock() - busy_at > BOARD_TIMEOUT_S:
                 break
             for run, case, result in schedule.wait_for_results():
-                _append(run, case, result, on_trial)
+                record = _append(run, case, result)
+                open_cases = len(schedule.waiting) + len(schedule.assigned)
+                on_process([record], SamplingStatus(open_cases=open_cases))
     return schedule.lost_devices()
 
 
@@ -260,7 +263,7 @@ class _Schedule:
         return lost
 
 
-def _append(run: DeviceRun, case: BenchmarkCase, result: CaseAnswer, on_trial: OnTrial) -> None:
+def _append(run: DeviceRun, case: BenchmarkCase, result: CaseAnswer) -> Record:
     trials, error = result.trials, result.case_error
     run.folder.delete_trials(case.row.id)
     for process, trial in enumerate(trials):
@@ -268,9 +271,7 @@ def _append(run: DeviceRun, case: BenchmarkCase, result: CaseAnswer, on_trial: O
     context = run.plan, case, run.folder.id
     record = failed_record(*context, error, trials) if error else aggregate(*context, trials)
     run.append(record)
-    last = len(trials) if error else len(trials) - 1
-    for process in range(last + 1):
-        on_trial(case, process, record if process == last else None)
+    return record
 
 
 def fleet_devices(fleet_device: Device) -> list[Device]:

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-import numpy as np
-
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.hosts.noise_sources import noise_sources
 from mnbench.results.record import Issue, Latency, Placement
@@ -32,7 +30,7 @@ NOISY_RATIO = 1.2
 SHORT_RUNS = 100
 OUTLIER_RATIO = 1.5
 OUTLIER_SHARE = 0.05
-SLOWING_RATIO = 1.1
+SLOWING_RATIO, MIN_SLOWING_PROCESSES = 1.1, 4
 SLOW_FIRST_RATIO = 10
 SLOW_FIRST_NS = 50_000_000
 DENORMAL_SHARE = 0.001
@@ -57,9 +55,9 @@ def find_issues(
     if cores is not None and threads > cores:
         yield Issue(name="oversubscribed", advice=f"{threads} threads share {cores} cores: give --threads {cores}")
     yield from _host_issues(trials)
-    slowing = median(map(_slowing, trials))
+    slowing = _slowing([trial.median_ns for trial in trials])
     if slowing > SLOWING_RATIO:
-        slower = f"runs got {slowing - 1:.0%} slower while they were timed"
+        slower = f"the last processes were {slowing - 1:.0%} slower than the first"
         yield Issue(name="throttled", advice=f"{slower}: cool the device, or fix its clock")
     if latency.high > NOISY_RATIO * latency.low:
         apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
@@ -73,7 +71,8 @@ def find_issues(
     if outliers > OUTLIER_SHARE:
         often = f"{outliers:.0%} of the runs took over {OUTLIER_RATIO:g} × the median"
         yield Issue(name="outliers", advice=f"{often}: end other load", minor=True)
-    first_run_ns = median(trial.first_run_ns for trial in trials)
+    first_runs_ns = [trial.first_run_ns for trial in trials if trial.first_run_ns is not None]
+    first_run_ns = median(first_runs_ns or [0])
     if first_run_ns > max(SLOW_FIRST_NS, SLOW_FIRST_RATIO * latency.median):
         took = f"the first run took {format_ms(first_run_ns)} ms"
         yield Issue(name="first-run-slow", advice=f"{took}: warm up before you serve", minor=True)
@@ -106,11 +105,10 @@ def _shortfall(sampling: SamplingConfig, processes: int, latency: Latency) -> st
     return ""
 
 
-def _slowing(trial: TrialResult) -> float:
-    """Return the ratio of the last quarter's median to the first quarter's."""
-    runs = trial.latencies_ns
-    quarter = max(1, len(runs) // 4)
-    return float(np.median(runs[-quarter:]) / np.median(runs[:quarter]))
+def _slowing(medians_ns: Sequence[float]) -> float:
+    """Return the ratio of the last third's median to the first third's; 1 if there are few processes."""
+    third = len(medians_ns) // 3
+    return median(medians_ns[-third:]) / median(medians_ns[:third]) if third >= MIN_SLOWING_PROCESSES else 1.0
 
 
 def _outliers(trials: Sequence[TrialResult]) -> float:

@@ -25,30 +25,61 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialProtocol:
+    """How one process times its rows.
+
+    It opens every session, runs it once and then `warmup_runs` times. It visits all rows in random order, `slices`
+    times. A slice lasts `slice_s` and has at least `min_turns` turns, in which every session of the row runs once. Runs
+    of `warmup_s` before it bring the models back into the caches. Before its first slice, the process runs until its
+    speed settles: in blocks of `min_settle_s`, for `max_settle_s` at most, or not at all if that is 0.
+    """
+
+    slices: int
+    slice_s: float
+    min_turns: int
+    warmup_runs: int = 0
+    warmup_s: float = 0.005
+    min_settle_s: float = 0.025
+    max_settle_s: float = 2.0
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
     """The settings of the protocol of `docs/measuring.md`.
 
-    Each case is measured by at least `processes` fresh processes, and by more until its interval is within `precision`,
-    a share of the median to either side, or `budget_s` is spent. A trial opens a session, runs it once, warms it up,
-    and times runs until both minima are reached. The range of the medians of six processes is a 96.9 % interval.
+    Each case is measured in at least `processes` fresh processes, and in more until its interval is within `precision`,
+    a share of the median to either side, or the run's budget, `budget_s` for each case, is spent. In the first
+    `alone` processes, a case is alone: its session creation, first run and memory are measured there. In the others it
+    takes turns with other cases. A process times a case for `duration_s` and at least `min_runs` runs.
     """
 
-    processes: int = 6
-    precision: float = 0.01
-    budget_s: float = 20.0
-    warmup_runs: int = 2
-    min_warmup_s: float = 0.025
-    max_warmup_s: float = 2.0
-    min_runs: int = 10
-    duration_s: float = 1.5
+    processes: int = 8
+    alone: int = 1
+    precision: float = 0.02
+    budget_s: float = 3.0
+    duration_s: float = 0.06
+    min_runs: int = 2
+    warmup_s: float = 0.005
+    max_settle_s: float = 2.0
     timeout_s: float = 120.0
     seed: int = 0
 
+    @property
+    def protocol(self) -> TrialProtocol:
+        return TrialProtocol(
+            slices=1,
+            slice_s=self.duration_s,
+            min_turns=self.min_runs,
+            warmup_s=self.warmup_s,
+            max_settle_s=self.max_settle_s,
+            timeout_s=self.timeout_s,
+        )
+
     def for_emulator(self) -> "SamplingConfig":
         """Return the settings for an emulated processor: one run, which may take minutes."""
-        once = {"processes": 1, "warmup_runs": 1, "min_runs": 1, "timeout_s": 600.0}
-        none = dict.fromkeys(("budget_s", "min_warmup_s", "max_warmup_s", "duration_s"), 0.0)
-        return replace(self, **once, **none)
+        once = {"processes": 1, "alone": 1, "min_runs": 1, "timeout_s": 600.0}
+        return replace(self, **once, **dict.fromkeys(("budget_s", "duration_s", "warmup_s", "max_settle_s"), 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +162,6 @@ class Plan:
             [(case.row.id, case.sha256, [fed.sha256 for fed in case.inputs]) for case in self.cases],
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
-
-    def cases_of_round(self, process: int) -> list[BenchmarkCase]:
-        return shuffle_round(self.cases, self.sampling.seed, process)
 
 
 def shuffle_round(cases: Sequence[T], seed: int, process: int | str) -> list[T]:

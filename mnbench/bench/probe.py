@@ -3,9 +3,9 @@
 import msgspec
 
 from mnbench import families
+from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.trial import run_trial
 from mnbench.model.build import build_model
 from mnbench.network.variant import Variant
 from mnbench.results.facts import HostFacts
@@ -17,7 +17,7 @@ from mnbench.temporary import temporary_folder
 from mnbench.units import format_ms
 
 ALPHA, SIDE = 0.25, 96
-PROBE_SAMPLING = SamplingConfig(processes=1, duration_s=0.2)
+PROBE_SAMPLING = SamplingConfig(duration_s=0.2)
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,9 @@ def probe(device: Device, *, allow_fallback: bool = False) -> ProbeResult:
     sampling = PROBE_SAMPLING.for_emulator() if device.emulated else PROBE_SAMPLING
     with temporary_folder() as folder:
         case = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
-        trial = run_trial(Plan(cases=(case,), device=device, sampling=sampling, allow_fallback=allow_fallback), case)
+        trial = measure_alone(
+            Plan(cases=(case,), device=device, sampling=sampling, allow_fallback=allow_fallback), case
+        )
     placement, emulated = trial.placement, bool(trial.host.get("emulated"))
     return ProbeResult(
         device=device.name,

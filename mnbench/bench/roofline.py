@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.trial import run_trial
 from mnbench.errors import BuildError, FileError, TrialError
 from mnbench.hosts.host_facts import CachedFigures, host_fingerprint, load_cached, save_cached
 from mnbench.model import probe_models
@@ -34,7 +34,7 @@ SHORTEST_NS = 500_000
 """A faster probe is enlarged, because it would measure the overhead of a run."""
 
 LARGEST_BATCH = 256
-RATE_SAMPLING = SamplingConfig(processes=1, warmup_runs=1, min_runs=3, duration_s=0.2, max_warmup_s=0.2)
+RATE_SAMPLING = SamplingConfig(min_runs=3, duration_s=0.2, max_settle_s=0.2)
 
 READ_SIZES_BYTES = (2**20, 2**22, 2**24, 2**26)
 """Sizes of the arrays whose reading is timed: from those that caches hold to one that no cache holds."""
@@ -144,7 +144,7 @@ def _probe_rate(device: Device, model: Model, work: int) -> float | None:
     with temporary_folder() as folder:
         try:
             case = prepare_case(model, folder, variant=model.name, seed=0)
-            trial = run_trial(Plan(cases=(case,), device=device, sampling=RATE_SAMPLING), case)
+            trial = measure_alone(Plan(cases=(case,), device=device, sampling=RATE_SAMPLING), case)
         except (TrialError, BuildError):
             return None
     return rate_per_s(work, int(trial.latencies_ns.min()))

@@ -1,25 +1,43 @@
-"""The schedule: trials run in rounds, each stored at once, until every case has its record."""
+"""The schedule: processes run in rounds, their results stored at once, until every case has its record."""
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from math import inf, isfinite
+from statistics import median
 
-from mnbench.bench.aggregate import aggregate, aggregate_latency, failed_record
+from mnbench.bench.aggregate import aggregate, failed_record
+from mnbench.bench.case_trials import CaseResults, MeasureCases, measure_cases
+from mnbench.bench.groups import MAX_BYTES, group_rows
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig, shuffle_round
-from mnbench.bench.trial import run_trial
+from mnbench.bench.trial import PlannedSession, ProcessError
 from mnbench.errors import MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.results.host_identity import host_difference
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, RunFolder
 from mnbench.results.trial_result import TrialResult
+from mnbench.stats import median_interval
 from mnbench.units import NS_PER_S, format_ms
 
 logger = logging.getLogger(__name__)
 
-OnTrial = Callable[[BenchmarkCase, int, Record | None], None]
-"""Called after every trial, new or stored, with the case's record if the trial completed it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingStatus:
+    """How far a run is: its open cases, the widest of their intervals, as a share of the median, and the time left."""
+
+    open_cases: int
+    widest: float | None = None
+    remaining_s: float | None = None
+
+
+OnProcess = Callable[[Sequence[Record], SamplingStatus], None]
+"""Called after every process with the records of the cases that are complete now."""
+
+SHARED_PROCESS_SHARE = 0.3
+"""What a case costs in a process with others, as a share of a process alone; expected before it has been in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,91 +83,204 @@ def unlocking(runs: Sequence[DeviceRun]) -> Generator[None]:
 
 
 def run_all(
-    runs: Sequence[DeviceRun],
-    *,
-    on_trial: OnTrial,
-    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
+    runs: Sequence[DeviceRun], *, on_process: OnProcess, measure: MeasureCases = measure_cases
 ) -> dict[str, MnbenchError]:
-    """Run one trial of every incomplete case per round, and append the record of each completed case.
+    """Measure every open case once a round, and append the record of each case that is complete.
 
-    Stored trials count. All runs share rounds, so slow drift of the host affects their cases alike. A case that fails
+    Stored results count. All runs share rounds, so slow drift of the host affects their cases alike. A case that fails
     gets a record with the error, and the others continue.
 
     Returns:
         The error of each device that cannot be used any more; the runs of the others continued.
 
     Raises:
-        FileError: storing cannot continue; stored trials stay.
+        FileError: storing cannot continue; stored results stay.
     """
     lost: dict[str, MnbenchError] = {}
-    jobs = [(run, case) for run in runs for case in run.plan.cases]
+
+    def status() -> SamplingStatus:
+        statuses = [sampling.status for device, sampling in samplings.items() if device not in lost]
+        return SamplingStatus(
+            open_cases=sum(status.open_cases for status in statuses),
+            widest=max((status.widest for status in statuses if status.widest is not None), default=None),
+            remaining_s=sum(status.remaining_s or 0.0 for status in statuses),
+        )
+
     with unlocking(runs):
-        trials = {
-            (run.device, case.row.id): run.folder.load_trials(case.row.id) for run in runs for case in run.open_cases
-        }
+        samplings = {run.device: CaseSampling(run, measure) for run in runs}
         for process in count():
-            if all(device in lost for device, _ in trials):
-                break
-            for run, case in shuffle_round(jobs, runs[0].plan.sampling.seed, process):
-                key = run.device, case.row.id
-                if key not in trials or run.device in lost:
-                    continue
-                try:
-                    record = run_next_trial(run, case, process, trials[key], run_trial)
-                except (RuntimeUnavailable, UnreachableError) as failure:
-                    lost[run.device] = failure
-                    run.folder.discard_if_empty()
-                    continue
-                if record:
-                    run.append(record)
-                    del trials[key]
-                on_trial(case, process, record)
-    return lost
+            jobs = [
+                (device, group)
+                for device, sampling in samplings.items()
+                if device not in lost
+                for group in sampling.groups(process)
+            ]
+            if not jobs:
+                return lost
+            for device, group in shuffle_round(jobs, runs[0].plan.sampling.seed, process):
+                if device not in lost:
+                    try:
+                        records = samplings[device].measure(group, process)
+                    except (RuntimeUnavailable, UnreachableError) as failure:
+                        lost[device] = failure
+                        samplings[device].run.folder.discard_if_empty()
+                    else:
+                        on_process(records, status())
+            for device in samplings.keys() - lost.keys():
+                if records := samplings[device].end_over_budget():
+                    on_process(records, status())
+    raise AssertionError
 
 
-def run_next_trial(
-    run: DeviceRun,
-    case: BenchmarkCase,
-    process: int,
-    trials: dict[int, TrialResult],
-    run_trial: Callable[[Plan, BenchmarkCase], TrialResult],
-) -> Record | None:
-    """Run one trial unless it is stored; return the case's record if it is now complete."""
-    plan, folder = run.plan, run.folder
-    if process not in trials:
+class CaseSampling:
+    """The cases of a run, with their results by process, and those that must be alone because a process ended."""
+
+    def __init__(self, run: DeviceRun, measure: MeasureCases = measure_cases) -> None:
+        self.run = run
+        self._sampling = run.plan.sampling
+        self._measure = measure
+        self._trials = {case.row.id: run.folder.load_trials(case.row.id) for case in run.plan.cases}
+        self._alone: set[str] = set()
+
+    def groups(self, process: int) -> list[list[BenchmarkCase]]:
+        """Return the open cases in groups that share a process."""
+        plan, cases = self.run.plan, self.run.open_cases
+        alone = process < self._sampling.alone or plan.device.emulated
+        lonely = [[case] for case in cases if alone or case.row.id in self._alone]
+        return lonely + group_rows(
+            [case for case in cases if [case] not in lonely],
+            lambda case: [PlannedSession(case=case, device=plan.device)],
+            seed=f"{self._sampling.seed}/{process}",
+            max_bytes=self._max_bytes,
+        )
+
+    @property
+    def _max_bytes(self) -> int:
+        """The memory of a group: not more than half of what the device has."""
+        conditions = [trial.conditions[1] for trials in self._trials.values() for trial in trials.values()]
+        free_bytes = min(filter(None, (facts.get("free_memory_bytes") for facts in conditions)), default=MAX_BYTES)
+        return min(MAX_BYTES, free_bytes // 2)
+
+    def measure(self, group: Sequence[BenchmarkCase], process: int) -> list[Record]:
+        """Measure a group unless its results are stored; return the records of the cases that are complete now."""
+        missing = [case for case in group if process not in self._trials[case.row.id]]
+        results = self._measure_apart(missing, process) if missing else {}
+        records: list[Record] = []
+        for case in group:
+            result, trials = results.get(case.row.id), self._trials[case.row.id]
+            if isinstance(result, TrialError):
+                records.append(self._append_failed(case, result))
+                continue
+            if result:
+                trials[process] = result
+                self.run.folder.save_trial(case.row.id, process, result)
+                _log_trial(self.run, case, process, result)
+            if is_precise(self._sampling, self._results(case)):
+                records.append(self._append(case))
+        return records
+
+    def _measure_apart(self, cases: Sequence[BenchmarkCase], process: int) -> CaseResults:
+        """Measure cases in one process; if it ends, measure the case that it worked on alone, and the others again."""
         try:
-            trials[process] = run_trial(plan, case)
-        except TrialError as failure:
-            return failed_record(plan, case, folder.id, failure.message, list(trials.values()))
-        folder.save_trial(case.row.id, process, trials[process])
-        _log_trial(run, case, process, trials[process])
-    results = of_last_host(trials)
-    complete = is_complete(plan.sampling, results) or is_over_budget(plan.sampling, list(trials.values()))
-    return aggregate(plan, case, folder.id, results) if complete else None
+            return self._measure(self.run.plan, cases, f"{self._sampling.seed}/{process}")
+        except ProcessError as failure:
+            if len(cases) == 1:
+                return {cases[0].row.id: failure}
+            suspects = list(cases) if failure.session is None else [cases[failure.session]]
+        self._alone.update(case.row.id for case in suspects)
+        others = [case for case in cases if case not in suspects]
+        results: CaseResults = {}
+        for part in (*([case] for case in suspects), *([others] if others else [])):
+            results |= self._measure_apart(part, process)
+        return results
+
+    def end_over_budget(self) -> list[Record]:
+        """Return the records of all open cases, which are complete if the budget is too small for another process."""
+        open_cases = self.run.open_cases
+        cost_s = sum(map(self._cost_s, open_cases))
+        return [self._append(case) for case in open_cases] if cost_s > self._left_s else []
+
+    def _append(self, case: BenchmarkCase) -> Record:
+        record = aggregate(self.run.plan, case, self.run.folder.id, self._results(case))
+        self.run.append(record)
+        return record
+
+    def _append_failed(self, case: BenchmarkCase, failure: TrialError) -> Record:
+        trials = list(self._trials[case.row.id].values())
+        record = failed_record(self.run.plan, case, self.run.folder.id, failure.message, trials)
+        self.run.append(record)
+        return record
+
+    @property
+    def status(self) -> SamplingStatus:
+        open_cases = self.run.open_cases
+        widths = {case.row.id: half_width(self._results(case)) for case in open_cases}
+        needed_s = sum(
+            self._cost_s(case) * processes_left(self._sampling, len(self._trials[case.row.id]), widths[case.row.id])
+            for case in open_cases
+        )
+        return SamplingStatus(
+            open_cases=len(open_cases),
+            widest=max(filter(isfinite, widths.values()), default=None),
+            remaining_s=max(0.0, min(self._left_s, needed_s)),
+        )
+
+    def _results(self, case: BenchmarkCase) -> list[TrialResult]:
+        return of_last_host(self._trials[case.row.id])
+
+    @property
+    def _left_s(self) -> float:
+        """The rest of the budget, which all cases share: what precise cases leave is for the others."""
+        spent_ns = sum(trial.duration_ns for trials in self._trials.values() for trial in trials.values())
+        return self._sampling.budget_s * len(self._trials) - spent_ns / NS_PER_S
+
+    def _cost_s(self, case: BenchmarkCase) -> float:
+        """Return the expected cost of the case's next process."""
+        trials = self._trials[case.row.id]
+        if not trials:
+            return 0.0
+        last = trials[max(trials)]
+        expected_s = last.duration_ns / NS_PER_S
+        is_first_shared = len(trials) == self._sampling.alone and len(self._trials) > 1
+        return expected_s * SHARED_PROCESS_SHARE if is_first_shared and case.row.id not in self._alone else expected_s
 
 
 def of_last_host(trials: Mapping[int, TrialResult]) -> list[TrialResult]:
     """Return the trials on the host of the last one: a run may be continued on another machine."""
+    if not trials:
+        return []
     last = trials[max(trials)]
     return [trial for trial in trials.values() if not host_difference(trial.host, last.host)]
 
 
-def _log_trial(run: DeviceRun, case: BenchmarkCase, process: int, trial: TrialResult) -> None:
-    logger.info(
-        "%s on %s, process %d: median %s ms of %d runs, first run %s ms, session %s ms",
-        *(case.variant, run.device, process + 1, format_ms(trial.median_ns), len(trial.latencies_ns)),
-        *(format_ms(trial.first_run_ns), format_ms(trial.session_ns)),
-    )
+def half_width(trials: Sequence[TrialResult]) -> float:
+    """Return the larger distance of an end of the interval from the median, as a share; infinite if there is none."""
+    medians = [trial.median_ns for trial in trials]
+    if len(medians) < 2:
+        return inf
+    (low, high, _), middle = median_interval(medians), median(medians)
+    return max(high / middle - 1, 1 - low / middle)
 
 
-def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
-    """Return whether a case is complete: it has its processes and is precise, or its budget allows no more trials."""
-    if is_over_budget(sampling, trials):
-        return True
-    return len(trials) >= sampling.processes and aggregate_latency(trials).precision <= sampling.precision
+def is_precise(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
+    """Return whether a case has its processes and an interval within the target."""
+    return len(trials) >= sampling.processes and half_width(trials) <= sampling.precision
+
+
+def processes_left(sampling: SamplingConfig, processes: int, width: float) -> float:
+    """Return how many more processes a case needs, as intervals narrow with the root of their number."""
+    needed = processes * (width / sampling.precision) ** 2 if isfinite(width) else 0.0
+    return max(1.0, sampling.processes - processes, needed - processes)
 
 
 def is_over_budget(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
-    """Return whether one more trial would exceed the budget of the case."""
+    """Return whether one more process would exceed the budget of a case that is measured by itself."""
     spent_s = sum(trial.duration_ns for trial in trials) / NS_PER_S
     return spent_s * (1 + 1 / len(trials)) > sampling.budget_s
+
+
+def _log_trial(run: DeviceRun, case: BenchmarkCase, process: int, trial: TrialResult) -> None:
+    logger.info(
+        "%s on %s, process %d: median %s ms of %d runs",
+        *(case.variant, run.device, process + 1, format_ms(trial.median_ns), len(trial.latencies_ns)),
+    )

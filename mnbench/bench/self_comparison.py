@@ -1,7 +1,7 @@
 """Self-comparison: how much two measurements of one model differ on this machine."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import exp, log
@@ -9,8 +9,8 @@ from statistics import median
 
 import numpy as np
 
-from mnbench.bench.plan import BenchmarkCase, Plan
-from mnbench.bench.trial import run_trial
+from mnbench.bench.case_trials import MeasureCases, measure_all, measure_cases
+from mnbench.bench.plan import Plan
 from mnbench.progress import OnProgress, StageProgress
 from mnbench.results.trial_result import TrialResult
 from mnbench.stats import median_interval, median_of_medians, quantile
@@ -47,24 +47,21 @@ class SelfComparison:
 
 
 def compare_with_itself(
-    plan: Plan,
-    *,
-    on_progress: OnProgress | None = None,
-    run_trial: Callable[[Plan, BenchmarkCase], TrialResult] = run_trial,
+    plan: Plan, *, on_progress: OnProgress | None = None, measure: MeasureCases = measure_cases
 ) -> list[SelfComparison]:
-    """Measure every case as A and as B in every round, side by side in random order, with one process per side.
+    """Measure all cases in pairs of processes, one of which, drawn at random, is A and the other B.
 
     Raises:
         MnbenchError: measuring failed.
     """
-    progress = StageProgress(on_progress, "measure", SIDES * len(plan.cases) * plan.sampling.processes)
+    progress = StageProgress(on_progress, "measure", SIDES * plan.sampling.processes)
     draw = random.Random(plan.sampling.seed)  # noqa: S311  an order, not a secret
     trials: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {case.variant: ([], []) for case in plan.cases}
-    for _ in range(plan.sampling.processes):
-        for case in draw.sample(plan.cases, len(plan.cases)):
-            for side in draw.sample(range(SIDES), SIDES):
-                trials[case.variant][side].append(run_trial(plan, case))
-                progress.advance()
+    for process in range(plan.sampling.processes):
+        for side in draw.sample(range(SIDES), SIDES):
+            for variant, result in measure_all(plan, f"{process}/{side}", measure).items():
+                trials[variant][side].append(result)
+            progress.advance()
     return [self_comparison(variant, *sides) for variant, sides in trials.items()]
 
 

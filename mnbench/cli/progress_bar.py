@@ -103,12 +103,18 @@ class ProgressBar:
         now = self._clock()
         if progress.stage != self._stage or progress.done == 0:
             self._stage, self._stage_begin, self._last_line = progress.stage, now, now
-        if now - self._last_line < LINE_INTERVAL_S or not 0 < progress.done < total:
+        if (
+            now - self._last_line < LINE_INTERVAL_S
+            or progress.done >= total
+            or (progress.done == 0 and progress.remaining_s is None)
+        ):
             return
         self._last_line = now
-        remaining_s = (now - self._stage_begin) / progress.done * (total - progress.done)
-        label = LABELS[progress.stage]
-        echo(f"{label}: {progress.done} of {total}, about {format_time(remaining_s)} remaining", err=True)
+        remaining_s = progress.remaining_s
+        if remaining_s is None:
+            remaining_s = (now - self._stage_begin) / progress.done * (total - progress.done)
+        state = ", ".join(filter(None, (f"{progress.done} of {total}", progress.detail)))
+        echo(f"{LABELS[progress.stage]}: {state}, about {format_time(remaining_s)} remaining", err=True)
 
     def _draw(self, progress: Progress, console: "Console") -> None:
         from rich import progress as rich_progress

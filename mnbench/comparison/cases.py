@@ -8,8 +8,9 @@ import numpy as np
 
 from mnbench.bench.plan import BenchmarkCase
 from mnbench.bench.prepare import prepare_case
+from mnbench.bench.trial import PlannedSession
 from mnbench.comparison.decide import Finding, Verdict
-from mnbench.comparison.paired_trial import ComparisonCase, PreparedSide
+from mnbench.comparison.paired_trial import ComparisonCase
 from mnbench.comparison.procedure import ComparisonSettings
 from mnbench.comparison.sides import ComparisonRequest, SideOptions
 from mnbench.comparison.verdicts import failed_side_verdict
@@ -46,7 +47,7 @@ class CaseBuilder:
             if "missing" not in self._settings.allow:
                 self._add_finding(request, "missing", f"{absent} has no such file (--allow missing)")
             return
-        sides: list[PreparedSide] = []
+        sides: list[PlannedSession] = []
         for name, (source, options) in (("base", baseline), ("candidate", candidate)):
             try:
                 sides.append(self._prepare_side(request, source, options))
@@ -63,7 +64,7 @@ class CaseBuilder:
         else:
             self.cases.append(case)
 
-    def _prepare_side(self, request: ComparisonRequest, source: ModelSource, options: SideOptions) -> PreparedSide:
+    def _prepare_side(self, request: ComparisonRequest, source: ModelSource, options: SideOptions) -> PlannedSession:
         device = options.configure_device(self._device)
         case = next((case for built, case in self._built if built == source), None)
         if case is None:
@@ -71,7 +72,7 @@ class CaseBuilder:
             model = build_model(source, seed=seed, simplified=not isinstance(source, OnnxFile))
             case = prepare_case(model, self._folder, variant=request.variant, seed=seed)
             self._built.append((source, case))
-        return PreparedSide(case=case, device=device)
+        return PlannedSession(case=case, device=device)
 
     def _add_finding(self, request: ComparisonRequest, verdict: Verdict, reason: str) -> None:
         self.findings.append(Finding(variant=request.variant, device=self._device.name, verdict=verdict, reason=reason))

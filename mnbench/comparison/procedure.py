@@ -5,16 +5,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import expm1, inf
-from random import Random
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from mnbench.bench.plan import BenchmarkCase
+from mnbench.bench.groups import group_rows
 from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import Decision, DecisionRules, Effect, Effects, Finding, decide, overall_verdict
-from mnbench.comparison.paired_trial import ComparisonCase, PairedSampling, PairedTrial, run_paired_trial
+from mnbench.comparison.paired_trial import (
+    PROTOCOL,
+    ComparisonCase,
+    PairedSampling,
+    PairedTrial,
+    run_paired_trial,
+)
 from mnbench.comparison.storage import PairedTrialLog, Stage
 from mnbench.comparison.verdicts import ComparisonContext, conclude, confirm, suspected_regressions
 from mnbench.errors import TrialError
@@ -22,15 +27,11 @@ from mnbench.results.host_identity import host_difference
 
 logger = logging.getLogger(__name__)
 
-SECONDS_PER_CASE = 0.35
-MIN_PROCESS_S = 1.0
-"""Seconds that a process measures per row, and at least. Starting it takes about as long."""
+MIN_SLICES = 18
+"""Slices of a process with few rows: starting it takes about as long as these."""
 
 FIRST_STAGE_SHARE = 0.7
 """The share of the budget for the first stage. The remainder is for suspected rows, if there are any."""
-
-MAX_GROUP_CASES, MAX_GROUP_BYTES = 32, 4 * 2**30
-"""Limits of one process, in rows and memory; larger tables use several processes instead."""
 
 PAUSE_S = 5.0
 MAX_PAUSED_S = 30.0
@@ -158,7 +159,7 @@ class Procedure:
                 return
             begin = self._clock()
             seed = f"{self.settings.seed}/{stage}/{self._processes[stage]}"
-            for number, group in enumerate(self._groups(undecided, seed)):
+            for number, group in enumerate(group_rows(undecided, lambda row: self.cases[row].sides, seed=seed)):
                 self._run_process(stage, f"{seed}/{number}", group)
             self._longest_s[stage] = max(self._longest_s[stage], self._clock() - begin)
             self._processes[stage] += 1
@@ -168,8 +169,8 @@ class Procedure:
         """Run one process when the machine is quiet enough; start it again without the rows that make it fail."""
         while rows:
             sampling = PairedSampling(
-                duration_s=max(MIN_PROCESS_S, SECONDS_PER_CASE * len(rows)),
                 seed=seed,
+                protocol=replace(PROTOCOL, slices=max(PROTOCOL.slices, MIN_SLICES // len(rows))),
                 allow_fallback="fallback" in self.settings.allow,
             )
             if "busy" in self.settings.allow:
@@ -196,22 +197,6 @@ class Procedure:
         effects = self._effects(stage)
         changes = (f"{row} {expm1(effects[row][-1].log_ratio):+.1%}" for row in rows if effects.get(row))
         logger.info("process %d: %s", len(self.log.processes), ", ".join(changes))
-
-    def _groups(self, rows: Sequence[str], seed: str) -> list[list[str]]:
-        """Draw the rows into as few groups as fit into one process each, or into two alternating processes."""
-        groups: list[list[str]] = []
-        open_groups: dict[tuple[object, ...], tuple[list[str], int]] = {}
-        for row in Random(seed).sample(rows, len(rows)):  # noqa: S311  an order, not a secret
-            sides = self.cases[row].sides
-            key = tuple(side.process_key for side in sides)
-            size_bytes = sum(_session_bytes(side.case) for side in sides)
-            group, group_bytes = open_groups.get(key, (list[str](), 0))
-            if not group or len(group) >= MAX_GROUP_CASES or group_bytes + size_bytes > MAX_GROUP_BYTES:
-                group, group_bytes = list[str](), 0
-                groups.append(group)
-            group.append(row)
-            open_groups[key] = group, group_bytes + size_bytes
-        return [[row for row in rows if row in group] for group in groups]
 
     def _effects(self, stage: Stage) -> dict[str, list[Effect]]:
         return self.log.effects(stage, (row for row in self.cases if row not in self.failed))
@@ -246,8 +231,3 @@ class Procedure:
     @property
     def _spent_s(self) -> float:
         return self._clock() - self._begin
-
-
-def _session_bytes(case: BenchmarkCase) -> int:
-    """Estimate a session's memory: the weights, twice because the runtime packs them, and the activations if known."""
-    return 2 * (case.path.stat().st_size + case.data_bytes + (case.peak_activation_bytes or 0))

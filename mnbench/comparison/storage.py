@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.comparison.decide import DecisionRules, Effect, Finding, trial_effect
-from mnbench.comparison.paired_trial import SIDES, PairedTrial
+from mnbench.comparison.paired_trial import PAIR_COLUMNS, SIDES, PairedTrial
 from mnbench.comparison.verdicts import ComparisonContext, conclude
 from mnbench.errors import FileError, MnbenchError, ResultsError, first_line
 from mnbench.json_files import BROKEN_DATA, read_json
 from mnbench.results.facts import Text
 from mnbench.results.npz_archive import read_archive, write_archive
 from mnbench.results.store import new_run_folder, remove_unused
-from mnbench.worker.requests.paired import PAIR_COLUMNS
 
 Stage: TypeAlias = Literal["first", "again"]
 

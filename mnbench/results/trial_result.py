@@ -23,19 +23,23 @@ from mnbench.results.facts import (
 from mnbench.results.record import Runtime
 
 
-class MeasuredTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures that a worker reports of a trial.
+class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process measured of a case.
 
-    `latencies_ns` and `cpu_ns` hold every timed run in order, `warmup_ns` the runs before. `placement` holds the names
-    of nodes by provider. `copies_ns` are the times to copy inputs to a device with its own memory, and outputs back.
-    `conditions` are those of the host before and after.
+    `latencies_ns` and `cpu_ns` hold every timed run in order. `session_ns`, `first_run_ns` and `peak_rss_bytes`, which
+    is that of the whole process, are None if other cases were in it. `placement` holds the names of nodes by provider.
+    `copies_ns` are the times to copy inputs to a device with its own memory, and outputs back. `conditions` are those
+    of the host before and after.
+
+    Of the outputs, only the `difference` from the reference is stored, None if none was compared, and why others were
+    `not_compared`. `duration_ns` is the case's share of the process; `conversion_ns` that of the model's conversion for
+    the runtime, once for all processes.
     """
 
     latencies_ns: NDArray[np.int64]
     cpu_ns: NDArray[np.int64]
-    warmup_ns: NDArray[np.int64]
-    first_run_ns: Duration
-    session_ns: Duration
+    first_run_ns: Duration | None
+    session_ns: Duration | None
     threads: Threads
     copies_ns: dict[Literal["in", "out"], Duration]
     peak_rss_bytes: Count | None
@@ -44,26 +48,16 @@ class MeasuredTrial(msgspec.Struct, frozen=True, kw_only=True):
     host: HostFacts
     conditions: tuple[Conditions, Conditions]
     gpu: GpuFacts | None
+    duration_ns: PositiveDuration
+    difference: Amount | None
+    not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)] = ()
+    conversion_ns: Duration | None = None
 
     def __post_init__(self) -> None:
         if not len(self.latencies_ns) == len(self.cpu_ns) > 0:
             raise ValueError("Expected as many times of the CPU as latencies")
         if min(self.latencies_ns) < 1:
             raise ValueError("Expected latencies above 0")
-
-
-class TrialResult(MeasuredTrial, frozen=True, kw_only=True):
-    """The result of a trial.
-
-    Of its outputs, only the `difference` from the reference is stored, None if none was compared, and why others were
-    `not_compared`. `duration_ns` is that of the whole process; `conversion_ns` that of the model's conversion for the
-    runtime, once for all processes.
-    """
-
-    duration_ns: PositiveDuration
-    difference: Amount | None
-    not_compared: Annotated[tuple[Text, ...], Meta(max_length=1000)] = ()
-    conversion_ns: Duration | None = None
 
     @property
     def median_ns(self) -> float:

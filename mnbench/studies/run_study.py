@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mnbench
+from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.devices import ready_device
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
-from mnbench.bench.trial import run_trial
 from mnbench.comparison.cases import CaseBuilder
 from mnbench.comparison.decide import Finding
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
@@ -41,7 +41,7 @@ PROCESSES = 6
 SMALL_SIDE = 64
 """The input side at which a process holds weights, but hardly any activations."""
 
-MEMORY_SAMPLING = SamplingConfig(warmup_runs=0, min_warmup_s=0, max_warmup_s=0.01, min_runs=1, duration_s=0.01)
+MEMORY_SAMPLING = SamplingConfig(min_runs=1, duration_s=0.0, warmup_s=0.0, max_settle_s=0.0)
 
 
 def required_pairs(study: Study) -> list[tuple[str, str]]:
@@ -161,7 +161,7 @@ class StudyRun:
             if self._budget_spent:
                 break
             for key, case in cases.items():
-                peak = run_trial(self._plan(case, MEMORY_SAMPLING), case).peak_rss_bytes
+                peak = measure_alone(self._plan(case, MEMORY_SAMPLING), case).peak_rss_bytes
                 peaks[key] += [peak] if peak else []
             self.on_progress(f"process {process + 1}: {len(cases)} networks")
         return {

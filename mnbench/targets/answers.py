@@ -22,9 +22,10 @@ from mnbench.results.facts import (
     Version,
 )
 from mnbench.results.layer_profile import KernelTime
-from mnbench.results.trial_result import MeasuredTrial, TrialResult
+from mnbench.results.record import Runtime
+from mnbench.results.trial_result import TrialResult
 from mnbench.text import printable
-from mnbench.worker.requests.paired import PAIR_COLUMNS
+from mnbench.worker.requests.trial import RUN_COLUMNS
 from mnbench.worker.session import unpack_value
 
 LONGEST_EXPECTED_S = 86_400.0
@@ -57,7 +58,7 @@ AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
 class Heartbeat(Answer, frozen=True, kw_only=True):
-    """A message before the answer: the next one takes about `expected_s`; it opens the session with that `index`."""
+    """A message before the answer: the next one takes about `expected_s`; it works on the session with that `index`."""
 
     expected_s: Annotated[float, Meta(ge=0, le=LONGEST_EXPECTED_S)]
     index: Count | None = None
@@ -68,12 +69,6 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     error: str
     unavailable: Literal["runtime", "provider", "cores"] | None = None
-
-
-class TrialAnswer(MeasuredTrial, Answer, frozen=True, kw_only=True):
-    """One process that measured a case, and the outputs of its last run."""
-
-    outputs: list[Tensor | None]
 
 
 class CaseAnswer(Answer, frozen=True, kw_only=True):
@@ -88,15 +83,15 @@ class CaseAnswer(Answer, frozen=True, kw_only=True):
 
 
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="warm"):
-    """A session of a comparison after its warm-up; `waits` says whether its runs block, or may do so unnoticed."""
+    """A session and the outputs of its last run; `waits` says whether its runs block, or may do so unnoticed."""
 
     session_ns: Duration
     first_run_ns: Duration
     waits: bool
     outputs: list[Tensor | None]
+    copies_ns: dict[Literal["in", "out"], Duration]
     placement: NodesByProvider | None
     threads: Threads
-    runtime_version: Version
 
 
 class FailedSession(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="failed"):
@@ -104,29 +99,29 @@ class FailedSession(msgspec.Struct, frozen=True, kw_only=True, tag_field="state"
 
 
 class SessionsAnswer(Answer, frozen=True, kw_only=True):
-    """A process of a comparison; `busy` says why it did not begin."""
+    """A process and its sessions; `busy` says why it did not begin."""
 
     sessions: list[SessionFacts | FailedSession] = []
+    runtime: Runtime | None = None
     host: HostFacts = {}
     busy: str | None = None
 
 
-class PairedAnswer(SessionsAnswer, frozen=True, kw_only=True):
-    """Both sides of each row, and all pairs as columns."""
+class TrialAnswer(SessionsAnswer, frozen=True, kw_only=True):
+    """All timed runs in order, as columns; `conditions` are those before and after."""
 
-    columns: dict[str, Integers] = {}
+    runs: dict[str, Integers] = {}
+    peak_rss_bytes: Count | None = None
+    conditions: tuple[Conditions, Conditions] = ({}, {})
+    gpu: GpuFacts | None = None
 
     def __post_init__(self) -> None:
         if self.busy is not None:
             return
-        _require(tuple(self.columns) == PAIR_COLUMNS, f"the columns {', '.join(PAIR_COLUMNS)}")
-        columns = list(self.columns.values())
-        _require(len({len(values) for values in columns}) == 1, "columns of one length")
-        rows = {index // 2 for index, session in enumerate(self.sessions) if isinstance(session, SessionFacts)}
-        rows -= {index // 2 for index, session in enumerate(self.sessions) if isinstance(session, FailedSession)}
-        _require(set(map(int, np.unique(self.columns["row"]))) == rows, "pairs of each row that did not fail")
-        _require(self.columns["first"].max(initial=0) <= 1, "a side, 0 or 1, that ran first")
-        _require(min(self.columns[name].min(initial=1) for name in ("base_ns", "candidate_ns")) > 0, "times above 0")
+        _require(tuple(self.runs) == RUN_COLUMNS, f"the columns {', '.join(RUN_COLUMNS)}")
+        _require(len({len(values) for values in self.runs.values()}) == 1, "columns of one length")
+        _require(self.runs["session"].max(initial=0) < max(1, len(self.sessions)), "runs of sessions")
+        _require(self.runs["latency_ns"].min(initial=1) > 0, "latencies above 0")
 
 
 class AlternatingAnswer(SessionsAnswer, frozen=True, kw_only=True):

@@ -6,16 +6,18 @@ import os
 import random
 import time
 from importlib import import_module
+from statistics import median
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
 from .host.conditions import blocking_waits
 from .host.facts import host_facts, huge_pages_bytes
-from .runtimes import SessionSettings, Unavailable, describe_failure
+from .runtimes import SessionSettings, Unavailable, describe_failure, library_sha256
 from .timing import time_runs
 
-WARM_UP_RUNS = 3
+COPY_RUNS = 20
+"""Timed copies to and from a device's own memory."""
 
 
 class OpenSession(NamedTuple):
@@ -27,12 +29,46 @@ class OpenSession(NamedTuple):
     first_run_ns: int
 
 
-class WarmSession(NamedTuple):
-    """A warm session: its fastest warm-up run, and its facts, whose `state` is `warm`, or `failed` with an `error`."""
+class WarmSession:
+    """A session after its first runs, or the `error` that opening it raised; `latency_ns` is its fastest run so far."""
 
-    run: Callable[[], Any]
-    latency_ns: int
-    facts: dict[str, Any]
+    def __init__(self, request: dict[str, Any], *, cores: int, warmup_runs: int) -> None:
+        self.error: str | None = None
+        try:
+            self._opened = open_session(load_runtime(request), request, cores=cores)
+            self.run: Callable[[], Any] = self._opened.session.run
+            self.latency_ns = self._opened.first_run_ns
+            self._waits = True
+            if warmup_runs:
+                before = blocking_waits()
+                self.latency_ns = min(time_runs(self.run, min_runs=warmup_runs, min_duration_ns=0).latencies_ns)
+                self._waits = before is None or (blocking_waits() or 0) - before >= warmup_runs
+        except Unavailable:
+            raise
+        except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this row's result
+            self.error = describe_failure(failure)
+            self.latency_ns = 0
+
+    def facts(self) -> dict[str, Any]:
+        """Return the session's figures and the outputs of its last run; `state` is `warm`, or `failed` with `error`."""
+        if self.error is not None:
+            return {"state": "failed", "error": self.error}
+        session = self._opened.session
+        copies: dict[str, Callable[[], object]] = session.copies() if hasattr(session, "copies") else {}
+        return {
+            "state": "warm",
+            "session_ns": self._opened.session_ns,
+            "first_run_ns": self._opened.first_run_ns,
+            "waits": self._waits,
+            "outputs": [pack_value(output) for output in session.outputs()],
+            "copies_ns": {name: _duration_ns(copy) for name, copy in copies.items()},
+            "placement": session.placement(),
+            "threads": self._opened.threads,
+        }
+
+
+def _duration_ns(copy: Callable[[], object]) -> int:
+    return round(median(time_runs(copy, min_runs=COPY_RUNS, min_duration_ns=0).latencies_ns))
 
 
 def load_runtime(request: dict[str, Any]) -> Any:
@@ -40,6 +76,16 @@ def load_runtime(request: dict[str, Any]) -> Any:
         return import_module(f"{__package__}.runtimes.{request['runtime']}")
     except ImportError as failure:
         raise Unavailable(f"{request['runtime']} cannot be imported: {failure}", missing="runtime") from failure
+
+
+def describe_runtime(request: dict[str, Any]) -> dict[str, Any]:
+    runtime = load_runtime(request)
+    return {
+        "name": request["runtime"],
+        "version": runtime.version(),
+        "build": runtime.build(),
+        "library_sha256": library_sha256(request["runtime"], runtime.LIBRARY),
+    }
 
 
 def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: str = "") -> OpenSession:
@@ -59,46 +105,20 @@ def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: 
     return OpenSession(session, settings.threads, session_ns, first_run_ns)
 
 
-def open_warm_sessions(
-    requests: list[dict[str, Any]], draw: random.Random, channel: Any
-) -> tuple[list[WarmSession], dict[str, Any]]:
-    """Open and warm up all sessions, and read the host's facts.
+def open_warm_sessions(request: dict[str, Any], channel: Any) -> tuple[list[WarmSession], dict[str, Any]]:
+    """Open all sessions of a request and run them for the first time, and read the host's facts.
 
-    The order is random: where a session lies in memory must not depend on its side. All requests are for one device.
+    The order is random: where a session lies in memory must not depend on its place. All are for one device.
     """
-    bind(requests[0]["cores"])
+    sessions, draw = request["sessions"], random.Random(request["seed"])  # noqa: S311  an order, not a secret
+    bind(sessions[0]["cores"])
     host = host_facts()
-    sessions: dict[int, WarmSession] = {}
-    for index in draw.sample(range(len(requests)), len(requests)):
+    opened: dict[int, WarmSession] = {}
+    for index in draw.sample(range(len(sessions)), len(sessions)):
         channel.send({"expected_s": 0.0, "index": index})
-        sessions[index] = _open_warm(requests[index], cores=host["cores"])
+        opened[index] = WarmSession(sessions[index], cores=host["cores"], warmup_runs=request["warmup_runs"])
     host["huge_pages_bytes"] = huge_pages_bytes()
-    return [sessions[index] for index in range(len(requests))], host
-
-
-def _open_warm(request: dict[str, Any], *, cores: int) -> WarmSession:
-    try:
-        runtime = load_runtime(request)
-        opened = open_session(runtime, request, cores=cores)
-        run = opened.session.run
-        before = blocking_waits()
-        warm_up_ns = time_runs(run, min_runs=WARM_UP_RUNS, min_duration_ns=0).latencies_ns
-        waits = before is None or (blocking_waits() or 0) - before >= WARM_UP_RUNS
-    except Unavailable:
-        raise
-    except Exception as failure:  # noqa: BLE001  whatever a runtime raises is this row's result
-        return WarmSession(lambda: None, 0, {"state": "failed", "error": describe_failure(failure)})
-    facts = {
-        "state": "warm",
-        "session_ns": opened.session_ns,
-        "waits": waits,
-        "first_run_ns": opened.first_run_ns,
-        "outputs": [pack_value(output) for output in opened.session.outputs()],
-        "placement": opened.session.placement(),
-        "threads": opened.threads,
-        "runtime_version": runtime.version(),
-    }
-    return WarmSession(run, min(warm_up_ns), facts)
+    return [opened[index] for index in range(len(sessions))], host
 
 
 def bind(cores: list[int]) -> None:

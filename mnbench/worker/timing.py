@@ -68,24 +68,19 @@ def time_sequence(
 def warm_up(
     run: Callable[[], object],
     *,
-    min_runs: int,
     min_duration_ns: int,
     max_duration_ns: int,
     clock: Clock = time.perf_counter_ns,
-) -> list[int]:
-    """Run in blocks until a block is hardly faster than the one before, or `max_duration_ns` have passed.
-
-    Each block has at least `min_runs` runs and `min_duration_ns`. Return the nanoseconds of each run, in order.
-    """
+    cpu_clock: Clock = time.thread_time_ns,
+) -> None:
+    """Run in blocks of `min_duration_ns` until one is hardly faster than the one before, or the maximum has passed."""
     stop = clock() + max_duration_ns
-    latencies_ns: list[int] = []
     before = None
     while True:
-        block = time_runs(run, min_runs=min_runs, min_duration_ns=min_duration_ns, clock=clock).latencies_ns
-        latencies_ns += block
-        now = median(block)
+        block = time_runs(run, min_runs=1, min_duration_ns=min_duration_ns, clock=clock, cpu_clock=cpu_clock)
+        now = median(block.latencies_ns)
         if clock() >= stop or (before is not None and now > SETTLED * before):
-            return latencies_ns
+            return
         before = now
 
 

@@ -41,21 +41,23 @@ class ArgumentRecorder(click.Command):
 
 
 sampling_options = shared.combine(
-    click.option("--processes", default=6, type=click.IntRange(min=1), help="Minimum number of processes per case."),
+    click.option("--processes", default=8, type=click.IntRange(min=1), help="Minimum number of processes per case."),
     click.option(
         "--duration",
         "duration_s",
-        default="1.5s",
+        default="60ms",
         type=DURATION_S,
-        help="Time to measure in each process: 1.5s, 500ms.",
+        help="Time to measure each case in a process: 60ms, 1s.",
     ),
     click.option(
         "--precision-target",
-        default="1%",
+        default="2%",
         type=SHARE_BELOW_1,
         help="Stop measuring a case when its confidence interval is within ± this share of the median.",
     ),
-    click.option("--budget", "budget_s", default="20s", type=DURATION_S, help="Time limit per case: 90s, 2m."),
+    click.option(
+        "--budget", "budget_s", default="3s", type=DURATION_S, help="Time for each case, shared by all: 10s, 2m."
+    ),
 )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any, Callable
 
 from ..host.conditions import busy_reason
-from ..session import open_warm_sessions
+from ..session import describe_runtime, open_warm_sessions
 from ..timing import time_sequence
 
 
@@ -18,12 +17,12 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     reason = busy_reason(request["limits"])
     if reason:
         return {"busy": reason}
-    draw = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    sessions, host = open_warm_sessions(request["sessions"], draw, channel)
+    sessions, host = open_warm_sessions(request, channel)
     channel.send(
         {
             "latencies_ns": [session.latency_ns for session in sessions],
-            "sessions": [session.facts for session in sessions],
+            "sessions": [session.facts() for session in sessions],
+            "runtime": describe_runtime(request["sessions"][0]),
             "host": host,
         }
     )
