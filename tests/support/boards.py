@@ -4,20 +4,23 @@ import struct
 
 import execnet
 import numpy as np
-from answers import trial_message
+from answers import session_message, trial_message
 from execnet import gateway_base
 from execnet.gateway_base import opcode
-
-PAIR_COLUMNS = ("row", "round", "first", "base_ns", "candidate_ns", "base_cpu_ns", "candidate_cpu_ns")
 
 DEEP = "a tuple in 100,000 others"
 """A text that is delivered as that; execnet itself cannot send one."""
 
 
-def honest_trial(request):
-    """Return what an honest worker answers to the request of a trial whose model returns its input's magnitude."""
+def honest_session(request):
+    """Return the facts of an honest session whose model returns its input's magnitude."""
     outputs = [np.abs(_array(packed)) for packed in request["inputs"].values()]
-    return trial_message(outputs, placement={"CPUExecutionProvider": ["magnitude"]})
+    return session_message(outputs, placement={"CPUExecutionProvider": ["magnitude"]})
+
+
+def honest_trial(request):
+    """Return what an honest worker answers to the request of a trial of such sessions."""
+    return trial_message([honest_session(session) for session in request["sessions"]], sides=request["sides"])
 
 
 def host_message():
@@ -36,30 +39,8 @@ def profile_message():
 
 def outputs_message(request):
     """Return honest outputs for all inputs."""
-    outputs = [honest_trial({"inputs": inputs})["outputs"] for inputs in request["inputs"]]
+    outputs = [honest_session({"inputs": inputs})["outputs"] for inputs in request["inputs"]]
     return {"outputs": outputs, "placement": None, "runtime_version": "1.2.3"}
-
-
-def paired_message(request):
-    """Return ten honest pairs of each row."""
-    rows = [row for row in range(len(request["sessions"]) // 2) for _ in range(10)]
-    columns = {name: np.full(len(rows), 10**6, np.int64) for name in PAIR_COLUMNS} | {
-        "row": np.array(rows, np.int64),
-        "round": np.zeros(len(rows), np.int64),
-        "first": np.arange(len(rows)) % 2,
-    }
-    return {
-        "columns": {name: values.tobytes() for name, values in columns.items()},
-        "sessions": [session_message(session) for session in request["sessions"]],
-        "host": {"cpu": "a CPU", "cores": 2},
-    }
-
-
-def session_message(request):
-    """Return the facts of an honest session."""
-    trial = honest_trial(request)
-    facts = {name: trial[name] for name in ("session_ns", "first_run_ns", "outputs", "placement", "threads")}
-    return facts | {"state": "warm", "waits": False, "runtime_version": "1.2.3"}
 
 
 def _array(packed):

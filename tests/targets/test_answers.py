@@ -4,7 +4,8 @@
 
 import numpy as np
 import pytest
-from boards import honest_trial, host_message, outputs_message, paired_message, profile_message, session_message
+from answers import session_message, trial_message
+from boards import honest_session, honest_trial, host_message, outputs_message, profile_message
 
 from mnbench.bench.fleet import decode_result
 from mnbench.targets import answers
@@ -12,11 +13,15 @@ from mnbench.targets.answers import decode_answer, encode_answer
 from mnbench.worker.session import pack_value
 
 INPUTS = {"inputs": {"input": pack_value(np.array([[1.5, -2.0, 3.0]], np.float32))}}
-SESSION = session_message(INPUTS)
+TRIAL = honest_trial({"sessions": [INPUTS, INPUTS], "sides": 2})
 RIGHT = {
-    answers.TrialAnswer: honest_trial(INPUTS),
-    answers.PairedAnswer: paired_message({"sessions": [INPUTS, INPUTS]}),
-    answers.AlternatingAnswer: {"latencies_ns": [5], "sessions": [SESSION], "host": {"cores": 1}},
+    answers.TrialAnswer: TRIAL,
+    answers.AlternatingAnswer: {
+        "latencies_ns": [5],
+        "sessions": [honest_session(INPUTS)],
+        "runtime": TRIAL["runtime"],
+        "host": {"cores": 1},
+    },
     answers.Timings: ([5, 6], [0, 1]),
     answers.ProfileAnswer: profile_message(),
     answers.OutputsAnswer: outputs_message({"inputs": [INPUTS["inputs"]]}),
@@ -36,21 +41,28 @@ def test_a_right_answer(answer):
 
 def test_a_busy_machine_and_a_failed_session():
     """Both say why."""
-    busy = decode_answer("device pi", {"busy": "the load is 9"}, answers.PairedAnswer)
+    busy = decode_answer("device pi", {"busy": "the load is 9"}, answers.TrialAnswer)
     failed = {"latencies_ns": [0], "sessions": [{"state": "failed", "error": "no\nmemory"}], "host": {}}
     answer = decode_answer("device pi", failed, answers.AlternatingAnswer)
 
     assert ("the load is 9", "no memory") == (busy.busy, answer.sessions[0].error)
 
 
+def test_a_trial_whose_sessions_all_failed():
+    """It has no runs."""
+    message = trial_message([{"state": "failed", "error": "no memory"}] * 2)
+    answer = decode_answer("device pi", message, answers.TrialAnswer)
+
+    assert [0] * 4 == [values.size for values in answer.runs.values()]
+
+
 def test_outputs_are_arrays():
     """Numbers and text have their type and shape."""
-    text = ("str", (1, 2), ["a", "b"])
-    answer = decode_answer("device pi", honest_trial(INPUTS) | {"outputs": [text, None]}, answers.TrialAnswer)
+    text = session_message([]) | {"outputs": [("str", (1, 2), ["a", "b"]), None]}
+    answer = decode_answer("device pi", trial_message([text, honest_session(INPUTS)]), answers.TrialAnswer)
+    (strings, nothing), (output,) = (session.outputs for session in answer.sessions)
 
-    assert [["a", "b"]] == answer.outputs[0].tolist()
-    assert None is answer.outputs[1]
-    (output,) = decode_answer("device pi", honest_trial(INPUTS), answers.TrialAnswer).outputs
+    assert ([["a", "b"]], None) == (strings.tolist(), nothing)
     assert ([[1.5, 2.0, 3.0]], np.float32) == (output.tolist(), output.dtype)
 
 
