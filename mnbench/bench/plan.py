@@ -54,10 +54,10 @@ class SamplingConfig:
     takes turns with other cases. A process times a case for `duration_s` and at least `min_runs` runs.
     """
 
-    processes: int = 8
+    processes: int = 6
     alone: int = 1
     precision: float = 0.02
-    budget_s: float = 3.0
+    budget_s: float = 2.7
     duration_s: float = 0.06
     min_runs: int = 2
     warmup_s: float = 0.005

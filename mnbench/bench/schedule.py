@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from math import inf, isfinite
-from statistics import median
+from statistics import fmean, median
 
 from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.case_trials import CaseResults, MeasureCases, measure_cases
@@ -18,7 +18,7 @@ from mnbench.results.host_identity import host_difference
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, RunFolder
 from mnbench.results.trial_result import TrialResult
-from mnbench.stats import median_interval
+from mnbench.stats import median_interval, quantile
 from mnbench.units import NS_PER_S, format_ms
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,11 @@ class SamplingStatus:
 OnProcess = Callable[[Sequence[Record], SamplingStatus], None]
 """Called after every process with the records of the cases that are complete now."""
 
-SHARED_PROCESS_SHARE = 0.3
+SHARED_COST = 0.3
 """What a case costs in a process with others, as a share of a process alone; expected before it has been in one."""
+
+MIN_SPREAD_PROCESSES, TYPICAL_PROCESSES = 4, 20
+"""The spread of fewer processes says nothing; then, and at most, so many are expected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,15 +217,13 @@ class CaseSampling:
     @property
     def status(self) -> SamplingStatus:
         open_cases = self.run.open_cases
-        widths = {case.row.id: half_width(self._results(case)) for case in open_cases}
-        needed_s = sum(
-            self._cost_s(case) * processes_left(self._sampling, len(self._trials[case.row.id]), widths[case.row.id])
-            for case in open_cases
-        )
+        measured = [case for case in open_cases if self._trials[case.row.id]]
+        needed_s = [self._cost_s(case) * processes_left(self._sampling, self._results(case)) for case in measured]
+        widths = [half_width(self._results(case)) for case in measured]
         return SamplingStatus(
             open_cases=len(open_cases),
-            widest=max(filter(isfinite, widths.values()), default=None),
-            remaining_s=max(0.0, min(self._left_s, needed_s)),
+            widest=max(filter(isfinite, widths), default=None),
+            remaining_s=max(0.0, min(self._left_s, fmean(needed_s or [inf]) * len(open_cases))),
         )
 
     def _results(self, case: BenchmarkCase) -> list[TrialResult]:
@@ -235,14 +236,11 @@ class CaseSampling:
         return self._sampling.budget_s * len(self._trials) - spent_ns / NS_PER_S
 
     def _cost_s(self, case: BenchmarkCase) -> float:
-        """Return the expected cost of the case's next process."""
+        """Return the expected cost of the next process of a case that was in one."""
         trials = self._trials[case.row.id]
-        if not trials:
-            return 0.0
-        last = trials[max(trials)]
-        expected_s = last.duration_ns / NS_PER_S
-        is_first_shared = len(trials) == self._sampling.alone and len(self._trials) > 1
-        return expected_s * SHARED_PROCESS_SHARE if is_first_shared and case.row.id not in self._alone else expected_s
+        alone = case.row.id in self._alone or self.run.plan.device.emulated or len(self._trials) == 1
+        is_first_shared = not alone and len(trials) == self._sampling.alone
+        return trials[max(trials)].duration_ns / NS_PER_S * (SHARED_COST if is_first_shared else 1.0)
 
 
 def of_last_host(trials: Mapping[int, TrialResult]) -> list[TrialResult]:
@@ -267,10 +265,15 @@ def is_precise(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
     return len(trials) >= sampling.processes and half_width(trials) <= sampling.precision
 
 
-def processes_left(sampling: SamplingConfig, processes: int, width: float) -> float:
-    """Return how many more processes a case needs, as intervals narrow with the root of their number."""
-    needed = processes * (width / sampling.precision) ** 2 if isfinite(width) else 0.0
-    return max(1.0, sampling.processes - processes, needed - processes)
+def processes_left(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> float:
+    """Return how many more processes a case may need.
+
+    The half width of order statistics of n values is about twice their interquartile range, divided by the root of n.
+    """
+    count, ordered = len(trials), sorted(trial.median_ns for trial in trials)
+    spread = (quantile(ordered, 0.75) - quantile(ordered, 0.25)) / median(ordered)
+    needed = (2 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else inf
+    return max(1.0, sampling.processes - count, min(needed, TYPICAL_PROCESSES) - count)
 
 
 def is_over_budget(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:

@@ -41,7 +41,7 @@ class ArgumentRecorder(click.Command):
 
 
 sampling_options = shared.combine(
-    click.option("--processes", default=8, type=click.IntRange(min=1), help="Minimum number of processes per case."),
+    click.option("--processes", default=6, type=click.IntRange(min=1), help="Minimum number of processes per case."),
     click.option(
         "--duration",
         "duration_s",
@@ -56,7 +56,7 @@ sampling_options = shared.combine(
         help="Stop measuring a case when its confidence interval is within ± this share of the median.",
     ),
     click.option(
-        "--budget", "budget_s", default="3s", type=DURATION_S, help="Time for each case, shared by all: 10s, 2m."
+        "--budget", "budget_s", default="2.7s", type=DURATION_S, help="Time for each case, shared by all: 10s, 2m."
     ),
 )
 
