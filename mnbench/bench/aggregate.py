@@ -95,6 +95,7 @@ def _record(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialRes
         runtime=first.runtime if first else Runtime(name=plan.device.runtime, version=""),
         threads=first.threads if first else 0 if requested == "all" else requested,
         session=session_options(plan.device),
+        precision_target=plan.sampling.precision,
         processes=len(trials),
         params=case.cost.params,
         mult_adds=case.cost.mult_adds,

@@ -1,6 +1,7 @@
 """The latency table: the newest records, the informative columns, and notes that explain the figures."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from mnbench.network.row import row_labels
 from mnbench.network.variant import format_assumed
@@ -26,6 +27,9 @@ SHAPE_COLUMNS = ("graph", "alpha", "resolution")
 
 TIMED_COLUMNS = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
 """Default columns that are left out if all records are emulated."""
+
+ALONE_COLUMNS = {"first_run_ns", "session_ns", "peak_rss_bytes"}
+"""What is measured of a case that is alone in a process."""
 
 
 def newest_records(records: Iterable[Record]) -> list[Record]:
@@ -75,6 +79,8 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
         notes.append(
             "difference: the largest from onnxruntime's CPU provider in fp32, as a share of the output's largest number"
         )
+    if ALONE_COLUMNS & set(columns) and any(record.latency_ns and record.first_run_ns is None for record in records):
+        notes.append("first run, session and memory are known of models that were alone in a process; not with --quick")
     if {"top1", "top1_source"} & set(columns):
         notes.append(
             "top-1: as published for exactly this variant, by the authors if they print one; not measured here"
@@ -84,7 +90,8 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     notes += [f"{who(record)}: {note}" for record in records for note in record.count_notes]
     notes += [f"{who(record)}: {text}" for record in records if (text := _not_compared(record))]
     notes += [f"{who(record)} failed: {record.error}" for record in records if record.error]
-    return list(dict.fromkeys(notes)) + _advice(records, who)
+    by_target = _by_target(records)
+    return list(dict.fromkeys(notes)) + _precision(by_target, who) + _advice(records, who, counted=by_target)
 
 
 def _fed(record: Record) -> str:
@@ -115,12 +122,46 @@ def _meaning(records: Sequence[Record]) -> str:
     return f"latency: median over {processes} processes; {interval}. p10, p90: of all runs"
 
 
-def _advice(records: Sequence[Record], who: Callable[[Record], str]) -> list[str]:
-    """Return a line for each issue of each record, or one line for an issue of many records."""
+def _by_target(records: Sequence[Record]) -> dict[float, list[Record]]:
+    """Return the records with a latency by their target of precision; a target of one record alone is left out."""
+    rows: dict[float, list[Record]] = {}
+    for record in records:
+        if record.latency_ns and record.precision_target is not None:
+            rows.setdefault(record.precision_target, []).append(record)
+    return {target: members for target, members in rows.items() if len(members) > 1}
+
+
+def _precision(by_target: Mapping[float, Sequence[Record]], who: Callable[[Record], str]) -> list[str]:
+    """Return how many of the rows are within each target, and which is the widest."""
+    lines: list[str] = []
+    for target, records in by_target.items():
+        imprecise = [(record, issue) for record in records for issue in record.issues if issue.name == "imprecise"]
+        line = f"{len(records) - len(imprecise)} of {len(records)} rows are within ±{100 * target:g}%"
+        if any(record.latency_ns and record.latency_ns.low_with_drift for record in records):
+            line += ", drift left out"
+        if imprecise:
+            record, issue = max(imprecise, key=lambda pair: _half_width(pair[0]))
+            is_wide = target < _half_width(record) < math.inf
+            reason = f"±{_half_width(record):.1%}. Raise --budget to narrow it" if is_wide else issue.advice
+            line = f"≈ {line}; the widest is {who(record)}: {reason}"
+        lines.append(line)
+    return lines
+
+
+def _half_width(record: Record) -> float:
+    return record.latency_ns.precision if record.latency_ns else 0.0
+
+
+def _advice(records: Sequence[Record], who: Callable[[Record], str], *, counted: Collection[float]) -> list[str]:
+    """Return a line for each issue of each record, or one line for an issue of many records.
+
+    Imprecise records with a target that is `counted` are not repeated.
+    """
     issues: dict[str, list[tuple[Record, Issue]]] = {}
     for record in records:
         for issue in record.issues:
-            issues.setdefault(issue.name, []).append((record, issue))
+            if issue.name != "imprecise" or record.precision_target not in counted:
+                issues.setdefault(issue.name, []).append((record, issue))
     lines: list[str] = []
     for name, affected in issues.items():
         mark = "·" if affected[0][1].minor else "≈" if name == "imprecise" else "!"
@@ -131,7 +172,7 @@ def _advice(records: Sequence[Record], who: Callable[[Record], str]) -> list[str
         record, issue = affected[0]
         example = "such as"
         if name == "imprecise":
-            record, issue = max(affected, key=lambda pair: pair[0].latency_ns.precision if pair[0].latency_ns else 0)
+            record, issue = max(affected, key=lambda pair: _half_width(pair[0]))
             example = "the worst is"
         verb = "have" if name == "outliers" else "are"
         lines.append(f"{mark} {len(affected)} rows {verb} {name}, {example} {who(record)}: {issue.advice}")

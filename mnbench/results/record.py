@@ -142,8 +142,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     the output's largest number; `not_compared` says of each output that was not compared, why. `file` is the path of
     a user's own model, and `inputs` what it was fed; its `batch` is None if it has no images and no `--batch` was
     given: the first axis may be time. `count_notes` say how costs were counted, or why one is not known.
-    `conditions` are those of the host before the first trial and after the last. `session` is None in old records that
-    did not store it.
+    `conditions` are those of the host before the first trial and after the last. `precision_target` is the half width
+    of the interval, as a share of the median, that was requested. It and `session` are None in old records that did not
+    store them.
     """
 
     schema: Annotated[int, Meta(ge=1, le=SCHEMA)] = SCHEMA
@@ -177,6 +178,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     difference: Amount | None = None
     not_compared: tuple[Text, ...] = ()
     peak_rss_bytes: Count | None = None
+    precision_target: Amount | None = None
     processes: Count = 0
     runs: Count = 0
     effective_runs: Count = 0

@@ -193,6 +193,80 @@ def test_an_issue_is_a_sentence(make_record, name, few, many):
     assert [f"! {many}, such as v1-a0.25-r32: why"] == explain(records, ())[-1:]
 
 
+def wide(record, share, advice="why"):
+    """An imprecise record whose interval reaches that share above its median."""
+    latency = msgspec.structs.replace(record.latency_ns, high=round(record.latency_ns.median * (1 + share)))
+    issues = (Issue(name="imprecise", advice=advice), Issue(name="noisy", advice="end other load"))
+    return msgspec.structs.replace(record, latency_ns=latency, issues=issues)
+
+
+def targeted(make_record, target=0.04, count=16):
+    """Precise records that were measured for this target."""
+    return [make_record(alpha, side, precision_target=target) for alpha, side in PAPER[:count]]
+
+
+def test_a_line_says_how_many_rows_are_precise_and_which_is_the_widest(make_record):
+    """It stands for the lines of all imprecise rows; the lines of other issues stay."""
+    records = targeted(make_record)
+    assert "16 of 16 rows are within ±4%" == explain(records, ())[-1]
+    records[3], records[5] = wide(records[3], 0.05), wide(records[5], 0.31)
+    *_, line, _, _ = lines = explain(records, ())
+
+    assert "≈ 14 of 16 rows are within ±4%; the widest is v1-a0.75-r192: ±31.0%. Raise --budget to narrow it" == line
+    assert ["! v1-a1-r128 is noisy: end other load", "! v1-a0.75-r192 is noisy: end other load"] == lines[-2:]
+    assert [] == [text for text in lines if "imprecise" in text]
+
+
+def test_rows_of_one_process_or_too_few_say_so(make_record):
+    """Their interval does not say why they are imprecise: there is none, or it is within the target by chance."""
+    records = targeted(make_record, count=3)
+    records[2] = wide(records[2], 0.01, "only 3 of 6 processes were within the budget")
+    few = "the widest is v1-a1-r160: only 3 of 6 processes were within the budget"
+    assert f"≈ 2 of 3 rows are within ±4%; {few}" == explain(records, ())[-2]
+    records[0] = wide(records[0], 0.0, "one process gives no interval")
+    latency = msgspec.structs.replace(records[0].latency_ns, coverage=0.0)
+    records[0] = msgspec.structs.replace(records[0], latency_ns=latency)
+
+    assert "≈ 1 of 3 rows are within ±4%; the widest is v1-a1-r224: one process gives no interval" in explain(
+        records, ()
+    )
+
+
+def test_each_target_has_a_line_of_its_own(make_record):
+    """Old records that did not store it, and the only row of a target, have lines of their own, as one row has."""
+    old, alone = wide(make_record(0.5, 96, variant="old"), 0.5), wide(make_record(0.5, 64, precision_target=0.01), 0.5)
+    lines = explain([*targeted(make_record, 0.04, 3), *targeted(make_record, 0.005, 2), old, alone], ())
+
+    assert ["3 of 3 rows are within ±4%", "2 of 2 rows are within ±0.5%"] == [
+        line for line in lines if "within" in line
+    ]
+    assert ["≈ old is imprecise: why", "≈ v1-a0.5-r64 is imprecise: why"] == [line for line in lines if "≈" in line]
+
+
+def test_rows_without_a_latency_are_not_counted(make_record):
+    """A failed row has its error, and an emulated one has no time."""
+    failed = make_record(0.25, 32, precision_target=0.04, latency_ns=None, error="it crashed")
+    assert "2 of 2 rows are within ±4%" in explain([*targeted(make_record, count=2), failed], ())
+
+
+def test_a_calibrated_interval_is_wider_than_the_target(make_record):
+    """The target is of the run alone, and the line says so."""
+    records = targeted(make_record, count=2)
+    latency = msgspec.structs.replace(records[0].latency_ns, low_with_drift=8_000_000, high_with_drift=12_000_000)
+    records[0] = msgspec.structs.replace(records[0], latency_ns=latency)
+    assert "2 of 2 rows are within ±4%, drift left out" in explain(records, ())
+
+
+@pytest.mark.parametrize("column", ["first_run_ns", "session_ns", "peak_rss_bytes"])
+def test_a_note_says_why_a_case_has_no_session_creation(make_record, column):
+    """A case that was never alone in a process does not have it; the note is there where the column is."""
+    shared = make_record(first_run_ns=None, session_ns=None, peak_rss_bytes=None)
+    explained = {name: "alone in a process" in " ".join(explain([shared], (name,))) for name in (column, "latency_ns")}
+
+    assert {column: True, "latency_ns": False} == explained
+    assert "alone" not in " ".join(explain([make_record()], (column,)))
+
+
 def test_no_number_is_cut_where_rows_have_hosts_and_inputs(make_record):
     """At 80 columns names and hosts are shortened, then memory access and inputs make room; no number is cut."""
     fed = FedInput(name="x", type="float32", shape=(1, 512), values="normal", sha256="")
