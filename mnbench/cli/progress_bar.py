@@ -31,6 +31,9 @@ LABELS: dict[Stage, str] = {
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines that say how far a stage is, where no terminal shows a bar."""
 
+BAR_WIDTH = 12
+"""Narrow, so that a line of 80 characters has space for how the stage stands."""
+
 
 def _set_verbosity(ctx: click.Context, option: click.Parameter, value: bool) -> None:  # noqa: FBT001  Click's call
     if not value:
@@ -70,6 +73,7 @@ class ProgressBar:
         self._bar: Any = None
         self._task: Any = None
         self._stage: Stage | None = None
+        self._done = 0
         self._stage_begin = self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -92,49 +96,54 @@ class ProgressBar:
 
             self._console = Console(stderr=True)
         if self._console.is_terminal:
-            self._draw(progress, self._console)
+            self._draw(progress, progress.total, self._console)
             return
         if progress.message:
             echo(progress.message, err=True)
         self._print_line(progress, progress.total)
 
     def _print_line(self, progress: Progress, total: int) -> None:
-        """Print how far the stage is and how long it will take, if the last such line is some time ago."""
-        now = self._clock()
-        if progress.stage != self._stage or progress.done == 0:
-            self._stage, self._stage_begin, self._last_line = progress.stage, now, now
-        if (
-            now - self._last_line < LINE_INTERVAL_S
-            or progress.done >= total
-            or (progress.done == 0 and progress.remaining_s is None)
-        ):
-            return
-        self._last_line = now
-        remaining_s = progress.remaining_s
-        if remaining_s is None:
-            remaining_s = (now - self._stage_begin) / progress.done * (total - progress.done)
-        state = ", ".join(filter(None, (f"{progress.done} of {total}", progress.detail)))
-        echo(f"{LABELS[progress.stage]}: {state}, about {format_time(remaining_s)} remaining", err=True)
+        """Print how the stage stands, if the last such line is some time ago."""
+        if self._begins(progress):
+            self._last_line = self._stage_begin
+        state, now = self._state(progress, total), self._clock()
+        if state and progress.done < total and now - self._last_line >= LINE_INTERVAL_S:
+            self._last_line = now
+            echo(f"{LABELS[progress.stage]}: {progress.done} of {total}, {state}", err=True)
 
-    def _draw(self, progress: Progress, console: "Console") -> None:
+    def _draw(self, progress: Progress, total: int, console: "Console") -> None:
         from rich import progress as rich_progress
 
-        if progress.stage != self._stage or progress.done == 0:
+        if self._begins(progress):
             self._remove()
-            self._stage = progress.stage
             self._bar = rich_progress.Progress(
                 rich_progress.TextColumn("{task.description}"),
-                rich_progress.BarColumn(),
+                rich_progress.BarColumn(bar_width=BAR_WIDTH),
                 rich_progress.MofNCompleteColumn(),
                 rich_progress.TimeElapsedColumn(),
-                rich_progress.TextColumn("remaining"),
-                rich_progress.TimeRemainingColumn(),
+                rich_progress.TextColumn("{task.fields[state]}", markup=False),
                 console=console,
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(LABELS[progress.stage], total=progress.total)
-        self._bar.update(self._task, completed=progress.done, total=progress.total)
+            self._task = self._bar.add_task(LABELS[progress.stage], total=total, state="")
+        self._bar.update(self._task, completed=progress.done, total=total, state=self._state(progress, total))
+
+    def _begins(self, progress: Progress) -> bool:
+        """Return whether a stage begins with this report; the clock of its time starts then."""
+        begins = progress.stage != self._stage or progress.done < self._done
+        self._done = progress.done
+        if begins:
+            self._stage, self._stage_begin = progress.stage, self._clock()
+        return begins
+
+    def _state(self, progress: Progress, total: int) -> str:
+        """Return the detail and the remaining time; where the stage does not say it, its steps have so far."""
+        remaining_s = progress.remaining_s
+        if remaining_s is None and progress.done:
+            remaining_s = (self._clock() - self._stage_begin) / progress.done * (total - progress.done)
+        remaining = "" if remaining_s is None else f"about {format_time(remaining_s)} remaining"
+        return ", ".join(filter(None, (progress.detail, remaining)))
 
     def _remove(self) -> None:
         if self._bar:

@@ -3,10 +3,12 @@
 # ruff: noqa: SIM300  expected == actual
 
 import logging
+from io import StringIO
 
 import click
 import pytest
 from common import ONCE
+from rich.console import Console
 
 from mnbench.bench.benchmark import BenchmarkOptions, announce_duration
 from mnbench.bench.plan import SamplingConfig
@@ -34,6 +36,98 @@ def test_lines_without_a_terminal_are_rare(capsys):
     assert 32 == len(others)
     assert "measuring: 99 of 100, about 4 s remaining" == others[-1]
     assert "" == capsys.readouterr().err
+
+
+def reports(progress, clock):
+    """Report a stage of 16 steps whose time its steps do not say: 9 processes before the first, of 4 s each."""
+    for process in range(12):
+        clock.time_s += 4
+        progress.remaining_s = 60.0 - 5 * process
+        progress.detail = f"widest interval ±{9 - process / 2:.1f}%" if process else ""
+        if process < 9:
+            progress.report()
+        else:
+            progress.advance()
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    time_s = 0.0
+
+    def __call__(self):
+        return self.time_s
+
+
+def test_lines_say_the_widest_interval_and_the_time_that_the_stage_expects(capsys):
+    """Also before the first row is done."""
+    clock = Clock()
+    with ProgressBar(clock=clock) as bar:
+        reports(StageProgress(bar, "measure", 16), clock)
+
+    assert [
+        "measuring: 0 of 16, widest interval ±8.0%, about 50 s remaining",
+        "measuring: 0 of 16, widest interval ±6.5%, about 35 s remaining",
+        "measuring: 0 of 16, widest interval ±5.0%, about 20 s remaining",
+        "measuring: 3 of 16, widest interval ±3.5%, about 5 s remaining",
+    ] == capsys.readouterr().err.splitlines()
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal of 80 columns in place of stderr; what is on its last line after each report."""
+    screen = Console(file=StringIO(), force_terminal=True, width=80, color_system=None, legacy_windows=False)
+    monkeypatch.setattr("rich.console.Console", lambda **_: screen)
+
+    class Terminal:
+        """What a bar shows there."""
+
+        def __init__(self):
+            self.bars = []
+
+        def shown(self, bar):
+            self.bars.append(bar._bar)
+            page = Console(file=StringIO(), width=80, color_system=None, legacy_windows=False)
+            page.print(bar._bar.get_renderable())
+            return page.file.getvalue().splitlines()
+
+    return Terminal()
+
+
+def test_a_bar_says_the_widest_interval_and_the_time_that_the_stage_expects(terminal):
+    """On one line of a narrow terminal, whole; the bar goes on from report to report."""
+    clock, lines = Clock(), []
+    with ProgressBar(clock=clock) as bar:
+        progress = StageProgress(lambda report: (bar(report), lines.append(terminal.shown(bar))), "measure", 16)
+        reports(progress, clock)
+
+    assert 1 == len(set(terminal.bars))
+    assert {1} == set(map(len, lines))
+    first, last = lines[1][0], lines[-1][0]
+    assert first.startswith("measuring ")
+    assert first.rstrip().endswith("0/16 0:00:00 about 60 s remaining")
+    assert last.rstrip().endswith("3/16 0:00:00 widest interval ±3.5%, about 5 s remaining")
+
+
+def test_a_bar_estimates_the_time_of_a_stage_that_does_not(terminal):
+    """From the steps so far; the next stage has a bar of its own, whose time begins with it."""
+    clock = Clock()
+    with ProgressBar(clock=clock) as bar:
+        building = StageProgress(bar, "build", 4)
+        assert terminal.shown(bar)[0].rstrip().endswith("0/4 0:00:00")
+        clock.time_s += 20
+        building.advance()
+        assert "about 60 s remaining" in terminal.shown(bar)[0]
+        measuring = StageProgress(bar, "measure", 2)
+        clock.time_s += 3
+        measuring.advance()
+        assert "about 3 s remaining" in terminal.shown(bar)[0]
+        again = StageProgress(bar, "measure", 2)
+        clock.time_s += 5
+        again.advance()
+        assert "about 5 s remaining" in terminal.shown(bar)[0]
+
+    assert 3 == len(set(terminal.bars))
 
 
 @pytest.mark.parametrize("option", ["-q", pytest.param("--quiet", marks=pytest.mark.slow)])
@@ -76,7 +170,12 @@ def test_only_commands_that_report_progress_can_be_quiet():
 
 
 def test_a_long_run_says_how_long_it_takes():
-    """Sixteen cases of at least six processes of 1.5 s and at most 20 s; a short run says nothing."""
-    assert "measuring 16 cases: 4 min to 5 min" == announce_duration(16, BenchmarkOptions())
-    assert "measuring 32 cases: 8 min to 11 min" == announce_duration(16, BenchmarkOptions(threads=(1, 2)))
-    assert "" == announce_duration(16, BenchmarkOptions(sampling=SamplingConfig(budget_s=3.0)))
+    """Sixteen cases that share 43 s measure at once; a run of a minute and more says so before it begins."""
+    quick, thorough = (
+        BenchmarkOptions(sampling=preset()) for preset in (SamplingConfig.quick, SamplingConfig.thorough)
+    )
+    assert "" == announce_duration(16, BenchmarkOptions())
+    assert "measuring 91 cases: 4 min at most" == announce_duration(91, BenchmarkOptions())
+    assert "measuring 32 cases: 86 s at most" == announce_duration(16, BenchmarkOptions(threads=(1, 2)))
+    assert "measuring 16 cases: 5 min at most" == announce_duration(16, thorough)
+    assert "" == announce_duration(91, quick)
