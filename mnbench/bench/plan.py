@@ -49,11 +49,9 @@ class SamplingConfig:
     """The settings of the protocol of `docs/measuring.md`.
 
     Each case is measured in at least `processes` fresh processes, and in more until its interval is within `precision`,
-    a share of the median to either side, or the budget of the run, `budget_s` for each case, is spent. What is left of
-    the budget narrows intervals to half of that. The range of the medians of six processes is a 96.9 % interval.
-
-    In its first `alone` processes, a case is alone: session creation, first run and memory are measured there. In the
-    others it takes turns with other cases. A process times a case for `duration_s` and at least `min_runs` runs.
+    a share of the median to either side, or the run's budget, `budget_s` for each case, is spent. In the first
+    `alone` processes, a case is alone: its session creation, first run and memory are measured there. In the others it
+    takes turns with other cases. A process times a case for `duration_s` and at least `min_runs` runs.
     """
 
     processes: int = 6
@@ -66,6 +64,19 @@ class SamplingConfig:
     max_settle_s: float = 2.0
     timeout_s: float = 120.0
     seed: int = 0
+
+    @classmethod
+    def quick(cls) -> "SamplingConfig":
+        """Return the settings of a first look: a table of 16 rows in about 10 s, within ±10 %.
+
+        Several cases are never alone in a process, so their session creation, first run and memory are not known.
+        """
+        return cls(processes=6, alone=0, precision=0.1, budget_s=0.6, duration_s=0.03)
+
+    @classmethod
+    def thorough(cls) -> "SamplingConfig":
+        """Return the settings for figures to publish: within ±1 %, from at least 12 processes."""
+        return cls(processes=12, alone=3, precision=0.01, budget_s=20.0)
 
     @property
     def protocol(self) -> TrialProtocol:

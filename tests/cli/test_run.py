@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 from common import BUILT_IN, ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
 
+from mnbench.bench.plan import SamplingConfig
 from mnbench.model.weightless import refill_weights, weightless_path
 from mnbench.results.record import SessionOptions
 from mnbench.results.store import ResultsFile
@@ -85,12 +87,13 @@ def test_run_asks_for_what_the_options_say(invoke, fake_worker):
     """`--duration`, `--seed` and the device's profile reach the worker."""
     for seed in (7, 8):
         assert 0 == invoke("run", "v1", *SMALL, *ONCE, "--duration", "0.25", "--seed", seed).exit_code
-    (device, request, _), (_, other, _) = fake_worker.requests
+    device, request, _ = fake_worker.requests[0]
+    first, second = fake_worker.sessions
 
     assert ("cpu", "popen") == (device.name, device.gateway)
-    assert 250_000_000 == request["min_duration_ns"]
-    assert [] == [key for key in ("model", "inputs") if request[key] == other[key]]
-    assert ("onnxruntime", "CPUExecutionProvider", 1) == (request["runtime"], request["provider"], request["threads"])
+    assert 250_000_000 == request["protocol"]["slice_ns"]
+    assert [] == [key for key in ("model", "inputs") if first[key] == second[key]]
+    assert ("onnxruntime", "CPUExecutionProvider", 1) == (first["runtime"], first["provider"], first["threads"])
 
 
 @pytest.mark.slow
@@ -112,7 +115,7 @@ def test_run_measures_a_file_as_it_is(invoke, fake_worker, workspace):
 
     assert "own" == payload["records"][0]["variant"]
     assert None is payload["records"][0]["alpha"]
-    sent = onnx.load_from_string(fake_worker.requests[0][1]["model"])
+    sent = onnx.load_from_string(fake_worker.sessions[0]["model"])
     assert onnx.load(workspace / "own.onnx").graph.node == sent.graph.node
 
 
@@ -125,7 +128,7 @@ def test_run_tells_apart_plain_and_simplified_graphs(invoke, fake_worker):
     ]
 
     assert 3 == len(set(names))
-    assert 3 == len({request["model"] for _, request, _ in fake_worker.requests})
+    assert 3 == len({session["model"] for session in fake_worker.sessions})
 
 
 def test_run_with_a_failed_cell_shows_the_others_and_exits_with_1(invoke, fake_worker):
@@ -164,19 +167,78 @@ def test_a_real_run_measures_with_a_real_worker(invoke):
 # Budget and precision
 
 
-@pytest.mark.parametrize(("text", "budget_s"), [("20s", 20), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("1.5", 1.5)])
-def test_budget_and_precision_reach_the_protocol(invoke, fake_worker, monkeypatch, text, budget_s):
-    """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
+@pytest.fixture
+def sampling(invoke, fake_worker, monkeypatch):  # noqa: ARG001  nothing is measured
+    """The settings that `mnbench run` with these options measures by."""
     plans = []
-    monkeypatch.setattr("mnbench.bench.benchmark.run_all", lambda tasks, **__: plans.append(tasks[0].plan) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        invoke("run", "v1", *SMALL, "--budget", text, "--precision-target", "0.5%")
+    monkeypatch.setattr("mnbench.bench.benchmark.run_all", lambda runs, **__: plans.append(runs[0].plan) or 1 / 0)
 
-    assert (pytest.approx(budget_s), pytest.approx(0.005)) == (
-        plans[0].sampling.budget_s,
-        plans[0].sampling.precision,
+    def run(*options):
+        with pytest.raises(ZeroDivisionError):
+            invoke("run", "v1", *SMALL, *options)
+        return plans.pop().sampling
+
+    return run
+
+
+@pytest.mark.parametrize(("text", "budget_s"), [("20s", 20), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("1.5", 1.5)])
+def test_budget_and_precision_reach_the_protocol(sampling, text, budget_s):
+    """`--budget` and `--precision-target`, in any of their units, are the protocol's."""
+    chosen = sampling("--budget", text, "--precision-target", "0.5%")
+
+    assert (pytest.approx(budget_s), pytest.approx(0.005)) == (chosen.budget_s, chosen.precision)
+
+
+PRESETS = {(): SamplingConfig(), ("--quick",): SamplingConfig.quick(), ("--thorough",): SamplingConfig.thorough()}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset or "default")
+def test_a_number_beside_a_preset_replaces_that_number_of_it(sampling, preset):
+    """The preset's other numbers stay, whichever option is first."""
+    expected = PRESETS[preset]
+    assert expected == sampling(*preset)
+    assert replace(expected, processes=9) == sampling(*preset, "--processes", 9)
+    assert replace(expected, budget_s=7.0, seed=3) == sampling("--budget", "7s", *preset, "--seed", 3)
+    assert replace(expected, precision=0.05, duration_s=0.2) == sampling(
+        *preset, "--precision-target", "5%", "--duration", "200ms"
     )
-    assert [] == fake_worker.requests
+
+
+def test_presets_exclude_each_other(invoke):
+    """One of them must be meant; nothing is measured."""
+    result = invoke("run", "v1", "--quick", "--thorough")
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert "--quick and --thorough exclude each other" in result.stderr
+
+
+def test_help_says_the_true_defaults(invoke):
+    """The help is written by hand, since a preset may replace a default."""
+    text = " ".join(invoke("run", "--help").stdout.split())
+    quick, usual, thorough = SamplingConfig.quick(), SamplingConfig(), SamplingConfig.thorough()
+
+    assert f"processes per case. Default: {usual.processes}." in text
+    assert f"Default: {1000 * usual.duration_s:g}ms." in text
+    assert f"share of the median. Default: {100 * usual.precision:g}%." in text
+    assert f"Default: {usual.budget_s:g}s." in text
+    assert f"±{100 * quick.precision:g}%, in about {round(16 * quick.budget_s)} s for a table of 16 rows" in text
+    assert f"±{100 * thorough.precision:g}%, {thorough.processes} processes" in text
+    assert f"a budget of {thorough.budget_s:g} s per case" in text
+
+
+def test_a_quick_run_knows_no_more_than_it_measured(invoke, fake_worker):
+    """Cases that are never alone in a process have latencies, and no session creation, first run and memory."""
+    result = invoke("run", "v1", "--alpha", "0.25", "--res", "32,64", "--quick", "--format", "json")
+    records = json.loads(result.stdout)["records"]
+
+    assert [6, 6] == [record["processes"] for record in records]
+    assert 6 == len(fake_worker.requests)
+    assert {None} == {record[name] for record in records for name in ("first_run_ns", "session_ns", "peak_rss_bytes")}
+    columns = invoke(
+        "table", "--columns", "variant,latency_ns,first_run_ns,session_ns,peak_rss_bytes", "--format", "md"
+    )
+    assert [["–"] * 3] * 2 == [row[2:] for row in pipe_rows(columns.stdout)[-2:]]
+    assert "alone in a process; not with --quick" in columns.stdout
 
 
 def test_a_cell_that_its_budget_cannot_make_precise_is_marked(invoke, fake_worker):
@@ -198,7 +260,7 @@ def test_a_cell_that_its_budget_cannot_make_precise_is_marked(invoke, fake_worke
 def test_threads_are_measured_one_after_another(invoke, fake_worker, workspace):
     """`--threads 1,2,all` gives a record for each, of the threads that were really used."""
     result = invoke("run", "v1", *SMALL, *ONCE, "--threads", "1,2,all,1", "--format", "json")
-    asked = [request["threads"] for _, request, _ in fake_worker.requests]
+    asked = [session["threads"] for session in fake_worker.sessions]
 
     assert 0 == result.exit_code
     assert [1, 2, 0] == asked
@@ -211,7 +273,7 @@ def test_cores_reach_the_worker(invoke, fake_worker):
     invoke("run", "v1", *SMALL, *ONCE, "--cores", "0,1")
     invoke("run", "v1", *SMALL, *ONCE)
 
-    assert [[0, 1], []] == [request["cores"] for _, request, _ in fake_worker.requests]
+    assert [[0, 1], []] == [session["cores"] for session in fake_worker.sessions]
 
 
 def test_what_ran_elsewhere_fails_or_is_marked(invoke, fake_worker):

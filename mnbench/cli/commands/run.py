@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from mnbench.workspace import table_paths
 
 if TYPE_CHECKING:
     from mnbench.bench.benchmark import BenchmarkOutcome
+    from mnbench.bench.plan import SamplingConfig
 
 ARGUMENTS = "mnbench.run.arguments"
 NOT_REPEATED = ("--fresh", "--trust", "-q", "--quiet", "-v", "--verbose")
@@ -41,24 +43,25 @@ class ArgumentRecorder(click.Command):
 
 
 sampling_options = shared.combine(
-    click.option("--processes", default=6, type=click.IntRange(min=1), help="Minimum number of processes per case."),
+    click.option("--quick", is_flag=True, help="A first look: ±10%, in about 10 s for a table of 16 rows."),
+    click.option("--thorough", is_flag=True, help="Figures to publish: ±1%, 12 processes, a budget of 20 s per case."),
+    click.option("--processes", type=click.IntRange(min=1), help="Minimum number of processes per case. Default: 6."),
     click.option(
         "--duration",
         "duration_s",
-        default="60ms",
         type=DURATION_S,
-        help="Time to measure each case in a process: 60ms, 1s.",
+        help="Time to measure each case in a process: 60ms, 1s. Default: 60ms.",
     ),
     click.option(
         "--precision-target",
-        default="2%",
         type=SHARE_BELOW_1,
-        help="Stop measuring a case when its confidence interval is within ± this share of the median.",
+        help="Stop measuring a case when its confidence interval is within ± this share of the median. Default: 2%.",
     ),
     click.option(
-        "--budget", "budget_s", default="2.7s", type=DURATION_S, help="Time for each case, shared by all: 10s, 2m."
+        "--budget", "budget_s", type=DURATION_S, help="Time per case, shared by all cases: 10s, 2m. Default: 2.7s."
     ),
 )
+"""The presets, and the numbers: those that are not named are the preset's, or else the default."""
 
 
 @click.command(
@@ -131,7 +134,6 @@ def command(
     """
     from mnbench.bench.benchmark import BenchmarkOptions, run_benchmark
     from mnbench.bench.devices import select_devices
-    from mnbench.bench.plan import SamplingConfig
     from mnbench.results.store import last_unfinished_arguments
 
     if resume:
@@ -142,10 +144,7 @@ def command(
             command.invoke(resumed)
         return
     benchmark = BenchmarkOptions(
-        sampling=SamplingConfig(
-            precision=options.pop("precision_target"),
-            **{name: options.pop(name) for name in ("processes", "duration_s", "budget_s", "seed")},
-        ),
+        sampling=_sampling(options),
         threads=tuple(options.pop("threads")),
         cores=tuple(options.pop("cores")),
         simplified=not options.pop("no_simplify"),
@@ -164,6 +163,25 @@ def command(
     with ProgressBar() as bar:
         outcome = run_benchmark(sources, devices, results, benchmark, bar)
     _show(outcome, output, profiled=benchmark.profile)
+
+
+def _sampling(options: dict[str, Any]) -> "SamplingConfig":
+    """Take the sampling options out of all options.
+
+    Raises:
+        click.UsageError: there are two presets.
+    """
+    from mnbench.bench.plan import SamplingConfig
+
+    quick, thorough = options.pop("quick"), options.pop("thorough")
+    if quick and thorough:
+        raise click.UsageError("--quick and --thorough exclude each other")
+    preset = SamplingConfig.quick() if quick else SamplingConfig.thorough() if thorough else SamplingConfig()
+    numbers = {
+        "precision": options.pop("precision_target"),
+        **{name: options.pop(name) for name in ("processes", "duration_s", "budget_s", "seed")},
+    }
+    return replace(preset, **{name: number for name, number in numbers.items() if number is not None})
 
 
 def _check_resumed(params: dict[str, Any], results: Path) -> None:
