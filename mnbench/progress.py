@@ -34,32 +34,22 @@ def report(on_progress: OnProgress | None, stage: Stage, message: str) -> None:
 
 
 class StageProgress:
-    """Count the steps of one stage and report each, with the `detail` and `remaining_s` that are set."""
+    """Count the steps of one stage and report each."""
 
     def __init__(self, on_progress: OnProgress | None, stage: Stage, total: int) -> None:
         self._on_progress = on_progress
         self._stage: Stage = stage
         self._done = 0
         self._total = total
-        self.detail = ""
-        self.remaining_s: float | None = None
         self.report()
 
-    def advance(self, message: str = "", *, record: Any = None) -> None:
+    def advance(self, message: str = "") -> None:
         """Report one completed step."""
         self._done += 1
-        self.report(message, record=record)
+        self.report(message)
 
-    def report(self, message: str = "", *, record: Any = None) -> None:
-        """Report how the stage stands."""
+    def report(self, message: str = "", **state: Any) -> None:
+        """Report how the stage stands; `state` are other fields of Progress."""
         if self._on_progress:
-            progress = Progress(
-                stage=self._stage,
-                done=self._done,
-                total=self._total,
-                message=message,
-                record=record,
-                detail=self.detail,
-                remaining_s=self.remaining_s,
-            )
-            self._on_progress(progress)
+            common: dict[str, Any] = {"stage": self._stage, "done": self._done, "total": self._total}
+            self._on_progress(Progress(message=message, **{**common, **state}))

@@ -15,7 +15,9 @@ from common import CELLS, PROCESSES, PROVIDER, RUNTIME, collect
 from hypothesis import settings
 
 from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
+from mnbench.bench.trial import ProcessError
 from mnbench.cli import main
+from mnbench.errors import TrialError
 from mnbench.model.outputs import Output
 from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer, Tensor
@@ -150,8 +152,7 @@ def make_sample():
     def make(latencies_ns=(100,) * 100, **changes):
         facts = {
             "cpu_ns": np.array([90] * len(latencies_ns), np.int64),
-            "warmup_ns": np.array([900, 800], np.int64),
-            "duration_ns": 10**9,
+            "duration_ns": 10**8,
             "difference": 0.0,
             "threads": 1,
             "copies_ns": {},
@@ -169,11 +170,16 @@ def make_sample():
     return make
 
 
-class ScriptedVisit:
-    """A visit for `collect`: it answers from a script, and counts the visits that it made of each variant.
+SHARED = dict.fromkeys(("first_run_ns", "session_ns", "peak_rss_bytes"))
+"""What is not known of a case that was in a process with others."""
 
-    The script takes the plan, the cell, and how many visits were asked for before. It gives a sample, or None for one
-    like all others, or raises.
+
+class ScriptedVisit:
+    """A `measure` for `collect`: its processes answer from a script.
+
+    The script takes the plan, the case, and how many trials were asked for before. It returns a trial, or None for one
+    like all others, or raises: a TrialError fails the case, any other error ends the process. `groups` holds the cases
+    of each process, and `made` counts the trials of each case in the processes that came to their end.
     """
 
     def __init__(self, script, sample):
@@ -181,17 +187,28 @@ class ScriptedVisit:
         self.sample = sample
         self.asked = 0
         self.made = Counter()
+        self.groups = []
 
-    def __call__(self, plan, cell):
+    def __call__(self, plan, cases, _seed):
+        self.groups.append(tuple(case.variant for case in cases))
+        results = {case.row.id: self._trial(plan, case, alone=len(cases) == 1) for case in cases}
+        self.made.update(case.variant for case in cases if isinstance(results[case.row.id], TrialResult))
+        return results
+
+    def _trial(self, plan, case, *, alone):
         self.asked += 1
-        sample = self.script(plan, cell, self.asked - 1)
-        self.made[cell.variant] += 1
-        return sample or self.sample
+        try:
+            trial = self.script(plan, case, self.asked - 1) or self.sample
+        except ProcessError:
+            raise
+        except TrialError as failure:
+            return failure
+        return trial if alone else msgspec.structs.replace(trial, **SHARED)
 
 
 @pytest.fixture
 def scripted_visit(make_sample):
-    """A visit that follows a script; without one, every visit gives the same sample."""
+    """A `measure` that follows a script; without one, all trials are the same."""
 
     def make(script=lambda *_: None):
         return ScriptedVisit(script, make_sample())
@@ -201,7 +218,7 @@ def scripted_visit(make_sample):
 
 @pytest.fixture
 def fake_worker(monkeypatch):
-    """`mnbench run` without a worker process: each visit gets a scripted answer at once."""
+    """`mnbench run` without a worker process: each trial gets a scripted answer at once."""
     worker = FakeWorker()
     monkeypatch.setattr("mnbench.bench.trial.call_worker", worker)
     return worker
@@ -298,7 +315,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def plan(make_plan):
-    """Two cells, visited three times each: scripted visits are precise at once."""
+    """Two cases, measured by three processes each: scripted trials are precise at once."""
     return make_plan(*CELLS, processes=PROCESSES)
 
 
@@ -306,9 +323,9 @@ def plan(make_plan):
 def measure(plan, store):
     """Run the plan, or go on with it, as `mnbench run` does."""
 
-    def measured(visit, *, observe=lambda *_: None, fresh=False):
+    def measured(visit, *, on_process=lambda *_: None, fresh=False):
         run = store.open_run(plan.id, fresh=fresh)
-        records = collect(plan, store, run, on_trial=observe, run_trial=visit)
+        records = collect(plan, store, run, measure=visit, on_process=on_process)
         run.finish()
         return records
 
@@ -331,10 +348,10 @@ def measure_codes(make_cell, make_plan, tmp_path):
         quick_run = "import time; time.sleep(0.001)"
         codes = {"first": quick_run, "second": code, "third": quick_run}
         cells = [make_cell(name, code.encode()) for name, code in codes.items()]
-        quick = {"processes": 2, "precision": 10.0, "duration_s": 0.01, "min_warmup_s": 0.0, "timeout_s": 20.0}
+        quick = {"processes": 2, "precision": 10.0, "duration_s": 0.01, "max_settle_s": 0.0, "timeout_s": 20.0}
         plan = make_plan(*cells, device=device, **quick | protocol)
         store = ResultsFile(tmp_path / "results", "cpu")
-        collect(plan, store, store.open_run(plan.id), on_trial=lambda *_: None)
+        collect(plan, store, store.open_run(plan.id))
         return {record.variant: record.error for record in store.read_records()}
 
     return run

@@ -5,6 +5,7 @@ One line of JSON a run: of each variant, what each process found; of the host, h
 
 import json
 import multiprocessing
+import os
 import random
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from typing import Any
 
 import click
 import numpy as np
+
+from benchmarks.interleaved import ROOT
 
 TABLE = ("v1", "--alpha", "1,0.25", "--res", "192,128")
 
@@ -35,25 +38,31 @@ def main(log: Path, runs: int, every_s: float, duration: str) -> None:
         begin = time.monotonic()
         for kind in draw.sample(("quiet", "neighbour"), 2):
             with neighbour() if kind == "neighbour" else nullcontext():
-                line = {"kind": kind, **measured(duration)}
+                line = {"kind": kind, **run_table(*TABLE, "--duration", duration)[0]}
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         time.sleep(max(0.0, every_s - (time.monotonic() - begin)))
 
 
-def measured(duration: str) -> dict[str, Any]:
-    """One run of the table."""
+def run_table(*arguments: str, checkout: Path = ROOT) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Run `mnbench run` of a checkout; return what a line of a log holds, and the records."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPATH"] = str(checkout)
     before, pressure, started, begin = _busy(), _pressure(), datetime.now(UTC), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        command = ("-m", "mnbench", "run", *TABLE, "--duration", duration, "--results", folder, "--format", "json")
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        busy = [after - first for first, after in zip(before, _busy(), strict=True)]
+        command = (sys.executable, "-m", "mnbench", "run", *arguments, "--results", folder, "--format", "json")
+        process = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise click.ClickException(
+                f"{' '.join(command)} ended with exit code {process.returncode}\n{process.stderr}"
+            )
         duration_s = time.monotonic() - begin
+        busy = [after - first for first, after in zip(before, _busy(), strict=True)]
         variants: dict[str, list[dict[str, float]]] = {}
         for path in sorted(Path(folder).glob("raw/*/*.npz")):
             with np.load(path) as arrays:
                 variants.setdefault(path.stem.rpartition(".")[0], []).append(_figures(arrays["latencies_ns"]))
-    return {
+    line = {
         "started": round(started.timestamp()),
         "duration_s": round(duration_s, 1),
         "busy_cores": round(busy[0] / duration_s, 3),
@@ -61,6 +70,7 @@ def measured(duration: str) -> dict[str, Any]:
         "pressure": pressure,
         "variants": variants,
     }
+    return line, json.loads(process.stdout)["records"]
 
 
 def _figures(latencies_ns: Any) -> dict[str, float]:

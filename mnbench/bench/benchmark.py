@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
 from mnbench.bench.roofline import measure_roofline
-from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, run_all
+from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, run_all, run_budget_s
 from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.build import build_model
@@ -114,7 +114,7 @@ def run_benchmark(
 def announce_duration(case_count: int, options: BenchmarkOptions) -> str:
     """Return how long measuring so many cases takes at most, or an empty string if that is soon."""
     case_count *= max(1, len(options.threads))
-    longest_s = case_count * options.sampling.budget_s
+    longest_s = run_budget_s(options.sampling, case_count)
     cases = "1 case" if case_count == 1 else f"{case_count} cases"
     return f"measuring {cases}: {format_time(longest_s)} at most" if longest_s >= MIN_ANNOUNCED_S else ""
 
@@ -224,17 +224,17 @@ class _Benchmark:
         paths = {case.row: case.path for case in self.cases}
 
         def on_process(records: Sequence[Record], status: SamplingStatus) -> None:
-            progress.remaining_s = status.remaining_s
-            progress.detail = f"widest interval ±{format_percent_1(status.widest)}" if status.widest else ""
+            detail = f"widest interval ±{format_percent_1(status.widest)}" if status.widest else ""
+            state: dict[str, Any] = {"done": status.done, "detail": detail, "remaining_s": status.remaining_s}
             for record in records:
                 if record.latency_ns and record.row not in large:
                     save_weightless(self.results, paths[record.row], record.model_sha256)
                 where = f" on {record.device}" if len(runs) > 1 else ""
                 unit = " ms" if record.latency_ns else ""
                 message = f"{labels[record.row]}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"
-                progress.advance(message, record=record)
+                progress.report(message, record=record, **state)
             if not records:
-                progress.report()
+                progress.report(**state)
 
         try:
             return self._run_groups(runs, on_process)

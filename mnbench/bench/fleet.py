@@ -19,7 +19,7 @@ import mnbench
 from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
-from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, is_over_budget, is_precise, unlocking
+from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, is_complete, unlocking
 from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
 from mnbench.results.record import Record
 from mnbench.results.trial_result import TrialResult
@@ -171,7 +171,7 @@ def _measure(fingerprint: str, job: bytes) -> CaseAnswer:
         case.inputs_path.write_bytes(inputs)
         try:
             plan = replace(plan, device=prepare_device(msgspec.structs.replace(plan.device, gateway="popen")))
-            while not trials or not (is_precise(plan.sampling, trials) or is_over_budget(plan.sampling, trials)):
+            while not trials or not is_complete(plan.sampling, trials):
                 trial = measure_alone(plan, case, f"{plan.sampling.seed}/{len(trials)}")
                 trials.append(msgspec.structs.replace(trial, host={**trial.host, "board": str(worker.name)}))
         except TrialError as failure:
@@ -207,8 +207,8 @@ def run_on_fleet(
                 break
             for run, case, result in schedule.wait_for_results():
                 record = _append(run, case, result)
-                open_cases = len(schedule.waiting) + len(schedule.assigned)
-                on_process([record], SamplingStatus(open_cases=open_cases))
+                recorded = sum(len(run.plan.cases) - len(run.open_cases) for run in runs)
+                on_process([record], SamplingStatus(done=recorded))
     return schedule.lost_devices()
 
 

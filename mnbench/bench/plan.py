@@ -49,9 +49,11 @@ class SamplingConfig:
     """The settings of the protocol of `docs/measuring.md`.
 
     Each case is measured in at least `processes` fresh processes, and in more until its interval is within `precision`,
-    a share of the median to either side, or the run's budget, `budget_s` for each case, is spent. In the first
-    `alone` processes, a case is alone: its session creation, first run and memory are measured there. In the others it
-    takes turns with other cases. A process times a case for `duration_s` and at least `min_runs` runs.
+    a share of the median to either side, or the budget of the run, `budget_s` for each case, is spent. What is left of
+    the budget narrows intervals to half of that. The range of the medians of six processes is a 96.9 % interval.
+
+    In its first `alone` processes, a case is alone: session creation, first run and memory are measured there. In the
+    others it takes turns with other cases. A process times a case for `duration_s` and at least `min_runs` runs.
     """
 
     processes: int = 6

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from math import inf, isfinite
+from math import inf
 from statistics import fmean, median
 
 from mnbench.bench.aggregate import aggregate, failed_record
@@ -26,9 +26,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingStatus:
-    """How far a run is: its open cases, the widest of their intervals, as a share of the median, and the time left."""
+    """How far a run is.
 
-    open_cases: int
+    `done` cases have a record or meet the target. `widest` is the half width of the widest interval of the cases without
+    a record, as a share of the median.
+    """
+
+    done: int
     widest: float | None = None
     remaining_s: float | None = None
 
@@ -38,6 +42,9 @@ OnProcess = Callable[[Sequence[Record], SamplingStatus], None]
 
 SHARED_COST = 0.3
 """What a case costs in a process with others, as a share of a process alone; expected before it has been in one."""
+
+MIN_BUDGET_CASES = 4
+"""A process takes long to start, so a run of fewer cases has the budget of so many."""
 
 MIN_SPREAD_PROCESSES, TYPICAL_PROCESSES = 4, 20
 """The spread of fewer processes says nothing; then, and at most, so many are expected."""
@@ -104,7 +111,7 @@ def run_all(
     def status() -> SamplingStatus:
         statuses = [sampling.status for device, sampling in samplings.items() if device not in lost]
         return SamplingStatus(
-            open_cases=sum(status.open_cases for status in statuses),
+            done=sum(status.done for status in statuses),
             widest=max((status.widest for status in statuses if status.widest is not None), default=None),
             remaining_s=sum(status.remaining_s or 0.0 for status in statuses),
         )
@@ -129,8 +136,8 @@ def run_all(
                         samplings[device].run.folder.discard_if_empty()
                     else:
                         on_process(records, status())
-            for device in samplings.keys() - lost.keys():
-                if records := samplings[device].end_over_budget():
+            for device, sampling in samplings.items():
+                if device not in lost and (records := sampling.end_over_budget()):
                     on_process(records, status())
     raise AssertionError
 
@@ -146,8 +153,9 @@ class CaseSampling:
         self._alone: set[str] = set()
 
     def groups(self, process: int) -> list[list[BenchmarkCase]]:
-        """Return the open cases in groups that share a process."""
+        """Return open cases in groups that share a process; cases that meet the target wait for those that do not."""
         plan, cases = self.run.plan, self.run.open_cases
+        cases = [case for case in cases if not self._is_precise(case, self._sampling.precision)] or cases
         alone = process < self._sampling.alone or plan.device.emulated
         lonely = [[case] for case in cases if alone or case.row.id in self._alone]
         return lonely + group_rows(
@@ -156,6 +164,9 @@ class CaseSampling:
             seed=f"{self._sampling.seed}/{process}",
             max_bytes=self._max_bytes,
         )
+
+    def _is_precise(self, case: BenchmarkCase, precision: float) -> bool:
+        return is_precise(self._sampling, self._results(case), precision)
 
     @property
     def _max_bytes(self) -> int:
@@ -178,7 +189,7 @@ class CaseSampling:
                 trials[process] = result
                 self.run.folder.save_trial(case.row.id, process, result)
                 _log_trial(self.run, case, process, result)
-            if is_precise(self._sampling, self._results(case)):
+            if self._is_precise(case, self._sampling.precision / 2):
                 records.append(self._append(case))
         return records
 
@@ -219,10 +230,13 @@ class CaseSampling:
         open_cases = self.run.open_cases
         measured = [case for case in open_cases if self._trials[case.row.id]]
         needed_s = [self._cost_s(case) * processes_left(self._sampling, self._results(case)) for case in measured]
-        widths = [half_width(self._results(case)) for case in measured]
+        widths = [
+            half_width(trials) for trials in map(self._results, measured) if len(trials) >= self._sampling.processes
+        ]
+        precise = sum(self._is_precise(case, self._sampling.precision) for case in open_cases)
         return SamplingStatus(
-            open_cases=len(open_cases),
-            widest=max(filter(isfinite, widths), default=None),
+            done=len(self._trials) - len(open_cases) + precise,
+            widest=max(widths, default=None),
             remaining_s=max(0.0, min(self._left_s, fmean(needed_s or [inf]) * len(open_cases))),
         )
 
@@ -233,7 +247,7 @@ class CaseSampling:
     def _left_s(self) -> float:
         """The rest of the budget, which all cases share: what precise cases leave is for the others."""
         spent_ns = sum(trial.duration_ns for trials in self._trials.values() for trial in trials.values())
-        return self._sampling.budget_s * len(self._trials) - spent_ns / NS_PER_S
+        return run_budget_s(self._sampling, len(self._trials)) - spent_ns / NS_PER_S
 
     def _cost_s(self, case: BenchmarkCase) -> float:
         """Return the expected cost of the next process of a case that was in one."""
@@ -260,9 +274,14 @@ def half_width(trials: Sequence[TrialResult]) -> float:
     return max(high / middle - 1, 1 - low / middle)
 
 
-def is_precise(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
-    """Return whether a case has its processes and an interval within the target."""
-    return len(trials) >= sampling.processes and half_width(trials) <= sampling.precision
+def run_budget_s(sampling: SamplingConfig, case_count: int) -> float:
+    """Return the budget that so many cases share."""
+    return sampling.budget_s * max(case_count, MIN_BUDGET_CASES)
+
+
+def is_precise(sampling: SamplingConfig, trials: Sequence[TrialResult], precision: float) -> bool:
+    """Return whether a case has its processes and an interval within ± this share of the median."""
+    return len(trials) >= sampling.processes and half_width(trials) <= precision
 
 
 def processes_left(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> float:
@@ -272,14 +291,15 @@ def processes_left(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> f
     """
     count, ordered = len(trials), sorted(trial.median_ns for trial in trials)
     spread = (quantile(ordered, 0.75) - quantile(ordered, 0.25)) / median(ordered)
-    needed = (2 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else inf
+    needed = (4 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else inf
     return max(1.0, sampling.processes - count, min(needed, TYPICAL_PROCESSES) - count)
 
 
-def is_over_budget(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
-    """Return whether one more process would exceed the budget of a case that is measured by itself."""
+def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
+    """Return whether a case that is measured by itself is precise, or one more process would exceed its budget."""
     spent_s = sum(trial.duration_ns for trial in trials) / NS_PER_S
-    return spent_s * (1 + 1 / len(trials)) > sampling.budget_s
+    is_over_budget = spent_s * (1 + 1 / len(trials)) > run_budget_s(sampling, 1)
+    return is_over_budget or is_precise(sampling, trials, sampling.precision / 2)
 
 
 def _log_trial(run: DeviceRun, case: BenchmarkCase, process: int, trial: TrialResult) -> None:

@@ -11,8 +11,8 @@ import msgspec
 import onnx
 from onnx import TensorProto, helper
 
+from mnbench.bench.case_trials import measure_cases
 from mnbench.bench.schedule import DeviceRun, run_all
-from mnbench.bench.trial import run_trial
 from mnbench.network.layer import Layer, Tensor
 from mnbench.workspace import built_in
 
@@ -121,7 +121,7 @@ def full(*_, **__):
 
 
 def failing_at(number, error=KeyboardInterrupt):
-    """A script for visits: those before `number` succeed, and that one raises."""
+    """A script for trials: those before `number` succeed, and that one raises."""
 
     def script(_plan, _cell, before):
         if before == number:
@@ -211,9 +211,9 @@ def build():
 """A runtime whose models are Python code that each run executes."""
 
 
-def collect(plan, store, run, *, on_trial, run_trial=run_trial):
+def collect(plan, store, run, *, measure=measure_cases, on_process=lambda *_: None):
     """Measure every case of a plan on one device, and return its records."""
     device_run = DeviceRun(plan=plan, results_file=store, folder=run)
-    for failure in run_all([device_run], on_trial=on_trial, run_trial=run_trial).values():
+    for failure in run_all([device_run], on_process=on_process, measure=measure).values():
         raise failure
     return device_run.read_records()

@@ -18,7 +18,7 @@ from common import ONCE, SMALL, processes, until
 from execnet import gateway_io
 from sshd import KILL_CONNECTION, SSHD, Board
 
-from mnbench.bench.trial import run_trial
+from mnbench.bench.case_trials import measure_alone
 from mnbench.errors import DeviceFileError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.hosts.host_facts import read_host
 from mnbench.targets import ssh, transport
@@ -136,7 +136,7 @@ def test_a_model_is_read_from_the_boards_own_file(board, make_plan, make_cell, d
     code = "import tempfile; held = tempfile.mkstemp(); import time; time.sleep(0.001)"
     plan = make_plan(make_cell(data=code.encode()), device=device, duration_s=0.01)
 
-    assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
+    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 10
     assert list(board.far.glob("*/tmp*"))
 
 
@@ -276,7 +276,7 @@ def test_no_numpy_there(board, make_device, make_plan, make_cell, tmp_path):
     plan = make_plan(make_cell(), device=device)
 
     with pytest.raises(RuntimeUnavailable, match="device board: numpy cannot be imported") as caught:
-        run_trial(plan, plan.cases[0])
+        measure_alone(plan, plan.cases[0])
     assert "on the device: pip install onnxruntime" == caught.value.hint
 
 
@@ -288,7 +288,7 @@ def test_no_runtime_there(device, make_plan, make_cell, monkeypatch):
     plan = make_plan(make_cell(), device=device)
 
     with pytest.raises(RuntimeUnavailable, match="onnxruntime cannot be imported") as caught:
-        run_trial(plan, plan.cases[0])
+        measure_alone(plan, plan.cases[0])
     assert "on the device: pip install onnxruntime" == caught.value.hint
 
 

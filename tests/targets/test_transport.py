@@ -13,7 +13,7 @@ import pytest
 from common import ONCE, RUNTIME, processes, until
 from onnx import TensorProto, helper
 
-from mnbench.bench.trial import run_trial
+from mnbench.bench.case_trials import measure_alone
 from mnbench.errors import RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets import transport
 from mnbench.targets.answers import TrialAnswer
@@ -93,7 +93,7 @@ def test_a_slow_model_is_no_hang(make_plan, make_cell):
     """Runs that take long, as the first one showed, are waited for beyond the time-out."""
     plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=2.0, duration_s=0.1)
 
-    assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
+    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 10
 
 
 @pytest.mark.usefixtures("made_up_runtime")
@@ -103,7 +103,7 @@ def test_a_hang_after_the_first_run_is_ended_too(measure_codes):
         "runs = globals().get('runs', 0) + 1\nimport time; time.sleep(60 * (runs > 1))",
         timeout_s=2.0,
         budget_s=0.001,
-        max_warmup_s=0.1,
+        max_settle_s=0.1,
     )
 
     assert "the worker hangs" in errors["second"]
@@ -147,7 +147,7 @@ def test_a_missing_provider_stops_the_run(make_plan, make_cell, make_device):
     plan = make_plan(make_cell(), device=make_device(provider="NonsenseExecutionProvider"))
 
     with pytest.raises(RuntimeUnavailable, match=r"has no NonsenseExecutionProvider here, only .*CPU"):
-        run_trial(plan, plan.cases[0])
+        measure_alone(plan, plan.cases[0])
 
 
 def test_a_model_that_the_runtime_refuses_costs_its_cell(make_plan, make_cell):
@@ -155,7 +155,7 @@ def test_a_model_that_the_runtime_refuses_costs_its_cell(make_plan, make_cell):
     plan = make_plan(make_cell(data=b"no model"))
 
     with pytest.raises(TrialError) as caught:
-        run_trial(plan, plan.cases[0])
+        measure_alone(plan, plan.cases[0])
     assert 1 == len(caught.value.message.splitlines())
 
 
@@ -236,7 +236,7 @@ def test_a_runtime_without_memory_costs_its_cell(make_cell, make_plan, limited):
     plan = make_plan(make_cell(data=model.SerializeToString(), image=np.ones((1, 1), np.float32)), device=limited)
 
     with pytest.raises(TrialError, match=r"(?i)alloc|memory") as caught:
-        run_trial(plan, plan.cases[0])
+        measure_alone(plan, plan.cases[0])
     assert 1 == len(caught.value.message.splitlines())
 
 
@@ -338,4 +338,4 @@ def test_another_python_measures(make_device, make_plan, make_cell):
         make_cell(data=b""), device=make_device(gateway=f"popen//python={sys.executable}"), duration_s=0.01
     )
 
-    assert len(run_trial(plan, plan.cases[0]).latencies_ns) >= 10
+    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 10

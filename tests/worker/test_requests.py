@@ -13,31 +13,47 @@ from onnx import TensorProto, helper
 from mnbench.targets import transport
 from mnbench.targets.answers import TrialAnswer
 from mnbench.worker.host.facts import peak_rss_bytes
-from mnbench.worker.requests.trial import COPY_RUNS
-from mnbench.worker.requests.trial import handle as visit
+from mnbench.worker.requests import alternating, trial
 from mnbench.worker.runtimes.onnxruntime import expand_folders
 from mnbench.worker.serve import serve
+from mnbench.worker.session import COPY_RUNS
 
 SOURCES = transport._worker_sources()
-REQUEST = {
+SESSION = {
     "runtime": "onnxruntime",
     "provider": "CPUExecutionProvider",
     "threads": 1,
     "options": {},
-    "kind": "trial",
     "provider_options": {},
     "gpu": False,
     "cores": [],
     "inputs": {},
-    "warmup_runs": 2,
-    "min_warmup_ns": 1,
-    "max_warmup_ns": 10**9,
-    "min_runs": 3,
-    "min_duration_ns": 1,
+    "model": b"model",
+}
+PROTOCOL = {
+    "slices": 1,
+    "slice_ns": 1,
+    "min_turns": 3,
+    "warmup_ns": 1,
+    "min_settle_ns": 1,
+    "max_settle_ns": 10**9,
 }
 
 
-# A visit, with a runtime that is made up
+def trial_request(*sessions, sides=1, **protocol):
+    """Return the request of a trial; without sessions, of one."""
+    return {
+        "kind": "trial",
+        "seed": "0",
+        "limits": None,
+        "warmup_runs": 0,
+        "sides": sides,
+        "sessions": list(sessions or [SESSION]),
+        "protocol": PROTOCOL | protocol,
+    }
+
+
+# A trial, with a runtime that is made up
 
 
 class FakeSession:
@@ -60,16 +76,20 @@ class FakeSession:
 
 
 class FakeRuntime:
-    """A runtime whose one session can be looked at."""
+    """A runtime whose sessions can be looked at; a model of b"broken" is refused."""
 
     def __init__(self, **changes):
         self.changes = changes
+        self.sessions = []
 
     def Session(self, model, settings):  # noqa: N802  a class in a runtime's module
-        self.session = FakeSession(model, settings)
+        if model == b"broken":
+            raise RuntimeError("no model")
+        session = FakeSession(model, settings)
         for name, value in self.changes.items():
-            setattr(self.session, name, value)
-        return self.session
+            setattr(session, name, value)
+        self.sessions.append(session)
+        return session
 
     LIBRARY = "libfake"
 
@@ -97,70 +117,135 @@ class FakeChannel:
 
 
 @pytest.fixture
-def visited(monkeypatch):
-    """A visit of that runtime: its answer, and what it told before."""
+def tried(monkeypatch):
+    """A trial of that runtime: its answer, the latencies of its first session, and the messages before."""
 
-    def run(runtime, **changes):
+    def run(runtime, request=None, **changes):
         channel = FakeChannel()
-        monkeypatch.setattr("mnbench.worker.requests.trial.load_runtime", lambda _: runtime)
-        return visit(REQUEST | {"model": b"model"} | changes, channel), channel.sent
+        monkeypatch.setattr("mnbench.worker.session.load_runtime", lambda _: runtime)
+        answer = trial.handle(request or trial_request(SESSION | changes), channel)
+        return answer, channel.sent
 
     return run
 
 
-def test_a_visit_creates_runs_first_warms_up_and_times(visited):
-    """A visit makes one first run, the warm-up and the timed runs, each kept apart."""
+def runs_of(answer):
+    """The runs of a trial as arrays."""
+    return {name: np.frombuffer(data, np.int64) for name, data in answer["runs"].items()}
+
+
+def test_a_trial_creates_runs_first_settles_warms_up_and_times(tried):
+    """One first run, two blocks or more until the speed settles, one run that warms up, and three timed ones."""
     runtime = FakeRuntime()
-    answer, _ = visited(runtime)
+    answer, _ = tried(runtime)
+    runs, (facts,) = runs_of(answer), answer["sessions"]
 
-    assert 1 + len(answer["warmup_ns"]) + len(answer["latencies_ns"]) == runtime.session.runs
-    assert len(answer["warmup_ns"]) >= 4
-    assert len(answer["latencies_ns"]) >= 3
-    assert len(answer["latencies_ns"]) == len(answer["cpu_ns"])
+    assert list(trial.RUN_COLUMNS) == list(runs)
+    assert {3} == {len(values) for values in runs.values()}
+    assert 1 + 2 + 1 + 3 <= runtime.sessions[0].runs
     assert ("9.9", "Release") == (answer["runtime"]["version"], answer["runtime"]["build"])
-    assert ({"CPUExecutionProvider": ["a"]}, 1) == (answer["placement"], answer["threads"])
+    assert ("warm", {"CPUExecutionProvider": ["a"]}, 1) == tuple(
+        facts[name] for name in ("state", "placement", "threads")
+    )
+    assert 0 < facts["first_run_ns"]
 
 
-def test_a_session_is_created_as_the_request_says(visited):
+def test_a_session_that_fails_costs_its_row_alone(tried):
+    """Its error is in the answer; the session next to it in the row has no runs; the others have."""
+    broken = SESSION | {"model": b"broken"}
+    answer, _ = tried(FakeRuntime(), trial_request(SESSION, broken, SESSION, SESSION, sides=2))
+    states = [facts["state"] for facts in answer["sessions"]]
+
+    assert ["warm", "failed", "warm", "warm"] == states
+    assert "no model" in answer["sessions"][1]["error"]
+    assert {2, 3} == set(runs_of(answer)["session"].tolist())
+
+
+def test_sessions_are_opened_in_random_order(tried):
+    """The seed decides; facts come in the order of the request."""
+    requests = [trial_request(*(SESSION | {"model": bytes([index])} for index in range(8)))] * 2
+    orders = []
+    for seed in ("0", "0", "1"):
+        runtime = FakeRuntime()
+        tried(runtime, requests[0] | {"seed": seed})
+        orders.append([session.model[0] for session in runtime.sessions])
+
+    assert orders[0] == orders[1] != orders[2]
+    assert [sorted(order) for order in orders] == [list(range(8))] * 3
+
+
+def test_a_session_is_created_as_the_request_says(tried):
     """Model, inputs, provider, its options, threads and session options reach the session."""
     runtime = FakeRuntime()
     image = np.arange(6, dtype=np.float16).reshape(1, 2, 3)
     asked = {"provider_options": {"device_id": "1"}, "options": {"a": "b"}, "threads": 3}
-    visited(runtime, inputs={"image": ("float16", (1, 2, 3), image.tobytes())}, **asked)
-    inputs = runtime.session.settings.pop("inputs")
+    tried(runtime, inputs={"image": ("float16", (1, 2, 3), image.tobytes())}, **asked)
+    (session,) = runtime.sessions
+    inputs = session.settings.pop("inputs")
 
-    assert b"model" == runtime.session.model
-    assert asked | {"provider": "CPUExecutionProvider", "profile": ""} == runtime.session.settings
+    assert b"model" == session.model
+    assert asked | {"provider": "CPUExecutionProvider", "profile": ""} == session.settings
     assert ["image"] == list(inputs)
     assert (image.dtype, image.tolist()) == (inputs["image"].dtype, inputs["image"].tolist())
     assert inputs["image"].flags.writeable
 
 
-def test_all_threads_are_as_many_as_the_cores_allowed(visited, monkeypatch):
+def test_all_threads_are_as_many_as_the_cores_allowed(tried, monkeypatch):
     """Where the request leaves threads to the worker, it uses each core that it may, and says how many."""
-    monkeypatch.setattr("mnbench.worker.requests.trial.host_facts", lambda: {"cores": 5})
+    monkeypatch.setattr("mnbench.worker.session.host_facts", lambda: {"cores": 5})
     runtime = FakeRuntime()
-    answer, _ = visited(runtime, threads=0)
+    answer, _ = tried(runtime, threads=0)
 
-    assert (5, 5) == (answer["threads"], runtime.session.settings["threads"])
+    assert (5, 5) == (answer["sessions"][0]["threads"], runtime.sessions[0].settings["threads"])
 
 
 @pytest.mark.parametrize("cores", [[99_999], [-1], [2**70]], ids=["none such", "negative", "huge"])
 def test_cores_that_cannot_be_bound_are_unavailable(cores):
     """A core that is not there, or that is no core's number, is answered as what the user mends."""
-    channel = FakeChannel(REQUEST | {"model": b"", "cores": cores})
+    channel = FakeChannel(trial_request(SESSION | {"cores": cores}))
     serve(channel)
 
     assert ["cores"] == [message["unavailable"] for message in channel.sent]
     assert str(cores[0]) in channel.sent[0]["error"]
 
 
-def test_a_visit_tells_how_long_it_will_take(visited):
-    """After the first run the worker says how many seconds to expect, warm-up and timed runs included."""
-    _, sent = visited(FakeRuntime(), max_warmup_ns=10**6, min_duration_ns=2 * 10**6)
+def test_a_trial_says_what_it_works_on_and_for_how_long(tried):
+    """Before each session is opened, and before each slice, with the time to settle and the slice included."""
+    request = trial_request(*[SESSION] * 4, sides=2, max_settle_ns=10**6, slice_ns=2 * 10**6, slices=2)
+    _, sent = tried(FakeRuntime(), request)
 
-    assert ["expected_s"] == [key for message in sent for key in message]
-    assert 0.003 <= sent[0]["expected_s"]
+    assert [{"expected_s": 0.0, "index": index} for index in range(4)] == sorted(
+        sent[:4], key=lambda message: message["index"]
+    )
+    assert [0, 0, 2, 2] == sorted(message["index"] for message in sent[4:])
+    assert all(0.003 <= message["expected_s"] < 1 for message in sent[4:])
+
+
+@pytest.mark.parametrize("module", [trial, alternating], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_a_busy_machine_opens_no_session(module):
+    """The answer says why, and nothing was sent before it."""
+    channel = FakeChannel()
+    answer = module.handle(trial_request() | {"limits": {"pressure": 1e9, "load": -1e9}}, channel)
+
+    assert ([], ["busy"]) == (channel.sent, list(answer))
+    assert answer["busy"].startswith("the load is ")
+
+
+def test_a_side_runs_sessions_as_the_host_asks(monkeypatch):
+    """First what it has opened, and then the times of so many runs each time."""
+    monkeypatch.setattr("mnbench.worker.session.load_runtime", lambda _: runtime)
+    runtime, requests = FakeRuntime(), iter([(1, 4), (0, 2), None])
+    channel = FakeChannel()
+    channel.receive = lambda: next(requests)
+    request = trial_request(SESSION, SESSION | {"model": b"1"}) | {"limits": {"pressure": 1e9, "load": 1e9}}
+    alternating.handle(request | {"warmup_runs": 3}, channel)
+    first, *timings = channel.sent[2:]
+    runs = {session.model: session.runs for session in runtime.sessions}
+
+    assert ["warm", "warm"] == [facts["state"] for facts in first["sessions"]]
+    assert all(latency_ns > 0 for latency_ns in first["latencies_ns"])
+    assert [(4, 4), (2, 2)] == [(len(latencies_ns), len(cpu_ns)) for latencies_ns, cpu_ns in timings]
+    assert {b"model": 1 + 3 + 2, b"1": 1 + 3 + 4} == runs
 
 
 @pytest.mark.parametrize(
@@ -175,29 +260,29 @@ def test_a_visit_tells_how_long_it_will_take(visited):
     ],
     ids=["double", "int", "bool", "half", "scalar", "empty"],
 )
-def test_outputs_come_back_as_they_are(visited, result):
+def test_outputs_come_back_as_they_are(tried, result):
     """Outputs of any kind and shape come back bit by bit, to be compared."""
-    answer, _ = visited(FakeRuntime(result=result))
-    ((dtype, shape, data),) = answer["outputs"]
+    answer, _ = tried(FakeRuntime(result=result))
+    ((dtype, shape, data),) = answer["sessions"][0]["outputs"]
     matches = np.frombuffer(data, dtype).reshape(shape)
 
     assert (result.dtype, result.shape, result.tobytes()) == (matches.dtype, matches.shape, matches.tobytes())
 
 
-def test_copies_are_timed_apart(visited):
+def test_copies_are_timed_apart(tried):
     """What brings inputs to a device's own memory and outputs back is timed beside the runs."""
     done = []
     runtime = FakeRuntime(copies=lambda: {"in": lambda: done.append("in"), "out": lambda: done.append("out")})
-    answer, _ = visited(runtime)
+    answer, _ = tried(runtime)
 
     assert ["in"] * COPY_RUNS + ["out"] * COPY_RUNS == done
-    assert {"in", "out"} == set(answer["copies_ns"])
-    assert {} == visited(FakeRuntime())[0]["copies_ns"]
+    assert {"in", "out"} == set(answer["sessions"][0]["copies_ns"])
+    assert {} == tried(FakeRuntime())[0]["sessions"][0]["copies_ns"]
 
 
 def test_a_runtime_that_is_not_there_is_unavailable():
     """A request for a runtime without a module is answered, not raised."""
-    channel = FakeChannel(REQUEST | {"runtime": "nonsense", "model": b""})
+    channel = FakeChannel(trial_request(SESSION | {"runtime": "nonsense"}))
     serve(channel)
 
     assert ["runtime"] == [message["unavailable"] for message in channel.sent]
@@ -233,13 +318,19 @@ def build():
 ALLOWED = "import sys, json, numpy.random, onnxruntime, execnet.gateway_base; print(json.dumps(sorted(sys.modules)))"
 
 
+def call(device, changes):
+    """The answer of a real worker to a trial of one session."""
+    heartbeats = transport.Heartbeats(limit=2)
+    return transport.call_worker(
+        device, trial_request(SESSION | changes), TrialAnswer, timeout_s=30, heartbeats=heartbeats
+    )
+
+
 def test_the_worker_imports_the_standard_library_numpy_and_its_runtime_alone(make_device, monkeypatch):
     """In a worker there is nothing of mnbench, and no package that numpy and onnxruntime do not bring themselves."""
     name = f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"
     monkeypatch.setattr(transport, "_worker_sources", lambda: SOURCES | {name: (False, SOURCES[name][1] + IMPORTED)})
-    request = REQUEST | {"model": small_model(), "inputs": FEED}
-    heartbeat = transport.Heartbeats(limit=1)
-    answer = transport.call_worker(make_device(), request, TrialAnswer, timeout_s=30, heartbeats=heartbeat)
+    answer = call(make_device(), {"model": small_model(), "inputs": FEED})
     there = set(json.loads(answer.runtime.build))
     bare = subprocess.run([sys.executable, "-c", ALLOWED], capture_output=True, text=True, check=True).stdout
     allowed = {name.partition(".")[0] for name in json.loads(bare)} | set(sys.stdlib_module_names)
@@ -256,15 +347,14 @@ def test_onnxruntime_runs_models_with_inputs_of_many_kinds(make_device, kind):
     image = image.astype(kind)
     feed = {"inputs": {"input": (str(image.dtype), image.shape, image.tobytes())}}
     model = small_model(helper.np_dtype_to_tensor_dtype(image.dtype))
-    request, heartbeat = REQUEST | feed | {"model": model}, transport.Heartbeats(limit=1)
-    answer = transport.call_worker(make_device(), request, TrialAnswer, timeout_s=30, heartbeats=heartbeat)
-    (output,) = answer.outputs
+    answer = call(make_device(), feed | {"model": model})
+    (session,) = answer.sessions
+    (output,) = session.outputs
 
     assert np.allclose(np.exp(image.astype(np.float32)), output, rtol=1e-4)
-    assert ["CPUExecutionProvider"] == list(answer.placement)
-    assert "exp" in answer.placement["CPUExecutionProvider"]
-    assert all(latency > 0 for latency in answer.latencies_ns)
-    assert len(answer.latencies_ns) == len(answer.cpu_ns)
+    assert ["CPUExecutionProvider"] == list(session.placement)
+    assert "exp" in session.placement["CPUExecutionProvider"]
+    assert [3] * 4 == [values.size for values in answer.runs.values()]
 
 
 # Memory

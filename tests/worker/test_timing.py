@@ -1,4 +1,4 @@
-"""The worker's loop: the runs that are timed, and those that warm up."""
+"""The timed loop of a worker: the runs that are timed, and those that warm up."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from mnbench.worker.timing import time_runs, warm_up
+from mnbench.worker.timing import time_runs, time_sequence, warm_up
 
 
 class FakeTime:
@@ -138,37 +138,44 @@ def test_garbage_collection_is_restored_when_a_run_fails(error):
     assert gc.isenabled()
 
 
+def test_a_sequence_is_timed_in_its_order():
+    """Each run once, whatever it is."""
+    time = FakeTime(10, 30, 20)
+    timings = time_sequence([time.run] * 3, clock=time.clock, cpu_clock=time.cpu_clock)
+
+    assert ([10, 30, 20], [5, 15, 10]) == (timings.latencies_ns, timings.cpu_ns)
+
+
 # The warm-up
 
 
-def warmed_up(*durations, min_runs=2, min_duration_ns=0, max_duration_ns=10**6):
-    """The warm-up runs of a script."""
+def warmed_up(*durations, min_duration_ns=20, max_duration_ns=10**6):
+    """The number of warm-up runs of a script."""
     time = FakeTime(*durations)
-    limits = {"min_runs": min_runs, "min_duration_ns": min_duration_ns, "max_duration_ns": max_duration_ns}
-    return warm_up(time.run, **limits, clock=time.clock)
+    limits = {"min_duration_ns": min_duration_ns, "max_duration_ns": max_duration_ns}
+    warm_up(time.run, **limits, clock=time.clock, cpu_clock=time.cpu_clock)
+    return time.runs
 
 
 def test_a_warm_up_has_two_blocks_at_least():
     """The first block alone cannot tell whether runs still get faster."""
-    assert [10] * 4 == warmed_up(*[10] * 100)
+    assert 4 == warmed_up(*[10] * 100)
 
 
 def test_a_warm_up_goes_on_while_runs_get_faster():
     """Blocks follow each other until one is hardly faster than the one before."""
-    getting_faster = [1000, 1000, 500, 500, 400, 400, 393, 393]
-
-    assert getting_faster == warmed_up(*getting_faster, *[100] * 100)
+    assert 4 == warmed_up(1000, 500, 400, 393, *[100] * 100)
 
 
 @pytest.mark.parametrize(("second", "blocks"), [(980, 3), (981, 2), (1000, 2), (2000, 2)])
 def test_a_warm_up_has_settled_when_a_block_takes_over_98_percent_of_the_one_before(second, blocks):
     """A block faster by 2 % asks for another; one that is hardly faster, or slower, ends the warm-up."""
-    assert 2 * blocks == len(warmed_up(1000, 1000, *[second] * 4))
+    assert blocks == warmed_up(1000, *[second] * 4)
 
 
 def test_one_slow_run_does_not_prolong_a_warm_up():
     """Medians of blocks are compared: a first run that was slow is no sign of runs that get faster."""
-    assert 6 == len(warmed_up(9000, 10, 10, 10, 10, 10, *[1] * 100, min_runs=3))
+    assert 6 == warmed_up(30, 10, 10, 10, *[20] * 100, min_duration_ns=50)
 
 
 def test_a_warm_up_that_never_settles_ends_at_its_limit():
@@ -176,14 +183,14 @@ def test_a_warm_up_that_never_settles_ends_at_its_limit():
     halving = [2**exponent for exponent in range(40, 0, -1)]
 
     for limit, runs in ((sum(halving[:3]), 3), (sum(halving[:3]) + 1, 4)):
-        assert halving[:runs] == warmed_up(*halving, min_runs=1, max_duration_ns=limit)
+        assert runs == warmed_up(*halving, min_duration_ns=0, max_duration_ns=limit)
 
 
 def test_blocks_of_a_warm_up_last_long_enough():
     """Short runs are many to a block: each block has its time."""
-    assert 20 == len(warmed_up(*[10] * 100, min_duration_ns=100))
+    assert 20 == warmed_up(*[10] * 100, min_duration_ns=100)
 
 
 def test_a_block_of_a_warm_up_is_never_cut_short():
     """A first block that takes longer than the limit is whole, and the last."""
-    assert 2 == len(warmed_up(*[10**9] * 10, max_duration_ns=10))
+    assert 2 == warmed_up(*[10**9] * 10, min_duration_ns=2 * 10**9, max_duration_ns=10)
