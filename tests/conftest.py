@@ -234,6 +234,7 @@ def make_record():
             median=median,
             low=median * 97 // 100,
             high=median * 104 // 100,
+            undisturbed=median * 94 // 100,
             p10=median * 95 // 100,
             p90=median * 110 // 100,
             min=median * 90 // 100,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mnbench.stats import effective_runs, median_interval, median_of_medians, quantile
+from mnbench.stats import effective_runs, faster_half_mean, median_interval, median_of_medians, quantile
 
 DURATIONS = st.lists(st.floats(0, 1e12), min_size=1, max_size=50)
 
@@ -43,6 +43,47 @@ def test_the_median_of_medians_is_that_of_processes():
     """However many runs each of them has, and in any order; a whole number."""
     assert median_of_medians([[30, 10, 20], [19] * 50, [21]]) == 20
     assert median_of_medians([[2, 3], [3.3]]) == 3
+
+
+@pytest.mark.parametrize(
+    ("latencies", "expected"),
+    [([7], 7), ([30, 10], 10), ([900, 10, 20], 15), ([40, 30, 20, 10], 15), ([10, 20, 900, 30, 800], 20)],
+)
+def test_the_mean_of_the_faster_half(latencies, expected):
+    """By hand; the median of an odd number is in the faster half."""
+    assert expected == faster_half_mean(latencies)
+
+
+LATENCIES = st.lists(st.integers(1, 10**12), min_size=1, max_size=50)
+
+
+@given(LATENCIES, st.randoms())
+def test_the_mean_of_the_faster_half_lies_between_minimum_and_median(latencies, draw):
+    """In any order."""
+    result = faster_half_mean(latencies)
+
+    assert min(latencies) <= result <= statistics.median(latencies)
+    assert result == faster_half_mean(draw.sample(latencies, len(latencies)))
+
+
+@given(LATENCIES, st.integers(1, 10**6))
+def test_slow_outliers_do_not_move_the_mean_of_the_faster_half(latencies, factor):
+    """However slow the slower half is."""
+    ordered = sorted(latencies)
+    half = (len(ordered) + 1) // 2
+
+    assert faster_half_mean(latencies) == faster_half_mean(
+        [*ordered[:half], *(latency * factor for latency in ordered[half:])]
+    )
+
+
+@given(LATENCIES, st.integers(1, 10**12))
+def test_another_latency_moves_the_mean_of_the_faster_half_towards_it(latencies, another):
+    """One that is in the faster half never raises the mean, and one slower than all never lowers it."""
+    before, after = faster_half_mean(latencies), faster_half_mean([*latencies, another])
+
+    assert another > before or after <= before
+    assert another < max(latencies) or after >= before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mnbench.bench.issues import TIMELESS, find_issues
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.results.record import Latency, Placement, Record, Runtime, SessionOptions
 from mnbench.results.trial_result import TrialResult
-from mnbench.stats import effective_runs, median_interval, median_of_medians
+from mnbench.stats import effective_runs, faster_half_mean, median_interval, median_of_medians
 from mnbench.targets.device import Device
 from mnbench.text import printable
 
@@ -130,6 +130,7 @@ def aggregate_latency(trials: Sequence[TrialResult]) -> Latency:
         median=median_of_medians(trial.latencies_ns for trial in trials),
         low=round(low),
         high=round(high),
+        undisturbed=round(faster_half_mean(float(trial.latencies_ns.min()) for trial in trials)),
         p10=p10,
         p90=p90,
         p99=p99 if _effective_runs(trials) >= MIN_P99_RUNS else None,

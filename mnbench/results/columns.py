@@ -96,8 +96,9 @@ COLUMNS: dict[str, Column[Record]] = {
         LatencyColumn(**vars(quantity("latency_ns", _latency("median")))),
         IntervalColumn[Record](name="interval_ns", title="interval", unit="ms", parts=INTERVAL_ENDS),
         *INTERVAL_ENDS,
+        quantity("undisturbed_ns", _latency("undisturbed"), drop_priority=1),
         quantity("p10_ns", _latency("p10"), drop_priority=3),
-        quantity("p90_ns", _latency("p90"), drop_priority=1),
+        quantity("p90_ns", _latency("p90"), drop_priority=3),
         quantity("min_ns", _latency("min"), drop_priority=3),
         Column[Record](
             name="mult_adds_per_s",

@@ -15,7 +15,7 @@ MAX_LINES_PER_ISSUE = 3
 DEFAULT_COLUMNS = (
     *("graph", "device", "host", "alpha", "resolution", "shape", "precision", "batch", "threads"),
     *("params", "mult_adds", "memory_access_bytes"),
-    *("latency_ns", "interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s", "placed", "difference"),
+    *("latency_ns", "interval_ns", "undisturbed_ns", "p90_ns", "mult_adds_per_s", "placed", "difference"),
 )
 """Where a bound is known, `of_bound` stands for `mult_adds_per_s`: it shows how close the latency is to the bound."""
 
@@ -25,11 +25,13 @@ VARIANT_COLUMNS = ("alpha", "resolution")
 SHAPE_COLUMNS = ("graph", "alpha", "resolution")
 """Default columns that `variant` replaces if they do not distinguish all variants, such as those of several groups."""
 
-TIMED_COLUMNS = ("interval_ns", "p10_ns", "p90_ns", "mult_adds_per_s")
+TIMED_COLUMNS = ("interval_ns", "p90_ns", "mult_adds_per_s")
 """Default columns that are left out if all records are emulated."""
 
 ALONE_COLUMNS = {"first_run_ns", "session_ns", "peak_rss_bytes"}
 """What is measured of a case that is alone in a process."""
+
+PERCENTILES = ("p10", "p90", "p99")
 
 
 def newest_records(records: Iterable[Record]) -> list[Record]:
@@ -68,9 +70,14 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
     """Return notes on the meaning of the figures in these columns, and on their issues."""
     notes: list[str] = []
     if repeated := [record for record in records if record.latency_ns and record.processes > 1]:
-        notes.append(_meaning(repeated))
+        percentiles = ", ".join(name for name in PERCENTILES if f"{name}_ns" in columns)
+        notes.append(_meaning(repeated) + (f". {percentiles}: of all runs" if percentiles else ""))
     if any(record.latency_ns and record.processes == 1 for record in records):
         notes.append("latency: median of one process, without an interval")
+    if "undisturbed_ns" in columns and any(record.latency_ns and record.latency_ns.undisturbed for record in records):
+        notes.append(
+            "undisturbed: mean of each process's fastest run, over the faster half; for tables of different hours"
+        )
     if {"bound_ns", "of_bound"} & set(columns) and any(record.bound_ns for record in records):
         notes.append(
             "bound: the time for its Mult-Adds, or for moving its weights, input and output, at this host's best rates"
@@ -119,7 +126,7 @@ def _meaning(records: Sequence[Record]) -> str:
     if any(drifts) and not all(drifts):
         validity += ", in any hour if its drift was calibrated"
     interval = f"interval: at least {min(latency.coverage for latency in latencies):.1%} confidence {validity}"
-    return f"latency: median over {processes} processes; {interval}. p10, p90: of all runs"
+    return f"latency: median over {processes} processes; {interval}"
 
 
 def _by_target(records: Sequence[Record]) -> dict[float, list[Record]]:
@@ -202,7 +209,7 @@ def _is_informative(name: str, records: Sequence[Record]) -> bool:
     """Return whether a column that is seldom needed has a value other than its default."""
     if name in TIMED_COLUMNS and records and all(record.emulated for record in records):
         return False
-    if name == "shape":
+    if name in ("shape", "undisturbed_ns"):
         return any(COLUMNS[name].value(record) for record in records)
     if name in VARIANT_COLUMNS:
         return not records or any(record.architecture or not record.inputs for record in records)

@@ -35,6 +35,7 @@ Side: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31)]
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """The latency of one run, in ns: the median of the processes' medians, and its interval with its coverage.
 
+    `undisturbed` is the mean of each process's fastest run, over the faster half of the processes; None in old records.
     `p10`, `p90` and `min` are over all runs; so is `p99`, if the runs have an effective sample size of 662 or more.
     `low_with_drift` and `high_with_drift` include the host's drift, if `mnbench doctor --calibrate` measured it.
     """
@@ -42,6 +43,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     median: Nanoseconds
     low: Nanoseconds
     high: Nanoseconds
+    undisturbed: Nanoseconds | None = None
     p10: Nanoseconds
     p90: Nanoseconds
     p99: Nanoseconds | None = None

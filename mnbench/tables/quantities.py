@@ -27,6 +27,7 @@ QUANTITIES: dict[str, Column[Any]] = {
                 ("latency", "latency"),
                 ("low", "low"),
                 ("high", "high"),
+                ("undisturbed", "undisturbed"),
                 ("min", "min"),
                 ("p10", "p10"),
                 ("p90", "p90"),

@@ -153,6 +153,7 @@ def test_a_real_run_measures_with_a_real_worker(invoke):
 
     assert [] == misfits(record, RECORD)
     assert 0 < latency["min"] <= latency["p10"] <= latency["p90"]
+    assert latency["min"] <= latency["undisturbed"] <= latency["median"]
     assert latency["low"] <= latency["median"] <= latency["high"]
     assert 0 < record["first_run_ns"]
     assert 0 < record["session_ns"]

@@ -69,8 +69,8 @@ TEXT_LIBRARIES = ("click", "rich")
 TABLES = {"rich": "txt", "md": "md", "csv": "csv", "json": "json", "latex": "tex", "html": "html"}
 COLUMNS = (
     "variant,graph,alpha,resolution,params,mult_adds,memory_access,memory_access_bytes,peak_activation_bytes,latency_ns,"
-    "interval_ns,low_ns,high_ns,p10_ns,p90_ns,min_ns,mult_adds_per_s,bound_ns,of_bound,placed,first_run_ns,session_ns,"
-    "conversion_ns,peak_rss_bytes,p99_ns,cpu_ns,copy_in_ns,copy_out_ns,difference,top1,top1_source,precision,batch,"
+    "interval_ns,low_ns,high_ns,undisturbed_ns,p10_ns,p90_ns,min_ns,mult_adds_per_s,bound_ns,of_bound,placed,first_run_ns,"
+    "session_ns,conversion_ns,peak_rss_bytes,p99_ns,cpu_ns,copy_in_ns,copy_out_ns,difference,top1,top1_source,precision,batch,"
     "effective_runs,processes,runs,device,threads,runtime,host,measured_at,issues"
 )
 

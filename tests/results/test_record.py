@@ -5,11 +5,15 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from common import PROVIDER
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from mnbench.bench.aggregate import aggregate
+from mnbench.bench.aggregate import aggregate, aggregate_latency
+from mnbench.results.record import Record
 
 # Statistics of a record
 
@@ -33,7 +37,34 @@ def test_statistics_of_a_record(plan, make_sample):
     assert round(np.quantile(pooled, 0.1)) == latency.p10
     assert round(np.quantile(pooled, 0.9)) == latency.p90
     assert pooled.min() == latency.min
+    assert round(np.mean(sorted(latencies.min() for latencies in processes)[:3])) == latency.undisturbed
     assert (6, len(pooled)) == (record.processes, record.runs)
+
+
+@given(st.lists(st.lists(st.integers(1, 10**9), min_size=1, max_size=9), min_size=1, max_size=9))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_undisturbed_latency_lies_between_minimum_and_median(make_sample, processes):
+    """Whatever the processes measured."""
+    latency = aggregate_latency([make_sample(latencies) for latencies in processes])
+
+    assert latency.min <= latency.undisturbed <= latency.median
+
+
+def test_disturbances_move_the_median_but_not_the_undisturbed_latency(make_sample):
+    """By hand: most runs of each process and all of two processes of five are disturbed."""
+    quiet = [[100, 100, 100], [104, 104, 104], [102, 102, 102], [110, 110, 110], [108, 108, 108]]
+    disturbed = [[190, 170, 100], [104, 140, 150], [180, 102, 160], [300, 300, 300], [400, 400, 400]]
+    figures = [aggregate_latency([make_sample(runs) for runs in processes]) for processes in (quiet, disturbed)]
+
+    assert [(104, 102), (170, 102)] == [(latency.median, latency.undisturbed) for latency in figures]
+
+
+def test_a_record_without_the_undisturbed_latency_is_read(make_record):
+    """Older records lack it, and nothing is guessed."""
+    old = msgspec.to_builtins(make_record())
+    del old["latency_ns"]["undisturbed"]
+
+    assert None is msgspec.convert(old, Record).latency_ns.undisturbed
 
 
 def test_one_slow_process_moves_the_interval_but_not_the_median(plan, make_sample):

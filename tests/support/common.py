@@ -43,7 +43,7 @@ RECORD = {
     "provider": str,
     "runtime": {"name": str, "version": str},
     "threads": int,
-    "latency_ns": {"median": int, "low": int, "high": int, "p10": int, "p90": int, "min": int},
+    "latency_ns": {"median": int, "low": int, "high": int, "undisturbed": int, "p10": int, "p90": int, "min": int},
     "precision": str,
     "batch": int,
     "first_run_ns": int,
