@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from mnbench.stats import median_interval, student_quantile
+from mnbench.stats import faster_half_mean, median_interval, quantile, student_quantile
 
 Process = Mapping[str, float]
 Interval = tuple[float, float]
@@ -48,13 +48,39 @@ METHODS: dict[str, tuple[Callable[[Sequence[Process]], float], Callable[[Sequenc
     "mean of means, as pyperf": (lambda p: mean(pyperf(p)), pyperf),
 }
 
+OVER_PROCESSES: dict[str, Callable[[Sequence[float]], float]] = {
+    "minimum": min,
+    "lower quartile": lambda figures: quantile(sorted(figures), 0.25),
+    "mean of the faster half": faster_half_mean,
+    "median": median,
+    "mean": mean,
+}
+CANDIDATES = [(name, figure) for figure in ("min", "p10", "median") for name in OVER_PROCESSES]
+"""The figures that may be called undisturbed: of each process, and over processes."""
+
+PROCESSES = 6
+"""The number of processes of a short run."""
+
 
 @click.command()
 @click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-def main(logs: tuple[Path, ...]) -> None:
-    """Print the table of docs/measuring.md from LOGS, and each variant's by itself."""
-    runs = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+@click.option("--loaded", "loaded_log", required=True, type=click.Path(path_type=Path, exists=True))
+def main(logs: tuple[Path, ...], loaded_log: Path) -> None:
+    """Print the tables of docs/measuring.md, and their figures for each variant.
+
+    Others used all cores while the log of --loaded was made.
+    """
+    runs, loaded = [run for log in logs for run in _read(log)], _read(loaded_log)
     kinds = {kind: [run for run in runs if run["kind"] == kind] for kind in ("quiet", "neighbour")}
+    _print_intervals(kinds)
+    _print_candidates({**kinds, "loaded": loaded})
+
+
+def _read(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def _print_intervals(kinds: Mapping[str, list[dict[str, Any]]]) -> None:
     for kind, mine in kinds.items():
         hours = (max(run["started"] for run in mine) - min(run["started"] for run in mine)) / 3600
         busy = [run["busy_cores"] for run in mine]
@@ -72,6 +98,35 @@ def main(logs: tuple[Path, ...]) -> None:
         for name, of_kind in entries.items():
             for variant, (scatter, held, half, drifted) in of_kind[kind].items():
                 print(f"{name:24} {variant:13} {scatter:6.1%} {held:6.0%} {half:6.2%} {drifted:6.0%}")
+
+
+def _print_candidates(kinds: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Print how far each candidate scatters from run to run, how far load moves it, and how far fewer processes do."""
+    print("\n| over processes | of each process | alone | one neighbour | loaded | loaded / alone | six / all |")
+    print("|---|---|---|---|---|---|---|")
+    details: list[str] = []
+    for name, figure in CANDIDATES:
+        columns: list[list[float]] = []
+        for variant in kinds["quiet"][0]["variants"]:
+            values = {kind: [_values(run, variant, figure) for run in runs] for kind, runs in kinds.items()}
+            logs = {kind: np.log([OVER_PROCESSES[name](run) for run in runs]) for kind, runs in values.items()}
+            scatter = [float(log.std(ddof=1)) for log in logs.values()]
+            largest = [float(np.abs(log - np.median(log)).max()) for log in logs.values()]
+            load = float(np.exp(np.median(logs["loaded"]) - np.median(logs["quiet"])))
+            long = [run for runs in values.values() for run in runs if len(run) >= 2 * PROCESSES]
+            fewer = mean(OVER_PROCESSES[name](run[:PROCESSES]) / OVER_PROCESSES[name](run) - 1 for run in long)
+            columns.append([*scatter, load, fewer])
+            pairs = "".join(f"{sd:8.2%} {far:6.1%}" for sd, far in zip(scatter, largest, strict=True))
+            details.append(f"{name:24} {figure:7} {variant:13}{pairs} {load:7.3f} {fewer:7.2%} ({len(long)})")
+        *scatters, loads, fewers = zip(*columns, strict=True)
+        cells = [*map(_range, scatters), f"{min(loads):.2f} to {max(loads):.2f}", _range(fewers)]
+        print("|", " | ".join((name, figure, *cells)), "|")
+    print(f"\n{'':46}   alone    far neighbour far  loaded    far   ratio six/all (runs)")
+    print("\n".join(details))
+
+
+def _values(run: Mapping[str, Any], variant: str, figure: str) -> list[float]:
+    return [process[figure] for process in run["variants"][variant]]
 
 
 def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, tuple[float, float, float, float]]:
