@@ -73,7 +73,6 @@ class ProgressBar:
         self._bar: Any = None
         self._task: Any = None
         self._stage: Stage | None = None
-        self._done = 0
         self._stage_begin = self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -107,7 +106,7 @@ class ProgressBar:
         if self._begins(progress):
             self._last_line = self._stage_begin
         state, now = self._state(progress, total), self._clock()
-        if state and progress.done < total and now - self._last_line >= LINE_INTERVAL_S:
+        if state and now - self._last_line >= LINE_INTERVAL_S:
             self._last_line = now
             echo(f"{LABELS[progress.stage]}: {progress.done} of {total}, {state}", err=True)
 
@@ -131,8 +130,7 @@ class ProgressBar:
 
     def _begins(self, progress: Progress) -> bool:
         """Return whether a stage begins with this report; the clock of its time starts then."""
-        begins = progress.stage != self._stage or progress.done < self._done
-        self._done = progress.done
+        begins = progress.stage != self._stage or (progress.done == 0 and progress.remaining_s is None)
         if begins:
             self._stage, self._stage_begin = progress.stage, self._clock()
         return begins
@@ -142,7 +140,7 @@ class ProgressBar:
         remaining_s = progress.remaining_s
         if remaining_s is None and progress.done:
             remaining_s = (self._clock() - self._stage_begin) / progress.done * (total - progress.done)
-        remaining = "" if remaining_s is None else f"about {format_time(remaining_s)} remaining"
+        remaining = f"about {format_time(remaining_s)} remaining" if remaining_s else ""
         return ", ".join(filter(None, (progress.detail, remaining)))
 
     def _remove(self) -> None:

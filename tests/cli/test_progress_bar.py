@@ -39,15 +39,14 @@ def test_lines_without_a_terminal_are_rare(capsys):
 
 
 def reports(progress, clock):
-    """Report a stage of 16 steps whose time its steps do not say: 9 processes before the first, of 4 s each."""
-    for process in range(12):
+    """Report a stage of 16 steps whose time its steps do not say: 13 processes of 4 s each.
+
+    A step that was done, a case within its target, is open again after the eleventh.
+    """
+    for process, done in enumerate((0, 0, 0, 0, 0, 0, 0, 0, 3, 16, 15, 16, 16)):
         clock.time_s += 4
-        progress.remaining_s = 60.0 - 5 * process
-        progress.detail = f"widest interval ±{9 - process / 2:.1f}%" if process else ""
-        if process < 9:
-            progress.report()
-        else:
-            progress.advance()
+        detail = f"widest interval ±{9 - process / 2:.1f}%" if process else ""
+        progress.report(done=done, detail=detail, remaining_s=60.0 - 5 * process)
 
 
 class Clock:
@@ -68,8 +67,8 @@ def test_lines_say_the_widest_interval_and_the_time_that_the_stage_expects(capsy
     assert [
         "measuring: 0 of 16, widest interval ±8.0%, about 50 s remaining",
         "measuring: 0 of 16, widest interval ±6.5%, about 35 s remaining",
-        "measuring: 0 of 16, widest interval ±5.0%, about 20 s remaining",
-        "measuring: 3 of 16, widest interval ±3.5%, about 5 s remaining",
+        "measuring: 3 of 16, widest interval ±5.0%, about 20 s remaining",
+        "measuring: 16 of 16, widest interval ±3.5%, about 5 s remaining",
     ] == capsys.readouterr().err.splitlines()
 
 
@@ -106,7 +105,7 @@ def test_a_bar_says_the_widest_interval_and_the_time_that_the_stage_expects(term
     first, last = lines[1][0], lines[-1][0]
     assert first.startswith("measuring ")
     assert first.rstrip().endswith("0/16 0:00:00 about 60 s remaining")
-    assert last.rstrip().endswith("3/16 0:00:00 widest interval ±3.5%, about 5 s remaining")
+    assert last.rstrip().endswith("16/16 0:00:00 widest interval ±3.0%")
 
 
 def test_a_bar_estimates_the_time_of_a_stage_that_does_not(terminal):
