@@ -107,6 +107,8 @@ def run_trial(
     if answer.busy is None:
         require_sessions(device, answer, len(sessions))
         _require_turns(device, answer, sides)
+    elif limits is None:
+        raise wrong_answer(f"device {device.name}", "it is busy, which no limit forbids")
     return answer
 
 
@@ -148,6 +150,8 @@ def require_sessions(device: Device, answer: SessionsAnswer, count: int) -> None
         raise wrong_answer(sender, f"{len(answer.sessions)} sessions in place of {count}")
     if answer.runtime is None or answer.runtime.name != device.runtime:
         raise wrong_answer(sender, f"it ran {answer.runtime and answer.runtime.name} in place of {device.runtime}")
+    if not answer.host:
+        raise wrong_answer(sender, "no facts of the host")
 
 
 def _require_turns(device: Device, answer: TrialAnswer, sides: int) -> None:

@@ -4,155 +4,21 @@
 
 import struct
 from contextlib import contextmanager
-from itertools import repeat
 
 import execnet
-import numpy as np
 import onnx
 import pytest
-from boards import DEEP, Board, honest_trial, host_message, outputs_message, paired_message, profile_message
+from answers import trial_message
+from boards import Board, honest_session, honest_trial, host_message, outputs_message, profile_message
 from execnet import gateway_base
 from execnet.gateway_base import opcode
+from hostile_boards import CLEAR_SCREEN, WRONG, output, says, with_runs
 from onnx import TensorProto, helper
 
 from mnbench.results.store import ResultsFile
 from mnbench.targets import transport
 
 MODEL = "magnitude.onnx"
-CLEAR_SCREEN = "\x1b[2J\n::error::done\u202e"
-
-
-def changed(**changes):
-    """Messages of a worker that tells the truth, but for these keys of its answer."""
-    return lambda request: [honest_trial(request) | changes]
-
-
-def without(key):
-    """Messages of a worker that leaves a key out."""
-    return lambda request: [{name: value for name, value in honest_trial(request).items() if name != key}]
-
-
-def host(**facts):
-    """… whose host has these facts."""
-    return changed(host={"cpu": "a CPU", "cores": 2} | facts)
-
-
-def runtime(**changes):
-    """… whose runtime is this."""
-    facts = {"name": "onnxruntime", "version": "1.2.3", "build": "Release", "library_sha256": "0" * 64}
-    return changed(runtime=facts | changes)
-
-
-def output(dtype="float32", shape=(1, 3), data=bytes(12)):
-    """… whose only output is this."""
-    return changed(outputs=[(dtype, shape, data)])
-
-
-def says(*messages):
-    """Messages of a worker that says this alone."""
-    return lambda _request: messages
-
-
-def expects(expected_s):
-    """… that announces how long its answer takes."""
-    return lambda request: [{"expected_s": expected_s}, honest_trial(request)]
-
-
-WRONG = {
-    "nothing": says({}),
-    "None": says(None),
-    "a number": says(5),
-    "a text": says("latency"),
-    "a list": says([1, 2]),
-    "bytes": says(b"{}"),
-    "a deep list": says(DEEP),
-    "a deep host": changed(host=DEEP),
-    "keys that are numbers": says({5: 6}),
-    "error 5": says({"error": 5, "unavailable": None}),
-    "error None": says({"error": None, "unavailable": None}),
-    "error a list": says({"error": ["x"], "unavailable": None}),
-    "unavailable unknown": says({"error": "x", "unavailable": "everything"}),
-    "unavailable a list": says({"error": "x", "unavailable": []}),
-    "expected_s infinite": expects(float("inf")),
-    "expected_s NaN": expects(float("nan")),
-    "expected_s negative": expects(-1.0),
-    "expected_s years": expects(1e9),
-    "expected_s huge": expects(2**70),
-    "expected_s a text": expects("soon"),
-    "expected_s None": expects(None),
-    "endless heartbeats": lambda _request: repeat({"expected_s": 0.0}),
-    "two heartbeats": lambda request: [{"expected_s": 0.0}] * 2 + [honest_trial(request)],
-    "no latencies": changed(latencies_ns=[], cpu_ns=[]),
-    "latency 0": changed(latencies_ns=[0] * 200),
-    "latency negative": changed(latencies_ns=[-5] * 200),
-    "latency 2^70": changed(latencies_ns=[2**70] * 200),
-    "latency 2^63-1": changed(latencies_ns=[2**63 - 1] * 200),
-    "latencies a number": changed(latencies_ns=5),
-    "latencies of text": changed(latencies_ns=["fast"] * 200),
-    "latencies of fractions": changed(latencies_ns=[0.5] * 200),
-    "latencies None": changed(latencies_ns=None),
-    "more latencies than CPU times": changed(latencies_ns=[1_000_000] * 300),
-    "CPU time negative": changed(cpu_ns=[-1] * 200),
-    "warm-up of text": changed(warmup_ns=["x"]),
-    "session_ns negative": changed(session_ns=-1),
-    "session_ns 2^63-1": changed(session_ns=2**63 - 1),
-    "session_ns a text": changed(session_ns="1"),
-    "first_run_ns None": changed(first_run_ns=None),
-    "first_run_ns 2^70": changed(first_run_ns=2**70),
-    "peak_rss_bytes a text": changed(peak_rss_bytes="5 GB"),
-    "peak_rss_bytes negative": changed(peak_rss_bytes=-1),
-    "threads 0": changed(threads=0),
-    "threads a text": changed(threads="all"),
-    "threads 10^9": changed(threads=10**9),
-    "copies of text": changed(copies_ns={"in": "x"}),
-    "copies a list": changed(copies_ns=[1]),
-    "copies of another name": changed(copies_ns={CLEAR_SCREEN: 1}),
-    "placement a list": changed(placement=["CPUExecutionProvider"]),
-    "placement of numbers": changed(placement={"CPUExecutionProvider": 5}),
-    "placement of number keys": changed(placement={5: ["x"]}),
-    "runtime a text": changed(runtime="onnxruntime"),
-    "runtime of another name": runtime(name="../../x"),
-    "runtime version a path": runtime(version="/evil"),
-    "runtime version a number": runtime(version=5),
-    "runtime version of two lines": runtime(version="1.2.3\n-r evil"),
-    "runtime build a list": runtime(build=["x"]),
-    "runtime without version": changed(runtime={"name": "onnxruntime"}),
-    "host a list": changed(host=[1]),
-    "host None": changed(host=None),
-    "host.cpu a list": host(cpu=["a", "b"]),
-    "host.cpu a table": host(cpu={"a": 1}),
-    "host.cores 0": host(cores=0),
-    "host.cores a text": host(cores="two"),
-    "host.memory_bytes infinite": host(memory_bytes=float("inf")),
-    "host.allowed_cpus a word": host(allowed_cpus="all of them"),
-    "host.caches of numbers": host(caches=[1, 2]),
-    "host.emulated a text": host(emulated="no"),
-    "host of 20,000 kinds of core": host(core_kinds={str(index): "0" for index in range(20_000)}),
-    "conditions None": changed(conditions=None),
-    "conditions of one": changed(conditions=[{"at_ns": 0}]),
-    "conditions of text": changed(conditions=["x", "y"]),
-    "conditions.at_ns a text": changed(conditions=[{"at_ns": "now"}, {"at_ns": "then"}]),
-    "conditions.steal_s infinite": changed(conditions=[{"at_ns": 0}, {"at_ns": 1, "steal_s": float("inf")}]),
-    "gpu a text": changed(gpu="H200"),
-    "gpu.name a list": changed(gpu={"name": ["x"]}),
-    "gpu.sm_clock_max_hz infinite": changed(gpu={"name": "x", "sm_clock_max_hz": float("inf")}),
-    "outputs None": changed(outputs=None),
-    "outputs of numbers": changed(outputs=[5]),
-    "output of an unknown type": output(dtype="float33"),
-    "output of objects": output(dtype="object"),
-    "output of times": output(dtype="datetime64[ns]", data=bytes(24)),
-    "output of records": output(dtype="f4,f4", data=bytes(24)),
-    "output with a shape that lies": output(shape=(1, 10**9)),
-    "output with a shape of NaN": output(shape=(1, float("nan"))),
-    "output with a shape that overflows": output(shape=(2**62, 2**62)),
-    "output with a negative shape": output(shape=(-1, 3)),
-    "output with 100 axes": output(shape=(1,) * 100),
-    "output of half a number": output(data=bytes(11)),
-    "output of text as bytes": output(dtype="str"),
-    "output of numbers as text": output(data=["a", "b", "c"]),
-    "output without a shape": changed(outputs=[("float32",)]),
-    **{f"no {key}": without(key) for key in ("latencies_ns", "runtime", "host", "outputs", "threads", "placement")},
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -287,10 +153,9 @@ def test_an_output_of_another_kind(run_two, workspace):
     assert 0 == run_two(says(), "table")[0].exit_code
 
 
-def column(name, values):
-    """Pairs with another column of that name."""
-    data = np.array(values, np.int64).tobytes() if isinstance(values, list) else values
-    return lambda honest: honest | {"columns": honest["columns"] | {name: data}}
+def pairs(**columns):
+    """Pairs whose runs have these columns."""
+    return lambda honest: with_runs(honest, **columns)
 
 
 def sessions(change):
@@ -298,26 +163,29 @@ def sessions(change):
     return lambda honest: honest | {"sessions": change(honest["sessions"])}
 
 
+FAILED = {"state": "failed", "error": "no memory"}
 PAIRS = {
     "nothing": lambda _: {},
     "busy 5": lambda _: {"busy": 5},
-    "no columns": lambda honest: honest | {"columns": {}},
-    "columns a list": lambda honest: honest | {"columns": [1]},
-    "a column of half a number": column("base_ns", b"1234567"),
-    "a column of text": column("base_ns", "x"),
-    "a shorter column": column("base_ns", [1, 2]),
-    "times 0": column("candidate_ns", [0] * 10),
-    "times negative": column("candidate_ns", [-1] * 10),
-    "a row that there is not": column("row", [7] * 10),
-    "a third side": column("first", [2] * 10),
+    "no columns": lambda honest: honest | {"runs": {}},
+    "no pair of a row": lambda honest: honest | {"runs": dict.fromkeys(honest["runs"], b"")},
+    "times 0": pairs(latency_ns=[0] * 400),
+    "a shorter column": pairs(cpu_ns=[1, 2]),
+    "half a pair": pairs(session=[0], slice=[0], latency_ns=[1], cpu_ns=[1]),
+    "the baseline twice": pairs(session=[0, 0] * 200),
+    "sides of no pair": pairs(session=[0] * 200 + [1] * 200),
+    "a row that there is not": pairs(session=[2, 3] * 200),
+    "a session that there is not": pairs(session=[0, 2] * 200),
+    "a session of 2^62": pairs(session=[2**62, 2**62 + 1] * 200),
     "no sessions": sessions(lambda _: []),
+    "half of the sessions": sessions(lambda honest: honest[:1]),
     "more sessions": sessions(lambda honest: honest * 2),
     "sessions of text": sessions(lambda _: ["x", "y"]),
     "a session without outputs": sessions(lambda honest: [{"state": "warm"}, honest[1]]),
-    "a session in an unknown state": sessions(lambda honest: [{"state": "x"}, honest[1]]),
-    "an error that is a number": sessions(lambda honest: [{"state": "failed", "error": 5}, honest[1]]),
+    "pairs of a session that failed": sessions(lambda honest: [FAILED, honest[1]]),
     "host a list": lambda honest: honest | {"host": [1]},
-    "no pair of a row": lambda honest: honest | {"columns": dict.fromkeys(honest["columns"], b"")},
+    "no host": lambda honest: honest | {"host": {}},
+    "no runtime": lambda honest: honest | {"runtime": None},
 }
 
 
@@ -329,7 +197,7 @@ def test_wrong_pairs(attempt, run_two, workspace):
     onnx.save(proto, workspace / "candidate.onnx")
 
     def messages(request):
-        return [host_message() if request["kind"] == "host_facts" else PAIRS[attempt](paired_message(request))]
+        return [host_message() if request["kind"] == "host_facts" else PAIRS[attempt](honest_trial(request))]
 
     result, _ = run_two(messages, "compare", MODEL, "candidate.onnx", "--device", "pi", "--allow", "busy")
 
@@ -349,7 +217,12 @@ def test_a_wait_is_what_the_request_explains(run_two):
 def test_text_of_a_board_is_text(run_two, workspace):
     """Escape sequences, new lines and commands of a CI service are stored and shown as text."""
     texts = {"cpu": CLEAR_SCREEN, "cores": 2, "core_kinds": {CLEAR_SCREEN: "0-1"}}
-    run_two(lambda request: [honest_trial(request) | {"host": texts, "placement": {CLEAR_SCREEN: []}}])
+    facts = {"placement": {CLEAR_SCREEN: []}}
+    run_two(
+        lambda request: [
+            trial_message([honest_session(item) | facts for item in request["sessions"]]) | {"host": texts}
+        ]
+    )
     result, _ = run_two(lambda _request: [{"error": CLEAR_SCREEN * 1000, "unavailable": None}])
     run_two(lambda _request: [{"error": CLEAR_SCREEN, "unavailable": "runtime"}])
 
