@@ -101,10 +101,11 @@ class Worker:
         """Send a message to the worker."""
         try:
             if isinstance(message, dict):  # a request, larger than what a pipe holds
-                contents = cast("dict[str, Any]", message).values()
-                size_bytes = sum(len(content) for content in contents if isinstance(content, bytes))
+                request = cast("dict[str, Any]", message)
+                models = [session.get("model") for session in request.get("sessions", [request])]
+                size_bytes = sum(len(model) for model in models if isinstance(model, bytes))
                 with _aborting(self._gateway, self._timeout_s + size_bytes / SLOW_BYTES_PER_S):
-                    self._channel.send(message)
+                    self._channel.send(request)
             else:
                 self._channel.send(message)
         except OSError as failure:

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from boards import Board
 from common import ONCE, RUNTIME, processes, until
 from onnx import TensorProto, helper
 
@@ -127,17 +129,35 @@ def test_what_a_runtime_prints_does_no_harm(measure_codes, capfd):
     assert "" == capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        {"model": bytes(10**6)},
+        {"sessions": [{"model": bytes(6 * 10**5)}, {"model": "/a/path"}, {"model": bytes(4 * 10**5)}]},
+    ],
+    ids=["one model", "several sessions"],
+)
+def test_large_models_may_be_sent_slowly(make_device, monkeypatch, request_of):
+    """A request has more time than the time-out by the bytes of all its models: 100 kB/s."""
+    limits_s = []
+    monkeypatch.setattr(transport, "_aborting", lambda _, limit_s: nullcontext(limits_s.append(limit_s)))
+    worker = transport.Worker(Board(lambda _: []), make_device(), 2.0)
+    worker.send(request_of | {"kind": "trial"})
+
+    assert 12.0 == limits_s[-1]
+
+
 def test_a_missing_runtime_stops_the_run(make_device, monkeypatch):
     """Where a runtime cannot be imported, the hint is the command that installs it, and no process is left."""
     sources = transport._worker_sources()
     sources[f"{transport.WORKER_PACKAGE}.runtimes.onnxruntime"] = (False, "import a_runtime_that_is_not_there")
     monkeypatch.setattr(transport, "_worker_sources", lambda: sources)
     before = processes(parent=os.getpid())
+    session = {"runtime": "onnxruntime", "cores": []}
+    request = {"kind": "trial", "limits": None, "sides": 1, "protocol": {}, "sessions": [session]}
 
     with pytest.raises(RuntimeUnavailable, match="device cpu: onnxruntime cannot be imported: No module") as caught:
-        transport.call_worker(
-            make_device(), {"kind": "trial", "runtime": "onnxruntime", "cores": []}, TrialAnswer, timeout_s=20
-        )
+        transport.call_worker(make_device(), request, TrialAnswer, timeout_s=20)
     assert "pip install onnxruntime" == caught.value.hint
     assert before >= processes(parent=os.getpid())
 
