@@ -118,22 +118,25 @@ def run_paired_trial(cases: Sequence[ComparisonCase], sampling: PairedSampling) 
                 failed.setdefault(case.variant, (name, failure.message))
     if failed:
         return PairedTrial(variants=_variants(cases), failed=failed)
-    if cases[0].baseline.process_key == cases[0].candidate.process_key:
-        return _measure_in_one_process(cases, sampling)
-    return _measure_in_two_processes(cases, sampling)
+    shared = cases[0].baseline.process_key == cases[0].candidate.process_key
+    measure = _measure_in_one_process if shared else _measure_in_two_processes
+    try:
+        return measure(cases, sampling)
+    except ProcessError as failure:
+        if failure.session is None:
+            raise
+        row, side = divmod(failure.session, 2)
+        return PairedTrial(variants=_variants(cases), failed={cases[row].variant: (SIDES[side], failure.message)})
 
 
 def _measure_in_one_process(cases: Sequence[ComparisonCase], sampling: PairedSampling) -> PairedTrial:
-    try:
-        answer = run_trial(
-            [case.sides for case in cases],
-            sampling.protocol,
-            seed=sampling.seed,
-            limits=sampling.limits,
-            environment=HUGE_PAGES_ENVIRONMENT,
-        )
-    except ProcessError as failure:
-        return _failed_trial(cases, failure.session, failure)
+    answer = run_trial(
+        [case.sides for case in cases],
+        sampling.protocol,
+        seed=sampling.seed,
+        limits=sampling.limits,
+        environment=HUGE_PAGES_ENVIRONMENT,
+    )
     if answer.busy is not None:
         return PairedTrial(variants=_variants(cases), busy_reason=answer.busy)
     return _checked_trial(cases, _pairs(answer.runs), [answer], sampling)
@@ -166,7 +169,7 @@ def _measure_in_two_processes(cases: Sequence[ComparisonCase], sampling: PairedS
                 answer = worker.ask(request, AlternatingAnswer, heartbeats=heartbeats, on_heartbeat=opened.append)
             except TrialError as failure:
                 row = last_session(opened, len(cases))
-                return _failed_trial(cases, None if row is None else 2 * row + side, failure)
+                raise ProcessError(failure, None if row is None else 2 * row + side) from failure
             if answer.busy is not None:
                 return PairedTrial(variants=_variants(cases), busy_reason=answer.busy)
             require_sessions(device, answer, len(cases))
@@ -201,8 +204,11 @@ def _alternate(workers: Sequence[Worker], pair_ns: dict[int, int], protocol: Tri
             for first in draw_turns((0, 1), turns, draw)[::2]:
                 medians: dict[int, list[int]] = {}
                 for side in (first, 1 - first):
-                    workers[side].send((row, runs))
-                    timings = workers[side].receive_timings(runs)
+                    try:
+                        workers[side].send((row, runs))
+                        timings = workers[side].receive_timings(runs)
+                    except TrialError as failure:
+                        raise ProcessError(failure, 2 * row + side) from failure
                     medians[side] = [
                         round(float(np.median(times_ns))) for times_ns in (timings.latencies_ns, timings.cpu_ns)
                     ]
@@ -242,18 +248,6 @@ def _session_facts(
     stored = {name: getattr(facts, name) for name in ("session_ns", "first_run_ns", "threads", "waits")}
     version = answer.runtime and answer.runtime.version
     return stored | {"runtime_version": version} | agreement._asdict() | {"sha256": session.case.sha256}
-
-
-def _failed_trial(cases: Sequence[ComparisonCase], session: int | None, failure: TrialError) -> PairedTrial:
-    """Return a trial in which the row of a session failed.
-
-    Raises:
-        TrialError: the process was not working on any.
-    """
-    if session is None:
-        raise failure
-    row, side = divmod(session, 2)
-    return PairedTrial(variants=_variants(cases), failed={cases[row].variant: (SIDES[side], failure.message)})
 
 
 def _variants(cases: Sequence[ComparisonCase]) -> tuple[str, ...]:

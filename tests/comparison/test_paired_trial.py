@@ -1,141 +1,165 @@
-"""Paired trials: the rounds of a worker with fake clocks, and real workers, in one process and in two."""
+"""Paired trials: pairs derived from runs, two fake processes that alternate, and real workers."""
 
 # ruff: noqa: SIM300  expected == actual
 
 import os
-import random
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
-from subprocess import CompletedProcess
+from random import Random
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from mnbench.bench.plan import BenchmarkCase
+from mnbench.bench.plan import BenchmarkCase, TrialProtocol
 from mnbench.bench.prepare import prepare_case
-from mnbench.comparison.paired_trial import BLOCK, ComparisonCase, PairedSampling, PreparedSide, run_paired_trial
-from mnbench.errors import RuntimeUnavailable, TrialError
+from mnbench.bench.trial import PlannedSession
+from mnbench.comparison.paired_trial import (
+    MIN_PAIR_NS,
+    PAIR_COLUMNS,
+    PROTOCOL,
+    ComparisonCase,
+    PairedSampling,
+    _alternate,
+    _pairs,
+    run_paired_trial,
+)
+from mnbench.errors import TrialError
 from mnbench.families import parse_variant
 from mnbench.model.build import build_model
 from mnbench.network.variant import OnnxFile
-from mnbench.targets.answers import Heartbeat
+from mnbench.targets.answers import AlternatingAnswer, Heartbeat, Timings
 from mnbench.targets.device import read_device
-from mnbench.targets.environments import create_environment
 from mnbench.worker.host.conditions import busy_reason
-from mnbench.worker.requests.paired import PAIR_COLUMNS, pairs_per_block, run_orders, run_rounds
+from mnbench.worker.requests.trial import RUN_COLUMNS
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
-QUICK = {"pressure": 1e9, "load": 1e9}
+QUICK = {"pressure": 1e9, "load": 1e9, "protocol": replace(PROTOCOL, slices=2, slice_s=0.01, max_settle_s=0.05)}
 
 
-class FakeTime:
-    """A wall clock and a CPU clock that stand still but for runs."""
-
-    def __init__(self):
-        self.now = 10**15
-        self.worked = 10**9
-        self.ran = []
-
-    def clock(self):
-        """The wall's time."""
-        return self.now
-
-    def cpu_clock(self):
-        """The time that the thread has worked."""
-        return self.worked
-
-    def arm(self, name, wall_ns, cpu_ns):
-        """A run that takes so long."""
-
-        def run():
-            self.ran.append(name)
-            self.now += wall_ns
-            self.worked += cpu_ns
-
-        return run
+# Pairs of one process
 
 
-def run_timed(time, rows, bursts, duration_ns, seed=0):
-    """Return the columns of the rounds as arrays, and the reported progress."""
-    reported = []
-    columns = run_rounds(
-        rows,
-        bursts,
-        duration_ns=duration_ns,
-        draw=random.Random(seed),
-        on_progress=reported.append,
-        clock=time.clock,
-        cpu_clock=time.cpu_clock,
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.booleans(), *[st.integers(1, 99)] * 4)))
+def test_pairs_are_derived_from_runs(turns):
+    """Each turn of a row is a pair; every time belongs to its side, whichever ran first."""
+    runs = []
+    for row, number, candidate_first, *times_ns in turns:
+        base, candidate = ((2 * row, number, *times_ns[:2]), (2 * row + 1, number, *times_ns[2:]))
+        runs += [candidate, base] if candidate_first else [base, candidate]
+    columns = np.array(runs, np.int64).reshape(-1, len(RUN_COLUMNS)).T
+    pairs = _pairs(dict(zip(RUN_COLUMNS, columns, strict=True)))
+
+    assert PAIR_COLUMNS == tuple(pairs)
+    assert [
+        (row, number, int(first), base_ns, candidate_ns, base_cpu_ns, candidate_cpu_ns)
+        for row, number, first, base_ns, base_cpu_ns, candidate_ns, candidate_cpu_ns in turns
+    ] == list(zip(*(values.tolist() for values in pairs.values()), strict=True))
+
+
+# Two processes that alternate
+
+
+class FakeSides:
+    """Two workers whose runs take fixed times by (side, row), and a clock; a run that takes None kills its worker."""
+
+    def __init__(self, latencies_ns):
+        self.latencies_ns = latencies_ns
+        self.now = 0
+        self.asked = []
+
+    def __getitem__(self, side):
+        return SimpleNamespace(
+            send=lambda request: self.asked.append((side, *request)),
+            receive_timings=lambda runs: self.times(side, runs),
+        )
+
+    def times(self, side, runs):
+        """The answer of that side."""
+        latency_ns = self.latencies_ns[side, self.asked[-1][1]]
+        if latency_ns is None:
+            raise TrialError("the worker was killed by SIGSEGV", hint="")
+        self.now += runs * latency_ns
+        return Timings(latencies_ns=[latency_ns] * runs, cpu_ns=[latency_ns // 2] * runs)
+
+    def alternate(self, monkeypatch, seed=0, **protocol):
+        """Run the pairs of all rows."""
+        monkeypatch.setattr("mnbench.comparison.paired_trial.time", SimpleNamespace(monotonic_ns=lambda: self.now))
+        rows = {row for _, row in self.latencies_ns}
+        pair_ns = {row: sum(self.latencies_ns[side, row] or 1 for side in (0, 1)) for row in rows}
+        settings = {"slices": 3, "slice_s": 0.06, "min_turns": 5} | protocol
+        return _alternate(self, pair_ns, TrialProtocol(**settings), Random(seed))
+
+
+def test_two_processes_alternate(monkeypatch):
+    """Each pair is one message to either, in the order that `first` says; every time belongs to its side and row."""
+    times = {(0, 0): 3_000_000, (1, 0): 5_000_000, (0, 1): 2_000_000, (1, 1): 4_000_000}
+    sides = FakeSides(times)
+    pairs = sides.alternate(monkeypatch)
+    messages = [
+        (side, row, 1)
+        for row, first in zip(pairs["row"].tolist(), pairs["first"].tolist(), strict=True)
+        for side in (first, 1 - first)
+    ]
+
+    assert PAIR_COLUMNS == tuple(pairs)
+    assert messages == sides.asked
+    for side, name in enumerate(("base", "candidate")):
+        expected = [times[side, row] for row in pairs["row"].tolist()]
+        assert expected == pairs[f"{name}_ns"].tolist()
+        assert [time_ns // 2 for time_ns in expected] == pairs[f"{name}_cpu_ns"].tolist()
+    counts = Counter(zip(pairs["round"].tolist(), pairs["row"].tolist(), pairs["first"].tolist(), strict=True))
+    assert {(number, row) for number in range(3) for row in (0, 1)} == {key[:2] for key in counts}
+    assert all(abs(counts[number, row, 0] - counts[number, row, 1]) <= 1 for number, row, _ in counts)
+
+
+def test_a_pair_of_short_runs_is_one_of_medians(monkeypatch):
+    """A message costs more than such a run: a pair takes 4 ms at least."""
+    sides = FakeSides({(0, 0): 100_000, (1, 0): 300_000})
+    pairs = sides.alternate(monkeypatch)
+
+    assert {(side, 0, 10) for side in (0, 1)} == set(sides.asked)
+    assert 10 * 400_000 == MIN_PAIR_NS
+    assert 3 * 15 == len(pairs["row"])
+    assert ({100_000}, {300_000}) == tuple(set(pairs[name].tolist()) for name in ("base_ns", "candidate_ns"))
+
+
+def test_a_slow_row_of_two_processes_has_fewer_slices(monkeypatch):
+    """Its time is that of the others; every slice has its least number of turns."""
+    pairs = FakeSides({(0, 0): 10**9, (1, 0): 10**9, (0, 1): 10**7, (1, 1): 10**7}).alternate(monkeypatch)
+    numbers = {row: sorted(pairs["round"][pairs["row"] == row].tolist()) for row in (0, 1)}
+
+    assert {0: [0] * 5, 1: [0] * 5 + [1] * 5} == numbers
+
+
+def test_a_worker_that_dies_while_it_alternates_costs_that_row(cells, monkeypatch):
+    """The row whose runs were asked for has failed, on that side."""
+    sides = FakeSides({(0, 0): 10**6, (1, 0): 10**6, (0, 1): 10**6, (1, 1): None})
+    answer = AlternatingAnswer(
+        latencies_ns=[10**6] * 2,
+        sessions=[SimpleNamespace()] * 2,
+        runtime=SimpleNamespace(name="onnxruntime"),
+        host={"x": 1},
     )
-    assert set(PAIR_COLUMNS) == set(columns)
-    return {name: np.array(values) for name, values in columns.items()}, reported
 
+    def open_worker(device, **_):
+        side = sides[device.gateway != "popen"]
+        return nullcontext(SimpleNamespace(ask=lambda *_, **__: answer, **vars(side)))
 
-def test_every_run_is_told_to_its_arm():
-    """Whatever the order, each column holds the times of its own arm."""
-    time = FakeTime()
-    rows = {3: (time.arm("base", 100, 90), time.arm("candidate", 200, 150))}
-    entries, _ = run_timed(time, rows, {3: 10}, 0)
-    assert {100} == set(entries["base_ns"])
-    assert {200} == set(entries["candidate_ns"])
-    assert {90} == set(entries["base_cpu_ns"])
-    assert {150} == set(entries["candidate_cpu_ns"])
-    expected = [arm for first in entries["first"] for arm in (("base", "candidate"), ("candidate", "base"))[first]]
-    assert expected == time.ran
+    monkeypatch.setattr("mnbench.comparison.paired_trial.open_worker", open_worker)
+    gateway = f"popen//python={sys.executable}"
+    rows = [row(cells, "v1-a0.25-r32", name, gateway=gateway) for name in ("v1-a0.25-r32", "v1-a0.5-r32")]
+    pairs = run_paired_trial(rows, dose())
 
-
-def test_each_row_is_visited_at_least_once_and_then_until_the_time_is_out():
-    """Blocks of three rows take 2 µs each: one round without time, more with it."""
-    for duration_ns, pairs in ((0, 30), (6_000, 30), (6_001, 40), (18_000, 90)):
-        time = FakeTime()
-        rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(3)}
-        entries, _ = run_timed(time, rows, dict.fromkeys(rows, 10), duration_ns)
-        assert pairs == len(entries["row"]), duration_ns
-        assert {0, 1, 2} == set(entries["row"][:30])
-
-
-def test_rows_come_in_another_order_in_every_round():
-    """And the same seed gives the same schedule."""
-
-    def schedule(seed):
-        time = FakeTime()
-        rows = {row: (time.arm(row, 100, 100), time.arm(row, 100, 100)) for row in range(8)}
-        entries, _ = run_timed(time, rows, dict.fromkeys(rows, 5), 100_000, seed)
-        return entries["row"].tolist(), entries["first"].tolist()
-
-    rows, first = schedule(1)
-    item = [tuple(rows[at : at + 40 : 5]) for at in range(0, len(rows) - 39, 40)]
-    assert len(set(item)) == len(item) > 5
-    assert (rows, first) == schedule(1)
-    assert schedule(2) != schedule(1)
-
-
-def test_both_orders_are_as_frequent_in_every_burst():
-    """But for one pair, where their number is odd."""
-    draw = random.Random(0)
-    for count in range(1, 40):
-        result = run_orders(count, draw)
-        assert count == len(result)
-        assert abs(2 * sum(result) - count) <= count % 2
-    assert len({tuple(run_orders(6, draw)) for _ in range(50)}) > 10
-
-
-def test_a_burst_is_sixty_milliseconds_and_five_pairs_at_least():
-    """By what a pair takes."""
-    assert 60 == pairs_per_block(1_000_000, **BLOCK)
-    assert 5 == pairs_per_block(100_000_000, **BLOCK)
-
-
-def test_the_other_side_hears_every_half_second():
-    """How much time is left, never less than none."""
-    time = FakeTime()
-    rows = {0: (time.arm("a", 10_000_000, 1), time.arm("b", 10_000_000, 1))}
-    _, reported = run_timed(time, rows, {0: 5}, 2_000_000_000)
-    assert [1_500_000_000, 1_000_000_000, 500_000_000] == reported
+    assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
+    assert 0 == pairs.columns["row"].size
 
 
 # Real workers
@@ -160,14 +184,14 @@ def row(cells, base, candidate, device=None, **changes):
     other = device or msgspec.structs.replace(cpu, **changes)
     return ComparisonCase(
         variant=f"{base} {candidate}",
-        baseline=PreparedSide(case=cells(base), device=cpu),
-        candidate=PreparedSide(case=cells(candidate), device=other),
+        baseline=PlannedSession(case=cells(base), device=cpu),
+        candidate=PlannedSession(case=cells(candidate), device=other),
     )
 
 
-def dose(duration_s=0.2, **changes):
+def dose(**changes):
     """A short measurement on a machine that may be busy."""
-    return PairedSampling(duration_s=duration_s, seed="0", **QUICK | changes)
+    return PairedSampling(seed="0", **QUICK | changes)
 
 
 def assert_found(pairs, rows, least=5):
@@ -216,7 +240,9 @@ def test_all_threads_are_those_of_the_cores_bound_to(cells, gateway):
     other = msgspec.structs.replace(device, gateway=gateway)
     cell = cells("v1-a0.25-r32")
     both = ComparisonCase(
-        variant="row", baseline=PreparedSide(case=cell, device=device), candidate=PreparedSide(case=cell, device=other)
+        variant="row",
+        baseline=PlannedSession(case=cell, device=device),
+        candidate=PlannedSession(case=cell, device=other),
     )
     facts = run_paired_trial([both], dose()).facts
     assert {1} == {session["threads"] for session in facts["sessions"].values()}
@@ -232,7 +258,7 @@ def test_a_broken_arm_costs_its_row_alone(cells, tmp_path, gateway):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     bad = replace(
-        good, variant="bad", candidate=PreparedSide(case=replace(good.baseline.case, path=path), device=broken)
+        good, variant="bad", candidate=PlannedSession(case=replace(good.baseline.case, path=path), device=broken)
     )
     pairs = run_paired_trial([bad, good], dose())
     side, message = pairs.failed["bad"]
@@ -246,7 +272,9 @@ def test_wrong_outputs_fail_the_row(cells):
     """A candidate that answers to another model's feed."""
     case = row(cells, "v1-a0.25-r32", "v1-a0.25-r32")
     wrong = replace(case.candidate.case, path=cells("v1-a0.5-r32").path)
-    pairs = run_paired_trial([replace(case, candidate=PreparedSide(case=wrong, device=case.candidate.device))], dose())
+    pairs = run_paired_trial(
+        [replace(case, candidate=PlannedSession(case=wrong, device=case.candidate.device))], dose()
+    )
     side, message = pairs.failed[case.variant]
     assert ("candidate", True) == (side, "outputs differ" in message)
 
@@ -272,7 +300,7 @@ def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypa
         on_heartbeat(Heartbeat(expected_s=0.0, index=3))
         raise TrialError("the worker was killed by SIGSEGV", hint="")
 
-    monkeypatch.setattr("mnbench.comparison.paired_trial.call_worker", ask)
+    monkeypatch.setattr("mnbench.bench.trial.call_worker", ask)
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.25-r32"), row(cells, "v1-a0.25-r32", "v1-a0.5-r32")]
     pairs = run_paired_trial(rows, dose())
     assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
@@ -320,60 +348,6 @@ def test_a_model_of_any_kind_is_paired(tmp_path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     cell = prepare_case(build_model(OnnxFile(path=path), simplified=False), tmp_path, variant="own", seed=0)
-    arm = PreparedSide(case=cell, device=read_device("cpu"))
-    pairs = run_paired_trial([ComparisonCase(variant="own", baseline=arm, candidate=arm)], dose(0.01))
+    arm = PlannedSession(case=cell, device=read_device("cpu"))
+    pairs = run_paired_trial([ComparisonCase(variant="own", baseline=arm, candidate=arm)], dose())
     assert_found(pairs, [ComparisonCase(variant="own", baseline=arm, candidate=arm)])
-
-
-# Environments
-
-
-class Installer:
-    """Stands in for the programs that make environments: keeps their commands, and fails where it is told to."""
-
-    def __init__(self, fails=""):
-        self.commands = []
-        self.fails = fails
-
-    def __call__(self, command, **_):
-        self.commands.append(command)
-        failed = self.fails and any(self.fails in word for word in command)
-        return CompletedProcess(
-            command, int(bool(failed)), b"", b"warning: x\nERROR: no such version\n" if failed else b""
-        )
-
-
-@pytest.mark.parametrize("uv", [None, "/bin/uv"])
-def test_an_environment_is_made_once(make_device, tmp_path, monkeypatch, uv):
-    """By uv where it is there, or else by venv and pip; what is whole is not made again."""
-    installer = Installer()
-    monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: uv)
-    monkeypatch.setattr("mnbench.targets.installers.run_program", installer)
-    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
-    device = make_device(requires=("onnxruntime==1.30.0", "pytest"))
-    monkeypatch.setattr("mnbench.targets.environments.Path.write_text", _written)
-    python = create_environment(device)
-    assert 3 == len(installer.commands)
-    assert all((uv in command) == bool(uv) for command in installer.commands[:2])
-    assert ("onnxruntime==1.30.0", "pytest", "numpy") == tuple(installer.commands[1][-3:])
-    assert "import numpy, onnxruntime" == installer.commands[2][-1]
-    assert python == create_environment(make_device(requires=("pytest", "onnxruntime==1.30.0")))
-    assert 3 == len(installer.commands)
-    assert python != create_environment(make_device(requires=("onnxruntime==1.31.1", "pytest")))
-
-
-def _written(path, text):
-    """The installer makes no folder, so it is made here."""
-    path.parent.mkdir(parents=True)
-    path.write_bytes(text.encode())
-    return len(text)
-
-
-def test_a_version_that_does_not_exist_is_one_line_and_leaves_nothing(make_device, tmp_path, monkeypatch):
-    """The installer's own error, and no half environment."""
-    monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: None)
-    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr("mnbench.targets.installers.run_program", Installer(fails="onnxruntime==9"))
-    with pytest.raises(RuntimeUnavailable, match="onnxruntime==9 numpy cannot be installed: no such version"):
-        create_environment(make_device(requires=("onnxruntime==9",)))
-    assert [] == [path for path in (tmp_path / "environments").iterdir() if path.is_dir()]

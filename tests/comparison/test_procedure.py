@@ -5,14 +5,17 @@
 import json
 import random
 from dataclasses import replace
+from math import inf
 
 import msgspec
 import pytest
 
+from mnbench.bench.groups import group_rows
 from mnbench.bench.plan import BenchmarkCase
+from mnbench.bench.trial import PlannedSession
 from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import DecisionRules
-from mnbench.comparison.paired_trial import ComparisonCase, PairedTrial, PreparedSide, pair_columns
+from mnbench.comparison.paired_trial import PROTOCOL, ComparisonCase, PairedTrial, pair_columns
 from mnbench.comparison.procedure import ComparisonSettings, Procedure
 from mnbench.comparison.storage import PairedTrialLog
 from mnbench.errors import ResultsError, TrialError
@@ -30,10 +33,12 @@ class FakeProcesses:
         self.now = 0.0
         self.slept = []
         self.asked = []
+        self.doses = []
         self.answers = {}
 
     def __call__(self, rows, dose):
         self.asked.append((dose.seed, [row.variant for row in rows]))
+        self.doses.append(dose)
         answer = self.answers.pop(len(self.asked) - 1, None)
         if isinstance(answer, PairedTrial):
             return answer
@@ -88,8 +93,8 @@ def make_row(tmp_path, make_device):
         )
         return ComparisonCase(
             variant=variant,
-            baseline=PreparedSide(case=cell, device=make_device()),
-            candidate=PreparedSide(case=cell, device=make_device()),
+            baseline=PlannedSession(case=cell, device=make_device()),
+            candidate=PlannedSession(case=cell, device=make_device()),
         )
 
     return make
@@ -129,15 +134,31 @@ def test_a_table_without_change_takes_four_processes(held):
     assert {"same"} == {item.verdict for item in result.values()}
 
 
+@pytest.mark.parametrize(("rows", "slices"), [(1, 18), (2, 9), (3, 6), (4, 6), (20, 6)])
+def test_a_process_with_few_rows_has_more_slices(held, rows, slices):
+    """Starting it takes as long as 18 of them; otherwise it measures by the protocol."""
+    processes, _ = held({f"row {at}": 0 for at in range(rows)})
+
+    assert {replace(PROTOCOL, slices=slices)} == {dose.protocol for dose in processes.doses}
+
+
+def test_a_busy_machine_may_be_allowed(held):
+    """Then there are no limits, and else those of the sampling."""
+    strict, _ = held({"a": 0})
+    lenient, _ = held({"a": 0}, allow=frozenset({"busy"}))
+
+    assert {(0.3, 1.0)} == {tuple(dose.limits.values()) for dose in strict.doses}
+    assert {(inf, inf)} == {tuple(dose.limits.values()) for dose in lenient.doses}
+
+
 def test_rows_of_other_runtimes_have_processes_of_their_own(make_row):
     """One old row of a table does not make the others run in its old runtime."""
     rows = {name: make_row(name) for name in "abcd"}
     for name, change in {"b": {"gateway": "popen//python=old"}, "d": {"environment": {"X": "1"}}}.items():
         base = replace(rows[name].baseline, device=msgspec.structs.replace(rows[name].baseline.device, **change))
         rows[name] = replace(rows[name], baseline=base)
-    contest = Procedure(list(rows.values()), ComparisonSettings(), PairedTrialLog(None), on_progress=lambda _: None)
 
-    assert [["a", "c"], ["b"], ["d"]] == sorted(contest._groups("abcd", "0"))
+    assert [["a", "c"], ["b"], ["d"]] == sorted(group_rows("abcd", lambda row: rows[row].sides, seed="0"))
 
 
 def test_suspects_are_measured_again_alone(held):
