@@ -27,7 +27,9 @@ TIMELESS = ("misplaced", "emulated")
 """Issues that do not concern time."""
 
 NOISY_RATIO = 1.2
-SHORT_RUNS = 100
+SHORT_RUNS = 10
+"""Fewer runs have no 10th and 90th percentile. How precise their median is, the interval says."""
+
 OUTLIER_RATIO = 1.5
 OUTLIER_SHARE = 0.05
 SLOWING_RATIO, MIN_SLOWING_PROCESSES = 1.1, 4

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class SamplingStatus:
     """How far a run is.
 
-    `done` cases have a record or meet the target. `widest` is the half width of the widest interval of the cases without
-    a record, as a share of the median.
+    `done` cases have a record or meet the target. `widest` is the half width of the widest interval of the cases that
+    have no record, as a share of the median.
     """
 
     done: int

@@ -7,7 +7,6 @@ import pytest
 from common import PROVIDER
 
 from mnbench.bench.aggregate import aggregate
-from mnbench.bench.plan import SamplingConfig
 
 
 @pytest.fixture
@@ -87,17 +86,16 @@ def test_oversubscribed(issues, make_sample, threads, cores, expected):
     ids=["steady", "limit", "slower", "faster"],
 )
 def test_throttled(issues, make_sample, last, expected):
-    """Runs whose last quarter is over 10 % slower than the first are an issue; faster ones are none."""
-    slowing = make_sample([100] * 25 + [105] * 50 + [last] * 25)
+    """A last third of the processes that is over 10 % slower than the first is an issue; a faster one is none."""
+    slowing = [make_sample([median_ns] * 100) for median_ns in [100] * 4 + [105] * 4 + [last] * 4]
 
-    assert expected == list(issues(same(slowing)))
+    assert expected == list(issues(slowing))
 
 
-def test_one_process_that_slows_down_is_not_throttled(issues, make_sample):
-    """It is the median process that tells: one among three says nothing of the device."""
-    slowing = make_sample([100] * 50 + [150] * 50)
-
-    assert "throttled" not in issues([make_sample(), slowing, make_sample()])
+@pytest.mark.parametrize("medians", [[100] * 9 + [150, 100, 100], [100] * 5 + [150] * 6], ids=["some", "few"])
+def test_few_slow_processes_are_not_throttled(issues, make_sample, medians):
+    """The median process of a third counts, and a third has at least four."""
+    assert "throttled" not in issues([make_sample([median_ns] * 100) for median_ns in medians])
 
 
 @pytest.mark.parametrize(("slowest", "expected"), [(100, []), (120, []), (121, ["noisy"]), (500, ["noisy"])])
@@ -132,9 +130,9 @@ def test_fewer_processes_than_asked_for_are_imprecise(issues, make_sample):
     assert "--budget" in issues["imprecise"].advice
 
 
-@pytest.mark.parametrize(("runs", "expected"), [(10, ["short"]), (49, ["short"]), (50, []), (1000, [])])
+@pytest.mark.parametrize(("runs", "expected"), [(1, ["short"]), (4, ["short"]), (5, []), (1000, [])])
 def test_short(issues, make_sample, runs, expected):
-    """Fewer than 100 runs in all processes together are short."""
+    """Fewer than 10 runs in all processes together are short: a slow model, precise after 6 processes of 5, is not."""
     assert expected == list(issues(same(make_sample([100] * runs), 2)))
 
 
@@ -183,7 +181,7 @@ def test_issues_have_advice_and_cost_the_trust(make_plan, make_cell, make_sample
         for samples in (
             same(make_sample(), 2),
             same(make_sample(first_run_ns=10**9), 2),
-            [make_sample([100] * 5), make_sample([200] * 5)],
+            [make_sample([100] * 4), make_sample([200] * 4)],
         )
     )
 
@@ -196,16 +194,12 @@ def test_issues_have_advice_and_cost_the_trust(make_plan, make_cell, make_sample
 def test_the_gravest_issue_comes_first(issues, make_sample):
     """A cell with every issue names what ran elsewhere first, and what is minor last."""
     runs = [100] * 8 + [300] * 3 + [120] * 4
+    order = ["misplaced", "oversubscribed", "throttled", "noisy", "imprecise", "short", "outliers", "first-run-slow"]
     everything = {"placement": {"Other": ["a"]}, "threads": 8, "first_run_ns": 10**9}
-    samples = [make_sample([factor * run for run in runs], **everything) for factor in (1, 1, 2)]
+    many, few = (
+        [make_sample([factor * run for run in runs], **everything) for factor in factors]
+        for factors, runs in (((1,) * 6 + (2,) * 6, runs), ((1, 2), [100, 100, 300]))
+    )
+    raised = [list(issues(samples, precision=0.02)) for samples in (many, few)]
 
-    assert [
-        "misplaced",
-        "oversubscribed",
-        "throttled",
-        "noisy",
-        "imprecise",
-        "short",
-        "outliers",
-        "first-run-slow",
-    ] == list(issues(samples, precision=SamplingConfig().precision))
+    assert [[name for name in order if name != absent] for absent in ("short", "throttled")] == raised
