@@ -32,7 +32,7 @@ SHORT_RUNS = 10
 
 OUTLIER_RATIO = 1.5
 OUTLIER_SHARE = 0.05
-SLOWING_RATIO, MIN_SLOWING_PROCESSES = 1.1, 4
+SLOWING_RATIO, MIN_SLOWING_PROCESSES = 1.1, 2
 SLOW_FIRST_RATIO = 10
 SLOW_FIRST_NS = 50_000_000
 DENORMAL_SHARE = 0.001
@@ -59,7 +59,7 @@ def find_issues(
     yield from _host_issues(trials)
     slowing = _slowing([trial.median_ns for trial in trials])
     if slowing > SLOWING_RATIO:
-        slower = f"the last processes were {slowing - 1:.0%} slower than the first"
+        slower = f"all of the last processes were {slowing - 1:.0%} slower than the first"
         yield Issue(name="throttled", advice=f"{slower}: cool the device, or fix its clock")
     if latency.high > NOISY_RATIO * latency.low:
         apart = f"processes differ by {latency.high / latency.low - 1:.0%}"
@@ -108,9 +108,12 @@ def _shortfall(sampling: SamplingConfig, processes: int, latency: Latency) -> st
 
 
 def _slowing(medians_ns: Sequence[float]) -> float:
-    """Return the ratio of the last third's median to the first third's; 1 if there are few processes."""
+    """Return the ratio of the fastest of the last third of processes to the slowest of the first; 1 for few processes.
+
+    Noise makes some processes slow; heat makes all later ones slow.
+    """
     third = len(medians_ns) // 3
-    return median(medians_ns[-third:]) / median(medians_ns[:third]) if third >= MIN_SLOWING_PROCESSES else 1.0
+    return min(medians_ns[-third:]) / max(medians_ns[:third]) if third >= MIN_SLOWING_PROCESSES else 1.0
 
 
 def _outliers(trials: Sequence[TrialResult]) -> float:
