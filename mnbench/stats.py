@@ -1,6 +1,7 @@
 """Statistics of samples: pure functions of sorted or unsorted numbers."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import atan, comb, cos, pi, sin, sqrt, tan
 from statistics import fmean, median
 from typing import Any
@@ -97,6 +98,7 @@ def student_survival(t: float, freedom: int) -> float:
     return tail if t >= 0 else 1 - tail
 
 
+@lru_cache(maxsize=4096)
 def student_quantile(tail: float, freedom: int) -> float:
     """Return the t that Student's t exceeds with probability `tail` (at most one half), by bisecting the angle of t."""
     low, high = 0.0, pi / 2

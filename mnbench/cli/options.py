@@ -61,7 +61,7 @@ def seed_option(text: str) -> Callable[[Command], Command]:
 def max_processes_option(per: str) -> Callable[[Command], Command]:
     """Return `--processes` of a comparison, which limits their number per row, or per something else."""
     processes = click.IntRange(min=4, max=64)
-    return click.option("--processes", default=12, type=processes, help=f"Maximum number of processes per {per}.")
+    return click.option("--processes", default=24, type=processes, help=f"Maximum number of processes per {per}.")
 
 
 def parse_option(read: Callable[[str], T], text: str) -> T:

@@ -154,6 +154,6 @@ def statistics_note(comparison: Comparison) -> str:
         return "Too few pairs were measured for a figure." if measured else "Nothing was measured."
     confidence = f"{100 - 100 * comparison.rules.error_rate:g} % confidence on each side"
     return (
-        f"Both bounds hold for all rows of the table at once, with {confidence}; "
+        f"All verdicts hold at once, and each bound for its row, with {confidence}; "
         f"seed {comparison.seed}, {comparison.duration_s:.0f} s."
     )

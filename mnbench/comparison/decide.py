@@ -5,7 +5,6 @@ where a session lies in memory makes a difference that no number of its runs ave
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
 from math import log1p, sqrt
 from statistics import fmean, median, variance
 from typing import Annotated, Literal, NamedTuple, TypeAlias
@@ -26,11 +25,13 @@ MIN_PAIRS = 30
 INTERRUPTED_RATIO, INTERRUPTED_NS = 1.02, 20_000
 """A run was interrupted if its wall time exceeds this multiple of its CPU time, plus so many nanoseconds."""
 
+TINY = 1e-12
+
 PRIOR_FREEDOM = 4
 """The degrees of freedom that the other rows' median variance counts for, at most."""
 
-ERROR_SPENDING = ((0.0, 1 / 3, 1 / 2, 2 / 3, 1.0), (0.0, 0.1, 0.3, 0.6, 1.0))
-"""The share of the maximum number of processes, and the share of the error rate that is spent by then."""
+SPENDING_POWER = 1.5
+"""The error rate spent by an interim look is this power of its share of the maximum number of processes."""
 
 
 class Effect(NamedTuple):
@@ -49,15 +50,15 @@ class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
 
     `error_rate` is the family-wise error rate: the chance that any unchanged row of the table is called slower. The
     same holds for faster, and for a row called the same whose slowdown exceeds `equivalence_margin`. A row is slower
-    if the lower confidence bound of its slowdown exceeds `noise_margin` and the estimate is at least `min_effect`.
-    The margins and `min_effect` are shares of the baseline's latency.
+    if the lower confidence bound of its slowdown exceeds `noise_margin` and the estimate is at least `min_effect`, in
+    two independent samples. The margins and `min_effect` are shares of the baseline's latency.
     """
 
     error_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     noise_margin: Amount = 0.005
     min_effect: Amount = 0.01
     equivalence_margin: Amount = 0.02
-    processes: Annotated[int, Meta(ge=1, le=10_000)] = 12
+    processes: Annotated[int, Meta(ge=1, le=10_000)] = 24
 
     @property
     def interim_looks(self) -> tuple[int, ...]:
@@ -66,24 +67,42 @@ class DecisionRules(msgspec.Struct, frozen=True, kw_only=True):
 
     def error_spent(self, processes: int) -> float:
         """Return the share of the error rate that is spent after so many processes."""
-        return float(np.interp(processes / self.processes, *ERROR_SPENDING))
+        return (processes / self.processes) ** SPENDING_POWER
+
+    @property
+    def sample_error_rate(self) -> float:
+        """The error rate of "slower" in one sample, so that in both samples it is at most `error_rate`.
+
+        The first sample may have two last looks, before and after the suspected rows are measured again: 2 · rate².
+        """
+        return sqrt(self.error_rate / 2)
 
 
 class RatioEstimate(NamedTuple):
-    """A row's log ratio and its confidence bounds, which hold for the whole table at the level of an interim look."""
+    """A row's mean log ratio over its processes."""
 
     mean: float
-    low: float
-    high: float
+    standard_error: float
+    freedom: int
     processes: int
     pairs: int
 
+    def half_width(self, level: float) -> float:
+        """Return the distance from the mean to a bound that fails with probability `level`, of at most one half."""
+        return student_quantile(min(level, 0.5), self.freedom) * self.standard_error
+
 
 class Decision(NamedTuple):
-    """A row's verdict and the estimate at the interim look that decided it; None until one has."""
+    """A row's verdict, None until an interim look decides it; its estimate then, and its confidence bounds.
+
+    The bounds of a slower row in one sample are narrower, by `sample_half_width`: they need not both hold.
+    """
 
     verdict: Verdict | None
     estimate: RatioEstimate
+    low: float
+    high: float
+    sample_half_width: float
 
 
 def trial_effect(columns: Mapping[str, NDArray[np.int64]], *, blocking_waits: bool) -> Effect:
@@ -109,34 +128,55 @@ def trial_effect(columns: Mapping[str, NDArray[np.int64]], *, blocking_waits: bo
 
 
 def decide(
-    effects: Effects, rules: DecisionRules, *, final: bool, row_count: int = 0, prior_variances: Sequence[float] = ()
+    effects: Effects,
+    rules: DecisionRules,
+    *,
+    final: bool,
+    row_count: int = 0,
+    prior_variances: Sequence[float] = (),
+    second_sample: bool = False,
 ) -> dict[str, Decision]:
     """Decide the table at each interim look that its processes allow; a row keeps its first verdict.
 
-    If the processes are `final`, a last look at the undecided rows spends the remaining error rate. The error rate is
-    divided by `row_count`, or by the number of rows in `effects`. `prior_variances` are those of other rows.
+    If the processes are `final`, a row has a last look after its last process, which spends the remaining error rate.
+    The error rate is divided by `row_count`, or by the number of rows in `effects`; `prior_variances` are those of
+    other rows. In the `second_sample`, "slower" is not corrected for the number of rows: the first sample was.
+
+    "Same" is sequentially rejective (Holm, 1979): its error rate is divided by the number of rows that have not passed.
     """
-    available = max(map(len, effects.values()), default=0)
+    count = row_count or len(effects)
+    available = {row: min(len(values), rules.processes) for row, values in effects.items()}
     decided: dict[str, Decision] = {}
 
-    def look(processes: int, share: float, *, last: bool) -> None:
-        level = rules.error_rate * share / (row_count or len(effects))
-        looked_at = {row: values[:processes] for row, values in effects.items()}
-        for row, estimate in estimate_ratios(looked_at, level, prior_variances).items():
-            if row not in decided or decided[row].verdict is None:
-                decided[row] = Decision(_verdict(estimate, rules, last=last), estimate)
+    def look(rows: Iterable[str], processes: int, share: float, *, last: bool) -> None:
+        estimates = estimate_ratios({row: values[:processes] for row, values in effects.items()}, prior_variances)
+        undecided = [row for row in rows if row in estimates and not (row in decided and decided[row].verdict)]
+        passed = sum(decision.verdict in ("same", "faster") for decision in decided.values())
+        tolerance = log1p(rules.equivalence_margin)
+        # The rows with the most evidence come first, so that each that passes leaves more error rate to the others.
+        for row in sorted(undecided, key=lambda row: _t(estimates[row], tolerance)):
+            levels = Levels(
+                slower=rules.sample_error_rate * share / (1 if second_sample else count),
+                faster=rules.error_rate * share / count,
+                same=rules.error_rate * share / (count - passed),
+            )
+            decided[row] = _decide_row(estimates[row], levels, rules, last=last)
+            passed += decided[row].verdict in ("same", "faster")
 
-    for before, processes in pairwise((0, *rules.interim_looks)):
-        if processes <= available:
-            look(processes, rules.error_spent(processes) - rules.error_spent(before), last=processes == rules.processes)
-    if final and available >= MIN_PROCESSES:
-        before = max((processes for processes in rules.interim_looks if processes < available), default=0)
-        look(available, 1 - rules.error_spent(before), last=True)
+    ends = {processes for processes in available.values() if final and processes >= MIN_PROCESSES}
+    for processes in sorted({*rules.interim_looks, *ends}):
+        spent = rules.error_spent(max((look for look in rules.interim_looks if look < processes), default=0))
+        if processes in rules.interim_looks:
+            due = [row for row in effects if available[row] >= processes]
+            share = rules.error_spent(processes) - spent
+            look(due, processes, share, last=processes == rules.processes)
+        if processes in ends:
+            look([row for row in effects if available[row] == processes], processes, 1 - spent, last=True)
     return decided
 
 
-def estimate_ratios(effects: Effects, level: float, prior_variances: Sequence[float] = ()) -> dict[str, RatioEstimate]:
-    """Estimate each row's log ratio; each bound fails with probability `level`.
+def estimate_ratios(effects: Effects, prior_variances: Sequence[float] = ()) -> dict[str, RatioEstimate]:
+    """Estimate each row's log ratio.
 
     A row's variance over so few processes is imprecise, so it is shrunk towards the median of the other rows' (a
     moderated t: Smyth, 2004), which counts for one degree of freedom per other row, and for `PRIOR_FREEDOM` at most.
@@ -149,10 +189,13 @@ def estimate_ratios(effects: Effects, level: float, prior_variances: Sequence[fl
         count = len(effects[row])
         freedom = count - 1 + weight
         pooled = (weight * median(others or [0.0]) + (count - 1) * row_variance) / freedom
-        half_width = student_quantile(level, freedom) * sqrt(pooled / count)
-        mean = fmean(effect.log_ratio for effect in effects[row])
-        pairs = sum(effect.pairs for effect in effects[row])
-        estimates[row] = RatioEstimate(mean, mean - half_width, mean + half_width, count, pairs)
+        estimates[row] = RatioEstimate(
+            mean=fmean(effect.log_ratio for effect in effects[row]),
+            standard_error=sqrt(pooled / count),
+            freedom=freedom,
+            processes=count,
+            pairs=sum(effect.pairs for effect in effects[row]),
+        )
     return estimates
 
 
@@ -165,23 +208,39 @@ def _variance(effects: Sequence[Effect]) -> float:
     return variance(effect.log_ratio for effect in effects)
 
 
-def _verdict(estimate: RatioEstimate, rules: DecisionRules, *, last: bool) -> Verdict | None:
+class Levels(NamedTuple):
+    """The probability with which the bound of a row fails that each verdict needs."""
+
+    slower: float
+    faster: float
+    same: float
+
+
+def _decide_row(estimate: RatioEstimate, levels: Levels, rules: DecisionRules, *, last: bool) -> Decision:
+    mean = estimate.mean
     margin, least, tolerance = (
         log1p(share) for share in (rules.noise_margin, rules.min_effect, rules.equivalence_margin)
     )
+    half_width, sample_half_width = estimate.half_width(levels.same), estimate.half_width(levels.slower)
+    verdict: Verdict | None = "inconclusive" if last else None
     if estimate.pairs >= MIN_PAIRS:
-        if estimate.low > margin and estimate.mean >= least:
-            return "slower"
-        if estimate.high < -margin and estimate.mean <= -least:
-            return "faster"
-        # A row that may still turn out to be faster waits for the next interim look.
-        if estimate.high < tolerance and (last or estimate.low > -tolerance):
-            return "same"
-    return "inconclusive" if last else None
+        if mean >= least and mean - sample_half_width > margin:
+            verdict = "slower"
+        elif mean <= -least and mean + estimate.half_width(levels.faster) < -margin:
+            verdict = "faster"
+        # A row that looks faster waits for the next interim look.
+        elif mean + half_width < tolerance and (last or mean > -least):
+            verdict = "same"
+    return Decision(verdict, estimate, mean - half_width, mean + half_width, sample_half_width)
+
+
+def _t(estimate: RatioEstimate, limit: float) -> float:
+    """Return by how many standard errors the estimate exceeds a limit."""
+    return (estimate.mean - limit) / max(estimate.standard_error, TINY)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `ratio` is candidate / base, between `low` and `high`, which hold for all rows of the table at once."""
+    """One row. `ratio` is candidate / base; `low` and `high` are its confidence bounds."""
 
     variant: Text
     device: Text

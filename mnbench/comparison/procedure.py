@@ -123,24 +123,21 @@ class Procedure:
         )
 
     def _measure(self) -> None:
-        """Measure all rows, then suspected rows again; without any, spend the whole budget on undecided rows.
+        """Measure all rows, then suspected rows again, then undecided rows until the budget is spent."""
+        rules, count = self.settings.rules, len(self.cases)
 
-        The longer first stage adds no false positives, because a suspected row must be slower again, alone.
-        """
-        rules, rows = self.settings.rules, list(self.cases)
+        def look_first(effects: Effects) -> Mapping[str, Decision]:
+            return decide(effects, rules, final=False, row_count=count)
 
-        def look(effects: Effects) -> Mapping[str, Decision]:
-            return decide(effects, rules, final=False, row_count=len(rows))
+        def look_again(effects: Effects) -> Mapping[str, Decision]:
+            return confirm(effects, self._effects("first"), rules, count, final=False)
 
-        def suspects() -> list[str]:
-            return [] if self.settings.self_check else suspected_regressions(self._effects("first"), rules, len(rows))
-
-        self._run_stage("first", rows, look, FIRST_STAGE_SHARE)
-        if not suspects():
-            self._run_stage("first", rows, look, 1.0)
-        if again := suspects():
-            first = self._effects("first")
-            self._run_stage("again", again, lambda effects: confirm(effects, first, rules, final=False), 1.0)
+        suspected: list[str] = []
+        for budget_share in (FIRST_STAGE_SHARE, 1.0):
+            self._run_stage("first", [row for row in self.cases if row not in suspected], look_first, budget_share)
+            if not self.settings.self_check:
+                suspected = suspected_regressions(self._effects("first"), rules, count)
+                self._run_stage("again", suspected, look_again, 1.0)
 
     def _run_stage(
         self,
@@ -149,11 +146,13 @@ class Procedure:
         look: Callable[[Effects], Mapping[str, Decision]],
         budget_share: float,
     ) -> None:
-        """Measure the undecided rows, process after process, until none is left or the budget's share is spent."""
+        """Measure the undecided of these rows, until none is left or the budget's share is spent."""
         while self._processes[stage] < self.settings.rules.processes:
-            effects = {row: values for row, values in self._effects(stage).items() if row in rows}
+            effects = self._effects(stage)
             decisions = look(effects)
-            undecided = [row for row in effects if row not in decisions or decisions[row].verdict is None]
+            undecided = [
+                row for row in rows if row in effects and (row not in decisions or decisions[row].verdict is None)
+            ]
             expected_s = self._longest_s[stage] or self._longest_s["first"]
             if not undecided or self._spent_s + expected_s > budget_share * self.settings.budget_s:
                 return

@@ -53,9 +53,12 @@ def suspected_regressions(first: Effects, rules: DecisionRules, row_count: int) 
     return [row for row, decision in decisions.items() if decision.verdict == "slower"]
 
 
-def confirm(again: Effects, first: Effects, rules: DecisionRules, *, final: bool) -> dict[str, Decision]:
-    """Decide the suspected rows again, each at the full error rate: the first stage corrected for their number."""
-    return decide(again, rules, final=final, row_count=1, prior_variances=row_variances(first))
+def confirm(
+    again: Effects, first: Effects, rules: DecisionRules, row_count: int, *, final: bool
+) -> dict[str, Decision]:
+    """Decide the suspected rows again, from a second sample that is independent of the first."""
+    variances = row_variances(first)
+    return decide(again, rules, final=final, row_count=row_count, prior_variances=variances, second_sample=True)
 
 
 def failed_side_verdict(side: str) -> Literal["missing", "incomparable"]:
@@ -70,7 +73,7 @@ def conclude(first: Effects, again: Effects, context: ComparisonContext) -> tupl
     suspected = {
         row: again[row] for row, decision in decisions.items() if decision.verdict == "slower" and again.get(row)
     }
-    repeats = confirm(suspected, able, context.rules, final=True)
+    repeats = confirm(suspected, able, context.rules, len(context.measured), final=True)
     findings: list[Finding] = []
     for row, device in context.measured.items():
         if row in context.failed:
@@ -104,8 +107,8 @@ def _finding(row: str, device: str, decision: Decision, repeat: Decision | None,
         device=device,
         verdict=decision.verdict or "inconclusive",
         ratio=exp(estimate.mean),
-        low=exp(estimate.low),
-        high=exp(estimate.high),
+        low=exp(decision.low),
+        high=exp(decision.high),
         processes=estimate.processes,
         pairs=estimate.pairs,
         reason="; ".join(filter(None, (reason, context.notes.get(row, "")))),
@@ -120,7 +123,12 @@ def _explain(decision: Decision, repeat: Decision | None, context: ComparisonCon
             why = context.stopped or RAISE_BUDGET
             return decision._replace(verdict="inconclusive"), f"looks slower, but could not be measured again: {why}"
         if repeat.verdict == "slower":
-            return decision, f"{format_change(exp(repeat.estimate.mean))} when measured again, alone"
+            reason = f"{format_change(exp(repeat.estimate.mean))} when measured again, alone"
+            samples = [(sample.estimate.mean, sample.sample_half_width) for sample in (decision, repeat)]
+            # A bound of one sample holds with less confidence than the table's; the wider of both holds with it.
+            low = min(mean - half_width for mean, half_width in samples)
+            high = max(mean + half_width for mean, half_width in samples)
+            return decision._replace(low=low, high=high), reason
         cleared = repeat._replace(verdict="same" if repeat.verdict == "same" else "inconclusive")
         return cleared, f"looked {format_change(exp(estimate.mean))} at first"
     if decision.verdict != "inconclusive":
