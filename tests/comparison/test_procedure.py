@@ -127,6 +127,11 @@ def nothing(busy=None, failed=None):
     return PairedTrial(variants=("a", "b"), failed=failed or {}, busy_reason=busy)
 
 
+def doubtful(seed):
+    """An effect that no number of processes decides."""
+    return (-8, 8)[int(seed.split("/")[2]) % 2]
+
+
 def test_a_table_without_change_takes_four_processes(held):
     """Each with all rows and a seed of its own."""
     processes, result = held({"a": 0, "b": 0})
@@ -177,21 +182,17 @@ def test_what_does_not_repeat_is_not_accused(held):
 
 
 def test_only_undecided_rows_are_measured_on(held):
-    """After four processes the quiet rows are decided; the doubtful one has all twelve."""
-
-    def doubtful(seed):
-        return (0, 8)[int(seed.split("/")[2]) % 2]
-
+    """After four processes the quiet rows are decided; the doubtful one has all twenty-four."""
     processes, result = held({"a": 0, "b": 0, "c": 0, "d": doubtful}, budget_s=1000)
     assert ["a", "b", "c", "d"] == processes.asked[0][1]
     assert ["d"] == processes.asked[-1][1]
-    assert 12 == len(processes.asked)
-    assert ("inconclusive", 12) == (result["d"].verdict, result["d"].processes)
+    assert 24 == len(processes.asked)
+    assert ("inconclusive", 24) == (result["d"].verdict, result["d"].processes)
 
 
 def test_the_budget_ends_it(held):
     """All of it is spent on what is undecided; what was measured is judged."""
-    processes, result = held({"a": lambda seed: (0, 8)[int(seed.split("/")[2]) % 2], "b": 0}, seconds=10, budget_s=80)
+    processes, result = held({"a": doubtful, "b": 0}, seconds=10, budget_s=80)
     assert [f"0/first/{at}/0" for at in range(8)] == [seed for seed, _ in processes.asked]
     assert ("inconclusive", 8) == (result["a"].verdict, result["a"].processes)
     processes, result = held({"a": 0, "b": 0}, seconds=10, budget_s=35)
@@ -200,20 +201,24 @@ def test_the_budget_ends_it(held):
 
 def test_suspects_have_a_share_of_the_budget(held):
     """Seventy percent of it may pass before they are measured again, also where other rows are undecided."""
-
-    def doubtful(seed):
-        return (0, 8)[int(seed.split("/")[2]) % 2]
-
     processes, result = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=130)
     assert [["a", "b", "c", "d"]] * 4 + [["b"]] * 5 + [["a"]] * 4 == [rows for _, rows in processes.asked]
     assert ("slower", "inconclusive") == (result["a"].verdict, result["b"].verdict)
+
+
+def test_undecided_rows_have_what_suspects_leave_of_the_budget(held):
+    """They are measured on after the suspects, which are decided again by the first stage that they had."""
+    processes, result = held({"a": 3, "b": doubtful, "c": 0, "d": 0}, seconds=10, budget_s=200)
+    assert [["b"]] * 10 + [["a"]] * 4 + [["b"]] * 2 == [rows for _, rows in processes.asked[4:]]
+    assert ("slower", "inconclusive") == (result["a"].verdict, result["b"].verdict)
+    assert [4, 16] == [result[row].processes for row in "ab"]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_budget_is_overspent_and_no_seed_comes_twice(held, seed):
     """Whatever the rows are like and however long a process takes: only the first may take longer than there is."""
     draw = random.Random(seed)
-    kinds = [0, 3, -3, lambda key: (0, 8)[int(key.split("/")[2]) % 2], lambda key: 3 if "first" in key else 0]
+    kinds = [0, 3, -3, doubtful, lambda key: 3 if "first" in key else 0]
     effects = {f"row {at}": draw.choice(kinds) for at in range(draw.randint(1, 6))}
     seconds, budget_s, processes = draw.uniform(1, 20), draw.uniform(5, 300), draw.randint(4, 20)
     fake, result = held(effects, seconds=seconds, budget_s=budget_s, rules=DecisionRules(processes=processes))
