@@ -43,8 +43,8 @@ OnProcess = Callable[[Sequence[Record], SamplingStatus], None]
 SHARED_COST = 0.3
 """What a case costs in a process with others, as a share of a process alone; expected before it has been in one."""
 
-MIN_BUDGET_CASES = 4
-"""A process takes long to start, so a run of fewer cases has the budget of so many."""
+MIN_BUDGET_CASES = 8
+"""A process takes long to start, so a run of fewer cases has the budget of so many: six processes also with --quick."""
 
 MIN_SPREAD_PROCESSES, TYPICAL_PROCESSES = 4, 20
 """The spread of fewer processes says nothing; then, and at most, so many are expected."""
