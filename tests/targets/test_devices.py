@@ -247,7 +247,7 @@ def test_devices_are_measured_in_one_command(invoke, fake_worker, no_conversion,
 
 
 def test_tasks_share_rounds(make_plan, make_device, scripted_visit, tmp_path):
-    """Every cell of every device is visited once before any is visited again."""
+    """Every case of every device is measured once before any is again; devices have processes of their own."""
     devices = [make_device(name=name) for name in ("one", "two", "three")]
     order = []
     visit = scripted_visit(lambda plan, cell, _: order.append((plan.device.name, cell.variant)))
@@ -255,11 +255,12 @@ def test_tasks_share_rounds(make_plan, make_device, scripted_visit, tmp_path):
     for device in devices:
         plan, store = make_plan("a", "b", device=device, processes=3), ResultsFile(tmp_path / "results", device.name)
         tasks.append(DeviceRun(plan=plan, results_file=store, folder=store.open_run(plan.id)))
-    lost = run_all(tasks, on_trial=lambda *_: None, run_trial=visit)
+    lost = run_all(tasks, on_process=lambda *_: None, measure=visit)
     rounds = [order[at : at + 6] for at in range(0, 18, 6)]
 
     assert {} == lost
     assert 18 == len(order)
+    assert [1] * 6 + [2] * 6 == [len(group) for group in visit.groups]
     assert [6, 6, 6] == [len(set(item)) for item in rounds]
     assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
 
@@ -277,7 +278,7 @@ def test_a_device_that_is_lost_costs_its_own_cells_alone(make_plan, make_device,
         if plan.device.name == "bad":
             raise error("gone", hint="look")
 
-    lost = run_all(tasks, on_trial=lambda *_: None, run_trial=scripted_visit(script))
+    lost = run_all(tasks, on_process=lambda *_: None, measure=scripted_visit(script))
 
     assert [("bad", "gone")] == [(device, failure.message) for device, failure in lost.items()]
     assert (["a", "b"], []) == tuple([read_record.variant for read_record in task.read_records()] for task in tasks)

@@ -136,7 +136,7 @@ def test_a_model_is_read_from_the_boards_own_file(board, make_plan, make_cell, d
     code = "import tempfile; held = tempfile.mkstemp(); import time; time.sleep(0.001)"
     plan = make_plan(make_cell(data=code.encode()), device=device, duration_s=0.01)
 
-    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 10
+    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 2
     assert list(board.far.glob("*/tmp*"))
 
 

@@ -93,9 +93,9 @@ def test_a_hang_costs_its_cell(measure_codes, hang):
 @pytest.mark.usefixtures("made_up_runtime")
 def test_a_slow_model_is_no_hang(make_plan, make_cell):
     """Runs that take long, as the first one showed, are waited for beyond the time-out."""
-    plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=2.0, duration_s=0.1)
+    plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=1.5, max_settle_s=0.0, min_runs=8)
 
-    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 10
+    assert 8 == len(measure_alone(plan, plan.cases[0]).latencies_ns)
 
 
 @pytest.mark.usefixtures("made_up_runtime")
@@ -358,4 +358,4 @@ def test_another_python_measures(make_device, make_plan, make_cell):
         make_cell(data=b""), device=make_device(gateway=f"popen//python={sys.executable}"), duration_s=0.01
     )
 
-    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 10
+    assert len(measure_alone(plan, plan.cases[0]).latencies_ns) >= 2
