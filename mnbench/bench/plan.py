@@ -82,6 +82,7 @@ class SamplingConfig:
 
     @property
     def protocol(self) -> TrialProtocol:
+        """How one process times its cases."""
         return TrialProtocol(
             slices=1,
             slice_s=self.duration_s,

@@ -11,6 +11,7 @@ saved: Path = model.save("v1.onnx")
 data: bytes = model.to_bytes()
 mult_adds: int | None = mnbench.cost("v1", alpha=0.5, per="layer").mult_adds
 sampling = mnbench.SamplingConfig(processes=2, budget_s=1.0, duration_s=0.1)
+presets: list[mnbench.SamplingConfig] = [mnbench.SamplingConfig.quick(), mnbench.SamplingConfig.thorough()]
 results: mnbench.Results = mnbench.run([*options, "v1-a0.5-r96"], sampling=sampling, results="results")
 fast: mnbench.Results = results.where("latency_ns<=10ms").sort("latency_ns")
 comparison: mnbench.Comparison = mnbench.compare("v1-a0.25-r64", "v1-a0.5-r64", rules=mnbench.DecisionRules())
