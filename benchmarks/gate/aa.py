@@ -1,8 +1,11 @@
 """Tables in which nothing has changed, and tables in which some graphs do more work: what does `mnbench compare` say?
 
-One line of JSON a table is appended to a log, and a log that is long enough is left alone, so the same command goes on
+One line of JSON a table is appended to a log, and a log that is complete is left alone, so the same command goes on
 where it stopped. Each row also has what people who keep a number would compare: this table's candidate with the base of
 the table before, of the same kind.
+
+    python -m benchmarks.gate.aa "1 %" benchmarks/logs/gate-1-new.jsonl
+    python -m benchmarks.gate.aa "3 %" benchmarks/logs/gate-3-new.jsonl
 """
 
 import json
@@ -12,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+import mnbench
 from benchmarks.drift.record import neighbour
+from mnbench import DecisionRules
 from mnbench.model.model import Model
 from mnbench.network.cost import layer_cost
 from mnbench.stats import trimmed_mean
@@ -30,23 +36,56 @@ GRID = ("v1", "--alpha", "1,0.75,0.5,0.25", "--res", "224,192,160,128")
 MNBENCH = (sys.executable, "-m", "mnbench")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How many tables of each kind, quiet and beside a neighbour.
+
+    `slower_rows` rows of a slower table do `added_work` more, as a share of their Mult-Adds.
+    """
+
+    rules: DecisionRules
+    unchanged: int
+    slower: int
+    slower_rows: int
+    added_work: float
+
+    def kinds(self) -> list[str]:
+        """Return the kind of every table."""
+        counts = {"": self.unchanged, "+slower": self.slower}
+        return [
+            f"{host}{kind}" for kind, count in counts.items() for host in ("quiet", "neighbour") for _ in range(count)
+        ]
+
+
+PLANS = {
+    "1 %": Plan(
+        rules=DecisionRules(equivalence_margin=0.01, min_effect=0.005, noise_margin=0.0025),
+        unchanged=20,
+        slower=7,
+        slower_rows=7,
+        added_work=0.0075,
+    ),
+    "3 %": Plan(rules=DecisionRules(), unchanged=10, slower=10, slower_rows=5, added_work=0.03),
+}
+
+
 @click.command()
+@click.argument("gate", type=click.Choice(PLANS))
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--tables", default=100, help="Of each kind.")
-@click.option("--kinds", default="quiet,neighbour,quiet+slower,neighbour+slower", help="Which, with commas between.")
-@click.option("--slower", "share", default=0.03, help="How much more work a slower graph does, as a share.")
-@click.option("--guilty", default=5, help="How many rows of a `slower` table are.")
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
-def main(log: Path, tables: int, kinds: str, share: float, guilty: int, options: tuple[str, ...]) -> None:
-    """Append to LOG until it holds that many tables of each kind; OPTIONS go to `mnbench compare`."""
+def main(gate: str, log: Path) -> None:
+    """Append to LOG until it holds all tables of this gate."""
+    plan = PLANS[gate]
     done = [json.loads(line)["kind"] for line in log.read_text().splitlines()] if log.exists() else []
-    todo = [kind for kind in kinds.split(",") for _ in range(tables - done.count(kind))]
+    todo = plan.kinds()
+    for kind in done:
+        if kind in todo:
+            todo.remove(kind)
     random.shuffle(todo)
     with tempfile.TemporaryDirectory() as folder:
-        plain, slower = built(Path(folder), share)
+        plain, slower = built(Path(folder), plan.added_work)
         for number, kind in enumerate(todo, len(done)):
             with neighbour() if kind.startswith("neighbour") else nullcontext():
-                line = table(Path(folder), plain, slower, kind, guilty, number, options, log.with_suffix(".last"))
+                line = table(Path(folder), plain, slower, kind, plan, number, log.with_suffix(".last"))
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(number, kind, line["verdict"], f"{line['duration_s']} s", line["guilty"], file=sys.stderr)
@@ -109,29 +148,18 @@ def with_branch(proto: onnx.ModelProto, share: float) -> onnx.ModelProto:
 
 
 def table(
-    folder: Path,
-    plain: dict[str, Path],
-    slower: dict[str, Path],
-    kind: str,
-    guilty: int,
-    seed: int,
-    options: tuple[str, ...],
-    last: Path,
+    folder: Path, plain: dict[str, Path], slower: dict[str, Path], kind: str, plan: Plan, seed: int, last: Path
 ) -> dict[str, Any]:
     """One table: what was found of each row, and whether it was guilty."""
-    chosen = random.sample(sorted(plain), guilty) if kind.endswith("slower") else []
+    chosen = random.sample(sorted(plain), plan.slower_rows) if kind.endswith("slower") else []
     with tempfile.TemporaryDirectory(dir=folder) as place:
         candidate = Path(place) / "candidate"
         candidate.mkdir()
         for name, path in plain.items():
             (candidate / path.name).symlink_to(slower[name] if name in chosen else path)
-        command = (*MNBENCH, "compare", folder / "plain", candidate, "--seed", seed, "--allow", "busy", *options)
-        said = subprocess.run(
-            [*map(str, command), "--format", "json", "--results", place], check=False, capture_output=True, text=True
-        )
-        if said.returncode not in (0, 3, 4):
-            raise click.ClickException(said.stderr)
-        judgement = json.loads(said.stdout)
+        judgement = mnbench.compare(
+            folder / "plain", candidate, rules=plan.rules, seed=seed, allow=["busy"], results=Path(place)
+        ).to_dict()
         raw = loaded(Path(place) / "raw" / judgement["run"])
     rows = {item.pop("variant"): item for item in judgement["findings"]}
     stored = last.with_name(f"{last.name}.{kind.partition('+')[0]}.npz")

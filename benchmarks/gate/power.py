@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from math import comb
+from math import comb, inf
 from pathlib import Path
 from statistics import mean, variance
 from typing import Any, TypeAlias
@@ -19,13 +19,16 @@ GATES: dict[str, Callable[[Row], bool | None]] = {
     "stored mean × 2": lambda row: row["stored_mean"] > 2 if "stored_mean" in row else None,
 }
 
+RANGES = (0.009, 0.02), (0.02, 0.1)
+
 
 @click.command()
 @click.argument("log", type=click.Path(exists=True, path_type=Path))
 def main(log: Path) -> None:
     """Print LOG's tables in markdown."""
     tables = read(log)
-    print("\n\n".join([judged(tables), durations(tables), effects(tables)]))
+    ranges = [f"{least:.1%} to {most:.0%} slower: {power(tables, least, most)} found" for least, most in RANGES]
+    print("\n\n".join([judged(tables), durations(tables), effects(tables), *ranges]))
 
 
 def read(log: Path) -> list[dict[str, Any]]:
@@ -45,15 +48,24 @@ def judged(tables: list[dict[str, Any]], gates: Sequence[str] = tuple(GATES)) ->
 
 
 def durations(tables: list[dict[str, Any]]) -> str:
-    """How long tables took, and of how many rows nobody could tell."""
-    lines = ["| tables | number | median s | most s | rows inconclusive |", "|---|---:|---:|---:|---:|"]
+    """How long tables took, and how many of their rows are inconclusive; `at most` is of unchanged rows, with 95 %."""
+    lines = [
+        "| tables | number | median s | most s | unchanged rows inconclusive | at most | slower rows inconclusive |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for kind in sorted({table["kind"] for table in tables}):
         mine = [table for table in tables if table["kind"] == kind]
         seconds = sorted(table["duration_s"] for table in mine)
-        unsure = sum(row["verdict"] == "inconclusive" for table in mine for row in table["rows"].values())
-        rows = sum(len(table["rows"]) for table in mine)
+        rows = [(name in table["guilty"], row) for table in mine for name, row in table["rows"].items()]
+        unchanged, slower = (
+            [row["verdict"] == "inconclusive" for guilty, row in rows if guilty is side] for side in (False, True)
+        )
         middle, longest = seconds[len(seconds) // 2], seconds[-1]
-        lines.append(f"| {kind} | {len(mine)} | {middle:.0f} | {longest:.0f} | {unsure} / {rows} |")
+        most = upper(sum(unchanged), len(unchanged))
+        lines.append(
+            f"| {kind} | {len(mine)} | {middle:.0f} | {longest:.0f} | {sum(unchanged)} / {len(unchanged)} "
+            f"| {most:.1%} | {sum(slower)} / {len(slower)} |"
+        )
     return "\n".join(lines)
 
 
@@ -108,9 +120,16 @@ def slower_rows(tables: list[dict[str, Any]]) -> list[tuple[str, list[Row]]]:
     return sorted(slower.items(), key=lambda pair: mean(row["ratio"] for row in pair[1]))
 
 
-def power(tables: list[dict[str, Any]], least: float) -> str:
-    """How many rows are found whose graphs are on average slower by that share or more, with its bound of 95 %."""
-    rows = [row for _, rows in slower_rows(tables) if mean(row["ratio"] for row in rows) >= 1 + least for row in rows]
+def power(tables: list[dict[str, Any]], least: float, most: float = inf) -> str:
+    """How many rows are found whose graphs are on average slower by a share in this range, with its bound of 95 %."""
+    rows = [
+        row
+        for _, rows in slower_rows(tables)
+        if least <= mean(row["ratio"] for row in rows) - 1 <= most
+        for row in rows
+    ]
+    if not rows:
+        return "0 of 0 rows"
     value = _count_found(rows)
     return f"{value} of {len(rows)} rows (at least {1 - upper(len(rows) - value, len(rows)):.1%})"
 

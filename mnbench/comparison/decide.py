@@ -33,6 +33,9 @@ PRIOR_FREEDOM = 4
 SPENDING_POWER = 1.5
 """The error rate spent by an interim look is this power of its share of the maximum number of processes."""
 
+SECOND_SAMPLE_SHARE = 0.1
+"""The share of the error rate of "same" that is for rows which looked slower and are measured again."""
+
 
 class Effect(NamedTuple):
     """The effect that one process measured for a row, and the number of its pairs."""
@@ -145,6 +148,7 @@ def decide(
     "Same" is sequentially rejective (Holm, 1979): its error rate is divided by the number of rows that have not passed.
     """
     count = row_count or len(effects)
+    same_rate = rules.error_rate * (SECOND_SAMPLE_SHARE if second_sample else 1 - SECOND_SAMPLE_SHARE)
     available = {row: min(len(values), rules.processes) for row, values in effects.items()}
     decided: dict[str, Decision] = {}
 
@@ -158,7 +162,7 @@ def decide(
             levels = Levels(
                 slower=rules.sample_error_rate * share / (1 if second_sample else count),
                 faster=rules.error_rate * share / count,
-                same=rules.error_rate * share / (count - passed),
+                same=same_rate * share / (count - passed),
             )
             decided[row] = _decide_row(estimates[row], levels, rules, last=last)
             passed += decided[row].verdict in ("same", "faster")
