@@ -273,7 +273,7 @@ def test_innocent_tables_are_accused_no_more_often_than_alpha_says(rows):
 def test_slower_rows_are_called_the_same_no_more_often_than_alpha_says(innocent):
     """The others of sixteen rows are slower by just the tolerance; innocent rows that pass leave them error rate."""
     draw, tables = np.random.default_rng(innocent), 300
-    rules = DecisionRules(error_rate=0.05, processes=12)
+    rules = DecisionRules(error_rate=0.05, min_effect=0.5, processes=12)
     shifts = [0.0] * innocent + [log1p(rules.equivalence_margin)] * (16 - innocent)
     wrong = 0
     for _ in range(tables):

@@ -95,3 +95,14 @@ def test_stopping_at_a_narrow_interval_costs_coverage(tmp_path):
     assert 91 < coverage["order statistics", "5"] < 94
     assert 93.5 < coverage["Student t", "16"] < 96
     assert 94 < coverage["signed rank", "16"] < 96.5
+
+
+def test_a_gate_is_simulated_from_its_log():
+    """With a tenth of the logged scatter, nothing is inconclusive and all slower rows are found."""
+    log = ROOT / "benchmarks" / "logs" / "gate-1.jsonl"
+    printed = run_module("benchmarks.gate.simulate", "1 %", log, "--tables", "2", "--scatter", "0.1")
+
+    _, inconclusive, false_tables, _, slower, _ = (
+        cell.strip() for cell in printed.splitlines()[2].strip("|").split("|")
+    )
+    assert (inconclusive, false_tables, slower) == ("0.0%", "0 / 4", "100%")
