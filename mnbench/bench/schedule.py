@@ -1,7 +1,7 @@
 """The schedule: processes run in rounds, their results stored at once, until every case has its record."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -130,14 +130,13 @@ def run_all(
             for device, group in shuffle_round(jobs, runs[0].plan.sampling.seed, process):
                 if device not in lost:
                     try:
-                        records = samplings[device].measure(group, process)
+                        for records in samplings[device].measure(group, process):
+                            on_process(records, status())
                     except (RuntimeUnavailable, UnreachableError) as failure:
                         lost[device] = failure
                         samplings[device].run.folder.discard_if_empty()
-                    else:
-                        on_process(records, status())
             for device, sampling in samplings.items():
-                if device not in lost and (records := sampling.end_over_budget()):
+                if device not in lost and (records := sampling.end_over_budget(process)):
                     on_process(records, status())
     raise AssertionError
 
@@ -153,9 +152,8 @@ class CaseSampling:
         self._alone: set[str] = set()
 
     def groups(self, process: int) -> list[list[BenchmarkCase]]:
-        """Return open cases in groups that share a process; cases that meet the target wait for those that do not."""
-        plan, cases = self.run.plan, self.run.open_cases
-        cases = [case for case in cases if not self._is_precise(case, self._sampling.precision)] or cases
+        """Return the cases of a round in groups that share a process."""
+        plan, cases = self.run.plan, self._due(process)
         alone = process < self._sampling.alone or plan.device.emulated
         lonely = [[case] for case in cases if alone or case.row.id in self._alone]
         return lonely + group_rows(
@@ -164,6 +162,17 @@ class CaseSampling:
             seed=f"{self._sampling.seed}/{process}",
             max_bytes=self._max_bytes,
         )
+
+    def _due(self, process: int) -> list[BenchmarkCase]:
+        """Return the open cases of a round; those that met the target before it wait for those that did not.
+
+        A continued run repeats the rounds that are stored, so later trials do not count.
+        """
+        open_cases, target = self.run.open_cases, self._sampling.precision
+        results = {case.row.id: self._results(case, before=process) for case in open_cases}
+        return [
+            case for case in open_cases if not is_precise(self._sampling, results[case.row.id], target)
+        ] or open_cases
 
     def _is_precise(self, case: BenchmarkCase, precision: float) -> bool:
         return is_precise(self._sampling, self._results(case), precision)
@@ -175,44 +184,54 @@ class CaseSampling:
         free_bytes = min(filter(None, (facts.get("free_memory_bytes") for facts in conditions)), default=MAX_BYTES)
         return min(MAX_BYTES, free_bytes // 2)
 
-    def measure(self, group: Sequence[BenchmarkCase], process: int) -> list[Record]:
-        """Measure a group unless its results are stored; return the records of the cases that are complete now."""
+    def measure(self, group: Sequence[BenchmarkCase], process: int) -> Iterator[list[Record]]:
+        """Measure a group unless its results are stored; yield the records of the cases that each process completes."""
         missing = [case for case in group if process not in self._trials[case.row.id]]
-        results = self._measure_apart(missing, process) if missing else {}
-        records: list[Record] = []
-        for case in group:
-            result, trials = results.get(case.row.id), self._trials[case.row.id]
-            if isinstance(result, TrialError):
-                records.append(self._append_failed(case, result))
-                continue
-            if result:
-                trials[process] = result
-                self.run.folder.save_trial(case.row.id, process, result)
-                _log_trial(self.run, case, process, result)
-            if self._is_precise(case, self._sampling.precision / 2):
-                records.append(self._append(case))
-        return records
+        if stored := [case for case in group if case not in missing]:
+            yield [self._append(case) for case in stored if self._is_precise(case, self._sampling.precision / 2)]
+        for results in self._measure_apart(missing, process) if missing else ():
+            yield [record for case in missing if (record := self._store(case, process, results.get(case.row.id)))]
 
-    def _measure_apart(self, cases: Sequence[BenchmarkCase], process: int) -> CaseResults:
-        """Measure cases in one process; if it ends, measure the case that it worked on alone, and the others again."""
+    def _store(self, case: BenchmarkCase, process: int, result: TrialResult | TrialError | None) -> Record | None:
+        """Store what a process measured of a case; return the case's record if it is complete now."""
+        if isinstance(result, TrialError):
+            return self._append_failed(case, result)
+        if result:
+            self._trials[case.row.id][process] = result
+            self.run.folder.save_trial(case.row.id, process, result)
+            _log_trial(self.run, case, process, result)
+        return self._append(case) if result and self._is_precise(case, self._sampling.precision / 2) else None
+
+    def _measure_apart(self, cases: Sequence[BenchmarkCase], process: int) -> Iterator[CaseResults]:
+        """Measure cases in one process, and those that failed there alone: other cases may be the cause.
+
+        If the process ends, the case that it worked on is measured alone, and the others again without it.
+        """
+        alone, others = list[BenchmarkCase](), list[BenchmarkCase]()
         try:
-            return self._measure(self.run.plan, cases, f"{self._sampling.seed}/{process}")
+            results = self._measure(self.run.plan, cases, f"{self._sampling.seed}/{process}")
+            alone = [case for case in cases if isinstance(results[case.row.id], TrialError)]
         except ProcessError as failure:
-            if len(cases) == 1:
-                return {cases[0].row.id: failure}
-            suspects = list(cases) if failure.session is None else [cases[failure.session]]
-        self._alone.update(case.row.id for case in suspects)
-        others = [case for case in cases if case not in suspects]
-        results: CaseResults = {}
-        for part in (*([case] for case in suspects), *([others] if others else [])):
-            results |= self._measure_apart(part, process)
-        return results
+            results: CaseResults = {case.row.id: failure for case in cases}
+            alone = list(cases) if failure.session is None else [cases[failure.session]]
+            others = [case for case in cases if case not in alone]
+        if len(cases) == 1:
+            yield results
+            return
+        self._alone.update(case.row.id for case in alone)
+        yield {case.row.id: results[case.row.id] for case in cases if case not in (*alone, *others)}
+        for part in (*([case] for case in alone), *([others] if others else [])):
+            yield from self._measure_apart(part, process)
 
-    def end_over_budget(self) -> list[Record]:
-        """Return the records of all open cases, which are complete if the budget is too small for another process."""
-        open_cases = self.run.open_cases
-        cost_s = sum(map(self._cost_s, open_cases))
-        return [self._append(case) for case in open_cases] if cost_s > self._left_s else []
+    def end_over_budget(self, process: int) -> list[Record]:
+        """Return the records of all open cases, which are complete if the budget is too small for another process.
+
+        A continued run first completes the round in which it was interrupted.
+        """
+        if any(max(trials, default=0) > process for trials in self._trials.values()):
+            return []
+        cost_s = sum(map(self._cost_s, self._due(process + 1)))
+        return [self._append(case) for case in self.run.open_cases] if cost_s > self._left_s else []
 
     def _append(self, case: BenchmarkCase) -> Record:
         record = aggregate(self.run.plan, case, self.run.folder.id, self._results(case))
@@ -240,8 +259,9 @@ class CaseSampling:
             remaining_s=max(0.0, min(self._left_s, fmean(needed_s or [inf]) * len(open_cases))),
         )
 
-    def _results(self, case: BenchmarkCase) -> list[TrialResult]:
-        return of_last_host(self._trials[case.row.id])
+    def _results(self, case: BenchmarkCase, *, before: float = inf) -> list[TrialResult]:
+        trials = self._trials[case.row.id]
+        return of_last_host({process: trial for process, trial in trials.items() if process < before})
 
     @property
     def _left_s(self) -> float:
