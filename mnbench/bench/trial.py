@@ -50,11 +50,15 @@ Rows = Sequence[Sequence[PlannedSession]]
 
 
 class ProcessError(TrialError):
-    """A process crashed, hung or failed while it worked on a session; None if it was not working on any."""
+    """A process crashed, hung or failed while it worked on a session; None if it was not working on any.
 
-    def __init__(self, failure: TrialError, session: int | None) -> None:
+    If it was in a slice, it was working on any session of the row that begins with this one.
+    """
+
+    def __init__(self, failure: TrialError, session: int | None, *, in_slice: bool = False) -> None:
         super().__init__(failure.message, hint=failure.hint)
         self.session = session
+        self.in_slice = in_slice
 
 
 def run_trial(
@@ -103,7 +107,8 @@ def run_trial(
             environment=environment,
         )
     except TrialError as failure:
-        raise ProcessError(failure, last_session(opened, len(sessions))) from failure
+        in_slice = len(opened) > len(sessions)
+        raise ProcessError(failure, last_session(opened, len(sessions)), in_slice=in_slice) from failure
     if answer.busy is None:
         require_sessions(device, answer, len(sessions))
         _require_turns(device, answer, sides)

@@ -81,7 +81,10 @@ def pair_columns(pairs: Sequence[tuple[int, ...]] = ()) -> Columns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTrial:
-    """The pairs of a trial. `failed` holds the failed side of a row and its error; `busy_reason` says why none ran."""
+    """The pairs of a trial. `failed` holds the failed side of a row and its error; `busy_reason` says why none ran.
+
+    If a process that runs both sides crashes or hangs in a slice, it is not known which side failed.
+    """
 
     variants: tuple[str, ...]
     columns: Columns = field(default_factory=pair_columns)
@@ -126,7 +129,8 @@ def run_paired_trial(cases: Sequence[ComparisonCase], sampling: PairedSampling) 
         if failure.session is None:
             raise
         row, side = divmod(failure.session, 2)
-        return PairedTrial(variants=_variants(cases), failed={cases[row].variant: (SIDES[side], failure.message)})
+        name = " or ".join(SIDES) if failure.in_slice else SIDES[side]
+        return PairedTrial(variants=_variants(cases), failed={cases[row].variant: (name, failure.message)})
 
 
 def _measure_in_one_process(cases: Sequence[ComparisonCase], sampling: PairedSampling) -> PairedTrial:

@@ -293,18 +293,60 @@ def test_sessions_lie_on_huge_pages_where_the_system_has_them(cells, gateway):
         assert 0 < host["huge_pages_bytes"]
 
 
-def test_a_worker_that_dies_while_it_opens_an_arm_costs_that_row(cells, monkeypatch):
-    """The row at which it was last heard has failed."""
+@pytest.mark.parametrize(
+    ("heartbeats", "side"),
+    [([3], "candidate"), ([3, 0, 1, 2], "base"), ([3, 0, 1, 2, 0, 2], "base or candidate")],
+    ids=["opens the first", "opens the last", "in a slice"],
+)
+def test_a_worker_that_dies_costs_the_row_it_worked_on(cells, monkeypatch, heartbeats, side):
+    """Which side of it failed is known while sessions are opened, and not in a slice."""
 
     def ask(_device, _request, _answer, *, on_heartbeat, **_):
-        on_heartbeat(Heartbeat(expected_s=0.0, index=3))
+        for index in heartbeats:
+            on_heartbeat(Heartbeat(expected_s=0.0, index=index))
         raise TrialError("the worker was killed by SIGSEGV", hint="")
 
     monkeypatch.setattr("mnbench.bench.trial.call_worker", ask)
     rows = [row(cells, "v1-a0.25-r32", "v1-a0.25-r32"), row(cells, "v1-a0.25-r32", "v1-a0.5-r32")]
     pairs = run_paired_trial(rows, dose())
-    assert {rows[1].variant: ("candidate", "the worker was killed by SIGSEGV")} == pairs.failed
+    assert {rows[1].variant: (side, "the worker was killed by SIGSEGV")} == pairs.failed
     assert 0 == pairs.columns["row"].size
+
+
+def test_a_worker_that_dies_before_it_opens_a_session_costs_the_process(cells, monkeypatch):
+    """No row is to blame."""
+
+    def ask(*_, **__):
+        raise TrialError("the worker was killed by SIGKILL: out of memory?", hint="")
+
+    monkeypatch.setattr("mnbench.bench.trial.call_worker", ask)
+    with pytest.raises(TrialError, match="SIGKILL"):
+        run_paired_trial([row(cells, "v1-a0.25-r32", "v1-a0.25-r32")], dose())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("made_up_runtime")
+@pytest.mark.parametrize(
+    ("gateway", "side"), [("popen", "base or candidate"), (f"popen//python={sys.executable}", "candidate")]
+)
+def test_a_model_that_kills_its_process_after_some_runs(make_cell, make_device, gateway, side):
+    """It costs its row, in one process and where two alternate; the others are measured without it."""
+    good = make_cell("good", b"import time; time.sleep(0.001)")
+    bad = make_cell("bad", b"runs = globals().get('runs', 0) + 1\nif runs > 6: import os; os.abort()")
+    cpu, other = make_device(), make_device(gateway=gateway)
+    rows = [
+        ComparisonCase(
+            variant=candidate.variant,
+            baseline=PlannedSession(case=good, device=cpu),
+            candidate=PlannedSession(case=candidate, device=other),
+        )
+        for candidate in (good, bad)
+    ]
+    pairs = run_paired_trial(rows, dose())
+    failed, message = pairs.failed["bad"]
+    assert (["bad"], side) == (list(pairs.failed), failed)
+    assert "killed by SIGABRT" in message
+    assert run_paired_trial(rows[:1], dose()).columns_of("good")["first"].size >= 5
 
 
 def test_a_worker_that_dies_before_its_turn_costs_that_row(cells, monkeypatch):

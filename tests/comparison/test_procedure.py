@@ -269,12 +269,15 @@ def test_another_cpu_is_refused(held):
     assert {"same"} == {item.verdict for item in result.values()}
 
 
-def test_a_row_that_crashes_costs_itself(held):
+@pytest.mark.parametrize(
+    ("side", "verdict"), [("candidate", "missing"), ("base", "incomparable"), ("base or candidate", "incomparable")]
+)
+def test_a_row_that_crashes_costs_itself(held, side, verdict):
     """The process begins anew without it, and does not count."""
-    failed = nothing(failed={"a": ("candidate", "killed by SIGSEGV")})
+    failed = nothing(failed={"a": (side, "killed by SIGSEGV")})
     processes, result = held({"a": 0, "b": 0}, answers={0: failed})
     assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
-    assert ("missing", "the candidate fails: killed by SIGSEGV") == (result["a"].verdict, result["a"].reason)
+    assert (verdict, f"the {side} fails: killed by SIGSEGV") == (result["a"].verdict, result["a"].reason)
     assert "same" == result["b"].verdict
 
 
