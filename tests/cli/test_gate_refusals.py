@@ -167,8 +167,8 @@ def test_too_few_processes(gate, processes):
 
 
 def test_too_few_pairs(gate, processes):
-    """Twelve processes with two pairs each decide nothing."""
-    processes.pairs = 2
+    """Twenty-four processes with one pair each decide nothing."""
+    processes.pairs = 1
     result, code = gate()
     assert (4, "inconclusive") == (code, result["verdict"])
     assert "24 of at least 30 pairs: raise --budget" == result["reason"]
