@@ -35,8 +35,9 @@ class PlannedSession:
 
     @property
     def process_key(self) -> tuple[object, ...]:
-        """What sessions of one process share: the Python, the runtime, and the environment variables."""
-        return self.device.gateway, self.device.runtime, *sorted(self.device.environment.items())
+        """What sessions of one process share: the Python, the runtime, the cores, and the environment variables."""
+        device = self.device
+        return device.gateway, device.runtime, tuple(device.cores), *sorted(device.environment.items())
 
     @property
     def size_bytes(self) -> int:
