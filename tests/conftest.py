@@ -343,11 +343,10 @@ def made_up_runtime(monkeypatch):
 
 @pytest.fixture
 def measure_codes(make_cell, make_plan, tmp_path):
-    """Measure three cells on that device, of which the second runs that code; the error of each."""
+    """Measure three cases on that device, of which the second runs that code; the error of each."""
 
-    def run(code, device=None, **protocol):
-        quick_run = "import time; time.sleep(0.001)"
-        codes = {"first": quick_run, "second": code, "third": quick_run}
+    def run(code, device=None, *, other="import time; time.sleep(0.001)", **protocol):
+        codes = {"first": other, "second": code, "third": other}
         cells = [make_cell(name, code.encode()) for name, code in codes.items()]
         quick = {"processes": 2, "precision": 10.0, "duration_s": 0.01, "max_settle_s": 0.0, "timeout_s": 20.0}
         plan = make_plan(*cells, device=device, **quick | protocol)
