@@ -5,11 +5,13 @@
 import numpy as np
 import pytest
 from answers import session_message, trial_message
-from boards import honest_session, honest_trial, host_message, outputs_message, profile_message
+from boards import Board, honest_session, honest_trial, host_message, outputs_message, profile_message
 
 from mnbench.bench.fleet import decode_result
+from mnbench.errors import UnreachableError
 from mnbench.targets import answers
 from mnbench.targets.answers import decode_answer, encode_answer
+from mnbench.targets.transport import Worker
 from mnbench.worker.session import pack_value
 
 INPUTS = {"inputs": {"input": pack_value(np.array([[1.5, -2.0, 3.0]], np.float32))}}
@@ -46,6 +48,41 @@ def test_a_busy_machine_and_a_failed_session():
     answer = decode_answer("device pi", failed, answers.AlternatingAnswer)
 
     assert ("the load is 9", "no memory") == (busy.busy, answer.sessions[0].error)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latencies_ns": []},
+        {"latencies_ns": [5, 5]},
+        {"latencies_ns": [0]},
+        {"latencies_ns": [-5]},
+        {"latencies_ns": ["x"]},
+        {"sessions": []},
+        {"sessions": [{"state": "x"}]},
+        {"runtime": {"name": "onnxruntime"}},
+        {"host": [1]},
+        {"busy": 5},
+    ],
+    ids=str,
+)
+def test_a_wrong_side(changes):
+    """One side of a comparison has a latency above 0 of each session that did not fail."""
+    with pytest.raises(UnreachableError, match="answers wrongly"):
+        decode_answer("device pi", RIGHT[answers.AlternatingAnswer] | changes, answers.AlternatingAnswer)
+
+
+@pytest.mark.parametrize(
+    "timings",
+    [([5], [0]), ([5, 5, 5], [0, 0, 0]), ([5, 5], [0]), ([5, 0], [0, 0]), ([], []), [5, 5], {"expected_s": 1.0}],
+    ids=str,
+)
+def test_times_of_other_runs_than_asked_for(make_device, timings):
+    """A side answers so many runs with so many times, and with no other message."""
+    worker = Worker(Board(lambda _: [timings]), make_device(), 1.0)
+    worker.send({"kind": "alternating"})
+    with pytest.raises(UnreachableError, match="answers wrongly"):
+        worker.receive_timings(2)
 
 
 def test_a_trial_whose_sessions_all_failed():
