@@ -45,7 +45,7 @@ TOO_LARGE_TO_SEND = "a model larger than 2 GB is not sent to another machine"
 class Heartbeats(NamedTuple):
     """The messages before an answer that a request explains, at most `limit`.
 
-    Between two, a worker may need `planned_s`, and as many runs as `planned_runs`, each as long as its first.
+    Between two, a worker may need `planned_s`, and as many runs as `planned_runs` of the slowest model.
     """
 
     limit: int = 0
@@ -121,7 +121,7 @@ class Worker:
     ) -> AnswerT:
         """Send a request and return its answer, as `call_worker` does."""
         self.send(request)
-        expected_s = 0.0
+        expected_s = longest_s = 0.0  # a first run takes no longer than the longest wait
         for _ in range(heartbeats.limit + 1):
             begin = time.monotonic()
             message = self._receive(answer, expected_s)
@@ -129,8 +129,8 @@ class Worker:
                 return message
             if on_heartbeat:
                 on_heartbeat(message)
-            first_run_s = min(time.monotonic() - begin, self._timeout_s)
-            expected_s = min(message.expected_s, heartbeats.planned_s + heartbeats.planned_runs * first_run_s)
+            longest_s = max(longest_s, min(time.monotonic() - begin, self._timeout_s))
+            expected_s = min(message.expected_s, heartbeats.planned_s + heartbeats.planned_runs * longest_s)
         raise wrong_answer(f"device {self._device.name}", "more messages before the answer than the request explains")
 
     def receive_timings(self, runs: int) -> Timings:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -18,7 +19,7 @@ from onnx import TensorProto, helper
 from mnbench.bench.case_trials import measure_alone
 from mnbench.errors import RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.targets import transport
-from mnbench.targets.answers import TrialAnswer
+from mnbench.targets.answers import HostSnapshot, TrialAnswer
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +97,22 @@ def test_a_slow_model_is_no_hang(make_plan, make_cell):
     plan = make_plan(make_cell(data=b"import time; time.sleep(0.3)"), timeout_s=1.5, max_settle_s=0.0, min_runs=8)
 
     assert 8 == len(measure_alone(plan, plan.cases[0]).latencies_ns)
+
+
+def test_a_slow_model_among_fast_ones_is_no_hang(make_device):
+    """Its runs take as long as its first, however short the slice before was; no longer than announced or planned."""
+
+    def messages(_request):
+        time.sleep(0.3)
+        yield from [{"expected_s": 0.0}, {"expected_s": 9.0}, {"expected_s": 0.1}, {}]
+
+    board, heartbeats = Board(messages), transport.Heartbeats(limit=3, planned_s=1.0, planned_runs=2)
+    with pytest.raises(UnreachableError, match="answers wrongly"):
+        transport.Worker(board, make_device(), 5.0).ask({"kind": "x"}, HostSnapshot, heartbeats=heartbeats)
+    first_s, second_s, third_s, last_s = board.channels[0].waits_s[1:]
+
+    assert (5.0, 5.0, 5.2) == (first_s, second_s, last_s)
+    assert 5.0 + 2 * (1.0 + 2 * 0.3) <= third_s < 5.0 + 2 * 9.0
 
 
 @pytest.mark.usefixtures("made_up_runtime")
