@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from mnbench import atomic_files
+from mnbench.bench.case_sampling import DeviceRun, SamplingStatus
 from mnbench.bench.devices import ready_device
 from mnbench.bench.drift import load_drift
 from mnbench.bench.fleet import Fleet, fleet_devices, run_on_fleet, scheduler_address
@@ -15,7 +16,8 @@ from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
 from mnbench.bench.roofline import measure_roofline
-from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, run_all, run_budget_s
+from mnbench.bench.schedule import OnProcess, run_all
+from mnbench.bench.stop_rule import run_budget_s
 from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.build import build_model

@@ -17,9 +17,11 @@ import msgspec
 
 import mnbench
 from mnbench.bench.aggregate import aggregate, failed_record
+from mnbench.bench.case_sampling import DeviceRun, SamplingStatus
 from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import BenchmarkCase, Plan, shuffle_round
-from mnbench.bench.schedule import DeviceRun, OnProcess, SamplingStatus, is_complete, unlocking
+from mnbench.bench.schedule import OnProcess, unlocking
+from mnbench.bench.stop_rule import is_complete
 from mnbench.errors import MnbenchError, TrialError, UnreachableError, first_line, import_extra
 from mnbench.results.record import Record
 from mnbench.results.trial_result import TrialResult

@@ -14,8 +14,8 @@ from common import CELLS, PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mnbench.bench.case_sampling import DeviceRun
 from mnbench.bench.fleet import Board, decode_result, measure_case, run_on_fleet, source_fingerprint
-from mnbench.bench.schedule import DeviceRun
 from mnbench.errors import UnreachableError
 from mnbench.results.store import ResultsFile
 from mnbench.targets.answers import CaseAnswer

@@ -76,8 +76,8 @@ def test_a_record_is_stored_as_soon_as_its_case_is_complete(make_plan, make_samp
         plan, store, store.open_run(plan.id), measure=visit, on_process=lambda *_: stored.append(store.read_records())
     )
 
-    assert [0, 0, 0, 1] == [len(records) for records in stored[:4]]
-    assert CELLS[0] == stored[3][0].variant
+    assert [0, 0, 0, 0, 1] == [len(records) for records in stored[:5]]
+    assert CELLS[0] == stored[4][0].variant
     assert len(stored) > 5
 
 
@@ -86,8 +86,8 @@ def test_every_process_is_reported(measure, scripted_visit):
     reported = []
     records = measure(scripted_visit(), on_process=lambda *report: reported.append(report))
 
-    assert [0, 0, 0, 2] == [len(complete) for complete, _ in reported]
-    assert [0, 0, 0, 2] == [status.done for _, status in reported]
+    assert [0, 0, 0, 0, 2] == [len(complete) for complete, _ in reported]
+    assert [0, 0, 0, 2, 2] == [status.done for _, status in reported]
     assert {record.id for record in records} == {record.id for record in reported[-1][0]}
 
 

@@ -9,7 +9,7 @@ import pytest
 from common import collect
 
 from mnbench.bench.plan import SamplingConfig
-from mnbench.bench.schedule import is_complete
+from mnbench.bench.stop_rule import is_complete
 
 STEADY, NOISY = "v1-a1-r224", "v1-a0.5-r160"
 NS_PER_S = 10**9

@@ -11,8 +11,9 @@ import msgspec
 import onnx
 from onnx import TensorProto, helper
 
+from mnbench.bench.case_sampling import DeviceRun
 from mnbench.bench.case_trials import measure_cases
-from mnbench.bench.schedule import DeviceRun, run_all
+from mnbench.bench.schedule import run_all
 from mnbench.network.layer import Layer, Tensor
 from mnbench.workspace import built_in
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from common import DEVICES, ONCE, SMALL
 
-from mnbench.bench.schedule import DeviceRun, run_all
+from mnbench.bench.case_sampling import DeviceRun
+from mnbench.bench.schedule import run_all
 from mnbench.errors import DeviceFileError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.results.store import ResultsFile
 from mnbench.targets import environments
