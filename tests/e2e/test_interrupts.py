@@ -25,10 +25,11 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("mnbench", run_name="__main__")
 """
-RUN = [sys.executable, "-c", MNBENCH, "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.2"]
+RUN = [sys.executable, "-c", MNBENCH, "run", "v1", "--alpha", "0.25", "--res", "32,64", "--duration", "0.05"]
 RUN += ["--processes", "3", "--precision-target", "99%", "--format", "json"]
 CELLS = ["v1-a0.25-r32", "v1-a0.25-r64"]
 VISITS = 6
+"""The trials of a run, at least: those of a busy machine may differ by more than the target."""
 
 
 @contextmanager
@@ -64,14 +65,22 @@ def completed(workspace):
 
 
 def assert_complete(workspace, records):
-    """Every cell has one record with all its processes, on stdout and in a file whose every line parses."""
+    """Every cell has one record with all its trials, on stdout and in a file whose every line parses."""
     lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
     stored = [json.loads(line) for line in lines]
 
     assert CELLS == [record["variant"] for record in records]
     assert sorted(CELLS) == sorted(record["variant"] for record in stored)
-    assert [(3, None)] * 2 == [(record["processes"], record["error"]) for record in stored]
-    assert VISITS == visits(workspace)
+    assert_trials_are_kept(workspace)
+
+
+def assert_trials_are_kept(workspace):
+    """No cell failed; each has three trials or more, and each trial its file."""
+    records = ResultsFile(workspace / "results", "cpu").read_records()
+
+    assert {None} == {record.error for record in records}
+    assert min(record.processes for record in records) >= 3
+    assert visits(workspace) == sum(record.processes for record in records)
 
 
 # The run itself is interrupted or killed
@@ -180,7 +189,7 @@ def test_sigterm_while_measuring_ends_like_ctrl_c(workspace, delay_s):
 def test_resume_after_ctrl_c_repeats_no_visit(workspace):
     """Stopped several times, `mnbench run --resume` goes on from what is kept, to the same end."""
     stamps = {}
-    for least in (1, 3, 5):
+    for least in (1, 2, 4):  # the third process, and the fourth, measure both cases
         with started(workspace, RUN if least == 1 else [*RUN[: RUN.index("v1")], "--resume"]) as process:
             until(lambda least=least: visits(workspace) >= least)
             process.send_signal(signal.SIGINT)
@@ -231,8 +240,7 @@ def test_kill_loses_at_most_the_visit_in_flight(workspace):
     assert dict.fromkeys(((run, cell) for run in runs for cell in CELLS), 1) == Counter(
         (record.run, record.variant) for record in records
     )
-    assert {(3, None)} == {(record.processes, record.error) for record in records}
-    assert VISITS * len(runs) == visits(workspace)
+    assert_trials_are_kept(workspace)
 
 
 @pytest.mark.parametrize("number", [5, 6])
@@ -256,7 +264,8 @@ def test_kill_right_after_a_visit(workspace, number):
 
 def test_two_runs_at_once_lose_no_record(workspace):
     """Two processes that measure the same cells into the same file both finish, each with its own run and records."""
-    with started(workspace) as item, started(workspace) as other:
+    long = [*RUN, "--duration", "0.3"]
+    with started(workspace, long) as item, started(workspace, long) as other:
         outputs = [process.communicate(timeout=120) for process in (item, other)]
     records = [json.loads(stdout)["records"] for stdout, _ in outputs]
     lines = (workspace / "results" / "cpu.jsonl").read_text(encoding="utf-8").splitlines()
@@ -268,7 +277,7 @@ def test_two_runs_at_once_lose_no_record(workspace):
         (record["id"] for result in records for record in result), 1
     )
     assert 2 * len(CELLS) == len(stored)
-    assert 2 * VISITS == visits(workspace)
+    assert_trials_are_kept(workspace)
 
 
 # Results and clocks that are not as they were
@@ -312,7 +321,7 @@ def test_a_wall_clock_that_went_back_costs_nothing(workspace):
     with started(workspace, at(0)) as process:
         first = json.loads(process.communicate(timeout=120)[0])["records"]
     with started(workspace, at(2)) as process:
-        until(lambda: visits(workspace) >= VISITS + 2)
+        until(lambda: visits(workspace) >= sum(record["processes"] for record in first) + 2)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE_S)
     with started(workspace, at(5)) as process:
@@ -322,4 +331,4 @@ def test_a_wall_clock_that_went_back_costs_nothing(workspace):
     assert first[0]["run"] > second[0]["run"]
     assert [record["id"] for record in first] != [record["id"] for record in second]
     assert sorted(record["id"] for record in (*first, *second)) == sorted(record.id for record in records)
-    assert 2 * VISITS == visits(workspace)
+    assert_trials_are_kept(workspace)

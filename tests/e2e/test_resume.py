@@ -26,6 +26,9 @@ def interrupt(fake_worker):
     return at
 
 
+PROCESSES = 3
+"""The processes of two cases with two trials each: first, each case is alone in one; then they share one."""
+
 TWO = ("run", "v1", "--alpha", "0.25", "--res", "32,64", "--processes", "2", "--format", "json")
 
 
@@ -41,7 +44,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(invoke, fake_worker, interru
     assert 0 == continued.exit_code
     assert ": 2 trials are stored (--fresh starts anew)" in continued.stderr
     assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
-    assert 5 == len(fake_worker.requests)
+    assert PROCESSES + 1 == len(fake_worker.requests)
 
 
 def test_fresh_measures_all_again(invoke, fake_worker, interrupt):
@@ -52,7 +55,7 @@ def test_fresh_measures_all_again(invoke, fake_worker, interrupt):
     assert 5 == len(fake_worker.requests)
 
 
-@pytest.mark.parametrize("number", [1, *(pytest.param(number, marks=pytest.mark.slow) for number in range(2, 5))])
+@pytest.mark.parametrize("number", range(1, PROCESSES + 1))
 def test_resume_continues_the_last_run(invoke, fake_worker, interrupt, number):
     """`--resume` alone takes up the command as it was given, and repeats no visit."""
     interrupt(number)
@@ -61,11 +64,11 @@ def test_resume_continues_the_last_run(invoke, fake_worker, interrupt, number):
 
     assert (130, 0) == (stopped.exit_code, continued.exit_code)
     assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
-    assert 5 == len(fake_worker.requests)
+    assert PROCESSES + 1 == len(fake_worker.requests)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("number", range(1, 2 * PROCESSES + 1))
 def test_resume_repeats_no_thread_count(invoke, fake_worker, interrupt, workspace, number):
     """Interrupted anywhere among several thread counts, the ones that are complete are not measured again."""
     interrupt(number)
@@ -75,7 +78,7 @@ def test_resume_repeats_no_thread_count(invoke, fake_worker, interrupt, workspac
 
     assert (130, 0) == (stopped.exit_code, continued.exit_code)
     assert [1, 1, 2, 2] == [record["threads"] for record in records]
-    assert 9 == len(fake_worker.requests)
+    assert 2 * PROCESSES + 1 == len(fake_worker.requests)
     assert sorted(record["id"] for record in records) == sorted(
         record.id for record in ResultsFile(workspace / "results", "cpu").read_records()
     )
@@ -108,7 +111,7 @@ def test_resume_after_the_last_record_makes_no_visit(invoke, fake_worker, monkey
 
     assert (130, 0) == (stopped.exit_code, continued.exit_code)
     assert [2, 2] == [record["processes"] for record in json.loads(continued.stdout)["records"]]
-    assert 4 == len(fake_worker.requests)
+    assert PROCESSES == len(fake_worker.requests)
 
 
 @pytest.mark.slow
@@ -120,7 +123,7 @@ def test_resume_finds_results_elsewhere(invoke, fake_worker, interrupt, workspac
     assert 1 == invoke("run", "--resume").exit_code
     assert 0 == invoke("run", "--resume", "--results", "elsewhere").exit_code
     assert 1 == invoke("run", "--resume", "--results", "elsewhere").exit_code
-    assert 5 == len(fake_worker.requests)
+    assert PROCESSES + 1 == len(fake_worker.requests)
     assert not (workspace / "results").exists()
 
 
