@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from statistics import fmean
 
 from mnbench.bench.aggregate import aggregate, failed_record
@@ -183,7 +182,7 @@ class CaseSampling:
         return SamplingStatus(
             done=len(self._trials) - len(cases) + precise,
             widest=max(map(half_width, results), default=None),
-            remaining_s=max(0.0, min(self._left_s, fmean(needed_s or [inf]) * len(cases))),
+            remaining_s=max(0.0, min(self._left_s, fmean(needed_s or [self._left_s]) * len(cases))),
         )
 
     def _results(self, case: BenchmarkCase) -> list[TrialResult]:
