@@ -7,11 +7,12 @@ from statistics import fmean
 
 from mnbench.bench.aggregate import aggregate, failed_record
 from mnbench.bench.case_trials import CaseResults, MeasureCases, measure_cases
-from mnbench.bench.groups import MAX_BYTES, group_rows
+from mnbench.bench.groups import MAX_BYTES, group_rows, usable_bytes
 from mnbench.bench.plan import BenchmarkCase, Plan
 from mnbench.bench.stop_rule import half_width, is_precise, processes_left, run_budget_s
 from mnbench.bench.trial import PlannedSession, ProcessError
 from mnbench.errors import TrialError
+from mnbench.results.facts import HostFacts
 from mnbench.results.host_identity import host_difference
 from mnbench.results.record import Record
 from mnbench.results.store import ResultsFile, RunFolder
@@ -96,12 +97,13 @@ class CaseSampling:
     def groups(self) -> list[list[BenchmarkCase]]:
         """Return the cases that are measured next, in groups that share a process."""
         plan, cases = self.run.plan, self._due()
+        hosts: list[HostFacts] = [trial.host for trials in self._trials.values() for trial in trials.values()]
         lonely = [[case] for case in cases if self._is_alone(case)]
         return lonely + group_rows(
             [case for case in cases if [case] not in lonely],
             lambda case: [PlannedSession(case=case, device=plan.device)],
             seed=self._seed,
-            max_bytes=self._max_bytes,
+            max_bytes=min(map(usable_bytes, hosts), default=MAX_BYTES),
         )
 
     def _due(self) -> list[BenchmarkCase]:
@@ -117,13 +119,6 @@ class CaseSampling:
     @property
     def _seed(self) -> str:
         return f"{self._sampling.seed}/{sum(map(len, self._trials.values()))}"
-
-    @property
-    def _max_bytes(self) -> int:
-        """The memory of a group: not more than half of what the device has."""
-        conditions = [trial.conditions[1] for trials in self._trials.values() for trial in trials.values()]
-        free_bytes = min(filter(None, (facts.get("free_memory_bytes") for facts in conditions)), default=MAX_BYTES)
-        return min(MAX_BYTES, free_bytes // 2)
 
     def measure(self, cases: Sequence[BenchmarkCase]) -> Iterator[list[Record]]:
         """Measure cases in one process, and store the results; yield the records of those that failed.

@@ -1,8 +1,8 @@
 """Groups: the rows that share a process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mnbench.bench.trial import PlannedSession
 
@@ -10,6 +10,12 @@ T = TypeVar("T")
 
 MAX_ROWS, MAX_BYTES = 32, 4 * 2**30
 """Limits of one process; larger tables use several processes instead."""
+
+
+def usable_bytes(host: Mapping[str, Any]) -> int:
+    """Return the memory of one process on a host: half of what it has or allows, if that is less than the limit."""
+    known = [size for name in ("memory_bytes", "memory_limit_bytes") if (size := host.get(name))]
+    return min([MAX_BYTES, *(size // 2 for size in known)])
 
 
 def group_rows(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mnbench.bench.groups import group_rows
+from mnbench.bench.groups import group_rows, usable_bytes
 from mnbench.comparison.comparison import Comparison
 from mnbench.comparison.decide import Decision, DecisionRules, Effect, Effects, Finding, decide, overall_verdict
 from mnbench.comparison.paired_trial import (
@@ -76,6 +76,7 @@ class Procedure:
         self.settings = settings
         self.log = log
         self.failed: dict[str, tuple[str, str]] = {}
+        self._alone: set[str] = set()
         self._on_progress = on_progress
         self._run_trial = run_trial
         self._clock = clock
@@ -158,14 +159,23 @@ class Procedure:
                 return
             begin = self._clock()
             seed = f"{self.settings.seed}/{stage}/{self._processes[stage]}"
-            for number, group in enumerate(group_rows(undecided, lambda row: self.cases[row].sides, seed=seed)):
+            for number, group in enumerate(self._groups(undecided, seed)):
                 self._run_process(stage, f"{seed}/{number}", group)
             self._longest_s[stage] = max(self._longest_s[stage], self._clock() - begin)
             self._processes[stage] += 1
             self._on_progress(f"process {self._processes[stage]}: {len(undecided)} rows")
 
+    def _groups(self, rows: Sequence[str], seed: str) -> list[list[str]]:
+        shared = [row for row in rows if row not in self._alone]
+        memory_bytes = usable_bytes(self._first_host or {})
+        groups = group_rows(shared, lambda row: self.cases[row].sides, seed=seed, max_bytes=memory_bytes)
+        return [[row] for row in rows if row in self._alone] + groups
+
     def _run_process(self, stage: Stage, seed: str, rows: list[str]) -> None:
-        """Run one process when the machine is quiet enough; start it again without the rows that make it fail."""
+        """Run one process when the machine is quiet enough; start it again without the rows that make it fail.
+
+        A row that fails among others is measured again alone, because they may be the cause.
+        """
         while rows:
             sampling = PairedSampling(
                 seed=seed,
@@ -182,14 +192,21 @@ class Procedure:
                 logger.info("waiting and starting again: %s", trial.busy_reason)
                 self._pause(trial.busy_reason)
                 continue
-            self.failed.update(trial.failed)
-            rows = [row for row in rows if row not in self.failed]
-            if trial.columns["row"].size:
+            if len(rows) == 1:
+                self.failed.update(trial.failed)
+            suspects = [row for row in trial.failed if row not in self.failed]
+            self._alone.update(suspects)
+            rows = [row for row in rows if row not in trial.failed]
+            measured = trial.columns["row"].size
+            if measured:
                 self._require_same_host(trial)
                 self.log.add(stage, trial)
                 if logger.isEnabledFor(logging.INFO):
                     self._log_process(stage, rows)
                 self._await_first_speed(trial)
+            for row in suspects:
+                self._run_process(stage, f"{seed}/{row}", [row])
+            if measured:
                 return
 
     def _log_process(self, stage: Stage, rows: Sequence[str]) -> None:

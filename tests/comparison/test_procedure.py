@@ -273,12 +273,20 @@ def test_another_cpu_is_refused(held):
     ("side", "verdict"), [("candidate", "missing"), ("base", "incomparable"), ("base or candidate", "incomparable")]
 )
 def test_a_row_that_crashes_costs_itself(held, side, verdict):
-    """The process begins anew without it, and does not count."""
+    """It crashes alone too; the process begins anew without it, and does not count."""
     failed = nothing(failed={"a": (side, "killed by SIGSEGV")})
-    processes, result = held({"a": 0, "b": 0}, answers={0: failed})
-    assert [["a", "b"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
+    processes, result = held({"a": 0, "b": 0}, answers={0: failed, 1: failed})
+    assert [["a", "b"], ["a"]] + [["b"]] * 4 == [rows for _, rows in processes.asked]
     assert (verdict, f"the {side} fails: killed by SIGSEGV") == (result["a"].verdict, result["a"].reason)
     assert "same" == result["b"].verdict
+
+
+def test_a_row_that_crashes_among_others_is_measured_alone(held):
+    """Others in the process may be the cause, such as their memory."""
+    failed = nothing(failed={"a": ("base or candidate", "killed by SIGKILL")})
+    processes, result = held({"a": 0, "b": 0, "c": 0}, answers={0: failed})
+    assert [["a", "b", "c"], ["a"], ["b", "c"], ["a"], ["b", "c"]] == [rows for _, rows in processes.asked][:5]
+    assert {"same"} == {item.verdict for item in result.values()}
 
 
 def test_a_process_that_dies_while_it_measures_ends_it(held):
