@@ -1,4 +1,4 @@
-"""A visit's sample: right answers, the right place, and what is asked of a worker."""
+"""What a process measures of a case: right outputs, the right place, and what is asked of a worker."""
 
 # ruff: noqa: SIM300  expected == actual
 
@@ -9,9 +9,9 @@ from int8 import exact_int8
 
 from mnbench import families
 from mnbench.bench.aggregate import aggregate
+from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
-from mnbench.bench.trial import run_trial
 from mnbench.errors import TrialError
 from mnbench.model.build import build_model
 from mnbench.model.equivalence import OUTPUT_TOLERANCES
@@ -32,7 +32,7 @@ def answered(fake_worker, make_plan, make_cell):
         fake_worker.changes["placement"] = lambda: placement
         cell = make_cell(**cell | ({"answers": answers} if answers else {}))
         plan = make_plan(cell, device=device, allow_fallback=allow_fallback)
-        return run_trial(plan, cell)
+        return measure_alone(plan, cell)
 
     return visit
 
@@ -93,15 +93,15 @@ def test_a_quantized_graph_must_meet_its_own_definition(make_plan, make_cell, fa
     arrays = {"in.input": np.ones((1, 3), np.float32), "own.0": defined}
     np.savez(cell.inputs_path, **arrays, **{"out.0": right})
     fake_worker.outputs = lambda _: [defined + 0.01]
-    assert 0.1 < run_trial(make_plan(cell), cell).difference < 0.5
+    assert 0.1 < measure_alone(make_plan(cell), cell).difference < 0.5
 
     fake_worker.outputs = lambda _: [right]
     with pytest.raises(TrialError, match="differ from the quantized graph's own definition"):
-        run_trial(make_plan(cell), cell)
+        measure_alone(make_plan(cell), cell)
 
     np.savez(cell.inputs_path, **arrays)
     fake_worker.outputs = lambda _: [defined + 0.01]
-    assert 0.01 > run_trial(make_plan(cell), cell).difference
+    assert 0.01 > measure_alone(make_plan(cell), cell).difference
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -194,29 +194,34 @@ def test_the_request_says_what_device_and_protocol_say(answered, fake_worker, ma
     )
     answered(device=device, allow_fallback=True)
     ((_, request, timeout_s),) = fake_worker.requests
-    protocol = SamplingConfig()
+    (session,) = request["sessions"]
 
-    assert ("trial", "onnxruntime", "P", 0) == tuple(request[key] for key in ("kind", "runtime", "provider", "threads"))
+    assert ("trial", 1, None, 0) == tuple(request[key] for key in ("kind", "sides", "limits", "warmup_runs"))
+    assert {
+        "slices": 1,
+        "slice_ns": 60_000_000,
+        "min_turns": 2,
+        "warmup_ns": 5_000_000,
+        "min_settle_ns": 25_000_000,
+        "max_settle_ns": 2_000_000_000,
+    } == request["protocol"]
+    assert ("onnxruntime", "P", 0) == tuple(session[key] for key in ("runtime", "provider", "threads"))
     assert ([1, 0], {"a": "b"}, {"device_id": "0"}) == tuple(
-        request[key] for key in ("cores", "options", "provider_options")
+        session[key] for key in ("cores", "options", "provider_options")
     )
-    assert (protocol.warmup_runs, protocol.min_runs) == (request["warmup_runs"], request["min_runs"])
-    assert [25_000_000, 2_000_000_000, 1_500_000_000] == [
-        request[f"{key}_ns"] for key in ("min_warmup", "max_warmup", "min_duration")
-    ]
-    assert ("float32", (1, 3), np.ones(3, np.float32).tobytes()) == request["inputs"]["input"]
-    assert b"model" == request["model"]
-    assert protocol.timeout_s == timeout_s
+    assert ("float32", (1, 3), np.ones(3, np.float32).tobytes()) == session["inputs"]["input"]
+    assert b"model" == session["model"]
+    assert SamplingConfig().timeout_s == timeout_s
 
 
-def test_a_sample_holds_what_the_worker_found(answered, fake_worker):
-    """Latencies, work, threads and copies of the answer are in the sample, and how long the visit took."""
+def test_a_trial_holds_what_the_worker_measured(answered, fake_worker):
+    """Latencies, work, threads and copies of the answer are in the trial, and how long the process took."""
     fake_worker.changes |= {"copies_ns": lambda: {"in": 5}, "threads": lambda: 3}
-    sample = answered()
+    trial = answered()
 
-    assert (200, 200) == (len(sample.latencies_ns), len(sample.cpu_ns))
-    assert ({"in": 5}, 3) == (sample.copies_ns, sample.threads)
-    assert 0 < sample.duration_ns
+    assert (200, 200) == (len(trial.latencies_ns), len(trial.cpu_ns))
+    assert ({"in": 5}, 3) == (trial.copies_ns, trial.threads)
+    assert 0 < trial.duration_ns
 
 
 # Real workers
@@ -226,7 +231,7 @@ def real(graph, precision, folder):
     """A plan for one small graph of that precision, on this machine."""
     variant = Variant(architecture=families.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
     cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
-    return Plan(cases=(cell,), device=read_device("cpu"), sampling=SamplingConfig(duration_s=0.01))
+    return Plan(cases=(cell,), device=read_device("cpu"), sampling=SamplingConfig(duration_s=0.001, max_settle_s=0.0))
 
 
 @pytest.mark.slow
@@ -235,7 +240,7 @@ def real(graph, precision, folder):
 def test_every_graph_answers_rightly_in_every_precision(graph, precision, tmp_path):
     """Onnxruntime's answers lie within the tolerance of their precision, and none is equal by accident."""
     plan = real(graph, precision, tmp_path)
-    sample = run_trial(plan, plan.cases[0])
+    sample = measure_alone(plan, plan.cases[0])
 
     assert 0 < sample.difference < 0.8 * OUTPUT_TOLERANCES[precision]
     assert precision == plan.cases[0].precision
@@ -249,4 +254,4 @@ def test_a_model_of_other_weights_answers_wrongly(tmp_path):
     plan.cases[0].path.write_bytes(build_model(variant, seed=1).to_bytes())
 
     with pytest.raises(TrialError, match="outputs differ"):
-        run_trial(plan, plan.cases[0])
+        measure_alone(plan, plan.cases[0])
