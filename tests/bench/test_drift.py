@@ -30,13 +30,13 @@ def calibrated(make_plan, make_sample):
 
     def run(*latencies_ns, device=None, on_progress=None, interval_s=0.0, wait=lambda _: None):
         plan = make_plan("a", processes=2, device=device)
-        visits = iter([latency_ns for latency_ns in latencies_ns for _ in range(2)])
+        trials = iter([make_sample((latency_ns,) * 10) for latency_ns in latencies_ns for _ in range(2)])
         return drifts.calibrate(
             plan,
             runs=len(latencies_ns),
             interval_s=interval_s,
             on_progress=on_progress,
-            run_trial=lambda *_: make_sample((next(visits),) * 10),
+            measure=lambda _, cases, __: {case.row.id: next(trials) for case in cases},
             sleep=wait,
         )
 
@@ -44,15 +44,14 @@ def calibrated(make_plan, make_sample):
 
 
 def test_a_run_is_the_median_of_its_processes_medians(make_plan, make_sample):
-    """As `mnbench run` tells it."""
+    """As `mnbench run` computes it."""
     plan = make_plan("a", "b", processes=3)
     medians = {"a": iter([100, 300, 200]), "b": iter([7, 7, 9])}
-    stored = drifts.calibrate(
-        plan,
-        runs=1,
-        interval_s=0,
-        run_trial=lambda _, cell: make_sample((1, next(medians[cell.variant]), 10**6)),
-    )
+
+    def measure(_plan, cases, _seed):
+        return {case.row.id: make_sample((1, next(medians[case.variant]), 10**6)) for case in cases}
+
+    stored = drifts.calibrate(plan, runs=1, interval_s=0, measure=measure)
 
     assert stored.runs[0].latencies_ns == {"a": 200, "b": 7}
 

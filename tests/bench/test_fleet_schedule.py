@@ -81,7 +81,7 @@ def run(runs, fleet):
     """Return the messages, and why devices were lost; a second passes at each look at the clock."""
     messages, clock = [], count()
     failures = run_on_fleet(
-        runs, fleet, on_trial=lambda *_: None, on_message=messages.append, clock=lambda: next(clock)
+        runs, fleet, on_process=lambda *_: None, on_message=messages.append, clock=lambda: next(clock)
     )
     return messages, {device: failure.message for device, failure in failures.items()}
 

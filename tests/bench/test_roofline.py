@@ -261,7 +261,7 @@ def test_a_probe_that_fails_has_no_rate(make_device, monkeypatch):
     def crash(*_):
         raise TrialError("the worker was killed by SIGKILL", hint="wait")
 
-    monkeypatch.setattr(roofline, "run_trial", crash)
+    monkeypatch.setattr(roofline, "measure_alone", crash)
 
     assert None is roofline.measure_rate(make_device(), 2**20)
 
@@ -293,9 +293,7 @@ def test_a_real_worker_runs_every_probe(make_device, monkeypatch, quantity):
     rates = []
     rate = roofline._probe_rate
     monkeypatch.setattr(roofline, "_probe_rate", lambda *args: rates.append(rate(*args)) or rates[-1])
-    monkeypatch.setattr(
-        roofline, "RATE_SAMPLING", SamplingConfig(warmup_runs=1, min_runs=2, duration_s=0.01, max_warmup_s=0)
-    )
+    monkeypatch.setattr(roofline, "RATE_SAMPLING", SamplingConfig(duration_s=0.01, max_settle_s=0))
 
     assert max(rates, default=0) < roofline.measure_rate(make_device(), quantity)
     assert None not in rates

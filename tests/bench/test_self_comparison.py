@@ -69,22 +69,23 @@ def test_noise_is_in_order(values):
     assert log(comparison.spread + 1) == pytest.approx(log(max(values) / min(values)))
 
 
-def test_arms_are_visited_side_by_side(make_plan, scripted_visit):
-    """In each round both arms of a cell follow each other, and the order of cells changes."""
+def test_both_sides_are_measured_in_each_round(make_plan, make_sample):
+    """In each round a process measures all cases as A, and another as B; which comes first is drawn."""
     plan = make_plan("v1-a1-r224", "v2-a1-r224", processes=8)
-    order = []
-    visit = scripted_visit(lambda _plan, cell, _asked: order.append(cell.variant))
-    steps = []
-    found_noise = self_comparison.compare_with_itself(plan, on_progress=steps.append, run_trial=visit)
-    pairs = list(zip(order[::2], order[1::2], strict=True))
-    rounds = list(zip(pairs[::2], pairs[1::2], strict=True))
+    seeds, steps = [], []
 
-    assert steps[-1].done == steps[-1].total == len(order) == 32
-    assert {("v1-a1-r224",) * 2, ("v2-a1-r224",) * 2} == set(pairs)
-    assert all(first != second for first, second in rounds)
-    assert 2 == len(set(rounds))
-    assert [("v1-a1-r224", 16), ("v2-a1-r224", 16)] == [
-        (comparison.variant, comparison.processes) for comparison in found_noise
+    def measure(_plan, cases, seed):
+        seeds.append(seed)
+        return {case.row.id: make_sample([1000 if seed.endswith("/0") else 1100] * 20) for case in cases}
+
+    comparisons = self_comparison.compare_with_itself(plan, on_progress=steps.append, measure=measure)
+    rounds = list(zip(seeds[::2], seeds[1::2], strict=True))
+
+    assert steps[-1].done == steps[-1].total == len(seeds) == 16
+    assert [{f"{number}/0", f"{number}/1"} for number in range(8)] == [set(pair) for pair in rounds]
+    assert {"0", "1"} == {first.partition("/")[2] for first, _ in rounds}
+    assert [("v1-a1-r224", 16, 1.1), ("v2-a1-r224", 16, 1.1)] == [
+        (comparison.variant, comparison.processes, pytest.approx(comparison.ratio)) for comparison in comparisons
     ]
 
 
