@@ -14,6 +14,7 @@ from common import collect
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.groups import MAX_ROWS, group_rows
 from mnbench.bench.trial import PlannedSession, ProcessError
 from mnbench.errors import TrialError, UnreachableError
@@ -307,3 +308,14 @@ def test_a_model_that_fails_beside_others_alone_is_measured(measure_codes, code)
     errors = measure_codes(BESIDE_OTHERS.format(code), other=OTHER, alone=0, timeout_s=2.0)
 
     assert dict.fromkeys(CASES) == errors
+
+
+@pytest.mark.usefixtures("made_up_runtime")
+def test_a_model_runs_twice_in_an_emulator(make_plan, make_cell, tmp_path):
+    """Once to open its session, and once with a clock: a run may take minutes."""
+    code = f"open({str(tmp_path / 'runs')!r}, 'a').write('run ')"
+    plan = make_plan(make_cell("first", code.encode()))
+    trial = measure_alone(replace(plan, sampling=plan.sampling.for_emulator()), plan.cases[0])
+
+    assert "run run " == (tmp_path / "runs").read_text()
+    assert 1 == len(trial.latencies_ns)

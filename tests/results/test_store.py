@@ -226,10 +226,16 @@ def test_a_gitignore_of_the_user_stays(store, plan):
     assert "mine" == (store.raw_folder / ".gitignore").read_text()
 
 
-def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample):
-    """Every nanosecond and every fact of a visit comes back."""
+@pytest.mark.parametrize("unknown", [{}, {"session_ns": None, "first_run_ns": None}], ids=["alone", "among others"])
+def test_a_sample_reads_back_as_it_was_saved(store, plan, make_sample, unknown):
+    """Every nanosecond and every fact of a trial comes back, and what is not known stays so."""
     run = store.open_run(plan.id)
-    changes = {"placement": None, "peak_rss_bytes": None, "host": {"cpu": "Ünï", "cores": 2}, "copies_ns": {"in": 7}}
+    changes = {
+        "placement": None,
+        "peak_rss_bytes": None,
+        "host": {"cpu": "Ünï", "cores": 2},
+        "copies_ns": {"in": 7},
+    } | unknown
     saved = make_sample([5, 3, 2**40], difference=1.5e-7, **changes)
     run.save_trial(plan.cases[0].variant, 4, saved)
     ((process, read),) = run.load_trials(plan.cases[0].variant).items()
