@@ -119,7 +119,7 @@ class ProgressBar:
                 rich_progress.TextColumn("{task.description}"),
                 rich_progress.BarColumn(bar_width=BAR_WIDTH),
                 rich_progress.MofNCompleteColumn(),
-                rich_progress.TimeElapsedColumn(),
+                rich_progress.TextColumn("{task.elapsed:.0f} s"),  # also of a stage that goes on when all is done
                 rich_progress.TextColumn("{task.fields[state]}", markup=False),
                 console=console,
                 transient=True,
