@@ -12,8 +12,8 @@ from mnbench.units import NS_PER_S
 MIN_BUDGET_CASES = 8
 """A process takes long to start, so a run of fewer cases has the budget of so many: six processes also with --quick."""
 
-MIN_SPREAD_PROCESSES, TYPICAL_PROCESSES = 4, 20
-"""The spread of fewer processes says nothing; then, and at most, so many are expected."""
+MIN_SPREAD_PROCESSES, TYPICAL_PROCESSES = 6, 12
+"""The spread of fewer processes says nothing; then so many are expected."""
 
 
 def half_width(trials: Sequence[TrialResult]) -> float:
@@ -38,12 +38,13 @@ def is_precise(sampling: SamplingConfig, trials: Sequence[TrialResult], precisio
 def processes_left(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> float:
     """Return how many more processes a case may need.
 
-    The half width of order statistics of n values is about twice their interquartile range, divided by the root of n.
+    The half width of order statistics of n values is about twice their interquartile range, divided by the root of n,
+    but it varies: a case is sure to be within half of the target at three times the range.
     """
     count, ordered = len(trials), sorted(trial.median_ns for trial in trials)
     spread = (quantile(ordered, 0.75) - quantile(ordered, 0.25)) / median(ordered)
-    needed = (4 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else inf
-    return max(1.0, sampling.processes - count, min(needed, TYPICAL_PROCESSES) - count)
+    needed = (6 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else TYPICAL_PROCESSES
+    return max(1.0, sampling.processes - count, needed - count)
 
 
 def is_complete(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> bool:
