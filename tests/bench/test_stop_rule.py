@@ -315,7 +315,7 @@ def test_the_remaining_time_of_steady_cases_is_known_once_their_scatter_is(table
 
 @pytest.mark.parametrize("scatter", [0.01, 0.015, 0.02])
 def test_the_remaining_time_of_ordinary_cases_is_rather_too_long_than_too_short(table, scatter):
-    """Once the scatter is known, it is too short by a fifth of the run at most: none says `1 s` for half of its time."""
+    """Once the scatter is known, it is too short by a fifth of the run at most."""
     statuses = table(scatter, budget_s=10.0)
     total_s = statuses[0][1]
     errors = [(status.remaining_s - left_s) / total_s for status, left_s in statuses[16 + 6 :]]
