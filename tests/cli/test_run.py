@@ -222,7 +222,7 @@ def test_help_says_the_true_defaults(invoke):
     assert f"Default: {1000 * usual.duration_s:g}ms." in text
     assert f"share of the median. Default: {100 * usual.precision:g}%." in text
     assert f"Default: {usual.budget_s:g}s." in text
-    assert f"±{100 * quick.precision:g}%, in about {round(16 * quick.budget_s)} s for a table of 16 rows" in text
+    assert f"±{100 * quick.precision:g}%; 16 rows are measured in about {round(16 * quick.budget_s)} s" in text
     assert f"±{100 * thorough.precision:g}%, {thorough.processes} processes" in text
     assert f"a budget of {thorough.budget_s:g} s per case" in text
 

@@ -43,7 +43,7 @@ class ArgumentRecorder(click.Command):
 
 
 sampling_options = shared.combine(
-    click.option("--quick", is_flag=True, help="A first look: ±10%, in about 10 s for a table of 16 rows."),
+    click.option("--quick", is_flag=True, help="A first look: ±10%; 16 rows are measured in about 10 s."),
     click.option("--thorough", is_flag=True, help="Figures to publish: ±1%, 12 processes, a budget of 20 s per case."),
     click.option("--processes", type=click.IntRange(min=1), help="Minimum number of processes per case. Default: 6."),
     click.option(
