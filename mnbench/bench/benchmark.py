@@ -94,7 +94,8 @@ def run_benchmark(
     """
     outcome = BenchmarkOutcome()
     ready = _prepare_devices(devices, outcome.skipped, on_progress)
-    if announcement := announce_duration(len(sources) * len(ready), options):
+    timed = sum(not (device.is_fleet or device.emulated) for device in ready)
+    if announcement := announce_duration(len(sources), timed, options):
         report(on_progress, "prepare", announcement)
     with temporary_folder() as folder:
         cases, outcome.rejected = _prepare_cases(sources if ready else (), folder, options, on_progress)
@@ -113,11 +114,11 @@ def run_benchmark(
     return outcome
 
 
-def announce_duration(case_count: int, options: BenchmarkOptions) -> str:
+def announce_duration(model_count: int, device_count: int, options: BenchmarkOptions) -> str:
     """Return how long measuring so many cases takes at most, or an empty string if that is soon."""
-    case_count *= max(1, len(options.threads))
-    longest_s = run_budget_s(options.sampling, case_count)
-    cases = "1 case" if case_count == 1 else f"{case_count} cases"
+    run_count = device_count * max(1, len(options.threads))
+    longest_s = run_count * run_budget_s(options.sampling, model_count)
+    cases = "1 case" if model_count * run_count == 1 else f"{model_count * run_count} cases"
     return f"measuring {cases}: {format_time(longest_s)} at most" if longest_s >= MIN_ANNOUNCED_S else ""
 
 

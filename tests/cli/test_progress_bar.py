@@ -173,10 +173,18 @@ def test_a_long_run_says_how_long_it_takes():
     quick, thorough = (
         BenchmarkOptions(sampling=preset()) for preset in (SamplingConfig.quick, SamplingConfig.thorough)
     )
-    assert "" == announce_duration(16, BenchmarkOptions())
-    assert "measuring 91 cases: 4 min at most" == announce_duration(91, BenchmarkOptions())
-    assert "measuring 32 cases: 86 s at most" == announce_duration(16, BenchmarkOptions(threads=(1, 2)))
-    assert "measuring 16 cases: 5 min at most" == announce_duration(16, thorough)
-    assert "" == announce_duration(91, quick)
-    assert "measuring 1 case: 3 min at most" == announce_duration(1, thorough)
-    assert "measuring 8 cases: 3 min at most" == announce_duration(8, thorough)
+    assert "" == announce_duration(16, 1, BenchmarkOptions())
+    assert "measuring 91 cases: 4 min at most" == announce_duration(91, 1, BenchmarkOptions())
+    assert "measuring 32 cases: 86 s at most" == announce_duration(16, 1, BenchmarkOptions(threads=(1, 2)))
+    assert "measuring 32 cases: 86 s at most" == announce_duration(16, 2, BenchmarkOptions())
+    assert "measuring 16 cases: 5 min at most" == announce_duration(16, 1, thorough)
+    assert "" == announce_duration(91, 1, quick)
+
+
+def test_each_run_of_few_cases_has_the_budget_of_eight():
+    """A run is what one device measures with one number of threads; fleets and emulated devices are not announced."""
+    thorough = BenchmarkOptions(sampling=SamplingConfig.thorough())
+    assert "measuring 1 case: 3 min at most" == announce_duration(1, 1, thorough)
+    assert "measuring 8 cases: 3 min at most" == announce_duration(8, 1, thorough)
+    assert "measuring 3 cases: 8 min at most" == announce_duration(1, 3, thorough)
+    assert "" == announce_duration(8, 0, thorough)
