@@ -15,10 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnbench.atomic_files import file_name
+from mnbench.bench.stop_rule import run_budget_s
 from mnbench.bench.trial import ProcessError
 from mnbench.errors import TrialError
 from mnbench.results.latency_table import newest_records
 from mnbench.results.store import ResultsFile, RunFolder
+from mnbench.results.trial_result import TrialResult
+from mnbench.units import NS_PER_S
 
 MOMENTS = {
     "in a trial": None,
@@ -105,6 +108,7 @@ class Steps:
         return call
 
 
+TRIAL_S = 0.125
 MEDIANS = st.lists(st.sampled_from([98, 99, 100, 101, 104]), min_size=4, max_size=8)
 TROUBLE = st.sampled_from(["", "", "fails", "ends every process", "ends processes of several"])
 
@@ -121,6 +125,7 @@ TROUBLE = st.sampled_from(["", "", "fails", "ends every process", "ends processe
 def test_interruptions_lose_and_double_nothing(make_plan, make_sample, medians, trouble, alone, budget_s, interrupts):
     """Whatever fails and whenever a run is interrupted: each case has one record, of every trial that is stored."""
     plan, processes = make_plan(*"abc", processes=3, alone=alone, budget_s=budget_s), Counter()
+    trials = []
 
     def measure(_plan, cases, _seed):
         results = {}
@@ -130,8 +135,10 @@ def test_interruptions_lose_and_double_nothing(make_plan, make_sample, medians, 
             if number >= since and (kind == "ends every process" or (kind and "several" in kind and len(cases) > 1)):
                 raise ProcessError(failure, index)
             processes[case.variant] += 1
-            trial = make_sample([medians[case.variant][number % len(medians[case.variant])]] * 3)
+            median = medians[case.variant][number % len(medians[case.variant])]
+            trial = make_sample([median] * 3, duration_ns=round(TRIAL_S * NS_PER_S))
             results[case.row.id] = failure if kind == "fails" and number >= since else trial
+        trials.append(sum(isinstance(result, TrialResult) for result in results.values()))
         return results
 
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -148,6 +155,10 @@ def test_interruptions_lose_and_double_nothing(make_plan, make_sample, medians, 
             record, stored = records[case.row.id], list(store.raw_folder.glob(f"*/{file_name(case.row.id)}.*.npz"))
             assert record.processes == len(stored)
             assert (record.error is None) or kind in {"fails", "ends every process"}
+        # An interrupt costs the trials of one process; there is no budget for more, but for the first two of a case.
+        stored, made = len(list(store.raw_folder.glob("*/*.npz"))), sum(trials)
+        assert stored <= made <= stored + len(plan.cases) * sum(number <= steps.number for number in interrupts)
+        assert stored * TRIAL_S <= run_budget_s(plan.sampling, len(plan.cases)) or stored <= 2 * len(plan.cases)
 
 
 def test_a_clock_that_goes_back_repeats_and_loses_nothing(measure, scripted_visit, store, monkeypatch):
