@@ -63,9 +63,9 @@ def main(gate: str, log: Path, tables: int, scales: str, slower: str, budget_s: 
                     shifts[:SLOWER_ROWS] = np.log1p(draw.uniform(least, largest, SLOWER_ROWS))
                 result = simulate(rows, shifts, rules, draw, budget_s)
                 seconds[with_slower].append(result.duration_s)
-                found = [finding.verdict for finding in result.findings]
-                verdicts[with_slower] += found[:SLOWER_ROWS] if with_slower else found
-                false_tables += "slower" in found[SLOWER_ROWS if with_slower else 0 :]
+                decided = [finding.verdict for finding in result.findings]
+                verdicts[with_slower] += decided[:SLOWER_ROWS] if with_slower else decided
+                false_tables += "slower" in decided[SLOWER_ROWS if with_slower else 0 :]
         inconclusive, slower_found = (
             verdicts[kind].count(verdict) / len(verdicts[kind])
             for kind, verdict in ((False, "inconclusive"), (True, "slower"))

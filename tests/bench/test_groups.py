@@ -95,11 +95,11 @@ def test_a_session_is_as_large_as_its_weights_and_activations(make_cell, make_de
 )
 def test_sessions_share_a_process_if_its_settings_are_equal(make_cell, make_device, change, shared):
     """The Python, the runtime, the variables and the cores are those of a process; other settings are a session's."""
-    one, other = (
+    first, other = (
         PlannedSession(case=make_cell(), device=make_device(**changes)).process_key for changes in ({}, change)
     )
 
-    assert shared == (one == other)
+    assert shared == (first == other)
 
 
 # The groups of a run
