@@ -156,8 +156,8 @@ def test_interruptions_lose_and_double_nothing(make_plan, make_sample, medians, 
             assert record.processes == len(stored)
             assert (record.error is None) or kind in {"fails", "ends every process"}
         # An interrupt costs the trials of one process. What the first shared process costs is a guess.
-        stored, made = len(list(store.raw_folder.glob("*/*.npz"))), sum(trials)
-        assert stored <= made <= stored + len(plan.cases) * sum(number <= steps.number for number in interrupts)
+        stored, measured = len(list(store.raw_folder.glob("*/*.npz"))), sum(trials)
+        assert stored <= measured <= stored + len(plan.cases) * sum(number <= steps.number for number in interrupts)
         spent_s = (stored - len(plan.cases)) * TRIAL_S
         assert spent_s <= run_budget_s(plan.sampling, len(plan.cases)) or stored <= 2 * len(plan.cases)
 
