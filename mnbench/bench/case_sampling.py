@@ -85,18 +85,19 @@ class CaseSampling:
         self._measure = measure
         self._trials = {case.row.id: run.folder.load_trials(case.row.id) for case in run.plan.cases}
         self._alone: set[str] = set()
+        self._round = 0
 
     def complete(self) -> list[Record]:
         """Append and return the records of the cases that are complete: precise enough, or without a budget."""
         cases, half = self.run.open_cases, self._sampling.precision / 2
-        costs_s = [self._cost_s(case) for case in self._due() if self._trials[case.row.id]]
-        if len(costs_s) < len(self._due()) or sum(costs_s) <= self._left_s:
+        if self._is_affordable(self._due()):
             cases = [case for case in cases if is_precise(self._sampling, self._results(case), half)]
         return [self._append(case) for case in cases]
 
     def groups(self) -> list[list[BenchmarkCase]]:
-        """Return the cases that are measured next, in groups that share a process."""
+        """Return the cases of the next round, in groups that share a process."""
         plan, cases = self.run.plan, self._due()
+        self._round += 1
         hosts: list[HostFacts] = [trial.host for trials in self._trials.values() for trial in trials.values()]
         lonely = [[case] for case in cases if self._is_alone(case)]
         return lonely + group_rows(
@@ -107,9 +108,18 @@ class CaseSampling:
         )
 
     def _due(self) -> list[BenchmarkCase]:
-        """Return the open cases that do not meet the target; all of them if all do."""
+        """Return the open cases of the next round; every second round leaves out those that meet the target.
+
+        So the processes of each case spread over the whole run, and drift of the host affects all cases.
+        """
         cases, target = self.run.open_cases, self._sampling.precision
-        return [case for case in cases if not is_precise(self._sampling, self._results(case), target)] or cases
+        wide = [case for case in cases if not is_precise(self._sampling, self._results(case), target)]
+        return wide if wide and (self._round % 2 or not self._is_affordable(cases)) else cases
+
+    def _is_affordable(self, cases: Sequence[BenchmarkCase]) -> bool:
+        """Return whether the budget has room for one more process of each case; what the first costs is not known."""
+        trials = [self._trials[case.row.id] for case in cases]
+        return not all(trials) or sum(map(self._cost_s, cases)) <= self._left_s
 
     def _is_alone(self, case: BenchmarkCase) -> bool:
         """Return whether the case's next process is its own."""
