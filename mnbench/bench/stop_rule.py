@@ -12,8 +12,8 @@ from mnbench.units import NS_PER_S
 MIN_BUDGET_CASES = 8
 """A process takes long to start, so a run of fewer cases has the budget of so many: six processes also with --quick."""
 
-MIN_SPREAD_PROCESSES, TYPICAL_PROCESSES = 6, 12
-"""The spread of fewer processes says nothing; then so many are expected."""
+MIN_SPREAD_PROCESSES = 6
+"""The spread of fewer processes says nothing; the budget is then expected to be spent, as it is in most hours."""
 
 
 def half_width(trials: Sequence[TrialResult]) -> float:
@@ -43,7 +43,7 @@ def processes_left(sampling: SamplingConfig, trials: Sequence[TrialResult]) -> f
     """
     count, ordered = len(trials), sorted(trial.median_ns for trial in trials)
     spread = (quantile(ordered, 0.75) - quantile(ordered, 0.25)) / median(ordered)
-    needed = (6 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else TYPICAL_PROCESSES
+    needed = (6 * spread / sampling.precision) ** 2 if count >= MIN_SPREAD_PROCESSES else inf
     return max(1.0, sampling.processes - count, needed - count)
 
 
