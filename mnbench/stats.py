@@ -49,6 +49,11 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     return ordered[k - 1], ordered[n - k], _coverage(n, k)
 
 
+def relative_half_width(low: float, middle: float, high: float) -> float:
+    """Return the larger distance of an interval's end from its middle, as a share of the middle."""
+    return max(high / middle - 1, 1 - low / middle)
+
+
 def _coverage(n: int, k: int) -> float:
     return max(0.0, 1 - 2 * sum(comb(n, i) for i in range(k)) / 2**n)
 

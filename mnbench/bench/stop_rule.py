@@ -6,14 +6,14 @@ from statistics import median
 
 from mnbench.bench.plan import SamplingConfig
 from mnbench.results.trial_result import TrialResult
-from mnbench.stats import median_interval, quantile
+from mnbench.stats import median_interval, quantile, relative_half_width
 from mnbench.units import NS_PER_S
 
 MIN_BUDGET_CASES = 8
 """A process takes long to start, so a run of fewer cases has the budget of so many: six processes also with --quick."""
 
 MIN_SPREAD_PROCESSES = 6
-"""The spread of fewer processes says nothing; the budget is then expected to be spent, as it is in most hours."""
+"""The spread of fewer processes says nothing; the whole budget is then expected to be spent."""
 
 
 def half_width(trials: Sequence[TrialResult]) -> float:
@@ -21,8 +21,8 @@ def half_width(trials: Sequence[TrialResult]) -> float:
     medians = [trial.median_ns for trial in trials]
     if len(medians) < 2:
         return inf
-    (low, high, _), middle = median_interval(medians), median(medians)
-    return max(high / middle - 1, 1 - low / middle)
+    low, high, _ = median_interval(medians)
+    return relative_half_width(low, median(medians), high)
 
 
 def run_budget_s(sampling: SamplingConfig, case_count: int) -> float:

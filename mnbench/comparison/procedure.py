@@ -28,7 +28,7 @@ from mnbench.results.host_identity import host_difference
 logger = logging.getLogger(__name__)
 
 MIN_SLICES = 18
-"""Slices of a process with few rows: starting it takes about as long as these."""
+"""Slices of all rows of a process together, at least: starting it takes time too."""
 
 FIRST_STAGE_SHARE = 0.7
 """The share of the budget for the first stage. The remainder is for suspected rows, if there are any."""

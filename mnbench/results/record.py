@@ -25,6 +25,7 @@ from mnbench.results.facts import (
     Version,
 )
 from mnbench.results.host_identity import HostIdentity, RecordKey, Setting
+from mnbench.stats import relative_half_width
 
 SCHEMA = 3
 """Schema 1 had the variant's classes, options, padding and form in its name alone."""
@@ -65,7 +66,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def precision(self) -> float:
         """The larger distance of an end of the interval from the median, as a share of it; infinite for one process."""
-        return max(self.high / self.median - 1, 1 - self.low / self.median) if self.coverage else math.inf
+        return relative_half_width(self.low, self.median, self.high) if self.coverage else math.inf
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
