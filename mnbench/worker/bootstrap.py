@@ -50,6 +50,8 @@ if __name__ == "__channelexec__":
     end_with_host(channel.gateway)
     # onnxruntime reports its use to its maker unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # numpy's OpenBLAS starts a thread a core, which takes as long as everything else that a worker imports.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     package = channel.receive()
     sys.meta_path.insert(0, SourceImporter(channel.receive()))
     serve = importlib.import_module(f"{package}.serve").serve

@@ -70,6 +70,23 @@ def test_a_crash_costs_its_cell(measure_codes, crash):
     assert before >= processes(parent=os.getpid())
 
 
+@pytest.mark.usefixtures("made_up_runtime")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux lists the threads of a process")
+@pytest.mark.parametrize(("wanted", "threads"), [(None, 2), ("2", 3)])
+def test_a_worker_has_no_threads_of_numpys(measure_codes, monkeypatch, wanted, threads):
+    """A worker has its main thread and execnet's; numpy has some only where the user says so."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if wanted:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", wanted)
+
+    assert (
+        f"has {threads} threads"
+        in measure_codes("import os; raise RuntimeError(f'has {len(os.listdir(\"/proc/self/task\"))} threads')")[
+            "second"
+        ]
+    )
+
+
 HANGS = {
     "asleep": "import time; time.sleep(60)",
     "busy": "while True: pass",
