@@ -50,7 +50,7 @@ if __name__ == "__channelexec__":
     end_with_host(channel.gateway)
     # onnxruntime reports its use to its maker unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    # numpy's OpenBLAS starts a thread a core, which takes as long as everything else that a worker imports.
+    # numpy's OpenBLAS starts a thread a core: on two cores, that costs as much processor time as all other imports.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     package = channel.receive()
     sys.meta_path.insert(0, SourceImporter(channel.receive()))

@@ -32,6 +32,3 @@ def trial_request(*sessions, sides=1, **protocol):
         "sessions": list(sessions or [SESSION]),
         "protocol": PROTOCOL | protocol,
     }
-
-
-# A trial, with a runtime that is made up
