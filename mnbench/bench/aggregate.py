@@ -38,10 +38,7 @@ def aggregate(plan: Plan, case: BenchmarkCase, run: str, trials: Sequence[TrialR
         timeless = tuple(issue for issue in issues if issue.name in TIMELESS)
         return msgspec.structs.replace(record, issues=timeless)
     if plan.drift:
-        below, above = plan.drift.factors_near(latency.median)
-        latency = msgspec.structs.replace(
-            latency, low_with_drift=round(latency.low / above), high_with_drift=round(latency.high / below)
-        )
+        latency = plan.drift.widen(latency)
     return msgspec.structs.replace(
         record,
         latency_ns=latency,

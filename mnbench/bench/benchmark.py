@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from mnbench.bench.case_sampling import DeviceRun, SamplingStatus
 from mnbench.bench.devices import ready_device
 from mnbench.bench.drift import load_drift
 from mnbench.bench.fleet import Fleet, fleet_devices, run_on_fleet, scheduler_address
-from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig
+from mnbench.bench.plan import BenchmarkCase, Plan, SamplingConfig, shuffle_round
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import profile_layers
 from mnbench.bench.roofline import measure_roofline
@@ -21,7 +22,7 @@ from mnbench.bench.stop_rule import run_budget_s
 from mnbench.errors import DeviceFileError, MnbenchError, RuntimeUnavailable, TrialError, UnreachableError
 from mnbench.model.attempts import Rejection, attempt_each
 from mnbench.model.build import build_model
-from mnbench.model.weightless import save_weightless
+from mnbench.model.weightless import copy_weightless, save_weightless, weightless_path
 from mnbench.network.row import row_labels
 from mnbench.network.variant import ModelSource, OnnxFile, Precision
 from mnbench.progress import OnProgress, StageProgress, report
@@ -98,10 +99,12 @@ def run_benchmark(
     if announcement := announce_duration(len(sources), timed, options):
         report(on_progress, "prepare", announcement)
     with temporary_folder() as folder:
-        cases, outcome.rejected = _prepare_cases(sources if ready else (), folder, options, on_progress)
+        cases, outcome.rejected = _prepare_cases(sources if ready else (), folder, results, options, on_progress)
         if not cases:
             return outcome
-        benchmark = _Benchmark(cases=cases, results=results, options=options, on_progress=on_progress, outcome=outcome)
+        benchmark = _Benchmark(
+            cases=cases, folder=folder, results=results, options=options, on_progress=on_progress, outcome=outcome
+        )
         for threads in dict.fromkeys(options.threads or (None,)):
             benchmark.run([device for device in ready if device.name not in outcome.skipped], threads)
     # Not before: a command that is continued resumes all of its runs, the complete ones too.
@@ -139,28 +142,42 @@ def _prepare_devices(
 
 
 def _prepare_cases(
-    sources: Sequence[ModelSource], folder: Path, options: BenchmarkOptions, on_progress: OnProgress | None
+    sources: Sequence[ModelSource],
+    folder: Path,
+    results: Path,
+    options: BenchmarkOptions,
+    on_progress: OnProgress | None,
 ) -> tuple[tuple[BenchmarkCase, ...], list[Rejection]]:
-    """Build each model, with its reference outputs, in that folder. A user's own file is measured as it is."""
+    """Build each model in that folder, with its reference outputs, and with its graph unless the results have it.
+
+    A user's own file is measured as it is.
+    """
     form = "-plain" if not options.simplified else "-bn" if options.keep_bn else ""
     seed = options.sampling.seed
     progress = StageProgress(on_progress, "build", len(sources))
 
-    def prepare(source: ModelSource) -> BenchmarkCase:
+    numbers = {source.row: number for number, source in enumerate(sources)}
+
+    def prepare(source: ModelSource) -> tuple[int, BenchmarkCase]:
         is_file = isinstance(source, OnnxFile)
         simplified, variant = options.simplified and not is_file, source.name + ("" if is_file else form)
         model = build_model(source, seed=seed, simplified=simplified, keep_bn=options.keep_bn)
-        return prepare_case(model, folder, variant=variant, seed=seed, file=source.row.file)
+        case = prepare_case(model, folder, variant=variant, seed=seed, file=source.row.file)
+        if not case.data_bytes and not weightless_path(results, case.sha256).exists():
+            save_weightless(folder, case.path, case.sha256)
+        return numbers[source.row], case
 
-    cases, rejected = attempt_each(sources, prepare, progress.advance)
-    return tuple(cases), rejected
+    # In the given order, small models often come first, and the remaining time would be too short.
+    numbered, rejected = attempt_each(shuffle_round(sources, seed, "build"), prepare, progress.advance)
+    return tuple(case for _, case in sorted(numbered, key=itemgetter(0))), sorted(rejected)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Benchmark:
-    """Cases to measure with some options; the runs and their records are added to `outcome`."""
+    """Cases to measure with some options, built in `folder`; the runs and their records are added to `outcome`."""
 
     cases: tuple[BenchmarkCase, ...]
+    folder: Path
     results: Path
     options: BenchmarkOptions
     on_progress: OnProgress | None
@@ -216,22 +233,20 @@ class _Benchmark:
     def _measure(self, runs: Sequence[DeviceRun]) -> dict[str, MnbenchError]:
         """Measure all cases of the runs; return the errors of the devices that cannot be used any more.
 
-        The graph of each measured model is saved without its weights, so that a later gate can build the model again.
+        The graph of each measured model is stored with the results, so that a later gate can build the model again.
         """
         for folder in (run.folder for run in runs if run.folder.trial_count):
             text = f"continuing run {folder.id}: {folder.trial_count} trials are stored (--fresh starts anew)"
             report(self.on_progress, "measure", text)
         progress = StageProgress(self.on_progress, "measure", len(runs) * len(self.cases))
         labels = row_labels(case.row for case in self.cases)
-        large = {case.row for case in self.cases if case.data_bytes}
-        paths = {case.row: case.path for case in self.cases}
 
         def on_process(records: Sequence[Record], status: SamplingStatus) -> None:
             detail = f"widest interval ±{format_percent_1(status.widest)}" if status.widest else ""
             state: dict[str, Any] = {"done": status.done, "detail": detail, "remaining_s": status.remaining_s}
             for record in records:
-                if record.latency_ns and record.row not in large:
-                    save_weightless(self.results, paths[record.row], record.model_sha256)
+                if record.latency_ns:
+                    copy_weightless(self.folder, self.results, record.model_sha256)
                 where = f" on {record.device}" if len(runs) > 1 else ""
                 unit = " ms" if record.latency_ns else ""
                 message = f"{labels[record.row]}{where}: {COLUMNS['latency_ns'].text(record)}{unit}"

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import exp, log
-from statistics import median
+from math import exp
 from typing import Any
 
 import msgspec
@@ -46,12 +45,7 @@ class DriftLog(CachedFigures, frozen=True, kw_only=True):
         """Return each run's deviation from the median, by the model's latency; None if there are too few runs."""
         if len(self.runs) < MIN_RUNS:
             return None
-        deviations: dict[int, list[float]] = {}
-        for variant in self.runs[-1].latencies_ns:
-            latencies_ns = [run.latencies_ns[variant] for run in self.runs if variant in run.latencies_ns]
-            typical_ns = median(latencies_ns)
-            deviations[round(typical_ns)] = [log(latency_ns / typical_ns) for latency_ns in latencies_ns]
-        return HostDrift(deviations=deviations)
+        return HostDrift.of_runs([run.latencies_ns for run in self.runs])
 
     def tables(self) -> list[Table[Any]]:
         """Return how much runs differ, one row a model; no table if there are too few runs."""

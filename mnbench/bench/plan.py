@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import exp, log
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 import mnbench
 from mnbench.model.outputs import Output
@@ -17,8 +19,7 @@ from mnbench.network.cost import Cost
 from mnbench.network.layer import Layer
 from mnbench.network.row import Row
 from mnbench.network.variant import Precision, Variant
-from mnbench.results.record import FedInput, RooflineBound
-from mnbench.stats import quantile
+from mnbench.results.record import FedInput, Latency, RooflineBound
 from mnbench.targets.device import Device
 
 T = TypeVar("T")
@@ -146,11 +147,30 @@ class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     deviations: dict[int, list[float]]
 
+    @classmethod
+    def of_runs(cls, runs: Sequence[Mapping[str, int]]) -> "HostDrift":
+        """Return the drift between runs, each with the latencies of models in ns; the last one has every model."""
+        deviations: dict[int, list[float]] = {}
+        for model in runs[-1]:
+            latencies_ns = [run[model] for run in runs if model in run]
+            typical_ns = median(latencies_ns)
+            deviations[round(typical_ns)] = [log(latency_ns / typical_ns) for latency_ns in latencies_ns]
+        return cls(deviations=deviations)
+
+    def widen(self, latency: Latency) -> Latency:
+        """Return the latency with the interval that includes the drift."""
+        below, above = self.factors_near(latency.median)
+        low, high = round(latency.low / above), round(latency.high / below)
+        return msgspec.structs.replace(latency, low_with_drift=low, high_with_drift=high)
+
     def factors_near(self, latency_ns: float) -> tuple[float, float]:
-        """Return the factors between which 95 % of the runs were, for the model with the nearest latency."""
+        """Return the factors between which 95 % of runs are expected, for the model with the nearest latency.
+
+        Of fewer than 39 runs, they are those of the fastest and the slowest.
+        """
         nearest = min(self.deviations, key=lambda calibrated_ns: abs(log(calibrated_ns / latency_ns)))
-        ordered = sorted(self.deviations[nearest])
-        return exp(quantile(ordered, 0.025)), exp(quantile(ordered, 0.975))
+        below, above = np.quantile(self.deviations[nearest], (0.025, 0.975), method="weibull")
+        return exp(below), exp(above)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,8 @@ class ProgressBar:
         self._bar: Any = None
         self._task: Any = None
         self._stage: Stage | None = None
-        self._stage_begin = self._last_line = 0.0
+        self._last_line = 0.0
+        self._first_end: tuple[int, float] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -103,9 +104,10 @@ class ProgressBar:
 
     def _print_line(self, progress: Progress, total: int) -> None:
         """Print how the stage stands, if the last such line is some time ago."""
+        now = self._clock()
         if self._begins(progress):
-            self._last_line = self._stage_begin
-        state, now = self._state(progress, total), self._clock()
+            self._last_line = now
+        state = self._state(progress, total)
         if state and now - self._last_line >= LINE_INTERVAL_S:
             self._last_line = now
             echo(f"{LABELS[progress.stage]}: {progress.done} of {total}, {state}", err=True)
@@ -129,17 +131,23 @@ class ProgressBar:
         self._bar.update(self._task, completed=progress.done, total=total, state=self._state(progress, total))
 
     def _begins(self, progress: Progress) -> bool:
-        """Return whether a stage begins with this report; the clock of its time starts then."""
+        """Return whether a stage begins with this report."""
         begins = progress.stage != self._stage or (progress.done == 0 and progress.remaining_s is None)
         if begins:
-            self._stage, self._stage_begin = progress.stage, self._clock()
+            self._stage, self._first_end = progress.stage, None
         return begins
 
     def _state(self, progress: Progress, total: int) -> str:
-        """Return the detail and the remaining time; where the stage does not say it, its steps have so far."""
-        remaining_s = progress.remaining_s
-        if remaining_s is None and progress.done:
-            remaining_s = (self._clock() - self._stage_begin) / progress.done * (total - progress.done)
+        """Return the detail and the remaining time; where the stage does not say it, its steps so far do.
+
+        The first step does not count: packages are imported in it.
+        """
+        remaining_s, now = progress.remaining_s, self._clock()
+        if progress.done and not self._first_end:
+            self._first_end = progress.done, now
+        first, first_end = self._first_end or (0, now)
+        if remaining_s is None and progress.done > first:
+            remaining_s = (now - first_end) / (progress.done - first) * (total - progress.done)
         remaining = f"about {format_time(remaining_s)} remaining" if remaining_s else ""
         return ", ".join(filter(None, (progress.detail, remaining)))
 

@@ -179,21 +179,32 @@ def _require_drawable(proto: onnx.ModelProto, emptied: dict[int, EmptiedTensor])
         raise ValueError(f"more than {MAX_DRAWN_NUMBERS:,} numbers would be drawn")
 
 
-def weightless_path(results: Path, sha256: str) -> Path:
-    return results / "graphs" / f"{sha256[:12]}{SUFFIX}"
+def weightless_path(folder: Path, sha256: str) -> Path:
+    return folder / "graphs" / f"{sha256[:12]}{SUFFIX}"
 
 
-def save_weightless(results: Path, model: Path, sha256: str) -> None:
-    """Store the graph of a model file with the results, unless it is there already, or too large for git.
+def save_weightless(folder: Path, model: Path, sha256: str) -> None:
+    """Store the graph of a model file in a folder, unless it is there already, or too large for git.
 
     Raises:
         FileError: no space, no permission.
     """
-    path = weightless_path(results, sha256)
+    path = weightless_path(folder, sha256)
     if not path.exists():
         proto = onnx.ModelProto.FromString(model.read_bytes())
         if proto.ByteSize() - sum(tensor.ByteSize() for _, tensor in stored_tensors(proto)) <= MAX_GRAPH_BYTES:
             atomic_files.write_atomically(path, strip_weights(Model(name=model.stem, proto=proto)))
+
+
+def copy_weightless(folder: Path, results: Path, sha256: str) -> None:
+    """Store with the results the graph that `folder` has, if any.
+
+    Raises:
+        FileError: no space, no permission.
+    """
+    source, path = (weightless_path(place, sha256) for place in (folder, results))
+    if source.exists() and not path.exists():
+        atomic_files.write_atomically(path, source.read_bytes())
 
 
 def _biases_and_scales(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:

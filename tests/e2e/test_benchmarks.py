@@ -72,10 +72,23 @@ def test_protocols_are_compared(tmp_path):
         if line.startswith("| v1")
     )
     assert old[2:10] == ["old", "3", "301 (302)", "1.10", "1 (1) of 2", "1 (1) of 2", "±1.0%", "5.50%, 5.50%, 5.50%"]
-    assert old[10:] == ["0%", "96%"]
+    assert old[10:] == ["0%", "–", "96%"]
     assert new[4:9] == ["51 (52)", "1.10", "1 (1) of 2", "1 (1) of 2", "±1.0%"]
-    assert new[9:] == ["0.00%, 0.00%, 0.00%", "100%", "96%"]
+    assert new[9:] == ["0.00%, 0.00%, 0.00%", "100%", "–", "96%"]
     assert difference == ["v1", "1", "1.00%, 1.00%, 1.00%"]
+
+
+def test_calibrated_drift_widens_the_intervals_of_protocols(tmp_path):
+    """From eleven tables on, ten others calibrate the drift; their range holds the median that one table misses."""
+    lines = [table_line("new", 50, 1_000_000 + 12_000 * number) for number in range(11)]
+    (row,) = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in run_module(
+            "benchmarks.protocols", "report", write_lines(tmp_path / "log.jsonl", lines)
+        ).splitlines()
+        if line.startswith("| v1")
+    )
+    assert row[10:] == ["9%", "82%", "96%"]
 
 
 def test_stopping_at_a_narrow_interval_costs_coverage(tmp_path):
