@@ -155,7 +155,6 @@ def _prepare_cases(
     form = "-plain" if not options.simplified else "-bn" if options.keep_bn else ""
     seed = options.sampling.seed
     progress = StageProgress(on_progress, "build", len(sources))
-
     numbers = {source.row: number for number, source in enumerate(sources)}
 
     def prepare(source: ModelSource) -> tuple[int, BenchmarkCase]:

@@ -164,10 +164,7 @@ class HostDrift(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(latency, low_with_drift=low, high_with_drift=high)
 
     def factors_near(self, latency_ns: float) -> tuple[float, float]:
-        """Return the factors between which 95 % of runs are expected, for the model with the nearest latency.
-
-        Of fewer than 39 runs, they are those of the fastest and the slowest.
-        """
+        """Return the factors between which 95 % of runs are expected; those of the extremes if there are few."""
         nearest = min(self.deviations, key=lambda calibrated_ns: abs(log(calibrated_ns / latency_ns)))
         below, above = np.quantile(self.deviations[nearest], (0.025, 0.975), method="weibull")
         return exp(below), exp(above)

@@ -130,6 +130,14 @@ def test_the_nearest_model_speaks():
     assert pytest.approx(drift.factors_near(1100), rel=0.05) == (0.5, 2.0)
 
 
+def test_few_runs_drift_as_far_as_their_extremes():
+    """A further run lies outside the range of 38 in 5 % of cases; between its percentiles, in more."""
+    few, many = (HostDrift.of_runs([{"a": 100 + run} for run in range(count)]) for count in (38, 101))
+
+    assert pytest.approx(few.factors_near(100)) == (100 / 118.5, 137 / 118.5)
+    assert pytest.approx(many.factors_near(100), rel=1e-4) == (101.55 / 150, 198.45 / 150)
+
+
 def test_an_interval_includes_the_drift(make_plan, make_cell, make_sample):
     """A run that was among the slowest had a truth below it, and one among the fastest above it."""
     drift = HostDrift(deviations={100: [log(0.8)] * 50 + [log(1.25)] * 50})
