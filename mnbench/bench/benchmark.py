@@ -168,7 +168,7 @@ def _prepare_cases(
 
     # In the given order, small models often come first, and the remaining time would be too short.
     numbered, rejected = attempt_each(shuffle_round(sources, seed, "build"), prepare, progress.advance)
-    return tuple(case for _, case in sorted(numbered, key=itemgetter(0))), sorted(rejected)
+    return tuple(case for _, case in sorted(numbered, key=itemgetter(0))), sorted(rejected, key=itemgetter(0))
 
 
 @dataclass(frozen=True, kw_only=True)
