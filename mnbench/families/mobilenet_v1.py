@@ -1,6 +1,6 @@
 """MobileNet V1: type / stride, filter shape, input size (paper, Table 1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from mnbench.network.architecture import (
     Architecture,
     Count,
     Kernel,
+    Option,
     Size,
     Stride,
     format_size,
@@ -17,6 +18,7 @@ from mnbench.network.architecture import (
     reject_row,
 )
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.head_options import HEAD_OPTIONS
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -100,6 +102,8 @@ class WidthRule(TomlStruct, frozen=True, kw_only=True):
 class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
     """MobileNet V1, and its full and shallow relatives."""
 
+    options: ClassVar[Mapping[str, Option]] = HEAD_OPTIONS
+    ssd_kernel: ClassVar[int] = 1
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="timm",

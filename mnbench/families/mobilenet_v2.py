@@ -1,11 +1,13 @@
 """MobileNet V2: input, operator, t, c, n, s (paper, Table 2)."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from mnbench.network.architecture import Architecture, Count, Kernel, Size, Stride, output_size
+from mnbench.network.architecture import Architecture, Count, Kernel, Option, Size, Stride, output_size
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.head_options import HEAD_OPTIONS, TAIL_OPTION
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -77,6 +79,8 @@ Row: TypeAlias = Conv2d | Bottleneck | AvgPool | Classifier
 
 
 class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
+    options: ClassVar[Mapping[str, Option]] = {**HEAD_OPTIONS, **TAIL_OPTION}
+    segments_linear_map: ClassVar[bool] = True
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="torchvision",
@@ -107,10 +111,12 @@ class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
         alpha, width, activation = builder.variant.alpha, self.width, self.activation
         match row:
             case Conv2d():
-                out = width.scale(row.c, alpha, widens_only=row.widens_only)
+                # A detector's last convolution shrinks too (MobileNetV3 paper, Table 6).
+                shrinks = not row.widens_only or builder.variant.option("head")
+                out = width.scale(row.c, alpha, widens_only=not shrinks)
                 return builder.conv_bn(x, builder.numbered("conv"), out, row.k, row.s, activation=activation)
             case Bottleneck():
-                out = width.scale(row.c, alpha)
+                out = width.scale(row.c // 2 if builder.has_halved_tail(x, row.s) else row.c, alpha)
                 for repeat in range(row.n):
                     # t = 1 has no expansion, as in all code: it would only mix the channels once more.
                     inside = width.round_width(x.shape[1] * row.t) if row.t > 1 else x.shape[1]

@@ -8,6 +8,7 @@ import msgspec
 from mnbench.families.mobilenet_v2 import AvgPool, Classifier, WidthRule, add_inverted_residual
 from mnbench.network.architecture import Architecture, Count, Kernel, Option, Size, Stride, output_size
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.head_options import HEAD_OPTIONS, TAIL_OPTION, has_halved_first_expansion
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -64,7 +65,11 @@ Row: TypeAlias = Conv2d | Bneck | Pool | Conv2dNbn | Classifier
 class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
     """MobileNet V3, Large and Small, with and without the advanced blocks."""
 
-    options: ClassVar[Mapping[str, Option]] = {"activation": Option(values=("relu",), after_size=True)}
+    options: ClassVar[Mapping[str, Option]] = {
+        "activation": Option(values=("relu",), after_size=True),
+        **HEAD_OPTIONS,
+        **TAIL_OPTION,
+    }
     """ReLU in place of h-swish, as in the paper's Table 5."""
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
@@ -123,13 +128,14 @@ class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
         activations = {"RE": "relu", "HS": builder.variant.option("activation") or "hard_swish"}
         match row:
             case Conv2d():
-                out = width.scale(row.out, alpha)
+                out = width.scale(row.out // 2 if builder.has_halved_tail(x, row.s) else row.out, alpha)
                 return builder.conv_bn(x, builder.numbered("conv"), out, row.k, row.s, activation=activations[row.nl])
             case Bneck():
-                channels, expands = x.shape[1], row.exp != row.input[2]
-                inside = width.round_width(channels * (row.exp / row.input[2])) if expands else channels
+                channels, expands, halved = x.shape[1], row.exp != row.input[2], builder.has_halved_tail(x, row.s)
+                exp = row.exp // 2 if halved and row.s > 1 and has_halved_first_expansion(builder.variant) else row.exp
+                inside = width.round_width(channels * (exp / row.input[2])) if expands else channels
                 squeeze = width.round_width(inside * self.squeeze) if row.se else 0
-                out, scope = width.scale(row.out, alpha), builder.numbered("bneck")
+                out, scope = width.scale(row.out // 2 if halved else row.out, alpha), builder.numbered("bneck")
                 return add_inverted_residual(
                     builder, x, scope, inside, out, row.k, row.s, activation=activations[row.nl], squeeze=squeeze
                 )

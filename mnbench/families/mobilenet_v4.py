@@ -1,11 +1,13 @@
 """MobileNet V4-Conv: input, block, DW K1, DW K2, expanded dim, output dim, stride (paper, Tables 11, 12, 14)."""
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from mnbench.families.mobilenet_v2 import WidthRule
-from mnbench.network.architecture import Architecture, Count, Kernel, Size, Stride, output_size
+from mnbench.network.architecture import Architecture, Count, Kernel, Option, Size, Stride, output_size
+from mnbench.network.head_options import HEAD_OPTIONS
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -91,6 +93,7 @@ Row: TypeAlias = Conv2D | FusedIB | Bottleneck | AvgPool | Classifier
 
 
 class MobileNetV4(Architecture, frozen=True, kw_only=True, tag="mobilenet-v4"):
+    options: ClassVar[Mapping[str, Option]] = HEAD_OPTIONS
     activation: Literal["relu"]
     width: WidthRule
     rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]

@@ -25,6 +25,7 @@ from mnbench.network.architecture import (
     round_to_multiple,
 )
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.head_options import HEAD_OPTIONS
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -178,6 +179,7 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
     options: ClassVar[Mapping[str, Option]] = {
         "groups": Option(values=(1, 2, 3, 4, 8), spelling="g{}", inferred=True),
         "unit": Option(),
+        **HEAD_OPTIONS,
     }
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(

@@ -18,6 +18,7 @@ from mnbench.families.shufflenet_v1 import (
 )
 from mnbench.network.architecture import Count, Kernel, Option, Stride, round_to_multiple
 from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.head_options import HEAD_OPTIONS
 from mnbench.network.layer import Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -77,7 +78,7 @@ Row: TypeAlias = Image | Conv | MaxPool | Stage | GlobalPool | FullyConnected
 
 
 class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
-    options: ClassVar[Mapping[str, Option]] = {"unit": Option()}
+    options: ClassVar[Mapping[str, Option]] = {"unit": Option(), **HEAD_OPTIONS}
     checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="Megvii",

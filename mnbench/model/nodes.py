@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import onnx
@@ -10,11 +11,11 @@ from onnx import helper
 
 from mnbench.errors import BuildError
 from mnbench.network.layer import Layer, Tensor
-from mnbench.network.variant import Variant
 
 OPERATORS = {
     "relu": "Relu",
     "hard_swish": "HardSwish",
+    "sigmoid": "Sigmoid",
     "global_average_pool": "GlobalAveragePool",
     "flatten": "Flatten",
     "add": "Add",
@@ -26,16 +27,17 @@ OPEN_BATCH = "N"
 BOUNDS = {"relu6.min": np.float32(0), "relu6.max": np.float32(6)}
 
 
-def to_node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PLR0911  one case a kind
+def to_node(layer: Layer) -> onnx.NodeProto:  # noqa: C901, PLR0911, PLR0912  one case a kind
     read = [tensor.name for tensor in layer.inputs]
     window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
     bias = ["weight", "bias"][: len(layer.weights)]
     match layer.kind:
         case "conv":
-            return make_node("Conv", layer, read, bias, group=layer.groups, **window)
+            dilations = {"dilations": (layer.dilation, layer.dilation)} if layer.dilation > 1 else {}
+            return make_node("Conv", layer, read, bias, group=layer.groups, **window, **dilations)
         case "batch_norm":
-            epsilon = variant.architecture.batch_norm_epsilon
-            return make_node("BatchNormalization", layer, read, ["gamma", "beta", "mean", "variance"], epsilon=epsilon)
+            norms = ["gamma", "beta", "mean", "variance"]
+            return make_node("BatchNormalization", layer, read, norms, epsilon=layer.epsilon)
         case "fully_connected":
             return make_node("Gemm", layer, read, bias, transB=1)
         case "relu6":
@@ -45,14 +47,25 @@ def to_node(layer: Layer, variant: Variant) -> onnx.NodeProto:  # noqa: C901, PL
         case "max_pool":
             return make_node("MaxPool", layer, read, **window)
         case "average_pool":
-            # PyTorch counts the padding, TensorFlow does not.
-            return make_node("AveragePool", layer, read, count_include_pad=int(variant.padding == "torch"), **window)
+            return make_node("AveragePool", layer, read, count_include_pad=int(layer.counts_padding), **window)
+        case "lrn":
+            return make_node("LRN", layer, read, size=5, alpha=1e-4, beta=0.75, bias=1.0)
+        case "pad":
+            return make_node("Pad", layer, read, ["sides"])
+        case "gather":
+            return make_node("Gather", layer, read, ["index"], axis=1)
         case "concat" | "split":
             return make_node(layer.kind.capitalize(), layer, read, ["sizes"] if layer.kind == "split" else [], axis=1)
         case "reshape":
             return make_node("Reshape", layer, read, ["shape"])
         case "transpose":
-            return make_node("Transpose", layer, read, perm=(0, 2, 1, 3, 4))
+            return make_node("Transpose", layer, read, perm=layer.order)
+        case "resize":
+            place = "align_corners" if layer.align_corners else "half_pixel"
+            # Neither a region nor scales are given.
+            return make_node(
+                "Resize", layer, [*read, "", ""], ["sizes"], mode="linear", coordinate_transformation_mode=place
+            )
         case kind if kind in OPERATORS:
             return make_node(OPERATORS[kind], layer, read)
         case kind:
@@ -70,6 +83,15 @@ def constant_operands(layers: Iterable[Layer], *, open_batch: bool) -> dict[str,
             entries |= {name: np.asarray(value) for name, value in BOUNDS.items()}
         elif layer.kind == "split":
             entries[f"{layer.scope}.sizes"] = np.array([tensor.shape[1] for tensor in layer.outputs], np.int64)
+        elif layer.kind == "pad":
+            top, left, bottom, right = layer.padding
+            entries[f"{layer.scope}.sides"] = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+        elif layer.kind == "gather":
+            draw = np.random.default_rng(crc32(layer.scope.encode()))
+            order = draw.permutation(layer.inputs[0].shape[1])
+            entries[f"{layer.scope}.index"] = order[: layer.output.shape[1]].astype(np.int64)
+        elif layer.kind == "resize":
+            entries[f"{layer.scope}.sizes"] = np.array(layer.output.shape, np.int64)
         elif layer.kind == "reshape":
             batch, *remainder = layer.output.shape
             entries[f"{layer.scope}.shape"] = np.array([0 if open_batch else batch, *remainder], np.int64)

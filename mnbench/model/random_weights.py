@@ -46,7 +46,7 @@ POOLED = Moments(1.485 * math.sqrt(NORMALIZED.variance), 0.357 * NORMALIZED.vari
 """The maximum of nine numbers after NORMALIZED and ReLU, where all networks here have their max pooling."""
 
 
-def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: int, beta: float = 0.0) -> Weights:
+def random_weights(layers: Iterable[Layer], *, seed: int, beta: float = 0.0) -> Weights:
     """Draw the trainable tensors of every layer and the statistics of batch normalization, by tensor name.
 
     A name is the layer's scope and `.weight`, `.bias`, `.gamma`, `.beta`, `.mean` or `.variance`. `beta` is the centre
@@ -54,11 +54,11 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
     """
     weights: Weights = {}
     moments = {INPUT: IMAGE}
-    conv: Layer | None = None
+    convs: dict[str, Layer] = {}
     for layer in layers:
         read = [moments[tensor.name] for tensor in layer.inputs]
         if layer.kind in ("conv", "fully_connected"):
-            conv = layer
+            convs[layer.output.name] = layer
             kernel = layer.weights[0].shape
             # Batch normalization takes any scale; a layer without it needs outputs at unit scale by itself.
             square = read[0].square if len(layer.weights) > 1 or layer.kind == "fully_connected" else 1.0
@@ -66,13 +66,15 @@ def random_weights(layers: Iterable[Layer], *, batch_norm_epsilon: float, seed: 
             weights[f"{layer.scope}.weight"] = _uniform(layer, "weight", seed, math.sqrt(3 / (fan_in * square)))
             if len(layer.weights) > 1:
                 weights[f"{layer.scope}.bias"] = _uniform(layer, "bias", seed, BETA_SPREAD, tensor=1)
-        elif layer.kind == "batch_norm" and conv:
-            mean, variance = _predicted(conv, weights[f"{conv.scope}.weight"], moments[conv.inputs[0].name])
+        elif layer.kind == "batch_norm":
+            mean, variance = np.full(layer.output.shape[1], read[0].mean), np.full(layer.output.shape[1], read[0].variance)
+            if conv := convs.get(layer.inputs[0].name):
+                mean, variance = _predicted(conv, weights[f"{conv.scope}.weight"], moments[conv.inputs[0].name])
             weights |= {
                 f"{layer.scope}.gamma": 1 + _uniform(layer, "gamma", seed, GAMMA_SPREAD),
                 f"{layer.scope}.beta": np.float32(beta) + _uniform(layer, "beta", seed, BETA_SPREAD),
                 f"{layer.scope}.mean": mean.astype(np.float32),
-                f"{layer.scope}.variance": np.maximum(variance - batch_norm_epsilon, 0).astype(np.float32),
+                f"{layer.scope}.variance": np.maximum(variance - layer.epsilon, 0).astype(np.float32),
             }
         built = _output_moments(layer, read)
         if layer.kind == "batch_norm":
@@ -88,7 +90,7 @@ def _output_moments(layer: Layer, read: Sequence[Moments]) -> Moments:  # noqa: 
             return PROJECTED
         case "batch_norm":
             return NORMALIZED
-        case "relu" | "relu6" | "hard_swish" | "hard_sigmoid":
+        case "relu" | "relu6" | "hard_swish" | "hard_sigmoid" | "sigmoid":
             return activation_moments(layer.kind, first)
         case "max_pool":
             return POOLED
@@ -126,6 +128,7 @@ def apply_activation(kind: str, value: float) -> float:
         "relu6": min(max(value, 0.0), 6.0),
         "hard_sigmoid": gate,
         "hard_swish": value * gate,
+        "sigmoid": 1 / (1 + math.exp(-value)),
     }[kind]
 
 
@@ -158,6 +161,6 @@ def _share_inside(conv: Layer) -> NDArray[np.float64]:
     shares: list[NDArray[np.float64]] = []
     for axis in (0, 1):
         size, positions = conv.inputs[0].shape[2 + axis], np.arange(conv.output.shape[2 + axis])
-        taps = np.arange(conv.kernel[axis])[:, None] + positions * conv.stride[axis] - conv.padding[axis]
+        taps = conv.dilation * np.arange(conv.kernel[axis])[:, None] + positions * conv.stride[axis] - conv.padding[axis]
         shares.append(((taps >= 0) & (taps < size)).mean(axis=1))
     return np.outer(*shares)

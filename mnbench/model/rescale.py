@@ -37,13 +37,13 @@ def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant,
     """
     probed = [layer for layer in layers if layer.kind in ("batch_norm", "fully_connected") or len(layer.weights) > 1]
     exponents = _exponents(layers, probed, weights, variant, seed)
-    epsilon = np.float32(variant.architecture.batch_norm_epsilon)
     scaled = dict(weights)
     for layer, exponent in zip(probed, exponents, strict=True):
         scope, scale = layer.scope, np.float32(2.0**exponent)
         if layer.kind == "batch_norm":
             # A larger variance makes the normalized output smaller. The mean is of the convolution's own output, which
             # keeps its scale.
+            epsilon = np.float32(layer.epsilon)
             variance = (weights[f"{scope}.variance"] + epsilon) * scale**2 - epsilon
             scaled[f"{scope}.variance"] = np.maximum(variance, np.float32(0))
         else:
@@ -58,7 +58,7 @@ def _exponents(
     scopes = {layer.scope for layer in probed}
     nodes: list[onnx.NodeProto] = []
     for layer in layers:
-        nodes += _probe(layer, variant) if layer.scope in scopes else [to_node(layer, variant)]
+        nodes += _probe(layer) if layer.scope in scopes else [to_node(layer)]
     numbers = weights | constant_operands(layers, open_batch=False) | _probe_constants(probed, weights)
     # Numbers are inputs, which are not copied; shapes must be constant.
     shapes = {name: array for name, array in numbers.items() if array.dtype == np.int64}
@@ -78,7 +78,7 @@ def _exponents(
     return [float(exponent[0]) for exponent in exponents if exponent is not None]
 
 
-def _probe(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
+def _probe(layer: Layer) -> list[onnx.NodeProto]:
     """Return the nodes of a probed layer: without gamma, beta and bias; the exponent of its root mean square; those."""
     names = {"input": layer.inputs[0].name, "output": layer.output.name} | {name: name for name in SHARED_CONSTANTS}
 
@@ -87,15 +87,14 @@ def _probe(layer: Layer, variant: Variant) -> list[onnx.NodeProto]:
         return helper.make_node(operator, inputs, [names.get(writes, f"{layer.scope}.{writes}")], **attributes)
 
     if layer.kind == "batch_norm":
-        epsilon = variant.architecture.batch_norm_epsilon
-        unscaled = node("BatchNormalization", "input one zero mean variance", "raw", epsilon=epsilon)
+        unscaled = node("BatchNormalization", "input one zero mean variance", "raw", epsilon=layer.epsilon)
         scaled = [
             node("Mul", "gamma shrink", "factor"),
             node("BatchNormalization", "raw factor beta zero one", "output", epsilon=0.0),
         ]
     else:
         raw = Tensor(f"{layer.scope}.raw", layer.output.shape)
-        unscaled = to_node(replace(layer, weights=layer.weights[:1], outputs=(raw,)), variant)
+        unscaled = to_node(replace(layer, weights=layer.weights[:1], outputs=(raw,)))
         scaled = [node("Mul", "raw shrink", "shrunk"), node("Add", "shrunk offset", "output")]
     return [
         unscaled,

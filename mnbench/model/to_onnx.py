@@ -51,9 +51,9 @@ def to_onnx(
     proto = onnx.ModelProto(ir_version=ir_version, opset_import=opsets)
     graph = proto.graph
     graph.name = variant.name
-    graph.node.extend(to_node(layer, variant) for layer in network.layers)
+    graph.node.extend(to_node(layer) for layer in network.layers)
     graph.input.append(to_value_info(network.layers[0].inputs[0], variant.batch))
-    graph.output.append(to_value_info(network.layers[-1].output, variant.batch))
+    graph.output.extend(to_value_info(tensor, variant.batch) for tensor in network.outputs)
     weights = pretrained.weights if pretrained else _weights(variant, seed)
     numbers = weights | constant_operands(network.layers, open_batch=variant.batch is None)
     graph.initializer.extend(to_initializer(name, array) for name, array in numbers.items())
@@ -95,6 +95,5 @@ def _weights(variant: Variant, seed: int) -> Weights:
     height, width = variant.resolution
     images = max(1, min(MAX_RESCALE_IMAGES, RESCALE_PIXELS // (height * width)))
     layers = build_network(replace(variant, batch=images)).layers
-    table = variant.architecture
-    weights = random_weights(layers, batch_norm_epsilon=table.batch_norm_epsilon, seed=seed, beta=table.random_beta)
+    weights = random_weights(layers, seed=seed, beta=variant.architecture.random_beta)
     return rescale_weights(layers, weights, variant, seed=seed)

@@ -1,7 +1,7 @@
 """Architecture: the keys that every graph file has, and the hooks that a family overrides."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
@@ -34,13 +34,15 @@ class Option:
     """An option of a family's variants: the allowed `values`, and its `spelling` in a variant's name.
 
     Without `values`, the family's `option_values` gives them. The spelling stands behind the graph's name, or with
-    `after_size` behind the resolution, batch, classes and padding. `inferred`: a checkpoint's shapes determine it.
+    `after_size` behind the resolution, batch, classes and padding. `inferred`: a checkpoint's shapes determine it. It
+    `needs` other options to have one of these values.
     """
 
     values: tuple[OptionValue, ...] = ()
     spelling: str = "{}"
     after_size: bool = False
     inferred: bool = False
+    needs: Mapping[str, tuple[OptionValue, ...]] = field(default_factory=dict[str, tuple[OptionValue, ...]])
 
     def parse(self, text: str) -> OptionValue | None:
         """Return the value with that spelling, allowed or not; None if the text is not of that form."""
@@ -48,7 +50,7 @@ class Option:
         value = text.removeprefix(prefix)
         if self.values and isinstance(self.values[0], int):
             return int(value) if text.startswith(prefix) and value.isdecimal() else None
-        return value if text.startswith(prefix) else None
+        return value if text.startswith(prefix) and (not self.values or value in self.values) else None
 
 
 class Erratum(TomlStruct, frozen=True, kw_only=True):
@@ -118,7 +120,12 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
     tabulated_widths: ClassVar[bool] = False
     """Whether the paper prints channels in columns and no formula, so that other α are an extension."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    segments_linear_map: ClassVar[bool] = False
+    """Whether segmentation reads the map before the last convolution."""
+    ssd_kernel: ClassVar[int] = 3
+    """The kernel with which SSD predicts."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*(\.\d[a-z0-9-]*)*$")]
     short: str | None = None
     """Another name that it goes by."""
     title: str
@@ -136,6 +143,11 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         """Return the table's own input height and width: ρ = 1."""
         height, width, _ = next(self.row_shapes()).input
         return height, width
+
+    @property
+    def has_width_rule(self) -> bool:
+        """Return whether the width multiplier can scale the table."""
+        return True
 
     @property
     def family(self) -> str:

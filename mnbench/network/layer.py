@@ -36,7 +36,9 @@ class Layer:
     (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias. An earlier layer
     has counted `shared_params` of them. The layer runs `runs` times in one inference, a loop's body more than once;
     `mult_adds` are those of all runs, None if they are not known. A `partial` layer also reads or writes tensors whose
-    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right).
+    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right). An average over
+    a window `counts_padding` as zeros, or leaves it out. `epsilon` is that of batch normalization, `order` a transpose's.
+    With `align_corners`, a resized map keeps the centres of its corners, otherwise their edges.
     """
 
     scope: str
@@ -51,6 +53,11 @@ class Layer:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: int = 1
+    counts_padding: bool = True
+    epsilon: float = 0.0
+    order: tuple[int, ...] = ()
+    align_corners: bool = False
     groups: int = 1
 
     @property

@@ -2,21 +2,38 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from mnbench.errors import BuildError
+from mnbench.network.head_options import backbone_stride
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
 from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
 
 Kernel = int | tuple[int, int]
 
+Sides = tuple[int, int, int, int]
+"""Padding in pixels: top, left, bottom, right."""
+
+
+class Stride(NamedTuple):
+    """How many pixels of the input lie between two of a map; and between two that a window reads, in those of the map.
+
+    A network whose map must not shrink further loses strides, and its windows are `dilation` times as wide from there on.
+    """
+
+    pixels: int
+    dilation: int
+
 
 class LayerBuilder:
     """Collects layers; each method adds one or more and returns their output.
 
-    `row` is the number and the row of the table that the next layers belong to.
+    `row` is the number and the row of the table that the next layers belong to. `epsilon` is that of the next batch
+    normalizations. `outputs` are the network's, if they are not that of the last layer.
     """
 
     def __init__(self, variant: Variant) -> None:
@@ -27,28 +44,52 @@ class LayerBuilder:
         self.row: tuple[str, TomlStruct]
         self._element_bits = 8 * variant.element_bytes
         self.input = self._tensor(INPUT, variant.architecture.input_shape(variant))
+        self.epsilon = variant.architecture.batch_norm_epsilon
+        self.outputs: tuple[Tensor, ...] = ()
+        self._strides = {INPUT: Stride(1, 1)}
+        self._max_stride = backbone_stride(variant)
 
     def numbered(self, name: str) -> str:
         """Return the next scope of that name: `conv1`, `conv2`."""
         self._counts[name] += 1
         return f"{name}{self._counts[name]}"
 
+    def stride(self, x: Tensor) -> int:
+        """Return how many pixels of the input lie between two of a map, if it were not to stay larger."""
+        return self._strides[x.name].pixels
+
     def conv(
-        self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, bias: bool = False
+        self,
+        x: Tensor,
+        scope: str,
+        out: int,
+        kernel: Kernel,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        bias: bool = False,
+        sides: Sides | None = None,
+        dilation: int = 1,
     ) -> Tensor:
-        """Add a convolution; its map shrinks to ceil(side / stride)."""
-        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        weights = self._weights(scope, (out, x.shape[1] // groups, *sides), bias=bias)
-        return self._window("conv", x, scope, out, sides, stride, groups=groups, weights=weights)
+        """Add a convolution; its map shrinks to ceil(side / stride), unless `sides` says how it is padded."""
+        if x.shape[1] % groups or out % groups:
+            self._refuse(f"has {groups} groups of {x.shape[1]} to {out} channels", "both must be multiples of the groups")
+        kernel = _pair(kernel)
+        weights = self._weights(scope, (out, x.shape[1] // groups, *kernel), bias=bias)
+        fields = {"groups": groups, "weights": weights}
+        return self._window("conv", x, scope, out, kernel, stride, sides=sides, dilation=dilation, **fields)
 
     def conv_bn(
-        self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, groups: int = 1, activation: str = ""
+        self, x: Tensor, scope: str, out: int, kernel: Kernel, stride: int = 1, *, activation: str = "", **options: Any
     ) -> Tensor:
-        """Add a convolution, batch normalization and, if named, an activation."""
-        x = self.conv(x, f"{scope}/conv", out, kernel, stride, groups=groups)
-        norms = tuple(self._tensor(f"{scope}/bn.{name}", (out,)) for name in ("gamma", "beta"))
-        x = self.add_layer("batch_norm", f"{scope}/bn", [x], x.shape, weights=norms)
+        """Add a convolution, batch normalization and, if named, an activation; `options` are those of `conv`."""
+        x = self.batch_norm(self.conv(x, f"{scope}/conv", out, kernel, stride, **options), f"{scope}/bn")
         return self.activation(x, scope, activation) if activation else x
+
+    def batch_norm(self, x: Tensor, scope: str) -> Tensor:
+        """Add batch normalization."""
+        norms = tuple(self._tensor(f"{scope}.{name}", x.shape[1:2]) for name in ("gamma", "beta"))
+        return self.add_layer("batch_norm", scope, [x], x.shape, weights=norms, epsilon=self.epsilon)
 
     def depthwise_bn(self, x: Tensor, scope: str, kernel: Kernel, stride: int = 1, *, activation: str = "") -> Tensor:
         """Add a depthwise convolution, batch normalization and, if named, an activation."""
@@ -58,13 +99,38 @@ class LayerBuilder:
         """Add an activation of this kind, named after it."""
         return self.add_layer(kind, f"{scope}/{kind}", [x], x.shape)
 
-    def max_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
-        """Add max pooling, padded like a convolution."""
-        return self._window("max_pool", x, scope, x.shape[1], (kernel, kernel), stride)
+    def max_pool(
+        self, x: Tensor, scope: str, kernel: int, stride: int, *, sides: Sides | None = None, ceil: bool = False
+    ) -> Tensor:
+        """Add max pooling, padded like a convolution; with `ceil`, a last window may reach beyond the map."""
+        return self._window("max_pool", x, scope, x.shape[1], _pair(kernel), stride, sides=sides, ceil=ceil)
 
-    def average_pool(self, x: Tensor, scope: str, kernel: int, stride: int) -> Tensor:
-        """Add average pooling, padded like a convolution."""
-        return self._window("average_pool", x, scope, x.shape[1], (kernel, kernel), stride)
+    def average_pool(
+        self,
+        x: Tensor,
+        scope: str,
+        kernel: Kernel,
+        stride: Kernel,
+        *,
+        sides: Sides | None = None,
+        counts_padding: bool | None = None,
+    ) -> Tensor:
+        """Add average pooling, padded like a convolution; PyTorch counts the padding, TensorFlow does not."""
+        if counts_padding is None:
+            counts_padding = self.variant.padding == "torch"
+        size = _pair(kernel)
+        return self._window(
+            "average_pool", x, scope, x.shape[1], size, stride, sides=sides, counts_padding=counts_padding
+        )
+
+    def adaptive_average_pool(self, x: Tensor, scope: str, side: int) -> Tensor:
+        """Add average pooling to `side` × `side`, as PyTorch's adaptive pooling; all windows must be of one size."""
+        windows = [_even_windows(size, side) for size in self._map(x)[2:]]
+        if None in windows:
+            height, width = x.shape[2:]
+            self._refuse(f"cannot pool a map of {height} × {width} evenly to {side} × {side}", "choose another resolution")
+        (height, down), (width, across) = [window for window in windows if window]
+        return self.average_pool(x, scope, (height, width), (down, across), sides=(0, 0, 0, 0))
 
     def global_average_pool(self, x: Tensor, scope: str) -> Tensor:
         """Add global average pooling: the mean of each channel, (N, C, 1, 1)."""
@@ -78,9 +144,10 @@ class LayerBuilder:
         """Multiply two tensors element by element, or each channel by its gate."""
         return self.add_layer("mul", scope, [x, gate], x.shape)
 
-    def concat(self, scope: str, parts: Sequence[Tensor]) -> Tensor:
-        batch, _, height, width = parts[0].shape
-        return self.add_layer("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), height, width))
+    def concat(self, scope: str, parts: Sequence[Tensor], *, name: str = "") -> Tensor:
+        """Join tensors along their second axis."""
+        batch, _, *others = parts[0].shape
+        return self.add_layer("concat", scope, parts, (batch, sum(part.shape[1] for part in parts), *others), name=name)
 
     def split_channels(self, x: Tensor, scope: str) -> tuple[Tensor, Tensor]:
         """Split the channels into two halves."""
@@ -95,16 +162,44 @@ class LayerBuilder:
         batch, channels, height, width = x.shape
         inner = channels // groups
         y = self.add_layer("reshape", f"{scope}/split", [x], (batch, groups, inner, height, width))
-        y = self.add_layer("transpose", f"{scope}/transpose", [y], (batch, inner, groups, height, width))
+        y = self.transpose(y, f"{scope}/transpose", (0, 2, 1, 3, 4))
         return self.add_layer("reshape", f"{scope}/join", [y], x.shape)
 
+    def local_response_norm(self, x: Tensor, scope: str) -> Tensor:
+        """Add local response normalization over five channels, with α 0.0001, β 0.75 and k 1 as in Caffe's networks."""
+        return self.add_layer("lrn", scope, [x], x.shape)
+
+    def pad(self, x: Tensor, scope: str, sides: Sides) -> Tensor:
+        """Add zeros around a map; a negative number cuts off as many rows or columns."""
+        batch, channels, height, width = self._map(x)
+        top, left, bottom, right = sides
+        shape = (batch, channels, height + top + bottom, width + left + right)
+        return self.add_layer("pad", scope, [x], shape, padding=sides)
+
+    def select_channels(self, x: Tensor, scope: str, count: int) -> Tensor:
+        """Select so many channels, by an index that training finds."""
+        return self.add_layer("gather", scope, [x], (x.shape[0], count, *x.shape[2:]))
+
+    def resize(
+        self, x: Tensor, scope: str, height: int, width: int, *, align_corners: bool, name: str = ""
+    ) -> Tensor:
+        """Resize a map, with linear interpolation."""
+        return self.add_layer("resize", scope, [x], (*x.shape[:2], height, width), name=name, align_corners=align_corners)
+
+    def reshape(self, x: Tensor, scope: str, shape: Shape) -> Tensor:
+        return self.add_layer("reshape", scope, [x], shape)
+
+    def transpose(self, x: Tensor, scope: str, order: tuple[int, ...]) -> Tensor:
+        return self.add_layer("transpose", scope, [x], tuple(x.shape[axis] for axis in order), order=order)
+
     def flatten(self, x: Tensor) -> Tensor:
-        return self.add_layer("flatten", "flatten", [x], x.shape[:2])
+        """Add a view of maps as features: (N, C, H, W) to (N, C·H·W)."""
+        return self.add_layer("flatten", "flatten", [x], (x.shape[0], prod(x.shape[1:])))
 
     def fully_connected(self, x: Tensor, scope: str, out: int, *, bias: bool = True, name: str = "") -> Tensor:
         """Add a fully connected layer: (N, C) to (N, out)."""
         if len(x.shape) != 2:
-            self._refuse("needs pooled features, but the rows above it have not pooled", "pool before it")
+            self._refuse("needs features, but the rows above it give a map", "pool before it")
         weights = self._weights(scope, (out, x.shape[1]), bias=bias)
         return self.add_layer("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
@@ -112,6 +207,10 @@ class LayerBuilder:
         """Add the classifier, from pooled features to logits; nothing if the variant has no classes."""
         wanted = classes if self.variant.classes is None else self.variant.classes
         return self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT) if wanted else x
+
+    def has_halved_tail(self, x: Tensor, stride: int = 1) -> bool:
+        """Return whether the channels behind `x` are to be halved: those of maps of stride 32."""
+        return bool(self.variant.option("tail")) and self.stride(x) * stride >= 32
 
     def add_layer(
         self, kind: str, scope: str, inputs: Sequence[Tensor], shape: Shape, *, name: str = "", **fields: Any
@@ -125,17 +224,52 @@ class LayerBuilder:
         return output
 
     def _window(
-        self, kind: str, x: Tensor, scope: str, out: int, kernel: tuple[int, int], stride: int, **fields: Any
+        self,
+        kind: str,
+        x: Tensor,
+        scope: str,
+        out: int,
+        kernel: tuple[int, int],
+        stride: Kernel,
+        *,
+        sides: Sides | None = None,
+        dilation: int = 1,
+        ceil: bool = False,
+        **fields: Any,
     ) -> Tensor:
         """Add a layer that moves a window over a map."""
-        batch, _, height, width = self._map(x)
-        shape = (batch, out, -(-height // stride), -(-width // stride))
-        top, bottom = self._padding(height, kernel[0], stride)
-        left, right = self._padding(width, kernel[1], stride)
-        padding = (top, left, bottom, right)
-        return self.add_layer(
-            kind, scope, [x], shape, kernel=kernel, stride=(stride, stride), padding=padding, **fields
-        )
+        strides, before = _pair(stride), self._strides[x.name]
+        after = before._replace(pixels=before.pixels * max(strides))
+        if self._max_stride and after.pixels // before.dilation > self._max_stride:
+            strides, after = (1, 1), after._replace(dilation=before.dilation * max(strides))
+        if kind == "conv" and kernel != (1, 1):
+            # torchvision dilates already the window that loses its stride.
+            dilation *= (after if self.variant.option("design") else before).dilation
+        reach = [dilation * (size - 1) + 1 for size in kernel]
+        axes = zip(self._map(x)[2:], reach, strides, (None, None) if sides is None else (sides[::2], sides[1::2]))
+        (height, top, bottom), (width, left, right) = [self._fit(*axis, ceil=ceil) for axis in axes]
+        padding, shape = (top, left, bottom, right), (x.shape[0], out, height, width)
+        fields |= {"kernel": kernel, "stride": strides, "padding": padding, "dilation": dilation}
+        y = self.add_layer(kind, scope, [x], shape, **fields)
+        self._strides[y.name] = after
+        return y
+
+    def _fit(
+        self, size: int, reach: int, stride: int, padding: tuple[int, int] | None, *, ceil: bool
+    ) -> tuple[int, int, int]:
+        """Return how many windows of `reach` pixels fit into a side, and the padding before and after it."""
+        if padding is None:
+            before, after = self._padding(size, reach, stride)
+            return -(-size // stride), before, after
+        before, after = padding
+        free = size + before + after - reach
+        if free < 0:
+            self._refuse(f"needs a map of {reach - before - after} pixels a side, which has {size}", "use a higher resolution")
+        count, excess = free // stride + 1, free % stride
+        # As PyTorch: a window that begins in the padding behind the map is left out.
+        if ceil and excess and count * stride < size + before:
+            return count + 1, before, after + stride - excess
+        return count, before, after
 
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         return Tensor(name, shape, self._element_bits)
@@ -144,11 +278,11 @@ class LayerBuilder:
         weight = self._tensor(f"{scope}.weight", shape)
         return (weight, self._tensor(f"{scope}.bias", shape[:1])) if bias else (weight,)
 
-    def _padding(self, size: int, kernel: int, stride: int) -> tuple[int, int]:
-        """Return the padding before and after: half a kernel each, or TensorFlow's SAME."""
+    def _padding(self, size: int, reach: int, stride: int) -> tuple[int, int]:
+        """Return the padding before and after: half a window each, or TensorFlow's SAME."""
         if self.variant.padding == "torch":
-            return kernel // 2, kernel // 2
-        lacking = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            return reach // 2, reach // 2
+        lacking = max(0, (-(-size // stride) - 1) * stride + reach - size)
         return lacking // 2, lacking - lacking // 2
 
     def _map(self, x: Tensor) -> tuple[int, int, int, int]:
@@ -166,3 +300,33 @@ class LayerBuilder:
             self._refuse(f"makes {layer.scope} a second time", "a table has one of it")
         self.layers.append(layer)
         self.rows.append(self.row)
+        self._strides |= dict.fromkeys((tensor.name for tensor in layer.outputs), self._strides[layer.inputs[0].name])
+
+    def cut(self, count: int) -> None:
+        """Keep so many layers."""
+        del self.layers[count:], self.rows[count:]
+
+    def begin(self, at: int, x: Tensor) -> None:
+        """Leave out so many layers; the others read `x` as the network's input."""
+        del self.layers[:at], self.rows[:at]
+        image = replace(x, name=INPUT)
+        for index, layer in enumerate(self.layers):
+            inputs = tuple(image if tensor == x else tensor for tensor in layer.inputs)
+            self.layers[index] = replace(layer, inputs=inputs)
+
+    def end_backbone(self) -> None:
+        """Let maps shrink again, and windows read neighbouring pixels."""
+        self._max_stride = None
+        self._strides = {name: stride._replace(dilation=1) for name, stride in self._strides.items()}
+
+
+def _pair(size: Kernel) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _even_windows(size: int, count: int) -> tuple[int, int] | None:
+    """Return the size and stride of so many windows over a side, where PyTorch's are all alike; else None."""
+    starts = [index * size // count for index in range(count)]
+    sizes = {-(-(index + 1) * size // count) - start for index, start in enumerate(starts)}
+    strides = {after - before for before, after in pairwise(starts)} or {1}
+    return (sizes.pop(), strides.pop()) if len(sizes) == len(strides) == 1 else None

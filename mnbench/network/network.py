@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from mnbench.errors import BuildError
-from mnbench.network.layer import Layer
+from mnbench.network.heads import add_head
+from mnbench.network.layer import Layer, Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
@@ -16,10 +17,11 @@ class Network:
     variant: Variant
     layers: tuple[Layer, ...]
     rows: tuple[tuple[str, TomlStruct], ...]
+    outputs: tuple[Tensor, ...]
 
 
 def build_network(variant: Variant) -> Network:
-    """Return every layer of the variant, from its input to its logits (N, classes) or features (N, C).
+    """Return every layer of the variant, from its input to its logits (N, classes), features (N, C) or its head's outputs.
 
     Maps shrink as ceil(side / stride). An open batch counts as 1.
 
@@ -28,6 +30,8 @@ def build_network(variant: Variant) -> Network:
     """
     builder = LayerBuilder(variant)
     variant.architecture.add_layers(builder)
+    add_head(builder)
     if not builder.layers:
         raise BuildError(f"{variant.architecture.name}: its table has no layer", hint="begin with a convolution")
-    return Network(variant=variant, layers=tuple(builder.layers), rows=tuple(builder.rows))
+    outputs = builder.outputs or (builder.layers[-1].output,)
+    return Network(variant=variant, layers=tuple(builder.layers), rows=tuple(builder.rows), outputs=outputs)

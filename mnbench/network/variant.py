@@ -54,6 +54,8 @@ class Variant:
                 f"alpha {self.alpha:.9g} is impossible",
                 f"a width multiplier lies above 0 and up to {MAX_ALPHA}; the papers use 0.25 to 2",
             )
+        if self.alpha != 1 and not self.architecture.has_width_rule:
+            self._refuse(f"alpha {self.alpha:.9g} is impossible", "no source gives its widths at another alpha than 1")
         if not all(least <= side <= MAX_SIDE for side in self.resolution):
             self._refuse(
                 f"resolution {format_resolution(self.resolution)} is impossible",
@@ -75,6 +77,9 @@ class Variant:
             allowed = self.architecture.option_values(name)
             if value not in allowed:
                 self._refuse(f"`{name}` = {value} is impossible", f"allowed values: {', '.join(map(str, allowed))}")
+            for other, values in known[name].needs.items():
+                if self.options.get(other) not in values:
+                    self._refuse(f"`{name}` means nothing here", f"it is for {other} {', '.join(map(str, values))}")
         ordered = {name: self.options[name] for name in known if name in self.options}
         object.__setattr__(self, "options", ordered)
 
