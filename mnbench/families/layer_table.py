@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple, NoReturn
+from typing import Annotated, ClassVar, NamedTuple, NoReturn, cast
 
 import msgspec
 
@@ -101,8 +101,7 @@ class _Rows:
         cell = self.table.cells.get(row.cell)
         if cell is None:
             self._refuse(f"names the cell {row.cell}, which the table does not have")
-        names = (row.from_,) if isinstance(row.from_, str) else row.from_
-        sources = [x] if names is None else [self._tensor(name) for name in names]
+        sources = [self._tensor(name) for name in row.of] or [x if row.from_ is None else self._tensor(row.from_)]
         if len(sources) != len(cell.inputs):
             self._refuse(f"gives {len(sources)} inputs to the cell {row.cell}, which has {len(cell.inputs)}")
         if unknown := row.with_.keys() - cell.words:
@@ -176,7 +175,7 @@ class _Rows:
             x,
             f"{scope}/conv" if bn else scope,
             out,
-            row.k if isinstance(row.k, tuple) else self._amount(row.k).count,
+            self._kernel(row.k),
             self._amount(row.s).count,
             groups=groups,
             bias=default.bias if row.bias is None else row.bias,
@@ -228,6 +227,12 @@ class _Rows:
         if not variant.option("head") and (scales == "never" or (scales == "above 1" and alpha < 1)):
             return count
         return rule.scale(count, alpha)
+
+    def _kernel(self, value: Number) -> tuple[int, int]:
+        """Return the height and width of a kernel: those of `1x7`, or one number for both."""
+        sides = re.fullmatch(r"(\d+)x(\d+)", str(value))
+        size = (int(sides[1]), int(sides[2])) if sides else (self._amount(value).count,) * 2
+        return cast("tuple[int, int]", size)
 
     def _amount(self, value: Number) -> Amount:
         """Return a number as it is, or what a name or two with * or / stand for."""

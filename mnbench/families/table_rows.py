@@ -9,13 +9,13 @@ from mnbench.network.architecture import Count, Size
 from mnbench.network.layer_builder import Sides
 from mnbench.network.toml_struct import TomlStruct
 
-Number: TypeAlias = Count | Annotated[str, msgspec.Meta(pattern=r"^\w+( [*/] \w+)?$")]
+Number: TypeAlias = int | str
 """A number; or the name of a cell's number or of a tensor, which stands for its channels; or two with * or /."""
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_.-]*$")]
 Activation: TypeAlias = Literal["", "relu", "relu6", "hard_swish", "sigmoid", "hard_sigmoid"]
-Padding: TypeAlias = Literal["same", "valid"] | int | Sides
-"""The variant's padding, none, or so many pixels: on all sides, or at the top, left, bottom and right."""
+FourSides: TypeAlias = tuple[int, int, int, int]
+"""Pixels at the top, left, bottom and right."""
 
 
 class TableRow(TomlStruct, frozen=True, kw_only=True, tag_field="type"):
@@ -32,28 +32,25 @@ class TableRow(TomlStruct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Window(TableRow, frozen=True, kw_only=True):
-    """A window that moves over a map. Without `p`, it is padded so that a map shrinks to ceil(side / s)."""
+    """A window that moves over a map.
 
-    p: Padding = "same"
+    `p` pixels pad it on each side, or `pads` at the top, left, bottom and right. Without both, a map shrinks to
+    ceil(side / s).
+    """
+
+    p: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    pads: FourSides | None = None
 
     @property
     def sides(self) -> Sides | None:
-        """The padding in pixels; None if the variant says it."""
-        match self.p:
-            case "same":
-                return None
-            case "valid":
-                return (0, 0, 0, 0)
-            case int(size):
-                return (size, size, size, size)
-            case sides:
-                return sides
+        """The padding on four sides; None if the variant says it."""
+        return self.pads if self.p is None else (self.p,) * 4
 
 
 class Filter(Window, frozen=True, kw_only=True):
     """What convolutions share. `bn`, `bias` and `act` are the table's own where a row does not say."""
 
-    k: Number | Annotated[tuple[Count, ...], msgspec.Meta(min_length=2, max_length=2)] = 1
+    k: Number = 1
     s: Number = 1
     d: Count = 1
     bn: bool | None = None
@@ -155,20 +152,20 @@ class Select(TableRow, frozen=True, kw_only=True, tag="select"):
 
 
 class Pad(TableRow, frozen=True, kw_only=True, tag="pad"):
-    """Zeros at the top, left, bottom and right; a negative number cuts pixels off."""
+    """Zeros on each side; a negative number cuts pixels off."""
 
-    p: Sides
+    p: FourSides
 
 
 class Cell(TableRow, frozen=True, kw_only=True, tag="cell"):
-    """A block of the table's `cells`, `n` times on top of each other, with these numbers and widths.
+    """A block of the table's `cells`, `n` times on top of each other, with these numbers.
 
-    The stride `s` counts for the first of n.
+    It reads the row above, or all tensors `of` which it has inputs. The stride `s` counts for the first of n.
     """
 
     cell: str
-    from_: Name | tuple[Name, ...] | None = msgspec.field(default=None, name="from")
-    with_: dict[Name, Number] = msgspec.field(default_factory=dict[Name, Number], name="with")
+    of: tuple[Name, ...] = ()
+    with_: dict[str, Number] = msgspec.field(default_factory=dict[str, Number], name="with")
     n: Count = 1
 
 
