@@ -104,7 +104,7 @@ class MobileNetV1(Architecture, frozen=True, kw_only=True, tag="mobilenet-v1"):
 
     options: ClassVar[Mapping[str, Option]] = HEAD_OPTIONS
     ssd_kernel: ClassVar[int] = 1
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="timm",
             top_level={"conv1": ("conv_stem", "bn1"), "fc": ("classifier",)},

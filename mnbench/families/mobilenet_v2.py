@@ -81,7 +81,7 @@ Row: TypeAlias = Conv2d | Bottleneck | AvgPool | Classifier
 class MobileNetV2(Architecture, frozen=True, kw_only=True, tag="mobilenet-v2"):
     options: ClassVar[Mapping[str, Option]] = {**HEAD_OPTIONS, **TAIL_OPTION}
     segments_linear_map: ClassVar[bool] = True
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="torchvision",
             top_level={

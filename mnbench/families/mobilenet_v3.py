@@ -71,7 +71,7 @@ class MobileNetV3(Architecture, frozen=True, kw_only=True, tag="mobilenet-v3"):
         **TAIL_OPTION,
     }
     """ReLU in place of h-swish, as in the paper's Table 5."""
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="torchvision",
             epsilon=1e-3,

@@ -181,7 +181,7 @@ class ShuffleNetV1(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v1"):
         "unit": Option(),
         **HEAD_OPTIONS,
     }
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="Megvii",
             options={"unit": "megvii"},

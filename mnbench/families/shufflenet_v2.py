@@ -79,7 +79,7 @@ Row: TypeAlias = Image | Conv | MaxPool | Stage | GlobalPool | FullyConnected
 
 class ShuffleNetV2(ShuffleNet, frozen=True, kw_only=True, tag="shufflenet-v2"):
     options: ClassVar[Mapping[str, Option]] = {"unit": Option(), **HEAD_OPTIONS}
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="Megvii",
             options={"unit": "megvii"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 import msgspec
 
 from mnbench.errors import GraphFileError
-from mnbench.network.checkpoint_layout import CheckpointLayout
+from mnbench.network.checkpoint_layout import CheckpointLayout, CheckpointNames
 from mnbench.network.layer import Shape, Tensor
 from mnbench.network.toml_struct import TomlStruct
 
@@ -113,8 +113,8 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
 
     options: ClassVar[Mapping[str, Option]] = {}
     """Options of the family's variants, in the order of their spellings in a name."""
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = ()
-    """The libraries whose checkpoints fit the family's networks."""
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = ()
+    """The libraries whose checkpoints fit all of the family's networks."""
     min_side: ClassVar[int] = 32
     """The smallest height or width of an input, in pixels."""
     tabulated_widths: ClassVar[bool] = False
@@ -134,6 +134,7 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
     batch_norm_epsilon: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     errata: tuple[Erratum, ...] = ()
     published: tuple[PublishedModel, ...] = ()
+    checkpoint: tuple[CheckpointNames, ...] = ()
     if TYPE_CHECKING:
         # Each family declares its own, which an error lists last.
         rows: tuple[Any, ...]
@@ -143,6 +144,11 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         """Return the table's own input height and width: ρ = 1."""
         height, width, _ = next(self.row_shapes()).input
         return height, width
+
+    @property
+    def checkpoints(self) -> list[CheckpointLayout]:
+        """Return the libraries whose checkpoints fit the network."""
+        return [*self.layouts, *(names.layout() for names in self.checkpoint)]
 
     @property
     def has_width_rule(self) -> bool:

@@ -46,7 +46,7 @@ class Toy(Architecture, frozen=True, kw_only=True, tag="toy"):
         "depth": Option(values=(1, 2, 3), spelling="d{}"),
         "head": Option(values=("narrow",), after_size=True),
     }
-    checkpoints: ClassVar[tuple[CheckpointLayout, ...]] = (
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = (
         CheckpointLayout(
             name="toymaker",
             top_level={f"conv{number}": (f"layers.{number}", f"norms.{number}") for number in range(1, 4)}

@@ -54,6 +54,8 @@ def fit_checkpoint(
             fp32 can, or some that are not finite.
     """
     layout = _recognized(checkpoint, variant)
+    needed = {name: info for name, info in checkpoint.tensors.items() if not name.startswith(layout.ignored)}
+    checkpoint = replace(checkpoint, tensors=needed)
     variant = _adapted(checkpoint, variant, layout, epsilon)
     reported = list(_alphas(checkpoint, variant, layout))
     variant, needs, misfits = _closest(checkpoint, _candidates(variant, layout, [alpha] if alpha else reported))

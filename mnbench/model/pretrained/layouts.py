@@ -28,13 +28,16 @@ class ExpectedTensor(NamedTuple):
 
 def expected_tensors(layout: CheckpointLayout, layers: Sequence[Layer]) -> list[ExpectedTensor]:
     """Return every tensor that the layers need, by its name in a checkpoint; none if the layout lacks a name."""
+    weighted = [layer for layer in layers if layer.weights]
     try:
-        return list(_wanted(layout, [layer for layer in layers if layer.weights]))
+        prefixes = layout.in_order or list(_prefixes(layout, weighted))
     except (KeyError, IndexError):
         return []
+    return list(_wanted(prefixes, weighted)) if len(prefixes) == len(weighted) else []
 
 
-def _wanted(layout: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[ExpectedTensor]:
+def _prefixes(layout: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[str]:
+    """Return what stands before `.weight` for each layer."""
     owners = {layer.scope: re.sub("/(conv|bn|fc)$", "", layer.scope) for layer in layers}
     blocks: dict[str, list[str]] = {}
     for owner in owners.values():
@@ -44,7 +47,11 @@ def _wanted(layout: CheckpointLayout, layers: Sequence[Layer]) -> Iterator[Expec
             part = match["part"].partition("/")[0]
             parts += [] if part in parts else [part]
     for layer in layers:
-        prefix = _prefix(layout, owners[layer.scope], blocks, normalizes=layer.kind == "batch_norm")
+        yield _prefix(layout, owners[layer.scope], blocks, normalizes=layer.kind == "batch_norm")
+
+
+def _wanted(prefixes: Sequence[str], layers: Sequence[Layer]) -> Iterator[ExpectedTensor]:
+    for prefix, layer in zip(prefixes, layers, strict=True):
         suffixes = BATCH_NORM_SUFFIXES if layer.kind == "batch_norm" else WEIGHT_SUFFIXES
         # Mean and variance have the shape of gamma and beta.
         shapes = [weight.shape for weight in layer.weights] * (2 if layer.kind == "batch_norm" else 1)
