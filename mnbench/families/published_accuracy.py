@@ -22,9 +22,10 @@ OWN_IMPLEMENTATIONS = ("own implementation",)
 
 
 class PublishedAccuracy(NamedTuple):
-    """A top-1 accuracy on ImageNet in percent, and its source."""
+    """An accuracy in percent, what it is (a key of `METRICS`), and its source."""
 
-    top1: float
+    metric: str
+    percent: float
     source: str
 
 
@@ -32,7 +33,7 @@ class _Key(NamedTuple):
     """The fields in which a published figure and a variant must agree."""
 
     alpha: float
-    resolution: int
+    resolution: tuple[int, int]
     options: frozenset[tuple[str, OptionValue]]
     classes: int | None
 
@@ -53,24 +54,23 @@ def published_accuracy(
     or activation than the papers' has none; the batch does not matter.
     """
     table = _find(graph)
-    height, width = resolution
-    if table is None or precision == "fp16" or padding != "torch" or height != width:
+    if table is None or precision == "fp16" or padding != "torch":
         return None
-    key = _Key(alpha, height, _complete(table.architecture, options or {}), classes)
+    key = _Key(alpha, resolution, _complete(table.architecture, options or {}), classes)
     return (table.integer if precision == "int8" else table.floating).get(key)
 
 
 def published_variants(
     architecture: Architecture, *, batch: int | None = 1, padding: Padding = "torch", precision: Precision = "fp32"
 ) -> list[Variant]:
-    """Return every variant of a graph for which a source prints an accuracy on ImageNet, in the file's order."""
+    """Return every variant of a graph for which a source prints an accuracy, in the file's order."""
     variants: dict[str, Variant] = {}
     for key in _index(architecture, integer=False):
         options = {name: value for name, value in key.options if architecture.default_options.get(name) != value}
         variant = Variant(
             architecture=architecture,
             alpha=key.alpha,
-            resolution=(key.resolution, key.resolution),
+            resolution=key.resolution,
             options=options,
             batch=batch,
             padding=padding,
@@ -136,12 +136,12 @@ def _index(architecture: Architecture, *, integer: bool) -> dict[_Key, Published
     """Return every figure of fp32, or of 8-bit weights."""
     figures: dict[_Key, PublishedAccuracy] = {}
     for published in architecture.published:
-        if published.top1 is None or any(words in published.source for words in OWN_IMPLEMENTATIONS):
+        if published.accuracy is None or any(words in published.source for words in OWN_IMPLEMENTATIONS):
             continue
         if any(words in published.source for words in INTEGER_SOURCES) == integer:
             options = _complete(architecture, published.options)
-            key = _Key(published.alpha, published.resolution, options, published.classes)
-            figures.setdefault(key, PublishedAccuracy(published.top1, published.source))
+            key = _Key(published.alpha, published.size, options, published.classes)
+            figures.setdefault(key, PublishedAccuracy(*published.accuracy, published.source))
     return figures
 
 

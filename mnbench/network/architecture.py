@@ -64,7 +64,16 @@ class Erratum(TomlStruct, frozen=True, kw_only=True):
 
 
 MultAddsCounted: TypeAlias = Literal["all", "convolutions", "all and normalization"]
-ParamsCounted: TypeAlias = Literal["weights", "trainable", "trainable and means", "trainable and statistics"]
+ParamsCounted: TypeAlias = Literal["weights", "weights and biases", "trainable", "trainable and means", "trainable and statistics"]
+
+
+METRICS = {
+    "top1": "ImageNet top-1 accuracy",
+    "coco_map": "COCO mAP",
+    "voc_miou": "VOC mIoU",
+    "cityscapes_miou": "Cityscapes mIoU",
+}
+"""The accuracies that sources print, in percent; no two of them can be compared."""
 
 
 class PublishedModel(TomlStruct, frozen=True, kw_only=True):
@@ -75,28 +84,46 @@ class PublishedModel(TomlStruct, frozen=True, kw_only=True):
     each number that batch normalization outputs; `params_of` weights alone, trainable parameters, or with batch
     normalization's moving means, or with both its statistics. `latency` is printed
     too: `{ "Pixel 1 ms" = 113 }`. `disputed` gives the reason for figures that no count of ours gives, by their key.
+    The input is `resolution` pixels high, and as many wide without an `input_width`. Accuracies are percent.
     """
 
     source: str
     alpha: float
     resolution: Count
+    input_width: Count | None = None
     groups: Count | None = None
     unit: str | None = None
+    head: dict[str, int | str] = msgspec.field(default_factory=dict[str, "int | str"])
+    """Options of a head: `{ head = "ssdlite", tail = "halved" }`."""
     classes: int | None = None
     mult_adds: str | None = None
     mult_adds_of: MultAddsCounted = "all"
     params: str | None = None
     params_of: ParamsCounted = "trainable"
     top1: float | None = None
+    coco_map: float | None = None
+    voc_miou: float | None = None
+    cityscapes_miou: float | None = None
     latency: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     disputed: dict[Literal["mult_adds", "params"], str] = msgspec.field(
         default_factory=dict[Literal["mult_adds", "params"], str]
     )
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Return the input's height and width."""
+        return self.resolution, self.input_width or self.resolution
+
+    @property
+    def accuracy(self) -> tuple[str, float] | None:
+        """Return the name and the percent of the accuracy that is printed, if one is."""
+        printed = ((metric, getattr(self, metric)) for metric in METRICS)
+        return next(((metric, percent) for metric, percent in printed if percent is not None), None)
+
+    @property
     def options(self) -> dict[str, OptionValue]:
         """Return the variant's options that the source names."""
-        options = {"groups": self.groups, "unit": self.unit}
+        options = {"groups": self.groups, "unit": self.unit, **self.head}
         return {name: value for name, value in options.items() if value is not None}
 
 

@@ -9,7 +9,7 @@ from math import floor
 from typing import Literal, TypeAlias
 
 from mnbench.errors import GraphFileError
-from mnbench.network.architecture import Architecture, MultAddsCounted, ParamsCounted, PublishedModel
+from mnbench.network.architecture import METRICS, Architecture, MultAddsCounted, ParamsCounted, PublishedModel
 from mnbench.network.cost import total_cost
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
@@ -33,7 +33,8 @@ class PublishedFigure:
     ours: int
     verdict: Agreement
     reason: str | None
-    top1: float | None
+    metric: str | None
+    accuracy: float | None
     latency: dict[str, float]
     source: str
 
@@ -44,7 +45,7 @@ def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
         variant = Variant(
             architecture=architecture,
             alpha=published.alpha,
-            resolution=(published.resolution, published.resolution),
+            resolution=published.size,
             classes=published.classes,
             options=published.options,
         )
@@ -71,6 +72,7 @@ def count_params(layers: tuple[Layer, ...], of: ParamsCounted) -> int:
     statistics = sum(layer.weights[0].elements for layer in layers if layer.kind == "batch_norm")
     return {
         "weights": total.weights,
+        "weights and biases": total.params - 2 * statistics,
         "trainable": total.params,
         "trainable and means": total.params + statistics,
         "trainable and statistics": total.params + 2 * statistics,
@@ -103,6 +105,7 @@ def _figure(
     ours: int,
 ) -> PublishedFigure:
     verdict, reason = compare_printed(published, ours), model.disputed.get(figure) or None
+    metric, accuracy = model.accuracy or (None, None)
     if (verdict == "disputed") != bool(reason):
         raise GraphFileError(
             variant.architecture.name,
@@ -118,7 +121,8 @@ def _figure(
         ours=ours,
         verdict=verdict,
         reason=reason,
-        top1=model.top1,
+        metric=metric,
+        accuracy=accuracy,
         latency=model.latency,
         source=model.source,
     )
@@ -135,7 +139,7 @@ def published_figure_table(
         Column[PublishedFigure](name="published"),
         Column[PublishedFigure](name="ours", format="{:,}".format),
         Column[PublishedFigure](name="verdict", left=True),
-        quantity("top1", drop_priority=2),
+        Column[PublishedFigure](name="accuracy", value=_accuracy, drop_priority=2),
         Column[PublishedFigure](name="latency", value=_latencies, left=True, drop_priority=4),
         Column[PublishedFigure](name="source", format="{:.36}".format, left=True),
     ]
@@ -149,6 +153,10 @@ def published_figure_table(
 def count_agreements(figures: Sequence[PublishedFigure]) -> dict[str, int]:
     verdicts = Counter(figure.verdict for figure in figures)
     return {"figures": len(figures), **{word: verdicts[word] for word in ("equal", "truncated", "disputed")}}
+
+
+def _accuracy(figure: PublishedFigure) -> str | None:
+    return f"{figure.accuracy:.1f} % {METRICS[figure.metric]}" if figure.metric else None
 
 
 def _latencies(figure: PublishedFigure) -> str | None:

@@ -2,5 +2,7 @@
 
 from typing import Literal, TypeAlias, get_args
 
-PlotKind: TypeAlias = Literal["mult-adds", "memory-access", "params", "accuracy", "roofline", "layers", "distribution"]
+PlotKind: TypeAlias = Literal[
+    "mult-adds", "memory-access", "params", "accuracy", "coco", "voc", "cityscapes", "roofline", "layers", "distribution"
+]
 PLOT_KINDS: tuple[PlotKind, ...] = get_args(PlotKind)

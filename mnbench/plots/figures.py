@@ -9,12 +9,12 @@ from typing import Any
 from mnbench.errors import ResultsError
 from mnbench.plots import PlotKind
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
-from mnbench.plots.points import MAX_DETAILED_POINTS, plot_labels, plot_name
+from mnbench.plots.points import ACCURACY_KINDS, MAX_DETAILED_POINTS, plot_labels, plot_name
 from mnbench.plots.scatter import Sizes, scatter_plot
 from mnbench.plots.theme import DARK, LIGHT, Theme
 from mnbench.plots.write import HEIGHT, PANEL_SIZE, WIDTH, combine_panels, draw, write_plot
 from mnbench.results import layer_profile
-from mnbench.results.columns import record_accuracy
+from mnbench.results.columns import published_percent
 from mnbench.results.latency_table import setting_label
 from mnbench.results.layer_profile import LayerProfile
 from mnbench.results.record import Record
@@ -26,16 +26,20 @@ TITLES: Mapping[PlotKind, str] = {
     "memory-access": "Latency against memory access",
     "params": "Latency against params",
     "accuracy": "Published accuracy against measured latency",
+    "coco": "Published mAP on COCO against measured latency",
+    "voc": "Published mIoU on VOC against measured latency",
+    "cityscapes": "Published mIoU on Cityscapes against measured latency",
     "roofline": "How close to the device's own roofline",
     "layers": "Where the time goes, by layer type",
     "distribution": "How long the runs took",
 }
 
-EMPTY: Mapping[PlotKind, tuple[str, str]] = {
-    "accuracy": (
-        "no published accuracy is known of these variants",
-        "measure variants that have one: mnbench run --published",
-    ),
+WITHOUT_ACCURACY = (
+    "no published figure of that kind is known of these variants",
+    "measure variants that have one: mnbench run --published",
+)
+EMPTY: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(ACCURACY_KINDS, WITHOUT_ACCURACY),
     "roofline": ("no row has a roofline", "measure anew: mnbench run finds the device's own once"),
     "layers": ("no profile is kept of these variants", "make one: mnbench run v1 --profile"),
     "distribution": ("no raw samples are kept here of these variants", "measure them here: mnbench run v1"),
@@ -85,8 +89,8 @@ class Plot:
 
     def _has_data(self, records: Sequence[Record]) -> bool:
         match self.kind:
-            case "accuracy":
-                return any(map(record_accuracy, records))
+            case kind if kind in ACCURACY_KINDS:
+                return any(self._has_accuracy(record) for record in records)
             case "roofline":
                 return any(record.bound_ns for record in records)
             case "layers":
@@ -95,6 +99,9 @@ class Plot:
                 return bool(self.load_latencies(records))
             case _:
                 return bool(records)
+
+    def _has_accuracy(self, record: Record) -> bool:
+        return published_percent(record, ACCURACY_KINDS[self.kind]) is not None
 
     def find_profiles(self, records: Sequence[Record]) -> list[LayerProfile]:
         """Return the newest profile of each of these records."""
@@ -142,8 +149,8 @@ class Plot:
                 return f"Thick: all runs, the fastest 99 %. Thin: those of each process{more}"
             case "roofline":
                 return f"{_roofs(records)}. ≈ imprecise, hollow and !: has issues"
-            case "accuracy":
-                left_out = len(records) - len([record for record in records if record_accuracy(record)])
+            case kind if kind in ACCURACY_KINDS:
+                left_out = sum(not self._has_accuracy(record) for record in records)
                 lines = "Steps: the Pareto front. Bars: intervals of the latency"
                 return lines + (f". {left_out} variants have no published figure" if left_out else "")
             case _ if len(records) > MAX_DETAILED_POINTS:

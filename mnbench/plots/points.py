@@ -3,15 +3,17 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeAlias
 
 from mnbench.families.published_accuracy import family_name
+from mnbench.network.architecture import METRICS
 from mnbench.network.row import Row, row_labels
 from mnbench.network.variant import format_alpha, format_resolution
 from mnbench.plots.scale import Axis
 from mnbench.plots.theme import FAMILIES, SHAPES, Theme
-from mnbench.results.columns import COLUMNS, record_accuracy
+from mnbench.results.columns import COLUMNS, published_percent, record_accuracy
 from mnbench.results.record import Record
 from mnbench.tables.table import ABSENT
 from mnbench.text import printable
@@ -22,12 +24,18 @@ SCATTER_AXES = {
     "mult-adds": (("mult_adds", "Mult-Adds", "millions"), LATENCY),
     "memory-access": (("memory_access_bytes", "memory access", "MB"), LATENCY),
     "params": (("params", "params", "millions"), LATENCY),
-    "accuracy": (LATENCY, ("top1", "published ImageNet top-1 accuracy", "%")),
+    "accuracy": (LATENCY, ("top1", f"published {METRICS['top1']}", "%")),
+    "coco": (LATENCY, ("coco_map", f"published {METRICS['coco_map']}", "%")),
+    "voc": (LATENCY, ("voc_miou", f"published {METRICS['voc_miou']}", "%")),
+    "cityscapes": (LATENCY, ("cityscapes_miou", f"published {METRICS['cityscapes_miou']}", "%")),
     "roofline": (("intensity", "Mult-Adds per byte that must move", ""), ("rate", "Mult-Adds a second", "billions")),
 }
 """The axes of each kind of plot: the points' field, what it is, and its unit."""
 
 Point: TypeAlias = dict[str, Any]
+
+ACCURACY_KINDS = {kind: axes[1][0] for kind, axes in SCATTER_AXES.items() if axes[1][0] in METRICS}
+"""The metric of each kind of plot that shows one."""
 
 MAX_DETAILED_POINTS = 400
 """With more points, intervals, names and tooltips would only blur a plot."""
@@ -100,11 +108,6 @@ def _intensity(record: Record) -> float | None:
     return record.mult_adds / moved_bytes if record.mult_adds and moved_bytes else None
 
 
-def _top1(record: Record) -> float | None:
-    accuracy = record_accuracy(record)
-    return accuracy.top1 if accuracy else None
-
-
 def _millions(count: int | None) -> float | None:
     return None if count is None else to_millions(count)
 
@@ -116,7 +119,7 @@ FIELDS: Mapping[str, Callable[[Record], float | None]] = {
     "mult_adds": lambda record: _millions(record.mult_adds),
     "memory_access_bytes": lambda record: _millions(record.memory_access_bytes),
     "params": lambda record: to_millions(record.params),
-    "top1": _top1,
+    **{metric: partial(published_percent, metric=metric) for metric in METRICS},
     "intensity": _intensity,
     "rate": lambda record: record.mult_adds and to_billions(record.mult_adds) / (_latency_ms(record) / 1e3),
 }
@@ -134,7 +137,9 @@ def add_tooltip(point: Point) -> Point:
         "Mult-Adds": f"{COLUMNS['mult_adds'].text(record)} M",
         "memory access": f"{COLUMNS['memory_access_bytes'].text(record)} MB",
         "params": f"{COLUMNS['params'].text(record)} M",
-        "top-1": f"{accuracy.top1:g} % ({accuracy.source})" if accuracy else ABSENT,
+        METRICS[accuracy.metric] if accuracy else "accuracy": (
+            f"{accuracy.percent:g} % ({accuracy.source})" if accuracy else ABSENT
+        ),
         "issues": COLUMNS["issues"].text(record),
     }
     return {name: value for name, value in point.items() if name != "record"} | {"tip": tip}
@@ -180,10 +185,10 @@ def decimate(points: Sequence[Point], x: Axis, y: Axis, cells: int = 250) -> lis
     return list(point_by_cell.values())
 
 
-def pareto_front(points: Sequence[Point]) -> list[Point]:
+def pareto_front(points: Sequence[Point], metric: str) -> list[Point]:
     """Return the Pareto front, fastest first: each faster point is less accurate."""
     best: list[Point] = []
-    for point in sorted(points, key=lambda point: (point["latency"], -point["top1"])):
-        if not best or point["top1"] > best[-1]["top1"]:
+    for point in sorted(points, key=lambda point: (point["latency"], -point[metric])):
+        if not best or point[metric] > best[-1][metric]:
             best.append(point)
     return best

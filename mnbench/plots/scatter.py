@@ -6,7 +6,9 @@ from itertools import chain, pairwise, zip_longest
 from typing import Any, TypeAlias
 
 from mnbench.plots.labels import FONT_SIZE, place_labels
+from mnbench.network.architecture import METRICS
 from mnbench.plots.points import (
+    ACCURACY_KINDS,
     MAX_DETAILED_POINTS,
     SCATTER_AXES,
     Point,
@@ -49,8 +51,8 @@ def scatter_plot(
             for point in decimate(points, x, y)
         ]
     layers: list[Spec] = []
-    if kind == "accuracy" and points:
-        front = pareto_front(points)
+    if kind in ACCURACY_KINDS and points:
+        front = pareto_front(points, y.field)
         layers.append(_front_line(front, x, y, theme))
         on_front = {point["variant"] for point in front}
         shown.sort(key=lambda point: point["variant"] not in on_front)
@@ -86,7 +88,7 @@ def _axes(kind: str, points: Sequence[Point], records: Sequence[Record]) -> list
     for (field, quantity, unit), added in zip(SCATTER_AXES[kind], more, strict=True):
         ends = ("low", "high") if field == "latency" else (field,)
         values = [*(point[end] for point in points for end in ends), *added]
-        scale = fit_scale(values, zero=field != "top1", log=kind == "roofline")
+        scale = fit_scale(values, zero=field not in METRICS, log=kind == "roofline")
         axes.append(Axis(field=field, quantity=quantity, unit=unit, scale=scale))
     return axes
 
@@ -94,9 +96,9 @@ def _axes(kind: str, points: Sequence[Point], records: Sequence[Record]) -> list
 def _front_line(front: Sequence[Point], x: Axis, y: Axis, theme: Theme) -> Spec:
     """Return the steps of the Pareto front."""
     steps = [
-        [(after["latency"], before["top1"]), (after["latency"], after["top1"])] for before, after in pairwise(front)
+        [(after["latency"], before[y.field]), (after["latency"], after[y.field])] for before, after in pairwise(front)
     ]
-    corners = [(front[0]["latency"], front[0]["top1"]), *chain.from_iterable(steps)]
+    corners = [(front[0]["latency"], front[0][y.field]), *chain.from_iterable(steps)]
     return {
         "data": {"values": [{"at": at, x.field: corner[0], y.field: corner[1]} for at, corner in enumerate(corners)]},
         "mark": {"type": "line", "color": theme.muted, "strokeWidth": 1.5},

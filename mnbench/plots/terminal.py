@@ -7,7 +7,11 @@ from typing import Any
 from mnbench.errors import import_extra
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
-from mnbench.plots.points import SCATTER_AXES, assign_styles, make_points, pareto_front, plot_labels, plot_name
+from mnbench.plots.points import (
+    ACCURACY_KINDS,
+    SCATTER_AXES,
+    assign_styles, make_points, pareto_front, plot_labels, plot_name,
+)
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK
 from mnbench.results.record import Record
@@ -51,7 +55,7 @@ def _draw_points(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterato
             field=field,
             quantity=quantity,
             unit=unit,
-            scale=fit_scale([point[field] for point in points], zero=field != "top1"),
+            scale=fit_scale([point[field] for point in points], zero=field not in METRICS),
         )
         for field, quantity, unit in SCATTER_AXES[plot.kind]
     )
@@ -68,8 +72,9 @@ def _draw_points(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterato
     plotext.figure.label(x.title, "x")
     plotext.figure.title(y.title)
     yield "  ".join(signs)
-    if plot.kind == "accuracy":
-        yield f"on the front: {', '.join(point['variant'] for point in pareto_front(points))}"
+    if plot.kind in ACCURACY_KINDS:
+        front = pareto_front(points, y.field)
+        yield f"on the front: {', '.join(point['variant'] for point in front)}"
 
 
 def _draw_shares(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:

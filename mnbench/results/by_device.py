@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mnbench.errors import ResultsError, suggest
+from mnbench.network.architecture import METRICS
 from mnbench.network.row import Row, row_labels
 from mnbench.results.columns import labelled_columns
 from mnbench.results.host_identity import Setting
@@ -14,7 +15,7 @@ from mnbench.units import format_significant
 
 VARIANT_COLUMNS = frozenset(
     {"variant", "graph", "alpha", "resolution", "precision", "batch", "params", "mult_adds", "memory_access"}
-    | {"memory_access_bytes", "peak_activation_bytes", "top1", "top1_source"}
+    | {"memory_access_bytes", "peak_activation_bytes", "accuracy_source", *METRICS}
 )
 """Columns whose value depends on the variant alone, not on the device."""
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from mnbench.families.published_accuracy import PublishedAccuracy, published_accuracy
+from mnbench.network.architecture import METRICS
 from mnbench.network.row import row_labels
 from mnbench.network.variant import format_alpha, format_inputs, format_resolution
 from mnbench.results.record import Record
@@ -72,8 +74,15 @@ def _host(record: Record) -> str | None:
     return str(record.host_identity) if record.host_identity else None
 
 
-def _accuracy(name: str) -> Callable[[Record], CellValue]:
-    return lambda record: getattr(record_accuracy(record), name, None)
+def published_percent(record: Record, metric: str) -> float | None:
+    """Return the published accuracy of that kind, in percent; None if no source prints one for the record's variant."""
+    accuracy = record_accuracy(record)
+    return accuracy.percent if accuracy and accuracy.metric == metric else None
+
+
+def _accuracy_source(record: Record) -> str | None:
+    accuracy = record_accuracy(record)
+    return accuracy.source if accuracy else None
 
 
 def _issues(record: Record) -> str | None:
@@ -120,8 +129,8 @@ COLUMNS: dict[str, Column[Record]] = {
         quantity("copy_in_ns", lambda r: r.copies_ns.get("in")),
         quantity("copy_out_ns", lambda r: r.copies_ns.get("out")),
         Column[Record](name="difference", format="{:.1e}".format, drop_priority=1),
-        quantity("top1", _accuracy("top1")),
-        Column[Record](name="top1_source", title="top-1 from", value=_accuracy("source"), left=True),
+        *(quantity(metric, partial(published_percent, metric=metric)) for metric in METRICS),
+        Column[Record](name="accuracy_source", title="accuracy from", value=_accuracy_source, left=True),
         Column[Record](name="precision", left=True),
         Column[Record](name="batch"),
         Column[Record](name="effective_runs", title="effective\nruns", format="{:,}".format),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from mnbench.network.architecture import METRICS
 from mnbench.network.row import row_labels
 from mnbench.network.variant import format_assumed
 from mnbench.results.columns import COLUMNS, labelled_columns
@@ -88,9 +89,9 @@ def explain(records: Sequence[Record], columns: Collection[str]) -> list[str]:
         )
     if ALONE_COLUMNS & set(columns) and any(record.latency_ns and record.first_run_ns is None for record in records):
         notes.append("first run, session and memory are known of models that were alone in a process; not with --quick")
-    if {"top1", "top1_source"} & set(columns):
+    if {"accuracy_source", *METRICS} & set(columns):
         notes.append(
-            "top-1: as published for exactly this variant, by the authors if they print one; not measured here"
+            "accuracies: as published for exactly this variant, by the authors if they print one; not measured here"
         )
     who = _naming(records)
     notes += [f"{who(record)}: {text}" for record in records if (text := _fed(record))]

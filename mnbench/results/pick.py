@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from mnbench.network.architecture import METRICS
 from mnbench.network.row import row_labels
 from mnbench.network.variant import ELEMENT_BYTES
 from mnbench.results.columns import record_accuracy
@@ -13,7 +14,7 @@ from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
 from mnbench.units import format_ms, millions_formatter
 
-Criterion: TypeAlias = Literal["top1", "params"]
+Criterion: TypeAlias = Literal["top1", "coco_map", "voc_miou", "cityscapes_miou", "params"]
 Fit: TypeAlias = Literal["picked", "fits", "too slow", "too large", "too slow, too large"]
 
 FIT_STYLES = {"picked": "green", "fits": ""}
@@ -21,13 +22,17 @@ MAX_LISTED_VARIANTS = 3
 
 
 class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A measured variant and how it fits the budget. `high_ns` is the upper end of its latency's interval."""
+    """A measured variant and how it fits the budget.
+
+    `accuracy` is the published one of the kind that is asked for, in percent; `high_ns` is the upper end of the latency's
+    interval.
+    """
 
     variant: str
     device: str
     threads: int
     runtime: str
-    top1: float | None
+    accuracy: float | None
     source: str | None
     params: int
     latency_ns: int
@@ -38,13 +43,20 @@ class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     fit: Fit
 
     def value(self, best: Criterion) -> float:
-        return self.params if best == "params" else self.top1 or 0.0
+        return self.params if best == "params" else self.accuracy or 0.0
+
+
+def _percent(candidate: PickCandidate) -> float | None:
+    return candidate.accuracy
+
+
+SOURCE_COLUMN = Column[PickCandidate](name="source", title="accuracy from", left=True, drop_priority=3)
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """The candidates of a device on one host, the best first: of the highest published `top1`, or of the most `params`.
+    """The candidates of a device on one host, the best first: of the highest published accuracy, or of the most `params`.
 
-    The variants `unknown` have no published accuracy, and are no candidates for the best top-1.
+    The variants `unknown` have no published accuracy of that kind, and are candidates for the most params alone.
     """
 
     device: str
@@ -67,8 +79,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
         several = len({(candidate.threads, candidate.runtime) for candidate in self.candidates}) > 1
         columns = [
             quantity("variant"),
-            quantity("top1"),
-            *([quantity("params")] if self.best == "params" else []),
+            *([quantity("params")] if self.best == "params" else [quantity(self.best, _percent)]),
             quantity("latency_ns"),
             quantity("high_ns", title="at most"),
             quantity("size_bytes"),
@@ -76,7 +87,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
             Column[PickCandidate](
                 name="fit", title="", left=True, style=lambda candidate: FIT_STYLES.get(candidate.fit, "dim")
             ),
-            Column[PickCandidate](name="source", title="top-1 from", left=True, drop_priority=3),
+            *([] if self.best == "params" else [SOURCE_COLUMN]),
         ]
         if several:
             columns += [quantity("threads"), Column[PickCandidate](name="runtime", left=True, drop_priority=1)]
@@ -95,10 +106,10 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
         if picked is None:
             notes.append("no measured variant fits")
         else:
-            if self.best == "top1":
-                best, better_word, value = "most accurate", "more accurate", f"{picked.top1:.1f} %"
-            else:
+            if self.best == "params":
                 best, better_word, value = "largest", "larger", f"{millions_formatter(2)(picked.params)} M params"
+            else:
+                best, better_word, value = "most accurate", "more accurate", f"{picked.accuracy:.1f} %"
             fitting = sum(candidate.fit in ("fits", "picked") for candidate in self.candidates)
             summary = f"{picked.variant}: {value} in {format_ms(picked.latency_ns)} ms"
             notes.append(f"{summary}, the {best} of {fitting} that fit")
@@ -110,11 +121,10 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
                 notes.append(f"{better_word}, but {least.fit}: {len(better)} variants; the fastest is {least.variant}")
             if not picked.trusted:
                 notes.append("its latency has issues: see mnbench table")
-        notes.append(
-            "at most: the upper end of the latency's interval; size: of the weights;"
-            " top-1: as published, not measured here"
-        )
-        if self.unknown and self.best == "top1":
+        notes.append("at most: the upper end of the latency's interval; size: of the weights")
+        if self.best != "params":
+            notes.append(f"{METRICS[self.best]}: as published, not measured here")
+        if self.unknown and self.best != "params":
             names, more = ", ".join(self.unknown[:MAX_LISTED_VARIANTS]), len(self.unknown) - MAX_LISTED_VARIANTS
             notes.append(f"without a published accuracy: {names}{f' and {more} more' if more > 0 else ''}")
         return notes
@@ -138,10 +148,10 @@ def _pick(
     device: str, host: str, records: Sequence[Record], budget_ns: int, max_bytes: int | None, best: Criterion
 ) -> Pick:
     labels = row_labels(record.row for record in records)
-    candidates = [_candidate(record, labels[record.row], budget_ns, max_bytes) for record in records]
-    unknown = dict.fromkeys(candidate.variant for candidate in candidates if candidate.top1 is None)
-    if best == "top1":
-        candidates = [candidate for candidate in candidates if candidate.top1 is not None]
+    candidates = [_candidate(record, labels[record.row], budget_ns, max_bytes, best) for record in records]
+    unknown = dict.fromkeys(candidate.variant for candidate in candidates if candidate.accuracy is None)
+    if best != "params":
+        candidates = [candidate for candidate in candidates if candidate.accuracy is not None]
     candidates.sort(key=lambda candidate: (-candidate.value(best), candidate.latency_ns))
     index = next((index for index, candidate in enumerate(candidates) if candidate.fit == "fits"), None)
     if index is not None:
@@ -157,9 +167,12 @@ def _pick(
     )
 
 
-def _candidate(record: Record, label: str, budget_ns: int, max_bytes: int | None) -> PickCandidate:
+def _candidate(
+    record: Record, label: str, budget_ns: int, max_bytes: int | None, best: Criterion
+) -> PickCandidate:
     assert record.latency_ns
     accuracy = record_accuracy(record)
+    fitting = accuracy if accuracy and accuracy.metric == best else None
     _, high_ns = record.latency_ns.interval
     size_bytes = record.params * ELEMENT_BYTES[record.precision]
     slow, large = high_ns > budget_ns, max_bytes is not None and size_bytes > max_bytes
@@ -173,8 +186,8 @@ def _candidate(record: Record, label: str, budget_ns: int, max_bytes: int | None
         device=record.device,
         threads=record.threads,
         runtime=f"{record.runtime.name} {record.runtime.version}",
-        top1=accuracy.top1 if accuracy else None,
-        source=accuracy.source if accuracy else None,
+        accuracy=fitting.percent if fitting else None,
+        source=fitting.source if fitting else None,
         params=record.params,
         latency_ns=record.latency_ns.median,
         high_ns=high_ns,

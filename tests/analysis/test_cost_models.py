@@ -160,7 +160,7 @@ def test_the_most_accurate_that_fits_is_picked(make_record):
     """By the upper end of the interval, 4 % above the median here: 10 ms is over 10.2, and 9 is not."""
     records = [make_record(1.0, 224, 10_000_000), make_record(0.75, 224, 9_000_000), make_record(0.5, 224, 3_000_000)]
     (choice,) = pick(records, budget_ns=10_200_000)
-    assert ("v1-a0.75-r224", 68.4) == (choice.picked.variant, choice.picked.top1)
+    assert ("v1-a0.75-r224", 68.4) == (choice.picked.variant, choice.picked.accuracy)
     assert ["too slow", "picked", "fits"] == [candidate.fit for candidate in choice.candidates]
 
 

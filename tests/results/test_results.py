@@ -79,7 +79,7 @@ def test_pick_the_largest(results, make_record):
     """By params, a variant without a published accuracy may be picked too."""
     odd = make_record(0.3, 224, 1_000_000, params=9_000_000)
     choice = Results([*results.where("device=cpu"), odd]).pick(budget_ms=5, best="params")
-    assert ("v1-a0.3-r224", None) == (choice.picked.variant, choice.picked.top1)
+    assert ("v1-a0.3-r224", None) == (choice.picked.variant, choice.picked.accuracy)
     assert "9.00 M params in 1.00 ms, the largest of 3 that fit" in str(choice)
     assert ("v1-a0.3-r224",) == choice.to_dict()["unknown"]
 

@@ -115,4 +115,4 @@ def test_published_accuracy_is_of_exactly_that_variant(make_record, variant, arc
     old = make_record(schema=1, variant=variant, architecture=architecture, precision=precision, alpha=alpha)
     accuracy = record_accuracy(upgrade(old))
 
-    assert top1 == (accuracy.top1 if accuracy else None)
+    assert top1 == (accuracy.percent if accuracy else None)

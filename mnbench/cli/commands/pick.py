@@ -1,14 +1,18 @@
 """Choose the most accurate network for a budget."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from mnbench.cli.options import format_option, host_option, results_option
 from mnbench.cli.output import emit
 from mnbench.cli.param_types import DURATION_S, SIZE_BYTES, WorkspaceName
+from mnbench.network.architecture import METRICS
 from mnbench.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from mnbench.results.pick import Criterion
 
 
 @click.command(epilog="\b\nExample:\n  mnbench pick --budget 10ms\n  mnbench pick --budget 5ms --max-size 10MB")
@@ -17,8 +21,8 @@ from mnbench.units import NS_PER_S
 @click.option(
     "--best",
     default="top1",
-    type=click.Choice(["top1", "params"]),
-    help="Pick the variant with the most of this: published top-1 accuracy, or params.",
+    type=click.Choice([*METRICS, "params"]),
+    help="Pick the variant with the most of this: a published accuracy, or params.",
 )
 @click.option(
     "--device", type=WorkspaceName("devices"), help="Device whose results to use. Default: every device with results."
@@ -30,7 +34,7 @@ def command(
     *,
     budget: float,
     max_bytes: int | None,
-    best: Literal["top1", "params"],
+    best: "Criterion",
     device: str | None,
     results: Path,
     host: str | None,
