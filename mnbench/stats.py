@@ -1,9 +1,10 @@
 """Statistics of samples: pure functions of sorted or unsorted numbers."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import atan, comb, cos, pi, sin, sqrt, tan
-from statistics import fmean, median
+from statistics import correlation, fmean, median
 from typing import Any
 
 import numpy as np
@@ -114,3 +115,14 @@ def student_quantile(tail: float, freedom: int) -> float:
         else:
             high = middle
     return sqrt(freedom) * tan(low)
+
+
+def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Return Spearman's correlation, 0 if all of a side are equal; equal values share their mean rank."""
+    x, y = _ranks(xs), _ranks(ys)
+    return correlation(x, y) if len(set(x)) > 1 and len(set(y)) > 1 else 0.0
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value) - 1) / 2 for value in values]

@@ -14,6 +14,7 @@ Duration: TypeAlias = Annotated[int, Meta(ge=0, le=10**18)]
 PositiveDuration: TypeAlias = Annotated[int, Meta(ge=1, le=10**18)]
 
 Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
+Real: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
 Rate: TypeAlias = Annotated[float, Meta(ge=1, le=1e100)]
 """Of a machine, in units a second."""
 

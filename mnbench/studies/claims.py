@@ -4,16 +4,18 @@ A claim holds if every comparison that counts lies within its bounds with confid
 lies outside with confidence. Otherwise it is inconclusive.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from statistics import median
 
 import msgspec
 
 from mnbench.comparison.decide import Finding
-from mnbench.stats import median_interval
+from mnbench.stats import median_interval, quantile, rank_correlation
 from mnbench.studies.study_file import Claim, Study
 from mnbench.studies.study_result import ClaimResult, ClaimVerdict, Evidence, combined_verdict
 
+DRAWS, SEED = 2000, 0
 MIN_COVERAGE = 0.95
 """The coverage that an interval over processes needs to decide a claim; six processes give 96.9 %."""
 
@@ -70,6 +72,37 @@ def latency_evidence(claim: Claim, study: Study, findings: Mapping[tuple[str, st
                     reason=finding.reason,
                 )
             )
+    return evidence
+
+
+def rank_evidence(claim: Claim, study: Study, ratios: Mapping[tuple[str, str], Sequence[float]]) -> list[Evidence]:
+    """Correlate the ranks of the paper's latencies with those measured here, in each column.
+
+    `ratios` are those of each process, by the variants of candidate and baseline. The interval, of 95 %, is that of
+    draws of the processes.
+    """
+    baseline = study.row(claim.baseline)
+    rows = [study.row(label) for label in claim.rows]
+    evidence: list[Evidence] = []
+    for index, column in enumerate(study.columns):
+        printed = [row.published[index] * (-1 if study.unit == "images/s" else 1) for row in (*rows, baseline)]
+        samples = [ratios.get((row.variants[index], baseline.variants[index]), ()) for row in rows]
+        item = Evidence(label=f"{len(printed)} rows", than="the paper", column=column, verdict="inconclusive")
+        if not all(samples):
+            evidence.append(msgspec.structs.replace(item, reason="a row was not measured: raise --budget"))
+            continue
+        draw = random.Random(SEED)  # noqa: S311  of processes, not a secret
+        draws = sorted(
+            rank_correlation(printed, [*(median(draw.choices(of_row, k=len(of_row))) for of_row in samples), 1.0])
+            for _ in range(DRAWS)
+        )
+        low, high = quantile(draws, 0.025), quantile(draws, 0.975)
+        value = rank_correlation(printed, [*map(median, samples), 1.0])
+        processes = min(map(len, samples))
+        verdict = _within_bounds(claim, low, high)
+        evidence.append(
+            msgspec.structs.replace(item, ratio=value, low=low, high=high, processes=processes, verdict=verdict)
+        )
     return evidence
 
 

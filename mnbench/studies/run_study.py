@@ -29,7 +29,7 @@ from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 from mnbench.progress import OnProgress, StageProgress
 from mnbench.stats import median_of_medians
-from mnbench.studies.claims import judge_claim, latency_evidence, value_evidence
+from mnbench.studies.claims import judge_claim, latency_evidence, rank_evidence, value_evidence
 from mnbench.studies.study_file import Claim, Study, read_study
 from mnbench.studies.study_result import ClaimResult, StudyFigure, StudyResult, save_result
 from mnbench.targets.device import Device
@@ -48,7 +48,7 @@ def required_pairs(study: Study) -> list[tuple[str, str]]:
     """Return the variants of candidate and baseline of each latency comparison, without repetitions."""
     pairs: dict[tuple[str, str], None] = {}
     for claim in study.claims:
-        if claim.quantity == "latency":
+        if claim.quantity in ("latency", "rank"):
             baseline = study.row(claim.baseline).variants
             for label in claim.rows:
                 pairs.update(dict.fromkeys(zip(study.row(label).variants, baseline, strict=True)))
@@ -97,10 +97,10 @@ class StudyRun:
         """Measure, and decide the claims."""
         study, device = self.study, self.device
         host = read_host(device)
-        findings, latencies_ns = self._compare_pairs()
+        findings, latencies_ns, ratios = self._compare_pairs()
         memory_bytes = self._measure_memory()
         figures = self._figures(latencies_ns, memory_bytes)
-        claims = tuple(self._decide(claim, findings, figures, memory_bytes) for claim in study.claims)
+        claims = tuple(self._decide(claim, findings, ratios, figures, memory_bytes) for claim in study.claims)
         return StudyResult(
             study=name,
             title=study.title,
@@ -123,13 +123,16 @@ class StudyRun:
             run=self.pairs_folder.name if self.pairs_folder and findings else None,
         )
 
-    def _compare_pairs(self) -> tuple[dict[tuple[str, str], Finding], dict[str, int]]:
-        """Return the finding for each pair, and each variant's median latency over the processes of all its pairs."""
+    def _compare_pairs(self) -> tuple[dict[tuple[str, str], Finding], dict[str, int], dict[tuple[str, str], list[float]]]:
+        """Return for each pair the finding and the ratio in each process, and each variant's median latency.
+
+        The median is over the processes of all pairs of the variant.
+        """
         pairs = {
             f"{candidate} / {baseline}": (candidate, baseline) for candidate, baseline in required_pairs(self.study)
         }
         if not pairs:
-            return {}, {}
+            return {}, {}, {}
         builder = CaseBuilder(self.device, self.folder, self.settings)
         for name, (candidate, baseline) in pairs.items():
             sides = (parse_variant(baseline), SideOptions()), (parse_variant(candidate), SideOptions())
@@ -138,14 +141,17 @@ class StudyRun:
         procedure = Procedure(builder.cases, self.settings, log, on_progress=self.on_progress)
         findings = procedure.run("than", "row", known_findings=builder.findings).findings
         latencies: dict[str, list[NDArray[np.int64]]] = {}
+        ratios: dict[tuple[str, str], list[float]] = {}
         for _, trial in log.processes:
             for name in trial.variants:
                 columns = trial.columns_of(name)
                 if columns["row"].size:
+                    medians = [float(np.median(columns[column])) for column in ("candidate_ns", "base_ns")]
+                    ratios.setdefault(pairs[name], []).append(medians[0] / medians[1])
                     for variant, column in zip(pairs[name], ("candidate_ns", "base_ns"), strict=True):
                         latencies.setdefault(variant, []).append(columns[column])
         latencies_ns = {variant: median_of_medians(processes) for variant, processes in latencies.items()}
-        return {pairs[finding.variant]: finding for finding in findings}, latencies_ns
+        return {pairs[finding.variant]: finding for finding in findings}, latencies_ns, ratios
 
     def _measure_memory(self) -> dict[str, list[int]]:
         """Return each row's peak memory in each process, minus that of the same network with a small input."""
@@ -228,12 +234,15 @@ class StudyRun:
         self,
         claim: Claim,
         findings: Mapping[tuple[str, str], Finding],
+        ratios: Mapping[tuple[str, str], Sequence[float]],
         figures: Sequence[StudyFigure],
         memory_bytes: Mapping[str, list[int]],
     ) -> ClaimResult:
         match claim.quantity:
             case "latency":
                 return judge_claim(claim, latency_evidence(claim, self.study, findings))
+            case "rank":
+                return judge_claim(claim, rank_evidence(claim, self.study, ratios))
             case "mult_adds":
                 values: Mapping[str, Sequence[float]] = {item.label: (item.mult_adds,) for item in reversed(figures)}
             case "memory":

@@ -10,7 +10,7 @@ from mnbench.network.toml_struct import TomlStruct, read_toml
 from mnbench.workspace import find_table
 
 RowLabels: TypeAlias = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-Quantity: TypeAlias = Literal["latency", "mult_adds", "memory", "time_share"]
+Quantity: TypeAlias = Literal["latency", "rank", "mult_adds", "memory", "time_share"]
 
 
 class StudyRow(TomlStruct, frozen=True, kw_only=True):
@@ -24,6 +24,8 @@ class StudyRow(TomlStruct, frozen=True, kw_only=True):
 class Claim(TomlStruct, frozen=True, kw_only=True):
     """A claim: a quantity of each of these rows, divided by that of the `baseline` row, lies within bounds.
 
+    A `rank` is Spearman's correlation of the latencies that the paper prints with those of this device, the baseline's
+    included.
     A `time_share` has no baseline: it is the share of a row's time that layers of the type `layer` take. The bounds of
     a `latency` are 1: the row is slower (`at_least`) or not slower (`at_most`). A `control` is a claim of the study
     itself, not of the paper.
@@ -52,6 +54,8 @@ class Claim(TomlStruct, frozen=True, kw_only=True):
             return "" if self.layer and not self.baseline else "a time_share needs `layer`, and no `baseline`"
         if not self.baseline or self.layer:
             return f"the quantity {self.quantity} needs `baseline`, and no `layer`"
+        if self.quantity == "rank" and (len(self.rows) < 3 or not -1 <= (self.at_least or -2) <= 1):
+            return "a rank needs at least 3 rows, and `at_least` from -1 to 1"
         if self.quantity == "latency" and sorted([self.at_least or 0, self.at_most or 0]) != [0, 1]:
             return "a latency needs either `at_least = 1` or `at_most = 1`"
         return ""
@@ -96,6 +100,8 @@ class Study(TomlStruct, frozen=True, kw_only=True):
             for label in claim.row_labels:
                 if label not in labels:
                     raise StudyFileError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
+                if claim.quantity == "rank" and not self.row(label).published:
+                    raise StudyFileError(path, where, f"row {label!r} has no `published`", hint="rank printed rows alone")
 
 
 def read_study(name: str) -> Study:

@@ -10,7 +10,7 @@ import msgspec
 from mnbench import atomic_files
 from mnbench.errors import ResultsError
 from mnbench.json_files import read_json
-from mnbench.results.facts import Amount, Count, HostFacts, Name, Nanoseconds, Text
+from mnbench.results.facts import Amount, Count, HostFacts, Name, Nanoseconds, Real, Text
 from mnbench.results.host_identity import HostIdentity
 from mnbench.results.store import refuse_links
 from mnbench.tables.quantities import quantity
@@ -21,7 +21,7 @@ ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "inconclusive"]
 
 SCHEMA = 2
 
-RATIO_TITLES = {"latency": "time", "mult_adds": "Mult-Adds", "memory": "memory", "time_share": "share"}
+RATIO_TITLES = {"latency": "time", "rank": "Spearman", "mult_adds": "Mult-Adds", "memory": "memory", "time_share": "share"}
 """The title of a claim's ratio column, by quantity."""
 
 VERDICT_STYLES = {"holds": "green", "does not hold": "red", "inconclusive": "yellow"}
@@ -48,8 +48,8 @@ class StudyFigure(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """A comparison that a claim depends on.
 
-    `ratio` is the quantity of the row `label` divided by that of the row `than`, or a share of the time, and lies
-    between `low` and `high`. `published` is the paper's ratio. A comparison is not `counted` if the paper prints no
+    `ratio` is the quantity of the row `label` divided by that of the row `than`, a share of the time, or a correlation
+    of ranks, and lies between `low` and `high`. `published` is the paper's ratio. A comparison is not `counted` if the paper prints no
     difference.
     """
 
@@ -57,9 +57,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     than: Text
     column: Text = ""
     published: Amount | None = None
-    ratio: Amount | None = None
-    low: Amount | None = None
-    high: Amount | None = None
+    ratio: Real | None = None
+    low: Real | None = None
+    high: Real | None = None
     processes: Count = 0
     verdict: ClaimVerdict
     counted: bool = True
@@ -70,7 +70,7 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
     """A claim with its verdict and evidence. A `control` is a claim of the study itself, not of the paper."""
 
     says: Text
-    quantity: Literal["latency", "mult_adds", "memory", "time_share"]
+    quantity: Literal["latency", "rank", "mult_adds", "memory", "time_share"]
     control: bool = False
     verdict: ClaimVerdict
     evidence: tuple[Evidence, ...]
@@ -78,7 +78,8 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
 
     def table(self) -> Table[Evidence]:
         """Return a table with a row for each comparison, and the verdict below."""
-        as_text: Callable[[float], str] = format_percent_1 if self.quantity == "time_share" else "{:.2f}×".format
+        formats = {"time_share": format_percent_1, "rank": "{:.2f}".format}
+        as_text: Callable[[float], str] = formats.get(self.quantity, "{:.2f}×".format)
         counted = self.quantity == "mult_adds"
         columns: list[Column[Evidence]] = [
             Column(name="row", value=lambda item: item.label, left=True),
