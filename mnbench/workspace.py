@@ -13,7 +13,7 @@ from typing import Literal
 import mnbench
 from mnbench.errors import TomlError, suggest
 
-Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "devices"]
+Folder = Literal["graphs", "graphs/study_networks", "graphs/studies", "graphs/unbuilt", "devices"]
 
 logger = logging.getLogger(__name__)
 

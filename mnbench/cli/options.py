@@ -207,8 +207,14 @@ def variant_options(command: Command) -> Command:
 def _family_option(name: str) -> Callable[[Command], Command]:
     """Return the command-line option for an option that a family declares."""
     values = family_options()[name].values
-    kind = comma_separated(int, "number") if values and isinstance(values[0], int) else comma_separated(str, "value")
-    return click.option(f"--{name}", type=kind, help=f"Family option: {', '.join(map(str, values))}.")
+    kind = comma_separated(int, "number") if values and isinstance(values[0], int) else comma_separated(_word, "value")
+    about = family_options()[name].about or "Family option"
+    return click.option(f"--{name}", type=kind, help=f"{about}: {', '.join(map(str, values))}.")
+
+
+def _word(text: str) -> str:
+    """Return a value as a name spells it: `embedding128` for `embedding:128`."""
+    return text.replace(":", "")
 
 
 def select_sources(

@@ -35,13 +35,14 @@ class Option:
 
     Without `values`, the family's `option_values` gives them. The spelling stands behind the graph's name, or with
     `after_size` behind the resolution, batch, classes and padding. `inferred`: a checkpoint's shapes determine it. It
-    `needs` other options to have one of these values.
+    `needs` other options to have one of these values. `about` says what it is.
     """
 
     values: tuple[OptionValue, ...] = ()
     spelling: str = "{}"
     after_size: bool = False
     inferred: bool = False
+    about: str = ""
     needs: Mapping[str, tuple[OptionValue, ...]] = field(default_factory=dict[str, tuple[OptionValue, ...]])
 
     def parse(self, text: str) -> OptionValue | None:

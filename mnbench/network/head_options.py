@@ -8,20 +8,50 @@ from mnbench.network.architecture import Option
 if TYPE_CHECKING:
     from mnbench.network.variant import Variant
 
+EMBEDDING = "embedding"
+EMBEDDINGS = tuple(f"{EMBEDDING}{size}" for size in (32, 64, 128, 256, 512))
 DETECTION, SEGMENTATION, FASTER_RCNN = ("ssdlite", "ssd"), ("deeplabv3", "raspp", "lraspp"), ("proposals", "crops")
 
+HEAD = "What stands behind the last map in place of the classifier"
+
 HEAD_OPTIONS: Mapping[str, Option] = {
-    "head": Option(values=(*DETECTION, *SEGMENTATION, *FASTER_RCNN), after_size=True),
-    "design": Option(values=("torchvision",), after_size=True, needs={"head": ("ssdlite", "deeplabv3", "lraspp")}),
-    "filters": Option(values=(32, 64, 128, 256, 512), spelling="f{}", after_size=True, needs={"head": SEGMENTATION}),
-    "stride": Option(values=(8, 16, 32), spelling="os{}", after_size=True, needs={"head": SEGMENTATION}),
+    "head": Option(values=(*DETECTION, *SEGMENTATION, *FASTER_RCNN, *EMBEDDINGS), after_size=True, about=HEAD),
+    "design": Option(
+        values=("torchvision",),
+        after_size=True,
+        needs={"head": ("ssdlite", "deeplabv3", "lraspp")},
+        about="Whose variant of the head it is, in place of the paper's",
+    ),
+    "filters": Option(
+        values=(32, 64, 128, 256, 512),
+        spelling="f{}",
+        after_size=True,
+        needs={"head": SEGMENTATION},
+        about="Channels inside a segmentation head",
+    ),
+    "stride": Option(
+        values=(8, 16, 32),
+        spelling="os{}",
+        after_size=True,
+        needs={"head": SEGMENTATION},
+        about="Pixels of the image between two of the last map; 16 by default",
+    ),
 }
-"""`design` is whose variant of the head it is, where not the paper's. `stride` is that of the last map; by default 16."""
 
 TAIL_OPTION: Mapping[str, Option] = {
-    "tail": Option(values=("halved",), after_size=True, needs={"head": (*DETECTION, *SEGMENTATION)})
+    "tail": Option(
+        values=("halved",),
+        after_size=True,
+        needs={"head": (*DETECTION, *SEGMENTATION)},
+        about="Half the channels in the last blocks, † and RF2 of the MobileNetV3 paper",
+    )
 }
-"""Half the channels behind C4: † of the MobileNetV3 paper's Table 6, and with a segmentation head RF2 of its Table 7."""
+
+
+def embedding_size(variant: "Variant") -> int:
+    """Return how many numbers an embedding has; 0 if the variant has none."""
+    head = str(variant.option("head") or "")
+    return int(head.removeprefix(EMBEDDING)) if head.startswith(EMBEDDING) else 0
 
 
 def backbone_stride(variant: "Variant") -> int | None:

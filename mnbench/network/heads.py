@@ -7,7 +7,7 @@ with a stride reads, and *C3* the output of the last depthwise convolution at an
 from typing import NoReturn
 
 from mnbench.errors import BuildError
-from mnbench.network.head_options import SEGMENTATION, backbone_stride
+from mnbench.network.head_options import SEGMENTATION, backbone_stride, embedding_size
 from mnbench.network.layer import FUSED_KINDS, OUTPUT, Layer, Tensor
 from mnbench.network.layer_builder import LayerBuilder
 from mnbench.network.toml_struct import TomlStruct
@@ -40,7 +40,7 @@ def add_head(builder: LayerBuilder) -> None:
     """
     variant = builder.variant
     kind: str | None = variant.option("head")
-    if kind is None:
+    if kind is None or embedding_size(variant):
         return
     pooling = max((at for at, layer in enumerate(builder.layers) if layer.kind == "global_average_pool"), default=None)
     if pooling is None:

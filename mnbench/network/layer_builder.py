@@ -8,7 +8,7 @@ from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 from mnbench.errors import BuildError
-from mnbench.network.head_options import backbone_stride
+from mnbench.network.head_options import backbone_stride, embedding_size
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
 from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
@@ -204,8 +204,14 @@ class LayerBuilder:
         return self.add_layer("fully_connected", scope, [x], (x.shape[0], out), weights=weights, name=name)
 
     def classifier(self, x: Tensor, classes: int, *, bias: bool = True) -> Tensor:
-        """Add the classifier, from pooled features to logits; nothing if the variant has no classes."""
+        """Add the classifier, from pooled features to logits; nothing if the variant has no classes.
+
+        An embedding takes its place, or that of its input if the variant has classes.
+        """
         wanted = classes if self.variant.classes is None else self.variant.classes
+        if size := embedding_size(self.variant):
+            wanted = self.variant.classes
+            x = self.fully_connected(x, "embedding", size, bias=bias, name="" if wanted else OUTPUT)
         return self.fully_connected(x, "fc", wanted, bias=bias, name=OUTPUT) if wanted else x
 
     def has_halved_tail(self, x: Tensor, stride: int = 1) -> bool:

@@ -13,9 +13,11 @@ from mnbench.network.architecture import METRICS, Architecture, MultAddsCounted,
 from mnbench.network.cost import total_cost
 from mnbench.network.layer import Layer
 from mnbench.network.network import build_network
+from mnbench.network.toml_struct import TomlStruct, read_toml
 from mnbench.network.variant import Variant
 from mnbench.tables.quantities import quantity
 from mnbench.tables.table import Column, Table
+from mnbench.workspace import find_table
 
 Agreement: TypeAlias = Literal["equal", "truncated", "disputed"]
 FIGURE_NAMES = {"mult_adds": "Mult-Adds", "params": "params"}
@@ -37,6 +39,36 @@ class PublishedFigure:
     accuracy: float | None
     latency: dict[str, float]
     source: str
+
+
+class UnbuiltSystem(TomlStruct, frozen=True, kw_only=True):
+    """A system whose figures a paper prints, and why it cannot be built."""
+
+    name: str
+    source: str
+    printed: str
+    reason: str
+
+
+class UnbuiltSystems(TomlStruct, frozen=True, kw_only=True):
+    """The file of all of them."""
+
+    systems: tuple[UnbuiltSystem, ...]
+
+
+def read_unbuilt() -> tuple[UnbuiltSystem, ...]:
+    """Return the systems of the papers that cannot be built."""
+    return read_toml(find_table("systems", "graphs/unbuilt", GraphFileError), UnbuiltSystems, GraphFileError).systems
+
+
+def unbuilt_table(systems: Sequence[UnbuiltSystem]) -> Table[UnbuiltSystem]:
+    columns = [
+        Column[UnbuiltSystem](name="name", title="cannot be built", left=True, wrap=True),
+        Column[UnbuiltSystem](name="source", left=True, drop_priority=2),
+        Column[UnbuiltSystem](name="printed", left=True, wrap=True, drop_priority=1),
+        Column[UnbuiltSystem](name="reason", left=True, wrap=True),
+    ]
+    return Table(columns=columns, rows=systems)
 
 
 def check_published(architecture: Architecture) -> Iterator[PublishedFigure]:
