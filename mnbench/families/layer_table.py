@@ -125,9 +125,7 @@ class _Rows:
             case rows.MaxPool():
                 return builder.max_pool(x, scope, row.k, row.s, sides=row.sides, ceil=row.ceil)
             case rows.AveragePool():
-                return builder.average_pool(
-                    x, scope, row.k, row.s, sides=row.sides, counts_padding=row.counts_padding
-                )
+                return builder.average_pool(x, scope, row.k, row.s, sides=row.sides, counts_padding=row.counts_padding)
             case rows.AdaptivePool():
                 return builder.adaptive_average_pool(x, scope, row.to)
             case rows.GlobalPool():

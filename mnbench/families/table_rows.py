@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from mnbench.network.architecture import Count, Size
-from mnbench.network.layer_builder import Sides
 from mnbench.network.toml_struct import TomlStruct
+from mnbench.network.windows import Sides
 
 Number: TypeAlias = int | str
 """A number; or the name of a cell's number or of a tensor, which stands for its channels; or two with * or /."""

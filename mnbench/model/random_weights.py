@@ -67,7 +67,10 @@ def random_weights(layers: Iterable[Layer], *, seed: int, beta: float = 0.0) -> 
             if len(layer.weights) > 1:
                 weights[f"{layer.scope}.bias"] = _uniform(layer, "bias", seed, BETA_SPREAD, tensor=1)
         elif layer.kind == "batch_norm":
-            mean, variance = np.full(layer.output.shape[1], read[0].mean), np.full(layer.output.shape[1], read[0].variance)
+            mean, variance = (
+                np.full(layer.output.shape[1], read[0].mean),
+                np.full(layer.output.shape[1], read[0].variance),
+            )
             if conv := convs.get(layer.inputs[0].name):
                 mean, variance = _predicted(conv, weights[f"{conv.scope}.weight"], moments[conv.inputs[0].name])
             weights |= {
@@ -161,6 +164,8 @@ def _share_inside(conv: Layer) -> NDArray[np.float64]:
     shares: list[NDArray[np.float64]] = []
     for axis in (0, 1):
         size, positions = conv.inputs[0].shape[2 + axis], np.arange(conv.output.shape[2 + axis])
-        taps = conv.dilation * np.arange(conv.kernel[axis])[:, None] + positions * conv.stride[axis] - conv.padding[axis]
+        taps = (
+            conv.dilation * np.arange(conv.kernel[axis])[:, None] + positions * conv.stride[axis] - conv.padding[axis]
+        )
         shares.append(((taps >= 0) & (taps < size)).mean(axis=1))
     return np.outer(*shares)

@@ -65,7 +65,9 @@ class Erratum(TomlStruct, frozen=True, kw_only=True):
 
 
 MultAddsCounted: TypeAlias = Literal["all", "convolutions", "all and normalization"]
-ParamsCounted: TypeAlias = Literal["weights", "weights and biases", "trainable", "trainable and means", "trainable and statistics"]
+ParamsCounted: TypeAlias = Literal[
+    "weights", "weights and biases", "trainable", "trainable and means", "trainable and statistics"
+]
 
 
 METRICS = {

@@ -30,8 +30,8 @@ class CheckpointLayout:
     `top_level` are layers outside of blocks; `block_prefix` stands before the `block_parts` of each; `unexpanded` are
     the parts of a block without expansion where they differ. `epsilon` is that of its batch normalizations,
     `same_padding_epsilon` that of networks with TensorFlow's padding. `options` are those of the variants that the
-    library has. `stage_sizes` are the blocks of each stage, by the number of all blocks. `in_order` names every layer
-    with weights, in place of all these. Tensors whose names begin with one of `ignored` belong to training alone.
+    library has. `stage_sizes` are the blocks of each stage, by the number of all blocks. In place of all these,
+    `in_order` names every layer with weights. Tensors whose names begin with one of `ignored` belong to training alone.
     """
 
     name: str
@@ -48,7 +48,7 @@ class CheckpointLayout:
 
 
 class CheckpointNames(TomlStruct, frozen=True, kw_only=True):
-    """The layout of a library's checkpoints of one network, in its file: `layers` are the layers with weights, in order.
+    """The layout of a library's checkpoints of one network: `layers` are those with weights, in order.
 
     Braces stand for several names, as in a shell: `layer1.{0..2}.{conv1,bn1}`.
     """
@@ -70,7 +70,7 @@ class CheckpointNames(TomlStruct, frozen=True, kw_only=True):
 
 
 def expand_braces(text: str) -> list[str]:
-    """Return every text that the braces stand for: `{a,b}` for a and b, `{0..2}` for 0, 1 and 2; the last vary first."""
+    """Return every text that braces stand for, the last varying first: `{a,b}` for a and b, `{0..2}` for 0, 1 and 2."""
     parts: list[list[str]] = []
     for plain, inside in re.findall(r"([^{}]*)(?:\{([^{}]*)\})?", text):
         span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)

@@ -59,7 +59,9 @@ def add_head(builder: LayerBuilder) -> None:
         c3 = _find_c3(builder) if kind == "lraspp" else c5
         builder.end_backbone()
         builder.epsilon = TORCH_EPSILON if variant.option("design") else builder.epsilon
-        logits = _add_lraspp(builder, c5, c3) if kind == "lraspp" else _add_aspp(builder, c5, atrous=kind == "deeplabv3")
+        logits = (
+            _add_lraspp(builder, c5, c3) if kind == "lraspp" else _add_aspp(builder, c5, atrous=kind == "deeplabv3")
+        )
         height, width = variant.resolution
         builder.resize(logits, "resize", height, width, align_corners=not variant.option("design"), name=OUTPUT)
         return
@@ -78,11 +80,11 @@ def _find_c4(builder: LayerBuilder) -> int:
         layer = builder.layers[at]
         if builder.stride(layer.output) > builder.stride(layer.inputs[0]):
             return at
-    _refuse(builder.variant, "has no layer with a stride")
+    return _refuse(builder.variant, "has no layer with a stride")
 
 
 def _find_c3(builder: LayerBuilder) -> Tensor:
-    """Return C3, behind batch normalization and activation; torchvision's is the output of the first block of its size."""
+    """Return C3, behind batch normalization and activation; torchvision's is the output of the first block there."""
     layers, torchvision = builder.layers, builder.variant.option("design")
     found = [at for at, layer in enumerate(layers) if _is_depthwise(layer) and builder.stride(layer.output) == 8]
     if not found:
@@ -162,12 +164,16 @@ def _add_aspp(builder: LayerBuilder, x: Tensor, *, atrous: bool) -> Tensor:
     torchvision, (height, width) = bool(variant.option("design")), x.shape[2:]
     filters = variant.option("filters") or DEFAULT_FILTERS[variant.option("head")]
     stride = backbone_stride(variant)
-    branches = [builder.conv_bn(x, "aspp/1", filters, 1, activation="relu")]
-    rates = (12, 24, 36) if torchvision or stride == 8 else (6, 12, 18)
     if atrous and stride == 32:
         _refuse(variant, "has no DeepLabv3 head at stride 32")
-    for rate in rates if atrous else ():
-        branches.append(builder.conv_bn(x, f"aspp/rate{rate}", filters, 3, dilation=rate, activation="relu"))
+    rates = (12, 24, 36) if torchvision or stride == 8 else (6, 12, 18)
+    branches = [
+        builder.conv_bn(x, "aspp/1", filters, 1, activation="relu"),
+        *(
+            builder.conv_bn(x, f"aspp/rate{rate}", filters, 3, dilation=rate, activation="relu")
+            for rate in (rates if atrous else ())
+        ),
+    ]
     y = builder.global_average_pool(x, "aspp/pool")
     y = builder.conv_bn(y, "aspp/pooled", filters, 1, activation="relu")
     branches.append(builder.resize(y, "aspp/spread", height, width, align_corners=not torchvision))

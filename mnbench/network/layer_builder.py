@@ -3,30 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from mnbench.errors import BuildError
 from mnbench.network.head_options import backbone_stride, embedding_size
 from mnbench.network.layer import INPUT, OUTPUT, Layer, Shape, Tensor
 from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
+from mnbench.network.windows import Sides, Stride, ceil_padding, even_windows, pair, same_padding, torch_padding
 
 Kernel = int | tuple[int, int]
-
-Sides = tuple[int, int, int, int]
-"""Padding in pixels: top, left, bottom, right."""
-
-
-class Stride(NamedTuple):
-    """How many pixels of the input lie between two of a map; and between two that a window reads, in those of the map.
-
-    A network whose map must not shrink further loses strides, and its windows are `dilation` times as wide from there on.
-    """
-
-    pixels: int
-    dilation: int
 
 
 class LayerBuilder:
@@ -73,8 +60,10 @@ class LayerBuilder:
     ) -> Tensor:
         """Add a convolution; its map shrinks to ceil(side / stride), unless `sides` says how it is padded."""
         if x.shape[1] % groups or out % groups:
-            self._refuse(f"has {groups} groups of {x.shape[1]} to {out} channels", "both must be multiples of the groups")
-        kernel = _pair(kernel)
+            self._refuse(
+                f"has {groups} groups of {x.shape[1]} to {out} channels", "both must be multiples of the groups"
+            )
+        kernel = pair(kernel)
         weights = self._weights(scope, (out, x.shape[1] // groups, *kernel), bias=bias)
         fields = {"groups": groups, "weights": weights}
         return self._window("conv", x, scope, out, kernel, stride, sides=sides, dilation=dilation, **fields)
@@ -103,7 +92,7 @@ class LayerBuilder:
         self, x: Tensor, scope: str, kernel: int, stride: int, *, sides: Sides | None = None, ceil: bool = False
     ) -> Tensor:
         """Add max pooling, padded like a convolution; with `ceil`, a last window may reach beyond the map."""
-        return self._window("max_pool", x, scope, x.shape[1], _pair(kernel), stride, sides=sides, ceil=ceil)
+        return self._window("max_pool", x, scope, x.shape[1], pair(kernel), stride, sides=sides, ceil=ceil)
 
     def average_pool(
         self,
@@ -118,17 +107,19 @@ class LayerBuilder:
         """Add average pooling, padded like a convolution; PyTorch counts the padding, TensorFlow does not."""
         if counts_padding is None:
             counts_padding = self.variant.padding == "torch"
-        size = _pair(kernel)
+        size = pair(kernel)
         return self._window(
             "average_pool", x, scope, x.shape[1], size, stride, sides=sides, counts_padding=counts_padding
         )
 
     def adaptive_average_pool(self, x: Tensor, scope: str, side: int) -> Tensor:
         """Add average pooling to `side` × `side`, as PyTorch's adaptive pooling; all windows must be of one size."""
-        windows = [_even_windows(size, side) for size in self._map(x)[2:]]
+        windows = [even_windows(size, side) for size in self._map(x)[2:]]
         if None in windows:
             height, width = x.shape[2:]
-            self._refuse(f"cannot pool a map of {height} × {width} evenly to {side} × {side}", "choose another resolution")
+            self._refuse(
+                f"cannot pool a map of {height} × {width} evenly to {side} × {side}", "choose another resolution"
+            )
         (height, down), (width, across) = [window for window in windows if window]
         return self.average_pool(x, scope, (height, width), (down, across), sides=(0, 0, 0, 0))
 
@@ -180,11 +171,11 @@ class LayerBuilder:
         """Select so many channels, by an index that training finds."""
         return self.add_layer("gather", scope, [x], (x.shape[0], count, *x.shape[2:]))
 
-    def resize(
-        self, x: Tensor, scope: str, height: int, width: int, *, align_corners: bool, name: str = ""
-    ) -> Tensor:
+    def resize(self, x: Tensor, scope: str, height: int, width: int, *, align_corners: bool, name: str = "") -> Tensor:
         """Resize a map, with linear interpolation."""
-        return self.add_layer("resize", scope, [x], (*x.shape[:2], height, width), name=name, align_corners=align_corners)
+        return self.add_layer(
+            "resize", scope, [x], (*x.shape[:2], height, width), name=name, align_corners=align_corners
+        )
 
     def reshape(self, x: Tensor, scope: str, shape: Shape) -> Tensor:
         return self.add_layer("reshape", scope, [x], shape)
@@ -244,38 +235,44 @@ class LayerBuilder:
         **fields: Any,
     ) -> Tensor:
         """Add a layer that moves a window over a map."""
-        strides, before = _pair(stride), self._strides[x.name]
-        after = before._replace(pixels=before.pixels * max(strides))
-        if self._max_stride and after.pixels // before.dilation > self._max_stride:
-            strides, after = (1, 1), after._replace(dilation=before.dilation * max(strides))
+        strides, stride_before = pair(stride), self._strides[x.name]
+        stride_after = stride_before._replace(pixels=stride_before.pixels * max(strides))
+        if self._max_stride and stride_after.pixels // stride_before.dilation > self._max_stride:
+            stride_after = stride_after._replace(dilation=stride_before.dilation * max(strides))
+            strides = (1, 1)
         if kind == "conv" and kernel != (1, 1):
             # torchvision dilates already the window that loses its stride.
-            dilation *= (after if self.variant.option("design") else before).dilation
-        reach = [dilation * (size - 1) + 1 for size in kernel]
-        axes = zip(self._map(x)[2:], reach, strides, (None, None) if sides is None else (sides[::2], sides[1::2]))
-        (height, top, bottom), (width, left, right) = [self._fit(*axis, ceil=ceil) for axis in axes]
-        padding, shape = (top, left, bottom, right), (x.shape[0], out, height, width)
-        fields |= {"kernel": kernel, "stride": strides, "padding": padding, "dilation": dilation}
-        y = self.add_layer(kind, scope, [x], shape, **fields)
-        self._strides[y.name] = after
+            dilation *= (stride_after if self.variant.option("design") else stride_before).dilation
+        sizes = self._map(x)[2:]
+        reaches = [dilation * (size - 1) + 1 for size in kernel]
+        padding = (
+            self._padding(sizes, reaches, strides) if sides is None else list(zip(sides[:2], sides[2:], strict=True))
+        )
+        if ceil:
+            padding = [
+                (before, ceil_padding(size, reach, step, before, after))
+                for size, reach, step, (before, after) in zip(sizes, reaches, strides, padding, strict=True)
+            ]
+        counts = [
+            (size + sum(edges) - reach) // step + 1
+            for size, reach, step, edges in zip(sizes, reaches, strides, padding, strict=True)
+        ]
+        if min(counts) < 1:
+            self._refuse(
+                f"has windows of {kernel[0]} × {kernel[1]} on a map of {sizes[0]} × {sizes[1]}",
+                "use a higher resolution",
+            )
+        (top, bottom), (left, right) = padding
+        fields |= {"kernel": kernel, "stride": strides, "padding": (top, left, bottom, right), "dilation": dilation}
+        y = self.add_layer(kind, scope, [x], (x.shape[0], out, *counts), **fields)
+        self._strides[y.name] = stride_after
         return y
 
-    def _fit(
-        self, size: int, reach: int, stride: int, padding: tuple[int, int] | None, *, ceil: bool
-    ) -> tuple[int, int, int]:
-        """Return how many windows of `reach` pixels fit into a side, and the padding before and after it."""
-        if padding is None:
-            before, after = self._padding(size, reach, stride)
-            return -(-size // stride), before, after
-        before, after = padding
-        free = size + before + after - reach
-        if free < 0:
-            self._refuse(f"needs a map of {reach - before - after} pixels a side, which has {size}", "use a higher resolution")
-        count, excess = free // stride + 1, free % stride
-        # As PyTorch: a window that begins in the padding behind the map is left out.
-        if ceil and excess and count * stride < size + before:
-            return count + 1, before, after + stride - excess
-        return count, before, after
+    def _padding(self, sizes: Sequence[int], reaches: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the variant's padding of both axes."""
+        if self.variant.padding == "torch":
+            return [torch_padding(reach) for reach in reaches]
+        return [same_padding(*axis) for axis in zip(sizes, reaches, strides, strict=True)]
 
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         return Tensor(name, shape, self._element_bits)
@@ -283,13 +280,6 @@ class LayerBuilder:
     def _weights(self, scope: str, shape: Shape, *, bias: bool) -> tuple[Tensor, ...]:
         weight = self._tensor(f"{scope}.weight", shape)
         return (weight, self._tensor(f"{scope}.bias", shape[:1])) if bias else (weight,)
-
-    def _padding(self, size: int, reach: int, stride: int) -> tuple[int, int]:
-        """Return the padding before and after: half a window each, or TensorFlow's SAME."""
-        if self.variant.padding == "torch":
-            return reach // 2, reach // 2
-        lacking = max(0, (-(-size // stride) - 1) * stride + reach - size)
-        return lacking // 2, lacking - lacking // 2
 
     def _map(self, x: Tensor) -> tuple[int, int, int, int]:
         """Return the sizes of a map."""
@@ -324,15 +314,3 @@ class LayerBuilder:
         """Let maps shrink again, and windows read neighbouring pixels."""
         self._max_stride = None
         self._strides = {name: stride._replace(dilation=1) for name, stride in self._strides.items()}
-
-
-def _pair(size: Kernel) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
-
-
-def _even_windows(size: int, count: int) -> tuple[int, int] | None:
-    """Return the size and stride of so many windows over a side, where PyTorch's are all alike; else None."""
-    starts = [index * size // count for index in range(count)]
-    sizes = {-(-(index + 1) * size // count) - start for index, start in enumerate(starts)}
-    strides = {after - before for before, after in pairwise(starts)} or {1}
-    return (sizes.pop(), strides.pop()) if len(sizes) == len(strides) == 1 else None

@@ -21,7 +21,7 @@ class Network:
 
 
 def build_network(variant: Variant) -> Network:
-    """Return every layer of the variant, from its input to its logits (N, classes), features (N, C) or its head's outputs.
+    """Return every layer of the variant: from its input to logits (N, classes), features (N, C) or a head's outputs.
 
     Maps shrink as ceil(side / stride). An open batch counts as 1.
 

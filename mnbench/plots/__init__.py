@@ -3,6 +3,15 @@
 from typing import Literal, TypeAlias, get_args
 
 PlotKind: TypeAlias = Literal[
-    "mult-adds", "memory-access", "params", "accuracy", "coco", "voc", "cityscapes", "roofline", "layers", "distribution"
+    "mult-adds",
+    "memory-access",
+    "params",
+    "accuracy",
+    "coco",
+    "voc",
+    "cityscapes",
+    "roofline",
+    "layers",
+    "distribution",
 ]
 PLOT_KINDS: tuple[PlotKind, ...] = get_args(PlotKind)

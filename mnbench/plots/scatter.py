@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise, zip_longest
 from typing import Any, TypeAlias
 
-from mnbench.plots.labels import FONT_SIZE, place_labels
 from mnbench.network.architecture import METRICS
+from mnbench.plots.labels import FONT_SIZE, place_labels
 from mnbench.plots.points import (
     ACCURACY_KINDS,
     MAX_DETAILED_POINTS,

@@ -5,12 +5,17 @@ from textwrap import wrap
 from typing import Any
 
 from mnbench.errors import import_extra
+from mnbench.network.architecture import METRICS
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
 from mnbench.plots.points import (
     ACCURACY_KINDS,
     SCATTER_AXES,
-    assign_styles, make_points, pareto_front, plot_labels, plot_name,
+    assign_styles,
+    make_points,
+    pareto_front,
+    plot_labels,
+    plot_name,
 )
 from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import DARK

@@ -24,8 +24,8 @@ MAX_LISTED_VARIANTS = 3
 class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """A measured variant and how it fits the budget.
 
-    `accuracy` is the published one of the kind that is asked for, in percent; `high_ns` is the upper end of the latency's
-    interval.
+    `accuracy` is the published one of the kind that is asked for, in percent; `high_ns` is the upper end of its
+    latency's interval.
     """
 
     variant: str
@@ -54,7 +54,7 @@ SOURCE_COLUMN = Column[PickCandidate](name="source", title="accuracy from", left
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """The candidates of a device on one host, the best first: of the highest published accuracy, or of the most `params`.
+    """The candidates of a device on one host, the best first: of the highest published accuracy or the most `params`.
 
     The variants `unknown` have no published accuracy of that kind, and are candidates for the most params alone.
     """
@@ -167,9 +167,7 @@ def _pick(
     )
 
 
-def _candidate(
-    record: Record, label: str, budget_ns: int, max_bytes: int | None, best: Criterion
-) -> PickCandidate:
+def _candidate(record: Record, label: str, budget_ns: int, max_bytes: int | None, best: Criterion) -> PickCandidate:
     assert record.latency_ns
     accuracy = record_accuracy(record)
     fitting = accuracy if accuracy and accuracy.metric == best else None

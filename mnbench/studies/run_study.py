@@ -123,7 +123,9 @@ class StudyRun:
             run=self.pairs_folder.name if self.pairs_folder and findings else None,
         )
 
-    def _compare_pairs(self) -> tuple[dict[tuple[str, str], Finding], dict[str, int], dict[tuple[str, str], list[float]]]:
+    def _compare_pairs(
+        self,
+    ) -> tuple[dict[tuple[str, str], Finding], dict[str, int], dict[tuple[str, str], list[float]]]:
         """Return for each pair the finding and the ratio in each process, and each variant's median latency.
 
         The median is over the processes of all pairs of the variant.

@@ -101,7 +101,9 @@ class Study(TomlStruct, frozen=True, kw_only=True):
                 if label not in labels:
                     raise StudyFileError(path, where, f"there is no row {label!r}", hint=f"rows: {', '.join(labels)}")
                 if claim.quantity == "rank" and not self.row(label).published:
-                    raise StudyFileError(path, where, f"row {label!r} has no `published`", hint="rank printed rows alone")
+                    raise StudyFileError(
+                        path, where, f"row {label!r} has no `published`", hint="rank printed rows alone"
+                    )
 
 
 def read_study(name: str) -> Study:

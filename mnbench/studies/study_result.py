@@ -21,7 +21,13 @@ ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "inconclusive"]
 
 SCHEMA = 2
 
-RATIO_TITLES = {"latency": "time", "rank": "Spearman", "mult_adds": "Mult-Adds", "memory": "memory", "time_share": "share"}
+RATIO_TITLES = {
+    "latency": "time",
+    "rank": "Spearman",
+    "mult_adds": "Mult-Adds",
+    "memory": "memory",
+    "time_share": "share",
+}
 """The title of a claim's ratio column, by quantity."""
 
 VERDICT_STYLES = {"holds": "green", "does not hold": "red", "inconclusive": "yellow"}
@@ -49,8 +55,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """A comparison that a claim depends on.
 
     `ratio` is the quantity of the row `label` divided by that of the row `than`, a share of the time, or a correlation
-    of ranks, and lies between `low` and `high`. `published` is the paper's ratio. A comparison is not `counted` if the paper prints no
-    difference.
+    of ranks, and lies between `low` and `high`. `published` is the paper's ratio. A comparison is not `counted` if the
+    paper prints no difference.
     """
 
     label: Text
