@@ -235,13 +235,16 @@ class _Rows:
     def _amount(self, value: Number) -> Amount:
         """Return a number as it is, or what a name or two with * or / stand for."""
         if isinstance(value, int):
-            return Amount(value, scaled=False)
-        first, *others = re.split(r" ([*/]) ", value)
-        amount = self._named_amount(first)
-        if others:
-            other = self._named_amount(others[1])
-            count = amount.count * other.count if others[0] == "*" else amount.count // other.count
-            amount = Amount(count, amount.scaled or other.scaled)
+            amount = Amount(value, scaled=False)
+        else:
+            first, *others = re.split(r" ([*/]) ", value)
+            amount = self._named_amount(first)
+            if others:
+                other = self._named_amount(others[1])
+                count = amount.count * other.count if others[0] == "*" else amount.count // other.count
+                amount = Amount(count, amount.scaled or other.scaled)
+        if amount.count < 1:
+            self._refuse(f"has {value} where a number from 1 on is needed")
         return amount
 
     def _named_amount(self, name: str) -> Amount:

@@ -41,6 +41,14 @@ class Window(TableRow, frozen=True, kw_only=True):
     p: Annotated[int, msgspec.Meta(ge=0)] | None = None
     pads: FourSides | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.p is not None and self.pads is not None:
+            raise ValueError("`p` and `pads` are both there")
+        kernel = getattr(self, "k", 1)
+        if self.sides is None and isinstance(kernel, int) and kernel % 2 == 0:
+            raise ValueError(f"a window of {kernel} needs `p` or `pads`")
+
     @property
     def sides(self) -> Sides | None:
         """The padding on four sides; None if the variant says it."""

@@ -1,7 +1,7 @@
 """Heads: what stands behind a backbone in place of its classifier, for detection and segmentation.
 
-A backbone is any network up to its last pooling. *C5* is the map that is pooled there, *C4* the map that the last layer
-with a stride reads, and *C3* the output of the last depthwise convolution at an eighth of the input's size.
+A backbone is any network up to its last pooling. *C5* is the map that is pooled there, *C4* the last larger map
+that all layers behind it come from, and *C3* the output of the last depthwise convolution at an eighth of the input's size.
 """
 
 from typing import NoReturn
@@ -66,21 +66,24 @@ def add_head(builder: LayerBuilder) -> None:
         builder.resize(logits, "resize", height, width, align_corners=not variant.option("design"), name=OUTPUT)
         return
     at = _find_c4(builder)
-    c4 = builder.layers[at].inputs[0]
+    c4 = builder.layers[at].output
     if kind == "proposals":
-        builder.cut(1 + next(at for at, layer in enumerate(builder.layers) if c4 in layer.outputs))
+        builder.cut(at + 1)
         _add_proposals(builder, c4)
     else:
         _add_ssd(builder, [c4, c5], lite=kind == "ssdlite")
 
 
 def _find_c4(builder: LayerBuilder) -> int:
-    """Return the index of the last layer with a stride: C4 is what it reads."""
-    for at in reversed(range(len(builder.layers))):
-        layer = builder.layers[at]
-        if builder.stride(layer.output) > builder.stride(layer.inputs[0]):
+    """Return the index of the layer that writes C4."""
+    layers, written_behind, read_behind = builder.layers, set[Tensor](), set[Tensor]()
+    for at in reversed(range(len(layers))):
+        x = layers[at].output
+        if builder.stride(x) < builder.stride(layers[-1].output) and read_behind - written_behind == {x}:
             return at
-    return _refuse(builder.variant, "has no layer with a stride")
+        written_behind.update(layers[at].outputs)
+        read_behind.update(layers[at].inputs)
+    return _refuse(builder.variant, "has no map that all of its last layers come from")
 
 
 def _find_c3(builder: LayerBuilder) -> Tensor:
@@ -146,14 +149,11 @@ def _add_crops(builder: LayerBuilder, pooling: int) -> None:
 
     Outputs: scores (N, classes) and boxes (N, 4 · (classes - 1)).
     """
-    variant = builder.variant
-    c4 = builder.layers[_find_c4(builder)].inputs[0]
-    begin = 1 + next(at for at, layer in enumerate(builder.layers) if c4 in layer.outputs)
-    x = builder.layers[pooling].output
     builder.cut(pooling + 1)
-    builder.begin(begin, c4)
-    x = builder.flatten(x)
-    classes = _classes(variant)
+    at = _find_c4(builder)
+    builder.begin(at + 1, builder.layers[at].output)
+    x = builder.flatten(builder.layers[-1].output)
+    classes = _classes(builder.variant)
     scores = builder.fully_connected(x, "scores", classes)
     builder.outputs = scores, builder.fully_connected(x, "boxes", 4 * (classes - 1))
 

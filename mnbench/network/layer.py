@@ -36,8 +36,8 @@ class Layer:
     (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias. An earlier layer
     has counted `shared_params` of them. The layer runs `runs` times in one inference, a loop's body more than once;
     `mult_adds` are those of all runs, None if they are not known. A `partial` layer also reads or writes tensors whose
-    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right). An average over
-    a window `counts_padding` as zeros, or leaves it out. `epsilon` is that of batch normalization, `order` that of a
+    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right). An average
+    over a window `counts_padding` as zeros, or leaves it out. `epsilon` is that of batch normalization, `order` that of a
     transpose's axes. With `align_corners`, the centres of a resized map's corners stay, otherwise their edges.
     """
 
