@@ -357,8 +357,8 @@ def plot(results: Results, kind: str = "mult-adds", *, dark: bool = False) -> Pl
     Args:
         results: What to draw.
         kind: "mult-adds", "memory-access" or "params" (latency against a cost); "accuracy", "coco", "voc" or
-            "cityscapes" (a published accuracy against latency); "roofline"; or "layers" or "distribution", which read the profiles
-            and samples in the folder that the results are stored in.
+            "cityscapes" (a published accuracy against latency); "roofline"; or "layers" or "distribution",
+            which read the profiles and samples in the folder that the results are stored in.
         dark: Draw light on dark.
 
     Raises:

@@ -33,11 +33,10 @@ def to_node(layer: Layer) -> onnx.NodeProto:  # noqa: C901, PLR0911, PLR0912  on
     bias = ["weight", "bias"][: len(layer.weights)]
     match layer.kind:
         case "conv":
-            dilations = {"dilations": (layer.dilation, layer.dilation)} if layer.dilation > 1 else {}
-            return make_node("Conv", layer, read, bias, group=layer.groups, **window, **dilations)
+            return make_node("Conv", layer, read, bias, group=layer.groups, **window, **layer.attributes)
         case "batch_norm":
             norms = ["gamma", "beta", "mean", "variance"]
-            return make_node("BatchNormalization", layer, read, norms, epsilon=layer.epsilon)
+            return make_node("BatchNormalization", layer, read, norms, **layer.attributes)
         case "fully_connected":
             return make_node("Gemm", layer, read, bias, transB=1)
         case "relu6":
@@ -47,7 +46,7 @@ def to_node(layer: Layer) -> onnx.NodeProto:  # noqa: C901, PLR0911, PLR0912  on
         case "max_pool":
             return make_node("MaxPool", layer, read, **window)
         case "average_pool":
-            return make_node("AveragePool", layer, read, count_include_pad=int(layer.counts_padding), **window)
+            return make_node("AveragePool", layer, read, **window, **layer.attributes)
         case "lrn":
             return make_node("LRN", layer, read, size=5, alpha=1e-4, beta=0.75, bias=1.0)
         case "pad":
@@ -59,13 +58,10 @@ def to_node(layer: Layer) -> onnx.NodeProto:  # noqa: C901, PLR0911, PLR0912  on
         case "reshape":
             return make_node("Reshape", layer, read, ["shape"])
         case "transpose":
-            return make_node("Transpose", layer, read, perm=layer.order)
+            return make_node("Transpose", layer, read, **layer.attributes)
         case "resize":
-            place = "align_corners" if layer.align_corners else "half_pixel"
-            # Neither a region nor scales are given.
-            return make_node(
-                "Resize", layer, [*read, "", ""], ["sizes"], mode="linear", coordinate_transformation_mode=place
-            )
+            # Neither a region nor scales are there.
+            return make_node("Resize", layer, [*read, "", ""], ["sizes"], **layer.attributes)
         case kind if kind in OPERATORS:
             return make_node(OPERATORS[kind], layer, read)
         case kind:
@@ -84,7 +80,7 @@ def constant_operands(layers: Iterable[Layer], *, open_batch: bool) -> dict[str,
         elif layer.kind == "split":
             entries[f"{layer.scope}.sizes"] = np.array([tensor.shape[1] for tensor in layer.outputs], np.int64)
         elif layer.kind == "pad":
-            top, left, bottom, right = layer.padding
+            top, left, bottom, right = layer.attributes["pads"]
             entries[f"{layer.scope}.sides"] = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
         elif layer.kind == "gather":
             draw = np.random.default_rng(crc32(layer.scope.encode()))

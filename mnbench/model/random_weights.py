@@ -67,17 +67,14 @@ def random_weights(layers: Iterable[Layer], *, seed: int, beta: float = 0.0) -> 
             if len(layer.weights) > 1:
                 weights[f"{layer.scope}.bias"] = _uniform(layer, "bias", seed, BETA_SPREAD, tensor=1)
         elif layer.kind == "batch_norm":
-            mean, variance = (
-                np.full(layer.output.shape[1], read[0].mean),
-                np.full(layer.output.shape[1], read[0].variance),
-            )
+            mean, variance = (np.full(layer.output.shape[1], moment) for moment in read[0])
             if conv := convs.get(layer.inputs[0].name):
                 mean, variance = _predicted(conv, weights[f"{conv.scope}.weight"], moments[conv.inputs[0].name])
             weights |= {
                 f"{layer.scope}.gamma": 1 + _uniform(layer, "gamma", seed, GAMMA_SPREAD),
                 f"{layer.scope}.beta": np.float32(beta) + _uniform(layer, "beta", seed, BETA_SPREAD),
                 f"{layer.scope}.mean": mean.astype(np.float32),
-                f"{layer.scope}.variance": np.maximum(variance - layer.epsilon, 0).astype(np.float32),
+                f"{layer.scope}.variance": np.maximum(variance - layer.attributes["epsilon"], 0).astype(np.float32),
             }
         built = _output_moments(layer, read)
         if layer.kind == "batch_norm":
@@ -162,10 +159,9 @@ def _share_inside(conv: Layer) -> NDArray[np.float64]:
     At 1 × 1, only one tap of a 3 × 3 kernel ever reads the image.
     """
     shares: list[NDArray[np.float64]] = []
+    dilations = conv.attributes.get("dilations", (1, 1))
     for axis in (0, 1):
-        size, positions = conv.inputs[0].shape[2 + axis], np.arange(conv.output.shape[2 + axis])
-        taps = (
-            conv.dilation * np.arange(conv.kernel[axis])[:, None] + positions * conv.stride[axis] - conv.padding[axis]
-        )
+        size, begins = conv.inputs[0].shape[2 + axis], np.arange(conv.output.shape[2 + axis]) * conv.stride[axis]
+        taps = begins - conv.padding[axis] + dilations[axis] * np.arange(conv.kernel[axis])[:, None]
         shares.append(((taps >= 0) & (taps < size)).mean(axis=1))
     return np.outer(*shares)

@@ -43,7 +43,7 @@ def rescale_weights(layers: Sequence[Layer], weights: Weights, variant: Variant,
         if layer.kind == "batch_norm":
             # A larger variance makes the normalized output smaller. The mean is of the convolution's own output, which
             # keeps its scale.
-            epsilon = np.float32(layer.epsilon)
+            epsilon = np.float32(layer.attributes["epsilon"])
             variance = (weights[f"{scope}.variance"] + epsilon) * scale**2 - epsilon
             scaled[f"{scope}.variance"] = np.maximum(variance, np.float32(0))
         else:
@@ -87,7 +87,7 @@ def _probe(layer: Layer) -> list[onnx.NodeProto]:
         return helper.make_node(operator, inputs, [names.get(writes, f"{layer.scope}.{writes}")], **attributes)
 
     if layer.kind == "batch_norm":
-        unscaled = node("BatchNormalization", "input one zero mean variance", "raw", epsilon=layer.epsilon)
+        unscaled = node("BatchNormalization", "input one zero mean variance", "raw", **layer.attributes)
         scaled = [
             node("Mul", "gamma shrink", "factor"),
             node("BatchNormalization", "raw factor beta zero one", "output", epsilon=0.0),

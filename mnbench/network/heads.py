@@ -1,7 +1,7 @@
 """Heads: what stands behind a backbone in place of its classifier, for detection and segmentation.
 
-A backbone is any network up to its last pooling. *C5* is the map that is pooled there, *C4* the last larger map
-that all layers behind it come from, and *C3* the output of the last depthwise convolution at an eighth of the input's size.
+A backbone is any network up to its last pooling. *C5* is the map that is pooled there, *C4* the last larger map that all
+layers behind it come from, and *C3* the output of the last depthwise convolution at an eighth of the input's size.
 """
 
 from typing import NoReturn

@@ -1,8 +1,9 @@
 """Layers and tensors: what each node of a graph computes, with all shapes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
 """(N, C, H, W) for images, (N, features) after the pooling."""
@@ -36,9 +37,8 @@ class Layer:
     (out,); of batch normalization gamma and beta; of a fully connected layer (out, in) and its bias. An earlier layer
     has counted `shared_params` of them. The layer runs `runs` times in one inference, a loop's body more than once;
     `mult_adds` are those of all runs, None if they are not known. A `partial` layer also reads or writes tensors whose
-    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right). An average
-    over a window `counts_padding` as zeros, or leaves it out. `epsilon` is that of batch normalization, `order` that of a
-    transpose's axes. With `align_corners`, the centres of a resized map's corners stay, otherwise their edges.
+    sizes are not known. `kernel`, `stride` are (height, width); `padding` is (top, left, bottom, right). `attributes`
+    are further ones of its ONNX operator: an epsilon, dilations, a transpose's order.
     """
 
     scope: str
@@ -53,12 +53,8 @@ class Layer:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: int = 1
-    counts_padding: bool = True
-    epsilon: float = 0.0
-    order: tuple[int, ...] = ()
-    align_corners: bool = False
     groups: int = 1
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
     @property
     def output(self) -> Tensor:

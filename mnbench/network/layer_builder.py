@@ -78,7 +78,7 @@ class LayerBuilder:
     def batch_norm(self, x: Tensor, scope: str) -> Tensor:
         """Add batch normalization."""
         norms = tuple(self._tensor(f"{scope}.{name}", x.shape[1:2]) for name in ("gamma", "beta"))
-        return self.add_layer("batch_norm", scope, [x], x.shape, weights=norms, epsilon=self.epsilon)
+        return self.add_layer("batch_norm", scope, [x], x.shape, weights=norms, attributes={"epsilon": self.epsilon})
 
     def depthwise_bn(self, x: Tensor, scope: str, kernel: Kernel, stride: int = 1, *, activation: str = "") -> Tensor:
         """Add a depthwise convolution, batch normalization and, if named, an activation."""
@@ -107,9 +107,9 @@ class LayerBuilder:
         """Add average pooling, padded like a convolution; PyTorch counts the padding, TensorFlow does not."""
         if counts_padding is None:
             counts_padding = self.variant.padding == "torch"
-        size = pair(kernel)
+        attributes = {"count_include_pad": int(counts_padding)}
         return self._window(
-            "average_pool", x, scope, x.shape[1], size, stride, sides=sides, counts_padding=counts_padding
+            "average_pool", x, scope, x.shape[1], pair(kernel), stride, sides=sides, attributes=attributes
         )
 
     def adaptive_average_pool(self, x: Tensor, scope: str, side: int) -> Tensor:
@@ -165,7 +165,7 @@ class LayerBuilder:
         batch, channels, height, width = self._map(x)
         top, left, bottom, right = sides
         shape = (batch, channels, height + top + bottom, width + left + right)
-        return self.add_layer("pad", scope, [x], shape, padding=sides)
+        return self.add_layer("pad", scope, [x], shape, attributes={"pads": sides})
 
     def select_channels(self, x: Tensor, scope: str, count: int) -> Tensor:
         """Select so many channels, by an index that training finds."""
@@ -173,15 +173,17 @@ class LayerBuilder:
 
     def resize(self, x: Tensor, scope: str, height: int, width: int, *, align_corners: bool, name: str = "") -> Tensor:
         """Resize a map, with linear interpolation."""
-        return self.add_layer(
-            "resize", scope, [x], (*x.shape[:2], height, width), name=name, align_corners=align_corners
-        )
+        place = "align_corners" if align_corners else "half_pixel"
+        attributes = {"mode": "linear", "coordinate_transformation_mode": place}
+        return self.add_layer("resize", scope, [x], (*x.shape[:2], height, width), name=name, attributes=attributes)
 
     def reshape(self, x: Tensor, scope: str, shape: Shape) -> Tensor:
         return self.add_layer("reshape", scope, [x], shape)
 
     def transpose(self, x: Tensor, scope: str, order: tuple[int, ...]) -> Tensor:
-        return self.add_layer("transpose", scope, [x], tuple(x.shape[axis] for axis in order), order=order)
+        return self.add_layer(
+            "transpose", scope, [x], tuple(x.shape[axis] for axis in order), attributes={"perm": order}
+        )
 
     def flatten(self, x: Tensor) -> Tensor:
         """Add a view of maps as features: (N, C, H, W) to (N, C·H·W)."""
@@ -263,7 +265,9 @@ class LayerBuilder:
                 "use a higher resolution",
             )
         (top, bottom), (left, right) = padding
-        fields |= {"kernel": kernel, "stride": strides, "padding": (top, left, bottom, right), "dilation": dilation}
+        fields |= {"kernel": kernel, "stride": strides, "padding": (top, left, bottom, right)}
+        if dilation > 1:
+            fields["attributes"] = {"dilations": (dilation, dilation)}
         y = self.add_layer(kind, scope, [x], (x.shape[0], out, *counts), **fields)
         self._strides[y.name] = stride_after
         return y
