@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, NamedTuple, NoReturn, cast
 
 import msgspec
 
-from mnbench.errors import GraphFileError
+from mnbench.errors import BuildError, GraphFileError
 from mnbench.families import table_rows as rows
 from mnbench.families.mobilenet_v2 import WidthRule
 from mnbench.families.table_rows import CellTable, Convolution, Number, Row
@@ -50,6 +50,12 @@ class LayerTable(Architecture, frozen=True, kw_only=True, tag="layer-table"):
     @property
     def has_width_rule(self) -> bool:
         return self.width is not None
+
+    @property
+    def has_open_padding(self) -> bool:
+        parts = [*self.rows, *(row for cell in self.cells.values() for row in cell.rows)]
+        windows = [row for row in parts if isinstance(row, rows.Window)]
+        return any(row.sides is None and row.k != 1 and row.s != 1 for row in windows)
 
     def row_shapes(self) -> Iterator[RowShape]:
         """Return nothing: printed inputs are compared when the network is built."""
@@ -184,6 +190,7 @@ class _Rows:
         return self._activate(y, scope, default.act if row.act is None else row.act)
 
     def _join(self, row: rows.Join, scope: str, parts: Sequence[Tensor]) -> Tensor:
+        self._check_parts(row, parts)
         if row.op == "concat":
             return self.builder.concat(scope, parts)
         combine = self.builder.add if row.op == "add" else self.builder.multiply
@@ -191,6 +198,16 @@ class _Rows:
         for number, part in enumerate(others, 1):
             total = combine(f"{scope}/{row.op}{number}", total, part)
         return total
+
+    def _check_parts(self, row: rows.Join, parts: Sequence[Tensor]) -> None:
+        """Check that the tensors can be joined; a gate of one pixel a channel fits any map."""
+        sizes = " and ".join(format_size((*part.shape[2:], part.shape[1])) for part in parts)
+        sides = {part.shape[2:] for part in parts} - ({(1, 1)} if row.op == "multiply" else set())
+        if len(sides) > 1:
+            name, (number, _) = self.table.name, self.builder.row
+            raise BuildError(f"{name}: row {number} joins maps of {sizes}", hint="choose another resolution")
+        if row.op != "concat" and len({part.shape[1] for part in parts}) > 1:
+            self._refuse(f"has different numbers of channels to {row.op}: {sizes}")
 
     def _add_shortcut(self, row: rows.Shortcut, x: Tensor, scope: str) -> Tensor:
         """Add a tensor where shapes allow, or where a projection makes them equal."""

@@ -38,6 +38,8 @@ class Window(TableRow, frozen=True, kw_only=True):
     ceil(side / s).
     """
 
+    k: Number = 1
+    s: Number = 1
     p: Annotated[int, msgspec.Meta(ge=0)] | None = None
     pads: FourSides | None = None
 
@@ -45,9 +47,8 @@ class Window(TableRow, frozen=True, kw_only=True):
         """Refuse what contradicts itself."""
         if self.p is not None and self.pads is not None:
             raise ValueError("`p` and `pads` are both there")
-        kernel = getattr(self, "k", 1)
-        if self.sides is None and isinstance(kernel, int) and kernel % 2 == 0:
-            raise ValueError(f"a window of {kernel} needs `p` or `pads`")
+        if self.sides is None and isinstance(self.k, int) and self.k % 2 == 0:
+            raise ValueError(f"a window of {self.k} needs `p` or `pads`")
 
     @property
     def sides(self) -> Sides | None:
@@ -58,8 +59,6 @@ class Window(TableRow, frozen=True, kw_only=True):
 class Filter(Window, frozen=True, kw_only=True):
     """What convolutions share. `bn`, `bias` and `act` are the table's own where a row does not say."""
 
-    k: Number = 1
-    s: Number = 1
     d: Count = 1
     bn: bool | None = None
     bias: bool | None = None

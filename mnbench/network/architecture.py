@@ -186,6 +186,11 @@ class Architecture(TomlStruct, frozen=True, kw_only=True, tag_field="family"):
         return True
 
     @property
+    def has_open_padding(self) -> bool:
+        """Return whether windows that halve a map are padded as the variant says, and not as the table does."""
+        return True
+
+    @property
     def family(self) -> str:
         """Return the family's name: the `family` key of the file."""
         return str(self.__struct_config__.tag)

@@ -1,7 +1,7 @@
 """Heads: what stands behind a backbone in place of its classifier, for detection and segmentation.
 
-A backbone is any network up to its last pooling. *C5* is the map that is pooled there, *C4* the last larger map that all
-layers behind it come from, and *C3* the output of the last depthwise convolution at an eighth of the input's size.
+A backbone is any network up to its last pooling. *C5* is the map that is pooled there, *C4* the last larger map that
+all layers behind it come from, and *C3* the output of the last depthwise convolution at an eighth of the input's size.
 """
 
 from typing import NoReturn
@@ -14,6 +14,7 @@ from mnbench.network.toml_struct import TomlStruct
 from mnbench.network.variant import Variant
 
 DEFAULT_CLASSES = {"ssdlite": 91, "ssd": 91, "deeplabv3": 21, "raspp": 19, "lraspp": 19, "crops": 91}
+TORCHVISION_CLASSES = DEFAULT_CLASSES | {"lraspp": 21}
 """Those of COCO and of VOC, each with the background, and of Cityscapes."""
 DEFAULT_FILTERS = {"deeplabv3": 256, "raspp": 256, "lraspp": 128}
 
@@ -36,15 +37,21 @@ def add_head(builder: LayerBuilder) -> None:
     """Replace what the network has behind its last map by the variant's head, if it has one.
 
     Raises:
-        BuildError: the network has no pooling of its last map, or no map that the head needs.
+        BuildError: the network has no pooling of its last map, or no map that the head needs; the head cannot have so
+            many classes; or the batch is open, and the head resizes maps to sizes of which it is a part.
     """
     variant = builder.variant
     kind: str | None = variant.option("head")
     if kind is None or embedding_size(variant):
         return
+    _check_classes(variant, kind)
     pooling = max((at for at, layer in enumerate(builder.layers) if layer.kind == "global_average_pool"), default=None)
     if pooling is None:
         _refuse(variant, "does not pool its last map as a whole")
+    if variant.batch is None and kind in SEGMENTATION:
+        raise BuildError(
+            f"{variant.architecture.name}: batch dynamic is impossible", hint=f"--head {kind} needs a number of images"
+        )
     builder.row = "head", HeadRow()
     c5 = builder.layers[pooling].inputs[0]
     if kind == "crops":
@@ -72,6 +79,14 @@ def add_head(builder: LayerBuilder) -> None:
         _add_proposals(builder, c4)
     else:
         _add_ssd(builder, [c4, c5], lite=kind == "ssdlite")
+
+
+def _check_classes(variant: Variant, head: str) -> None:
+    name, classes, least = variant.architecture.name, variant.classes, 2 if head == "crops" else 1
+    if classes is not None and head == "proposals":
+        raise BuildError(f"{name}: {classes} classes mean nothing here", hint="--head crops tells classes apart")
+    if classes is not None and classes < least:
+        raise BuildError(f"{name}: {classes} classes are impossible", hint=f"--head {head} needs at least {least}")
 
 
 def _find_c4(builder: LayerBuilder) -> int:
@@ -106,7 +121,8 @@ def _is_depthwise(layer: Layer) -> bool:
 
 
 def _classes(variant: Variant) -> int:
-    return DEFAULT_CLASSES[variant.option("head")] if variant.classes is None else variant.classes
+    default = TORCHVISION_CLASSES if variant.option("design") else DEFAULT_CLASSES
+    return default[variant.option("head")] if variant.classes is None else variant.classes
 
 
 def _add_ssd(builder: LayerBuilder, maps: list[Tensor], *, lite: bool) -> None:

@@ -65,6 +65,8 @@ class Variant:
             self._refuse(f"batch {self.batch} is impossible", f"1 to {MAX_BATCH}, or dynamic")
         if self.classes is not None and not 0 <= self.classes <= MAX_CLASSES:
             self._refuse(f"{self.classes} classes are impossible", f"1 to {MAX_CLASSES:,}, or 0 for features only")
+        if self.padding == "same" and not self.architecture.has_open_padding:
+            self._refuse("padding same means nothing here", "its table pads every window that halves a map")
         self._check_options()
 
     def _check_options(self) -> None:

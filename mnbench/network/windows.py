@@ -45,6 +45,8 @@ def ceil_padding(size: int, reach: int, stride: int, before: int, after: int) ->
 
 def even_windows(size: int, count: int) -> tuple[int, int] | None:
     """Return the size and stride of `count` windows over a side; None where PyTorch's adaptive ones are not alike."""
+    if size < count:
+        return None
     starts = [index * size // count for index in range(count)]
     sizes = {-(-(index + 1) * size // count) - start for index, start in enumerate(starts)}
     strides = {after - before for before, after in pairwise(starts)} or {1}

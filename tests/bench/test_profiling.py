@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_variants import HEAVY, NAMES, small_variant
 
-from mnbench import families
 from mnbench.bench.plan import Plan, SamplingConfig
 from mnbench.bench.prepare import prepare_case
 from mnbench.bench.profiling import CONVERSION_OPS, assign_kernels, profile_layers, subtract_overhead
@@ -21,12 +21,11 @@ from mnbench.model import probe_models
 from mnbench.model.build import build_model
 from mnbench.network.layer import Layer, Tensor
 from mnbench.network.row import Row
-from mnbench.network.variant import Variant
 from mnbench.results.layer_profile import KernelTime, LayerProfile, LayerTime
 from mnbench.targets.device import read_device
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.worker.runtimes.onnxruntime import kernels
-from mnbench.workspace import built_in, table_paths
+from mnbench.workspace import built_in
 
 PROFILER = runtime_facts("onnxruntime").profiler_nodes
 CONVERSIONS = CONVERSION_OPS | set(PROFILER.conversions)
@@ -212,7 +211,7 @@ def test_nothing_is_lost(nodes, layers):
 
 def real(name, precision, folder, device=None):
     """A real profile of a small network."""
-    variant = Variant(architecture=families.architecture(name), alpha=0.25, resolution=(64, 64), precision=precision)
+    variant = small_variant(name, precision=precision)
     cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
     plan = Plan(cases=(cell,), device=device or read_device("cpu"), sampling=SamplingConfig())
     return cell, profile_layers(plan, cell, runs=3)
@@ -220,7 +219,7 @@ def real(name, precision, folder, device=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("name", table_paths("graphs"))
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in HEAVY])
 def test_every_family_joins(name, precision, tmp_path):
     """Each layer with Mult-Adds has its time, and what belongs to no layer only converts tensors."""
     cell, profile = real(name, precision, tmp_path)

@@ -26,6 +26,7 @@ def variants():
         architecture = families.architecture(name)
         family_options, options = options
         family_options = {option: value for option, value in family_options.items() if option in architecture.options}
+        alpha = alpha if architecture.has_width_rule else 1.0
         try:
             return Variant(architecture=architecture, alpha=alpha, resolution=sides, options=family_options, **options)
         except BuildError:
@@ -37,6 +38,11 @@ def variants():
             "groups": st.sampled_from([1, 2, 3, 4, 8]),
             "unit": st.sampled_from(["paper", "torchvision", "megvii"]),
             "activation": st.just("relu"),
+            "head": st.sampled_from(["ssdlite", "ssd", "deeplabv3", "lraspp", "crops", "embedding128"]),
+            "tail": st.just("halved"),
+            "design": st.just("torchvision"),
+            "filters": st.sampled_from([64, 256]),
+            "stride": st.sampled_from([8, 32]),
         },
     )
     options = st.fixed_dictionaries(

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from int8 import exact_int8
+from small_variants import HEAVY, NAMES, small_variant
+from small_variants import SCALABLE as FAMILIES
 
 from mnbench import families
 from mnbench.errors import BuildError
@@ -22,11 +24,9 @@ from mnbench.network.architecture import round_to_multiple
 from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
-from mnbench.workspace import table_paths
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(table_paths("graphs"))
 ALPHAS = [0.25, 0.35, 0.5, 0.75, 1, 1.25, 1.4, 2, *(round(random.Random(3).uniform(0.02, 4), 3) for _ in range(20))]
 RESOLUTIONS = [
     (32, 32),
@@ -214,12 +214,12 @@ def test_activations_stay_at_unit_scale(name, alpha, resolution):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in HEAVY])
 @pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.1), pytest.param("int8", 2.0, marks=exact_int8)])
 def test_other_precisions_run_and_stay_near(name, precision, bound):
     """fp16 and int8 graphs pass the checker, run, keep their spread, and differ from fp32 by what such numbers cost."""
-    reference = run(build_model(variant(name, 0.25, (64, 64))).proto)[0]
-    other = run(build_model(variant(name, 0.25, (64, 64), precision=precision)).proto)[0]
+    reference = run(build_model(small_variant(name)).proto)[0]
+    other = run(build_model(small_variant(name, precision=precision)).proto)[0]
     assert 0 < np.abs(other - reference).max() / reference.std() < bound
     assert 0.5 < other.std() / reference.std() < 2
 

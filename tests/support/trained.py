@@ -48,7 +48,8 @@ def seeded(network, seed=0):
             norm.reset_running_stats()
             norm.weight.copy_(between(norm.weight, 0.75, 1.25))
             norm.bias.copy_(between(norm.bias, -0.25, 0.25))
-        network.train()(torch.randn(4, 3, 160, 160, generator=random))
+        if norms:
+            network.train()(torch.randn(4, 3, 160, 160, generator=random))
         for norm in norms:
             norm.running_mean += norm.running_var.sqrt() * between(norm.running_mean, -0.25, 0.25)
             norm.running_var *= between(norm.running_var, 0.75, 1.25)
@@ -143,6 +144,28 @@ def megvii_v2(stages, last):
     return Megvii(24, stages, unit, last)
 
 
+class Raw(nn.Module):
+    """What a network with a head outputs before boxes are decoded; its checkpoint has the network's own names."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        if not hasattr(self.network, "anchor_generator"):
+            return self.network(x)["out"]
+        outputs = self.network.head(list(self.network.backbone(x).values()))
+        return outputs["bbox_regression"], outputs["cls_logits"]
+
+    def state_dict(self):
+        return self.network.state_dict()
+
+
+def with_head(create):
+    """One of torchvision's networks for detection or segmentation."""
+    return Raw(create(weights=None, weights_backbone=None))
+
+
 SAME = ("--padding", "same")
 
 NETWORKS = {
@@ -181,5 +204,49 @@ NETWORKS = {
     "Megvii ShuffleNetV1 1.0x g8": ("shufflenet-v1", 1, (), lambda: megvii_v1(8, 24, (384, 768, 1536))),
     "Megvii ShuffleNetV2 0.5x": ("shufflenet-v2", 0.5, (), lambda: megvii_v2((48, 96, 192), 1024)),
     "Megvii ShuffleNetV2 1.0x": ("shufflenet-v2", 1, (), lambda: megvii_v2((116, 232, 464), 1024)),
+    "torchvision squeezenet1_0": ("squeezenet-1.0", 1, (), models.squeezenet1_0),
+    "torchvision squeezenet1_1": ("squeezenet-1.1", 1, (), models.squeezenet1_1),
+    "torchvision alexnet": ("alexnet-torchvision", 1, (), models.alexnet),
+    "torchvision vgg16": ("vgg16", 1, (), models.vgg16),
+    "torchvision googlenet": (
+        *("googlenet-torchvision", 1, ()),
+        lambda: models.googlenet(aux_logits=False, init_weights=False),
+    ),
+    "torchvision inception_v3": (
+        *("inception-v3", 1, ()),
+        lambda: models.inception_v3(aux_logits=False, init_weights=False),
+    ),
+    "torchvision resnet50": ("resnet50-torchvision", 1, (), models.resnet50),
+    "torchvision resnext50_32x4d": ("resnext50", 1, (), models.resnext50_32x4d),
+    "torchvision densenet121": ("densenet121", 1, (), models.densenet121),
+    "torchvision mnasnet0_5": ("mnasnet-b1", 0.5, (), models.mnasnet0_5),
+    "torchvision mnasnet1_0": ("mnasnet-b1", 1, (), models.mnasnet1_0),
+    "timm semnasnet_100": ("mnasnet-a1", 1, (), lambda: timm.create_model("semnasnet_100")),
+    "timm legacy_xception": ("xception", 1, (), lambda: timm.create_model("legacy_xception")),
+    "timm efficientnet_lite0": ("efficientnet-lite0", 1, (), lambda: timm.create_model("efficientnet_lite0")),
+    "timm tf_efficientnet_lite0": ("efficientnet-lite0", 1, SAME, lambda: timm.create_model("tf_efficientnet_lite0")),
+    "torchvision ssdlite320_mobilenet_v3_large": (
+        *("v3-large", 1, ()),
+        lambda: with_head(models.detection.ssdlite320_mobilenet_v3_large),
+    ),
+    "torchvision lraspp_mobilenet_v3_large": (
+        *("v3-large", 1, ()),
+        lambda: with_head(models.segmentation.lraspp_mobilenet_v3_large),
+    ),
+    "torchvision deeplabv3_mobilenet_v3_large": (
+        *("v3-large", 1, ()),
+        lambda: with_head(models.segmentation.deeplabv3_mobilenet_v3_large),
+    ),
 }
 """Of each, our graph, its α, what else `mnbench build` must be told, and how it is made."""
+
+SIZES = {
+    "alexnet-torchvision": ((224, 224), (239, 249)),
+    "vgg16": ((231, 257),),
+    "inception-v3": ((299, 299), (97, 131)),
+    "resnet50-torchvision": ((224, 224), (97, 131)),
+    "resnext50": ((224, 224), (97, 131)),
+    "densenet121": ((224, 224), (97, 131)),
+    "xception": ((299, 299), (97, 131)),
+}
+"""At which sizes graphs are compared, where not at the usual ones."""

@@ -22,7 +22,8 @@ from mnbench.text import shorten
 MAX_LISTED_TENSORS = 12
 """Of missing, extra and misshapen tensors, how many an error names each."""
 
-CLASSIFIER = "fc.weight"
+CLASSIFIERS = ("fc.weight", "classifier.weight", "classifier/fine.weight")
+"""Tensors with a row for each class, of networks and of segmentation heads."""
 
 
 class Mismatches(NamedTuple):
@@ -116,7 +117,7 @@ def _adapted(checkpoint: Checkpoint, variant: Variant, layout: CheckpointLayout,
     architecture = msgspec.structs.replace(variant.architecture, batch_norm_epsilon=epsilon or known)
     variant = replace(variant, architecture=architecture)
     expected = expected_tensors(layout, build_network(variant).layers)
-    classifier = next((item for item in expected if item.tensor == CLASSIFIER), None)
+    classifier = next((item for item in expected if item.tensor in CLASSIFIERS), None)
     held = checkpoint.tensors.get(classifier.name) if classifier else None
     if classifier and held and held.shape and variant.classes is None:
         classes = held.shape[0]
