@@ -23,7 +23,7 @@ CLASSES = "classes"
 class Amount(NamedTuple):
     """A number, and whether it is a width at the variant's α already."""
 
-    count: int
+    number: int
     scaled: bool
 
 
@@ -158,7 +158,7 @@ class _Rows:
                 self.tensors.update(zip(row.names, halves, strict=True))
                 return halves[1]
             case rows.Shuffle():
-                return builder.channel_shuffle(x, scope, self._amount(row.g).count)
+                return builder.channel_shuffle(x, scope, self._amount(row.g).number)
             case rows.Select():
                 return builder.select_channels(x, scope, self._width(row.c))
             case rows.Pad():
@@ -171,7 +171,7 @@ class _Rows:
         builder, default = self.builder, self.table.convolution
         out = groups = x.shape[1]
         if isinstance(row, rows.Conv):
-            out, groups = self._width(row.c, row.scales), self._amount(row.g).count
+            out, groups = self._width(row.c, row.scales), self._amount(row.g).number
         if not out:
             return x
         bn = default.bn if row.bn is None else row.bn
@@ -180,7 +180,7 @@ class _Rows:
             f"{scope}/conv" if bn else scope,
             out,
             self._kernel(row.k),
-            self._amount(row.s).count,
+            self._amount(row.s).number,
             groups=groups,
             bias=default.bias if row.bias is None else row.bias,
             sides=row.sides,
@@ -215,7 +215,7 @@ class _Rows:
         if source.shape != x.shape:
             if not row.project:
                 return x
-            source = self.builder.conv_bn(source, f"{scope}/project", x.shape[1], 1, self._amount(row.s).count)
+            source = self.builder.conv_bn(source, f"{scope}/project", x.shape[1], 1, self._amount(row.s).number)
         return self.builder.add(f"{scope}/add", x, source)
 
     def _activate(self, x: Tensor, scope: str, kind: str) -> Tensor:
@@ -246,7 +246,7 @@ class _Rows:
     def _kernel(self, value: Number) -> tuple[int, int]:
         """Return the height and width of a kernel: those of `1x7`, or one number for both."""
         sides = re.fullmatch(r"(\d+)x(\d+)", str(value))
-        size = (int(sides[1]), int(sides[2])) if sides else (self._amount(value).count,) * 2
+        size = (int(sides[1]), int(sides[2])) if sides else (self._amount(value).number,) * 2
         return cast("tuple[int, int]", size)
 
     def _amount(self, value: Number) -> Amount:
@@ -258,9 +258,9 @@ class _Rows:
             amount = self._named_amount(first)
             if others:
                 other = self._named_amount(others[1])
-                count = amount.count * other.count if others[0] == "*" else amount.count // other.count
+                count = amount.number * other.number if others[0] == "*" else amount.number // other.number
                 amount = Amount(count, amount.scaled or other.scaled)
-        if amount.count < 1:
+        if amount.number < 1:
             self._refuse(f"has {value} where a number from 1 on is needed")
         return amount
 

@@ -38,8 +38,8 @@ class Window(TableRow, frozen=True, kw_only=True):
     ceil(side / s).
     """
 
-    k: Number = 1
-    s: Number = 1
+    k: Number
+    s: Number
     p: Annotated[int, msgspec.Meta(ge=0)] | None = None
     pads: FourSides | None = None
 
@@ -53,12 +53,14 @@ class Window(TableRow, frozen=True, kw_only=True):
     @property
     def sides(self) -> Sides | None:
         """The padding on four sides; None if the variant says it."""
-        return self.pads if self.p is None else (self.p,) * 4
+        return self.pads if self.p is None else (self.p, self.p, self.p, self.p)
 
 
 class Filter(Window, frozen=True, kw_only=True):
     """What convolutions share. `bn`, `bias` and `act` are the table's own where a row does not say."""
 
+    k: Number = 1
+    s: Number = 1
     d: Count = 1
     bn: bool | None = None
     bias: bool | None = None

@@ -21,6 +21,7 @@ KINDS = {
     "ConvInteger": "conv",
     "FusedConv": "conv",
     "Gemm": "fully_connected",
+    "LRN": "lrn",
     "MatMul": "fully_connected",
     "MatMulInteger": "fully_connected",
     "QLinearConv": "conv",

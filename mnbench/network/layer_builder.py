@@ -65,7 +65,7 @@ class LayerBuilder:
             )
         kernel = pair(kernel)
         weights = self._weights(scope, (out, x.shape[1] // groups, *kernel), bias=bias)
-        fields = {"groups": groups, "weights": weights}
+        fields: dict[str, Any] = {"groups": groups, "weights": weights}
         return self._window("conv", x, scope, out, kernel, stride, sides=sides, dilation=dilation, **fields)
 
     def conv_bn(

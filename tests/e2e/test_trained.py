@@ -72,7 +72,7 @@ def test_our_graphs_compute_what_pytorch_computes(name, trained, record_property
     """Random weights and statistics, at several sizes, with batch normalization folded and as nodes of its own."""
     module, path, graph, alpha, padding = trained(name)
     worst = 0.0
-    for size in SIZES.get(graph, USUAL_SIZES):
+    for size in SIZES.get(name, USUAL_SIZES):
         fitted = fit_checkpoint(open_checkpoint(path), variant(graph, size, padding), alpha=None)
         assert alpha == fitted.variant.alpha
         model = build_model(fitted.variant, pretrained=fitted)

@@ -1,11 +1,12 @@
 """Networks as tables of rows: what rows mean, and errors that name row and problem."""
 
+# ruff: noqa: SIM300  expected == actual
+
 import pytest
 
 from mnbench import families
 from mnbench.errors import BuildError, GraphFileError
 from mnbench.network.checkpoint_layout import expand_braces
-from mnbench.network.cost import total_cost
 from mnbench.network.network import build_network
 from mnbench.network.variant import Variant
 
@@ -35,6 +36,7 @@ def build(tmp_path):
 
 
 def rows(*lines):
+    """The text of a table's rows."""
     return "rows = [\n" + ",\n".join(f"  {{ {line} }}" for line in lines) + "\n]\n"
 
 

@@ -173,7 +173,7 @@ def test_namings_name_every_layer():
             assert names
             assert len(names) == len(set(names))
     for family in family_classes().values():
-        libraries = [layout.name for layout in family.checkpoints]
+        libraries = [layout.name for layout in family.layouts]
         assert len(libraries) == len(set(libraries))
 
 

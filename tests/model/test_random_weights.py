@@ -27,7 +27,7 @@ def _network(alpha=0.25, resolution=(64, 64)):
 
 
 def _weights(layers, seed=0):
-    return random_weights(layers, batch_norm_epsilon=EPSILON, seed=seed)
+    return random_weights(layers, seed=seed)
 
 
 def _same(weights, other):
@@ -54,6 +54,7 @@ def _norm(conv):
         inputs=conv.outputs,
         outputs=(Tensor(f"{conv.scope}/bn", conv.output.shape),),
         weights=tuple(Tensor(f"{conv.scope}/bn.{name}", (conv.output.shape[1],)) for name in ("gamma", "beta")),
+        attributes={"epsilon": EPSILON},
     )
 
 

@@ -254,7 +254,7 @@ def test_layer_without_a_node_is_refused():
     odd = Layer(scope="odd", kind="swish", inputs=(Tensor("input", (1, 3)),), outputs=(Tensor("y", (1, 3)),))
 
     with pytest.raises(BuildError, match=r"(?m)^odd: no \w+ for a layer of kind swish$"):
-        to_onnx(Network(variant=built.variant, layers=(odd,), rows=("1",)))
+        to_onnx(Network(variant=built.variant, layers=(odd,), rows=("1",), outputs=odd.outputs))
 
 
 @pytest.mark.parametrize(

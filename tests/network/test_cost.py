@@ -59,7 +59,7 @@ def _convs(layers):
 def _conv(channels, out, *, height, width, kernel=1, groups=1, stride=1, bias=False):
     builder = LayerBuilder(Variant(architecture=V1, alpha=1, resolution=(224, 224)))
     builder.row = ("1", builder.variant.architecture.rows[0])
-    builder.conv(Tensor("x", (1, channels, height, width)), "conv", out, kernel, stride, groups=groups, bias=bias)
+    builder.conv(Tensor("input", (1, channels, height, width)), "conv", out, kernel, stride, groups=groups, bias=bias)
     return builder.layers[0]
 
 

@@ -23,7 +23,7 @@ CLASSIFIER = '  { type = "FC", s = 1, filter = [1024, 1000], input = [1, 1, 1024
 
 TABLE_KEYS = (
     "allowed keys: family, name, short (optional), title, paper, table, batch_norm_epsilon, errata (optional), "
-    "published (optional), activation, width, rows"
+    "published (optional), checkpoint (optional), activation, width, rows"
 )
 FAMILIES = f"a table has a `family`, one of: {', '.join(sorted(family_classes()))}"
 CONV_KEYS = "allowed keys: type, s, filter, input"

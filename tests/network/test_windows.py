@@ -1,5 +1,7 @@
 """Windows over a side against PyTorch's rules, written out pixel by pixel."""
 
+from itertools import pairwise
+
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -39,7 +41,7 @@ def test_even_windows_are_adaptive_windows(size, count):
     ends = [-((-(index + 1) * size) // count) for index in range(count)]
     windows = even_windows(size, count)
     if windows is None:
-        steps = {after - before for before, after in zip(begins, begins[1:], strict=False)}
+        steps = {after - before for before, after in pairwise(begins)}
         assert len({end - begin for begin, end in zip(begins, ends, strict=True)}) > 1 or len(steps) > 1 or 0 in steps
     else:
         length, stride = windows

@@ -22,6 +22,7 @@ SMALL_SIZES = {
 
 
 def small_variant(name, **fields):
+    """The graph's small variant with these fields."""
     table = families.architecture(name)
     alpha = 0.25 if table.has_width_rule else 1.0
     return Variant(architecture=table, alpha=alpha, resolution=SMALL_SIZES.get(name, (64, 64)), **fields)
