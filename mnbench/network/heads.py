@@ -104,13 +104,13 @@ def _find_c4(builder: LayerBuilder) -> int:
 def _find_c3(builder: LayerBuilder) -> Tensor:
     """Return C3, behind batch normalization and activation; torchvision's is the output of the first block there."""
     layers, torchvision = builder.layers, builder.variant.option("design")
-    found = [at for at, layer in enumerate(layers) if _is_depthwise(layer) and builder.stride(layer.output) == 8]
-    if not found:
+    indices = [at for at, layer in enumerate(layers) if _is_depthwise(layer) and builder.stride(layer.output) == 8]
+    if not indices:
         _refuse(builder.variant, "has no depthwise convolution at an eighth of the input's size")
     if torchvision:
-        block = layers[found[0]].scope.partition("/")[0]
+        block = layers[indices[0]].scope.partition("/")[0]
         return [layer for layer in layers if layer.scope.startswith(f"{block}/")][-1].output
-    at = found[-1]
+    at = indices[-1]
     while layers[at + 1].kind in FUSED_KINDS:
         at += 1
     return layers[at].output

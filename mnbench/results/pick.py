@@ -24,8 +24,8 @@ MAX_LISTED_VARIANTS = 3
 class PickCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """A measured variant and how it fits the budget.
 
-    `accuracy` is the published one of the kind that is asked for, in percent; `high_ns` is the upper end of its
-    latency's interval.
+    `accuracy` is the published one of the kind that is asked for (or top-1), in percent; `high_ns` is the upper end of
+    its latency's interval.
     """
 
     variant: str
@@ -170,7 +170,7 @@ def _pick(
 def _candidate(record: Record, label: str, budget_ns: int, max_bytes: int | None, best: Criterion) -> PickCandidate:
     assert record.latency_ns
     accuracy = record_accuracy(record)
-    fitting = accuracy if accuracy and accuracy.metric == best else None
+    fitting = accuracy if accuracy and accuracy.metric == ("top1" if best == "params" else best) else None
     _, high_ns = record.latency_ns.interval
     size_bytes = record.params * ELEMENT_BYTES[record.precision]
     slow, large = high_ns > budget_ns, max_bytes is not None and size_bytes > max_bytes

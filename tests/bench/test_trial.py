@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from common import PROVIDER
 from int8 import exact_int8
+from small_variants import HEAVY, NAMES, small_variant
 
-from mnbench import families
 from mnbench.bench.aggregate import aggregate
 from mnbench.bench.case_trials import measure_alone
 from mnbench.bench.plan import Plan, SamplingConfig
@@ -16,11 +16,9 @@ from mnbench.errors import TrialError
 from mnbench.model.build import build_model
 from mnbench.model.equivalence import OUTPUT_TOLERANCES
 from mnbench.model.outputs import Output
-from mnbench.network.variant import Variant
 from mnbench.targets.device import read_device
-from mnbench.workspace import built_in
 
-GRAPHS = sorted(path.stem for path in built_in("graphs").glob("*.toml"))
+GRAPHS = [name for name in NAMES if name not in HEAVY]
 
 
 @pytest.fixture
@@ -229,7 +227,7 @@ def test_a_trial_holds_what_the_worker_measured(answered, fake_worker):
 
 def real(graph, precision, folder):
     """A plan for one small graph of that precision, on this machine."""
-    variant = Variant(architecture=families.architecture(graph), alpha=0.25, resolution=(96, 96), precision=precision)
+    variant = small_variant(graph, precision=precision)
     cell = prepare_case(build_model(variant), folder, variant=variant.name, seed=0)
     return Plan(cases=(cell,), device=read_device("cpu"), sampling=SamplingConfig(duration_s=0.001, max_settle_s=0.0))
 
@@ -250,7 +248,7 @@ def test_every_graph_answers_rightly_in_every_precision(graph, precision, tmp_pa
 def test_a_model_of_other_weights_answers_wrongly(tmp_path):
     """The answers of a network with other weights, of the same shape and scale, are refused by a real worker."""
     plan = real("v1", "fp32", tmp_path)
-    variant = Variant(architecture=families.architecture("v1"), alpha=0.25, resolution=(96, 96))
+    variant = small_variant("v1")
     plan.cases[0].path.write_bytes(build_model(variant, seed=1).to_bytes())
 
     with pytest.raises(TrialError, match="outputs differ"):

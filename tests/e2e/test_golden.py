@@ -16,6 +16,7 @@ import click
 import onnx
 import pytest
 from click.testing import CliRunner
+from small_variants import FIXED, HEAVY, SCALABLE, SMALL_SIZES
 
 from mnbench.cli import main
 
@@ -23,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/golden"
 UPDATE = bool(os.environ.get("MNBENCH_UPDATE_GOLDEN"))
 
-GRAPHS = sorted(path.stem for path in (ROOT / "graphs").glob("*.toml"))
 STUDIES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "graphs/study_networks").glob("*.toml"))
 SHUFFLENETS = [
     *(f"shufflenet-v1 --groups {groups}" for groups in (1, 2, 4, 8)),
@@ -47,17 +47,18 @@ OPTIONS = [
 ]
 
 QUICK_MODELS = [
-    *(f"{graph} --alpha 0.5 --no-simplify" for graph in GRAPHS),
+    *(f"{graph} --alpha 0.5 --no-simplify" for graph in SCALABLE),
     "v1 --alpha 0.5",
     "v3-small --alpha 0.5",
     "v3-small --alpha 0.5 --precision fp16",
     "shufflenet-v2 --alpha 0.5",
 ]
 SLOW_MODELS = [
-    *(f"{graph} --alpha {alpha}" for graph in GRAPHS for alpha in ("0.5", "1")),
-    *(f"{graph} --alpha 0.5 {form}" for graph in GRAPHS for form in ("--precision fp16", "--precision int8")),
-    *(f"{graph} --alpha 0.5 --keep-bn" for graph in GRAPHS),
+    *(f"{graph} --alpha {alpha}" for graph in SCALABLE for alpha in ("0.5", "1")),
+    *(f"{graph} --alpha 0.5 {form}" for graph in SCALABLE for form in ("--precision fp16", "--precision int8")),
+    *(f"{graph} --alpha 0.5 --keep-bn" for graph in SCALABLE),
     *(f"{graph} --alpha 0.5" for graph in SHUFFLENETS),
+    *(f"{graph} --res {SMALL_SIZES.get(graph, (64, 64))[0]}" for graph in FIXED if graph not in HEAVY),
     *OPTIONS,
 ]
 SLOW_MODELS = [arguments for arguments in SLOW_MODELS if arguments not in QUICK_MODELS]
@@ -70,7 +71,7 @@ TABLES = {"rich": "txt", "md": "md", "csv": "csv", "json": "json", "latex": "tex
 COLUMNS = (
     "variant,graph,alpha,resolution,params,mult_adds,memory_access,memory_access_bytes,peak_activation_bytes,latency_ns,"
     "interval_ns,low_ns,high_ns,undisturbed_ns,p10_ns,p90_ns,min_ns,mult_adds_per_s,bound_ns,of_bound,placed,first_run_ns,"
-    "session_ns,conversion_ns,peak_rss_bytes,p99_ns,cpu_ns,copy_in_ns,copy_out_ns,difference,top1,top1_source,precision,batch,"
+    "session_ns,conversion_ns,peak_rss_bytes,p99_ns,cpu_ns,copy_in_ns,copy_out_ns,difference,top1,accuracy_source,precision,batch,"
     "effective_runs,processes,runs,device,threads,runtime,host,measured_at,issues"
 )
 
@@ -183,9 +184,10 @@ def test_cost(monkeypatch):
     """One line a variant, with its counts and those of each layer type."""
     monkeypatch.chdir(ROOT)
     plain = [
-        *(f"{graph} --alpha 0.5,1 --res 128,224" for graph in GRAPHS),
+        *(f"{graph} --alpha 0.5,1 --res 128,224" for graph in SCALABLE),
         *(f"{graph} --alpha 0.5" for graph in SHUFFLENETS),
-        *(f"{graph} --alpha 0.5 --precision int8" for graph in GRAPHS),
+        *(f"{graph} --res {SMALL_SIZES.get(graph, (64, 64))[0]}" for graph in FIXED if graph not in HEAVY),
+        *(f"{graph} --alpha 0.5 --precision int8" for graph in SCALABLE),
         *OPTIONS[:7],
         *STUDIES,
     ]
@@ -199,7 +201,7 @@ def test_cost(monkeypatch):
 def test_cost_of_layers():
     """One line a layer, with the names of its numbers at the top."""
     lines = []
-    for graph in GRAPHS:
+    for graph in SCALABLE:
         layers = json.loads(mnbench("cost", graph, "--layers", "--format", "json"))["layers"]
         assert len({tuple(layer) for layer in layers}) == 1
         lines.append(f"{graph}: {dumps(list(layers[0]))}")

@@ -107,7 +107,7 @@ def test_a_graph_with_a_head_is_checked_simplified_and_runs(name, head):
 )
 @pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.1), pytest.param("int8", 2.0, marks=exact_int8)])
 def test_other_precisions_run_and_stay_near(head, grows, precision, bound):
-    """fp16 and int8 graphs differ from fp32 by what such numbers cost; the error doubles with each of ssdlite's maps."""
+    """fp16 and int8 graphs differ from fp32 by what such numbers cost; each of ssdlite's maps doubles the error."""
     reference, other = (
         outputs(build_model(families.parse_variant(f"v2-a0.35-r96-{head}{suffix}"))) for suffix in ("", f"-{precision}")
     )
