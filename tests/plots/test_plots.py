@@ -10,6 +10,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from mnbench import families
+from mnbench.families.published_accuracy import published_variants
 from mnbench.network.row import Row
 from mnbench.plots import PLOT_KINDS
 from mnbench.plots.figures import Plot
@@ -46,6 +48,29 @@ def paper(make_record, **changes):
     ]
 
 
+def with_heads(make_record):
+    """Every variant of V1, V2 and V3-Large with a head whose accuracy is published."""
+    variants = [
+        variant
+        for name in ("v1", "v2", "v3-large")
+        for variant in published_variants(families.architecture(name))
+        if variant.option("head")
+    ]
+    return [
+        make_record(
+            median=1_000_000 * 2**at,
+            id=f"run/{variant.name}",
+            variant=variant.name,
+            architecture=variant.architecture.name,
+            alpha=variant.alpha,
+            resolution=variant.resolution,
+            options=dict(variant.options),
+            roofline=CEILING,
+        )
+        for at, variant in enumerate(variants)
+    ]
+
+
 def profile(host=None, variant="v1-a1-r224"):
     """Nine tenths of the time in 1×1 convolutions."""
     parts = [
@@ -76,7 +101,7 @@ def profile(host=None, variant="v1-a1-r224"):
 @pytest.fixture
 def everything(workspace, make_record):
     """Results with a roofline, a profile and raw samples of every variant."""
-    for record in paper(make_record):
+    for record in (*paper(make_record), *with_heads(make_record)):
         ResultsFile(workspace / "results", "cpu").append(record)
         raw = workspace / "results" / "raw" / record.run
         raw.mkdir(parents=True, exist_ok=True)

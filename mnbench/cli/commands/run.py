@@ -20,7 +20,7 @@ from mnbench.cli.param_types import (
 )
 from mnbench.cli.progress_bar import ProgressBar, echo_note, verbosity_options
 from mnbench.errors import MnbenchError, ResultsError
-from mnbench.families import parse_variant
+from mnbench.families import architectures, parse_variant
 from mnbench.network.variant import ANCHOR
 from mnbench.workspace import table_paths
 
@@ -153,7 +153,7 @@ def command(
     )
     if not options["graphs"]:
         echo_note("no GRAPH is named, so every graph is measured; name one to measure less: mnbench run v1")
-        options["graphs"] = tuple(table_paths("graphs"))
+        options["graphs"] = _every_graph(options["alpha"] or ())
     sources = shared.select_sources(**options, to_measure=True)
     if anchor and ANCHOR not in {source.name for source in sources}:
         sources.append(parse_variant(ANCHOR))
@@ -163,6 +163,15 @@ def command(
     with ProgressBar() as bar:
         outcome = run_benchmark(sources, devices, results, benchmark, bar)
     _show(outcome, output, profiled=benchmark.profile)
+
+
+def _every_graph(alphas: Sequence[float]) -> list[str]:
+    """Return the names of all graphs that can be built at these α."""
+    tables = architectures() if any(alpha != 1 for alpha in alphas) else []
+    unscaled = [table.name for table in tables if not table.has_width_rule]
+    if unscaled:
+        echo_note(f"left out, since no source gives their widths at another alpha than 1: {', '.join(unscaled)}")
+    return [name for name in table_paths("graphs") if name not in unscaled]
 
 
 def _sampling(options: dict[str, Any]) -> "SamplingConfig":
