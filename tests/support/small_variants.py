@@ -1,4 +1,4 @@
-"""A small variant of every built-in graph: α 0.25 at 64 × 64 pixels, or what its table allows."""
+"""A small variant of every built-in graph: α 0.25 at 96 × 96 pixels, or what its table allows."""
 
 from mnbench import families
 from mnbench.network.variant import Variant
@@ -15,14 +15,14 @@ HEAVY = ("alexnet-torchvision", "vgg16")
 SMALL_SIZES = {
     "alexnet": (67, 67),
     "alexnet-torchvision": (224, 224),
-    "inception-v3": (75, 75),
+    "inception-v3": (139, 139),
     "vgg16": (224, 224),
 }
-"""The smallest input of a network, where 64 × 64 pixels are too few."""
+"""Where 96 × 96 pixels are too few."""
 
 
 def small_variant(name, **fields):
     """The graph's small variant with these fields."""
     table = families.architecture(name)
     alpha = 0.25 if table.has_width_rule else 1.0
-    return Variant(architecture=table, alpha=alpha, resolution=SMALL_SIZES.get(name, (64, 64)), **fields)
+    return Variant(architecture=table, alpha=alpha, resolution=SMALL_SIZES.get(name, (96, 96)), **fields)
