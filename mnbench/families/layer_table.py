@@ -94,10 +94,7 @@ class _Rows:
 
     def add(self, row: Row, x: Tensor) -> Tensor:
         """Add one row behind `x`, and return its output."""
-        if isinstance(row, rows.Cell):
-            y = self._add_cells(row, x)
-        else:
-            y = self._add_layer(row, x if row.from_ is None else self._tensor(row.from_))
+        y = self._add_row(row, x if row.from_ is None else self._tensor(row.from_))
         if row.name:
             self.tensors[row.name] = y
         return y
@@ -107,7 +104,7 @@ class _Rows:
         cell = self.table.cells.get(row.cell)
         if cell is None:
             self._refuse(f"names the cell {row.cell}, which the table does not have")
-        sources = [self._tensor(name) for name in row.of] or [x if row.from_ is None else self._tensor(row.from_)]
+        sources = [self._tensor(name) for name in row.of] or [x]
         if len(sources) != len(cell.inputs):
             self._refuse(f"gives {len(sources)} inputs to the cell {row.cell}, which has {len(cell.inputs)}")
         if unknown := row.with_.keys() - cell.words:
@@ -123,7 +120,7 @@ class _Rows:
             sources[0] = x
         return x
 
-    def _add_layer(self, row: Row, x: Tensor) -> Tensor:  # noqa: C901, PLR0911, PLR0912  one case a kind of row
+    def _add_row(self, row: Row, x: Tensor) -> Tensor:  # noqa: C901, PLR0911, PLR0912  one case a kind of row
         builder, scope = self.builder, self._scope(row, row.label)
         match row:
             case rows.Conv() | rows.Depthwise():

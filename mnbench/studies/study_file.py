@@ -54,7 +54,7 @@ class Claim(TomlStruct, frozen=True, kw_only=True):
             return "" if self.layer and not self.baseline else "a time_share needs `layer`, and no `baseline`"
         if not self.baseline or self.layer:
             return f"the quantity {self.quantity} needs `baseline`, and no `layer`"
-        if self.quantity == "rank" and (len(self.rows) < 3 or not -1 <= (self.at_least or -2) <= 1):
+        if self.quantity == "rank" and (len(self.rows) < 3 or self.at_least is None or abs(self.at_least) > 1):
             return "a rank needs at least 3 rows, and `at_least` from -1 to 1"
         if self.quantity == "latency" and sorted([self.at_least or 0, self.at_most or 0]) != [0, 1]:
             return "a latency needs either `at_least = 1` or `at_most = 1`"
