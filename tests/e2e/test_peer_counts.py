@@ -1,5 +1,8 @@
 """Our counts are those of PyTorch's networks, as integers: at the usual size and at two odd ones."""
 
+import re
+from functools import partial
+
 import pytest
 from trained import NETWORKS, nn, torch
 
@@ -10,8 +13,16 @@ from mnbench.network.variant import Variant
 
 model_provider = pytest.importorskip("pytorchcv.model_provider", reason="pytorchcv is not installed: make torch")
 
+
+def for_any_size(name):
+    """A network of pytorchcv, which pools 7 × 7 pixels, with a pooling of whatever there is."""
+    network = model_provider.get_model(name)
+    network.features.final_pool = nn.AdaptiveAvgPool2d(1)
+    return network
+
+
 PYTORCHCV = {
-    f"pytorchcv {name}": (graph, 1, (), lambda name=name: model_provider.get_model(name))
+    f"pytorchcv {name}": (graph, 1, (), partial(for_any_size, name))
     for name, graph in {
         "resnet50": "resnet50",
         "proxylessnas_mobile": "proxylessnas-mobile",
@@ -21,11 +32,13 @@ PYTORCHCV = {
     }.items()
 }
 OPTIONS = {
+    **{name: {"unit": "torchvision"} for name in NETWORKS if name.startswith("torchvision shufflenet")},
+    **{name: {"unit": "megvii"} for name in NETWORKS if name.startswith("Megvii ShuffleNetV2")},
     "Megvii ShuffleNetV1 0.5x g3": {"unit": "megvii", "groups": 3},
     "Megvii ShuffleNetV1 1.0x g3": {"unit": "megvii", "groups": 3},
     "Megvii ShuffleNetV1 0.5x g8": {"unit": "megvii", "groups": 8},
     "Megvii ShuffleNetV1 1.0x g8": {"unit": "megvii", "groups": 8},
-    "torchvision ssdlite320_mobilenet_v3_large": {"head": "ssdlite", "design": "torchvision"},
+    "torchvision ssdlite320_mobilenet_v3_large": {"head": "ssdlite", "design": "torchvision", "tail": "halved"},
     "torchvision lraspp_mobilenet_v3_large": {"head": "lraspp", "design": "torchvision"},
     "torchvision deeplabv3_mobilenet_v3_large": {"head": "deeplabv3", "design": "torchvision"},
 }
@@ -42,16 +55,22 @@ SIZES = {
 }
 
 
+CUT = re.compile(r"features\.(stem2_unit|stage[23]\.unit1)\.comb\d_(left|right)\.conv1\.")
+"""Convolutions of pytorchcv's NASNet that compute a row and a column more, which are cut off behind them."""
+
+
 def count(module, size):
-    """The parameters, and the multiply-adds of convolutions and fully connected layers."""
+    """The parameters, and the multiply-adds of convolutions and fully connected layers, without what is cut off."""
     mult_adds = 0
 
-    def add(layer, _inputs, output):
+    def add(layer, _inputs, output, *, is_cut):
         nonlocal mult_adds
-        mult_adds += output.numel() * layer.weight[0].numel()
+        mult_adds += (output[..., 1:, 1:] if is_cut else output).numel() * layer.weight[0].numel()
 
     hooks = [
-        layer.register_forward_hook(add) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+        layer.register_forward_hook(partial(add, is_cut=bool(CUT.match(name))))
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
     module(torch.empty(1, 3, *size, device="meta"))
     for hook in hooks:
