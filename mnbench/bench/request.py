@@ -1,6 +1,7 @@
 """Requests to a worker: how to run a case, and its model in the format that the runtime reads."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +30,13 @@ def session_request(device: Device, case: BenchmarkCase, model: Path) -> dict[st
     Raises:
         TrialError: the model is larger than 2 GB, and the device is another machine.
     """
-    inputs = load_arrays(case, "in.")
+    return _request(device, model, load_arrays(case, "in."), data_bytes=case.data_bytes)
+
+
+def _request(device: Device, model: Path, inputs: Mapping[str, NDArray[Any]], *, data_bytes: int) -> dict[str, Any]:
     return {
         **setting_request(device),
-        "model": provide_file(device, model, data_bytes=case.data_bytes),
+        "model": provide_file(device, model, data_bytes=data_bytes),
         "inputs": {name: pack_value(array) for name, array in inputs.items()},
     }
 
@@ -71,22 +75,34 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     """
     if runtime_facts(device.runtime).reads_onnx:
         return ConvertedModel(case.path, None)
-    if case.data_bytes:
-        raise TrialError(
-            f"not converted for {device.runtime}: larger than 2 GB", hint="choose a device whose runtime reads ONNX"
-        )
     key = hashlib.sha256(f"{device.runtime} {device.gateway}".encode()).hexdigest()[:8]
     path, duration = (case.inputs_path.with_suffix(f".{key}{suffix}") for suffix in ("", ".ns"))
     if not duration.exists():
         model = _write_sized(case) if case.inputs and not case.source else case.path
-        request = {"kind": "convert", **session_request(device, case, model)}
-        try:
-            answer = call_worker(device, request, ConvertedAnswer, timeout_s=CONVERT_TIMEOUT_S)
-        except TrialError as failure:
-            raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
+        answer = convert(device, model, load_arrays(case, "in."), data_bytes=case.data_bytes)
         atomic_files.write_atomically(path, answer.model, durable=False)
         atomic_files.write_atomically(duration, str(answer.duration_ns).encode(), durable=False)
     return ConvertedModel(path, int(duration.read_bytes()))
+
+
+def convert(
+    device: Device, model: Path, inputs: Mapping[str, NDArray[Any]], *, data_bytes: int = 0
+) -> ConvertedAnswer:
+    """Convert a model file, whose inputs have the shapes of `inputs`, for the device's runtime.
+
+    Raises:
+        TrialError: it cannot be converted.
+        RuntimeUnavailable, UnreachableError: nothing can be measured on this device.
+    """
+    if data_bytes:
+        raise TrialError(
+            f"not converted for {device.runtime}: larger than 2 GB", hint="choose a device whose runtime reads ONNX"
+        )
+    request = {"kind": "convert", **_request(device, model, inputs, data_bytes=data_bytes)}
+    try:
+        return call_worker(device, request, ConvertedAnswer, timeout_s=CONVERT_TIMEOUT_S)
+    except TrialError as failure:
+        raise TrialError(f"not converted for {device.runtime}: {failure.message}", hint=failure.hint) from failure
 
 
 def _write_sized(case: BenchmarkCase) -> Path:

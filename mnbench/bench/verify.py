@@ -9,11 +9,12 @@ import msgspec
 from numpy.typing import NDArray
 
 from mnbench.bench.devices import ready_device
-from mnbench.bench.request import setting_request
+from mnbench.bench.request import convert, setting_request
 from mnbench.errors import BuildError, TrialError
 from mnbench.model.build import build_model
 from mnbench.model.equivalence import OUTPUT_TOLERANCES, SELF_REFERENCE_TOLERANCE
 from mnbench.model.input_files import load_batches
+from mnbench.model.input_sizes import write_sizes
 from mnbench.model.inputs import batch_size
 from mnbench.model.model import Model
 from mnbench.model.output_differences import Limits, OutputDifference, compare_outputs, shape_problem
@@ -24,6 +25,7 @@ from mnbench.progress import OnProgress
 from mnbench.tables.table import Column, Table
 from mnbench.targets.answers import OutputsAnswer, wrong_answer
 from mnbench.targets.device import Device
+from mnbench.targets.runtimes import runtime_facts
 from mnbench.targets.transport import Heartbeats, call_worker, provide_file
 from mnbench.temporary import temporary_folder
 from mnbench.units import format_percent_1
@@ -183,10 +185,22 @@ def _shared_inputs(model: Model, against: Model) -> list[str]:
     return list(other_inputs)
 
 
+def _convert(model: Model, device: Device, inputs: Mapping[str, NDArray[Any]], folder: Path) -> Path:
+    """Write the model in the format that the device's runtime reads; converters do not take open sizes."""
+    sized, converted = folder / "sized.onnx", folder / "converted"
+    if not model.data_bytes:
+        shapes = {name: array.shape for name, array in inputs.items()}
+        sized.write_bytes(write_sizes(model.proto, shapes).SerializeToString())
+    converted.write_bytes(convert(device, sized, inputs, data_bytes=model.data_bytes).model)
+    return converted
+
+
 def _run(model: Model, device: Device, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> OutputsAnswer:
     """Return the worker's answer: the outputs for each input, and the placement of the nodes."""
     with temporary_folder() as folder:
         path = model.file_in(folder)
+        if not runtime_facts(device.runtime).reads_onnx:
+            path = _convert(model, device, inputs[0], folder)
         request = {
             "kind": "outputs",
             **setting_request(device),
