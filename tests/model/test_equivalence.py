@@ -100,6 +100,18 @@ def test_proof_catches_one_changed_number(plain, simplified, node, position, amo
         check_equivalence(plain, changed)
 
 
+@pytest.mark.slow
+def test_proof_allows_the_rounding_of_a_deep_network():
+    """A detector of 40 layers makes more of the last bit than a tenth of the tolerance; a changed number is found."""
+    detector = to_onnx(build_network(Variant(architecture=V1, resolution=(320, 320), options={"head": "ssdlite"})))
+    folded = simplify(detector, thorough=False)
+    changed = _with_weight(folded, _input_of(folded, "predictor6/scores", 2), _first_number_plus(0.01))
+
+    assert check_equivalence(detector, folded).difference < 1e-3
+    with pytest.raises(SimplifyError, match="`scores` differs by"):
+        check_equivalence(detector, changed)
+
+
 @pytest.mark.parametrize("name", ["conv1/relu6", "separable6/depthwise/relu6", "separable13/pointwise/relu6"])
 def test_proof_catches_a_dropped_node(plain, simplified, name):
     """A missing activation fails the proof, wherever it is missing."""
