@@ -85,9 +85,7 @@ def convert_model(device: Device, case: BenchmarkCase) -> ConvertedModel:
     return ConvertedModel(path, int(duration.read_bytes()))
 
 
-def convert(
-    device: Device, model: Path, inputs: Mapping[str, NDArray[Any]], *, data_bytes: int = 0
-) -> ConvertedAnswer:
+def convert(device: Device, model: Path, inputs: Mapping[str, NDArray[Any]], *, data_bytes: int = 0) -> ConvertedAnswer:
     """Convert a model file, whose inputs have the shapes of `inputs`, for the device's runtime.
 
     Raises:

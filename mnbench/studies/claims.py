@@ -16,7 +16,7 @@ from mnbench.studies.study_file import Claim, Study
 from mnbench.studies.study_result import ClaimResult, ClaimVerdict, Evidence, combined_verdict
 
 DRAWS, SEED = 2000, 0
-MIN_COVERAGE = 0.95
+MIN_COVERAGE, MIN_PROCESSES = 0.95, 6
 """The coverage that an interval over processes needs to decide a claim; six processes give 96.9 %."""
 
 SLOWER: Mapping[str, ClaimVerdict] = {"slower": "holds", "faster": "does not hold", "same": "does not hold"}
@@ -88,8 +88,10 @@ def rank_evidence(claim: Claim, study: Study, ratios: Mapping[tuple[str, str], S
         printed = [row.published[index] * (-1 if study.unit == "images/s" else 1) for row in (*rows, baseline)]
         samples = [ratios.get((row.variants[index], baseline.variants[index]), ()) for row in rows]
         item = Evidence(label=f"{len(printed)} rows", than="the paper", column=column, verdict="inconclusive")
-        if not all(samples):
-            evidence.append(msgspec.structs.replace(item, reason="a row was not measured: raise --budget"))
+        processes = min(map(len, samples))
+        if processes < MIN_PROCESSES:
+            reason = f"{processes} of at least {MIN_PROCESSES} processes: raise --budget"
+            evidence.append(msgspec.structs.replace(item, reason=reason))
             continue
         draw = random.Random(SEED)  # noqa: S311  of processes, not a secret
         draws = sorted(
@@ -98,7 +100,6 @@ def rank_evidence(claim: Claim, study: Study, ratios: Mapping[tuple[str, str], S
         )
         low, high = quantile(draws, 0.025), quantile(draws, 0.975)
         value = rank_correlation(printed, [*map(median, samples), 1.0])
-        processes = min(map(len, samples))
         verdict = _within_bounds(claim, low, high)
         evidence.append(
             msgspec.structs.replace(item, ratio=value, low=low, high=high, processes=processes, verdict=verdict)

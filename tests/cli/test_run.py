@@ -15,6 +15,7 @@ import pytest
 from common import ONCE, QUICK, RECORD, SMALL, misfits, pipe_rows
 from small_variants import FIXED, SCALABLE
 
+from mnbench.bench.benchmark import BenchmarkOutcome
 from mnbench.bench.plan import SamplingConfig
 from mnbench.model.weightless import refill_weights, weightless_path
 from mnbench.results.record import SessionOptions
@@ -75,6 +76,25 @@ def test_rows_of_files_can_be_gated(invoke, fake_worker, model):
         (finding,) = json.loads(result.stdout)["findings"]
         assert ("a", verdict) == (finding["variant"], finding["verdict"])
         path.unlink(missing_ok=True)
+
+
+def test_published_leaves_out_large_images(invoke, monkeypatch):
+    """One variant of Cityscapes takes as long as a hundred others; a note says how many are missing."""
+    asked = []
+
+    def measure(sources, *_):
+        asked.extend(source.name for source in sources)
+        return BenchmarkOutcome()
+
+    monkeypatch.setattr("mnbench.bench.benchmark.run_benchmark", measure)
+    errors = invoke("run", "v3-small", "--published").stderr
+
+    assert {"v3-small-a1-r224", "v3-small-a1-r320-ssdlite"} <= set(asked)
+    assert [] == [name for name in asked if "2049" in name]
+    assert (
+        "2 variants for large images are left out; name them to measure them: mnbench run v3-small-a1-r1025x2049"
+        in errors
+    )
 
 
 def test_run_keeps_no_graph_of_a_cell_that_failed(invoke, fake_worker, workspace):
