@@ -51,8 +51,6 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
     inputs_path = folder / f"{model.sha256}.{hashlib.sha256(variant.encode()).hexdigest()[:8]}.npz"
     atomic_files.write_atomically(inputs_path, packed.getvalue(), durable=False)
     plain = model.variant is not None and model.difference is None
-    nodes = model.proto.graph.node
-    batch_norms = model.variant is not None and any(node.op_type == "BatchNormalization" for node in nodes)
     return BenchmarkCase(
         variant=variant,
         architecture=model.variant.architecture.name if model.variant else None,
@@ -74,7 +72,7 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
         outputs=read_outputs(model.proto),
         source=model.variant,
         simplified=not plain,
-        fold_batch_norm=plain or not batch_norms,
+        fold_batch_norm=not model.keeps_batch_norm,
         denormal_share=denormal_share(model.proto),
     )
 

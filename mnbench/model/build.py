@@ -60,7 +60,8 @@ def build_model(
         embedded = ["the weights of its data files are inside"] if plain.data is None else []
         changes = describe_changes(plain.proto, model.proto) if model is not plain else []
         model = replace(model, changes=(*embedded, *model.changes, *changes))
-    return replace(model, plain=None if model.proto is plain.proto else plain)
+    is_plain = model.proto is plain.proto
+    return replace(model, plain=None if is_plain else plain, keeps_batch_norm=keep_bn and simplified)
 
 
 def _simplify(model: Model, plain: Model, keep_bn: bool) -> Model:  # noqa: FBT001  positional in the helper process

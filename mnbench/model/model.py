@@ -46,8 +46,8 @@ class Model:
     `variant` is the variant that it was built from; None for a file. `difference` is the largest that simplification
     made to the outputs, as a share of their largest number; None where nothing was simplified, or nothing could be
     compared. `not_proven` says which outputs prove little or nothing about that. `plain` is the graph before
-    simplification and conversion to another precision; None where there was neither. `input_options` are what
-    the user says of the inputs of a file.
+    simplification and conversion to another precision; None where there was neither. `keeps_batch_norm` says that
+    simplification was to fold none into a convolution. `input_options` are what the user says of the inputs of a file.
 
     `file` is what the model was read from; the path of a model that was `in_memory` means nothing to the user. `data`
     are the file's bytes, until the graph is changed. `data_files` hold the weights of a model that is larger than 2 GB;
@@ -61,6 +61,7 @@ class Model:
     input_options: InputOptions = field(default_factory=InputOptions)
     plain: "Model | None" = None
     difference: float | None = None
+    keeps_batch_norm: bool = False
     not_proven: tuple[str, ...] = ()
     file: Path | None = None
     in_memory: bool = False

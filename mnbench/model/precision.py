@@ -73,9 +73,9 @@ def _quantized(model: Model, seed: int) -> onnx.ModelProto:
 
     with temporary_folder() as folder:
         path = folder / "int8.onnx"
-        library.quantize_static(
-            model.proto, str(path), Images(), quant_format=library.QuantFormat.QDQ, per_channel=True
-        )
+        # It moves the weights of the model that it is passed into a file.
+        proto = deepcopy(model.proto)
+        library.quantize_static(proto, str(path), Images(), quant_format=library.QuantFormat.QDQ, per_channel=True)
         return onnx.load(path)  # pyright: ignore[reportUnknownMemberType]
 
 

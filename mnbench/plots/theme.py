@@ -15,7 +15,10 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 FAMILIES = ("mobilenet-v1", "mobilenet-v2", "mobilenet-v3", "shufflenet-v1", "shufflenet-v2", "own")
 """The families that have the first colours of `Theme.series`; other families have the next ones, `own` has the last."""
 
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+COMPARATORS = "layer-table"
+"""The family that has no colour: its networks have nothing in common."""
+
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 """Of the graphs of one family."""
 
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
@@ -33,8 +36,10 @@ class Theme:
     parts: tuple[str, ...]
 
     def family_color(self, name: str) -> str:
+        if name == COMPARATORS:
+            return self.muted
         *colors, other = self.series
-        families = [*FAMILIES[:-1], *sorted(set(family_classes()).difference(FAMILIES), reverse=True)]
+        families = [*FAMILIES[:-1], *sorted({*family_classes()}.difference(FAMILIES, [COMPARATORS]), reverse=True)]
         return colors[families.index(name) % len(colors)] if name in families else other
 
     def part_text_color(self, at: int) -> str:
