@@ -34,8 +34,8 @@ def evidence(ratios, unit="ms"):
         for number, label in enumerate(LABELS, 1)
     )
     study = Study(title="t", paper="p", table="t", unit=unit, rows=rows, claims=(CLAIM,))
-    (found,) = rank_evidence(CLAIM, study, {(label, "a"): values for label, values in ratios.items()})
-    return found
+    (result,) = rank_evidence(CLAIM, study, {(label, "a"): values for label, values in ratios.items()})
+    return result
 
 
 def test_the_papers_order_holds_and_the_reverse_does_not():

@@ -122,7 +122,7 @@ def test_every_graph_answers_on_arm64_as_on_x86(graph, tmp_path):
     (record,) = json.loads(done.stdout)["records"]
 
     assert (0, None, None) == (done.returncode, record["error"], record["latency_ns"])
-    assert 0 < record["difference"] < 1e-3
+    assert 0 <= record["difference"] < 1e-3
     assert {"nodes": 1.0, "mult_adds": 1.0} == record["placement"]
     assert ("aarch64", True, "Cortex-A72") == tuple(record["host"][key] for key in ("machine", "emulated", "cpu"))
     assert ["emulated"] == [issue["name"] for issue in record["issues"]]
