@@ -97,7 +97,7 @@ def test_records_of_this_schema_are_not_parsed(make_record):
         ("v1-a1-r224-int8", "v1", "int8", 70.0),
         ("v1-a1-r224-fp16", "v1", "fp16", None),
         ("v1-a1-r224-same", "v1", "fp32", None),
-        ("v1-a1-r224-c120", "v1", "fp32", 83.3),
+        ("v1-a1-r224-c120", "v1", "fp32", None),  # the paper prints 83.3 % of dogs, which is no accuracy on ImageNet
         ("v1-a0.3-r224", "v1", "fp32", None),
         ("shufflenet-v1-a1-r224", "shufflenet-v1", "fp32", 67.4),
         ("shufflenet-v1-g8-a1-r224", "shufflenet-v1", "fp32", 67.6),
