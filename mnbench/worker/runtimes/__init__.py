@@ -98,6 +98,21 @@ class SessionSettings(NamedTuple):
     profile: str = ""
 
 
+def require_provider(runtime: str, settings: SessionSettings, *providers: str) -> None:
+    """Refuse a provider that mnbench does not run the runtime on."""
+    if settings.provider not in providers:
+        allowed = " or ".join(providers)
+        message = f"mnbench runs {runtime} only on the provider {allowed}, not on {settings.provider}"
+        raise Unavailable(message, missing="provider")
+
+
+def require_options(runtime: str, settings: SessionSettings, *options: str) -> None:
+    """Refuse session and provider options that mean nothing to the runtime."""
+    for name in (*settings.options, *settings.provider_options):
+        if name not in options:
+            raise Refused(f"{runtime} has no option {name!r}" + (f": {', '.join(options)}" if options else ""))
+
+
 @contextmanager
 def as_file(model: bytes | str) -> Generator[Path, None, None]:
     """Yield a model's file, for runtimes that read only files: its own, or a temporary one."""

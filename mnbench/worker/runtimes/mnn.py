@@ -12,7 +12,7 @@ from typing import Any
 import MNN as _MNN  # pyright: ignore[reportMissingImports]  it is in its own environment
 import numpy as np
 
-from . import Refused, SessionSettings, Unavailable, as_file, run_converter
+from . import Refused, SessionSettings, as_file, require_provider, run_converter
 
 MNN: Any = _MNN  # it has no types
 
@@ -38,8 +38,7 @@ class Session:
 
     def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
         self._provider, inputs = settings.provider, settings.inputs
-        if self._provider not in BACKENDS.values():
-            raise Unavailable(f"mnbench runs MNN only on the provider CPU, not on {self._provider}", missing="provider")
+        require_provider("MNN", settings, "CPU")
         if any(array.dtype not in FLOAT for array in inputs.values()):
             raise Refused("mnbench supports MNN only with floating-point inputs")
         with as_file(model) as path:

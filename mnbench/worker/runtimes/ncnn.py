@@ -11,7 +11,7 @@ from typing import Any
 import ncnn as _ncnn
 import numpy as np
 
-from . import Refused, SessionSettings, Unavailable, as_file, run_converter
+from . import Refused, SessionSettings, Unavailable, as_file, require_provider, run_converter
 
 ncnn: Any = _ncnn  # it has no types
 
@@ -28,10 +28,7 @@ class Session:
     """One converted model; it reads inputs in place."""
 
     def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
-        if settings.provider != "CPU":
-            raise Unavailable(
-                f"mnbench runs ncnn only on the provider CPU, not on {settings.provider}", missing="provider"
-            )
+        require_provider("ncnn", settings, "CPU")
         self._net = ncnn.Net()
         self._net.opt.use_vulkan_compute = False
         self._net.opt.num_threads = settings.threads
