@@ -118,15 +118,17 @@ def create_environment(device: Device, *, fresh: bool = False) -> Path:
 
     def build() -> str:
         uv = find_program("uv")
+        pip = install = (str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         if uv:
-            run(uv, "venv", "--no-config", "--quiet", "--python", sys.executable, str(path))
+            seed = ("--seed",) if no_deps else ()
+            run(uv, "venv", "--no-config", "--quiet", *seed, "--python", sys.executable, str(path))
             install = (uv, "pip", "install", "--no-config", "--quiet", "--python", str(python))
         else:
             run(sys.executable, "-I", "-m", "venv", str(path))
-            install = (str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*install, "--", *packages)
         if no_deps:
-            run(*install, "--no-deps", "--", *no_deps, packages=no_deps)
+            # uv has no option to install what asks for another Python.
+            run(*pip, "--no-deps", "--ignore-requires-python", "--", *no_deps, packages=no_deps)
         module = runtime_facts(device.runtime).module or device.runtime
         run(str(python), "-I", "-c", f"import numpy, {module}")
         return "\n".join([*packages, *no_deps])

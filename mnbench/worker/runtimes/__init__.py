@@ -35,6 +35,8 @@ from ..bootstrap import end_with_parent
 CONVERTER_S = 240.0
 """Time limit for a converter; mnbench waits a little longer for the answer."""
 
+PYTHON_ERROR = "Traceback (most recent call last):"
+
 
 class Unavailable(Exception):  # noqa: N818  a state that the user can change
     """The device cannot be measured as its file says: `missing` is absent there, or cannot be used."""
@@ -142,6 +144,8 @@ def run_converter(command: list[str], output: Path) -> bytes:
         raise Refused(f"the converter did not finish within {CONVERTER_S:g} s") from failure
     if done.returncode or not output.exists():
         lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-        line = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no output")
+        last = lines[-1:] or ["no output"]  # where a Python program says why it failed
+        errors = [line for line in lines if "error" in line.lower()]
+        line = (last if PYTHON_ERROR in lines else errors or last)[0]
         raise Refused(f"cannot be converted (exit code {done.returncode}): {line[:200]}")
     return output.read_bytes()
