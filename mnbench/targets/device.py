@@ -28,7 +28,7 @@ from mnbench.workspace import (
 OPTIONS = ("options", "provider_options", "environment")
 """Sub-tables that a device file merges with those of the file that it extends."""
 
-REQUIREMENTS = ("requires", "requires_no_deps")
+REQUIREMENTS = ("requires", "requires_no_deps", "requires_npm")
 """Keys of a device file that name packages."""
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -72,6 +72,8 @@ class DeviceFile(TomlStruct, frozen=True, kw_only=True):
     """Packages of the device's own environment; none: this Python is used."""
     requires_no_deps: tuple[Text, ...] = ()
     """Packages installed there without their dependencies."""
+    requires_npm: tuple[Text, ...] = ()
+    """Packages of npm installed there; `requires` then names a wheel of Node."""
     machine: Literal["", "arm64"] = ""
     """The processor that the device means, if it is not this machine's: see `mnbench/targets/resolve.py`."""
     systems: tuple[Literal["Linux", "Darwin", "Windows"], ...] = ()

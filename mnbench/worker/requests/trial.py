@@ -14,7 +14,7 @@ import numpy as np
 from ..host.conditions import busy_reason, conditions
 from ..host.facts import peak_rss_bytes
 from ..host.gpu import gpu_conditions
-from ..session import describe_runtime, open_warm_sessions
+from ..session import clocks, describe_runtime, load_runtime, open_warm_sessions
 from ..timing import Clock, time_runs, time_sequence, warm_up
 
 Run = Callable[[], object]
@@ -33,7 +33,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     if reason:
         return {"busy": reason}
     first, sides, protocol = request["sessions"][0], request["sides"], request["protocol"]
-    runtime, before = describe_runtime(first), conditions()
+    before, timing = conditions(), clocks(load_runtime(first))
     sessions, host = open_warm_sessions(request, channel)
     rows = [range(start, start + sides) for start in range(0, len(sessions), sides)]
 
@@ -51,13 +51,14 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         draw=random.Random(request["seed"]),  # noqa: S311  an order, not a secret
         on_slice=announce,
         **protocol,
+        **timing,
     )
     after = conditions()
     return {
         "runs": {name: np.array(values, np.int64).tobytes() for name, values in runs.items()},
         "sessions": [session.facts() for session in sessions],
-        "peak_rss_bytes": peak_rss_bytes(),
-        "runtime": runtime,
+        "peak_rss_bytes": None if timing else peak_rss_bytes(),  # with a clock of its own, it is in another process
+        "runtime": describe_runtime(first),
         "host": host,
         "conditions": [before, after],
         "gpu": gpu_conditions() if first["gpu"] else None,

@@ -2,7 +2,9 @@
 
 A file has a class `Session` as `onnxruntime.py` has it, and functions `version` and `build`, which returns how it was
 built or what converts its models. If the runtime does not read ONNX, it has a function `convert`; if it can time
-kernels, its session has `end_profile`; if it computes in a device's own memory, its session has `copies`. What must be
+kernels, its session has `end_profile`; if it computes in a device's own memory, its session has `copies`. If it runs in
+a process of its own, it has a function `clock`, which goes on by the duration of each run, and `library_sha256` returns
+the hash of a library that no wheel has. What must be
 known of a runtime where it is not installed, the file assigns as literals, which are read without importing it:
 
 - `DISTRIBUTIONS`: its wheels, one a build. Default: the runtime's name.
