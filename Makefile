@@ -9,7 +9,9 @@ UNFINISHED := $(VENV)-unfinished
 
 TORCH := $(VENV)/torch-ready
 
-.PHONY: bench test torch arm64 quick check docs picture notebook clean
+RUNTIMES := openvino ncnn mnn opencv tract iree tvm litert ort-web
+
+.PHONY: bench test torch arm64 runtimes quick check docs picture notebook clean
 
 bench: $(READY)  ## the main job: the sixteen networks of the MobileNet paper, measured here
 	$(BIN)/mnbench run v1 --alpha 1,0.75,0.5,0.25 --res 224,192,160,128 --results results/local
@@ -24,6 +26,9 @@ torch: $(TORCH)  ## PyTorch, for the tests that compare trained networks with it
 
 arm64: $(READY)  ## an emulated arm64 Python, for the tests that run every graph on it; without it they are skipped
 	$(BIN)/mnbench devices setup arm64
+
+runtimes: $(READY)  ## an environment for each other runtime, for the tests that run it; without them they are skipped
+	for runtime in $(RUNTIMES); do $(BIN)/mnbench devices setup $$runtime || exit; done
 
 quick: $(READY)  ## the part that takes under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from packaging.requirements import Requirement
 
 from mnbench.errors import RuntimeUnavailable, UnreachableError
 from mnbench.programs import find_program
@@ -86,9 +87,8 @@ def with_packages(device: Device, packages: Sequence[str]) -> Device:
 
 def is_used_by(package: str, device: Device) -> bool:
     """Return whether the package is the device's runtime, a build of it, or required by the device."""
-    name = distribution_name(package)
-    known = map(distribution_name, _all_packages(device))
-    return name in known or name == device.runtime or name.startswith(f"{device.runtime}-")
+    required = map(distribution_name, _all_packages(device))
+    return distribution_name(package) in {*required, device.runtime, *runtime_facts(device.runtime).distributions}
 
 
 def _all_packages(device: Device) -> tuple[str, ...]:
@@ -104,6 +104,13 @@ def distribution_name(requirement: str) -> str:
     """Return the normalized name in `Some_Package[extra]==1.0`."""
     match = NAME.match(requirement)
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
+
+
+def _npm_name(requirement: str) -> str:
+    """Return how npm names a package with versions."""
+    package = Requirement(requirement)
+    versions = str(package.specifier).replace("==", "").replace(",", " ")
+    return f"{package.name}@{versions}" if versions else package.name
 
 
 def environment_path(device: Device) -> Path:
@@ -142,8 +149,7 @@ def create_environment(device: Device, *, fresh: bool = False) -> Path:
             # uv has no option to install what asks for another Python.
             run(*pip, "--no-deps", "--ignore-requires-python", "--", *no_deps, packages=no_deps)
         if npm:
-            names = [package.replace("==", "@") for package in npm]
-            run(str(python), "-I", "-c", NPM, *NPM_OPTIONS, str(path), "--", *names, packages=npm)
+            run(str(python), "-I", "-c", NPM, *NPM_OPTIONS, str(path), "--", *map(_npm_name, npm), packages=npm)
         module = runtime_facts(device.runtime).module or device.runtime
         run(str(python), "-I", "-c", f"import numpy, {module}")
         return "\n".join([*packages, *no_deps, *npm])

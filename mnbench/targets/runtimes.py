@@ -21,6 +21,7 @@ class ProfilerNodes(msgspec.Struct, frozen=True, kw_only=True):
 class RuntimeFacts(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """A runtime's literals; see `worker/runtimes/__init__.py`."""
 
+    distributions: tuple[str, ...] = ()
     module: str = ""
     reads_onnx: bool = True
     provider_libraries: dict[str, str] = {}

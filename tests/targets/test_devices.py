@@ -79,11 +79,11 @@ def test_what_was_tried_is_not_inherited(workspace):
 def test_an_unknown_runtime_is_refused(workspace):
     """The error names those that there are."""
     path = workspace / "own.toml"
-    path.write_text('extends = "cpu"\nname = "own"\nruntime = "tvm"\n', encoding="utf-8")
+    path.write_text('extends = "cpu"\nname = "own"\nruntime = "nowhere"\n', encoding="utf-8")
 
-    with pytest.raises(DeviceFileError, match="unknown runtime 'tvm'") as failure:
+    with pytest.raises(DeviceFileError, match="unknown runtime 'nowhere'") as failure:
         read_device(str(path))
-    assert "mnn, ncnn, onnxruntime, openvino" in failure.value.hint
+    assert "mnn, ncnn, onnxruntime, opencv, openvino" in failure.value.hint
 
 
 # Ready, or what makes it so
@@ -189,10 +189,13 @@ def test_packages_take_the_place_of_others_of_their_name(make_device, requires, 
 
 
 def test_packages_concern_devices_that_use_them():
-    """A package is for devices whose runtime it is, or that require it."""
+    """A package is for devices whose runtime it is, or that require it, of an index for Python or of npm."""
     names = {name for name, device in PROFILES.items() if is_used_by("pnnx==1", device)}
+    web = {name for name, device in PROFILES.items() if is_used_by("onnxruntime-web==1.30.0", device)}
 
     assert {"ncnn"} == names
+    assert {"ort-web", "ort-browser", "ort-webgpu"} == web
+    assert ("onnxruntime-web==1.29.0",) == with_packages(PROFILES["ort-web"], ["onnxruntime-web==1.29.0"]).requires_npm
     assert {"cpu", "openvino-ep"} <= {name for name in DEVICES if is_used_by("onnxruntime-openvino", PROFILES[name])}
 
 

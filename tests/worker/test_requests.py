@@ -105,6 +105,27 @@ def test_a_trial_creates_runs_first_settles_warms_up_and_times(tried):
     assert 0 < facts["first_run_ns"]
 
 
+def test_a_runtime_with_a_clock_of_its_own_is_timed_by_it(tried):
+    """Each run takes what that clock says; the CPU time and the memory of its process are unknown."""
+    runtime = FakeRuntime()
+    runtime.clock = lambda: 7 * sum(session.runs for session in runtime.sessions)
+    answer, _ = tried(runtime)
+    runs = runs_of(answer)
+
+    assert {7} == set(runs["latency_ns"].tolist())
+    assert {0} == set(runs["cpu_ns"].tolist())
+    assert answer["peak_rss_bytes"] is None
+
+
+def test_a_runtime_may_know_its_library_itself(tried):
+    """It lies in no wheel."""
+    runtime = FakeRuntime()
+    runtime.library_sha256 = lambda: "ab"
+    answer, _ = tried(runtime)
+
+    assert "ab" == answer["runtime"]["library_sha256"]
+
+
 def test_a_session_that_fails_costs_its_row_alone(tried):
     """Its error is in the answer; the session next to it in the row has no runs; the others have."""
     broken = SESSION | {"model": b"broken"}

@@ -72,7 +72,7 @@ threads = 1
 def test_a_runtimes_literals_are_read_without_importing_it(name):
     """What a file declares has known names and the right types; its library is named."""
     assert read_literals(name)["LIBRARY"]
-    assert "CPU" in {provider[:3] for provider in runtime_facts(name).provider_libraries}
+    assert runtime_facts(name).provider_libraries
 
 
 def test_an_unknown_runtime_has_default_facts():

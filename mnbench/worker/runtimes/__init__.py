@@ -24,6 +24,7 @@ from __future__ import annotations
 import ast
 import base64
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -145,7 +146,8 @@ def run_converter(command: list[str], output: Path) -> bytes:
     except subprocess.TimeoutExpired as failure:
         raise Refused(f"the converter did not finish within {CONVERTER_S:g} s") from failure
     if done.returncode or not output.exists():
-        lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+        text = done.stdout.decode(errors="replace").replace(f"{output.parent}{os.sep}", "")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         last = lines[-1:] or ["no output"]  # where a Python program says why it failed
         errors = [line for line in lines if "error" in line.lower()]
         line = (last if PYTHON_ERROR in lines else errors or last)[0]

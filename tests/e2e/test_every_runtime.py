@@ -1,0 +1,166 @@
+"""Every runtime that makes an environment of its own, for real: measured, placed, compared, and refused in one line."""
+
+# ruff: noqa: SIM300  expected == actual
+
+import json
+import shutil
+
+import pytest
+from common import ONCE
+from sshd import SSHD, Board
+
+from mnbench.targets import ssh
+from mnbench.targets.build_once import is_built
+from mnbench.targets.device import read_device
+from mnbench.targets.environments import environment_path
+from mnbench.workspace import built_in, cache_folder
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("--alpha", "0.25", "--res", "64")
+CACHE = cache_folder()
+RUNTIMES = {path.stem: read_device(path.stem).runtime for path in built_in("devices").glob("*.toml")}
+DEVICES = sorted(name for name, runtime in RUNTIMES.items() if runtime != "onnxruntime")
+CONVERTING = {"iree", "litert", "mnn", "ncnn", "tvm"}
+IN_BROWSERS = {"ort-browser", "ort-webgpu"}
+
+
+@pytest.fixture
+def on_device(invoke, monkeypatch):
+    """Run a command on a device whose environment `make runtimes` has made."""
+    monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
+    monkeypatch.setenv("MNBENCH_TRUST", "1")
+
+    def run(device, *words):
+        if read_device(device).requires and not is_built(environment_path(read_device(device))):
+            pytest.skip(f"no environment for {device} here: make runtimes")
+        if read_device(device).options.get("program") == "chromium" and not shutil.which("chromium"):
+            pytest.skip("no Chromium here: .ci/browser installs it")
+        return invoke(*words, "--device", device, "--format", "json")
+
+    return run
+
+
+def extend(workspace, base, *, name="mine", text=""):
+    """Write a device file that extends another."""
+    (workspace / "devices").mkdir(exist_ok=True)
+    path = workspace / "devices" / f"{name}.toml"
+    path.write_text(f'extends = "{base}"\nname = "{name}"\nsummary = ""\n{text}\n', encoding="utf-8")
+    return name
+
+
+def record_of(result):
+    """The one record of a run that has succeeded."""
+    assert 0 == result.exit_code, result.stderr
+    (record,) = json.loads(result.stdout)["records"]
+    return record
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_runtime_measures_a_network_and_agrees(on_device, device):
+    """Latency, equal outputs, every node where the device says, the conversion's time, version, build and library."""
+    record = record_of(on_device(device, "run", "v1", *SMALL, *ONCE, "--no-roofline"))
+
+    assert 0 < record["latency_ns"]["median"]
+    assert record["difference"] < (read_device(device).tolerance or 1e-4)
+    assert (None if device == "ort-webgpu" else 1) == record["placement"]["nodes"]
+    assert (device in CONVERTING) == (record["conversion_ns"] is not None)
+    assert all(record["runtime"][key] for key in ("version", "build", "library_sha256"))
+    assert 1 == record["threads"]
+    assert ("µs" in record["runtime"]["build"]) == device.startswith("ort-")
+
+
+@pytest.mark.parametrize("device", sorted({*DEVICES} - {"ort-webgpu", "tract"}))
+def test_threads_are_those_of_the_device_file(on_device, workspace, device):
+    """Two threads compute the same."""
+    name = extend(workspace, device, text="threads = 2")
+    record = record_of(on_device(name, "run", "v1", *SMALL, *ONCE, "--no-roofline"))
+
+    assert 2 == record["threads"]
+    assert record["difference"] < 0.005
+
+
+@pytest.mark.parametrize(
+    ("device", "text", "reason"),
+    [
+        ("tract", "threads = 2", "tract's Python package runs on 1 thread, not on 2"),
+        ("opencv", '[options]\nengine = "old"', "OpenCV has no engine OLD: AUTO, NEW, CLASSIC"),
+        ("opencv", '[options]\nx = "1"', "OpenCV has no option 'x': engine"),
+        ("iree", '[options]\nx = "1"', "IREE has no option 'x'"),
+        ("tvm", 'provider = "GPU"', "mnbench runs TVM only on the provider CPU, not on GPU"),
+        ("litert", 'provider = "GPU"', "mnbench runs LiteRT only on the provider XNNPACK or CPU, not on GPU"),
+        ("ort-web", '[options]\nprogram = "deno"', "onnxruntime-web runs in node or chromium, not in deno"),
+    ],
+)
+def test_what_means_nothing_to_a_runtime_is_refused(on_device, workspace, device, text, reason):
+    """One line says what the runtime takes."""
+    result = on_device(extend(workspace, device, text=text), "run", "v1", *SMALL, *ONCE, "--no-roofline")
+
+    assert 1 == result.exit_code
+    assert reason in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "reason"),
+    [
+        ("tract", "fp16", '"fc"'),
+        ("litert", "int8", "onnx2tf computes a quantized graph in fp32"),
+    ],
+)
+def test_a_graph_that_a_runtime_refuses_has_the_runtimes_reason(on_device, device, precision, reason):
+    """It is one line of the record, and names the node where the runtime does."""
+    result = on_device(device, "run", "v1", *SMALL, "--precision", precision, *ONCE, "--no-roofline")
+    (record,) = json.loads(result.stdout)["records"]
+
+    assert 1 == result.exit_code
+    assert reason in record["error"]
+    assert "\n" not in record["error"]
+
+
+def test_a_converters_error_names_no_folder_of_ours(on_device):
+    """IREE's compiler refuses V1's last maps of 1 × 1."""
+    result = on_device("iree", "run", "v1", "--alpha", "0.25", "--res", "32", *ONCE, "--no-roofline")
+    (record,) = json.loads(result.stdout)["records"]
+
+    assert "exit code 1): model.mlir:" in record["error"]
+    assert "inferred input/output operand" in record["error"]
+
+
+def test_nodes_that_the_delegate_left_are_named(on_device):
+    """XNNPACK has no hard sigmoid, so LiteRT's own kernels compute it: an error unless it is allowed."""
+    words = ("run", "v3-small", "--alpha", "0.5", "--res", "32", *ONCE, "--no-roofline")
+    refused = on_device("litert", *words)
+    record = record_of(on_device("litert", *words, "--allow-fallback"))
+
+    assert 1 == refused.exit_code
+    assert "on CPU" in json.loads(refused.stdout)["records"][0]["error"]
+    assert 0.9 < record["placement"]["nodes"] < 1
+
+
+def test_litert_computes_without_its_delegate(on_device, workspace):
+    """The provider CPU means LiteRT's own kernels, and every node is there."""
+    name = extend(workspace, "litert", text='provider = "CPU"')
+    record = record_of(on_device(name, "run", "v3-small", "--alpha", "0.5", "--res", "32", *ONCE, "--no-roofline"))
+
+    assert 1 == record["placement"]["nodes"]
+
+
+@pytest.mark.skipif(SSHD is None, reason="there is no sshd: .ci/sshd installs it")
+@pytest.mark.parametrize("device", ["litert", "ort-web"])
+def test_a_runtime_is_measured_over_ssh(on_device, workspace, tmp_path, device):
+    """A board needs the packages and nothing of mnbench; nothing of its worker is left there."""
+    folder = environment_path(read_device(device))
+    if not is_built(folder):
+        pytest.skip(f"no environment for {device} here: make runtimes")
+    (tmp_path / "board").mkdir()
+    board = Board(tmp_path / "board")
+    try:
+        gateway = board.gateway(python=folder / "bin/python")
+        text = f'gateway = "{gateway}"\nrequires = []\nrequires_no_deps = []\nrequires_npm = []'
+        record = record_of(on_device(extend(workspace, device, text=text), "run", "v1", *SMALL, *ONCE, "--no-roofline"))
+        ssh.close_all()
+    finally:
+        board.stop()
+
+    assert 0 < record["latency_ns"]["median"]
+    assert record["difference"] < 1e-4
