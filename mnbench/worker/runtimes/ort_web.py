@@ -199,9 +199,13 @@ def _start(settings: SessionSettings) -> tuple[Program, dict[str, Any]]:
     return _programs[key]
 
 
+def node_program() -> str:
+    """Return the path of the environment's Node."""
+    return str(Path(_nodejs.__file__).parent / ("node.exe" if sys.platform == "win32" else "bin/node"))
+
+
 def _node(base: str) -> list[str]:
-    name = "node.exe" if sys.platform == "win32" else "bin/node"
-    return [str(Path(_nodejs.__file__).parent / name), "--eval", f"(async () => {{{DRIVER}}})()", base]
+    return [node_program(), "--eval", f"(async () => {{{DRIVER}}})()", base]
 
 
 def _chromium(provider: str) -> Callable[[str], list[str]]:
