@@ -11,6 +11,7 @@ PlotKind: TypeAlias = Literal[
     "voc",
     "cityscapes",
     "roofline",
+    "devices",
     "layers",
     "distribution",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mnbench.errors import ResultsError
 from mnbench.plots import PlotKind
+from mnbench.plots.by_device import latency_by_device_plot
 from mnbench.plots.layer_shares import distribution_plot, layer_shares_plot
 from mnbench.plots.points import ACCURACY_KINDS, MAX_DETAILED_POINTS, plot_labels, plot_name
 from mnbench.plots.scatter import Sizes, scatter_plot
@@ -30,6 +31,7 @@ TITLES: Mapping[PlotKind, str] = {
     "voc": "Published mIoU on VOC against measured latency",
     "cityscapes": "Published mIoU on Cityscapes against measured latency",
     "roofline": "How close to the device's own roofline",
+    "devices": "Latency by device",
     "layers": "Where the time goes, by layer type",
     "distribution": "How long the runs took",
 }
@@ -79,13 +81,16 @@ class Plot:
         return TITLES[self.kind]
 
     @property
-    def records_by_device(self) -> dict[str, list[Record]]:
-        """Measured records by device and setting."""
-        records_by_device: dict[str, list[Record]] = {}
+    def panels(self) -> dict[str, list[Record]]:
+        """Measured records by device and setting; for the plot of devices, all records by variant."""
+        labels = plot_labels(record.row for record in self.records)
+        panels: dict[str, list[Record]] = {}
         for record in self.records:
-            if record.latency_ns:
-                records_by_device.setdefault(plot_name(setting_label(record), MAX_SETTING_LENGTH), []).append(record)
-        return records_by_device
+            if self.kind == "devices":
+                panels.setdefault(labels[record.row], []).append(record)
+            elif record.latency_ns:
+                panels.setdefault(plot_name(setting_label(record), MAX_SETTING_LENGTH), []).append(record)
+        return panels
 
     def _has_data(self, records: Sequence[Record]) -> bool:
         match self.kind:
@@ -98,7 +103,7 @@ class Plot:
             case "distribution":
                 return bool(self.load_latencies(records))
             case _:
-                return bool(records)
+                return any(record.latency_ns for record in records)
 
     def _has_accuracy(self, record: Record) -> bool:
         return published_percent(record, ACCURACY_KINDS[self.kind]) is not None
@@ -133,6 +138,8 @@ class Plot:
         match self.kind:
             case "layers":
                 return layer_shares_plot(self.find_profiles(records), theme)
+            case "devices":
+                return latency_by_device_plot(records, theme)
             case "distribution":
                 return distribution_plot(self.load_latencies(records), theme)
             case kind:
@@ -147,6 +154,8 @@ class Plot:
                 left_out = len(records) - len(self.load_latencies(records))
                 more = f"; {left_out} more variants are left out" if left_out > 0 else ""
                 return f"Thick: all runs, the fastest 99 %. Thin: those of each process{more}"
+            case "devices":
+                return "Dots: medians, the fastest in red. Bars: intervals. ≈ imprecise, hollow and !: issues"
             case "roofline":
                 return f"{_roofs(records)}. ≈ imprecise, hollow and !: has issues"
             case kind if kind in ACCURACY_KINDS:
@@ -161,12 +170,11 @@ class Plot:
 
     def spec(self, theme: Theme) -> dict[str, Any]:
         """Return the Vega-Lite specification of the whole picture: one panel a device."""
-        by_device = self.records_by_device
-        shown = {name: records for name, records in by_device.items() if self._has_data(records)}
+        shown = {name: records for name, records in self.panels.items() if self._has_data(records)}
         size = (WIDTH, HEIGHT) if len(shown) == 1 else PANEL_SIZE
         panels = {name: self.draw_panel(records, theme, [size]) for name, records in shown.items()}
         legend = self.legend([record for records in shown.values() for record in records])
-        if empty := [name.partition(":")[0] for name in by_device if name not in shown]:
+        if empty := [name.partition(":")[0] for name in self.panels if name not in shown]:
             legend += f". Without data: {', '.join(empty)}"
         return combine_panels(panels, theme, title=self.title, legend=legend)
 

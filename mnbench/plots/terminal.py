@@ -6,6 +6,7 @@ from typing import Any
 
 from mnbench.errors import import_extra
 from mnbench.network.architecture import METRICS
+from mnbench.plots.by_device import device_rows, latency_axis
 from mnbench.plots.figures import Plot
 from mnbench.plots.layer_shares import shares_by_type
 from mnbench.plots.points import (
@@ -38,11 +39,13 @@ def draw_text(plot: Plot, *, width: int = WIDTH, colors: bool = False) -> str:
     plotext = import_extra("plotext", extra="plot", use="a plot in the terminal")
     plotext.terminal.limit(width=False, height=False)
     lines: list[str] = []
-    for setting, records in plot.records_by_device.items():
+    for setting, records in plot.panels.items():
         plotext.figure.clear()
         plotext.figure.theme("simple")
         plotext.figure.plot_size(min(width, WIDTH), ROWS)
-        draw = {"layers": _draw_shares, "distribution": _draw_spreads}.get(plot.kind, _draw_points)
+        draw = {"devices": _draw_devices, "layers": _draw_shares, "distribution": _draw_spreads}.get(
+            plot.kind, _draw_points
+        )
         below = list(draw(plotext, plot, records))
         lines += [setting, plotext.figure.build().string(colorless=not colors).rstrip()]
         lines += [line for text in below for line in wrap(text, min(width, WIDTH))]
@@ -96,6 +99,20 @@ def _draw_shares(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterato
     plotext.figure.ruler("x").ticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100"])
     plotext.figure.label("share of the kernels' time (%)", "x")
     yield "  ".join(f"{sign} {kind}" for sign, kind in zip(BLOCKS, kinds, strict=False))
+
+
+def _draw_devices(plotext: Any, _: Plot, records: Sequence[Record]) -> Iterator[str]:
+    rows = device_rows(records)
+    shown = [row for row in rows if "latency" in row]
+    if shown:
+        x, heights = latency_axis(rows), list(range(len(shown), 0, -1))
+        plotext.figure.plot_size(plotext.figure.size()[0], len(shown) + 5)
+        marker = _marker(plotext, "●", DARK.series[0])
+        plotext.figure.draw(plotext.figure.signal([x.fraction(row) for row in shown], heights, marker=marker))
+        _set_names(plotext, heights, [f"{row['device']} {row['text']}" for row in shown])
+        _set_ticks(plotext, "x", x)
+        plotext.figure.label(x.title, "x")
+    yield from (f"{row['device']}: {row['text']}" for row in rows if "latency" not in row)
 
 
 def _draw_spreads(plotext: Any, plot: Plot, records: Sequence[Record]) -> Iterator[str]:

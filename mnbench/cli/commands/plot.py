@@ -48,7 +48,7 @@ def command(
     """Plot the results.
 
     KIND is one of: mult-adds, memory-access, params (latency against a cost); accuracy (published top-1 against
-    latency, with the Pareto front); roofline; layers (the time by layer type, from profiles); distribution (of the raw
+    latency, with the Pareto front); roofline; devices (a panel a variant, side by side); layers (the time by layer type, from profiles); distribution (of the raw
     samples of the first six variants).
     """
     from mnbench.plots.figures import Plot
