@@ -48,6 +48,12 @@ EMPTY: Mapping[str, tuple[str, str]] = {
 }
 """Why a plot would be empty, and what to do."""
 
+LEGENDS: Mapping[str, str] = {
+    "devices": "Dots: medians, the fastest in red. Bars: intervals. ≈ imprecise, hollow and !: issues",
+    "layers": "Kernels' time from a process of its own, because profiling slows a model down",
+}
+"""What the marks mean, where that does not depend on the records."""
+
 MAX_SETTING_LENGTH = 200
 MAX_CURVES = 6
 """Variants that a plot of distributions shows."""
@@ -148,14 +154,12 @@ class Plot:
     def legend(self, records: Sequence[Record]) -> str:
         """Return what the marks mean."""
         match self.kind:
-            case "layers":
-                return "Kernels' time from a process of its own, because profiling slows a model down"
+            case kind if kind in LEGENDS:
+                return LEGENDS[kind]
             case "distribution":
                 left_out = len(records) - len(self.load_latencies(records))
                 more = f"; {left_out} more variants are left out" if left_out > 0 else ""
                 return f"Thick: all runs, the fastest 99 %. Thin: those of each process{more}"
-            case "devices":
-                return "Dots: medians, the fastest in red. Bars: intervals. ≈ imprecise, hollow and !: issues"
             case "roofline":
                 return f"{_roofs(records)}. ≈ imprecise, hollow and !: has issues"
             case kind if kind in ACCURACY_KINDS:

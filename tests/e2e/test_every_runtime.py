@@ -4,6 +4,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from common import ONCE
@@ -104,6 +105,9 @@ def test_what_means_nothing_to_a_runtime_is_refused(on_device, workspace, device
     ("device", "precision", "reason"),
     [
         ("tract", "fp16", '"fc"'),
+        ("iree", "fp16", "OnnxImportError: Unhandled ONNX TensorProto data"),
+        ("ncnn", "fp16", "ncnn has no layer Tensor.to, which pnnx makes of node `Tensor.to_0`"),
+        ("ncnn", "int8", "ncnn has no layer pnnx.Expression"),
         ("litert", "int8", "onnx2tf computes a quantized graph in fp32"),
     ],
 )
@@ -117,12 +121,25 @@ def test_a_graph_that_a_runtime_refuses_has_the_runtimes_reason(on_device, devic
     assert "\n" not in record["error"]
 
 
-def test_a_converters_error_names_no_folder_of_ours(on_device):
+def test_openvino_computes_in_the_precision_that_is_asked_for(on_device, workspace):
+    """A processor without bfloat16 would compute in fp32 and say nothing."""
+    name = extend(workspace, "openvino", text='tolerance = 0.1\n[options]\nINFERENCE_PRECISION_HINT = "bf16"')
+    result = on_device(name, "run", "v1", *SMALL, *ONCE, "--no-roofline")
+    (record,) = json.loads(result.stdout)["records"]
+    has_bfloat16 = any(
+        flag in Path("/proc/cpuinfo").read_text(encoding="utf-8") for flag in ("avx512_bf16", "amx_bf16")
+    )
+
+    assert (0 if has_bfloat16 else 1) == result.exit_code
+    assert has_bfloat16 or "computes in f32 on this processor, and bf16 was asked for" in record["error"]
+
+
+def test_a_compilers_error_names_the_node(on_device):
     """IREE's compiler refuses V1's last maps of 1 × 1."""
     result = on_device("iree", "run", "v1", "--alpha", "0.25", "--res", "32", *ONCE, "--no-roofline")
     (record,) = json.loads(result.stdout)["records"]
 
-    assert "exit code 1): model.mlir:" in record["error"]
+    assert "node `separable12/depthwise/conv`: cannot be converted (exit code 1): model.mlir:" in record["error"]
     assert "inferred input/output operand" in record["error"]
 
 

@@ -140,8 +140,8 @@ def test_every_plot_is_written(invoke, everything, kind, dark):
     assert PNG == (everything / "plot.png").read_bytes()[:8]
     assert (DARK if dark else LIGHT).background in svg
     units = {"layers": ["share of the kernels' time (%)"], "roofline": ["Mult-Adds a second (billions, log scale)"]}
-    latency = {"distribution": ["runs of at most that latency (%)"]}.get(kind, ["latency (ms, log scale)"])
-    assert [] == [title for title in units.get(kind, latency) if title not in texts(svg)]
+    units |= {"distribution": ["runs of at most that latency (%)"], "devices": ["latency (ms)"]}
+    assert [] == [title for title in units.get(kind, ["latency (ms, log scale)"]) if title not in texts(svg)]
 
 
 @pytest.mark.parametrize("kind", PLOT_KINDS)

@@ -48,8 +48,8 @@ def command(
     """Plot the results.
 
     KIND is one of: mult-adds, memory-access, params (latency against a cost); accuracy (published top-1 against
-    latency, with the Pareto front); roofline; devices (a panel a variant, side by side); layers (the time by layer type, from profiles); distribution (of the raw
-    samples of the first six variants).
+    latency, with the Pareto front); roofline; devices (latency by device, a panel a variant); layers (the time by layer
+    type, from profiles); distribution (of the raw samples of the first six variants).
     """
     from mnbench.plots.figures import Plot
     from mnbench.results.selection import load_records

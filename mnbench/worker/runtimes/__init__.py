@@ -25,6 +25,7 @@ import ast
 import base64
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,8 @@ from ..bootstrap import end_with_parent
 CONVERTER_S = 240.0
 """Time limit for a converter; mnbench waits a little longer for the answer."""
 
-PYTHON_ERROR = "Traceback (most recent call last):"
+PYTHON_ERROR = re.compile(r"[\w.]+(Error|Exception): ")
+"""The line where a Python program says why it failed."""
 
 
 class Unavailable(Exception):  # noqa: N818  a state that the user can change
@@ -148,8 +150,8 @@ def run_converter(command: list[str], output: Path) -> bytes:
     if done.returncode or not output.exists():
         text = done.stdout.decode(errors="replace").replace(f"{output.parent}{os.sep}", "")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        last = lines[-1:] or ["no output"]  # where a Python program says why it failed
+        raised = [line for line in lines if PYTHON_ERROR.match(line)]
         errors = [line for line in lines if "error" in line.lower()]
-        line = (last if PYTHON_ERROR in lines else errors or last)[0]
+        line = (raised[-1:] or errors or lines[-1:] or ["no output"])[0]
         raise Refused(f"cannot be converted (exit code {done.returncode}): {line[:200]}")
     return output.read_bytes()

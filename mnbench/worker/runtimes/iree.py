@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
-from importlib import metadata
+from importlib import import_module, metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import iree.runtime as _runtime  # pyright: ignore[reportMissingImports]  it is in its own environment
 
-from . import SessionSettings, as_file, require_options, require_provider, run_converter
+from . import Refused, SessionSettings, as_file, require_options, require_provider, run_converter
 
 runtime: Any = _runtime  # it has no types
 
@@ -29,6 +31,9 @@ FLAGS = (
     "--iree-llvmcpu-target-cpu=host",
     "--iree-opt-level=O3",
 )
+
+NODE, CONSTANT = 'torch.operator "onnx.', 'torch.operator "onnx.Constant"'
+"""How the importer writes nodes, and weights."""
 
 ASYNCHRONOUS = "$async"
 """The end of the name of the function that returns before its outputs are complete."""
@@ -68,7 +73,24 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG00
         importer = [sys.executable, "-m", "iree.compiler.tools.import_onnx", str(source), "-o", str(imported)]
         run_converter([*importer, "--opset-version", OPSET], imported)
         program = Path(sys.executable).parent / "iree-compile"
-        return run_converter([str(program), str(imported), "-o", str(compiled), *FLAGS], compiled)
+        try:
+            return run_converter([str(program), str(imported), "-o", str(compiled), *FLAGS], compiled)
+        except Refused as failure:
+            raise Refused(f"{_node_at(str(failure), imported, source)}{failure}") from failure
+
+
+def _node_at(message: str, imported: Path, source: Path) -> str:
+    """Return the name of the node that a line of the compiler's belongs to: the importer keeps nodes in order."""
+    place = re.search(r"model\.mlir:(\d+):", message)
+    if not place:
+        return ""
+    onnx: Any = import_module("onnx")  # the importer needs it, and a session does not
+
+    with imported.open(encoding="utf-8", errors="replace") as lines:
+        count = sum(NODE in line and CONSTANT not in line for line in islice(lines, int(place[1])))
+    graph = onnx.load(str(source), load_external_data=False).graph
+    nodes = [node for node in graph.node if node.op_type != "Constant"]
+    return f"node `{nodes[count - 1].name}`: " if 0 < count <= len(nodes) else ""
 
 
 def version() -> str:

@@ -41,6 +41,9 @@ class Session:
             length = int.from_bytes(data[-LENGTH_BYTES:], "little")
             text = data[-LENGTH_BYTES - length : -LENGTH_BYTES].decode()
             # ncnn reads the weights in the text's order, and ignores the rest of the file.
+            for kind, name, *_ in map(str.split, text.splitlines()[2:]):
+                if ncnn.layer_to_index(kind) < 0:
+                    raise Refused(f"ncnn has no layer {kind}, which pnnx makes of node `{name}`")
             if self._net.load_param_mem(text) or self._net.load_model(str(path)):
                 raise Refused("ncnn cannot load the converted model")
         self._arrays = [np.ascontiguousarray(array[0], np.float32) for array in settings.inputs.values()]

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import openvino as _openvino
 
-from . import SessionSettings
+from . import Refused, SessionSettings
 
 openvino: Any = _openvino
 
@@ -17,6 +17,8 @@ PROFILER_NODES = {"conversions": ("Reorder",)}
 
 FUSED = "undef"
 """OpenVINO's name for the kernel of a node that runs inside another one."""
+
+PRECISION = "INFERENCE_PRECISION_HINT"
 
 LATENCY = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
 
@@ -32,6 +34,10 @@ class Session:
         profile = {"PERF_COUNT": "YES"} if settings.profile else {}
         options = {**LATENCY, **threads, **profile, **settings.options, **settings.provider_options}
         compiled = self._core.compile_model(self._model, self._provider, options)
+        hint = options.get(PRECISION, "").upper()
+        precision = compiled.get_property(PRECISION).get_type_name() if hint else ""
+        if hint and precision != hint.lower():
+            raise Refused(f"OpenVINO computes in {precision} on this processor, and {hint.lower()} was asked for")
         self._request = compiled.create_infer_request()
         self._inputs = [openvino.Tensor(array, shared_memory=True) for array in settings.inputs.values()]
         for name, tensor in zip(settings.inputs, self._inputs):
