@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 from mnbench.plots.points import LATENCY, plot_name
@@ -9,6 +10,7 @@ from mnbench.plots.scale import Axis, fit_scale
 from mnbench.plots.theme import Theme
 from mnbench.results.columns import COLUMNS
 from mnbench.results.record import Record
+from mnbench.text import printable
 from mnbench.units import to_milliseconds
 
 STEP = 21
@@ -28,9 +30,11 @@ def device_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
         if record.latency_ns:
             low, high = record.latency_ns.interval
             ends = {"latency": record.latency_ns.median, "low": low, "high": high}
-            row |= {name: to_milliseconds(value_ns) for name, value_ns in ends.items()} | {"text": f"{text} ms"}
+            row |= {name: to_milliseconds(value_ns) for name, value_ns in ends.items()} | {
+                "text": f"{text.removesuffix(' !')} ms{' !' if row['doubted'] else ''}"
+            }
         else:
-            row["text"] = plot_name(record.error or text, MAX_REASON_LENGTH)
+            row["text"] = printable(shorten(record.error or text, MAX_REASON_LENGTH, placeholder=" …"))
         rows.append(row)
     return rows
 

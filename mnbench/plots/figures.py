@@ -49,7 +49,7 @@ EMPTY: Mapping[str, tuple[str, str]] = {
 """Why a plot would be empty, and what to do."""
 
 LEGENDS: Mapping[str, str] = {
-    "devices": "Dots: medians, the fastest in red. Bars: intervals. ≈ imprecise, hollow and !: issues",
+    "devices": "Dots: medians, the fastest in orange. Bars: intervals. ≈ imprecise, hollow and !: issues",
     "layers": "Kernels' time from a process of its own, because profiling slows a model down",
 }
 """What the marks mean, where that does not depend on the records."""

@@ -106,7 +106,7 @@ def _draw_devices(plotext: Any, _: Plot, records: Sequence[Record]) -> Iterator[
     shown = [row for row in rows if "latency" in row]
     if shown:
         x, heights = latency_axis(rows), list(range(len(shown), 0, -1))
-        plotext.figure.plot_size(plotext.figure.size()[0], len(shown) + 5)
+        plotext.figure.plot_size(plotext.figure.size()[0], 2 * len(shown) + 4)
         marker = _marker(plotext, "●", DARK.series[0])
         plotext.figure.draw(plotext.figure.signal([x.fraction(row) for row in shown], heights, marker=marker))
         _set_names(plotext, heights, [f"{row['device']} {row['text']}" for row in shown])

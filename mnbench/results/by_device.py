@@ -150,7 +150,10 @@ def _labels(records: Sequence[Record]) -> dict[Setting, str]:
     labels: dict[Setting, str] = {}
     for setting, parts in facts.items():
         siblings = [other for known, other in facts.items() if known.device == setting.device]
-        differing = [part for index, part in enumerate(parts) if len({other[index] for other in siblings}) > 1]
+        # The version of a row that failed before it was measured is not known, and sets it apart from no other.
+        differing = [
+            part for index, part in enumerate(parts) if part and len({other[index] for other in siblings} - {""}) > 1
+        ]
         host = [str(setting.host)] if len(hosts) > 1 and setting.host else []
         labels[setting] = " ".join([setting.device, *differing, *host])
     return labels
