@@ -41,9 +41,11 @@ check: $(READY)  ## linters, types, the direction of imports, generated docs, th
 	$(BIN)/cog -I . --check README.md docs/*.md
 	$(BIN)/python .ci/size
 
-picture: $(READY)  ## draw the README's plots again, from results/cpu.jsonl
+picture: $(READY)  ## draw the plots of the README and the docs again, from results/
 	$(BIN)/mnbench plot mult-adds cpu --where 'top1>0' -o docs/latency-light.svg
 	$(BIN)/mnbench plot mult-adds cpu --where 'top1>0' --dark -o docs/latency-dark.svg
+	$(BIN)/mnbench plot devices --results results/runtimes -o docs/runtimes-light.svg
+	$(BIN)/mnbench plot devices --results results/runtimes --dark -o docs/runtimes-dark.svg
 
 docs: $(READY) picture  ## write again what the docs generate
 	$(BIN)/ruff format .

@@ -22,7 +22,7 @@ SMALL = ("--alpha", "0.25", "--res", "64")
 CACHE = cache_folder()
 RUNTIMES = {path.stem: read_device(path.stem).runtime for path in built_in("devices").glob("*.toml")}
 DEVICES = sorted(name for name, runtime in RUNTIMES.items() if runtime != "onnxruntime")
-CONVERTING = {"iree", "litert", "mnn", "ncnn", "tvm"}
+CONVERTING = {"executorch", "iree", "litert", "mnn", "ncnn", "tvm"}
 IN_BROWSERS = {"ort-browser", "ort-webgpu"}
 
 

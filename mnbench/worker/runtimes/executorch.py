@@ -1,0 +1,108 @@
+"""ExecuTorch with its XNNPACK backend on the CPU; onnx2tf makes a PyTorch program of ONNX, which PyTorch exports."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import executorch.extension.pybindings.portable_lib as _library  # pyright: ignore[reportMissingImports]
+import executorch.runtime as _runtime  # pyright: ignore[reportMissingImports]  it is in its own environment
+import torch as _torch  # pyright: ignore[reportMissingImports]
+
+from . import Refused, SessionSettings, as_file, require_options, require_provider, run_converter
+
+runtime: Any = _runtime  # its types need it
+torch: Any = _torch
+library: Any = _library
+
+MODULE = "executorch.runtime"
+LIBRARY = "_C."
+READS_ONNX = False
+PROVIDER_LIBRARIES = {"XNNPACK": ""}
+
+LENGTH_BYTES = 8
+"""A converted model is a program, the placement of its operators as JSON, and the JSON's length in this many bytes."""
+
+EXPORTER = f"""
+import json, sys
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+
+source, result = sys.argv[1:]
+lowered = to_edge_transform_and_lower(torch.export.load(source), partitioner=[XnnpackPartitioner()])
+program = lowered.exported_program()
+nodes = {{"XNNPACK": [], "CPU": []}}
+for node in program.graph.nodes:
+    if node.op == "call_function" and "executorch_call_delegate" in str(node.target):
+        graph = getattr(program.graph_module, node.args[0].name).original_module.graph
+        nodes["XNNPACK"] += [inner.name for inner in graph.nodes if inner.op == "call_function"]
+    elif node.op == "call_function" and "getitem" not in str(node.target):
+        nodes["CPU"].append(node.name)
+text = json.dumps({{provider: names for provider, names in nodes.items() if names}}).encode()
+with open(result, "wb") as file:
+    file.write(lowered.to_executorch().buffer + text + len(text).to_bytes({LENGTH_BYTES}, "little"))
+"""
+"""Lowers an exported PyTorch program in a process of its own."""
+
+
+class Session:
+    """One program; its inputs are PyTorch's views of the arrays."""
+
+    def __init__(self, model: bytes | str, settings: SessionSettings) -> None:
+        require_provider("ExecuTorch", settings, "XNNPACK")
+        require_options("ExecuTorch", settings)
+        library._unsafe_reset_threadpool(settings.threads)  # noqa: SLF001  ExecuTorch has no public way
+        with as_file(model) as path:
+            data = path.read_bytes()
+        end = len(data) - LENGTH_BYTES - int.from_bytes(data[-LENGTH_BYTES:], "little")
+        self._nodes: dict[str, list[str]] = json.loads(data[end:-LENGTH_BYTES])
+        self._program = runtime.Runtime.get().load_program(data[:end])
+        self._method = self._program.load_method("forward")
+        self._inputs = [torch.from_numpy(array) for array in settings.inputs.values()]
+        self._results: list[Any] = []
+
+    def run(self) -> None:
+        self._results = self._method.execute(self._inputs)
+
+    def outputs(self) -> list[Any]:
+        return [result.numpy().copy() for result in self._results]
+
+    def placement(self) -> dict[str, list[str]]:
+        """Return the operators that XNNPACK took when the model was lowered, and those left to portable kernels."""
+        return self._nodes
+
+
+def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  shapes stay the model's
+    with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
+        copy = Path(folder) / "model.onnx"  # onnx2tf names its files after its source
+        copy.write_bytes(source.read_bytes())
+        if b"DequantizeLinear" in copy.read_bytes():
+            raise Refused("onnx2tf computes a quantized graph in fp32")
+        exported, program = Path(folder) / "model_pytorch" / "model_ep.pt2", Path(folder) / "model.pte"
+        flags = ["--non_verbose", "--flatbuffer_direct_output_exported_program"]
+        command = [sys.executable, "-m", "onnx2tf", *flags, "-i", str(copy), "-o", folder]
+        exported.parent.mkdir()
+        try:
+            run_converter(command, exported)
+        except Refused as failure:
+            raise Refused(_export_error(exported.with_name("metadata.json")) or str(failure)) from failure
+        return run_converter([sys.executable, "-c", EXPORTER, str(exported), str(program)], program)
+
+
+def _export_error(path: Path) -> str:
+    """Return why PyTorch did not export onnx2tf's program, which is in a file beside it."""
+    error = json.loads(path.read_bytes()).get("exported_program", {}).get("error") if path.exists() else None
+    return f"PyTorch does not export onnx2tf's program: {error.splitlines()[-1]}" if error else ""
+
+
+def version() -> str:
+    return metadata.version("executorch")
+
+
+def build() -> str:
+    return f"torch {torch.__version__}, onnx2tf {metadata.version('onnx2tf')}"
