@@ -156,6 +156,8 @@ def _device(results: Path, records: Sequence[Record], setting: str) -> str:
 
 def _figures(results: Path, records: Sequence[Record], device: str) -> Iterator[str]:
     for kind in PLOT_KINDS:
+        if kind == "devices":  # a section has one
+            continue
         try:
             figure = Plot(kind=kind, results=results, records=records)
         except ResultsError:

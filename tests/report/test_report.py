@@ -81,6 +81,7 @@ def test_the_report_holds_what_it_promises(page):
     assert "mnbench run v1 --alpha 1,0.5,0.25 --res 224 --device cpu --threads 1" in text
     assert "mnbench run v1 --alpha 1,0.5 --res 128 --device cpu --threads 1" in text
     assert "median over 6 processes" in text
+    assert 'data-kind="devices"' not in text  # a section has one device
 
 
 @pytest.mark.slow
