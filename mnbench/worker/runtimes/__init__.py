@@ -29,6 +29,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +42,8 @@ CONVERTER_S = 240.0
 
 PYTHON_ERROR = re.compile(r"[\w.]+(Error|Exception): ")
 """The line where a Python program says why it failed."""
+
+_parsing = threading.Lock()  # Python 3.11 counts the depth of all threads' trees together
 
 
 class Unavailable(Exception):  # noqa: N818  a state that the user can change
@@ -68,7 +71,9 @@ def read_literals(runtime: str) -> dict[str, Any]:
     spec = importlib.util.find_spec(name)
     loader: Any = spec and spec.loader
     literals: dict[str, Any] = {}
-    for statement in ast.parse(loader.get_source(name) if loader else "").body:
+    with _parsing:
+        module = ast.parse(loader.get_source(name) if loader else "")
+    for statement in module.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             try:
                 literals[statement.targets[0].id] = ast.literal_eval(statement.value)
