@@ -23,7 +23,6 @@ CACHE = cache_folder()
 RUNTIMES = {path.stem: read_device(path.stem).runtime for path in built_in("devices").glob("*.toml")}
 DEVICES = sorted(name for name, runtime in RUNTIMES.items() if runtime != "onnxruntime")
 CONVERTING = {"executorch", "iree", "litert", "mnn", "ncnn", "tvm"}
-IN_BROWSERS = {"ort-browser", "ort-webgpu"}
 
 
 @pytest.fixture
