@@ -35,13 +35,14 @@ class WarmSession:
     def __init__(self, request: dict[str, Any], *, cores: int, warmup_runs: int) -> None:
         self.error: str | None = None
         try:
-            self._opened = open_session(load_runtime(request), request, cores=cores)
+            runtime = load_runtime(request)
+            self._opened = open_session(runtime, request, cores=cores)
             self.run: Callable[[], Any] = self._opened.session.run
             self.latency_ns = self._opened.first_run_ns
             self._waits = True
             if warmup_runs:
                 before = blocking_waits()
-                runs = time_runs(self.run, min_runs=warmup_runs, min_duration_ns=0, **clocks(request))
+                runs = time_runs(self.run, min_runs=warmup_runs, min_duration_ns=0, **clocks(runtime))
                 self.latency_ns = min(runs.latencies_ns)
                 self._waits = before is None or (blocking_waits() or 0) - before >= warmup_runs
         except Unavailable:
@@ -91,9 +92,8 @@ def describe_runtime(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def clocks(request: dict[str, Any]) -> dict[str, Any]:
+def clocks(runtime: Any) -> dict[str, Any]:
     """Return the clocks of a runtime that times its runs itself; their CPU time is not known, and 0."""
-    runtime = load_runtime(request)
     return {"clock": runtime.clock, "cpu_clock": lambda: 0} if hasattr(runtime, "clock") else {}
 
 
@@ -110,7 +110,7 @@ def open_session(runtime: Any, request: dict[str, Any], *, cores: int, profile: 
     begin_ns = time.perf_counter_ns()
     session = runtime.Session(request["model"], settings)
     session_ns = time.perf_counter_ns() - begin_ns
-    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0, **clocks(request)).latencies_ns[0]
+    first_run_ns = time_runs(session.run, min_runs=1, min_duration_ns=0, **clocks(runtime)).latencies_ns[0]
     return OpenSession(session, settings.threads, session_ns, first_run_ns)
 
 

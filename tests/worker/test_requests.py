@@ -77,7 +77,7 @@ def tried(monkeypatch):
 
     def run(runtime, request=None, **changes):
         channel = FakeChannel()
-        monkeypatch.setattr("mnbench.worker.session.load_runtime", lambda _: runtime)
+        monkeypatch.setattr("mnbench.worker.session.import_module", lambda _: runtime)
         answer = trial.handle(request or trial_request(SESSION | changes), channel)
         return answer, channel.sent
 
@@ -209,7 +209,7 @@ def test_a_busy_machine_opens_no_session(module):
 
 def test_a_side_runs_sessions_as_the_host_asks(monkeypatch):
     """First what it has opened, and then the times of so many runs each time."""
-    monkeypatch.setattr("mnbench.worker.session.load_runtime", lambda _: runtime)
+    monkeypatch.setattr("mnbench.worker.session.import_module", lambda _: runtime)
     runtime, requests = FakeRuntime(), iter([(1, 4), (0, 2), None])
     channel = FakeChannel()
     channel.receive = lambda: next(requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ..host.conditions import busy_reason
-from ..session import clocks, describe_runtime, open_warm_sessions
+from ..session import clocks, describe_runtime, load_runtime, open_warm_sessions
 from ..timing import time_sequence
 
 
@@ -27,7 +27,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
         }
     )
     receive: Callable[[], tuple[int, int] | None] = channel.receive
-    timing = clocks(request["sessions"][0])
+    timing = clocks(load_runtime(request["sessions"][0]))
     for index, runs in iter(receive, None):
         timings = time_sequence((sessions[index].run for _ in range(runs)), **timing)
         channel.send((timings.latencies_ns, timings.cpu_ns))

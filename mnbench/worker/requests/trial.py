@@ -14,7 +14,7 @@ import numpy as np
 from ..host.conditions import busy_reason, conditions
 from ..host.facts import peak_rss_bytes
 from ..host.gpu import gpu_conditions
-from ..session import clocks, describe_runtime, open_warm_sessions
+from ..session import clocks, describe_runtime, load_runtime, open_warm_sessions
 from ..timing import Clock, time_runs, time_sequence, warm_up
 
 Run = Callable[[], object]
@@ -33,7 +33,7 @@ def handle(request: dict[str, Any], channel: Any) -> dict[str, Any]:
     if reason:
         return {"busy": reason}
     first, sides, protocol = request["sessions"][0], request["sides"], request["protocol"]
-    before, timing = conditions(), clocks(first)
+    before, timing = conditions(), clocks(load_runtime(first))
     sessions, host = open_warm_sessions(request, channel)
     rows = [range(start, start + sides) for start in range(0, len(sessions), sides)]
 
