@@ -103,14 +103,15 @@ class SamplingConfig:
 class BenchmarkCase:
     """A benchmark case: one row of the table, a model file with its facts.
 
-    `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or None
-    if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
-    reference in fp32 (`out.INDEX`), and those of a quantized graph by its own definition (`own.INDEX`); `outputs` says
-    which can be compared. `cost` is that of the graph as built; `layers` are those of the measured model, and
-    `moved_bytes` what every run of it must move. `count_notes` say how costs were counted. `inputs` are what it is fed.
-    `data_bytes` is the size of the files beside `path` that hold the weights of a model larger than 2 GB. `source` is
-    the variant, None for a user's file; `file` is its path, None for a model in memory. `denormal_share` is the share
-    of the weights that are denormal numbers, 0 to 1.
+    `alpha` and `architecture` are None for a model that is not from a table; `resolution` is (height, width), or
+    None if the input is not an image. `inputs_path` is an .npz file with the inputs (`in.NAME`), the outputs of the
+    reference in fp32 (`out.INDEX`), and those of a quantized graph by its own definition, for these inputs
+    (`own.INDEX`) and for inputs that moved a little (`moved.INDEX`); `outputs` says which can be compared. `cost`
+    is that of the graph as built; `layers` are those of the measured model, and `moved_bytes` what every run of it
+    must move. `count_notes` say how costs were counted. `inputs` are what it is fed. `data_bytes` is the size of
+    the files beside `path` that hold the weights of a model larger than 2 GB. `source` is the variant, None for a
+    user's file; `file` is its path, None for a model in memory. `denormal_share` is the share of the weights that
+    are denormal numbers, 0 to 1.
     """
 
     variant: str

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnbench import atomic_files
 from mnbench.bench.plan import BenchmarkCase
+from mnbench.model.equivalence import QUANTIZATION_SHARE, move
 from mnbench.model.input_sizes import image_size
 from mnbench.model.inputs import MadeInput
 from mnbench.model.model import Model
@@ -33,13 +34,14 @@ def prepare_case(model: Model, folder: Path, *, variant: str, seed: int, file: s
     described = model.describe_inputs(seed)
     inputs = {name: entry.array for name, entry in described.items()}
     values: dict[str, Value] = {f"in.{name}": array for name, array in inputs.items()}
-    references = {"out": model.reference}
+    references = {"out": (model.reference, inputs)}
     if model.precision == "int8":
         # Rounding moves its outputs far from fp32's, so a wrong output shows only against the graph's own definition.
-        references = {"own": model} if model.plain is None else {"out": model.plain, "own": model}
-    for prefix, reference in references.items():
+        references = {"own": (model, inputs), "moved": (model, move(inputs, QUANTIZATION_SHARE))}
+        references |= {} if model.plain is None else {"out": (model.plain, inputs)}
+    for prefix, (reference, feed) in references.items():
         outputs = reference.run_native(
-            REFERENCE_RUN, reference_outputs, reference.session_source(), inputs, reference.origin
+            REFERENCE_RUN, reference_outputs, reference.session_source(), feed, reference.origin
         )
         values |= {f"{prefix}.{index}": output for index, output in enumerate(outputs)}
     arrays = {name: value for name, value in values.items() if value is not None}

@@ -194,8 +194,8 @@ def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[NDArray
     Raises:
         TrialError: an output is wrong.
     """
-    references = {prefix: load_arrays(case, f"{prefix}.") for prefix in ("out", "own")}
-    expected, self_reference = (
+    references = {prefix: load_arrays(case, f"{prefix}.") for prefix in ("out", "own", "moved")}
+    expected, self_reference, moved = (
         [values.get(str(index)) for index in range(len(case.outputs))] if values else []
         for values in references.values()
     )
@@ -204,6 +204,7 @@ def check_outputs(device: Device, case: BenchmarkCase, outputs: Sequence[NDArray
         outputs,
         expected=expected,
         self_reference=self_reference,
+        moved=moved,
         precision=case.precision,
         tolerance=device.tolerance,
     )

@@ -175,7 +175,7 @@ def _problem(difference: OutputDifference, limits: Limits, *, worse_than_constan
     if relative is None:
         return "has a NaN or an infinity that is not expected, or lacks one"
     if relative > limits.tolerance:
-        return f"differs by {relative:.2g} of its largest number, and {limits.tolerance:g} is allowed"
+        return f"differs by {relative:.2g} of its largest number, and {limits.tolerance:.2g} is allowed"
     if limits.noise is None or relative <= ROUNDING_SHARE * limits.tolerance:
         return None
     if difference.noise is not None and difference.noise > limits.noise:

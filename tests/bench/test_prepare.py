@@ -1,5 +1,6 @@
 """Benchmark cases from built models: what a record says of how a graph was built."""
 
+import numpy as np
 import pytest
 
 from mnbench.bench.prepare import prepare_case
@@ -24,3 +25,13 @@ def test_a_plain_graph_in_int8_has_its_reference(tmp_path):
     variant = "v1-a0.25-r32-int8"
     case = prepare_case(build_model(parse_variant(variant), simplified=False), tmp_path, variant=variant, seed=0)
     assert not case.simplified
+
+
+def test_a_quantized_graph_has_outputs_for_inputs_that_moved(tmp_path):
+    """They differ from its own, which rounding alone does to a right runtime."""
+    variant = "v1-a0.25-r32-int8"
+    case = prepare_case(build_model(parse_variant(variant)), tmp_path, variant=variant, seed=0)
+    arrays = np.load(case.inputs_path)
+
+    assert arrays["own.0"].shape == arrays["moved.0"].shape
+    assert np.abs(arrays["own.0"] - arrays["moved.0"]).max() > 0

@@ -4,8 +4,10 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
+import onnx
 import pytest
 from common import ONCE
 from sshd import SSHD, Board
@@ -24,16 +26,44 @@ RUNTIMES = {path.stem: read_device(path.stem).runtime for path in built_in("devi
 DEVICES = sorted(name for name, runtime in RUNTIMES.items() if runtime != "onnxruntime")
 CONVERTING = {"executorch", "iree", "litert", "mnn", "ncnn", "tvm"}
 
+ROOT = Path(__file__).parents[2]
+
+SCALES = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from mnbench.worker.runtimes.litert import convert
+image = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+details = Interpreter(model_content=convert(Path(sys.argv[1]).read_bytes(), {"input": image})).get_tensor_details()
+scales = [entry["quantization_parameters"]["scales"] for entry in details if np.int8 == entry["dtype"]]
+print(json.dumps(sorted({float(scale[0]) for scale in scales if 1 == len(scale)})))
+"""
+"""Prints the scales of the int8 tensors of a converted model that have one."""
+
+
+@pytest.fixture(autouse=True)
+def real_cache(monkeypatch):
+    """What `make runtimes` has made is there."""
+    monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
+
+
+def environment_of(device):
+    """The folder of a device's environment; the test is skipped if it was not made."""
+    path = environment_path(read_device(device))
+    if not is_built(path):
+        pytest.skip(f"no environment for {device} here: make runtimes")
+    return path
+
 
 @pytest.fixture
 def on_device(invoke, monkeypatch):
     """Run a command on a device whose environment `make runtimes` has made."""
-    monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
     monkeypatch.setenv("MNBENCH_TRUST", "1")
 
     def run(device, *words):
-        if read_device(device).requires and not is_built(environment_path(read_device(device))):
-            pytest.skip(f"no environment for {device} here: make runtimes")
+        if read_device(device).requires:
+            environment_of(device)
         if read_device(device).options.get("program") == "chromium" and not shutil.which("chromium"):
             pytest.skip("no Chromium here: .ci/browser installs it")
         return invoke(*words, "--device", device, "--format", "json")
@@ -107,7 +137,7 @@ def test_what_means_nothing_to_a_runtime_is_refused(on_device, workspace, device
         ("iree", "fp16", "OnnxImportError: Unhandled ONNX TensorProto data"),
         ("ncnn", "fp16", "ncnn has no layer Tensor.to, which pnnx makes of node `Tensor.to_0`"),
         ("ncnn", "int8", "ncnn has no layer pnnx.Expression"),
-        ("litert", "int8", "onnx2tf computes a quantized graph in fp32"),
+        ("executorch", "int8", "onnx2tf computes a quantized graph in fp32"),
     ],
 )
 def test_a_graph_that_a_runtime_refuses_has_the_runtimes_reason(on_device, device, precision, reason):
@@ -151,6 +181,29 @@ def test_nodes_that_the_delegate_left_are_named(on_device):
     assert 1 == refused.exit_code
     assert "on CPU" in json.loads(refused.stdout)["records"][0]["error"]
     assert 0.9 < record["placement"]["nodes"] < 1
+
+
+@pytest.mark.parametrize("graph", ["v1", "v3-small", "shufflenet-v1"])
+def test_litert_computes_in_int8(on_device, graph):
+    """It is near the graph's own definition, or the run would fail; what the graph does not quantize stays float."""
+    words = ("run", graph, "--alpha", "0.25", "--res", "96", "--precision", "int8", *ONCE, "--no-roofline")
+    record = record_of(on_device("litert", *words, "--allow-fallback"))
+
+    assert 1e-4 < record["difference"] < 0.5
+    assert ("v1" == graph) == (1 == record["placement"]["nodes"])
+
+
+def test_litert_has_the_ranges_of_the_quantized_graph(invoke, tmp_path):
+    """Each scale of the graph's activations is one of the file's int8 tensors, and no other."""
+    path = tmp_path / "model.onnx"
+    assert 0 == invoke("build", "v2", *SMALL, "--precision", "int8", "-o", str(path)).exit_code
+    graph = onnx.load(path).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    scales = {float(values[node.input[1]]) for node in graph.node if "QuantizeLinear" == node.op_type}
+    python = environment_of("litert") / "bin/python"
+    done = subprocess.run([python, "-c", SCALES, path], env={"PYTHONPATH": ROOT}, check=True, capture_output=True)
+
+    assert pytest.approx(sorted(scales)) == json.loads(done.stdout)
 
 
 def test_litert_computes_without_its_delegate(on_device, workspace):

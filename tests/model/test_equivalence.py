@@ -193,13 +193,26 @@ def test_proof_catches_other_outputs():
 
 def test_a_devices_tolerance_widens_and_never_narrows():
     """A device that rounds fp32 coarsely is not held to a stricter rule in int8 than any other device."""
-    outputs, right = (
-        read_outputs(to_onnx(build_network(Variant(architecture=V1, alpha=0.25, resolution=(32, 32)))).proto),
-        np.arange(30.0),
-    )
-    arguments = {"actual": [right + 2], "expected": [right], "self_reference": (), "tolerance": 0.02}
+    outputs, right = _logits(), np.arange(30.0)
+    arguments = {"actual": [right + 2], "expected": [right], "self_reference": (), "moved": (), "tolerance": 0.02}
 
     agreement = require_agreement(outputs, precision="int8", **arguments)
     assert pytest.approx(2 / 29) == agreement.difference
     with pytest.raises(TrialError, match=r"and 0\.02 is allowed"):
         require_agreement(outputs, precision="fp32", **arguments)
+
+
+@pytest.mark.parametrize(("moved", "allowed"), [(0, 0.1), (1, 0.1), (6, 0.2), (29, 0.5)])
+def test_a_quantized_graph_may_move_as_far_as_its_input_moves_it(moved, allowed):
+    """At least a tenth of the largest number, and never more than what may lie between int8 and fp32."""
+    outputs, right, first = _logits(), np.arange(31.0), np.eye(31)[0]
+    arguments = {"expected": (), "self_reference": [right], "moved": [right + moved * first], "precision": "int8"}
+
+    require_agreement(outputs, [right + 0.99 * allowed * 30 * first], tolerance=None, **arguments)
+    with pytest.raises(TrialError, match=f"and {allowed} is allowed"):
+        require_agreement(outputs, [right + 1.01 * allowed * 30 * first], tolerance=None, **arguments)
+
+
+def _logits():
+    network = build_network(Variant(architecture=V1, alpha=0.25, resolution=(32, 32)))
+    return read_outputs(to_onnx(network).proto)

@@ -71,5 +71,7 @@ def test_the_worker_names_only_the_standard_library_numpy_and_its_runtime(source
     }
 
     runtimes = {(runtime_facts(name).module or name).partition(".")[0] for name in runtime_names()}
-    tensors = {"torch"} if "executorch" in names else set()  # what ExecuTorch takes and returns
-    assert names <= {*sys.stdlib_module_names, "numpy", *runtimes, *tensors}
+    beside = {"executorch": {"torch"}, "ai_edge_quantizer": {"ai_edge_quantizer", "onnx"}}
+    """What a runtime takes and returns, and what a converter reads and writes."""
+    others = {name for runtime in names & {*beside} for name in beside[runtime]}
+    assert names <= {*sys.stdlib_module_names, "numpy", *runtimes, *others}

@@ -11,7 +11,7 @@ from typing import Any
 import ai_edge_litert.interpreter as _interpreter  # pyright: ignore[reportMissingImports]  it is in its own environment
 import numpy as np
 
-from . import Refused, SessionSettings, as_file, find_distribution, require_options, require_provider, run_converter
+from . import SessionSettings, as_file, find_distribution, require_options, require_provider, run_converter
 
 interpreter: Any = _interpreter  # it has no types
 
@@ -45,8 +45,7 @@ class Session:
         self._net.allocate_tensors()
         entries = {entry["name"]: entry for entry in self._net.get_input_details()}
         for name, array in settings.inputs.items():
-            values = array.transpose(TO_CHANNELS_LAST) if array.ndim == IMAGE_AXES else array
-            self._net.set_tensor(entries[name]["index"], np.ascontiguousarray(values))
+            self._net.set_tensor(entries[name]["index"], _channels_last(array))
         self.run = self._net.invoke
 
     def outputs(self) -> list[Any]:
@@ -81,12 +80,23 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
     precision = "float16" if any(array.dtype == np.float16 for array in inputs.values()) else "float32"
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
         copy = Path(folder) / "model.onnx"  # onnx2tf names its files after its source
-        data = source.read_bytes()
-        if b"DequantizeLinear" in data:
-            raise Refused("onnx2tf computes a quantized graph in fp32")
-        copy.write_bytes(data)
+        copy.write_bytes(source.read_bytes())
+        result = copy.with_name(f"model_{precision}.tflite")
         command = [sys.executable, "-m", "onnx2tf", "--non_verbose", "--copy_onnx_input_output_names_to_tflite"]
-        return run_converter([*command, "-i", str(copy), "-o", folder], Path(folder) / f"model_{precision}.tflite")
+        command += ["-i", str(copy), "-o", folder]
+        if b"DequantizeLinear" not in copy.read_bytes():
+            return run_converter(command, result)
+        from .. import quantized_tflite  # noqa: PLC0415  what it imports takes a second, and most models are not int8
+
+        ranges = quantized_tflite.unquantize(copy)
+        run_converter(command, result)
+        report = copy.with_name("model_tensor_correspondence_report.json")
+        feed = {name: _channels_last(array) for name, array in inputs.items()}
+        return quantized_tflite.quantize(result, ranges, feed, report)
+
+
+def _channels_last(array: Any) -> Any:
+    return np.ascontiguousarray(array.transpose(TO_CHANNELS_LAST)) if array.ndim == IMAGE_AXES else array
 
 
 def version() -> str:
