@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_variants import FIXED, HEAVY, SMALL_SIZES, small_variant
+from small_variants import FIXED, SMALL_SIZES, small_variant
 
 from mnbench import families
 from mnbench.errors import BuildError
@@ -43,10 +43,10 @@ def test_table_layers_equal_onnx_layers(name):
         assert model.node_layers == built.layers
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", [name for name in FIXED if name != "vgg16"])
 def test_simplified_equals_plain_and_runs(name):
     """Simplified without changing an output or a count."""
-    size = sizes(name)[name not in HEAVY]
+    size = sizes(name)[1]
     built = build_network(Variant(architecture=families.architecture(name), resolution=size))
     plain = to_onnx(built, seed=2)
     simplified = simplify(plain, thorough=False)

@@ -1,4 +1,4 @@
-"""ExecuTorch with its XNNPACK backend on the CPU; onnx2tf makes a PyTorch program of ONNX, which PyTorch exports."""
+"""ExecuTorch with its XNNPACK backend on the CPU; onnx2torch makes a PyTorch module of ONNX, which PyTorch exports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import executorch.extension.pybindings.portable_lib as _library  # pyright: igno
 import executorch.runtime as _runtime  # pyright: ignore[reportMissingImports]  it is in its own environment
 import torch as _torch  # pyright: ignore[reportMissingImports]
 
-from . import Refused, SessionSettings, as_file, require_options, require_provider, run_converter
+from . import SessionSettings, as_file, require_options, require_provider, run_converter
 
 runtime: Any = _runtime  # its types need it
 torch: Any = _torch
@@ -29,12 +29,25 @@ LENGTH_BYTES = 8
 
 EXPORTER = f"""
 import json, sys
-import torch
+import onnx, torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
+from onnx2torch import convert
+from onnx2torch.node_converters import OnnxReshape
 
-source, result = sys.argv[1:]
-lowered = to_edge_transform_and_lower(torch.export.load(source), partitioner=[XnnpackPartitioner()])
+source, inputs, result = sys.argv[1:]
+module = convert(onnx.load(source)).eval()
+for node in list(module.graph.nodes):
+    # PyTorch exports no shape that is read from a tensor, as onnx2torch reads it.
+    if node.op == "call_module" and isinstance(module.get_submodule(node.target), OnnxReshape):
+        folder, _, name = node.args[1].target.rpartition(".")
+        with module.graph.inserting_before(node):
+            shape = getattr(module.get_submodule(folder), name).tolist()
+            node.replace_all_uses_with(module.graph.call_function(torch.reshape, (node.args[0], shape)))
+        module.graph.erase_node(node)
+module.recompile()
+feed = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in json.loads(inputs))
+lowered = to_edge_transform_and_lower(torch.export.export(module, feed), partitioner=[XnnpackPartitioner()])
 program = lowered.exported_program()
 nodes = {{"XNNPACK": [], "CPU": []}}
 for node in program.graph.nodes:
@@ -47,7 +60,7 @@ text = json.dumps({{provider: names for provider, names in nodes.items() if name
 with open(result, "wb") as file:
     file.write(lowered.to_executorch().buffer + text + len(text).to_bytes({LENGTH_BYTES}, "little"))
 """
-"""Lowers an exported PyTorch program in a process of its own."""
+"""Converts a model and lowers it, in a process of its own."""
 
 
 class Session:
@@ -77,27 +90,11 @@ class Session:
         return self._nodes
 
 
-def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:  # noqa: ARG001  shapes stay the model's
+def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
+    kinds = json.dumps([[array.shape, str(array.dtype)] for array in inputs.values()])
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        copy = Path(folder) / "model.onnx"  # onnx2tf names its files after its source
-        copy.write_bytes(source.read_bytes())
-        if b"DequantizeLinear" in copy.read_bytes():
-            raise Refused("onnx2tf computes a quantized graph in fp32")
-        exported, program = Path(folder) / "model_pytorch" / "model_ep.pt2", Path(folder) / "model.pte"
-        flags = ["--non_verbose", "--flatbuffer_direct_output_exported_program"]
-        command = [sys.executable, "-m", "onnx2tf", *flags, "-i", str(copy), "-o", folder]
-        exported.parent.mkdir()
-        try:
-            run_converter(command, exported)
-        except Refused as failure:
-            raise Refused(_export_error(exported.with_name("metadata.json")) or str(failure)) from failure
-        return run_converter([sys.executable, "-c", EXPORTER, str(exported), str(program)], program)
-
-
-def _export_error(path: Path) -> str:
-    """Return why PyTorch did not export onnx2tf's program, which is in a file beside it."""
-    error = json.loads(path.read_bytes()).get("exported_program", {}).get("error") if path.exists() else None
-    return f"PyTorch does not export onnx2tf's program: {error.splitlines()[-1]}" if error else ""
+        program = Path(folder) / "model.pte"
+        return run_converter([sys.executable, "-c", EXPORTER, str(source.resolve()), kinds, str(program)], program)
 
 
 def version() -> str:
@@ -105,4 +102,4 @@ def version() -> str:
 
 
 def build() -> str:
-    return f"torch {torch.__version__}, onnx2tf {metadata.version('onnx2tf')}"
+    return f"torch {torch.__version__}, onnx2torch {metadata.version('onnx2torch')}"
