@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mnbench.worker.runtimes import SessionSettings
+from mnbench.worker.runtimes import SessionSettings, split_parts
 from mnbench.worker.timing import time_sequence
 
 SHAPE = (1, 3, 160, 160)
@@ -42,13 +42,12 @@ def ncnn(path: str, image: Any, options: dict[str, str]) -> Run:
     """Pnnx's text and weights, from the file that mnbench keeps both in."""
     from ncnn import Mat, Net
 
-    data = Path(path).read_bytes()
-    end = len(data) - 8 - int.from_bytes(data[-8:], "little")
+    _, text = split_parts(Path(path).read_bytes())
     net = Net()
     net.opt.num_threads = 1
     for name, value in options.items():
         setattr(net.opt, name, value == "1")
-    net.load_param_mem(data[end:-8].decode())
+    net.load_param_mem(text.decode())
     net.load_model(path)
     mat = Mat(image[0])
 
@@ -132,6 +131,18 @@ def litert(path: str, image: Any, _: dict[str, str]) -> Run:
     net.allocate_tensors()
     net.set_tensor(net.get_input_details()[0]["index"], image.transpose(0, 2, 3, 1))
     return net.invoke
+
+
+def executorch(path: str, image: Any, _: dict[str, str]) -> Run:
+    """One method of the program, which has a single thread."""
+    import torch
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Runtime
+
+    portable_lib._unsafe_reset_threadpool(1)  # noqa: SLF001  ExecuTorch has no public way
+    program = Runtime.get().load_program(split_parts(Path(path).read_bytes())[0])  # a method does not keep it
+    method, values = program.load_method("forward"), [torch.from_numpy(image)]
+    return lambda: (method.execute(values), program)
 
 
 WEB = """

@@ -23,7 +23,7 @@ from mnbench.targets.environments import prepare_device
 from mnbench.targets.runtimes import runtime_facts
 from mnbench.units import NS_PER_S
 
-DEVICES = ("openvino", "ncnn", "mnn", "opencv", "tract", "iree", "tvm", "litert", "ort-web")
+DEVICES = ("openvino", "ncnn", "mnn", "opencv", "tract", "iree", "tvm", "litert", "executorch", "ort-web")
 BLOCK_RUNS, BLOCKS = 6, 10
 SLOW = {"tvm": 4}
 """Blocks of runtimes whose runs are long."""

@@ -137,7 +137,7 @@ def test_what_means_nothing_to_a_runtime_is_refused(on_device, workspace, device
         ("iree", "fp16", "OnnxImportError: Unhandled ONNX TensorProto data"),
         ("ncnn", "fp16", "ncnn has no layer Tensor.to, which pnnx makes of node `Tensor.to_0`"),
         ("ncnn", "int8", "ncnn has no layer pnnx.Expression"),
-        ("executorch", "int8", "onnx2tf computes a quantized graph in fp32"),
+        ("executorch", "int8", "NotImplementedError: Converter is not implemented (OperationDescription("),
     ],
 )
 def test_a_graph_that_a_runtime_refuses_has_the_runtimes_reason(on_device, device, precision, reason):
@@ -181,6 +181,16 @@ def test_nodes_that_the_delegate_left_are_named(on_device):
     assert 1 == refused.exit_code
     assert "on CPU" in json.loads(refused.stdout)["records"][0]["error"]
     assert 0.9 < record["placement"]["nodes"] < 1
+
+
+def test_executorch_lowers_squeeze_and_excitation_to_xnnpack(on_device):
+    """V3 is one graph of it; a channel shuffle is not."""
+    whole, split = (
+        record_of(on_device("executorch", "run", graph, *SMALL, *ONCE, "--no-roofline", "--allow-fallback"))
+        for graph in ("v3-small", "shufflenet-v2")
+    )
+    assert 1 == whole["placement"]["nodes"]
+    assert 0 < split["placement"]["nodes"] < 1
 
 
 @pytest.mark.parametrize("graph", ["v1", "v3-small", "shufflenet-v1"])

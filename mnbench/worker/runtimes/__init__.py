@@ -40,6 +40,8 @@ from ..bootstrap import end_with_parent
 CONVERTER_S = 240.0
 """Time limit for a converter; mnbench waits a little longer for the answer."""
 
+LENGTH_BYTES = 8
+
 PYTHON_ERROR = re.compile(r"[\w.]+(Error|Exception): ")
 """The line where a Python program says why it failed."""
 
@@ -135,6 +137,17 @@ def as_file(model: bytes | str) -> Generator[Path, None, None]:
         path = Path(folder) / "model"
         path.write_bytes(model)
         yield path
+
+
+def join_parts(data: bytes, text: bytes) -> bytes:
+    """Return both in one converted model, for a runtime that reads two files; `text` comes last, before its length."""
+    return data + text + len(text).to_bytes(LENGTH_BYTES, "little")
+
+
+def split_parts(model: bytes) -> tuple[bytes, bytes]:
+    """Return the parts of a model that `join_parts` made."""
+    end = len(model) - LENGTH_BYTES - int.from_bytes(model[-LENGTH_BYTES:], "little")
+    return model[:end], model[end:-LENGTH_BYTES]
 
 
 def run_converter(command: list[str], output: Path) -> bytes:

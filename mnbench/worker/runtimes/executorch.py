@@ -13,7 +13,15 @@ import executorch.extension.pybindings.portable_lib as _library  # pyright: igno
 import executorch.runtime as _runtime  # pyright: ignore[reportMissingImports]  it is in its own environment
 import torch as _torch  # pyright: ignore[reportMissingImports]
 
-from . import SessionSettings, as_file, require_options, require_provider, run_converter
+from . import (
+    SessionSettings,
+    as_file,
+    join_parts,
+    require_options,
+    require_provider,
+    run_converter,
+    split_parts,
+)
 
 runtime: Any = _runtime  # its types need it
 torch: Any = _torch
@@ -24,10 +32,7 @@ LIBRARY = "_C."
 READS_ONNX = False
 PROVIDER_LIBRARIES = {"XNNPACK": ""}
 
-LENGTH_BYTES = 8
-"""A converted model is a program, the placement of its operators as JSON, and the JSON's length in this many bytes."""
-
-EXPORTER = f"""
+EXPORTER = """
 import json, sys
 import onnx, torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -35,7 +40,7 @@ from executorch.exir import to_edge_transform_and_lower
 from onnx2torch import convert
 from onnx2torch.node_converters import OnnxReshape
 
-source, inputs, result = sys.argv[1:]
+source, inputs, result, placement = sys.argv[1:]
 module = convert(onnx.load(source)).eval()
 for node in list(module.graph.nodes):
     # PyTorch exports no shape that is read from a tensor, as onnx2torch reads it.
@@ -49,18 +54,19 @@ module.recompile()
 feed = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in json.loads(inputs))
 lowered = to_edge_transform_and_lower(torch.export.export(module, feed), partitioner=[XnnpackPartitioner()])
 program = lowered.exported_program()
-nodes = {{"XNNPACK": [], "CPU": []}}
+nodes = {"XNNPACK": [], "CPU": []}
 for node in program.graph.nodes:
     if node.op == "call_function" and "executorch_call_delegate" in str(node.target):
         graph = getattr(program.graph_module, node.args[0].name).original_module.graph
         nodes["XNNPACK"] += [inner.name for inner in graph.nodes if inner.op == "call_function"]
     elif node.op == "call_function" and "getitem" not in str(node.target):
         nodes["CPU"].append(node.name)
-text = json.dumps({{provider: names for provider, names in nodes.items() if names}}).encode()
+with open(placement, "w") as file:
+    json.dump({provider: names for provider, names in nodes.items() if names}, file)
 with open(result, "wb") as file:
-    file.write(lowered.to_executorch().buffer + text + len(text).to_bytes({LENGTH_BYTES}, "little"))
+    file.write(lowered.to_executorch().buffer)
 """
-"""Converts a model and lowers it, in a process of its own."""
+"""Converts a model and lowers it, in a process of its own; says which operators XNNPACK took."""
 
 
 class Session:
@@ -71,10 +77,9 @@ class Session:
         require_options("ExecuTorch", settings)
         library._unsafe_reset_threadpool(settings.threads)  # noqa: SLF001  ExecuTorch has no public way
         with as_file(model) as path:
-            data = path.read_bytes()
-        end = len(data) - LENGTH_BYTES - int.from_bytes(data[-LENGTH_BYTES:], "little")
-        self._nodes: dict[str, list[str]] = json.loads(data[end:-LENGTH_BYTES])
-        self._program = runtime.Runtime.get().load_program(data[:end])
+            program, placement = split_parts(path.read_bytes())
+        self._nodes: dict[str, list[str]] = json.loads(placement)
+        self._program = runtime.Runtime.get().load_program(program)
         self._method = self._program.load_method("forward")
         self._inputs = [torch.from_numpy(array) for array in settings.inputs.values()]
         self._results: list[Any] = []
@@ -93,8 +98,9 @@ class Session:
 def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
     kinds = json.dumps([[array.shape, str(array.dtype)] for array in inputs.values()])
     with as_file(model) as source, tempfile.TemporaryDirectory(prefix="mnbench-") as folder:
-        program = Path(folder) / "model.pte"
-        return run_converter([sys.executable, "-c", EXPORTER, str(source.resolve()), kinds, str(program)], program)
+        program, placement = Path(folder) / "model.pte", Path(folder) / "placement.json"
+        command = [sys.executable, "-c", EXPORTER, str(source.resolve()), kinds, str(program), str(placement)]
+        return join_parts(run_converter(command, program), placement.read_bytes())
 
 
 def version() -> str:

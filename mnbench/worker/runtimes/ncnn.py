@@ -11,7 +11,16 @@ from typing import Any
 import ncnn as _ncnn
 import numpy as np
 
-from . import Refused, SessionSettings, Unavailable, as_file, require_provider, run_converter
+from . import (
+    Refused,
+    SessionSettings,
+    Unavailable,
+    as_file,
+    join_parts,
+    require_provider,
+    run_converter,
+    split_parts,
+)
 
 ncnn: Any = _ncnn  # it has no types
 
@@ -19,9 +28,6 @@ LIBRARY = "ncnn.cpython"
 READS_ONNX = False
 PROVIDER_LIBRARIES = {"CPU": ""}
 SETTING_PREFIXES = ("use_",)
-
-LENGTH_BYTES = 8
-"""A converted model is weights, text, and the text's length in this many bytes."""
 
 
 class Session:
@@ -37,9 +43,7 @@ class Session:
                 raise Refused(f"ncnn has no option {name!r}")
             setattr(self._net.opt, name, type(getattr(self._net.opt, name))(int(value)))
         with as_file(model) as path:
-            data = path.read_bytes()
-            length = int.from_bytes(data[-LENGTH_BYTES:], "little")
-            text = data[-LENGTH_BYTES - length : -LENGTH_BYTES].decode()
+            text = split_parts(path.read_bytes())[1].decode()
             # ncnn reads the weights in the text's order, and ignores the rest of the file.
             for kind, name, *_ in map(str.split, text.splitlines()[2:]):
                 if ncnn.layer_to_index(kind) < 0:
@@ -83,7 +87,7 @@ def convert(model: bytes | str, inputs: dict[str, Any]) -> bytes:
             [str(program), str(source_copy), "fp16=0", f"inputshape={shapes}"], source_copy.with_suffix(".ncnn.bin")
         )
         text = source_copy.with_suffix(".ncnn.param").read_bytes()
-    return weights + text + len(text).to_bytes(LENGTH_BYTES, "little")
+    return join_parts(weights, text)
 
 
 def version() -> str:
