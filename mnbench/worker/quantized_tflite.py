@@ -32,28 +32,27 @@ IN_FLOAT = {"AVERAGE_POOL_2D", "MAX_POOL_2D", "PADV2"}
 def unquantize(path: Path) -> dict[str, tuple[float, float]]:
     """Rewrite the graph without quantization of activations; return the range of each activation that had one.
 
-    The quantizer may have replaced an activation such as ReLU by its range, and no number marks that in the graph. Each
-    node is named after its first output, as the file's tensors are named after nodes.
+    Where a range without negative numbers had replaced a ReLU, the new graph has none: its range stands for it again.
+    Each node is named after its first output, as onnx2tf names tensors after nodes.
     """
     model = onnx.load(path)
     graph, helper = model.graph, onnx.numpy_helper
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    constants |= {tensor.name: tensor for tensor in graph.initializer}
     ranges: dict[str, tuple[float, float]] = {}
-    names: dict[str, str] = {}
+    names: dict[str, Any] = {}
     nodes: list[Any] = []
     for node in graph.node:
-        source: Any = names.get(node.input[0], node.input[0])
-        result: Any = node.output[0]
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.name = node.output[0]
         if node.op_type == "QuantizeLinear":
             scale, zero_point = (helper.to_array(constants[name]) for name in node.input[1:])
             limits = np.iinfo(zero_point.dtype)
             low, high = (float((limit - float(zero_point)) * scale) for limit in (limits.min, limits.max))
-            names[result], ranges[source] = source, (low, high)
+            names[node.name], ranges[node.input[0]] = node.input[0], (low, high)
         elif node.op_type == "DequantizeLinear" and node.input[0] not in constants:
-            names[result] = source
+            names[node.name] = node.input[0]
         else:
-            node.input[:] = [names.get(name, name) for name in node.input]
-            node.name = result
             nodes.append(node)
     outputs = {names[value.name]: value.name for value in graph.output if value.name in names}
     for node in nodes:
