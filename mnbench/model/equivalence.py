@@ -22,7 +22,7 @@ SELF_REFERENCE_TOLERANCE = 0.1
 """How far an output of a quantized graph may lie from the graph's own definition. Real files reach 0.002."""
 
 QUANTIZATION_SHARE = 0.01
-"""It may also lie as far from it as a move of the inputs by this share brings it, less than a quantization step: over
+"""It may also lie as far from it as the outputs move if the inputs grow by this share, less than a step of int8. Over
 fifty layers, a step more or less in the first grows to 0.3 of the largest number (V2, random weights)."""
 
 SIMPLIFY_SHARE = 0.1

@@ -43,12 +43,14 @@ from onnx2torch.node_converters import OnnxReshape
 source, inputs, result, placement = sys.argv[1:]
 module = convert(onnx.load(source)).eval()
 for node in list(module.graph.nodes):
-    # PyTorch exports no shape that is read from a tensor, as onnx2torch reads it.
-    if node.op == "call_module" and isinstance(module.get_submodule(node.target), OnnxReshape):
-        folder, _, name = node.args[1].target.rpartition(".")
+    if node.op != "call_module" or not isinstance(module.get_submodule(node.target), OnnxReshape):
+        continue
+    # onnx2torch reads the shape from a tensor, which PyTorch does not export.
+    values, shape = node.args
+    if shape.op == "get_attr":
         with module.graph.inserting_before(node):
-            shape = getattr(module.get_submodule(folder), name).tolist()
-            node.replace_all_uses_with(module.graph.call_function(torch.reshape, (node.args[0], shape)))
+            sizes = module.get_buffer(shape.target).tolist()
+            node.replace_all_uses_with(module.graph.call_function(torch.reshape, (values, sizes)))
         module.graph.erase_node(node)
 module.recompile()
 feed = tuple(torch.zeros(shape, dtype=getattr(torch, kind)) for shape, kind in json.loads(inputs))
