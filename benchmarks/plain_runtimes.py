@@ -140,7 +140,7 @@ def executorch(path: str, image: Any, _: dict[str, str]) -> Run:
     from executorch.runtime import Runtime
 
     portable_lib._unsafe_reset_threadpool(1)  # noqa: SLF001  ExecuTorch has no public way
-    program = Runtime.get().load_program(split_parts(Path(path).read_bytes())[0])  # a method does not keep it
+    program = Runtime.get().load_program(split_parts(Path(path).read_bytes())[0])  # lives as long as its method
     method, values = program.load_method("forward"), [torch.from_numpy(image)]
     return lambda: (method.execute(values), program)
 

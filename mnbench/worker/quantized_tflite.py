@@ -25,9 +25,6 @@ CHANNELS_LAST = re.compile("(_output|__to)_nhwc$")
 MOVING = {"EXPAND_DIMS", "GATHER", "PAD", "RESHAPE", "SLICE", "SPLIT", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"}
 """Operators that compute nothing: their outputs have the range of their input."""
 
-IN_FLOAT = {"AVERAGE_POOL_2D", "MAX_POOL_2D", "PADV2"}
-"""Pools, for AI Edge Quantizer refuses the padding of a maximum: minus infinity."""
-
 
 def unquantize(path: Path) -> dict[str, tuple[float, float]]:
     """Rewrite the graph without quantization of activations; return the range of each activation that had one.
@@ -82,7 +79,7 @@ def quantize(path: Path, ranges: dict[str, tuple[float, float]], inputs: dict[st
         kind, outputs = operator["op_name"], operator["outputs"]
         sources = [known[index] for index in operator["inputs"] if index in known]
         known |= {index: all(sources) if kind in MOVING else names[index] in ranges for index in outputs}
-        if kind in IN_FLOAT or not all([*sources, *(known[index] for index in outputs)]):
+        if not all([*sources, *(known[index] for index in outputs)]):
             recipe.append(_in_float(kind, f"^{re.escape(tensors[outputs[0]])}(;|$)"))
     quantizer = library.quantizer.Quantizer(str(path), recipe)
     measured = quantizer.calibrate({next(iter(net.get_signature_list())): [inputs]})

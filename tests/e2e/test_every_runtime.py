@@ -44,7 +44,7 @@ print(json.dumps(sorted({float(scale[0]) for scale in scales if 1 == len(scale)}
 
 @pytest.fixture(autouse=True)
 def real_cache(monkeypatch):
-    """What `make runtimes` has made is there."""
+    """The environments that were made for this user are there."""
     monkeypatch.setenv("MNBENCH_CACHE", str(CACHE))
 
 
@@ -52,7 +52,7 @@ def environment_of(device):
     """The folder of a device's environment; the test is skipped if it was not made."""
     path = environment_path(read_device(device))
     if not is_built(path):
-        pytest.skip(f"no environment for {device} here: make runtimes")
+        pytest.skip(f"no environment for {device} here: mnbench devices setup")
     return path
 
 
@@ -230,7 +230,7 @@ def test_a_runtime_is_measured_over_ssh(on_device, workspace, tmp_path, device):
     """A board needs the packages and nothing of mnbench; nothing of its worker is left there."""
     folder = environment_path(read_device(device))
     if not is_built(folder):
-        pytest.skip(f"no environment for {device} here: make runtimes")
+        pytest.skip(f"no environment for {device} here: mnbench devices setup")
     (tmp_path / "board").mkdir()
     board = Board(tmp_path / "board")
     try:
