@@ -62,16 +62,22 @@ def test_the_worker_compiles_on_python_3_9(source):
 @pytest.mark.parametrize("source", modules())
 def test_the_worker_names_only_the_standard_library_numpy_and_its_runtime(source):
     """The imports of every module are within the worker, the standard library, numpy, or the runtime it is for."""
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {
-        name.partition(".")[0]
-        for node in imports
-        if not getattr(node, "level", 0)
-        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
-    }
+    names = set[str]()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name for alias in aliases}
+            case (
+                ast.ImportFrom(module=str(name), level=0)
+                | ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(name))])
+            ):
+                names.add(name)
+            case _:
+                pass
+    names = {name.partition(".")[0] for name in names}
 
     runtimes = {(runtime_facts(name).module or name).partition(".")[0] for name in runtime_names()}
-    beside = {"executorch": {"torch"}, "ai_edge_quantizer": {"ai_edge_quantizer", "onnx"}}
+    beside = {"executorch": {"torch"}, "iree": {"onnx"}, "ai_edge_quantizer": {"ai_edge_quantizer", "onnx"}}
     """What a runtime takes and returns, and what a converter reads and writes."""
     others = {name for runtime in names & {*beside} for name in beside[runtime]}
     assert names <= {*sys.stdlib_module_names, "numpy", *runtimes, *others}

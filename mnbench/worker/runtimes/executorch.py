@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-import executorch.extension.pybindings.portable_lib as _library  # pyright: ignore[reportMissingImports]
-import executorch.runtime as _runtime  # pyright: ignore[reportMissingImports]  it is in its own environment
-import torch as _torch  # pyright: ignore[reportMissingImports]
+import torch as _torch  # pyright: ignore[reportMissingImports]  it is in its own environment
 
 from . import (
     SessionSettings,
@@ -23,9 +21,9 @@ from . import (
     split_parts,
 )
 
-runtime: Any = _runtime  # its types need it
-torch: Any = _torch
-library: Any = _library
+torch: Any = _torch  # its types need it
+library: Any = import_module("executorch.extension.pybindings._C")
+"""It needs PyTorch's libraries. The public module above it imports the exporter too, which takes nine seconds."""
 
 MODULE = "executorch.runtime"
 LIBRARY = "_C."
@@ -79,15 +77,15 @@ class Session:
         require_options("ExecuTorch", settings)
         library._unsafe_reset_threadpool(settings.threads)  # noqa: SLF001  ExecuTorch has no public way
         with as_file(model) as path:
-            program, placement = split_parts(path.read_bytes())
+            self._buffer, placement = split_parts(path.read_bytes())  # the program reads it, without a copy
         self._nodes: dict[str, list[str]] = json.loads(placement)
-        self._program = runtime.Runtime.get().load_program(program)
+        self._program = library._load_program_from_buffer(self._buffer)  # noqa: SLF001
         self._method = self._program.load_method("forward")
         self._inputs = [torch.from_numpy(array) for array in settings.inputs.values()]
         self._results: list[Any] = []
 
     def run(self) -> None:
-        self._results = self._method.execute(self._inputs)
+        self._results = self._method(self._inputs)
 
     def outputs(self) -> list[Any]:
         return [result.numpy().copy() for result in self._results]
