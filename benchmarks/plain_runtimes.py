@@ -25,6 +25,8 @@ from mnbench.worker.runtimes import SessionSettings, split_parts
 from mnbench.worker.timing import time_sequence
 
 SHAPE = (1, 3, 160, 160)
+SESSIONS = 2
+"""Sessions of each loop in a process: where a session's memory lies makes it faster or slower than its like."""
 Run = Callable[[], Any]
 
 
@@ -194,30 +196,31 @@ def plain_loop(run: Run, runs: int) -> list[int]:
 
 
 def main(request: dict[str, Any]) -> None:
-    """Open both sessions in random order, and let both loops take turns in blocks."""
+    """Open the sessions of both loops in random order, and let them take turns in blocks."""
     name, path, options = request["runtime"], request["model"], request["options"]
     module = import_module(f"mnbench.worker.runtimes.{name}")
     image = np.full(SHAPE, 0.5, np.float32)
     settings = SessionSettings({"input": image}, request["provider"], {}, 1, options)
-    opened: dict[str, Any] = {}
-    for loop in random.sample(["plain", "mnbench"], 2):
+    opened: list[tuple[str, Any]] = []
+    for loop in random.sample(["plain", "mnbench"] * SESSIONS, 2 * SESSIONS):
         if loop == "mnbench":
-            opened[loop] = module.Session(path, settings).run
+            run = module.Session(path, settings).run
         else:
-            opened[loop] = ort_web(path) if name == "ort_web" else globals()[name](path, image, options)
+            run = ort_web(path) if name == "ort_web" else globals()[name](path, image, options)
+        opened.append((loop, run))
     timing = {"clock": module.clock} if hasattr(module, "clock") else {}
 
-    def block(loop: str) -> Sequence[int]:
+    def block(loop: str, run: Any) -> Sequence[int]:
         if loop == "mnbench":
-            return time_sequence([opened[loop]] * request["block_runs"], **timing).latencies_ns
+            return time_sequence([run] * request["block_runs"], **timing).latencies_ns
         if name == "ort_web":
-            return opened[loop](request["block_runs"])
-        return plain_loop(opened[loop], request["block_runs"])
+            return run(request["block_runs"])
+        return plain_loop(run, request["block_runs"])
 
-    blocks: dict[str, list[int]] = {loop: [] for loop in opened}
+    blocks: dict[str, list[int]] = {"plain": [], "mnbench": []}
     for number in range(request["blocks"] + 1):
-        for loop in random.sample(list(opened), len(opened)):
-            latencies_ns = block(loop)
+        for loop, run in random.sample(opened, len(opened)):
+            latencies_ns = block(loop, run)
             blocks[loop] += latencies_ns if number else []
     print(json.dumps(blocks))
 

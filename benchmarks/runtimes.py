@@ -1,6 +1,6 @@
 """Whether a reported latency is that of a plain loop in each runtime's own API (`plain_runtimes.py`): V1 α 0.5 at 160.
 
-In fresh processes of the runtime's environment, one thread: two sessions, ours and the plain loop's, take turns. ncnn's
+In fresh processes of the runtime's environment, one thread: sessions of ours and of the plain loop take turns. ncnn's
 and MNN's wheels bring no benchmark program, so these two are compared with a loop in their Python API too.
 
 .venv/bin/python -m benchmarks.runtimes [--runs N]
