@@ -26,7 +26,7 @@ from mnbench.worker.timing import time_sequence
 
 SHAPE = (1, 3, 160, 160)
 SESSIONS = 2
-"""Sessions of each loop in a process: where a session's memory lies makes it faster or slower than its like."""
+"""Sessions of each loop in a process, as two sessions of one loop differ too."""
 Run = Callable[[], Any]
 
 

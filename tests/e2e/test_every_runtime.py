@@ -137,7 +137,11 @@ def test_what_means_nothing_to_a_runtime_is_refused(on_device, workspace, device
         ("iree", "fp16", "OnnxImportError: Unhandled ONNX TensorProto data"),
         ("ncnn", "fp16", "ncnn has no layer Tensor.to, which pnnx makes of node `Tensor.to_0`"),
         ("ncnn", "int8", "ncnn has no layer pnnx.Expression"),
-        ("executorch", "int8", "_DequantizeLinear': Converter is not implemented (OperationDescription("),
+        (
+            "executorch",
+            "int8",
+            "NotImplementedError: node '_v_226_DequantizeLinear': Converter is not implemented (OperationDescription(",
+        ),
     ],
 )
 def test_a_graph_that_a_runtime_refuses_has_the_runtimes_reason(on_device, device, precision, reason):

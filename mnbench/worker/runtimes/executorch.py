@@ -43,8 +43,10 @@ model = onnx.load(source)
 try:
     module = convert(model).eval()
 except NotImplementedError as failure:
-    node = next(node.name for node in model.graph.node if f"'{node.op_type}'" in str(failure))
-    raise NotImplementedError(f"node {node!r}: {failure}") from None
+    for node in model.graph.node:
+        if f"'{node.op_type}'" in str(failure):
+            raise NotImplementedError(f"node {node.name!r}: {failure}") from None
+    raise
 for node in list(module.graph.nodes):
     if node.op != "call_module" or not isinstance(module.get_submodule(node.target), OnnxReshape):
         continue
